@@ -1,0 +1,182 @@
+import { availableParallelism } from "node:os";
+import { resolve } from "node:path";
+import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./database/roles.ts";
+import { PlinthError } from "./errors.ts";
+
+/**
+ * Everything that can be set from outside. This file is the only reader of the environment; the README's table of
+ * settings names each variable. Times carry their unit in the name.
+ */
+export interface Config {
+  /** Folder of the embedded server's data, secrets and lock. */
+  readonly dataDirectory: string;
+  readonly rolePrefix: string;
+  /** Port of the embedded server; without it a free one is chosen at the first start and kept. */
+  readonly embeddedPort: number | undefined;
+  /** Connection URLs of an external server by role; none set means the embedded server. */
+  readonly databaseUrls: Partial<Record<LoginRole, string>>;
+  readonly pool: {
+    readonly max: number;
+    readonly connectionTimeoutMs: number;
+    readonly idleTimeoutMs: number;
+    readonly maxLifetimeSeconds: number;
+    readonly statementTimeoutMs: number;
+  };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed; none by default. */
+    readonly trustedProxies: readonly string[];
+    /** Origins that browsers may call from; none by default. */
+    readonly corsOrigins: readonly string[];
+    readonly bodyLimitBytes: number;
+    readonly rateLimit: { readonly windowSeconds: number; readonly requests: number };
+    readonly graphiql: boolean;
+    readonly introspection: boolean;
+  };
+  readonly limits: {
+    readonly depth: number;
+    readonly rootFields: number;
+    readonly fields: number;
+    readonly cost: number;
+    readonly pageSize: number;
+  };
+  readonly auth: {
+    readonly issuer: string;
+    readonly audience: string;
+    readonly accessTokenSeconds: number;
+    /** `kid:base64url[,kid:base64url…]`; the first signs, the others still verify. */
+    readonly jwtKeys: string | undefined;
+    readonly hashConcurrency: number;
+  };
+  readonly logLevel: string;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads and checks the settings.
+ * @throws PlinthError INVALID_SETTING naming the variable, what it holds and what it may hold.
+ */
+export function loadConfig(env: Environment = process.env): Config {
+  return {
+    dataDirectory: resolve(text(env, "PLINTH_DATA", ".plinth")),
+    rolePrefix: matching(
+      env,
+      "PLINTH_ROLE_PREFIX",
+      DEFAULT_ROLE_PREFIX,
+      /^[a-z][a-z0-9_]{0,39}$/,
+      "lower-case letters, digits and _, starting with a letter, 40 at most",
+    ),
+    embeddedPort: env.PLINTH_DATABASE_PORT ? integer(env, "PLINTH_DATABASE_PORT", 0, 1, 65_535) : undefined,
+    databaseUrls: databaseUrls(env),
+    pool: {
+      max: integer(env, "PLINTH_POOL_MAX", 20, 1, 1_000),
+      connectionTimeoutMs: integer(env, "PLINTH_POOL_CONNECTION_TIMEOUT_MS", 10_000, 1, 600_000),
+      idleTimeoutMs: integer(env, "PLINTH_POOL_IDLE_TIMEOUT_MS", 30_000, 1, 86_400_000),
+      maxLifetimeSeconds: integer(env, "PLINTH_POOL_MAX_LIFETIME_SECONDS", 3_600, 1, 604_800),
+      statementTimeoutMs: integer(env, "PLINTH_STATEMENT_TIMEOUT_MS", 5_000, 1, 600_000),
+    },
+    http: {
+      host: text(env, "PLINTH_HOST", "127.0.0.1"),
+      port: integer(env, "PLINTH_PORT", 5678, 0, 65_535),
+      trustedProxies: list(env, "PLINTH_TRUSTED_PROXIES"),
+      corsOrigins: list(env, "PLINTH_CORS_ORIGINS"),
+      bodyLimitBytes: integer(env, "PLINTH_BODY_LIMIT_BYTES", 1_000_000, 1_000, 100_000_000),
+      rateLimit: {
+        windowSeconds: integer(env, "PLINTH_RATE_LIMIT_WINDOW_SECONDS", 60, 1, 86_400),
+        requests: integer(env, "PLINTH_RATE_LIMIT_REQUESTS", 1_000, 1, 10_000_000),
+      },
+      graphiql: flag(env, "PLINTH_GRAPHIQL", true),
+      introspection: flag(env, "PLINTH_INTROSPECTION", true),
+    },
+    limits: {
+      depth: integer(env, "PLINTH_LIMIT_DEPTH", 12, 1, 100),
+      rootFields: integer(env, "PLINTH_LIMIT_ROOT_FIELDS", 10, 1, 1_000),
+      fields: integer(env, "PLINTH_LIMIT_FIELDS", 500, 1, 100_000),
+      cost: integer(env, "PLINTH_LIMIT_COST", 20_000, 1, 100_000_000),
+      pageSize: integer(env, "PLINTH_LIMIT_PAGE_SIZE", 100, 1, 10_000),
+    },
+    auth: {
+      issuer: text(env, "PLINTH_JWT_ISSUER", "plinth"),
+      audience: text(env, "PLINTH_JWT_AUDIENCE", "plinth"),
+      accessTokenSeconds: integer(env, "PLINTH_ACCESS_TOKEN_SECONDS", 600, 10, 86_400),
+      jwtKeys: env.PLINTH_JWT_KEYS || undefined,
+      hashConcurrency: integer(
+        env,
+        "PLINTH_HASH_CONCURRENCY",
+        Math.max(1, availableParallelism() - 1),
+        1,
+        64,
+      ),
+    },
+    logLevel: matching(
+      env,
+      "PLINTH_LOG_LEVEL",
+      "info",
+      /^(trace|debug|info|warn|error|fatal|silent)$/,
+      "trace, debug, info, warn, error, fatal or silent",
+    ),
+  };
+}
+
+function invalid(name: string, value: string, expected: string): PlinthError {
+  return new PlinthError("INVALID_SETTING", `${name} is ${JSON.stringify(value)}, but must be ${expected}.`);
+}
+
+function text(env: Environment, name: string, fallback: string): string {
+  return env[name] || fallback;
+}
+
+function matching(
+  env: Environment,
+  name: string,
+  fallback: string,
+  pattern: RegExp,
+  expected: string,
+): string {
+  const value = env[name] || fallback;
+  if (!pattern.test(value)) throw invalid(name, value, expected);
+  return value;
+}
+
+function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
+  const value = env[name];
+  if (!value) return fallback;
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < min || number > max)
+    throw invalid(name, value, `a whole number from ${min} to ${max}`);
+  return number;
+}
+
+function flag(env: Environment, name: string, fallback: boolean): boolean {
+  const value = env[name];
+  if (!value) return fallback;
+  if (/^(1|true|yes|on)$/i.test(value)) return true;
+  if (/^(0|false|no|off)$/i.test(value)) return false;
+  throw invalid(name, value, "true or false");
+}
+
+function list(env: Environment, name: string): string[] {
+  return (env[name] ?? "")
+    .split(",")
+    .map((item) => item.trim())
+    .filter(Boolean);
+}
+
+/** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may hold a password, so no message repeats it. */
+function databaseUrls(env: Environment): Partial<Record<LoginRole, string>> {
+  const urls: Partial<Record<LoginRole, string>> = {};
+  for (const role of LOGIN_ROLES) {
+    const name = `PLINTH_${role.toUpperCase()}_URL`;
+    const value = env[name];
+    if (!value) continue;
+    if (!/^postgres(ql)?:\/\//.test(value) || !URL.canParse(value))
+      throw new PlinthError(
+        "INVALID_SETTING",
+        `${name} must be a URL such as postgres://user:password@host:5432/database.`,
+      );
+    urls[role] = value;
+  }
+  return urls;
+}
