@@ -1,0 +1,123 @@
+import { randomUUID } from "node:crypto";
+import jwt, { type JwtPayload } from "jsonwebtoken";
+import { PlinthError } from "../errors.ts";
+import type { SigningKey } from "./signing-keys.ts";
+
+/** RFC 9068 §2.1: keeps other tokens of the same issuer from passing for access tokens. */
+const TYPE = "at+jwt";
+/** Ours have about 500 characters; anything far longer is refused before it is parsed. */
+const MAX_TOKEN_LENGTH = 4096;
+/** Forgives a clock of another server that is ahead when it issues a token. Expiry is exact, see `verify`. */
+export const CLOCK_TOLERANCE_SECONDS = 5;
+
+/** Lower case only, as PostgreSQL prints it: another spelling of an id would slip past the list of revoked ids. */
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+export interface TokenSubject {
+  readonly userId: string;
+  readonly sessionId: string;
+  /** Counts up when all of a user's tokens are revoked. */
+  readonly tokenVersion: number;
+}
+
+export interface AccessTokenClaims extends TokenSubject {
+  readonly tokenId: string;
+  readonly expiresAt: Date;
+}
+
+export interface AccessTokens {
+  /** @returns a signed token that lives for `ttlSeconds`. */
+  sign(subject: TokenSubject): { token: string; tokenId: string; expiresAt: Date };
+  /**
+   * What a token says, after every check but revocation, which needs the database's word.
+   * @throws PlinthError UNAUTHENTICATED, the same for every fault; `cause` tells the log which.
+   */
+  verify(token: string): AccessTokenClaims;
+}
+
+/**
+ * Issues and verifies access tokens: JWTs in the manner of RFC 9068 under RFC 8725's advice, signed with HS256 and
+ * nothing else. The first key signs; a token verifies with the key its `kid` names.
+ */
+export function createAccessTokens(options: {
+  keys: readonly SigningKey[];
+  issuer: string;
+  audience: string;
+  ttlSeconds: number;
+}): AccessTokens {
+  const { keys, issuer, audience, ttlSeconds } = options;
+  const [signingKey] = keys;
+  // jsonwebtoken skips the check of an issuer or audience that is empty.
+  if (!signingKey || !issuer || !audience)
+    throw new PlinthError("INVALID_SETTING", "Access tokens need a signing key, an issuer and an audience.");
+  // A Map, because with an object the kid "__proto__" would find something.
+  const secrets = new Map(keys.map(({ kid, secret }) => [kid, secret]));
+
+  function readClaims(token: string): AccessTokenClaims {
+    if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH) throw new Error("not a token");
+    const header = jwt.decode(token, { complete: true })?.header;
+    if (header?.typ !== TYPE) throw new Error("wrong type");
+    // RFC 7515 §4.1.11: a token that demands an extension we do not know must be refused.
+    if ("crit" in header) throw new Error("unknown critical header");
+    const secret = secrets.get(header.kid ?? "");
+    if (!secret) throw new Error("unknown key");
+    const payload = jwt.verify(token, secret, {
+      algorithms: ["HS256"],
+      issuer,
+      audience,
+      clockTolerance: CLOCK_TOLERANCE_SECONDS,
+    });
+    return shapeClaims(payload);
+  }
+
+  return {
+    sign({ userId, sessionId, tokenVersion }) {
+      const tokenId = randomUUID();
+      const now = currentSeconds();
+      const exp = now + ttlSeconds;
+      const claims = {
+        iss: issuer,
+        aud: audience,
+        sub: userId,
+        sid: sessionId,
+        jti: tokenId,
+        tv: tokenVersion,
+        iat: now,
+        nbf: now,
+        exp,
+      };
+      const header = { alg: "HS256", typ: TYPE, kid: signingKey.kid };
+      const token = jwt.sign(claims, signingKey.secret, { algorithm: "HS256", header });
+      return { token, tokenId, expiresAt: new Date(exp * 1000) };
+    },
+
+    verify(token) {
+      try {
+        return readClaims(token);
+      } catch (cause) {
+        throw new PlinthError("UNAUTHENTICATED", "The access token is not valid.", {
+          hint: "Sign in again or use the refresh token.",
+          cause,
+        });
+      }
+    },
+  };
+}
+
+function shapeClaims(payload: JwtPayload | string): AccessTokenClaims {
+  if (typeof payload === "string") throw new Error("payload is not an object");
+  const { sub, sid, jti, tv, iat, nbf, exp } = payload;
+  const now = currentSeconds();
+  const isSound =
+    [sub, sid, jti].every((id) => typeof id === "string" && UUID.test(id)) &&
+    [tv, iat, nbf, exp].every((number) => Number.isSafeInteger(number) && number >= 0) &&
+    iat! <= now + CLOCK_TOLERANCE_SECONDS;
+  if (!isSound) throw new Error("claims missing or of the wrong shape");
+  // No tolerance here: revocations are forgotten when the token expires, and it must not live again after that.
+  if (exp! <= now) throw new Error("expired");
+  return { userId: sub!, sessionId: sid, tokenId: jti!, tokenVersion: tv, expiresAt: new Date(exp! * 1000) };
+}
+
+function currentSeconds(): number {
+  return Math.floor(Date.now() / 1000);
+}

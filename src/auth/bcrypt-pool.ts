@@ -1,0 +1,65 @@
+import { extname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import type { BcryptJob } from "./bcrypt-worker.ts";
+
+/** The worker's file beside this one, as TypeScript in a checkout and as JavaScript in the built package. */
+const WORKER = new URL(`./bcrypt-worker${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
+
+export interface BcryptPool {
+  /** As many verifications run at once as callers start: the caller sets the limit. */
+  verify(password: string, hash: string): Promise<boolean>;
+  /** Ends the threads; call it when no verification runs. */
+  close(): Promise<void>;
+}
+
+/**
+ * Verifies bcrypt hashes in threads of their own. bcryptjs computes in JavaScript, hundreds of milliseconds for each
+ * hash; on the main thread every request would wait for it. Threads start when first needed, are used again, and
+ * keep the process alive only while they work.
+ */
+export function createBcryptPool(): BcryptPool {
+  const workers = new Set<Worker>();
+  const idle = new Set<Worker>();
+
+  function start(): Worker {
+    // The process's own flags are not passed on: some, --input-type for one, keep a thread from starting.
+    const worker = new Worker(WORKER, { env: {}, execArgv: [], name: "bcrypt" });
+    workers.add(worker);
+    worker.once("exit", () => {
+      workers.delete(worker);
+      idle.delete(worker);
+    });
+    return worker;
+  }
+
+  return {
+    async verify(password, hash) {
+      const [worker = start()] = idle;
+      idle.delete(worker);
+      try {
+        worker.ref();
+        const matches = await ask(worker, { password, hash });
+        worker.unref();
+        idle.add(worker);
+        return matches;
+      } catch (error) {
+        // A thread that failed once is not trusted with the next password.
+        await worker.terminate();
+        throw error;
+      }
+    },
+
+    async close() {
+      await Promise.all([...workers].map((worker) => worker.terminate()));
+    },
+  };
+}
+
+function ask(worker: Worker, job: BcryptJob): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  const exited = () => reject(new Error("The bcrypt thread ended before it answered."));
+  worker.once("message", resolve).once("error", reject).once("exit", exited);
+  worker.postMessage(job);
+  return promise.finally(() => worker.off("message", resolve).off("error", reject).off("exit", exited));
+}

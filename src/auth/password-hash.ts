@@ -1,0 +1,105 @@
+import { hash as argon2Hash, verify as argon2Verify } from "@node-rs/argon2";
+import pLimit from "p-limit";
+import { PlinthError } from "../errors.ts";
+import { createBcryptPool } from "./bcrypt-pool.ts";
+import { ARGON2, hashFormat, unmatchableHash } from "./password-hash-format.ts";
+import { isPasswordTooLongToRead, normalizePassword } from "./password-policy.ts";
+
+export { needsRehash } from "./password-hash-format.ts";
+
+const DEFAULT_QUEUE_LIMIT = 64;
+
+export interface HashedPassword {
+  /** PHC string, with its salt and parameters. */
+  readonly hash: string;
+  readonly algorithm: "argon2id";
+}
+
+/**
+ * Every method rejects with PlinthError UNAVAILABLE when too many wait already or after `close()`. Do not call one
+ * while holding a database client: sign-ins waiting here would hold the pool.
+ */
+export interface PasswordHasher {
+  /**
+   * Hashes the NFC form with argon2id.
+   * @throws PlinthError BAD_USER_INPUT for a password too long to read; call checkNewPassword first.
+   */
+  hash(password: string): Promise<HashedPassword>;
+  /**
+   * Whether the password matches: argon2 hashes against the NFC form, bcrypt hashes against what was typed, of which
+   * bcrypt reads the first 72 bytes, because they were made elsewhere and that way. A hash that cannot be parsed and
+   * a password too long to read match nothing; the former costs as much time as one that can.
+   * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for another algorithm or an unaffordable cost.
+   */
+  verify(password: string, hash: string): Promise<boolean>;
+  /** For an account that does not exist: takes as long as `verify` with one of today's hashes; never matches. */
+  verifyDummy(password: string): Promise<false>;
+  /** How many hashes are being computed and how many wait. */
+  load(): { running: number; waiting: number };
+  /** Lets running hashes finish, refuses waiting ones and ends the bcrypt threads. */
+  close(): Promise<void>;
+}
+
+/**
+ * Hashes and verifies passwords off the event loop, at most `concurrency` at once so that other work keeps a core,
+ * with at most `queueLimit` waiting so that a flood of sign-ins can hold neither memory nor clients for long.
+ */
+export function createPasswordHasher(options: { concurrency: number; queueLimit?: number }): PasswordHasher {
+  const { concurrency, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+  const limit = pLimit(concurrency);
+  const bcrypt = createBcryptPool();
+  const dummyHash = unmatchableHash();
+  const jobs = new Set<Promise<unknown>>();
+  let closed = false;
+
+  async function compute<T>(work: () => Promise<T>): Promise<T> {
+    if (limit.activeCount >= concurrency && limit.pendingCount >= queueLimit) throw unavailable();
+    const job = limit(() => {
+      if (closed) throw unavailable();
+      return work();
+    });
+    jobs.add(job);
+    try {
+      return await job;
+    } finally {
+      jobs.delete(job);
+    }
+  }
+
+  async function verifyDummy(password: string): Promise<false> {
+    if (!isPasswordTooLongToRead(password))
+      await compute(() => argon2Verify(dummyHash, normalizePassword(password)));
+    return false;
+  }
+
+  return {
+    async hash(password) {
+      if (isPasswordTooLongToRead(password))
+        throw new PlinthError("BAD_USER_INPUT", "The password is too long.", { field: "password" });
+      const hash = await compute(() => argon2Hash(normalizePassword(password), ARGON2));
+      return { hash, algorithm: "argon2id" };
+    },
+
+    async verify(password, hash) {
+      const format = hashFormat(hash);
+      if (isPasswordTooLongToRead(password)) return false;
+      if (format === "malformed") return verifyDummy(password);
+      if (format === "bcrypt") return compute(() => bcrypt.verify(password, hash));
+      return compute(() => argon2Verify(hash, normalizePassword(password)));
+    },
+
+    verifyDummy,
+
+    load: () => ({ running: limit.activeCount, waiting: limit.pendingCount }),
+
+    async close() {
+      closed = true;
+      await Promise.allSettled(jobs);
+      await bcrypt.close();
+    },
+  };
+}
+
+function unavailable(): PlinthError {
+  return new PlinthError("UNAVAILABLE", "Too many sign-ins are waiting.", { hint: "Try again in a moment." });
+}

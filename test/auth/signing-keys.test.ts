@@ -1,0 +1,87 @@
+import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { inspect } from "node:util";
+import { describe, expect, test } from "@jest/globals";
+import { generateSigningKey, parseSigningKeys } from "../../src/auth/signing-keys.ts";
+
+const BYTES = Buffer.from("f4a1c36b0e927d5588e1b04fa97c2d63105bde86f2394ac7716e0db8559c2aef", "hex");
+const KEY = BYTES.toString("base64url");
+
+describe("parseSigningKeys", () => {
+  test("reads keys in order", () => {
+    const other = randomBytes(64);
+    const keys = parseSigningKeys(`2026-a:${KEY}, old.key_1:${other.toString("base64url")}\n`);
+    expect(keys.map(({ kid }) => kid)).toEqual(["2026-a", "old.key_1"]);
+    expect(keys.map(({ secret }) => secret.export())).toEqual([BYTES, other]);
+  });
+
+  test("reads what openssl rand -base64 prints", () => {
+    const bytes = Buffer.from(BYTES).fill(0xfb, 0, 3); // "+/" and "=" in base64
+    expect(bytes.toString("base64")).toMatch(/^\+.*=$/);
+    const [key] = parseSigningKeys(`k:${bytes.toString("base64")}`);
+    expect(key?.secret.export()).toEqual(bytes);
+  });
+
+  test("reads what the hint tells people to run", () => {
+    let hint = "";
+    try {
+      parseSigningKeys("");
+    } catch (error) {
+      hint = (error as { hint: string }).hint;
+    }
+    const expression = /node -p "([^"]+)"/.exec(hint)?.[1];
+    const printed = execFileSync(process.execPath, ["-p", expression!]).toString();
+    expect(parseSigningKeys(printed)).toHaveLength(1);
+  });
+
+  const words = "change-me-please-this-is-not-a-secret-key-at-all";
+  test.each([
+    ["nothing", ""],
+    ["an empty entry", `a:${KEY},`],
+    ["a key without a name", KEY],
+    ["a name without a key", "a:"],
+    ["a name with a space", `a b:${KEY}`],
+    ["too many colons", `a:b:${KEY}`],
+    ["248 bits", `a:${BYTES.subarray(1).toString("base64url")}`],
+    ["characters outside the alphabet", `a:${KEY.slice(1)}!`],
+    ["both alphabets at once", `a:-+${KEY}`],
+    ["a key with its last character lost", `a:${KEY.slice(0, -2)}`],
+    ["a key with stray bits at its end", `a:${KEY.slice(0, -1)}9`],
+    ["one byte repeated", `a:${Buffer.alloc(32, 0xa7).toString("base64url")}`],
+    ["a short pattern repeated", `a:${Buffer.from("0123456789abcde".repeat(4)).toString("base64url")}`],
+    ["zeros with a counter", `a:${Buffer.alloc(64).fill("\x01\x02\x03", 61).toString("base64url")}`],
+    ["text in base64url", `a:${Buffer.from(words).toString("base64url")}`],
+    ["words that happen to be base64url", `a:${words}`],
+    ["one name twice", `a:${KEY},a:${randomBytes(32).toString("base64url")}`],
+    ["one key twice", `a:${KEY},b:${KEY}`],
+  ])("refuses %s", (_, text) => {
+    expect(() => parseSigningKeys(text)).toThrow(expect.objectContaining({ code: "INVALID_SETTING" }));
+  });
+
+  test.each([KEY, `${KEY}:a`, `a:${KEY},b:${KEY}`, `${KEY}:${KEY},${KEY}:x`, `a:${KEY}!`])(
+    "never repeats a key",
+    (text) => {
+      expect.assertions(1);
+      try {
+        parseSigningKeys(text);
+      } catch (error) {
+        expect(inspect(error, { depth: null })).not.toContain(KEY);
+      }
+    },
+  );
+
+  test("keeps its bytes out of logs", () => {
+    const logged = inspect(parseSigningKeys(`a:${KEY}`), { depth: null, showHidden: true });
+    expect(logged).toContain("kid");
+    expect(logged).not.toContain(KEY);
+    expect(logged).not.toContain("f4 a1 c3");
+    expect(JSON.stringify(parseSigningKeys(`a:${KEY}`))).toBe('[{"kid":"a","secret":{}}]');
+  });
+});
+
+describe("generateSigningKey", () => {
+  test("makes 256-bit keys, each with a name of its own", () => {
+    const keys = parseSigningKeys([generateSigningKey(), generateSigningKey()].join(","));
+    expect(keys.map(({ secret }) => secret.symmetricKeySize)).toEqual([32, 32]);
+  });
+});
