@@ -1,0 +1,114 @@
+--! Previous: sha1:7b232345a940c13bdae1cb4c484bce2006b752c8
+--! Hash: sha1:bf772fa28734cdcb01a718eecb4ee36c8d74a837
+--! Message: analytics
+
+-- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's
+-- rights, because the analyst may not enter the domains.
+
+--! Included analytics/views/daily_registrations.sql
+-- How the product grows.
+create or replace view analytics.daily_registrations
+  with (security_barrier = true)
+as
+select
+  (u.created_at at time zone 'UTC')::date as day,
+  count(*) as registered_users,
+  count(*) filter (where u.is_verified) as verified_users,
+  count(*) filter (where u.is_active) as active_users
+from identity.users u
+group by 1;
+
+comment on view analytics.daily_registrations is 'Grain: one row per day (UTC) with a registration.';
+comment on column analytics.daily_registrations.day is 'Day in UTC.';
+comment on column analytics.daily_registrations.registered_users is 'Accounts made that day that still exist.';
+comment on column analytics.daily_registrations.verified_users is 'Those of them whose address is verified today.';
+comment on column analytics.daily_registrations.active_users is 'Those of them that are active today.';
+grant select on analytics.daily_registrations to :PLINTH_ANALYST;
+--! EndIncluded analytics/views/daily_registrations.sql
+--! Included analytics/views/daily_sign_ins.sql
+-- How people get in, and who is kept out.
+create or replace view analytics.daily_sign_ins
+  with (security_barrier = true)
+as
+select
+  (a.created_at at time zone 'UTC')::date as day,
+  a.status,
+  count(*) as attempts,
+  count(distinct a.user_id) as users,
+  count(distinct a.ip_address) as ip_addresses
+from security.login_attempts a
+group by 1, 2;
+
+comment on view analytics.daily_sign_ins is 'Grain: one row per day (UTC) and status of sign-in attempts.';
+comment on column analytics.daily_sign_ins.day is 'Day in UTC.';
+comment on column analytics.daily_sign_ins.status is 'success, failed or locked.';
+comment on column analytics.daily_sign_ins.attempts is 'How many attempts.';
+comment on column analytics.daily_sign_ins.users is 'How many existing accounts were tried.';
+comment on column analytics.daily_sign_ins.ip_addresses is 'From how many addresses.';
+grant select on analytics.daily_sign_ins to :PLINTH_ANALYST;
+--! EndIncluded analytics/views/daily_sign_ins.sql
+--! Included analytics/views/daily_model_usage.sql
+-- What is asked of which model.
+create or replace view analytics.daily_model_usage
+  with (security_barrier = true)
+as
+select
+  (m.created_at at time zone 'UTC')::date as day,
+  m.model_id,
+  p.name as provider_name,
+  mo.name as model_name,
+  count(*) as messages,
+  count(distinct m.user_id) as users,
+  coalesce(sum(m.tokens_used), 0) as tokens_used
+from llm.messages m
+join llm.models mo on mo.id = m.model_id
+join llm.model_providers p on p.id = mo.provider_id
+group by 1, 2, 3, 4;
+
+comment on view analytics.daily_model_usage is 'Grain: one row per day (UTC) and model with an answer.';
+comment on column analytics.daily_model_usage.day is 'Day in UTC.';
+comment on column analytics.daily_model_usage.model_id is 'The model.';
+comment on column analytics.daily_model_usage.provider_name is 'Its provider.';
+comment on column analytics.daily_model_usage.model_name is 'The providers name for it.';
+comment on column analytics.daily_model_usage.messages is 'Answers of the model.';
+comment on column analytics.daily_model_usage.users is 'Users who got them.';
+comment on column analytics.daily_model_usage.tokens_used is 'Tokens counted for them; messages without a count add nothing.';
+grant select on analytics.daily_model_usage to :PLINTH_ANALYST;
+--! EndIncluded analytics/views/daily_model_usage.sql
+--! Included analytics/views/model_catalogue.sql
+-- All models, usable or not, with the price of today.
+create or replace view analytics.model_catalogue
+  with (security_barrier = true)
+as
+select
+  m.id as model_id,
+  p.name as provider_name,
+  m.name as model_name,
+  m.display_name,
+  m.is_active and p.is_active as is_active,
+  m.is_public,
+  mp.currency,
+  mp.input_price_per_million_tokens,
+  mp.output_price_per_million_tokens,
+  mp.cached_input_price_per_million_tokens,
+  mp.effective_from as price_effective_from
+from llm.models m
+join llm.model_providers p on p.id = m.provider_id
+left join billing.model_prices mp
+  on mp.model_id = m.id
+  and tstzrange(mp.effective_from, mp.effective_to) @> now();
+
+comment on view analytics.model_catalogue is 'Grain: one row per model and currency of its price today; models without a price have one row.';
+comment on column analytics.model_catalogue.model_id is 'The model.';
+comment on column analytics.model_catalogue.provider_name is 'Its provider.';
+comment on column analytics.model_catalogue.model_name is 'The providers name for it.';
+comment on column analytics.model_catalogue.display_name is 'Name shown to people.';
+comment on column analytics.model_catalogue.is_active is 'Whether model and provider are active.';
+comment on column analytics.model_catalogue.is_public is 'Whether every signed-in user may use it.';
+comment on column analytics.model_catalogue.currency is 'ISO 4217 code; null without a price.';
+comment on column analytics.model_catalogue.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
+comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
+comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent.';
+comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
+grant select on analytics.model_catalogue to :PLINTH_ANALYST;
+--! EndIncluded analytics/views/model_catalogue.sql

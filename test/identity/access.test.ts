@@ -1,0 +1,300 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { grantRole, registerUser } from "../support/accounts.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  inRolledBackTransaction,
+  type TestDatabase,
+} from "../support/database.ts";
+
+// Who sees and writes what in schemas identity, access and security.
+
+let db: TestDatabase;
+let ada: string;
+let bob: string;
+let admin: string;
+let moderator: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [ada, bob, admin, moderator] = (await Promise.all(
+    ["ada", "bob", "admin", "moderator"].map((name) => registerUser(db, name)),
+  )) as [string, string, string, string];
+  await grantRole(db, admin, "admin");
+  await grantRole(db, moderator, "moderator");
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const OWN_TABLES = ["users", "user_settings", "user_security_settings"];
+
+describe("an account", () => {
+  test.each(OWN_TABLES)("sees only itself in %s", async (table) => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      const key = table === "users" ? "id" : "user_id";
+      expect(await tx.rows(`select ${key} as id from identity.${table}`)).toEqual([{ id: ada }]);
+      await tx.asOwner();
+      expect((await tx.rows(`select from identity.${table}`)).length).toBe(4);
+    });
+  });
+
+  test("is seen by others through its public profile, while active", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      expect(await tx.rows("select username from identity.profiles where id = $1", [bob])).toEqual([
+        { username: "bob" },
+      ]);
+      const columns = Object.keys((await tx.rows<object>("select * from identity.profiles limit 1"))[0]!);
+      expect(columns.sort()).toEqual(["avatar_url", "created_at", "display_name", "id", "username"]);
+      await tx.asOwner();
+      await tx.rows("update identity.users set account_status = 'disabled' where id = $1", [bob]);
+      await tx.asUser(ada);
+      expect(await tx.rows("select from identity.profiles where id = $1", [bob])).toEqual([]);
+      await tx.asAnonymous();
+      await expectSqlState(tx.attempt("select from identity.profiles"), "42501");
+      expect(await tx.rows("select from identity.users")).toEqual([]);
+    });
+  });
+
+  test("changes its name and settings, not its status, address or counters, nor anybody else", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      expect(await tx.rows("update identity.users set username = 'Ada.L' returning username")).toEqual([
+        { username: "ada.l" },
+      ]);
+      expect(
+        await tx.rows("update identity.users set username = 'x1' where id = $1 returning id", [bob]),
+      ).toEqual([]);
+      for (const column of [
+        "account_status = 'active'",
+        "email = 'a@b'",
+        "token_version = 9",
+        "failed_login_attempts = 0",
+        "metadata = '{}'",
+      ])
+        await expectSqlState(tx.attempt(`update identity.users set ${column}`), "42501");
+      await tx.rows("update identity.user_settings set display_name = 'Ada'");
+      await expectSqlState(tx.attempt("insert into identity.users (username) values ('new')"), "42501");
+    });
+  });
+
+  test.each(["a", "-ada", "ada-", "a da", "ädа", "ada@x", "x".repeat(101), ""])(
+    "is not named %j",
+    async (username) => {
+      await inRolledBackTransaction(db, async (tx) => {
+        await tx.asUser(ada);
+        await expect(tx.attempt("update identity.users set username = $1", [username])).rejects.toMatchObject(
+          { constraint: "users_username_check" },
+        );
+      });
+    },
+  );
+
+  test("keeps learnt preferences to itself, with a confidence from 0 to 1", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      const learn =
+        "insert into identity.user_preferences (preference_type, preference_key, preference_value, confidence) values ('tone', 'humour', '\"dry\"', $1)";
+      await tx.asUser(ada);
+      await tx.rows(learn, [0.5]);
+      await expectSqlState(tx.attempt(learn, [0.6]), "23505");
+      await expectSqlState(tx.attempt(learn.replace("humour", "other"), [1.5]), "23514");
+      await tx.asUser(bob);
+      expect(await tx.rows("delete from identity.user_preferences returning id")).toEqual([]);
+      await tx.rows(learn, [0.5]);
+      expect(await tx.rows("select from identity.user_preferences")).toHaveLength(1);
+    });
+  });
+});
+
+describe("sessions", () => {
+  test("are listed and ended by their owner only; ending this one is logout", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asOwner();
+      const [here] = await tx.rows<{ id: string }>(
+        "insert into identity.user_sessions (user_id) values ($1) returning id",
+        [ada],
+      );
+      const [there] = await tx.rows<{ id: string }>(
+        "insert into identity.user_sessions (user_id) values ($1) returning id",
+        [ada],
+      );
+      await tx.asUser(bob);
+      expect(await tx.rows("select from identity.user_sessions")).toEqual([]);
+      await expectSqlState(tx.attempt("select identity.end_session($1)", [there!.id]), "PL404");
+      await tx.asUser(ada, here!.id);
+      await expectSqlState(tx.attempt("update identity.user_sessions set ended_at = now()"), "42501");
+      expect(
+        await tx.rows(
+          "select id, identity.user_sessions_is_current(s) as current from identity.user_sessions s order by id",
+        ),
+      ).toEqual([
+        { id: here!.id, current: true },
+        { id: there!.id, current: false },
+      ]);
+      await tx.rows("select identity.end_session($1)", [there!.id]);
+      await expectSqlState(tx.attempt("select identity.end_session($1)", [there!.id]), "PL404");
+      expect(await tx.rows("select identity.logout() as done")).toEqual([{ done: true }]);
+      expect(await tx.rows("select identity.logout() as done")).toEqual([{ done: false }]);
+      expect(await tx.rows("select end_reason from identity.user_sessions order by id")).toEqual([
+        { end_reason: "logout" },
+        { end_reason: "ended_by_user" },
+      ]);
+    });
+  });
+
+  test("all end with logout_everywhere, which needs an account", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asOwner();
+      await tx.rows("insert into identity.user_sessions (user_id) values ($1), ($1), ($2)", [ada, bob]);
+      await tx.asUser(ada);
+      expect(await tx.rows("select identity.logout_everywhere() as n")).toEqual([{ n: 2 }]);
+      await tx.asOwner();
+      expect(await tx.rows("select user_id from identity.user_sessions where is_active")).toEqual([
+        { user_id: bob },
+      ]);
+      await tx.asUser(null);
+      await expectSqlState(tx.attempt("select identity.logout_everywhere()"), "PL401");
+    });
+  });
+});
+
+describe("roles and permissions", () => {
+  test.each([
+    [
+      "admin",
+      [
+        "edit_content",
+        "delete_user",
+        "manage_users",
+        "manage_roles",
+        "manage_models",
+        "grant_model_access",
+        "view_audit_log",
+      ],
+    ],
+    ["moderator", ["edit_content"]],
+    ["ada", []],
+  ])("%s holds what its role says", async (name, permissions) => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser({ admin, moderator, ada }[name]!);
+      const all = await tx.rows<{ p: string }>(
+        "select permission_name as p from access.permissions where access.has_permission(permission_name)",
+      );
+      expect(all.map((row) => row.p).sort()).toEqual([...permissions].sort());
+    });
+  });
+
+  test("an expired role counts no more", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asOwner();
+      await tx.rows(
+        "update access.user_roles set granted_at = now() - interval '2 days', expires_at = now() - interval '1 day' where user_id = $1",
+        [admin],
+      );
+      await tx.asUser(admin);
+      expect(await tx.rows("select access.has_permission('manage_users') as ok")).toEqual([{ ok: false }]);
+      expect(await tx.rows("select identity.users_role(u) as role from identity.users u")).toEqual([
+        { role: "guest" },
+      ]);
+    });
+  });
+
+  test("nobody promotes themselves; an administrator gives and takes, and both are audited", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      for (const user of [ada, moderator]) {
+        await tx.asUser(user);
+        await expectSqlState(tx.attempt("select access.grant_role($1, 'admin')", [user]), "42501");
+        await expectSqlState(tx.attempt("insert into access.roles (role_name) values ('x')"), "42501");
+        expect(await tx.rows("update access.roles set rank = 1000 returning id")).toEqual([]);
+        await expectSqlState(tx.attempt("select access.revoke_role($1, 'admin')", [admin]), "PL404");
+      }
+      await tx.asUser(admin);
+      await tx.rows("select access.grant_role($1, 'moderator')", [ada]);
+      await expectSqlState(tx.attempt("select access.grant_role($1, 'nonsense')", [ada]), "PL404");
+      await tx.rows("select access.revoke_role($1, 'moderator')", [ada]);
+      expect(
+        await tx.rows(
+          "select event_type, actor_id, event_data ->> 'role_name' as role from security.security_audit_log where user_id = $1 and actor_id = $2 order by id",
+          [ada, admin],
+        ),
+      ).toEqual([
+        { event_type: "role_granted", actor_id: admin, role: "moderator" },
+        { event_type: "role_revoked", actor_id: admin, role: "moderator" },
+      ]);
+    });
+  });
+
+  test("disabling needs manage_users, deleting needs delete_user", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(moderator);
+      await expectSqlState(tx.attempt("select identity.set_account_status($1, 'disabled')", [ada]), "PL403");
+      expect(await tx.rows("delete from identity.users returning id")).toEqual([]);
+      await tx.asUser(admin);
+      await tx.rows("select identity.set_account_status($1, 'disabled')", [ada]);
+      await expectSqlState(tx.attempt("select identity.set_account_status($1, 'angry')", [ada]), "23514");
+      expect(await tx.rows("delete from identity.users where id = $1 returning username", [ada])).toEqual([
+        { username: "ada" },
+      ]);
+    });
+  });
+});
+
+describe("security records", () => {
+  test("are read by the account concerned and by auditors, and written by nobody", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asOwner();
+      await tx.rows(
+        "select security.track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')",
+        [ada],
+      );
+      for (const table of ["login_attempts", "security_audit_log"]) {
+        await tx.asUser(ada);
+        const own = await tx.rows<{ user_id: string }>(`select user_id from security.${table}`);
+        expect(own.length).toBeGreaterThan(0);
+        expect(new Set(own.map((row) => row.user_id))).toEqual(new Set([ada]));
+        for (const sql of [
+          `insert into security.${table} default values`,
+          `update security.${table} set metadata = '{}'`,
+          `delete from security.${table}`,
+        ])
+          await expectSqlState(tx.attempt(sql.replace("metadata = '{}'", "user_agent = ''")), "42501");
+        await tx.asUser(moderator);
+        expect(
+          await tx.rows<{ user_id: string }>(`select user_id from security.${table} where user_id <> $1`, [
+            moderator,
+          ]),
+        ).toEqual([]);
+        await tx.asUser(admin);
+        expect(
+          (await tx.rows(`select from security.${table} where user_id = $1`, [ada])).length,
+        ).toBeGreaterThan(0);
+      }
+    });
+  });
+
+  test("a partition reached directly shows nothing", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(admin);
+      await expectSqlState(tx.attempt("select from security.login_attempts_default"), "42501");
+    });
+  });
+
+  test("rows of a month without a partition are kept, and move when it is made", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asOwner();
+      await tx.rows(
+        `insert into security.login_attempts (status, created_at) values ('success', date_trunc('month', now(), 'UTC') + interval '5 months 3 days')`,
+      );
+      const where = () =>
+        tx.rows<{ table: string }>(
+          "select tableoid::regclass::text as table from security.login_attempts where created_at > now() + interval '4 months'",
+        );
+      expect((await where())[0]!.table).toBe("login_attempts_default");
+      const made = await tx.rows("select * from private.ensure_partitions(5)");
+      expect(made).toHaveLength(4);
+      expect((await where())[0]!.table).not.toBe("login_attempts_default");
+      expect(await tx.rows("select * from private.ensure_partitions(5)")).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,331 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+// private.finish_login, rotate_refresh_token and change_password as the service calls them, on real parallel connections.
+
+let db: TestDatabase;
+let user: string;
+let sequence = 0;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(async () => {
+  await db.drop();
+});
+beforeEach(async () => {
+  user = await registerUser(db, `user${sequence++}`);
+});
+
+const service = async <T extends object>(
+  sql: string,
+  params: unknown[] = [],
+  ip = "203.0.113.7",
+): Promise<T[]> =>
+  withClient(db.url("service"), async (client) => {
+    await client.query("select set_config('plinth.client_ip', $1, false)", [ip]);
+    return (await client.query<T>(sql, params)).rows;
+  });
+const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+
+interface Login {
+  session_id: string;
+  token_version: number;
+}
+const login = async (matches: boolean, hash = someHash(), ip?: string): Promise<Login | undefined> => {
+  const version = (
+    await owner<{ v: number }>("select token_version as v from identity.users where id = $1", [user])
+  )[0]?.v;
+  return (
+    await service<Login>(
+      "select * from private.finish_login($1, 'somebody', $2, $3, $4)",
+      [user, matches, version, hash],
+      ip,
+    )
+  )[0];
+};
+const signIn = async (hash = someHash()): Promise<Login> => {
+  const session = await login(true, hash);
+  if (!session) throw new Error("sign-in refused");
+  return session;
+};
+const rotate = async (presented: Buffer, successor = someHash(), sealed = Buffer.from("sealed")) =>
+  (
+    await service<{ outcome: string; sealed: Buffer | null }>(
+      "select * from private.rotate_refresh_token($1, $2, $3)",
+      [presented, successor, sealed],
+    )
+  )[0]!;
+const session = async (id: string) =>
+  (
+    await owner<{ is_active: boolean; end_reason: string | null }>(
+      "select * from identity.user_sessions where id = $1",
+      [id],
+    )
+  )[0];
+const account = async () =>
+  (
+    await owner<{ failed_login_attempts: number; locked: boolean; locked_seconds: number }>(
+      `select failed_login_attempts, locked_until > now() as locked,
+         extract(epoch from locked_until - now())::integer as locked_seconds
+       from identity.users where id = $1`,
+      [user],
+    )
+  )[0]!;
+const events = async () =>
+  (
+    await owner<{ e: string }>("select event_type as e from security.security_audit_log where user_id = $1", [
+      user,
+    ])
+  ).map((row) => row.e);
+
+describe("lockout", () => {
+  test("starts at the fifth wrong password, doubles and is capped at an hour", async () => {
+    const seconds: number[] = [];
+    for (const failures of [4, 5, 6, 7, 10, 11, 12, 1000]) {
+      const [row] = await owner<{ s: number }>(
+        "select extract(epoch from private.lockout_duration($1))::integer as s",
+        [failures],
+      );
+      seconds.push(row!.s);
+    }
+    expect(seconds).toEqual([0, 60, 120, 240, 1920, 3600, 3600, 3600]);
+  });
+
+  test("refuses the right password while it lasts and lets it in when it is over", async () => {
+    for (let i = 0; i < 5; i++) expect(await login(false)).toBeUndefined();
+    expect((await account()).locked).toBe(true);
+    expect(await login(true)).toBeUndefined();
+    await owner("update identity.users set locked_until = now() - interval '1 second' where id = $1", [user]);
+    expect(await login(true)).toBeDefined();
+    expect(await account()).toMatchObject({ failed_login_attempts: 0, locked: null });
+  });
+
+  test("is not lengthened by attempts while it lasts", async () => {
+    for (let i = 0; i < 5; i++) await login(false);
+    for (let i = 0; i < 5; i++) await login(false);
+    expect(await account()).toMatchObject({ failed_login_attempts: 5 });
+    expect((await account()).locked_seconds).toBeLessThanOrEqual(60);
+  });
+
+  test("counts parallel guesses one by one", async () => {
+    await Promise.all(Array.from({ length: 20 }, () => login(false)));
+    expect(await account()).toMatchObject({ failed_login_attempts: 5, locked: true });
+    expect(await events()).toContain("account_locked");
+  });
+});
+
+describe("finish_login", () => {
+  test("refuses, counts and audits an unknown account without an error", async () => {
+    const rows = await service(
+      "select * from private.finish_login(null, 'Nobody@Example.com', false, null, $1)",
+      [someHash()],
+    );
+    expect(rows).toEqual([]);
+    const [attempt] = await owner(
+      "select status, failure_reason, host(ip_address) as ip from security.login_attempts where email = 'nobody@example.com'",
+    );
+    expect(attempt).toEqual({ status: "failed", failure_reason: "unknown_account", ip: "203.0.113.7" });
+  });
+
+  test("refuses a disabled account although the password is right", async () => {
+    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    expect(await login(true)).toBeUndefined();
+  });
+
+  test("refuses when the password was changed after it was checked", async () => {
+    const rows = await service("select * from private.finish_login($1, 'x', true, 1, $2)", [
+      user,
+      someHash(),
+    ]);
+    expect(rows).toHaveLength(1);
+    await owner("update identity.users set token_version = token_version + 1 where id = $1", [user]);
+    expect(
+      await service("select * from private.finish_login($1, 'x', true, 1, $2)", [user, someHash()]),
+    ).toEqual([]);
+  });
+
+  test("keeps to the networks the user allows", async () => {
+    await owner(
+      "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
+      [user],
+    );
+    expect(await login(true, someHash(), "203.0.113.7")).toBeUndefined();
+    expect(await login(true, someHash(), "10.1.2.3")).toBeDefined();
+  });
+
+  test("replaces the hash when it is given a new one", async () => {
+    await service("select * from private.finish_login($1, 'x', true, 1, $2, null, $3, 'argon2id')", [
+      user,
+      someHash(),
+      SOME_HASH.replace("t=2", "t=3"),
+    ]);
+    const [row] = await owner<{ h: string }>(
+      "select password_hash as h from private.user_passwords where user_id = $1",
+      [user],
+    );
+    expect(row!.h).toContain("t=3");
+  });
+});
+
+describe("refresh tokens", () => {
+  test("rotate, and the parent of the live one replays its successor", async () => {
+    const first = someHash();
+    await signIn(first);
+    expect((await rotate(first, someHash(), Buffer.from("one"))).outcome).toBe("rotated");
+    const replay = await rotate(first, someHash(), Buffer.from("two"));
+    expect(replay.outcome).toBe("replayed");
+    expect(replay.sealed?.toString()).toBe("one");
+  });
+
+  test("an older one kills the family, and the kill is committed", async () => {
+    const [first, second, third] = [someHash(), someHash(), someHash()];
+    const { session_id } = await signIn(first);
+    await rotate(first, second);
+    await rotate(second, third);
+    expect((await rotate(first)).outcome).toBe("refused");
+    expect(await session(session_id)).toMatchObject({ is_active: false, end_reason: "token_reuse" });
+    expect((await rotate(third)).outcome).toBe("refused");
+    expect(await events()).toContain("refresh_token_reused");
+  });
+
+  test("the parent kills the family when it comes back after the window", async () => {
+    const first = someHash();
+    const { session_id } = await signIn(first);
+    await rotate(first);
+    await owner(
+      "update private.refresh_tokens set used_at = now() - interval '61 seconds' where token_hash = $1",
+      [first],
+    );
+    expect((await rotate(first)).outcome).toBe("refused");
+    expect(await session(session_id)).toMatchObject({ is_active: false, end_reason: "token_reuse" });
+  });
+
+  test("twenty at once leave one live descendant, and all callers get it", async () => {
+    const first = someHash();
+    const { session_id } = await signIn(first);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => rotate(first, someHash(), Buffer.from(`sealed ${i}`))),
+    );
+    expect(answers.filter((answer) => answer.outcome === "rotated")).toHaveLength(1);
+    const replayed = answers.filter((answer) => answer.outcome === "replayed");
+    expect(replayed).toHaveLength(19);
+    expect(new Set(replayed.map((answer) => answer.sealed?.toString())).size).toBe(1);
+    const [live] = await owner<{ n: number }>(
+      "select count(*)::integer as n from private.refresh_tokens where session_id = $1 and used_at is null",
+      [session_id],
+    );
+    expect(live!.n).toBe(1);
+  });
+
+  test("an unknown one is refused and an expired one ends its session", async () => {
+    expect((await rotate(someHash())).outcome).toBe("refused");
+    const first = someHash();
+    const { session_id } = await signIn(first);
+    await owner("update private.refresh_tokens set expires_at = now() where token_hash = $1", [first]);
+    expect((await rotate(first)).outcome).toBe("refused");
+    expect(await session(session_id)).toMatchObject({ end_reason: "expired" });
+  });
+
+  test("rotation never goes past the session's absolute limit", async () => {
+    const first = someHash();
+    const { session_id } = await signIn(first);
+    await owner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
+      session_id,
+    ]);
+    await rotate(first);
+    const [row] = await owner<{ ok: boolean }>(
+      `select max(t.expires_at) filter (where t.used_at is null) = s.expires_at as ok
+       from private.refresh_tokens t join identity.user_sessions s on s.id = t.session_id where s.id = $1 group by s.id`,
+      [session_id],
+    );
+    expect(row!.ok).toBe(true);
+  });
+
+  test("end with a disabled account", async () => {
+    const first = someHash();
+    await signIn(first);
+    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    expect((await rotate(first)).outcome).toBe("refused");
+  });
+});
+
+describe("change_password", () => {
+  const change = (sessionId: string, matches: boolean, version: number) =>
+    service<{ token_version: number }>(
+      "select * from private.change_password($1, $2, $3, $4, $5, 'argon2id', $6)",
+      [user, sessionId, matches, version, SOME_HASH, someHash()],
+    );
+
+  test("ends the other sessions and all access tokens, and goes on with this one", async () => {
+    const oldToken = someHash();
+    const here = await signIn(oldToken);
+    const there = await signIn();
+    const [changed] = await change(here.session_id, true, here.token_version);
+    expect(changed!.token_version).toBe(here.token_version + 1);
+    expect(await session(here.session_id)).toMatchObject({ is_active: true });
+    expect(await session(there.session_id)).toMatchObject({ end_reason: "password_changed" });
+    expect((await rotate(oldToken)).outcome).toBe("refused");
+  });
+
+  test("counts a wrong current password like one at sign-in", async () => {
+    const here = await signIn();
+    for (let i = 0; i < 5; i++) expect(await change(here.session_id, false, here.token_version)).toEqual([]);
+    expect((await account()).locked).toBe(true);
+    expect(await change(here.session_id, true, here.token_version)).toEqual([]);
+  });
+
+  test("needs a live session of the same account", async () => {
+    const here = await signIn();
+    await owner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
+      here.session_id,
+    ]);
+    expect(await change(here.session_id, true, here.token_version)).toEqual([]);
+  });
+});
+
+describe("revocation", () => {
+  const isLive = async (login: Login, version = login.token_version) =>
+    (
+      await service<{ live: boolean }>("select private.is_token_live($1, $2, $3, $4) as live", [
+        user,
+        login.session_id,
+        "00000000-0000-7000-8000-000000000000",
+        version,
+      ])
+    )[0]!.live;
+
+  test.each([
+    [
+      "ending the session",
+      "update identity.user_sessions set ended_at = now(), end_reason = 'logout' where user_id = $1",
+    ],
+    ["raising token_version", "update identity.users set token_version = token_version + 1 where id = $1"],
+    ["disabling the account", "update identity.users set account_status = 'disabled' where id = $1"],
+    ["deleting the account", "delete from identity.users where id = $1"],
+  ])("%s by hand kills the access token and tells every server", async (_, sql) => {
+    const here = await signIn();
+    expect(await isLive(here)).toBe(true);
+    await withClient(db.url("service"), async (listener) => {
+      const heard = new Promise<string>((resolve) =>
+        listener.on("notification", (n) => resolve(n.payload ?? "")),
+      );
+      await listener.query("listen plinth_revocation");
+      await owner(sql, [user]);
+      const { subjectId } = JSON.parse(await heard) as { subjectId: string };
+      expect([user, here.session_id]).toContain(subjectId);
+    });
+    expect(await isLive(here)).toBe(false);
+    const listed = await service<{ subject_id: string }>("select * from private.list_revocations()");
+    expect(listed.map((row) => row.subject_id).some((id) => id === user || id === here.session_id)).toBe(
+      true,
+    );
+  });
+
+  test("token_version never goes down", async () => {
+    await expect(
+      owner("update identity.users set token_version = 0 where id = $1", [user]),
+    ).rejects.toMatchObject({ code: "PL422" });
+  });
+});

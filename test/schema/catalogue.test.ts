@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+// Rules that hold for every object there is or will be, asked of the live catalogue. An exception is listed by name with
+// its reason, and a listed exception that no longer occurs fails as well.
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const DOMAINS = `('plinth', 'identity', 'access', 'billing', 'llm', 'rooms', 'learning', 'security', 'analytics', 'private')`;
+const FROM_EXTENSION = (catalogue: string, oid: string) =>
+  `exists (select from pg_depend d where d.classid = '${catalogue}'::regclass and d.objid = ${oid} and d.deptype = 'e')`;
+
+async function names(sql: string): Promise<string[]> {
+  return withClient(db.url("owner"), async (client) => {
+    await client.query("set search_path = ''"); // so that regclass prints schema names
+    const { rows } = await client.query<{ name: string }>(sql);
+    return rows.map((row) => row.name).sort();
+  });
+}
+
+const RELATIONS = `pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ${DOMAINS}`;
+const FUNCTIONS = `pg_proc p join pg_namespace n on n.oid = p.pronamespace and n.nspname in ${DOMAINS}
+  and not ${FROM_EXTENSION("pg_proc", "p.oid")}`;
+
+test("the domains are not empty, so that the rules below have something to hold for", async () => {
+  expect(
+    (await names(`select c.relname as name from ${RELATIONS} where c.relkind in ('r', 'p')`)).length,
+  ).toBeGreaterThan(15);
+  expect((await names(`select p.proname as name from ${FUNCTIONS}`)).length).toBeGreaterThan(30);
+});
+
+describe("row security", () => {
+  test("is on for every table, private ones and partitions too", async () => {
+    expect(
+      await names(
+        `select c.oid::regclass::text as name from ${RELATIONS} where c.relkind in ('r', 'p') and not c.relrowsecurity`,
+      ),
+    ).toEqual([]);
+  });
+
+  test("is not bypassed by views that an API role can read, but for the public profile", async () => {
+    expect(
+      await names(`
+        select c.oid::regclass::text as name from ${RELATIONS}
+        where c.relkind = 'v' and n.nspname <> 'analytics'
+          and not coalesce('security_invoker=true' = any (c.reloptions), false)`),
+    ).toEqual(["identity.profiles"]);
+  });
+
+  test("private tables have no policy and no grant", async () => {
+    expect(
+      await names(`
+        select c.oid::regclass::text as name from ${RELATIONS}
+        where n.nspname = 'private' and c.relkind in ('r', 'p')
+          and (exists (select from pg_policy where polrelid = c.oid)
+            or exists (select from aclexplode(c.relacl) a where a.grantee <> c.relowner))`),
+    ).toEqual([]);
+  });
+});
+
+describe("comments", () => {
+  test("on every table and view", async () => {
+    expect(
+      await names(`
+        select c.oid::regclass::text as name from ${RELATIONS}
+        where c.relkind in ('r', 'p', 'v', 'm') and obj_description(c.oid, 'pg_class') is null`),
+    ).toEqual([]);
+  });
+  test("on every column", async () => {
+    expect(
+      await names(`
+        select c.oid::regclass || '.' || a.attname as name from ${RELATIONS}
+        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+          and col_description(c.oid, a.attnum) is null`),
+    ).toEqual([]);
+  });
+  test("on every function", async () => {
+    expect(
+      await names(`
+        select p.oid::regprocedure::text as name from ${FUNCTIONS}
+        where obj_description(p.oid, 'pg_proc') is null`),
+    ).toEqual([]);
+  });
+  test("on every policy and schema", async () => {
+    expect(
+      await names(`
+        select polname || ' on ' || polrelid::regclass as name from pg_policy
+        where obj_description(oid, 'pg_policy') is null
+        union all
+        select nspname from pg_namespace where nspname in ${DOMAINS} and obj_description(oid, 'pg_namespace') is null`),
+    ).toEqual([]);
+  });
+});
+
+describe("keys and indexes", () => {
+  test("every foreign key has an index that starts with its columns", async () => {
+    expect(
+      await names(`
+        select k.conrelid::regclass || ' ' || k.conname as name from pg_constraint k
+        join ${RELATIONS} on c.oid = k.conrelid
+        where k.contype = 'f' and k.conparentid = 0
+          and not exists (
+            select from pg_index i
+            where i.indrelid = k.conrelid and i.indpred is null
+              and (select array_agg(x order by x) from unnest((i.indkey::int2[])[0:cardinality(k.conkey) - 1]) x)
+                = (select array_agg(x order by x) from unnest(k.conkey) x))`),
+    ).toEqual([]);
+  });
+
+  test("every column that names another row is a foreign key", async () => {
+    const exceptions = [
+      "private.token_blacklist.subject_id", // outlives the session or account it names
+      "security.login_attempts.correlation_id", // names a request, not a row
+      "security.security_audit_log.correlation_id", // names a request, not a row
+    ];
+    expect(
+      await names(`
+        select c.oid::regclass || '.' || a.attname as name from ${RELATIONS}
+        join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relkind in ('r', 'p') and not c.relispartition and a.attname ~ '_(id|by)$'
+          and not exists (
+            select from pg_constraint k
+            where k.conrelid = c.oid and k.contype = 'f' and a.attnum = any (k.conkey))`),
+    ).toEqual(exceptions);
+  });
+
+  test("no two indexes of a table are the same", async () => {
+    expect(
+      await names(`
+        select a.indexrelid::regclass || ' = ' || b.indexrelid::regclass as name
+        from pg_index a join pg_index b on a.indrelid = b.indrelid and a.indexrelid < b.indexrelid
+        join ${RELATIONS} on c.oid = a.indrelid
+        where a.indkey = b.indkey and a.indclass = b.indclass
+          and coalesce(pg_get_expr(a.indpred, a.indrelid), '') = coalesce(pg_get_expr(b.indpred, b.indrelid), '')`),
+    ).toEqual([]);
+  });
+
+  test("every table has a primary key", async () => {
+    expect(
+      await names(`
+        select c.oid::regclass::text as name from ${RELATIONS}
+        where c.relkind in ('r', 'p') and not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary)`),
+    ).toEqual([]);
+  });
+
+  test("table names are unique across the domains, so that analysts need no schema names", async () => {
+    expect(
+      await names(`
+        select c.relname as name from ${RELATIONS}
+        where c.relkind in ('r', 'p', 'v', 'm') group by c.relname having count(*) > 1`),
+    ).toEqual([]);
+  });
+});
+
+describe("functions", () => {
+  test("none may be executed by everybody", async () => {
+    expect(
+      await names(`
+        select p.oid::regprocedure::text as name from ${FUNCTIONS}
+        where has_function_privilege('public', p.oid, 'execute')`),
+    ).toEqual([]);
+  });
+
+  test("those with the owner's rights pin their search_path to what nobody can write", async () => {
+    expect(
+      await names(`
+        select p.oid::regprocedure::text as name from ${FUNCTIONS}
+        where p.prosecdef and not coalesce('search_path=pg_catalog' = any (p.proconfig), false)`),
+    ).toEqual([]);
+  });
+});
+
+describe("partitioned logs", () => {
+  test("have this month, three ahead and a default", async () => {
+    const tables = await names(
+      `select c.oid::regclass::text as name from ${RELATIONS} where c.relkind = 'p'`,
+    );
+    expect(tables.length).toBeGreaterThan(0);
+    const months = Array.from({ length: 4 }, (_, i) => {
+      const now = new Date();
+      return new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + i, 1))
+        .toISOString()
+        .slice(0, 7)
+        .replace("-", "_");
+    });
+    const partitions = await names(
+      `select c.oid::regclass::text as name from ${RELATIONS} where c.relispartition and c.relkind = 'r'`,
+    );
+    for (const table of tables)
+      for (const suffix of [...months, "default"]) expect(partitions).toContain(`${table}_${suffix}`);
+  });
+});

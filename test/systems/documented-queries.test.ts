@@ -1,0 +1,178 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { registerUser } from "../support/accounts.ts";
+import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
+
+// Queries of the other systems' documents on the tables there are, run as written but for the column names that the table
+// of promises renames.
+
+let db: TestDatabase;
+let ada: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  ada = await registerUser(db, "ada");
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+test("S2 token_blacklist: revoked tokens are kept until they expire, then purged by the job's function", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows(
+      "insert into token_blacklist (kind, subject_id, reason) values ('token', uuid_v7(), 'logout')",
+    );
+    await tx.rows(
+      "insert into token_blacklist (kind, subject_id, reason, expires_at) values ('token', uuid_v7(), 'logout', now())",
+    );
+    expect(await tx.rows("select delete_expired_tokens(100) as n")).toEqual([{ n: 1 }]);
+    expect(await tx.rows("select from token_blacklist")).toHaveLength(1);
+  });
+});
+
+test("S5 user_preferences: unique (user, type, key) with a JSON value and a confidence", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    const add =
+      "insert into user_preferences (user_id, preference_type, preference_key, preference_value, confidence) values ($1, 'topic', 'music', '{\"likes\": true}', $2)";
+    await tx.rows(add, [ada, 0.9]);
+    await expect(tx.attempt(add, [ada, 0.1])).rejects.toMatchObject({ code: "23505" });
+    await expect(tx.attempt(add.replace("music", "film"), [ada, 1.1])).rejects.toMatchObject({
+      code: "23514",
+    });
+  });
+});
+
+test("C3 C9 sessions: the health count and the clean-up of expired ones, in batches", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows(
+      "insert into user_sessions (user_id, ip_address, user_agent, device_info, security_context) values ($1, '192.0.2.1', 'curl', '{}', '{}')",
+      [ada],
+    );
+    await tx.rows(
+      "insert into user_sessions (user_id, created_at, expires_at) values ($1, now() - interval '91 days', now() - interval '1 day')",
+      [ada],
+    );
+    await tx.rows(
+      "insert into user_sessions (user_id, last_activity_at) values ($1, now() - interval '31 days')",
+      [ada],
+    );
+    await tx.rows(
+      "insert into user_sessions (user_id, ended_at, end_reason) values ($1, now() - interval '91 days', 'logout')",
+      [ada],
+    );
+    expect(await tx.rows("SELECT COUNT(*)::integer FROM user_sessions WHERE expires_at > NOW()")).toEqual([
+      { count: 3 },
+    ]);
+    expect(await tx.rows("select end_expired_sessions(2) as n")).toEqual([{ n: 2 }]);
+    expect(await tx.rows("select end_expired_sessions(100) as n")).toEqual([{ n: 1 }]);
+    expect(await tx.rows("SELECT COUNT(*)::integer FROM user_sessions WHERE is_active = true")).toEqual([
+      { count: 1 },
+    ]);
+    expect(await tx.rows("select end_reason from user_sessions where not is_active")).toEqual([
+      { end_reason: "expired" },
+      { end_reason: "expired" },
+    ]);
+  });
+});
+
+test("C6 C9 audit by user and time range", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    expect(
+      await tx.rows(
+        `SELECT event_type, event_data, created_at FROM security_audit_log
+         WHERE user_id = $1 AND created_at >= $2 AND created_at <= $3 ORDER BY created_at DESC`,
+        [ada, new Date(Date.now() - 3_600_000), new Date(Date.now() + 60_000)],
+      ),
+    ).toHaveLength(2);
+    expect(await tx.rows("SELECT COUNT(*)::integer FROM users WHERE is_active = true")).toEqual([
+      { count: 1 },
+    ]);
+  });
+});
+
+test("A8 login_attempts and security_audit_log are partitioned by month", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    expect(
+      await tx.rows(
+        "select partrelid::regclass::text as name, pg_get_partkeydef(partrelid) as key from pg_partitioned_table order by 1",
+      ),
+    ).toEqual(
+      expect.arrayContaining([
+        { name: expect.stringContaining("login_attempts"), key: "RANGE (created_at)" },
+        { name: expect.stringContaining("security_audit_log"), key: "RANGE (created_at)" },
+      ]),
+    );
+    await tx.rows("select track_login_attempt($1, 'ada', null, null, 'success', null)", [ada]);
+    expect(
+      await tx.rows("select tableoid::regclass::text = $1 as ok from login_attempts", [
+        `login_attempts_${new Date().toISOString().slice(0, 7).replace("-", "_")}`,
+      ]),
+    ).toEqual([{ ok: true }]);
+  });
+});
+
+test("A10 track_login_attempt takes six arguments, counts failures and clears them", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    const track = (status: string, reason: string | null) =>
+      tx.rows("SELECT track_login_attempt($1, $2, $3, $4, $5, $6)", [
+        ada,
+        "ADA@example.com",
+        "192.0.2.7",
+        "curl/8",
+        status,
+        reason,
+      ]);
+    const failures = () => tx.rows("select failed_login_attempts as n from users where id = $1", [ada]);
+    await track("failed", "Invalid password");
+    await track("failed", null);
+    expect(await failures()).toEqual([{ n: 2 }]);
+    await track("success", null);
+    expect(await failures()).toEqual([{ n: 0 }]);
+    expect(
+      await tx.rows(
+        "select email, host(ip_address) as ip, user_agent, status from login_attempts order by id limit 1",
+      ),
+    ).toEqual([{ email: "ada@example.com", ip: "192.0.2.7", user_agent: "curl/8", status: "failed" }]);
+    await expect(
+      tx.attempt("SELECT track_login_attempt($1, '', null, null, 'odd', null)", [ada]),
+    ).rejects.toMatchObject({ code: "23514" });
+  });
+});
+
+test("A11 login validation, system health and security monitoring run as written", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    expect(
+      await tx.rows(
+        `SELECT u.*, uss.* FROM users u
+         LEFT JOIN user_security_settings uss ON u.id = uss.user_id
+         WHERE u.email = $1 AND u.account_status = 'active'`,
+        ["ada@example.com"],
+      ),
+    ).toHaveLength(1);
+    await tx.rows(
+      "select track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password') from generate_series(1, 5)",
+      [ada],
+    );
+    expect(
+      await tx.rows(
+        "SELECT COUNT(*)::integer FROM login_attempts WHERE created_at > NOW() - INTERVAL '1 hour'",
+      ),
+    ).toEqual([{ count: 5 }]);
+    expect(
+      await tx.rows(
+        "SELECT COUNT(*)::integer FROM login_attempts WHERE status = 'failed' AND created_at > NOW() - INTERVAL '1 hour'",
+      ),
+    ).toEqual([{ count: 5 }]);
+    expect(
+      await tx.rows(
+        `SELECT * FROM security_audit_log
+         WHERE severity IN ('warning', 'error', 'critical') AND created_at > NOW() - INTERVAL '1 day'`,
+      ),
+    ).toHaveLength(1);
+  });
+});

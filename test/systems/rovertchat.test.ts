@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { addModel, grantRole, registerUser } from "../support/accounts.ts";
+import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
+
+// rovertChat's document, row by row. R9 (JWT authentication) is tested over HTTP in test/server.
+
+let db: TestDatabase;
+let ada: string;
+let admin: string;
+let model: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  ada = await registerUser(db, "ada");
+  admin = await registerUser(db, "admin");
+  await grantRole(db, admin, "admin");
+  model = await addModel(db, { isPublic: false });
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+test("R1 users: role, last login, is_active, token_version that kills all tokens when bumped", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows("select * from finish_login($1, 'ada', true, 1, $2)", [ada, Buffer.alloc(32, 1)]);
+    expect(
+      await tx.rows(
+        "select users_role(u) as role, is_active, token_version, last_login_at is not null as seen from users u where id in ($1, $2) order by username",
+        [ada, admin],
+      ),
+    ).toEqual([
+      { role: "user", is_active: true, token_version: 1, seen: true },
+      { role: "admin", is_active: true, token_version: 1, seen: false },
+    ]);
+    await tx.rows("update users set token_version = token_version + 1 where id = $1", [ada]);
+    expect(await tx.rows("select kind, token_version from list_revocations()")).toEqual([
+      { kind: "user", token_version: 2 },
+    ]);
+  });
+});
+
+test("R2 R3 providers by an administrator, models with config and updated_at", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asUser(admin);
+    const [provider] = await tx.rows<{ id: string; created_by: string }>(
+      "insert into llm.model_providers (name, api_url, auth_type) values ('Ollama', 'http://localhost:11434', 'none') returning *",
+    );
+    expect(provider).toMatchObject({ created_by: admin, is_active: true });
+    const [made] = await tx.rows<{ id: string }>(
+      `insert into llm.models (provider_id, name, display_name, description, config) values ($1, 'llama3', 'Llama 3', 'Local', '{"temperature": 0.2}') returning *`,
+      [provider!.id],
+    );
+    expect(made).toMatchObject({ config: { temperature: 0.2 }, is_active: true });
+    expect(
+      await tx.rows(
+        "update llm.models set is_active = false where id = $1 returning updated_at > created_at as touched",
+        [made!.id],
+      ),
+    ).toEqual([{ touched: true }]);
+  });
+});
+
+test("R4 R5 chats and messages carry everything the document lists", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows("insert into user_model_access (user_id, model_id, granted_by) values ($1, $2, $3)", [
+      ada,
+      model,
+      admin,
+    ]);
+    await tx.asUser(ada);
+    const [chat] = await tx.rows<{ id: string }>("insert into llm.chats (title) values ('Hi') returning *");
+    expect(chat).toMatchObject({ title: "Hi", is_archived: false });
+    for (const role of ["user", "system", "tool"])
+      await tx.rows("insert into llm.messages (chat_id, role, content) values ($1, $2, 'x')", [
+        chat!.id,
+        role,
+      ]);
+    const [answer] = await tx.rows(
+      `insert into llm.messages (chat_id, role, content, thinking, tool_calls, images, model_id, tokens_used, extended_metadata)
+       values ($1, 'assistant', 'x', 'hm', '[{"name": "f"}]', '["aGk="]', $2, 42, '{"finish": "stop"}') returning *`,
+      [chat!.id, model],
+    );
+    expect(answer).toMatchObject({
+      thinking: "hm",
+      tool_calls: [{ name: "f" }],
+      images: ["aGk="],
+      model_id: model,
+      tokens_used: 42,
+      extended_metadata: { finish: "stop" },
+    });
+  });
+});
+
+test("R6 user settings, one per user from registration on", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows("insert into user_model_access (user_id, model_id) values ($1, $2)", [ada, model]);
+    await tx.asUser(ada);
+    expect(
+      await tx.rows(
+        `update identity.user_settings set default_model_id = $1, display_name = 'Ada', avatar_url = 'https://example.com/a.png', preferences = '{"a": 1}'
+         returning default_model_id, display_name, avatar_url, preferences`,
+        [model],
+      ),
+    ).toEqual([
+      {
+        default_model_id: model,
+        display_name: "Ada",
+        avatar_url: "https://example.com/a.png",
+        preferences: { a: 1 },
+      },
+    ]);
+  });
+});
+
+test("R7 only granted models are usable, with who granted it and when", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asUser(ada);
+    expect(await tx.rows("select from llm.models where id = $1", [model])).toEqual([]);
+    await tx.asUser(admin);
+    await tx.rows("insert into access.user_model_access (user_id, model_id) values ($1, $2)", [ada, model]);
+    await tx.asUser(ada);
+    expect(await tx.rows("select from llm.models where id = $1", [model])).toHaveLength(1);
+    expect(
+      await tx.rows(
+        "select granted_by, granted_at is not null as dated, is_active from access.user_model_access",
+      ),
+    ).toEqual([{ granted_by: admin, dated: true, is_active: true }]);
+  });
+});
+
+test("R8 the listed indexes", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    for (const [table, column] of [
+      ["users", "username"],
+      ["users", "email"],
+      ["messages", "chat_id"],
+      ["messages", "created_at"],
+      ["chats", "user_id"],
+      ["user_model_access", "user_id"],
+      ["user_model_access", "model_id"],
+      ["models", "provider_id"],
+      ["models", "is_active"],
+    ])
+      expect(
+        (
+          await tx.rows(
+            `select from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::int2[])
+             where i.indrelid = $1::regclass and a.attname = $2`,
+            [table, column],
+          )
+        ).length,
+      ).toBeGreaterThan(0);
+  });
+});
