@@ -1,5 +1,5 @@
 --! Previous: sha1:98969efb661d9af45a404b5392d48358b38dea0f
---! Hash: sha1:4183c626adc5fd51fb7c3b50db471bd3d6a3bad3
+--! Hash: sha1:5762751e62dbbc3ff09e70446213152d96651902
 --! Message: llm
 
 -- The model catalogue, prompts, chats and messages, and who may use which model.
@@ -209,6 +209,8 @@ alter table llm.messages enable row level security;
 -- A chat's messages in order (UUIDv7 sorts by time). One index for owner, chat and order: separate ones tempt the planner
 -- into combining them with bad estimates. Also serves the foreign key.
 create index messages_user_id_chat_id_id_idx on llm.messages (user_id, chat_id, id);
+-- A user's latest messages over all chats; without it a quiet user would read everybody's to find their own.
+create index messages_user_id_id_idx on llm.messages (user_id, id);
 -- Messages by time across chats, for analysts and retention.
 create index messages_created_at_idx on llm.messages (created_at);
 -- Serves the foreign key, and usage by model.

@@ -1,5 +1,5 @@
---! Previous: sha1:4183c626adc5fd51fb7c3b50db471bd3d6a3bad3
---! Hash: sha1:7b232345a940c13bdae1cb4c484bce2006b752c8
+--! Previous: sha1:5762751e62dbbc3ff09e70446213152d96651902
+--! Hash: sha1:1a3d06759d3192a760272d92d0a79c7d31a2276d
 --! Message: billing
 
 -- What tokens cost, over time. Plans, payments and the ledger come with later migrations.

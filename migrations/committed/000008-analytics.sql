@@ -1,5 +1,5 @@
---! Previous: sha1:7b232345a940c13bdae1cb4c484bce2006b752c8
---! Hash: sha1:bf772fa28734cdcb01a718eecb4ee36c8d74a837
+--! Previous: sha1:1a3d06759d3192a760272d92d0a79c7d31a2276d
+--! Hash: sha1:ef461a670cd298932a528089e917492759ffc454
 --! Message: analytics
 
 -- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's

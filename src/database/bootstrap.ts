@@ -1,0 +1,100 @@
+import pg from "pg";
+import { PlinthError } from "../errors.ts";
+import { type BootstrapOptions, bootstrapSql, passwordSql } from "./bootstrap-sql.ts";
+import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
+
+export { type BootstrapOptions, bootstrapSql };
+
+/** What two sessions in different databases of one server tell each other when they change the same role. */
+const COLLISIONS = ["XX000", "23505", "42710", "40P01"];
+
+/**
+ * Runs {@link bootstrapSql}, again if another database of the same server changed the same roles at that moment.
+ * @throws pg.DatabaseError
+ */
+export async function runBootstrap(client: pg.ClientBase, options: BootstrapOptions): Promise<void> {
+  const sql = bootstrapSql(options);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await client.query(sql);
+      return;
+    } catch (error) {
+      await client.query("rollback").catch(() => {});
+      const code = error instanceof pg.DatabaseError ? error.code : undefined;
+      if (!code || !COLLISIONS.includes(code) || attempt === 10) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20 * attempt * Math.random()));
+    }
+  }
+}
+
+/**
+ * Makes sure that an external server has the roles. The connected role becomes the owner; it needs CREATEROLE only while
+ * something is missing. Passwords are set where it may set them; elsewhere whoever made the roles has given them one.
+ * @throws PlinthError SERVER_TOO_OLD, DATABASE_NOT_WRITABLE, ROLES_MISSING (the hint names the script for whoever may)
+ */
+export async function ensureRoles(
+  ownerClient: pg.ClientBase,
+  prefix: string,
+  passwords?: Partial<Record<LoginRole, string>>,
+): Promise<void> {
+  await assertUsable(ownerClient);
+  try {
+    await runBootstrap(ownerClient, { prefix, ownerIsCurrentUser: true });
+  } catch (error) {
+    if (!isForbidden(error)) throw error;
+    throw await rolesMissing(ownerClient, prefix, error);
+  }
+  for (const role of LOGIN_ROLES) {
+    const password = passwords?.[role];
+    if (!password || role === "owner") continue;
+    try {
+      await ownerClient.query(passwordSql(prefix, role, password));
+    } catch (error) {
+      if (!isForbidden(error)) throw error;
+    }
+  }
+}
+
+async function assertUsable(client: pg.ClientBase): Promise<void> {
+  const { rows } = await client.query<{ version: string; supported: boolean; create: boolean; name: string }>(
+    `select
+       current_setting('server_version') as version,
+       current_setting('server_version_num')::integer >= 150000 as supported,
+       has_database_privilege(current_database(), 'create') as create,
+       current_database() as name`,
+  );
+  const { version, supported, create, name } = rows[0]!;
+  if (!supported)
+    throw new PlinthError("SERVER_TOO_OLD", `The server is PostgreSQL ${version}; Plinth needs 15 or newer.`);
+  if (!create)
+    throw new PlinthError(
+      "DATABASE_NOT_WRITABLE",
+      `The owner's role may not create schemas in database ${name}.`,
+      {
+        hint: `Make it the owner of the database (alter database ${pg.escapeIdentifier(name)} owner to …). ${SCRIPT_HINT}`,
+      },
+    );
+}
+
+const SCRIPT_HINT =
+  "A script that does it for a database administrator is printed by: plinth migrate --print-roles";
+
+async function rolesMissing(client: pg.ClientBase, prefix: string, cause: unknown): Promise<PlinthError> {
+  const wanted = ROLES.filter((role) => role !== "owner").map((role) => roleName(prefix, role));
+  const { rows } = await client.query<{ name: string }>(
+    "select name from unnest($1::text[]) as wanted (name) where to_regrole(quote_ident(name)) is null",
+    [wanted],
+  );
+  const missing = rows.map(({ name }) => name).join(", ");
+  return new PlinthError(
+    "ROLES_MISSING",
+    missing
+      ? `The server lacks the roles ${missing}, and the owner's role may not create roles.`
+      : `The server's roles are not as Plinth needs them (${(cause as Error).message}), and the owner's role may not change them.`,
+    { hint: SCRIPT_HINT, cause },
+  );
+}
+
+function isForbidden(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && error.code === "42501";
+}

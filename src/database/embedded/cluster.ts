@@ -1,0 +1,171 @@
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { PlinthError } from "../../errors.ts";
+import type { Binaries } from "./binaries.ts";
+import { explainFailure } from "./explain.ts";
+import { namesIn, syncFolder } from "./files.ts";
+import { runProgram } from "./programs.ts";
+import type { RunAs } from "./run-as.ts";
+
+/** Where PostgreSQL's own data folder is ("cluster" in its words) and who works in it. */
+export interface Cluster {
+  readonly dataDirectory: string;
+  /** `<dataDirectory>/postgres` */
+  readonly folder: string;
+  readonly runAs: RunAs | undefined;
+  readonly binaries: Binaries;
+}
+
+/**
+ * How a program started in the data folder is told where it is. As root the programs run as a user who may not be able
+ * to enter the folders above (a clone below /root); but a folder that a process was started in stays open to it. Node
+ * changes the folder before it changes the user, so the current folder, by its name in /proc, always works.
+ */
+export function dataArgument(folder: string, runAs: RunAs | undefined): string {
+  return runAs && process.platform === "linux" ? "/proc/self/cwd" : folder;
+}
+
+/**
+ * Whether there is data already.
+ * @throws PlinthError DATA_FROM_NEWER_VERSION, DATA_FROM_OLDER_VERSION, DATA_NOT_POSTGRES
+ */
+export function hasCluster(folder: string, major: number): boolean {
+  const names = namesIn(folder);
+  if (!names || names.length === 0) return false;
+  if (!names.includes("PG_VERSION") || !existsSync(join(folder, "global", "pg_control")))
+    throw new PlinthError("DATA_NOT_POSTGRES", `${folder} is not empty, and not a PostgreSQL data folder.`, {
+      hint: "Move it away, or name another folder with PLINTH_DATA.",
+    });
+  const found = Number.parseInt(readFileSync(join(folder, "PG_VERSION"), "utf8"), 10);
+  if (found > major)
+    throw new PlinthError(
+      "DATA_FROM_NEWER_VERSION",
+      `The data in ${folder} was made by PostgreSQL ${found}; this Plinth has PostgreSQL ${major}.`,
+      { hint: "Install the newer Plinth that made it, or name another folder with PLINTH_DATA." },
+    );
+  if (found !== major)
+    throw new PlinthError(
+      "DATA_FROM_OLDER_VERSION",
+      `The data in ${folder} was made by PostgreSQL ${found || "of an unknown version"}; this Plinth has PostgreSQL ${major}.`,
+      {
+        hint:
+          "Start the Plinth that made it and dump the database with pg_dump, then start this one on another folder " +
+          "(PLINTH_DATA) and load the dump there.",
+      },
+    );
+  // A copy or a careless chmod may have opened it; PostgreSQL refuses to use it then.
+  if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
+  return true;
+}
+
+const UNFINISHED = "postgres.new-";
+
+/** Removes what a first start left behind that was killed while it made the data. */
+export function removeUnfinished(dataDirectory: string): void {
+  for (const name of namesIn(dataDirectory) ?? []) {
+    if (!name.startsWith(UNFINISHED)) continue;
+    try {
+      rmSync(join(dataDirectory, name), { recursive: true, force: true });
+    } catch {
+      // Its initdb may not have noticed yet and still make files there; the next start removes them.
+    }
+  }
+}
+
+/**
+ * Makes the data folder under another name and renames it when it is complete, so that a crash leaves no half of one.
+ * @param options.durable false skips waiting for the disk (throw-away data of tests)
+ * @throws PlinthError saying what initdb complained about
+ */
+export async function createCluster(
+  cluster: Cluster,
+  superuserPassword: string,
+  options: { durable: boolean },
+): Promise<void> {
+  const { dataDirectory, folder, runAs } = cluster;
+  const unfinished = mkdtempSync(join(dataDirectory, UNFINISHED));
+  try {
+    if (runAs) chownSync(unfinished, runAs.uid, runAs.gid);
+    await initdb(cluster, unfinished, superuserPassword, options.durable);
+    renameSync(unfinished, folder);
+    syncFolder(dataDirectory);
+  } finally {
+    rmSync(unfinished, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Order and case come from PostgreSQL's own C.UTF-8, the same on every system, so that a system update cannot break an
+ * index. The system's character classes (LC_CTYPE) still decide what is a letter in text search; plain C knows none
+ * beyond ASCII, so it comes last.
+ */
+const CTYPES = ["C.UTF-8", "en_US.UTF-8", "C"];
+
+async function initdb(
+  { binaries, runAs, dataDirectory }: Cluster,
+  folder: string,
+  password: string,
+  durable: boolean,
+): Promise<void> {
+  const passwordFile = openPasswordFile(`${folder}.password`, password, runAs);
+  try {
+    for (const ctype of CTYPES) {
+      const { status, output } = await runProgram(
+        binaries.initdb,
+        [
+          `--pgdata=${dataArgument(folder, runAs)}`,
+          "--username=postgres",
+          "--pwfile=/dev/fd/3",
+          "--auth=scram-sha-256",
+          "--encoding=UTF8",
+          "--locale=C",
+          `--lc-ctype=${ctype}`,
+          "--locale-provider=builtin",
+          "--builtin-locale=C.UTF-8",
+          "--no-instructions",
+          ...(durable ? [] : ["--no-sync"]),
+        ],
+        { runAs, cwd: folder, inheritFile: passwordFile },
+      );
+      if (status === 0) return;
+      if (/invalid locale name/.test(output) && ctype !== CTYPES.at(-1)) continue;
+      appendToLog(dataDirectory, output);
+      throw explainFailure("The database could not be made", output, { dataDirectory });
+    }
+  } finally {
+    closeSync(passwordFile);
+  }
+}
+
+/** For whoever wants to read all of it; on a full disk the explanation has to do. */
+function appendToLog(dataDirectory: string, output: string): void {
+  try {
+    appendFileSync(join(dataDirectory, "postgres.log"), output, { mode: 0o600 });
+  } catch {
+    // The failure itself is reported.
+  }
+}
+
+/** initdb reads the password from a file; one without a name any more is not left behind by a crash. */
+function openPasswordFile(path: string, password: string, runAs: RunAs | undefined): number {
+  writeFileSync(path, `${password}\n`, { mode: 0o600, flag: "wx" });
+  try {
+    if (runAs) chownSync(path, runAs.uid, runAs.gid);
+    return openSync(path, "r");
+  } finally {
+    rmSync(path);
+  }
+}

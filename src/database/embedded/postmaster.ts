@@ -1,0 +1,159 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { PlinthError } from "../../errors.ts";
+import { type Cluster, dataArgument } from "./cluster.ts";
+import { explainFailure, explainOutput } from "./explain.ts";
+import { unlessMissing } from "./files.ts";
+import { PROGRAM_ENVIRONMENT } from "./programs.ts";
+import { openServerLog } from "./server-log.ts";
+
+/** A running server that this process started. */
+export interface Postmaster {
+  /** Resolves with a sentence when it ends without stop() having been called. */
+  readonly died: Promise<string>;
+  stop(): Promise<void>;
+}
+
+export interface StartOptions {
+  readonly port: number;
+  /** Further settings, as after `postgres -c`. */
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly log: (line: string) => void;
+}
+
+/** A fast shutdown writes what is in memory; after this long it is cut off, and the next start replays the WAL. */
+const FAST_SHUTDOWN_MS = 20_000;
+const IMMEDIATE_SHUTDOWN_MS = 10_000;
+const PROGRESS_MS = 5_000;
+/** How long children of a killed server may take to notice. */
+const LINGER_MS = 20_000;
+
+/**
+ * Starts the server and waits until it accepts connections, however long it recovers.
+ * @throws PlinthError saying why it did not start
+ */
+export async function startPostmaster(cluster: Cluster, options: StartOptions): Promise<Postmaster> {
+  const deadline = Date.now() + LINGER_MS;
+  for (;;) {
+    try {
+      return await startOnce(cluster, options);
+    } catch (error) {
+      // A killed postmaster's children end by themselves in a moment; until then the data is theirs.
+      const lingering = error instanceof PlinthError && error.code === "DATABASE_STILL_IN_USE";
+      if (!lingering || Date.now() > deadline) throw error;
+      await sleep(250);
+    }
+  }
+}
+
+async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postmaster> {
+  const { dataDirectory, folder, runAs, binaries } = cluster;
+  const situation = { dataDirectory, port: options.port };
+  const log = openServerLog(join(dataDirectory, "postgres.log"));
+  const settings = {
+    listen_addresses: "127.0.0.1",
+    port: String(options.port),
+    unix_socket_directories: "",
+    ...options.settings,
+  };
+  const child = spawn(
+    binaries.postgres,
+    [
+      "-D",
+      dataArgument(folder, runAs),
+      ...Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]),
+    ],
+    // A process group of its own: Ctrl-C in the terminal must not stop it while Node still drains requests.
+    {
+      cwd: folder,
+      env: PROGRAM_ENVIRONMENT,
+      detached: true,
+      stdio: ["ignore", log.handle, log.handle],
+      ...runAs,
+    },
+  );
+  const ended = endOf(child);
+  const stopOnExit = () => child.kill("SIGINT");
+  process.once("exit", stopOnExit);
+  let stopping: Promise<void> | undefined;
+  const died = ended.then((how) => {
+    process.removeListener("exit", stopOnExit);
+    if (stopping) return undefined;
+    // Only its last words can be the reason, and one that was killed had none.
+    const lastWords = how.startsWith("signal") ? "" : log.text().split("\n").slice(-20).join("\n");
+    const reason = explainOutput(lastWords, situation);
+    return `The embedded PostgreSQL stopped by itself (${how}). ${reason?.message ?? `More is in ${dataDirectory}/postgres.log.`}`;
+  });
+  const stop = () => {
+    stopping ??= stopChild(child, ended).finally(() => log.close());
+    return stopping;
+  };
+
+  try {
+    await untilReady(child, ended, folder, options.log);
+  } catch (error) {
+    const output = log.text();
+    await stop();
+    throw explainFailure(`PostgreSQL did not start (${(error as Error).message})`, output, situation);
+  }
+  return {
+    died: new Promise((resolve) => {
+      void died.then((sentence) => sentence && resolve(sentence));
+    }),
+    stop,
+  };
+}
+
+/** Resolves with how the process ended, or that it could not be started. */
+function endOf(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once("error", (error) => resolve(error.message));
+    child.once("exit", (status, signal) => resolve(signal ? `signal ${signal}` : `status ${status}`));
+  });
+}
+
+/** The server writes its state into line 8 of postmaster.pid, which is how pg_ctl waits too. */
+async function untilReady(
+  child: ChildProcess,
+  ended: Promise<string>,
+  folder: string,
+  log: (line: string) => void,
+): Promise<void> {
+  let failure: string | undefined;
+  void ended.then((how) => {
+    failure = how;
+  });
+  const started = Date.now();
+  let reported = started;
+  for (;;) {
+    await Promise.race([sleep(Date.now() - started < 2_000 ? 10 : 200), ended]);
+    if (failure !== undefined) throw new Error(failure);
+    const lines = postmasterFile(folder);
+    if (Number(lines[0]) === child.pid && lines[7]?.trim() === "ready") return;
+    if (Date.now() - reported < PROGRESS_MS) continue;
+    reported = Date.now();
+    log(`PostgreSQL is recovering its data (${Math.round((reported - started) / 1000)} s)`);
+  }
+}
+
+/** The lines of postmaster.pid: pid, data folder, start time, port, …; none if there is no such file. */
+export function postmasterFile(folder: string): string[] {
+  return unlessMissing(() => readFileSync(join(folder, "postmaster.pid"), "utf8"))?.split("\n") ?? [];
+}
+
+/** Fast shutdown, then an immediate one, then by force. */
+async function stopChild(child: ChildProcess, ended: Promise<string>): Promise<void> {
+  for (const [signal, patience] of [
+    ["SIGINT", FAST_SHUTDOWN_MS],
+    ["SIGQUIT", IMMEDIATE_SHUTDOWN_MS],
+    ["SIGKILL", IMMEDIATE_SHUTDOWN_MS],
+  ] as const) {
+    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
+    child.kill(signal);
+    const waiting = new AbortController();
+    await Promise.race([ended, sleep(patience, undefined, { signal: waiting.signal }).catch(() => {})]);
+    waiting.abort();
+  }
+}

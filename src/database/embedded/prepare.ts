@@ -1,0 +1,100 @@
+import pg from "pg";
+import { runBootstrap } from "../bootstrap.ts";
+import { LOGIN_ROLES, type LoginRole, roleName } from "../roles.ts";
+import { matchesVerifier, scramVerifier } from "../scram.ts";
+import type { Secrets } from "../secrets.ts";
+import { type Cluster, dataArgument } from "./cluster.ts";
+import { explainFailure } from "./explain.ts";
+import { runProgram } from "./programs.ts";
+import { EMBEDDED_DATABASE, embeddedUrl } from "./url.ts";
+
+const INVALID_PASSWORD = "28P01";
+const NO_SUCH_DATABASE = "3D000";
+const ALREADY_EXISTS = "42P04";
+
+/**
+ * Makes the roles, their passwords and the database of an embedded server, as far as they are missing or differ.
+ * @returns false if the server has another superuser password than the secrets
+ * @throws pg.DatabaseError
+ */
+export async function prepareDatabase(
+  port: number,
+  passwords: Secrets["passwords"],
+  prefix: string,
+): Promise<boolean> {
+  const superuser = (database: string) => embeddedUrl(port, "postgres", passwords.superuser, database);
+  const bootstrap = async (client: pg.Client) => {
+    const changed = await changedPasswords(client, passwords, prefix);
+    await runBootstrap(client, { prefix, ownerIsCurrentUser: false, passwords: changed });
+  };
+  try {
+    await withClient(superuser(EMBEDDED_DATABASE), bootstrap);
+  } catch (error) {
+    if (hasCode(error, INVALID_PASSWORD)) return false;
+    if (!hasCode(error, NO_SUCH_DATABASE)) throw error;
+    await withClient(superuser("postgres"), createDatabase);
+    await withClient(superuser(EMBEDDED_DATABASE), bootstrap);
+  }
+  return true;
+}
+
+async function createDatabase(client: pg.Client): Promise<void> {
+  try {
+    await client.query(`create database ${pg.escapeIdentifier(EMBEDDED_DATABASE)}`);
+  } catch (error) {
+    if (!hasCode(error, ALREADY_EXISTS)) throw error;
+  }
+}
+
+/** Those that the server does not have yet; setting the others again would only write to the disk at every start. */
+async function changedPasswords(
+  client: pg.Client,
+  passwords: Secrets["passwords"],
+  prefix: string,
+): Promise<Partial<Record<LoginRole, string>>> {
+  const { rows } = await client.query<{ name: string; verifier: string | null }>(
+    "select rolname as name, rolpassword as verifier from pg_authid where rolname = any ($1)",
+    [LOGIN_ROLES.map((role) => roleName(prefix, role))],
+  );
+  const verifiers = new Map(rows.map(({ name, verifier }) => [name, verifier]));
+  const changed = LOGIN_ROLES.filter(
+    (role) => !matchesVerifier(passwords[role], verifiers.get(roleName(prefix, role))),
+  );
+  return Object.fromEntries(changed.map((role) => [role, passwords[role]]));
+}
+
+/**
+ * Gives the superuser the password in the secrets, for data whose secrets were lost or replaced. Without the old one
+ * this takes the single-user mode, which asks for none; the server must be stopped.
+ * @throws PlinthError saying what PostgreSQL complained about
+ */
+export async function resetSuperuserPassword(cluster: Cluster, password: string): Promise<void> {
+  const { binaries, dataDirectory, folder, runAs } = cluster;
+  const { status, output } = await runProgram(
+    binaries.postgres,
+    ["--single", "-D", dataArgument(folder, runAs), "postgres"],
+    {
+      runAs,
+      cwd: folder,
+      input: `alter role postgres password ${pg.escapeLiteral(scramVerifier(password))};\n`,
+    },
+  );
+  if (status !== 0 || /\bERROR:/.test(output))
+    throw explainFailure("The database's passwords could not be set", output, { dataDirectory });
+}
+
+async function withClient(url: string, use: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client({ connectionString: url, application_name: "plinth start" });
+  // Lost connections are reported by the query that needed them; without a listener they would end the process.
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof pg.DatabaseError && error.code === code;
+}

@@ -1,0 +1,151 @@
+import { join } from "node:path";
+import type { Config } from "../../config.ts";
+import { PlinthError } from "../../errors.ts";
+import type { LoginRole } from "../roles.ts";
+import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
+import { findBinaries } from "./binaries.ts";
+import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";
+import { explainFileError } from "./explain.ts";
+import { makeFolder } from "./files.ts";
+import { stopLeftover } from "./leftover.ts";
+import { acquireLock, type LockHolder } from "./lock.ts";
+import { chooseFreePort } from "./port.ts";
+import { type Postmaster, type StartOptions, startPostmaster } from "./postmaster.ts";
+import { prepareDatabase, resetSuperuserPassword } from "./prepare.ts";
+import { chooseRunAs } from "./run-as.ts";
+import { embeddedUrl } from "./url.ts";
+
+/** The part of the configuration that the embedded server depends on. */
+export type EmbeddedConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort">;
+
+export interface EmbeddedOptions {
+  readonly log?: (line: string) => void;
+  /** Others may attach to a `server`; a `command` ends soon. */
+  readonly purpose?: LockHolder["purpose"];
+  /** Further server settings. Tests pass `{ fsync: "off" }`, which also makes the data without waiting for the disk. */
+  readonly settings?: Readonly<Record<string, string>>;
+}
+
+export interface EmbeddedServer {
+  readonly port: number;
+  readonly died: Promise<string>;
+  url(role: LoginRole): string;
+  /** For setting up databases; Plinth itself never runs as superuser. */
+  superuserUrl(database?: string): string;
+  close(): Promise<void>;
+}
+
+export function lockPath(dataDirectory: string): string {
+  return join(dataDirectory, "plinth.lock");
+}
+
+/**
+ * Starts the embedded server, making what is missing: folder, secrets, data, roles, database. Every step may be cut off
+ * by a crash and is finished or repeated by the next start.
+ * @throws LockHeld, or PlinthError saying what is in the way
+ */
+export async function openEmbedded(
+  config: EmbeddedConfig,
+  options: EmbeddedOptions = {},
+): Promise<EmbeddedServer> {
+  const { dataDirectory } = config;
+  const log = options.log ?? (() => {});
+  // Undone in reverse: the server first, the lock last.
+  const held = new AsyncDisposableStack();
+  try {
+    makeFolder(dataDirectory);
+    const lock = await acquireLock(lockPath(dataDirectory), options.purpose ?? "server", log);
+    held.defer(() => lock.release());
+
+    const cluster = await prepareCluster(config, options, log);
+    const startOptions = { settings: options.settings ?? {}, log };
+    let { postmaster, port } = await start(config, cluster, startOptions);
+    held.defer(() => postmaster.stop());
+    const { passwords } = updateSecrets(dataDirectory, { databasePort: port });
+
+    if (!(await prepareDatabase(port, passwords, config.rolePrefix))) {
+      log("Setting the database's passwords anew, because secrets.json has others");
+      await postmaster.stop();
+      await resetSuperuserPassword(cluster, passwords.superuser);
+      postmaster = await startPostmaster(cluster, { ...startOptions, port });
+      if (!(await prepareDatabase(port, passwords, config.rolePrefix)))
+        throw new PlinthError(
+          "DATABASE_START_FAILED",
+          "The database does not accept the password just set.",
+          {
+            hint: `More is in ${dataDirectory}/postgres.log.`,
+          },
+        );
+    }
+    lock.announce(port);
+
+    let closing: Promise<void> | undefined;
+    return {
+      port,
+      died: postmaster.died,
+      url: (role) => embeddedUrl(port, `${config.rolePrefix}_${role}`, passwords[role]),
+      superuserUrl: (database) => embeddedUrl(port, "postgres", passwords.superuser, database),
+      close: () => {
+        closing ??= held.disposeAsync();
+        return closing;
+      },
+    };
+  } catch (error) {
+    await held.disposeAsync();
+    throw explainFileError(error, { dataDirectory });
+  }
+}
+
+/** Everything up to the point where the server can be started: programs, user, no other server, data. */
+async function prepareCluster(
+  { dataDirectory }: EmbeddedConfig,
+  options: EmbeddedOptions,
+  log: (line: string) => void,
+): Promise<Cluster> {
+  const folder = join(dataDirectory, "postgres");
+  const runAs = await chooseRunAs(folder);
+  const binaries = await findBinaries(runAs);
+  const cluster: Cluster = { dataDirectory, folder, runAs, binaries };
+  removeUnfinished(dataDirectory);
+  if (hasCluster(folder, binaries.major)) {
+    if (!readSecrets(dataDirectory)) throw secretsMissing(dataDirectory);
+    await stopLeftover(folder, log);
+  } else {
+    // On disk before the data that they open: a crash in between leaves secrets without data, never data without secrets.
+    const { passwords } = loadSecrets(dataDirectory);
+    log(`Making a PostgreSQL ${binaries.version} database in ${folder}`);
+    await createCluster(cluster, passwords.superuser, { durable: options.settings?.fsync !== "off" });
+  }
+  return cluster;
+}
+
+/** Starts on the configured port, on the one kept from before, or on a free one that is kept from now on. */
+async function start(
+  config: EmbeddedConfig,
+  cluster: Cluster,
+  options: Omit<StartOptions, "port">,
+): Promise<{ postmaster: Postmaster; port: number }> {
+  const kept = config.embeddedPort ?? loadSecrets(config.dataDirectory).databasePort;
+  for (let attempt = 1; ; attempt++) {
+    const port = kept ?? (await chooseFreePort());
+    try {
+      return { postmaster: await startPostmaster(cluster, { ...options, port }), port };
+    } catch (error) {
+      const taken = error instanceof PlinthError && error.code === "DATABASE_PORT_IN_USE";
+      // A free port may be taken by another program in the moment before the server binds it.
+      if (!taken || kept || attempt === 5) throw error;
+    }
+  }
+}
+
+function secretsMissing(dataDirectory: string): PlinthError {
+  return new PlinthError(
+    "SECRETS_MISSING",
+    `${dataDirectory} holds a database, but not the secrets.json that belongs to it.`,
+    {
+      hint:
+        "Restore the file from a backup. To give up the old passwords and signing keys instead (everybody has to sign " +
+        "in again), put a file there that holds only {} and start again.",
+    },
+  );
+}

@@ -1,0 +1,129 @@
+import { randomBytes } from "node:crypto";
+import { chmodSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { generateSigningKey } from "../auth/signing-keys.ts";
+import { PlinthError } from "../errors.ts";
+import { makeFolder, unlessMissing, writeWhole } from "./embedded/files.ts";
+import { LOGIN_ROLES, type LoginRole } from "./roles.ts";
+
+/** What Plinth made up for itself at the first start, kept in `secrets.json` in the data folder (mode 600). */
+export interface Secrets {
+  /** Port of the embedded server; undefined until it was first started. */
+  readonly databasePort: number | undefined;
+  /** Passwords of the embedded server's roles. */
+  readonly passwords: Readonly<Record<LoginRole | "superuser", string>>;
+  /** `kid:base64url[,kid:base64url…]`, used when PLINTH_JWT_KEYS is not set. */
+  readonly jwtKeys: string;
+  /** Passwords of the demo accounts by username. */
+  readonly demo: Readonly<Record<string, string>>;
+}
+
+export function secretsPath(dataDirectory: string): string {
+  return join(dataDirectory, "secrets.json");
+}
+
+/**
+ * Reads the secrets, and makes them at the first call. Safe against a crash at any moment and against several callers
+ * at once: all get the same.
+ * @throws PlinthError SECRETS_DAMAGED; a file system error if the folder cannot be written.
+ */
+export function loadSecrets(dataDirectory: string): Secrets {
+  const found = readSecrets(dataDirectory);
+  if (found) return found;
+  makeFolder(dataDirectory);
+  writeWhole(secretsPath(dataDirectory), format(complete({})), { onlyIfMissing: true });
+  return readSecrets(dataDirectory)!;
+}
+
+/**
+ * The secrets, or undefined where none were made yet. A member that the file lacks is made and kept, so that
+ * a version that needs one more can read an older file.
+ * @throws PlinthError SECRETS_DAMAGED
+ */
+export function readSecrets(dataDirectory: string): Secrets | undefined {
+  const path = secretsPath(dataDirectory);
+  const content = unlessMissing(() => readFileSync(path, "utf8"));
+  if (content === undefined) return undefined;
+  if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600);
+  const stored = parse(content, path);
+  const secrets = complete(stored);
+  if (isMissingSomething(stored, secrets)) writeWhole(path, format(secrets));
+  return secrets;
+}
+
+/** Replaces some members, at once and durably; writes nothing if they are so already. */
+export function updateSecrets(dataDirectory: string, change: Partial<Secrets>): Secrets {
+  const current = loadSecrets(dataDirectory);
+  const secrets = { ...current, ...change };
+  if (!isDeepStrictEqual(current, secrets)) writeWhole(secretsPath(dataDirectory), format(secrets));
+  return secrets;
+}
+
+type Stored = Partial<{
+  databasePort: number;
+  passwords: Partial<Record<LoginRole | "superuser", string>>;
+  jwtKeys: string;
+  demo: Record<string, string>;
+}>;
+
+function complete(stored: Stored): Secrets {
+  const passwords = { ...stored.passwords };
+  for (const role of [...LOGIN_ROLES, "superuser"] as const) passwords[role] ??= newPassword();
+  return {
+    databasePort: stored.databasePort,
+    passwords: passwords as Secrets["passwords"],
+    jwtKeys: stored.jwtKeys ?? generateSigningKey(),
+    demo: stored.demo ?? {},
+  };
+}
+
+function isMissingSomething(stored: Stored, secrets: Secrets): boolean {
+  return (
+    stored.jwtKeys === undefined ||
+    stored.demo === undefined ||
+    Object.keys(stored.passwords ?? {}).length < Object.keys(secrets.passwords).length
+  );
+}
+
+/** 192 random bits in characters that need no escaping in a URL, a shell or SQL. */
+function newPassword(): string {
+  return randomBytes(24).toString("base64url");
+}
+
+function format(secrets: Secrets): string {
+  return `${JSON.stringify(secrets, null, 2)}\n`;
+}
+
+/** No message repeats the content. */
+function parse(content: string, path: string): Stored {
+  let stored: unknown;
+  try {
+    stored = JSON.parse(content);
+  } catch {
+    stored = undefined;
+  }
+  if (isStored(stored)) return stored;
+  throw new PlinthError("SECRETS_DAMAGED", `The secrets in ${path} cannot be read.`, {
+    hint: "Restore the file from a backup of the data folder; without it the signing keys are lost.",
+  });
+}
+
+function isStored(value: unknown): value is Stored {
+  if (!isObject(value)) return false;
+  const { databasePort, passwords, jwtKeys, demo } = value;
+  return (
+    (databasePort === undefined || Number.isInteger(databasePort)) &&
+    (passwords === undefined || isRecordOfText(passwords)) &&
+    (jwtKeys === undefined || (typeof jwtKeys === "string" && jwtKeys !== "")) &&
+    (demo === undefined || isRecordOfText(demo))
+  );
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isRecordOfText(value: unknown): boolean {
+  return isObject(value) && Object.values(value).every((item) => typeof item === "string" && item !== "");
+}

@@ -1,0 +1,43 @@
+import { createHmac } from "node:crypto";
+import { describe, expect, test } from "@jest/globals";
+import { matchesVerifier, scramVerifier } from "../../src/database/scram.ts";
+
+describe("scramVerifier", () => {
+  test("agrees with the example exchange of RFC 7677", () => {
+    const salt = Buffer.from("W22ZaJ0SNY7soEsUEjb6gQ==", "base64");
+    const authMessage =
+      "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0," +
+      "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+
+    const verifier = scramVerifier("pencil", salt);
+
+    const serverKey = Buffer.from(verifier.split(":").at(-1)!, "base64");
+    const signature = createHmac("sha256", serverKey).update(authMessage).digest("base64");
+    expect(signature).toBe("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+    expect(verifier).toMatch(/^SCRAM-SHA-256\$4096:W22ZaJ0SNY7soEsUEjb6gQ==\$[^:]{44}:[^:]{44}$/);
+  });
+
+  test("is another one each time, as the salt is", () => {
+    expect(scramVerifier("pencil")).not.toBe(scramVerifier("pencil"));
+  });
+});
+
+describe("matchesVerifier", () => {
+  test("knows its password and no other", () => {
+    const verifier = scramVerifier("pencil");
+    expect(matchesVerifier("pencil", verifier)).toBe(true);
+    expect(matchesVerifier("Pencil", verifier)).toBe(false);
+  });
+
+  test("takes what people type for the same password as the same", () => {
+    expect(matchesVerifier("\ufb01n", scramVerifier("fin"))).toBe(true);
+    expect(matchesVerifier("a\u00a0b", scramVerifier("a b"))).toBe(true);
+  });
+
+  test.each([null, undefined, "", "md5a3556571e93b0d20722ba62be61e8c2d"])(
+    "matches nothing to %j",
+    (verifier) => {
+      expect(matchesVerifier("pencil", verifier)).toBe(false);
+    },
+  );
+});

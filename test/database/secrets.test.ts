@@ -1,0 +1,66 @@
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
+import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { loadSecrets, readSecrets, secretsPath, updateSecrets } from "../../src/database/secrets.ts";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "plinth-secrets-"));
+});
+
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test("are made once, in a file that only its owner can read", () => {
+  const secrets = loadSecrets(folder);
+  expect(loadSecrets(folder)).toEqual(secrets);
+  expect(statSync(secretsPath(folder)).mode & 0o777).toBe(0o600);
+  expect(readdirSync(folder)).toEqual(["secrets.json"]);
+});
+
+test("hold a long password for each role that logs in, all different, and a signing key", () => {
+  const { passwords, jwtKeys } = loadSecrets(folder);
+  expect(Object.keys(passwords).sort()).toEqual([...LOGIN_ROLES, "superuser"].sort());
+  for (const password of Object.values(passwords)) expect(password).toMatch(/^[\w-]{32}$/);
+  expect(new Set(Object.values(passwords)).size).toBe(6);
+  expect(parseSigningKeys(jwtKeys)).toHaveLength(1);
+});
+
+test("are not made by reading", () => {
+  expect(readSecrets(folder)).toBeUndefined();
+  expect(readdirSync(folder)).toEqual([]);
+});
+
+test("can be changed in part", () => {
+  const before = loadSecrets(folder);
+  updateSecrets(folder, { databasePort: 20_001, demo: { ada: "pass" } });
+  expect(readSecrets(folder)).toEqual({ ...before, databasePort: 20_001, demo: { ada: "pass" } });
+});
+
+test("of an older version get what they lack, once", () => {
+  writeFileSync(secretsPath(folder), JSON.stringify({ passwords: { owner: "kept" } }));
+  const secrets = readSecrets(folder)!;
+  expect(secrets.passwords.owner).toBe("kept");
+  expect(readSecrets(folder)).toEqual(secrets);
+});
+
+test("that others could read are closed", () => {
+  loadSecrets(folder);
+  chmodSync(secretsPath(folder), 0o644);
+  readSecrets(folder);
+  expect(statSync(secretsPath(folder)).mode & 0o777).toBe(0o600);
+});
+
+test.each(["", "{", "[]", '{"passwords": {"owner": 1}}', '{"jwtKeys": ""}'])(
+  "that are damaged (%j) are left for a person to look at",
+  (content) => {
+    writeFileSync(secretsPath(folder), content);
+    expect(() => loadSecrets(folder)).toThrow(expect.objectContaining({ code: "SECRETS_DAMAGED" }));
+    expect(readFileSync(secretsPath(folder), "utf8")).toBe(content);
+  },
+);
