@@ -1,5 +1,5 @@
 --! Previous: sha1:1a3d06759d3192a760272d92d0a79c7d31a2276d
---! Hash: sha1:ef461a670cd298932a528089e917492759ffc454
+--! Hash: sha1:c09168a9a0a866a3406d44695d61ce090fba8648
 --! Message: analytics
 
 -- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's
@@ -69,7 +69,7 @@ comment on view analytics.daily_model_usage is 'Grain: one row per day (UTC) and
 comment on column analytics.daily_model_usage.day is 'Day in UTC.';
 comment on column analytics.daily_model_usage.model_id is 'The model.';
 comment on column analytics.daily_model_usage.provider_name is 'Its provider.';
-comment on column analytics.daily_model_usage.model_name is 'The providers name for it.';
+comment on column analytics.daily_model_usage.model_name is 'The provider''s name for it.';
 comment on column analytics.daily_model_usage.messages is 'Answers of the model.';
 comment on column analytics.daily_model_usage.users is 'Users who got them.';
 comment on column analytics.daily_model_usage.tokens_used is 'Tokens counted for them; messages without a count add nothing.';
@@ -101,7 +101,7 @@ left join billing.model_prices mp
 comment on view analytics.model_catalogue is 'Grain: one row per model and currency of its price today; models without a price have one row.';
 comment on column analytics.model_catalogue.model_id is 'The model.';
 comment on column analytics.model_catalogue.provider_name is 'Its provider.';
-comment on column analytics.model_catalogue.model_name is 'The providers name for it.';
+comment on column analytics.model_catalogue.model_name is 'The provider''s name for it.';
 comment on column analytics.model_catalogue.display_name is 'Name shown to people.';
 comment on column analytics.model_catalogue.is_active is 'Whether model and provider are active.';
 comment on column analytics.model_catalogue.is_public is 'Whether every signed-in user may use it.';

@@ -1,0 +1,114 @@
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { calculateHash } from "graphile-migrate/dist/hash.js";
+import { parseMigrationText, serializeMigration } from "graphile-migrate/dist/migration.js";
+import { sluggify } from "graphile-migrate/dist/sluggify.js";
+import { PlinthError } from "../errors.ts";
+import { MIGRATIONS_FOLDER } from "../paths.ts";
+import {
+  BLANK_MIGRATION,
+  type GraphileSettings,
+  graphileSettings,
+  isBlankSql,
+  readCommittedMigrations,
+  readCurrent,
+} from "./graphile-migrate.ts";
+import { migrateDatabase } from "./migrate.ts";
+import { DEFAULT_ROLE_PREFIX } from "./roles.ts";
+import { createScratchDatabase } from "./scratch-database.ts";
+
+export interface CommitOptions {
+  /** Any database of a server to try the history on, as a superuser or a role with CREATEDB and CREATEROLE. */
+  rootUrl: string;
+  /** Folder holding committed/, fixtures/ and current.sql; the package's own by default. */
+  migrationsFolder?: string;
+  log?: (line: string) => void;
+}
+
+/**
+ * Moves current.sql into committed/ as graphile-migrate's `commit` would write it, after the whole history has run on a
+ * scratch database. A failure changes no file.
+ * @param options.message names the file; one line of at most 512 characters
+ * @returns the new file's name
+ * @throws PlinthError NOTHING_TO_COMMIT, INVALID_MESSAGE, MIGRATION_FAILED, and those of readCommittedMigrations
+ */
+export async function commitCurrent(options: CommitOptions & { message: string }): Promise<{ file: string }> {
+  const settings = fileSettings(options.migrationsFolder);
+  const { message } = options;
+  const slug = sluggify(message);
+  if (slug === "" || message.length > 512 || /\p{Cc}/u.test(message))
+    throw new PlinthError(
+      "INVALID_MESSAGE",
+      "The message must be one line of words, at most 512 characters.",
+    );
+  const { path, text } = await readCurrent(settings);
+  if (isBlankSql(text)) throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.");
+
+  const committed = await readCommittedMigrations(settings);
+  const { headers, body } = parseMigrationText(path, text, false);
+  const number = Number.parseInt(committed.at(-1)?.filename ?? "0", 10) + 1;
+  const file = `${String(number).padStart(6, "0")}-${slug}.sql`;
+  const history = new Map(
+    await Promise.all(
+      committed.map(
+        async (migration) => [migration.realFilename, await readFile(migration.fullPath, "utf8")] as const,
+      ),
+    ),
+  );
+  history.set(file, frozen(body, { ...headers, Message: message }, committed.at(-1)?.hash).text);
+  await tryHistory(history, options);
+  await replaceFile(join(settings.migrationsFolder, "committed", file), history.get(file)!);
+  await writeFile(path, BLANK_MIGRATION);
+  return { file };
+}
+
+/** Only files are read and written, so the placeholders are never filled and the names do not matter. */
+export function fileSettings(migrationsFolder = MIGRATIONS_FOLDER): GraphileSettings {
+  return graphileSettings({
+    rolePrefix: DEFAULT_ROLE_PREFIX,
+    owner: DEFAULT_ROLE_PREFIX,
+    database: DEFAULT_ROLE_PREFIX,
+    migrationsFolder,
+  });
+}
+
+/** The text of a committed file: who came before, its hash, its message and other headers, the body. */
+export function frozen(
+  body: string,
+  headers: Record<string, string | null>,
+  previousHash: string | undefined,
+): { text: string; hash: string } {
+  const hash = calculateHash(body, previousHash ?? null);
+  const { Message, ...others } = headers;
+  const text = serializeMigration(body, { Previous: previousHash ?? "-", Hash: hash, Message, ...others });
+  return { text, hash };
+}
+
+/** Runs a history on a scratch database, which is removed in any case. */
+export async function tryHistory(
+  history: ReadonlyMap<string, string>,
+  options: CommitOptions,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "plinth-migrations-"));
+  const scratch = await createScratchDatabase(options.rootUrl);
+  try {
+    await mkdir(join(folder, "committed"));
+    for (const [name, text] of history) await writeFile(join(folder, "committed", name), text);
+    await migrateDatabase({
+      ownerUrl: scratch.url("owner"),
+      rolePrefix: scratch.rolePrefix,
+      migrationsFolder: folder,
+      ...(options.log ? { log: options.log } : {}),
+    });
+  } finally {
+    await scratch.drop();
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Whole or not at all, also after a crash. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text);
+  await rename(`${path}.new`, path);
+}

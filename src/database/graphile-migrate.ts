@@ -1,0 +1,168 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Logger, type Settings } from "graphile-migrate";
+import { getCurrentMigrationLocation, readCurrentMigration } from "graphile-migrate/dist/current.js";
+import { calculateHash } from "graphile-migrate/dist/hash.js";
+import {
+  compilePlaceholders,
+  type FileMigration,
+  getAllMigrations,
+  runCommittedMigration,
+} from "graphile-migrate/dist/migration.js";
+import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
+import pg from "pg";
+import { PlinthError } from "../errors.ts";
+import { rolePlaceholders } from "./roles.ts";
+
+// graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away and gives up at once
+// when another migration runs. So its parts are used on a connection of ours; the package is pinned to one version.
+
+export type { FileMigration as CommittedMigration, ParsedSettings as GraphileSettings };
+
+/** What .gmrc repeats for people who run the graphile-migrate command. */
+export const BLANK_MIGRATION = "-- Enter migration here\n";
+
+/**
+ * Every name in a migration is written with its schema, and times are UTC, so that nothing depends on who migrates or on
+ * what the server or the role has set. Migrations may take long.
+ */
+export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  search_path: "",
+  TimeZone: "UTC",
+  statement_timeout: "0",
+};
+
+/** graphile-migrate's settings without a connection: it is handed a client. */
+export function graphileSettings(options: {
+  rolePrefix: string;
+  owner: string;
+  database: string;
+  migrationsFolder: string;
+}): ParsedSettings {
+  const conventional = options.owner === `${options.rolePrefix}_owner`;
+  const owner = conventional ? options.owner : pg.escapeIdentifier(options.owner);
+  const settings: Settings = {
+    migrationsFolder: options.migrationsFolder,
+    placeholders: rolePlaceholders(options.rolePrefix, owner),
+    pgSettings: { ...SESSION_SETTINGS },
+    blankMigrationContent: BLANK_MIGRATION,
+    // Progress is reported by the caller, which knows what is pending.
+    logger: new Logger(() => () => {}),
+  };
+  return {
+    ...settings,
+    connectionString: "",
+    rootConnectionString: "",
+    databaseOwner: owner,
+    databaseName: options.database,
+    beforeReset: [],
+    afterReset: [],
+    beforeAllMigrations: [],
+    afterAllMigrations: [],
+    beforeCurrent: [],
+    afterCurrent: [],
+  } as unknown as ParsedSettings;
+}
+
+/**
+ * The committed migrations in order, each checked against its own hash and the one before it.
+ * @throws PlinthError MIGRATIONS_MISSING (no such folder), MIGRATIONS_INVALID (a file that was not written by a commit),
+ *   MIGRATION_CHANGED (a file edited after its commit)
+ */
+export async function readCommittedMigrations(settings: ParsedSettings): Promise<FileMigration[]> {
+  const folder = join(settings.migrationsFolder, "committed");
+  if (!existsSync(folder)) throw new PlinthError("MIGRATIONS_MISSING", `There is no folder ${folder}.`);
+  const migrations = await getAllMigrations(settings).catch((error: Error) => {
+    throw new PlinthError("MIGRATIONS_INVALID", `${error.message}.`, {
+      hint: "Files in migrations/committed are written by plinth migrate commit (or recommit), not by hand.",
+      cause: error,
+    });
+  });
+  for (const migration of migrations) {
+    if (migration.allowInvalidHash) continue;
+    if (calculateHash(migration.body, migration.previousHash) !== migration.hash)
+      throw new PlinthError(
+        "MIGRATION_CHANGED",
+        `${migration.realFilename} was edited after it was committed: its text no longer matches its hash.`,
+        { hint: "Restore the file and put the change into a new migration." },
+      );
+  }
+  return migrations;
+}
+
+/**
+ * The text of current.sql with what it includes; empty if there is no such file.
+ * @throws PlinthError MIGRATIONS_INVALID naming an include that is not there
+ */
+export async function readCurrent(settings: ParsedSettings): Promise<{ path: string; text: string }> {
+  const location = await getCurrentMigrationLocation(settings);
+  const text = await explainInclude(() => readCurrentMigration(settings, location));
+  return { path: location.path, text };
+}
+
+/** Tells graphile-migrate's complaint about an include as a PlinthError MIGRATIONS_INVALID. */
+export async function explainInclude<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    throw new PlinthError("MIGRATIONS_INVALID", (error as Error).message, { cause: error });
+  }
+}
+
+/** Whether SQL text holds only white space and comments. */
+export function isBlankSql(sql: string): boolean {
+  return /^(\s|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)*$/.test(sql);
+}
+
+/**
+ * Runs one committed migration and records it, in one transaction (unless it says `--! no-transaction`).
+ * @throws PlinthError MIGRATION_FAILED naming the file and, where the server gave a position, the line
+ */
+export async function runMigration(
+  client: pg.ClientBase,
+  settings: ParsedSettings,
+  migration: FileMigration,
+): Promise<void> {
+  try {
+    await runCommittedMigration(
+      client as pg.PoolClient,
+      settings,
+      { database: settings.databaseName },
+      migration,
+      "",
+    );
+  } catch (error) {
+    const text = await readFile(migration.fullPath, "utf8");
+    throw sqlFailure("MIGRATION_FAILED", error, {
+      file: migration.realFilename,
+      sql: compilePlaceholders(settings, migration.body),
+      linesAbove: countLines(text.slice(0, text.indexOf(migration.body.trim()))) - 1,
+    });
+  }
+}
+
+/**
+ * A server's error told as "file, line, what went wrong". The server's position counts characters of the text it was
+ * sent; `linesAbove` is how many lines of the file (its headers) were not sent.
+ */
+export function sqlFailure(
+  code: string,
+  error: unknown,
+  source: { file: string; sql: string; linesAbove?: number },
+): PlinthError {
+  const cause = error as Partial<pg.DatabaseError> & Error;
+  const position = Number(cause.position);
+  const line = countLines([...source.sql].slice(0, position - 1).join("")) + (source.linesAbove ?? 0);
+  const where = position > 0 ? ` at line ${line}` : "";
+  const state = cause.code ? ` (${cause.code})` : "";
+  const hint = [cause.detail, cause.hint, cause.where].filter(Boolean).join("\n");
+  return new PlinthError(code, `${source.file} failed${where}: ${cause.message}${state}.`, {
+    ...(hint ? { hint } : {}),
+    cause: error,
+  });
+}
+
+function countLines(text: string): number {
+  return text.split("\n").length;
+}

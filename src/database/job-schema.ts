@@ -1,0 +1,160 @@
+import { createRequire } from "node:module";
+import type pg from "pg";
+import {
+  getConstructionPlans,
+  getMigrationPlans,
+  type MigrationPartition,
+  PgBoss,
+  type Queue,
+} from "pg-boss";
+import { PlinthError } from "../errors.ts";
+
+/** The version of pg-boss's tables that the installed pg-boss works with. */
+const BOSS_SCHEMA_VERSION: number = createRequire(import.meta.url)("pg-boss/package.json").pgboss.schema;
+
+/**
+ * Installs or upgrades the job queue's schema `pgboss` as its owner, makes the queues and lets the worker use them, so
+ * that the worker itself needs no right to create anything. Running it again changes nothing and takes milliseconds.
+ * @throws PlinthError JOB_SCHEMA_AHEAD when a newer pg-boss has upgraded the schema, QUEUE_CHANGED when a queue's policy
+ *   or partitioning differs, which pg-boss cannot change
+ */
+export async function installJobSchema(
+  client: pg.ClientBase,
+  options: {
+    workerRole: string;
+    queues: readonly Queue[];
+    log?: (line: string) => void;
+  },
+): Promise<void> {
+  await upgradeSchema(client, options.log ?? (() => {}));
+  await makeQueues(client, options.queues);
+  await grantToWorker(client, options.workerRole);
+}
+
+async function upgradeSchema(client: pg.ClientBase, log: (line: string) => void): Promise<void> {
+  const installed = await installedVersion(client);
+  if (installed === BOSS_SCHEMA_VERSION) return;
+  if (installed === undefined) {
+    await runPlan(client, getConstructionPlans());
+    log("Installed the job queue's schema.");
+    return;
+  }
+  if (installed > BOSS_SCHEMA_VERSION)
+    throw new PlinthError(
+      "JOB_SCHEMA_AHEAD",
+      `The job queue's schema is at version ${installed}, but this version works with ${BOSS_SCHEMA_VERSION}.`,
+      { hint: "Use the newer version that upgraded it." },
+    );
+  const { rows } = await client.query<MigrationPartition>(
+    'select table_name as "tableName", policy from pgboss.queue where partition',
+  );
+  await runPlan(client, inOneTransaction(getMigrationPlans("pgboss", installed, { partitionTables: rows })));
+  log(`Upgraded the job queue's schema from version ${installed} to ${BOSS_SCHEMA_VERSION}.`);
+}
+
+async function installedVersion(client: pg.ClientBase): Promise<number | undefined> {
+  const found = await client.query(
+    "select from pg_catalog.pg_tables where schemaname = 'pgboss' and tablename = 'version'",
+  );
+  if (found.rowCount === 0) return undefined;
+  const { rows } = await client.query<{ version: number }>("select version from pgboss.version");
+  return rows[0]?.version;
+}
+
+/**
+ * The printed plan commits and then builds indexes one by one, concurrently; cut off in between, they would be missing
+ * for good. Job tables are small and an upgrade is rare, so here all of it is one transaction. (A running pg-boss would
+ * leave the indexes to the worker, who may not build any.)
+ */
+function inOneTransaction(plan: string): string {
+  const [changes, ...builds] = plan.split(/^(?=-- inlined from )/m);
+  const inside = builds.join("").replaceAll(/\bINDEX CONCURRENTLY\b/g, "INDEX");
+  return changes!.replace(/\bCOMMIT;\s*$/, () => `${inside}\nCOMMIT;`);
+}
+
+/** Plans open and close their own transaction; one that fails in the middle leaves it open. */
+async function runPlan(client: pg.ClientBase, sql: string): Promise<void> {
+  try {
+    await client.query(sql);
+  } catch (error) {
+    await client.query("rollback");
+    throw error;
+  }
+}
+
+async function makeQueues(client: pg.ClientBase, queues: readonly Queue[]): Promise<void> {
+  const boss = new PgBoss({
+    db: { executeSql: (text, values) => client.query(text, values) },
+    migrate: false,
+    createSchema: false,
+    supervise: false,
+    schedule: false,
+  });
+  // A dead letter queue must exist before a queue can name it.
+  const ordered = queues.toSorted((a, b) => Number(!!a.deadLetter) - Number(!!b.deadLetter));
+  const existing = new Map((await boss.getQueues()).map((queue) => [queue.name, queue]));
+  for (const { name, ...options } of ordered) {
+    const queue = existing.get(name);
+    if (!queue) {
+      await boss.createQueue(name, options);
+      continue;
+    }
+    const { policy = "standard", partition = false, ...changeable } = options;
+    if (queue.policy !== policy || queue.partition !== partition)
+      throw new PlinthError(
+        "QUEUE_CHANGED",
+        `The queue ${name} exists with policy ${queue.policy}${queue.partition ? ", partitioned" : ""}, which cannot be changed.`,
+        { hint: "Give the changed queue another name." },
+      );
+    const differs = Object.entries(changeable).some(([key, value]) => queue[key as keyof Queue] !== value);
+    if (differs) await boss.updateQueue(name, changeable);
+  }
+}
+
+/**
+ * The worker moves jobs, schedules and statistics, and at its start makes the queue that pg-boss schedules with. It may
+ * not reshape a queue, make one with a table of its own, or write `bam`: what stands there and in `queue.table_name`
+ * becomes part of statements that the owner runs when it upgrades.
+ */
+async function grantToWorker(client: pg.ClientBase, workerRole: string): Promise<void> {
+  const worker = client.escapeIdentifier(workerRole);
+  const { rows } = await client.query<{ columns: string }>(`
+    select string_agg(quote_ident(attname), ', ') as columns
+    from pg_catalog.pg_attribute
+    where attrelid = 'pgboss.queue'::regclass
+      and attnum > 0
+      and not attisdropped
+      and attname not in ('name', 'policy', 'partition', 'table_name')
+  `);
+  await client.query(`
+    revoke all on schema pgboss from public;
+    revoke execute on all functions in schema pgboss from public;
+    grant usage on schema pgboss to ${worker};
+    grant select, insert, update, delete on all tables in schema pgboss to ${worker};
+    revoke insert, update, delete on pgboss.bam from ${worker};
+    revoke insert, delete on pgboss.version from ${worker};
+    revoke update, delete on pgboss.queue from ${worker};
+    grant update (${rows[0]!.columns}) on pgboss.queue to ${worker};
+    grant execute on all functions in schema pgboss to ${worker};
+  `);
+  const found = await client.query(
+    "select from pg_catalog.pg_policies where schemaname = 'pgboss' and policyname = 'insert_worker' and $1 = any (roles)",
+    [workerRole],
+  );
+  // Only once: it locks the table out of a running worker's hands.
+  if (found.rowCount === 0) await restrictQueues(client, worker);
+}
+
+/** Rows the worker adds name no table but the common one. Whoever owns the table is not bound by it. */
+async function restrictQueues(client: pg.ClientBase, worker: string): Promise<void> {
+  await client.query(`
+    alter table pgboss.queue enable row level security;
+    drop policy if exists select_worker on pgboss.queue;
+    create policy select_worker on pgboss.queue for select to ${worker} using (true);
+    drop policy if exists update_worker on pgboss.queue;
+    create policy update_worker on pgboss.queue for update to ${worker} using (true);
+    drop policy if exists insert_worker on pgboss.queue;
+    create policy insert_worker on pgboss.queue for insert to ${worker}
+      with check (not partition and table_name = 'job_common');
+  `);
+}

@@ -1,0 +1,134 @@
+import type pg from "pg";
+import type { Queue } from "pg-boss";
+import { PlinthError } from "../errors.ts";
+import { ensureRoles } from "./bootstrap.ts";
+import {
+  type CommittedMigration,
+  isBlankSql,
+  readCommittedMigrations,
+  readCurrent,
+  runMigration,
+} from "./graphile-migrate.ts";
+import { installJobSchema } from "./job-schema.ts";
+import { type MigrationOptions, withMigrationLock, withMigrationSession } from "./migration-session.ts";
+import { type LoginRole, roleName } from "./roles.ts";
+
+export interface MigrationStatus {
+  /** File names, oldest first. */
+  applied: string[];
+  pending: string[];
+  currentIsBlank: boolean;
+}
+
+/**
+ * Brings a database up to date: creates missing roles if the owner may, runs the pending migrations (each in its own
+ * transaction), installs or upgrades the job queue's schema. Two at once are safe: the second waits and finds nothing to
+ * do. Needs only the owner's connection.
+ * @throws PlinthError MIGRATION_FAILED (the failing migration changed nothing), MIGRATION_CHANGED, MIGRATIONS_AHEAD,
+ *   MIGRATIONS_INVALID, MIGRATIONS_MISSING
+ */
+export async function migrateDatabase(
+  options: MigrationOptions & {
+    loginPasswords?: Partial<Record<LoginRole, string>>;
+    queues?: readonly Queue[];
+  },
+): Promise<{ applied: string[] }> {
+  return withMigrationLock(options, async ({ client, settings, log }) => {
+    const committed = await readCommittedMigrations(settings);
+    const pending = pendingMigrations(committed, await readAppliedMigrations(client));
+    await ensureRoles(client, options.rolePrefix, options.loginPasswords);
+    await createMigrationTables(client);
+    for (const [index, migration] of pending.entries()) {
+      const started = performance.now();
+      await runMigration(client, settings, migration);
+      const ms = Math.round(performance.now() - started);
+      log(`Applied ${migration.realFilename} (${index + 1} of ${pending.length}, ${ms} ms)`);
+    }
+    await installJobSchema(client, {
+      workerRole: roleName(options.rolePrefix, "worker"),
+      queues: options.queues ?? [],
+      log,
+    });
+    return { applied: pending.map((migration) => migration.realFilename) };
+  });
+}
+
+/**
+ * Compares the committed files with what the database has run. Changes nothing and waits for nothing.
+ * @throws PlinthError MIGRATION_CHANGED, MIGRATIONS_AHEAD, MIGRATIONS_INVALID, MIGRATIONS_MISSING
+ */
+export async function migrationStatus(options: MigrationOptions): Promise<MigrationStatus> {
+  return withMigrationSession(options, async ({ client, settings }) => {
+    const committed = await readCommittedMigrations(settings);
+    const pending = pendingMigrations(committed, await readAppliedMigrations(client));
+    const names = committed.map((migration) => migration.realFilename);
+    return {
+      applied: names.slice(0, names.length - pending.length),
+      pending: names.slice(names.length - pending.length),
+      currentIsBlank: isBlankSql((await readCurrent(settings)).text),
+    };
+  });
+}
+
+export interface AppliedMigration {
+  /** `000001.sql`: graphile-migrate records the number without the message. */
+  filename: string;
+  hash: string;
+}
+
+/** What the database says it has run, oldest first; nothing where graphile-migrate never ran. */
+export async function readAppliedMigrations(client: pg.ClientBase): Promise<AppliedMigration[]> {
+  const { rows } = await client.query<{ found: boolean }>(
+    "select to_regclass('graphile_migrate.migrations') is not null as found",
+  );
+  if (!rows[0]!.found) return [];
+  const applied = await client.query<AppliedMigration>(
+    'select filename, hash from graphile_migrate.migrations order by filename collate "C"',
+  );
+  return applied.rows;
+}
+
+/**
+ * The committed migrations still to run.
+ * @throws PlinthError MIGRATIONS_AHEAD when the database has run one that is not here, MIGRATION_CHANGED when it has run
+ *   another text under the same number
+ */
+export function pendingMigrations(
+  committed: readonly CommittedMigration[],
+  applied: readonly AppliedMigration[],
+): CommittedMigration[] {
+  for (const [index, row] of applied.entries()) {
+    const file = committed[index];
+    if (!committed.some((migration) => migration.filename === row.filename))
+      throw new PlinthError(
+        "MIGRATIONS_AHEAD",
+        `The database has run migration ${row.filename}, which this version does not have.`,
+        { hint: "Use the newer version that ran it, or roll back with that version first." },
+      );
+    if (file?.filename !== row.filename || file.hash !== row.hash)
+      throw new PlinthError(
+        "MIGRATION_CHANGED",
+        `${file?.realFilename ?? row.filename} is not the migration that the database has run under that number.`,
+        { hint: "Use the version that ran it; before the first release, migrate a new database instead." },
+      );
+  }
+  return committed.slice(applied.length);
+}
+
+/** graphile-migrate's own tables, as its 2.0 makes them, so that its command works on the same database. */
+async function createMigrationTables(client: pg.ClientBase): Promise<void> {
+  await client.query(`
+    create schema if not exists graphile_migrate;
+    create table if not exists graphile_migrate.migrations (
+      hash text primary key,
+      previous_hash text references graphile_migrate.migrations,
+      filename text not null,
+      date timestamptz not null default now()
+    );
+    create table if not exists graphile_migrate.current (
+      filename text primary key default 'current.sql',
+      content text not null,
+      date timestamptz not null default now()
+    );
+  `);
+}

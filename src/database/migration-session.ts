@@ -1,0 +1,67 @@
+import pg from "pg";
+import { MIGRATIONS_FOLDER } from "../paths.ts";
+import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
+
+/** Where and as whom to migrate. `ownerUrl` may hold a password and is never repeated in a message. */
+export interface MigrationOptions {
+  ownerUrl: string;
+  rolePrefix: string;
+  /** Folder holding committed/, fixtures/, rollback/ and current.sql; the package's own by default. */
+  migrationsFolder?: string;
+  log?: (line: string) => void;
+}
+
+export interface MigrationSession {
+  client: pg.Client;
+  settings: GraphileSettings;
+  log: (line: string) => void;
+}
+
+/** graphile-migrate's own advisory lock, so that its command and Plinth exclude each other too. */
+const MIGRATION_LOCK = "4727445306447283";
+
+/** Connects as the owner with the settings every migration runs under, and disconnects afterwards. */
+export async function withMigrationSession<T>(
+  options: MigrationOptions,
+  use: (session: MigrationSession) => Promise<T>,
+): Promise<T> {
+  const client = new pg.Client({ connectionString: options.ownerUrl, application_name: "plinth migrate" });
+  // A connection lost while idle is reported by the next query; without a listener it would end the process.
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    for (const [name, value] of Object.entries(SESSION_SETTINGS))
+      await client.query("select pg_catalog.set_config($1, $2, false)", [name, value]);
+    const { rows } = await client.query<{ owner: string; database: string }>(
+      "select current_user as owner, current_database() as database",
+    );
+    const settings = graphileSettings({
+      rolePrefix: options.rolePrefix,
+      owner: rows[0]!.owner,
+      database: rows[0]!.database,
+      migrationsFolder: options.migrationsFolder ?? MIGRATIONS_FOLDER,
+    });
+    return await use({ client, settings, log: options.log ?? (() => {}) });
+  } finally {
+    await client.end();
+  }
+}
+
+/** As {@link withMigrationSession}, one at a time per database: a second caller waits for the first. */
+export async function withMigrationLock<T>(
+  options: MigrationOptions,
+  use: (session: MigrationSession) => Promise<T>,
+): Promise<T> {
+  return withMigrationSession(options, async (session) => {
+    const { rows } = await session.client.query<{ locked: boolean }>(
+      "select pg_try_advisory_lock($1) as locked",
+      [MIGRATION_LOCK],
+    );
+    if (!rows[0]!.locked) {
+      session.log("Another migration of this database is running; waiting for it to finish.");
+      await session.client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
+    }
+    // Given back when the session ends, which is also the only way to keep it through a failure.
+    return use(session);
+  });
+}

@@ -1,0 +1,47 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { compileIncludes, parseMigrationText } from "graphile-migrate/dist/migration.js";
+import { isMigrationFilename } from "graphile-migrate/dist/migrationFilename.js";
+import { type CommitOptions, fileSettings, frozen, replaceFile, tryHistory } from "./commit-migration.ts";
+import { explainInclude } from "./graphile-migrate.ts";
+
+/**
+ * Commits the whole history again, in order and under the same names, with today's fixtures in place of the included
+ * ones. Allowed until the first release, while nobody has applied it. Files may also stand there as they would in
+ * current.sql, never committed before. A failure changes no file.
+ * @returns the names of the files that are different now
+ * @throws PlinthError MIGRATIONS_INVALID, MIGRATION_FAILED
+ */
+export async function recommit(options: CommitOptions): Promise<{ changed: string[]; unchanged: string[] }> {
+  const settings = fileSettings(options.migrationsFolder);
+  const folder = join(settings.migrationsFolder, "committed");
+  const names = (await readdir(folder)).filter(isMigrationFilename).sort();
+  const before = new Map<string, string>();
+  const history = new Map<string, string>();
+  let previousHash: string | undefined;
+  for (const name of names) {
+    const path = join(folder, name);
+    const text = await readFile(path, "utf8");
+    const { headers, body } = parseMigrationText(path, text, false);
+    const compiled = await explainInclude(() =>
+      compileIncludes(settings, collapseIncludes(body), new Set([path])),
+    );
+    const { Hash, Previous, AllowInvalidHash, ...others } = headers;
+    const result = frozen(compiled, others, previousHash);
+    previousHash = result.hash;
+    before.set(name, text);
+    history.set(name, result.text);
+  }
+  await tryHistory(history, options);
+  const changed = names.filter((name) => before.get(name) !== history.get(name));
+  for (const name of changed) await replaceFile(join(folder, name), history.get(name)!);
+  return { changed, unchanged: names.filter((name) => !changed.includes(name)) };
+}
+
+/** Included text back to the line that included it, as graphile-migrate's `uncommit` does. */
+export function collapseIncludes(body: string): string {
+  return body.replace(
+    /^--! Included (?<filename>\S+)$[\s\S]*?^--! EndIncluded \k<filename>$/gm,
+    (_, filename: string) => `--!include ${filename}`,
+  );
+}

@@ -1,0 +1,80 @@
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { compilePlaceholders } from "graphile-migrate/dist/migration.js";
+import { PlinthError } from "../errors.ts";
+import { type CommittedMigration, readCommittedMigrations, sqlFailure } from "./graphile-migrate.ts";
+import { pendingMigrations, readAppliedMigrations } from "./migrate.ts";
+import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
+
+/**
+ * Takes back the newest migrations by running migrations/rollback/<same name>, newest first. All steps are one
+ * transaction: either all are taken back or none.
+ * @param options.steps how many migrations, 1 or more
+ * @throws PlinthError NOTHING_TO_ROLL_BACK (fewer than `steps` have been applied), ROLLBACK_MISSING (a migration has no
+ *   way back), ROLLBACK_INVALID, ROLLBACK_FAILED, and those of migrationStatus
+ */
+export async function rollback(
+  options: MigrationOptions & { steps: number },
+): Promise<{ rolledBack: string[] }> {
+  const { steps } = options;
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new PlinthError(
+      "INVALID_STEPS",
+      "The number of migrations to roll back must be a whole number from 1.",
+    );
+  return withMigrationLock(options, async ({ client, settings, log }) => {
+    const committed = await readCommittedMigrations(settings);
+    const applied = await readAppliedMigrations(client);
+    pendingMigrations(committed, applied);
+    if (applied.length < steps)
+      throw new PlinthError(
+        "NOTHING_TO_ROLL_BACK",
+        `Cannot roll back ${steps}: the database has run ${applied.length} migrations.`,
+      );
+    const newestFirst = committed.slice(applied.length - steps, applied.length).reverse();
+    // All files are read before anything is done.
+    const ways = await Promise.all(
+      newestFirst.map(async (migration) => ({
+        migration,
+        sql: compilePlaceholders(settings, await readRollback(settings.migrationsFolder, migration)),
+      })),
+    );
+    await client.query("begin");
+    try {
+      for (const { migration, sql } of ways) {
+        await client.query(sql).catch((error) => {
+          throw sqlFailure("ROLLBACK_FAILED", error, { file: `rollback/${migration.realFilename}`, sql });
+        });
+        await client.query("delete from graphile_migrate.migrations where hash = $1", [migration.hash]);
+        log(`Rolled back ${migration.realFilename}`);
+      }
+      await client.query("commit");
+    } catch (error) {
+      await client.query("rollback");
+      throw error;
+    }
+    return { rolledBack: newestFirst.map((migration) => migration.realFilename) };
+  });
+}
+
+/**
+ * The text of a migration's way back. Includes are refused: a fixture is today's text, but a rollback must restore the
+ * text of its day, so it carries it.
+ */
+async function readRollback(folder: string, migration: CommittedMigration): Promise<string> {
+  const path = join(folder, "rollback", migration.realFilename);
+  if (!existsSync(path))
+    throw new PlinthError(
+      "ROLLBACK_MISSING",
+      `There is no way back from ${migration.realFilename}: ${path} does not exist.`,
+      { hint: "Nothing was rolled back." },
+    );
+  const sql = await readFile(path, "utf8");
+  if (/^--!\s*(include|no-transaction)/m.test(sql))
+    throw new PlinthError(
+      "ROLLBACK_INVALID",
+      `rollback/${migration.realFilename} must hold its whole text: --!include and --! no-transaction do not work there.`,
+    );
+  return sql;
+}

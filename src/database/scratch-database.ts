@@ -1,0 +1,71 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { runBootstrap } from "./bootstrap.ts";
+import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
+
+/** An empty database with roles of its own, to try something on. */
+export interface ScratchDatabase {
+  readonly name: string;
+  readonly rolePrefix: string;
+  /** Connection URL for a role; it holds the role's password. */
+  url(role: LoginRole): string;
+  /** Removes the database and its roles. */
+  drop(): Promise<void>;
+}
+
+/**
+ * Makes a database and roles with a name nobody else uses, next to whatever is on the server.
+ * @param rootUrl any database of the server, as a superuser or a role with CREATEDB and CREATEROLE
+ * @param family first part of the name
+ */
+export async function createScratchDatabase(
+  rootUrl: string,
+  family = "plinth_scratch",
+): Promise<ScratchDatabase> {
+  const rolePrefix = `${family}_${randomBytes(6).toString("hex")}`;
+  const passwords = Object.fromEntries(
+    LOGIN_ROLES.map((role) => [role, randomBytes(24).toString("base64url")]),
+  ) as Record<LoginRole, string>;
+  const scratch: ScratchDatabase = {
+    name: rolePrefix,
+    rolePrefix,
+    url: (role) => databaseUrl(rootUrl, rolePrefix, roleName(rolePrefix, role), passwords[role]),
+    drop: () => asRoot(rootUrl, (client) => dropAll(client, rolePrefix)),
+  };
+  await asRoot(rootUrl, (client) => client.query(`create database ${pg.escapeIdentifier(rolePrefix)}`));
+  try {
+    await asRoot(databaseUrl(rootUrl, rolePrefix), (client) =>
+      runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false, passwords }),
+    );
+  } catch (error) {
+    await scratch.drop();
+    throw error;
+  }
+  return scratch;
+}
+
+/** The same server and options, another database and, if given, another user. */
+export function databaseUrl(url: string, database: string, user?: string, password?: string): string {
+  const result = new URL(url);
+  result.pathname = `/${encodeURIComponent(database)}`;
+  if (user !== undefined) result.username = encodeURIComponent(user);
+  if (password !== undefined) result.password = encodeURIComponent(password);
+  return result.href;
+}
+
+async function asRoot<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+async function dropAll(client: pg.Client, prefix: string): Promise<void> {
+  await client.query(`drop database if exists ${pg.escapeIdentifier(prefix)} with (force)`);
+  for (const role of ROLES)
+    await client.query(`drop role if exists ${pg.escapeIdentifier(roleName(prefix, role))}`);
+}

@@ -1,0 +1,33 @@
+import "../server/graphile-env.ts";
+import { type Logger, pino } from "pino";
+import { makeSchema } from "postgraphile";
+import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
+import { loadConfig } from "../config.ts";
+import { createPool } from "../server/pools.ts";
+import { makePreset } from "../server/preset.ts";
+
+/**
+ * The GraphQL schema as text, sorted so that a change in the database shows as a change here and nowhere else. It
+ * depends on the migrations alone: settings of this machine's environment are left out.
+ */
+export async function printGraphqlSchema(options: {
+  authenticatorUrl: string;
+  rolePrefix: string;
+}): Promise<string> {
+  const { authenticatorUrl: url, rolePrefix } = options;
+  const config = { ...loadConfig({}), rolePrefix };
+  const logger: Logger = pino({ level: "silent" });
+  const pool = createPool({
+    url,
+    applicationName: "plinth-schema",
+    max: 1,
+    settings: config.pool,
+    onError: () => {},
+  });
+  try {
+    const { schema } = await makeSchema(makePreset({ pool, config, logger }));
+    return `${printSchema(lexicographicSortSchema(schema))}\n`;
+  } finally {
+    await pool.end();
+  }
+}

@@ -1,0 +1,110 @@
+import type pg from "pg";
+import { ROLES, roleName } from "../../database/roles.ts";
+import type { RoleNames } from "./privileges.ts";
+
+/** What every part of the dump needs: where to look, at which schemas, and how roles are called. */
+export interface Catalog {
+  readonly schemas: readonly string[];
+  readonly roles: RoleNames;
+  /** Oid of the role that migrates; objects that belong to it need no mention of their owner. */
+  readonly owner: string;
+  /** Runs a query whose `$1` is the list of schemas. */
+  query<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]>;
+}
+
+/** Settings that change how the server prints definitions, as pg_dump sets them. */
+const PRINT_SETTINGS: Readonly<Record<string, string>> = {
+  // With nothing in the path every name is printed with its schema.
+  search_path: "",
+  DateStyle: "ISO",
+  IntervalStyle: "postgres",
+  TimeZone: "UTC",
+  bytea_output: "hex",
+  quote_all_identifiers: "off",
+};
+
+/** Runs `use` with the settings that make printed definitions comparable, and puts back what was set. */
+export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Promise<T>): Promise<T> {
+  const names = Object.keys(PRINT_SETTINGS);
+  const before = await client.query<{ name: string; setting: string }>(
+    "select name, current_setting(name) as setting from unnest($1::text[]) name",
+    [names],
+  );
+  const set = async (values: readonly { name: string; setting: string }[]) => {
+    for (const { name, setting } of values)
+      await client.query("select set_config($1, $2, false)", [name, setting]);
+  };
+  await set(names.map((name) => ({ name, setting: PRINT_SETTINGS[name]! })));
+  try {
+    return await use();
+  } finally {
+    // A failed statement inside a transaction leaves nothing to put back to: the rollback does it.
+    await set(before.rows).catch(() => {});
+  }
+}
+
+/** Schemas to dump: all but the system's, the job queue's and the migrations' own; `public` only if used. */
+export async function listSchemas(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(`
+    select nspname as name
+    from pg_namespace n
+    where nspname !~ '^pg_'
+      and nspname not in ('information_schema', 'pgboss', 'graphile_migrate')
+      and (
+        nspname <> 'public'
+        or exists (select from pg_class c where c.relnamespace = n.oid and not exists (${ofExtension("pg_class", "c.oid")}))
+        or exists (select from pg_proc p where p.pronamespace = n.oid and not exists (${ofExtension("pg_proc", "p.oid")}))
+      )
+    order by nspname collate "C"
+  `);
+  return rows.map((row) => row.name);
+}
+
+/**
+ * Subquery with a row if an extension's script and not a migration defines the object. Of the kinds of dependency, 'e'
+ * is that; 'i' also leaves out what comes with another object, such as a range type's constructors.
+ */
+export function ofExtension(catalog: string, oid: string, kinds = "'e'"): string {
+  return `
+    select from pg_depend d
+    where d.classid = '${catalog}'::regclass and d.objid = ${oid} and d.deptype in (${kinds})`;
+}
+
+/** Continues `from (…) part`, whose `relation` is an oid: the wanted schemas without monthly partitions. */
+export const RELATION_FILTER = `
+  join pg_class c on c.oid = part.relation
+  join pg_namespace n on n.oid = c.relnamespace
+  where n.nspname = any ($1) and not c.relispartition`;
+
+/** `alter … owner to …` for an object that does not belong to the role that migrates. */
+export function ownerStatement(object: string, owner: string, catalog: Catalog): string[] {
+  return owner === catalog.owner ? [] : [`alter ${object} owner to ${catalog.roles.get(owner) ?? owner};`];
+}
+
+/**
+ * Plinth's roles are written as the placeholders that migrations use, so that a dump does not depend on the prefix;
+ * others by their name.
+ */
+export async function readCatalog(
+  client: pg.ClientBase,
+  options: { rolePrefix: string; schemas?: readonly string[] },
+): Promise<Catalog> {
+  const { rows } = await client.query<{ oid: string; name: string; quoted: string; is_owner: boolean }>(
+    "select oid::text, rolname as name, quote_ident(rolname) as quoted, rolname = current_user as is_owner from pg_roles",
+  );
+  const placeholders = new Map(
+    ROLES.map((role) => [roleName(options.rolePrefix, role), `:PLINTH_${role.toUpperCase()}`]),
+  );
+  const roles = new Map([["0", "public"]]);
+  for (const { oid, name, quoted, is_owner } of rows)
+    roles.set(oid, is_owner ? ":PLINTH_OWNER" : (placeholders.get(name) ?? quoted));
+  const schemas = options.schemas ?? (await listSchemas(client));
+  return {
+    schemas,
+    roles,
+    owner: rows.find((row) => row.is_owner)!.oid,
+    async query<Row extends pg.QueryResultRow>(sql: string) {
+      return (await client.query<Row>(sql, [schemas])).rows;
+    },
+  };
+}

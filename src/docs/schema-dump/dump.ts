@@ -1,0 +1,48 @@
+import type pg from "pg";
+import { readCatalog, withPrintSettings } from "./catalog.ts";
+import { dumpFunctions } from "./functions.ts";
+import { readRelationParts } from "./relation-parts.ts";
+import { dumpDatabase, dumpSchemas } from "./schemas.ts";
+import { dumpTables } from "./tables.ts";
+import { dumpTypes } from "./types.ts";
+import { dumpViews } from "./views.ts";
+
+/** Key of what belongs to no schema: extensions and default privileges. */
+export const DATABASE_KEY = "database";
+
+/**
+ * "The schema as it is now", one readable SQL text per schema (and one under {@link DATABASE_KEY}), read from the
+ * catalogue: equal for equal schemas whatever the server, the role prefix or the day. It is for reading and for
+ * comparing, not for loading: tables stand in the order of their names. Left out: the job queue's schema, the migrations'
+ * own, what an extension brings, and monthly partitions.
+ * @param client connected as the owner; may be inside a transaction, whose changes are then seen
+ */
+export async function dumpSchema(
+  client: pg.ClientBase,
+  options: { rolePrefix: string; schemas?: readonly string[] },
+): Promise<Map<string, string>> {
+  return withPrintSettings(client, async () => {
+    const catalog = await readCatalog(client, options);
+    const parts = await readRelationParts(catalog);
+    const sections = [
+      { title: "Types and sequences", texts: await dumpTypes(catalog) },
+      { title: "Tables", texts: await dumpTables(catalog, parts) },
+      { title: "Views", texts: await dumpViews(catalog, parts) },
+      { title: "Functions", texts: await dumpFunctions(catalog) },
+    ];
+    const dump = new Map([[DATABASE_KEY, file("What belongs to no schema", [await dumpDatabase(catalog)])]]);
+    for (const [schema, head] of await dumpSchemas(catalog)) {
+      const body = sections.flatMap(({ title, texts }) => {
+        const found = texts.get(schema) ?? [];
+        return found.length === 0 ? [] : [`-- ${title} ${"-".repeat(100 - title.length)}`, ...found];
+      });
+      dump.set(schema, file(`Schema ${schema}`, [head, ...body]));
+    }
+    return dump;
+  });
+}
+
+function file(subject: string, sections: readonly string[]): string {
+  const head = `-- ${subject} as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.`;
+  return `${[head, ...sections.filter((text) => text !== "")].join("\n\n")}\n`;
+}

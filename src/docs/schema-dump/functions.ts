@@ -1,0 +1,65 @@
+import { type Catalog, ofExtension, ownerStatement } from "./catalog.ts";
+import { ACL_KINDS, type AclRow, aclColumns, privilegeStatements } from "./privileges.ts";
+import { commentOn, firstSentence, lowerCaseKeywords } from "./sql-text.ts";
+import { paragraphs } from "./tables.ts";
+
+interface FunctionRow extends AclRow {
+  schema: string;
+  signature: string;
+  owner: string;
+  kind: string;
+  comment: string | null;
+  /** Null for an aggregate, which the server does not print. */
+  definition: string | null;
+  aggregate: string | null;
+}
+
+/** Functions, procedures and aggregates by schema, each with its comment and who may execute it. */
+export async function dumpFunctions(catalog: Catalog): Promise<Map<string, string[]>> {
+  const functions = await catalog.query<FunctionRow>(`
+    select
+      n.nspname as schema,
+      format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) as signature,
+      p.proowner::text as owner,
+      p.prokind as kind,
+      obj_description(p.oid, 'pg_proc') as comment,
+      case when p.prokind <> 'a' then pg_get_functiondef(p.oid) end as definition,
+      format('sfunc = %s, stype = %s', a.aggtransfn, format_type(a.aggtranstype, null)) as aggregate,
+      ${aclColumns("p.proacl", "p.proowner", "function")}
+    from pg_proc p
+    join pg_namespace n on n.oid = p.pronamespace
+    left join pg_aggregate a on a.aggfnoid = p.oid
+    where n.nspname = any ($1)
+      and not exists (${ofExtension("pg_proc", "p.oid", "'e', 'i'")})
+    order by n.nspname collate "C", p.proname collate "C", pg_get_function_identity_arguments(p.oid) collate "C"
+  `);
+  const dump = new Map<string, string[]>();
+  for (const row of functions) {
+    const word = row.kind === "p" ? "procedure" : row.kind === "a" ? "aggregate" : "function";
+    const signature = lowerCaseKeywords(row.signature);
+    const target = `${word} ${signature}`;
+    const privilegeWord = row.kind === "p" ? ACL_KINDS.procedure.word : ACL_KINDS.function.word;
+    const text = paragraphs([
+      [
+        ...firstSentence(row.comment),
+        row.definition === null
+          ? `create aggregate ${signature} (${row.aggregate});`
+          : `${tidyDefinition(row.definition)};`,
+      ],
+      [
+        ...ownerStatement(target, row.owner, catalog),
+        ...commentOn(target, row.comment),
+        ...privilegeStatements(privilegeWord + signature, row, catalog.roles),
+      ],
+    ]);
+    dump.set(row.schema, [...(dump.get(row.schema) ?? []), text]);
+  }
+  return dump;
+}
+
+/** The server's text with small keywords, two-space attributes and plain dollar quotes where the body allows it. */
+function tidyDefinition(definition: string): string {
+  const text = lowerCaseKeywords(definition.trimEnd()).replace(/^ (?=[a-z])/gm, "  ");
+  const [tag] = /\$(?:function|procedure)\d*\$/.exec(text) ?? [];
+  return tag === undefined || text.includes("$$") ? text : text.replaceAll(tag, "$$$$");
+}

@@ -1,0 +1,185 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterEach, describe, expect, test } from "@jest/globals";
+import { commit as graphileCommit, status as graphileStatus, Logger } from "graphile-migrate";
+import { commitCurrent } from "../../src/database/commit-migration.ts";
+import { BLANK_MIGRATION, SESSION_SETTINGS } from "../../src/database/graphile-migrate.ts";
+import { migrateDatabase } from "../../src/database/migrate.ts";
+import { recommit } from "../../src/database/recommit.ts";
+import { roleName, rolePlaceholders } from "../../src/database/roles.ts";
+import { databaseUrl } from "../../src/database/scratch-database.ts";
+import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";
+import {
+  type FolderContents,
+  type MigrationsFolder,
+  makeMigrationsFolder,
+} from "../support/migrations-folder.ts";
+
+const folders: MigrationsFolder[] = [];
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await folder.remove();
+});
+
+const FIXTURES = {
+  "one/functions/answer.sql":
+    "create or replace function one.answer() returns integer language sql as $$ select 42 $$;\n--!include one/functions/grant.sql\n",
+  "one/functions/grant.sql": "grant execute on function one.answer() to :PLINTH_USER;\n",
+};
+const CONTENTS: FolderContents = {
+  committed: { "000001-foundation.sql": "create schema one;" },
+  fixtures: FIXTURES,
+  current: "create table one.t (id integer);\n--!include one/functions/answer.sql\n",
+};
+
+const make = async (contents: FolderContents) => {
+  const folder = await makeMigrationsFolder(contents);
+  folders.push(folder);
+  return folder;
+};
+const rootUrl = () => testSetup().adminUrl;
+/** Databases and roles that a try left behind. */
+const leftovers = () =>
+  withClient(rootUrl(), async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      `select datname as name from pg_database where starts_with(datname, 'plinth_scratch_')
+       union all select rolname from pg_roles where starts_with(rolname, 'plinth_scratch_')`,
+    );
+    return rows;
+  });
+
+describe("commitCurrent", () => {
+  test("freezes current.sql with what it includes, under a number and the message", async () => {
+    const folder = await make(CONTENTS);
+    const options = { rootUrl: rootUrl(), migrationsFolder: folder.path, message: "Answers, to questions" };
+    expect(await commitCurrent(options)).toEqual({ file: "000002-answers-to-questions.sql" });
+    const text = await folder.read("committed/000002-answers-to-questions.sql");
+    expect(text).toMatch(
+      /^--! Previous: sha1:[0-9a-f]{40}\n--! Hash: sha1:[0-9a-f]{40}\n--! Message: Answers, to questions\n\n/,
+    );
+    expect(text).toContain(
+      "--! Included one/functions/grant.sql\ngrant execute on function one.answer() to :PLINTH_USER;",
+    );
+    expect(await folder.read("current.sql")).toBe(BLANK_MIGRATION);
+    await expect(commitCurrent(options)).rejects.toMatchObject({ code: "NOTHING_TO_COMMIT" });
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test("changes no file when the history does not run", async () => {
+    const folder = await make({ ...CONTENTS, current: "select * from missing;\n" });
+    await expect(
+      commitCurrent({ rootUrl: rootUrl(), migrationsFolder: folder.path, message: "broken" }),
+    ).rejects.toMatchObject({
+      code: "MIGRATION_FAILED",
+      message: expect.stringContaining("000002-broken.sql"),
+    });
+    expect(await folder.read("current.sql")).toBe("select * from missing;\n");
+    await expect(folder.read("committed/000002-broken.sql")).rejects.toMatchObject({ code: "ENOENT" });
+    expect(await leftovers()).toEqual([]);
+  });
+
+  test.each(["", "…", "two\nlines", "x".repeat(513)])("refuses the message %j", async (message) => {
+    const folder = await make(CONTENTS);
+    await expect(
+      commitCurrent({ rootUrl: rootUrl(), migrationsFolder: folder.path, message }),
+    ).rejects.toMatchObject({ code: "INVALID_MESSAGE" });
+  });
+
+  test("writes what graphile-migrate's own commit writes, and its status agrees", async () => {
+    const ours = await make(CONTENTS);
+    await commitCurrent({ rootUrl: rootUrl(), migrationsFolder: ours.path, message: "answers" });
+
+    const theirs = await make(CONTENTS);
+    const db = await createEmptyTestDatabase();
+    const shadow = `${db.rolePrefix}_shadow`;
+    try {
+      const settings = {
+        connectionString: db.url("owner"),
+        shadowConnectionString: databaseUrl(db.url("owner"), shadow),
+        rootConnectionString: rootUrl(),
+        databaseOwner: roleName(db.rolePrefix, "owner"),
+        migrationsFolder: theirs.path,
+        placeholders: rolePlaceholders(db.rolePrefix, roleName(db.rolePrefix, "owner")),
+        pgSettings: { ...SESSION_SETTINGS },
+        logger: new Logger(() => () => {}),
+      };
+      await graphileCommit(settings, "answers");
+      const name = "committed/000002-answers.sql";
+      expect(await ours.read(name)).toBe(await theirs.read(name));
+      expect(await graphileStatus(settings)).toEqual({ remainingMigrations: [], hasCurrentMigration: false });
+      // What its command has run is nothing new to `plinth migrate`.
+      expect(
+        await migrateDatabase({
+          ownerUrl: db.url("owner"),
+          rolePrefix: db.rolePrefix,
+          migrationsFolder: theirs.path,
+        }),
+      ).toEqual({ applied: [] });
+    } finally {
+      // Its idle connections live 200 ms more, and one that is cut off ends the process.
+      await sleep(400);
+      await withClient(rootUrl(), (client) => client.query(`drop database if exists ${shadow} with (force)`));
+      await db.drop();
+    }
+  });
+});
+
+describe("recommit", () => {
+  test("puts today's fixtures in place of the included ones, keeps names and messages, and chains the hashes", async () => {
+    const folder = await make(CONTENTS);
+    const options = { rootUrl: rootUrl(), migrationsFolder: folder.path };
+    await commitCurrent({ ...options, message: "answers" });
+    await folder.write("current.sql", "comment on schema one is 'later';");
+    await commitCurrent({ ...options, message: "later" });
+    const names = ["000001-foundation.sql", "000002-answers.sql", "000003-later.sql"];
+    expect(await recommit(options)).toEqual({ changed: [], unchanged: names });
+
+    const fixture = "one/functions/answer.sql";
+    await folder.write(`fixtures/${fixture}`, FIXTURES[fixture].replace("42", "43"));
+    expect(await recommit(options)).toEqual({ changed: names.slice(1), unchanged: names.slice(0, 1) });
+    const text = await folder.read("committed/000002-answers.sql");
+    expect(text).toContain("select 43");
+    expect(text).not.toContain("select 42");
+    expect(text).toContain("--! Message: answers");
+    expect(await recommit(options)).toEqual({ changed: [], unchanged: names });
+
+    const db = await createEmptyTestDatabase();
+    const { applied } = await migrateDatabase({
+      ownerUrl: db.url("owner"),
+      rolePrefix: db.rolePrefix,
+      migrationsFolder: folder.path,
+    }).finally(() => db.drop());
+    expect(applied).toEqual(names);
+  });
+
+  test("commits files that were put there as they would stand in current.sql", async () => {
+    const folder = await make({ fixtures: FIXTURES });
+    await folder.write(
+      "committed/000001-foundation.sql",
+      "--! Message: The foundation\n\ncreate schema one;\n",
+    );
+    await folder.write("committed/000002-answers.sql", "-- Why.\n--!include one/functions/answer.sql\n");
+    const { changed } = await recommit({ rootUrl: rootUrl(), migrationsFolder: folder.path });
+    expect(changed).toHaveLength(2);
+    expect(await folder.read("committed/000001-foundation.sql")).toMatch(
+      /^--! Previous: -\n--! Hash: sha1:\w+\n--! Message: The foundation\n\ncreate schema one;\n$/,
+    );
+  });
+
+  test.each([
+    ["a fixture fails", "one/functions/answer.sql", "select * from missing;", "MIGRATION_FAILED"],
+    [
+      "a fixture includes what is not there",
+      "one/functions/grant.sql",
+      "--!include nothing.sql",
+      "MIGRATIONS_INVALID",
+    ],
+  ])("changes no file when %s", async (_, fixture, text, code) => {
+    const folder = await make(CONTENTS);
+    const options = { rootUrl: rootUrl(), migrationsFolder: folder.path };
+    await commitCurrent({ ...options, message: "answers" });
+    const before = await folder.read("committed/000002-answers.sql");
+    await folder.write(`fixtures/${fixture}`, text);
+    await expect(recommit(options)).rejects.toMatchObject({ code });
+    expect(await folder.read("committed/000002-answers.sql")).toBe(before);
+    expect(await leftovers()).toEqual([]);
+  });
+});

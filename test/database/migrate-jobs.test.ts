@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { getRollbackPlans, PgBoss, type Queue } from "pg-boss";
+import { installJobSchema } from "../../src/database/job-schema.ts";
+import { roleName } from "../../src/database/roles.ts";
+import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
+import { createEmptyTestDatabase, expectSqlState, withClient } from "../support/database.ts";
+
+const QUEUES: Queue[] = [
+  { name: "mail", retryLimit: 3, retryDelay: 5, deadLetter: "dead", policy: "exclusive" },
+  { name: "dead" },
+];
+
+let db: ScratchDatabase;
+beforeAll(async () => {
+  db = await createEmptyTestDatabase();
+  await install(QUEUES);
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const install = async (queues: readonly Queue[]): Promise<string[]> => {
+  const lines: string[] = [];
+  await withClient(db.url("owner"), (client) =>
+    installJobSchema(client, {
+      workerRole: roleName(db.rolePrefix, "worker"),
+      queues,
+      log: (line) => lines.push(line),
+    }),
+  );
+  return lines;
+};
+const query = async (role: "owner" | "worker" | "service" | "analyst" | "authenticator", sql: string) =>
+  withClient(db.url(role), async (client) => (await client.query(sql)).rows);
+
+describe("installing", () => {
+  test("makes the queues with their options, whatever their order", async () => {
+    expect(
+      await query(
+        "owner",
+        "select name, policy, retry_limit, retry_delay, dead_letter from pgboss.queue order by 1",
+      ),
+    ).toEqual([
+      { name: "dead", policy: "standard", retry_limit: 2, retry_delay: 0, dead_letter: null },
+      { name: "mail", policy: "exclusive", retry_limit: 3, retry_delay: 5, dead_letter: "dead" },
+    ]);
+  });
+
+  test("again changes nothing", async () => {
+    const state = "select (select max(updated_on) from pgboss.queue) as queues, version from pgboss.version";
+    const before = await query("owner", state);
+    expect(await install(QUEUES)).toEqual([]);
+    expect(await query("owner", state)).toEqual(before);
+  });
+
+  test("brings changed options into an existing queue, and refuses what cannot be changed", async () => {
+    const changed = (change: Partial<Queue>) => [{ ...QUEUES[0]!, ...change }, QUEUES[1]!];
+    await install(changed({ retryLimit: 9 }));
+    expect(
+      await query("owner", "select retry_limit, retry_delay from pgboss.queue where name = 'mail'"),
+    ).toEqual([{ retry_limit: 9, retry_delay: 5 }]);
+    await install(QUEUES);
+    await expect(install(changed({ policy: "standard" }))).rejects.toMatchObject({ code: "QUEUE_CHANGED" });
+  });
+
+  test("upgrades an older schema, and refuses a newer one", async () => {
+    const [{ version } = { version: 0 }] = (await query("owner", "select version from pgboss.version")) as {
+      version: number;
+    }[];
+    await withClient(db.url("owner"), (client) => client.query(getRollbackPlans("pgboss")));
+    expect(await query("owner", "select version from pgboss.version")).toEqual([{ version: version - 1 }]);
+    expect(await install(QUEUES)).toHaveLength(1);
+    expect(await query("owner", "select version from pgboss.version")).toEqual([{ version }]);
+    // Nothing is left for a background worker to build, who could not.
+    expect(await query("owner", "select from pgboss.bam where status <> 'completed'")).toEqual([]);
+
+    await query("owner", `update pgboss.version set version = ${version + 1}`);
+    await expect(install(QUEUES)).rejects.toMatchObject({ code: "JOB_SCHEMA_AHEAD" });
+    await query("owner", `update pgboss.version set version = ${version}`);
+  });
+
+  test("leaves a schema that pg-boss itself finds nothing wrong with", async () => {
+    const boss = new PgBoss({
+      connectionString: db.url("owner"),
+      migrate: false,
+      supervise: false,
+      schedule: false,
+    });
+    boss.on("error", () => {});
+    try {
+      await boss.start();
+      expect(await boss.detectSchemaDrift()).toMatchObject({ ok: true });
+    } finally {
+      await boss.stop({ graceful: false });
+    }
+  });
+});
+
+describe("the worker", () => {
+  test("starts, schedules, sends, works and fails into the dead letter queue without owning anything", async () => {
+    const errors: Error[] = [];
+    const boss = new PgBoss({
+      connectionString: db.url("worker"),
+      migrate: false,
+      createSchema: false,
+      persistQueueStats: true,
+    });
+    boss.on("error", (error) => errors.push(error));
+    try {
+      await boss.start();
+      await boss.schedule("mail", "0 0 1 1 *", { to: "ada" }, { tz: "UTC" });
+      expect(await boss.getSchedules()).toHaveLength(1);
+      const done = new Promise((resolve) => {
+        void boss.work("mail", { pollingIntervalSeconds: 0.5 }, async ([job]) => resolve(job?.data));
+      });
+      await boss.send("mail", { to: "bob" });
+      expect(await done).toEqual({ to: "bob" });
+      await boss.offWork("mail");
+
+      await boss.send("mail", { to: "eve" }, { retryLimit: 0 });
+      const [job] = await boss.fetch("mail");
+      await boss.fail("mail", job!.id, { reason: "no such address" });
+      expect((await boss.fetch("dead"))[0]?.data).toEqual({ to: "eve" });
+      await boss.supervise();
+      await boss.unschedule("mail");
+    } finally {
+      await boss.stop({ graceful: true, timeout: 2_000 });
+    }
+    expect(errors).toEqual([]);
+  });
+
+  test.each([
+    "create table pgboss.t ()",
+    "create function pgboss.f() returns void language sql as ''",
+    "alter table pgboss.job add column x integer",
+    "drop table pgboss.schedule",
+    "truncate pgboss.job",
+    "delete from pgboss.queue",
+    // What stands there becomes part of statements that the owner runs at the next upgrade.
+    "update pgboss.queue set table_name = 'x'",
+    "update pgboss.queue set partition = true",
+    "insert into pgboss.bam (name, version, table_name, command) values ('x', 1, 'x', 'x')",
+    "update pgboss.bam set command = 'x'",
+    "insert into pgboss.version (version) values (1)",
+    `select pgboss.create_queue('mine', '{"partition": true}')`,
+    `insert into pgboss.queue
+       (name, policy, retry_limit, retry_delay, retry_backoff, expire_seconds, retention_seconds, deletion_seconds, partition, table_name)
+     values ('mine', 'standard', 0, 0, false, 1, 1, 1, false, 'x; drop table y')`,
+  ])("may not %s", async (sql) => {
+    await expectSqlState(query("worker", sql), "42501");
+  });
+});
+
+test.each(["service", "analyst", "authenticator"] as const)("the %s reaches no job", async (role) => {
+  await expectSqlState(query(role, "select from pgboss.job"), "42501");
+  for (const api of ["anonymous", "user"] as const)
+    expect(
+      await query(
+        "owner",
+        `select has_schema_privilege('${roleName(db.rolePrefix, api)}', 'pgboss', 'usage') as may`,
+      ),
+    ).toEqual([{ may: false }]);
+});

@@ -1,0 +1,97 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { migrateDatabase, migrationStatus } from "../../src/database/migrate.ts";
+import { rollback } from "../../src/database/rollback.ts";
+import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
+import { createEmptyTestDatabase, withClient } from "../support/database.ts";
+import { type MigrationsFolder, makeMigrationsFolder } from "../support/migrations-folder.ts";
+
+const NAMES = ["000001-one.sql", "000002-two.sql", "000003-three.sql"];
+const SCHEMAS = ["one", "two", "three"];
+
+let db: ScratchDatabase;
+let folder: MigrationsFolder;
+beforeEach(async () => {
+  db = await createEmptyTestDatabase();
+  folder = await makeMigrationsFolder({
+    committed: Object.fromEntries(
+      NAMES.map((name, i) => [
+        name,
+        `create schema ${SCHEMAS[i]};\ngrant usage on schema ${SCHEMAS[i]} to :PLINTH_USER;`,
+      ]),
+    ),
+    rollback: Object.fromEntries(
+      NAMES.map((name, i) => [
+        name,
+        `revoke usage on schema ${SCHEMAS[i]} from :PLINTH_USER;\ndrop schema ${SCHEMAS[i]};`,
+      ]),
+    ),
+  });
+  await migrateDatabase(options());
+});
+afterEach(async () => {
+  await folder.remove();
+  await db.drop();
+});
+
+const options = () => ({
+  ownerUrl: db.url("owner"),
+  rolePrefix: db.rolePrefix,
+  migrationsFolder: folder.path,
+});
+const schemas = () =>
+  withClient(db.url("owner"), async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      "select nspname as name from pg_namespace where nspname = any ($1)",
+      [SCHEMAS],
+    );
+    return SCHEMAS.filter((schema) => rows.some((row) => row.name === schema));
+  });
+
+test("takes back the newest, which then are pending and can run again", async () => {
+  const lines: string[] = [];
+  expect(await rollback({ ...options(), steps: 2, log: (line) => lines.push(line) })).toEqual({
+    rolledBack: [NAMES[2], NAMES[1]],
+  });
+  expect(lines).toHaveLength(2);
+  expect(await schemas()).toEqual(["one"]);
+  expect(await migrationStatus(options())).toMatchObject({
+    applied: [NAMES[0]],
+    pending: [NAMES[1], NAMES[2]],
+  });
+  expect(await migrateDatabase(options())).toEqual({ applied: [NAMES[1], NAMES[2]] });
+  expect(await schemas()).toEqual(SCHEMAS);
+});
+
+test("goes back to an empty database", async () => {
+  await rollback({ ...options(), steps: 3 });
+  expect(await schemas()).toEqual([]);
+  expect((await migrationStatus(options())).applied).toEqual([]);
+});
+
+const SECOND = () => join(folder.path, "rollback", NAMES[1]!);
+test.each([
+  ["has no way back", () => rm(SECOND()), "ROLLBACK_MISSING"],
+  ["has one with an error", () => writeFile(SECOND(), "drop schema missing;"), "ROLLBACK_FAILED"],
+  ["includes today's text", () => writeFile(SECOND(), "--!include f.sql"), "ROLLBACK_INVALID"],
+])("nothing is done when one of several %s", async (_, spoil, code) => {
+  await spoil();
+  await expect(rollback({ ...options(), steps: 3 })).rejects.toMatchObject({ name: "PlinthError", code });
+  expect(await schemas()).toEqual(SCHEMAS);
+  expect((await migrationStatus(options())).applied).toEqual(NAMES);
+});
+
+test("a failure names the file and the line", async () => {
+  await folder.write(`rollback/${NAMES[2]}`, "select 1;\n\nselect * from missing;");
+  await expect(rollback({ ...options(), steps: 1 })).rejects.toMatchObject({
+    message: expect.stringMatching(/rollback\/000003-three\.sql .*line 3\b.*42P01/),
+  });
+});
+
+test("more than there is is refused, and so is no number", async () => {
+  await expect(rollback({ ...options(), steps: 4 })).rejects.toMatchObject({ code: "NOTHING_TO_ROLL_BACK" });
+  for (const steps of [0, -1, 1.5, Number.NaN])
+    await expect(rollback({ ...options(), steps })).rejects.toMatchObject({ code: "INVALID_STEPS" });
+  expect(await schemas()).toEqual(SCHEMAS);
+});

@@ -1,0 +1,186 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { migrateDatabase, migrationStatus } from "../../src/database/migrate.ts";
+import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
+import { createEmptyTestDatabase, withClient } from "../support/database.ts";
+import {
+  type FolderContents,
+  type MigrationsFolder,
+  makeMigrationsFolder,
+} from "../support/migrations-folder.ts";
+
+let db: ScratchDatabase;
+let folder: MigrationsFolder;
+beforeEach(async () => {
+  db = await createEmptyTestDatabase();
+});
+afterEach(async () => {
+  await folder.remove();
+  await db.drop();
+});
+
+const TWO: FolderContents = {
+  committed: {
+    "000001-one.sql": "create schema one;\ncreate table one.t (id integer primary key);",
+    "000002-two.sql":
+      "grant usage on schema one to :PLINTH_USER;\ncomment on schema one is 'owned by :PLINTH_OWNER';",
+  },
+  current: "-- Enter migration here\n",
+};
+const NAMES = Object.keys(TWO.committed!);
+
+const use = async (contents: FolderContents) => {
+  folder = await makeMigrationsFolder(contents);
+};
+const options = () => ({
+  ownerUrl: db.url("owner"),
+  rolePrefix: db.rolePrefix,
+  migrationsFolder: folder.path,
+});
+const migrate = (log?: (line: string) => void) => migrateDatabase({ ...options(), ...(log ? { log } : {}) });
+const rows = <Row extends object>(sql: string): Promise<Row[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query<Row>(sql)).rows);
+
+describe("migrateDatabase", () => {
+  test("runs what is pending in order, as an ordinary role, and finds nothing to do afterwards", async () => {
+    await use(TWO);
+    const lines: string[] = [];
+    expect(await migrate((line) => lines.push(line))).toEqual({ applied: NAMES });
+    expect(lines.filter((line) => NAMES.some((name) => line.includes(name)))).toHaveLength(2);
+    expect(await rows("select from one.t")).toEqual([]);
+    expect(await rows("select rolsuper from pg_roles where rolname = current_user")).toEqual([
+      { rolsuper: false },
+    ]);
+    expect(await migrate()).toEqual({ applied: [] });
+  });
+
+  test("fills in the names of the roles", async () => {
+    await use(TWO);
+    await migrate();
+    expect(
+      await rows(`select obj_description('one'::regnamespace) as comment,
+                    has_schema_privilege('${db.rolePrefix}_user', 'one', 'usage') as usage`),
+    ).toEqual([{ comment: `owned by ${db.rolePrefix}_owner`, usage: true }]);
+  });
+
+  test("two at once: the second waits, and each migration runs once", async () => {
+    const [first, ...others] = NAMES.map((name) => [name, `select pg_sleep(0.1);\n${TWO.committed![name]}`]);
+    await use({ committed: Object.fromEntries([first!, ...others]) });
+    const lines: string[] = [];
+    const outcomes = await Promise.all([1, 2, 3].map(() => migrate((line) => lines.push(line))));
+    expect(outcomes.flatMap((outcome) => outcome.applied)).toEqual(NAMES);
+    expect(outcomes.filter((outcome) => outcome.applied.length === 0)).toHaveLength(2);
+    expect(lines.filter((line) => /waiting/.test(line))).toHaveLength(2);
+  });
+
+  test("a failing migration changes nothing, and the ones before it stay", async () => {
+    await use({
+      committed: {
+        ...TWO.committed,
+        "000003-three.sql":
+          "create table one.half (id integer);\n\n-- é, one character of two bytes\nselect * from one.missing;",
+      },
+    });
+    await expect(migrate()).rejects.toMatchObject({
+      name: "PlinthError",
+      code: "MIGRATION_FAILED",
+      // Two header lines, a blank one, then the body's fourth line.
+      message: expect.stringMatching(/000003-three\.sql .*line 7\b.*42P01/),
+    });
+    expect(
+      await rows("select to_regclass('one.half') as half, to_regclass('one.t') is not null as t"),
+    ).toEqual([{ half: null, t: true }]);
+    expect(await migrationStatus(options())).toMatchObject({ applied: NAMES, pending: ["000003-three.sql"] });
+  });
+
+  test("does not depend on what the owner's sessions have set", async () => {
+    await use({
+      committed: { "000001-one.sql": "create table public.t (at timestamptz default '2026-01-01 00:00');" },
+    });
+    await rows(`alter role ${db.rolePrefix}_owner set timezone = 'Asia/Tokyo'`);
+    await rows(`alter role ${db.rolePrefix}_owner set statement_timeout = '1ms'`);
+    await migrate();
+    await rows(`alter role ${db.rolePrefix}_owner reset all`);
+    expect(
+      await rows(
+        "select pg_get_expr(adbin, adrelid) ~ '00:00:00\\+00' as utc from pg_attrdef where adrelid = 'public.t'::regclass",
+      ),
+    ).toEqual([{ utc: true }]);
+  });
+
+  test("refuses names without a schema, which would land wherever the session looks first", async () => {
+    await use({ committed: { "000001-one.sql": "create table t (id integer);" } });
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATION_FAILED", cause: { code: "3F000" } });
+  });
+});
+
+describe("what does not belong together is refused", () => {
+  test("a file edited after its commit", async () => {
+    await use(TWO);
+    await folder.write(
+      "committed/000002-two.sql",
+      `${await folder.read("committed/000002-two.sql")}select 1;\n`,
+    );
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATION_CHANGED" });
+    expect(await rows("select to_regnamespace('one') as one")).toEqual([{ one: null }]);
+  });
+
+  test("a history rewritten after it ran", async () => {
+    await use(TWO);
+    await migrate();
+    await folder.remove();
+    await use({ committed: { ...TWO.committed, "000001-one.sql": "create schema one;" } });
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATION_CHANGED" });
+    await expect(migrationStatus(options())).rejects.toMatchObject({ code: "MIGRATION_CHANGED" });
+  });
+
+  test("a database that is ahead of the files", async () => {
+    await use(TWO);
+    await migrate();
+    await folder.remove();
+    await use({ committed: { "000001-one.sql": TWO.committed!["000001-one.sql"]! } });
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATIONS_AHEAD" });
+    await expect(migrationStatus(options())).rejects.toMatchObject({ code: "MIGRATIONS_AHEAD" });
+  });
+
+  test("a file that was written by hand, and a folder that is not there", async () => {
+    await use({});
+    await folder.write("committed/000001-one.sql", "create schema one;\n");
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATIONS_INVALID" });
+    await folder.remove();
+    await expect(migrate()).rejects.toMatchObject({ code: "MIGRATIONS_MISSING" });
+  });
+});
+
+describe("migrationStatus", () => {
+  test("tells applied from pending, changes nothing, and does not wait for a migration", async () => {
+    await use(TWO);
+    const before = { applied: [], pending: NAMES, currentIsBlank: true };
+    expect(await migrationStatus(options())).toEqual(before);
+    expect(await rows("select to_regnamespace('graphile_migrate') as made")).toEqual([{ made: null }]);
+    await withClient(db.url("owner"), async (client) => {
+      await client.query("select pg_advisory_lock(4727445306447283)");
+      expect(await migrationStatus(options())).toEqual(before);
+    });
+    await migrate();
+    expect(await migrationStatus(options())).toMatchObject({ applied: NAMES, pending: [] });
+  });
+
+  test.each([
+    ["/* a\n comment */ -- and another", true],
+    ["select 1;", false],
+    ["-- a comment\nselect 1; -- and another", false],
+    ["--! Message: with a header\n\n-- only", true],
+    ["--!include f.sql", false],
+  ])("current.sql %j is blank: %s", async (current, blank) => {
+    await use({ current, fixtures: { "f.sql": "select 1;" } });
+    expect((await migrationStatus(options())).currentIsBlank).toBe(blank);
+  });
+
+  test("an include in current.sql that is not there is named", async () => {
+    await use({ current: "--!include missing.sql", fixtures: { "f.sql": "select 1;" } });
+    await expect(migrationStatus(options())).rejects.toMatchObject({
+      code: "MIGRATIONS_INVALID",
+      message: expect.stringContaining("missing.sql"),
+    });
+  });
+});

@@ -1,0 +1,153 @@
+import { Writable } from "node:stream";
+import { type Logger, pino } from "pino";
+import { generateSigningKey } from "../../src/auth/signing-keys.ts";
+import { loadConfig } from "../../src/config.ts";
+import { describeError } from "../../src/server/logger.ts";
+import { startServer } from "../../src/server/server.ts";
+import type { TestDatabase } from "./database.ts";
+
+export interface GraphqlError {
+  readonly message: string;
+  readonly path?: readonly (string | number)[];
+  readonly extensions: { readonly code: string; readonly field?: string } & Record<string, unknown>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
+  readonly data: any;
+  readonly errors: readonly GraphqlError[] | undefined;
+  /** The body as sent, to look for what must not be in it. */
+  readonly text: string;
+}
+
+export interface AskOptions {
+  readonly variables?: Record<string, unknown>;
+  readonly token?: string | undefined;
+  readonly headers?: Record<string, string>;
+}
+
+/** A running API and a plain HTTP client for it. */
+export interface Api {
+  /** `http://127.0.0.1:port` */
+  readonly url: string;
+  /** What the server logged, one parsed object a line. */
+  readonly logLines: Record<string, unknown>[];
+  ask(query: string, options?: AskOptions): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+/** One key for all servers of a test process, so that they believe each other's tokens. */
+export const SIGNING_KEYS = generateSigningKey();
+
+export const PASSWORD = "correct horse battery staple";
+
+/**
+ * Starts the API on a free port.
+ * @param settings environment variables, as in production
+ */
+export async function startApi(db: TestDatabase, settings: Record<string, string> = {}): Promise<Api> {
+  const logLines: Record<string, unknown>[] = [];
+  const config = loadConfig({
+    PLINTH_PORT: "0",
+    PLINTH_POOL_MAX: "8",
+    PLINTH_RATE_LIMIT_REQUESTS: "100000",
+    PLINTH_ROLE_PREFIX: db.rolePrefix,
+    ...settings,
+  });
+  const server = await startServer({
+    config,
+    authenticatorUrl: db.url("authenticator"),
+    serviceUrl: db.url("service"),
+    signingKeys: SIGNING_KEYS,
+    logger: collectLog(logLines),
+  });
+  return {
+    url: server.url,
+    logLines,
+    ask: (query, options) => ask(server.url, query, options),
+    close: () => server.close(),
+  };
+}
+
+export async function ask(url: string, query: string, options: AskOptions = {}): Promise<Answer> {
+  const { variables, token, headers } = options;
+  const response = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      ...headers,
+    },
+    body: JSON.stringify({ query, variables }),
+  });
+  const text = await response.text();
+  const { data, errors } = JSON.parse(text);
+  return { status: response.status, headers: response.headers, data, errors, text };
+}
+
+/** The code of the only error of an answer; a sentence when there is none, so that a failing test says why. */
+export function codeOf({ errors, text }: Answer): string {
+  return errors?.length === 1 ? errors[0]!.extensions.code : `not one error: ${text.slice(0, 500)}`;
+}
+
+export interface SignedIn {
+  readonly userId: string;
+  readonly token: string;
+  readonly refreshToken: string;
+}
+
+const CREDENTIALS = "accessToken refreshToken user { id }";
+
+/** Registers over HTTP; the account's password is {@link PASSWORD}. */
+export async function signUp(api: Pick<Api, "ask">, username: string): Promise<SignedIn> {
+  const answer = await api.ask(
+    `mutation ($input: RegisterInput!) { signedIn: register(input: $input) { ${CREDENTIALS} } }`,
+    { variables: { input: { username, email: `${username}@example.org`, password: PASSWORD } } },
+  );
+  return signedIn(answer);
+}
+
+/** Signs in over HTTP, which makes one more session. */
+export async function signIn(
+  api: Pick<Api, "ask">,
+  identifier: string,
+  password = PASSWORD,
+): Promise<SignedIn> {
+  const answer = await api.ask(
+    `mutation ($input: LoginInput!) { signedIn: login(input: $input) { ${CREDENTIALS} } }`,
+    { variables: { input: { identifier, password } } },
+  );
+  return signedIn(answer);
+}
+
+function signedIn({ data, text }: Answer): SignedIn {
+  if (!data?.signedIn) throw new Error(`Not signed in: ${text}`);
+  const { accessToken, refreshToken, user } = data.signedIn;
+  return { userId: user.id, token: accessToken, refreshToken };
+}
+
+/** Polls until `condition` holds; returns how many milliseconds that took. */
+export async function until(
+  condition: () => boolean | Promise<boolean>,
+  options: { timeoutMs?: number; everyMs?: number } = {},
+): Promise<number> {
+  const { timeoutMs = 5_000, everyMs = 5 } = options;
+  const startedAt = performance.now();
+  while (!(await condition())) {
+    if (performance.now() - startedAt > timeoutMs) throw new Error(`Still not so after ${timeoutMs} ms.`);
+    await new Promise((resolve) => setTimeout(resolve, everyMs));
+  }
+  return performance.now() - startedAt;
+}
+
+function collectLog(lines: Record<string, unknown>[]): Logger {
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line));
+      done();
+    },
+  });
+  return pino({ level: "debug", base: null, serializers: { err: describeError } }, stream);
+}

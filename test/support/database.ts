@@ -1,0 +1,91 @@
+import { randomBytes } from "node:crypto";
+import { expect } from "@jest/globals";
+import pg from "pg";
+import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { type LoginRole, roleName } from "../../src/database/roles.ts";
+import {
+  createScratchDatabase,
+  databaseUrl,
+  type ScratchDatabase,
+} from "../../src/database/scratch-database.ts";
+import { SETUP_VARIABLE, type TestSetup } from "./template.ts";
+
+export { asRole, type Claims, inRolledBackTransaction, type Transaction } from "./transaction.ts";
+
+/** A migrated database of one test file. Roles belong to the server: all test files of a run share them. */
+export interface TestDatabase {
+  readonly name: string;
+  readonly rolePrefix: string;
+  /** For setting up, and for what no role of Plinth may do; assertions connect as a role. */
+  readonly adminUrl: string;
+  readonly adminIsSuperuser: boolean;
+  /** Connection URL of a real login role. */
+  url(role: LoginRole): string;
+  drop(): Promise<void>;
+}
+
+/** What global-setup.ts prepared. */
+export function testSetup(): TestSetup {
+  const setup = process.env[SETUP_VARIABLE];
+  if (!setup) throw new Error("There is no test server: run tests with `npm test`.");
+  return JSON.parse(setup) as TestSetup;
+}
+
+/** A clone of the migrated template; takes some 50 ms. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const { adminUrl, adminIsSuperuser, rolePrefix, passwords, template, failure } = testSetup();
+  if (failure !== undefined) throw new Error(`The test database could not be migrated.\n${failure}`);
+  const name = `${rolePrefix}_${randomBytes(6).toString("hex")}`;
+  const quoted = pg.escapeIdentifier(name);
+  await withClient(adminUrl, (client) =>
+    client.query(`create database ${quoted} template ${pg.escapeIdentifier(template)} strategy file_copy`),
+  );
+  const ownUrl = databaseUrl(adminUrl, name);
+  // A clone does not inherit who may connect, whose it is and settings of roles in it.
+  await withClient(ownUrl, (client) =>
+    runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false }),
+  );
+  return {
+    name,
+    rolePrefix,
+    adminUrl: ownUrl,
+    adminIsSuperuser,
+    url: (role) => databaseUrl(adminUrl, name, roleName(rolePrefix, role), passwords[role]),
+    async drop() {
+      await withClient(adminUrl, (client) => client.query(`drop database ${quoted} with (force)`));
+    },
+  };
+}
+
+/** A database without anything in it and with roles of its own, for tests that migrate. */
+export async function createEmptyTestDatabase(): Promise<ScratchDatabase> {
+  const { adminUrl, rolePrefix } = testSetup();
+  return createScratchDatabase(adminUrl, rolePrefix);
+}
+
+/** Connects, runs, disconnects. */
+export async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, application_name: "plinth tests" });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Runs in a transaction of a new connection, and keeps what it did. */
+export async function inTransaction<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  return withClient(url, async (client) => {
+    await client.query("begin");
+    const result = await use(client);
+    await client.query("commit");
+    return result;
+  });
+}
+
+/** Asserts that a statement fails with this SQLSTATE. */
+export async function expectSqlState(statement: Promise<unknown>, code: string): Promise<void> {
+  await expect(statement).rejects.toMatchObject({ code });
+}

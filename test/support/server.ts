@@ -1,0 +1,99 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { openEmbedded } from "../../src/database/embedded/server.ts";
+import { DEFAULT_ROLE_PREFIX } from "../../src/database/roles.ts";
+
+/** The PostgreSQL server of a test run. */
+export interface TestServer {
+  /** Somebody who may create databases and roles; not for assertions. */
+  readonly adminUrl: string;
+  /** Whether the server is ours alone, so that names on it cannot collide. */
+  readonly isOurs: boolean;
+  /** Temporary folder of an embedded one. */
+  readonly folder?: string;
+  stop(): Promise<void>;
+}
+
+/** Throw-away data: nothing waits for the disk. */
+const FAST = { fsync: "off", full_page_writes: "off", synchronous_commit: "off", max_connections: "200" };
+
+/**
+ * TEST_DATABASE_URL names any server (a superuser, or a role with CREATEDB and CREATEROLE); TEST_DATABASE=testcontainers
+ * starts one in a container; otherwise an embedded one runs in a temporary folder.
+ */
+export async function startTestServer(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<TestServer> {
+  if (env.TEST_DATABASE_URL) return { adminUrl: env.TEST_DATABASE_URL, isOurs: false, stop: async () => {} };
+  switch (env.TEST_DATABASE ?? "embedded") {
+    case "embedded":
+      return startEmbedded();
+    case "testcontainers":
+      return startContainer(env.TEST_DATABASE_IMAGE ?? "postgres:18-alpine");
+    default:
+      throw new Error(`TEST_DATABASE is ${env.TEST_DATABASE}, but must be embedded or testcontainers.`);
+  }
+}
+
+async function startEmbedded(): Promise<TestServer> {
+  const folder = await mkdtemp(join(tmpdir(), "plinth-test-"));
+  const watchdog = watch(folder);
+  try {
+    const server = await openEmbedded(
+      { dataDirectory: folder, rolePrefix: DEFAULT_ROLE_PREFIX, embeddedPort: undefined },
+      { settings: FAST },
+    );
+    return {
+      adminUrl: server.superuserUrl("postgres"),
+      isOurs: true,
+      folder,
+      async stop() {
+        await server.close();
+        await rm(folder, { recursive: true, force: true });
+        watchdog.end();
+      },
+    };
+  } catch (error) {
+    watchdog.end();
+    throw error;
+  }
+}
+
+/**
+ * A shell that waits for this process to be gone, in whatever way (a pipe closes even after kill -9), then stops the
+ * server and removes its folder. In a group of its own, so that Ctrl-C does not end it with the rest.
+ */
+function watch(folder: string): { end(): void } {
+  const script = `
+    cat > /dev/null
+    pid=$(head -n 1 "$1/postgres/postmaster.pid" 2> /dev/null)
+    # The number could have gone to another process; where there is no ps, that chance is taken.
+    if [ -n "$pid" ] && { ! command -v ps > /dev/null || ps -o args= -p "$pid" | grep -q postgres; }; then
+      kill -QUIT "$pid"
+      for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$pid" 2> /dev/null || break; sleep 0.2; done
+    fi
+    rm -rf "$1"`;
+  const child = spawn("/bin/sh", ["-c", script, "plinth-test-watchdog", folder], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  child.unref();
+  const pipe = child.stdin as typeof child.stdin & { unref?(): void };
+  pipe.unref?.();
+  return { end: () => child.stdin.end() };
+}
+
+async function startContainer(image: string): Promise<TestServer> {
+  const { PostgreSqlContainer } = await import("@testcontainers/postgresql");
+  const settings = Object.entries(FAST).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const container = await new PostgreSqlContainer(image).withCommand(["postgres", ...settings]).start();
+  return {
+    adminUrl: container.getConnectionUri(),
+    isOurs: true,
+    async stop() {
+      await container.stop();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import { randomBytes } from "node:crypto";
+import pg from "pg";
+import { runBootstrap } from "../../src/database/bootstrap.ts";
+import { migrateDatabase } from "../../src/database/migrate.ts";
+import {
+  DEFAULT_ROLE_PREFIX,
+  LOGIN_ROLES,
+  type LoginRole,
+  ROLES,
+  roleName,
+} from "../../src/database/roles.ts";
+import { databaseUrl } from "../../src/database/scratch-database.ts";
+import { QUEUES } from "../../src/jobs/index.ts";
+import type { TestServer } from "./server.ts";
+
+/** What test processes know of the server; handed over in the environment variable {@link SETUP_VARIABLE}. */
+export interface TestSetup {
+  readonly adminUrl: string;
+  readonly adminIsSuperuser: boolean;
+  readonly rolePrefix: string;
+  readonly passwords: Readonly<Record<LoginRole, string>>;
+  /** Database that is migrated once and cloned for each test file. */
+  readonly template: string;
+  /** Why there is no template. Tests that need none still run. */
+  readonly failure?: string;
+}
+
+export const SETUP_VARIABLE = "PLINTH_TEST_SETUP";
+
+/** Makes the roles and a migrated database to clone. */
+export async function makeTemplate(server: TestServer): Promise<TestSetup> {
+  const rolePrefix = server.isOurs ? DEFAULT_ROLE_PREFIX : `plinth_t${randomBytes(4).toString("hex")}`;
+  const template = `${rolePrefix}_template`;
+  const passwords = Object.fromEntries(
+    LOGIN_ROLES.map((role) => [role, randomBytes(18).toString("base64url")]),
+  ) as Record<LoginRole, string>;
+  const { adminUrl } = server;
+  const adminIsSuperuser = await withAdmin(adminUrl, async (client) => {
+    await client.query(`create database ${pg.escapeIdentifier(template)}`);
+    const { rows } = await client.query<{ super: boolean }>(
+      "select rolsuper as super from pg_roles where rolname = current_user",
+    );
+    return rows[0]!.super;
+  });
+  const setup: TestSetup = { adminUrl, adminIsSuperuser, rolePrefix, passwords, template };
+  try {
+    await withAdmin(databaseUrl(adminUrl, template), async (client) => {
+      await runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false, passwords });
+      // One who is no superuser acts as a role by being a member of it; see transaction.ts.
+      if (!adminIsSuperuser)
+        for (const role of ROLES)
+          await client.query(`grant ${pg.escapeIdentifier(roleName(rolePrefix, role))} to current_user`);
+    });
+    await migrateDatabase({
+      ownerUrl: databaseUrl(adminUrl, template, roleName(rolePrefix, "owner"), passwords.owner),
+      rolePrefix,
+      queues: QUEUES,
+    });
+    return setup;
+  } catch (error) {
+    const { message, hint } = error as Error & { hint?: string };
+    return { ...setup, failure: [message, hint].filter(Boolean).join("\n") };
+  }
+}
+
+/** Removes every database and role whose name starts with the prefix of this run. */
+export async function removeAll(setup: TestSetup): Promise<void> {
+  await withAdmin(setup.adminUrl, async (client) => {
+    const databases = await client.query<{ name: string }>(
+      "select datname as name from pg_database where starts_with(datname, $1) order by 1",
+      [`${setup.rolePrefix}_`],
+    );
+    for (const { name } of databases.rows)
+      await client.query(`drop database if exists ${pg.escapeIdentifier(name)} with (force)`);
+    const roles = await client.query<{ name: string }>(
+      "select rolname as name from pg_roles where starts_with(rolname, $1) order by 1",
+      [`${setup.rolePrefix}_`],
+    );
+    for (const { name } of roles.rows) await client.query(`drop role ${pg.escapeIdentifier(name)}`);
+  });
+}
+
+export async function withAdmin<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, application_name: "plinth tests" });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
