@@ -91,8 +91,8 @@ describe("comments", () => {
   test("on every policy and schema", async () => {
     expect(
       await names(`
-        select polname || ' on ' || polrelid::regclass as name from pg_policy
-        where obj_description(oid, 'pg_policy') is null
+        select polname || ' on ' || c.oid::regclass as name from pg_policy join ${RELATIONS} on c.oid = polrelid
+        where obj_description(pg_policy.oid, 'pg_policy') is null
         union all
         select nspname from pg_namespace where nspname in ${DOMAINS} and obj_description(oid, 'pg_namespace') is null`),
     ).toEqual([]);

@@ -1,0 +1,94 @@
+import { spawn } from "node:child_process";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { PACKAGE_ROOT } from "../src/paths.ts";
+
+export interface BenchPlinth {
+  readonly url: string;
+  /** Runs another `plinth` command on the same data; resolves with its exit code. */
+  command(...args: string[]): Promise<number>;
+  stop(): Promise<void>;
+  /** Stops, then starts again on the same data; resolves with the milliseconds until /readyz answered 200. */
+  restart(): Promise<number>;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
+
+/** A Plinth of its own, as a user would start it: another process, durable settings, empty data in a temporary folder. */
+export async function startPlinth(settings: Record<string, string> = {}): Promise<BenchPlinth> {
+  const data = mkdtempSync(join(tmpdir(), "plinth-bench-"));
+  chmodSync(data, 0o711);
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}`;
+  const env = {
+    ...process.env,
+    PLINTH_DATA: data,
+    PLINTH_PORT: String(port),
+    PLINTH_LOG_LEVEL: "error",
+    PLINTH_RATE_LIMIT_REQUESTS: "10000000",
+    ...settings,
+  };
+  const program = join(PACKAGE_ROOT, "src/cli/plinth.js");
+  const launch = (args: string[]) =>
+    spawn(process.execPath, [program, ...args], { env, stdio: ["ignore", "ignore", "inherit"] });
+
+  let server = launch(["start", "--no-demo"]);
+  const ready = async (): Promise<number> => {
+    const started = performance.now();
+    while (server.exitCode === null) {
+      const answer = await fetch(`${url}/readyz`).catch(() => null);
+      if (answer?.status === 200) return performance.now() - started;
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    throw new Error(`plinth start left with ${server.exitCode}`);
+  };
+  const end = async (): Promise<void> => {
+    if (server.exitCode !== null) return;
+    const exited = new Promise((resolve) => server.once("exit", resolve));
+    server.kill("SIGTERM");
+    await exited;
+  };
+  await ready();
+  return {
+    url,
+    command: (...args) => new Promise((resolve) => launch(args).once("exit", (code) => resolve(code ?? 1))),
+    async stop() {
+      await end();
+      rmSync(data, { recursive: true, force: true });
+    },
+    async restart() {
+      await end();
+      server = launch(["start", "--no-demo"]);
+      return await ready();
+    },
+  };
+}
+
+export async function graphql(
+  url: string,
+  query: string,
+  variables: object = {},
+): Promise<Record<string, unknown>> {
+  const answer = await fetch(`${url}/graphql`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ query, variables }),
+  });
+  const body = (await answer.json()) as { data?: Record<string, unknown>; errors?: unknown };
+  if (body.errors || !body.data) throw new Error(JSON.stringify(body));
+  return body.data;
+}
+
+export function percentile(values: readonly number[], p: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? Number.NaN;
+}

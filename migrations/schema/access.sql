@@ -1,0 +1,378 @@
+-- Schema access as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
+
+create schema access;
+comment on schema access is 'Roles, permissions and grants: who may do what.';
+grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Tables ----------------------------------------------------------------------------------------------
+
+-- One row per permission that a policy or function asks for.
+create table access.permissions (
+  id uuid not null default plinth.uuid_v7(),
+  permission_name text not null,
+  description text not null default ''::text,
+  created_at timestamp with time zone not null default now(),
+  constraint permissions_pkey primary key (id),
+  constraint permissions_permission_name_key unique (permission_name),
+  constraint permissions_permission_name_check check (permission_name ~ '^[a-z][a-z0-9_]{0,99}$'::text)
+);
+
+alter table access.permissions enable row level security;
+
+comment on table access.permissions is 'One row per permission that a policy or function asks for.';
+comment on column access.permissions.id is 'UUIDv7.';
+comment on column access.permissions.permission_name is 'Unique name, such as edit_content.';
+comment on column access.permissions.description is 'What it allows.';
+comment on column access.permissions.created_at is 'When the permission was made.';
+
+create policy delete_manager on access.permissions
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)));
+comment on policy delete_manager on access.permissions is 'The permission manage_roles removes permissions.';
+create policy insert_manager on access.permissions
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy insert_manager on access.permissions is 'The permission manage_roles adds permissions.';
+create policy select_all on access.permissions
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on access.permissions is 'Signed-in users read all permissions.';
+create policy update_manager on access.permissions
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)))
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy update_manager on access.permissions is 'The permission manage_roles changes permissions.';
+
+grant
+  select,
+  insert (permission_name, description),
+  update (permission_name, description),
+  delete
+  on access.permissions to :PLINTH_USER;
+
+-- One row per permission that a role has.
+create table access.role_permissions (
+  role_id uuid not null,
+  permission_id uuid not null,
+  constraint role_permissions_pkey primary key (role_id, permission_id),
+  constraint role_permissions_permission_id_fkey foreign key (permission_id) references access.permissions(id) on delete cascade,
+  constraint role_permissions_role_id_fkey foreign key (role_id) references access.roles(id) on delete cascade
+);
+
+alter table access.role_permissions enable row level security;
+
+create index role_permissions_permission_id_idx on access.role_permissions using btree (permission_id);
+
+comment on table access.role_permissions is 'One row per permission that a role has.';
+comment on column access.role_permissions.role_id is 'The role.';
+comment on column access.role_permissions.permission_id is 'The permission it has.';
+
+create policy delete_manager on access.role_permissions
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)));
+comment on policy delete_manager on access.role_permissions is 'The permission manage_roles removes permissions of roles.';
+create policy insert_manager on access.role_permissions
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy insert_manager on access.role_permissions is 'The permission manage_roles adds permissions of roles.';
+create policy select_all on access.role_permissions
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on access.role_permissions is 'Signed-in users read all permissions of roles.';
+
+grant select, insert (role_id, permission_id), delete on access.role_permissions to :PLINTH_USER;
+
+-- One row per role.
+create table access.roles (
+  id uuid not null default plinth.uuid_v7(),
+  role_name text not null,
+  description text not null default ''::text,
+  rank integer not null default 0,
+  created_at timestamp with time zone not null default now(),
+  constraint roles_pkey primary key (id),
+  constraint roles_role_name_key unique (role_name),
+  constraint roles_role_name_check check (role_name ~ '^[a-z][a-z0-9_]{0,49}$'::text)
+);
+
+alter table access.roles enable row level security;
+
+comment on table access.roles is 'One row per role.';
+comment on column access.roles.id is 'UUIDv7.';
+comment on column access.roles.role_name is 'Unique name, such as admin.';
+comment on column access.roles.description is 'What the role is for.';
+comment on column access.roles.rank is 'The highest rank among a user''s roles is shown as the user''s role.';
+comment on column access.roles.created_at is 'When the role was made.';
+
+create policy delete_manager on access.roles
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)));
+comment on policy delete_manager on access.roles is 'The permission manage_roles removes roles.';
+create policy insert_manager on access.roles
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy insert_manager on access.roles is 'The permission manage_roles adds roles.';
+create policy select_all on access.roles
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on access.roles is 'Signed-in users read all roles.';
+create policy update_manager on access.roles
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)))
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy update_manager on access.roles is 'The permission manage_roles changes roles.';
+
+grant
+  select,
+  insert (role_name, description, rank),
+  update (role_name, description, rank),
+  delete
+  on access.roles to :PLINTH_USER;
+
+-- One row per user and model granted to them; public models need none.
+create table access.user_model_access (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  model_id uuid not null,
+  granted_by uuid default plinth.current_user_id(),
+  granted_at timestamp with time zone not null default now(),
+  is_active boolean not null default true,
+  constraint user_model_access_pkey primary key (id),
+  constraint user_model_access_user_id_model_id_key unique (user_id, model_id),
+  constraint user_model_access_granted_by_fkey foreign key (granted_by) references identity.users(id) on delete set null,
+  constraint user_model_access_model_id_fkey foreign key (model_id) references llm.models(id) on delete cascade,
+  constraint user_model_access_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table access.user_model_access enable row level security;
+
+create index user_model_access_granted_by_idx on access.user_model_access using btree (granted_by);
+create index user_model_access_model_id_idx on access.user_model_access using btree (model_id);
+
+comment on table access.user_model_access is 'One row per user and model granted to them; public models need none.';
+comment on column access.user_model_access.id is 'UUIDv7.';
+comment on column access.user_model_access.user_id is 'Who may use the model.';
+comment on column access.user_model_access.model_id is 'The model.';
+comment on column access.user_model_access.granted_by is 'Who granted it; null for the system or a deleted account.';
+comment on column access.user_model_access.granted_at is 'When it was granted.';
+comment on column access.user_model_access.is_active is 'False suspends the grant and keeps its history.';
+
+create policy all_manager on access.user_model_access
+  for all to :PLINTH_USER
+  using ((select access.has_permission('grant_model_access'::text)))
+  with check ((select access.has_permission('grant_model_access'::text)));
+comment on policy all_manager on access.user_model_access is 'The permission grant_model_access reads, gives and takes all grants.';
+create policy select_own on access.user_model_access
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on access.user_model_access is 'Users read the grants made to them.';
+
+grant
+  select,
+  insert (user_id, model_id, is_active),
+  update (is_active),
+  delete
+  on access.user_model_access to :PLINTH_USER;
+
+-- One row per role that a user has.
+create table access.user_roles (
+  user_id uuid not null,
+  role_id uuid not null,
+  granted_by uuid default plinth.current_user_id(),
+  granted_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone,
+  constraint user_roles_pkey primary key (user_id, role_id),
+  constraint user_roles_expires_after_granted check (expires_at > granted_at),
+  constraint user_roles_granted_by_fkey foreign key (granted_by) references identity.users(id) on delete set null,
+  constraint user_roles_role_id_fkey foreign key (role_id) references access.roles(id) on delete cascade,
+  constraint user_roles_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table access.user_roles enable row level security;
+
+create index user_roles_granted_by_idx on access.user_roles using btree (granted_by);
+create index user_roles_role_id_idx on access.user_roles using btree (role_id);
+
+create trigger _500_audit
+  after insert or delete or update on access.user_roles
+  for each row
+  execute function access.audit_user_role();
+
+comment on table access.user_roles is 'One row per role that a user has.';
+comment on column access.user_roles.user_id is 'Who has the role.';
+comment on column access.user_roles.role_id is 'The role.';
+comment on column access.user_roles.granted_by is 'Who gave it; null for the system or a deleted account.';
+comment on column access.user_roles.granted_at is 'When it was given.';
+comment on column access.user_roles.expires_at is 'From then on it no longer counts; null means it does not expire.';
+
+create policy all_manager on access.user_roles
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_roles'::text)))
+  with check ((select access.has_permission('manage_roles'::text)));
+comment on policy all_manager on access.user_roles is 'The permission manage_roles reads, gives and takes all roles.';
+create policy select_own on access.user_roles
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on access.user_roles is 'Users read their own roles.';
+create policy select_user_manager on access.user_roles
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_users'::text)));
+comment on policy select_user_manager on access.user_roles is 'Who manages accounts reads their roles.';
+
+grant
+  select,
+  insert (user_id, role_id, expires_at),
+  update (expires_at),
+  delete
+  on access.user_roles to :PLINTH_USER;
+
+-- Functions -------------------------------------------------------------------------------------------
+
+-- Trigger: writes role_granted or role_revoked to the audit log.
+create or replace function access.audit_user_role()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row access.user_roles := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform private.record_security_event(
+    case when tg_op = 'DELETE' then 'role_revoked' else 'role_granted' end,
+    v_row.user_id,
+    jsonb_build_object(
+      'user_id', v_row.user_id,
+      'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
+      'expires_at', v_row.expires_at
+    ),
+    -- A role that permits something is worth a look; the plain one of every new account is not.
+    case
+      when tg_op <> 'DELETE' and exists (select from access.role_permissions rp where rp.role_id = v_row.role_id)
+      then 'warning'
+      else 'info'
+    end
+  );
+  return null;
+end
+$$;
+
+comment on function access.audit_user_role() is 'Trigger: writes role_granted or role_revoked to the audit log.';
+revoke execute on function access.audit_user_role() from public;
+
+-- Whether the signed-in user may use the model.
+create or replace function access.can_use_model(model_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select exists (select from access.usable_model_ids() as usable (id) where usable.id = can_use_model.model_id)
+$$;
+
+comment on function access.can_use_model(model_id uuid) is 'Whether the signed-in user may use the model.';
+revoke execute on function access.can_use_model(model_id uuid) from public;
+grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
+
+-- Gives a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
+create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
+  returns access.user_roles
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role_id uuid := (select r.id from access.roles r where r.role_name = grant_role.role_name);
+  v_result access.user_roles;
+begin
+  if v_role_id is null then
+    raise exception 'There is no role of that name.'
+      using errcode = 'PL404', schema = 'access', table = 'roles', column = 'role_name';
+  end if;
+  insert into access.user_roles as ur (user_id, role_id, expires_at)
+  values (grant_role.user_id, v_role_id, grant_role.expires_at)
+  on conflict on constraint user_roles_pkey do update set expires_at = excluded.expires_at
+  returning * into v_result;
+  return v_result;
+end
+$$;
+
+comment on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) is 'Gives a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.';
+revoke execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) from public;
+grant execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) to :PLINTH_USER;
+
+-- Whether the signed-in user holds the permission through a role that has not expired.
+create or replace function access.has_permission(permission text)
+  returns boolean
+  language plpgsql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return exists (
+    select
+    from access.user_roles ur
+    join access.role_permissions rp on rp.role_id = ur.role_id
+    join access.permissions p on p.id = rp.permission_id
+    where ur.user_id = plinth.current_user_id()
+      and (ur.expires_at is null or ur.expires_at > now())
+      and p.permission_name = permission
+  );
+end
+$$;
+
+comment on function access.has_permission(permission text) is 'Whether the signed-in user holds the permission through a role that has not expired.';
+revoke execute on function access.has_permission(permission text) from public;
+grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.
+create or replace function access.revoke_role(user_id uuid, role_name text)
+  returns access.user_roles
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_result access.user_roles;
+begin
+  delete from access.user_roles ur
+  using access.roles r
+  where r.id = ur.role_id
+    and ur.user_id = revoke_role.user_id
+    and r.role_name = revoke_role.role_name
+  returning ur.* into v_result;
+  if v_result is null then
+    raise exception 'The user does not have that role, or you may not take it.' using errcode = 'PL404';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function access.revoke_role(user_id uuid, role_name text) is 'Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.';
+revoke execute on function access.revoke_role(user_id uuid, role_name text) from public;
+grant execute on function access.revoke_role(user_id uuid, role_name text) to :PLINTH_USER;
+
+-- Ids of the models that the caller may use: public ones, and those granted to them.
+create or replace function access.usable_model_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select m.id
+  from llm.models m
+  join llm.model_providers p on p.id = m.provider_id
+  where m.is_active
+    and p.is_active
+    and (
+      m.is_public
+      or exists (
+        select
+        from access.user_model_access a
+        where a.user_id = plinth.current_user_id()
+          and a.model_id = m.id
+          and a.is_active
+      )
+    )
+$$;
+
+comment on function access.usable_model_ids() is E'@behavior -*\nIds of the models that the caller may use: public ones, and those granted to them.';
+revoke execute on function access.usable_model_ids() from public;
+grant execute on function access.usable_model_ids() to :PLINTH_ANONYMOUS, :PLINTH_USER;
