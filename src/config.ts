@@ -120,6 +120,11 @@ export function loadConfig(env: Environment = process.env): Config {
   };
 }
 
+/** Whether npm or npx runs this process (they set the variable for what they start). */
+export function isRunByNpm(env: Environment = process.env): boolean {
+  return env.npm_lifecycle_event !== undefined;
+}
+
 function invalid(name: string, value: string, expected: string): PlinthError {
   return new PlinthError("INVALID_SETTING", `${name} is ${JSON.stringify(value)}, but must be ${expected}.`);
 }

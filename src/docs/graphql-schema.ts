@@ -3,12 +3,14 @@ import { type Logger, pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
 import { loadConfig } from "../config.ts";
+import { assertDatabaseReady } from "../server/database-state.ts";
 import { createPool } from "../server/pools.ts";
 import { makePreset } from "../server/preset.ts";
 
 /**
  * The GraphQL schema as text, sorted so that a change in the database shows as a change here and nowhere else. It
  * depends on the migrations alone: settings of this machine's environment are left out.
+ * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
  */
 export async function printGraphqlSchema(options: {
   authenticatorUrl: string;
@@ -25,6 +27,7 @@ export async function printGraphqlSchema(options: {
     onError: () => {},
   });
   try {
+    await assertDatabaseReady(pool);
     const { schema } = await makeSchema(makePreset({ pool, config, logger }));
     return `${printSchema(lexicographicSortSchema(schema))}\n`;
   } finally {

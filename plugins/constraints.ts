@@ -1,0 +1,64 @@
+import "postgraphile";
+import type { ConstraintColumns, ConstraintFields } from "../src/server/constraint-fields.ts";
+
+declare global {
+  namespace GraphileBuild {
+    interface SchemaOptions {
+      /** Filled with the columns behind every constraint, for the error mask. */
+      plinthConstraints?: ConstraintFields;
+    }
+    interface BuildInput {
+      plinthConstraintColumns?: ConstraintColumns[];
+    }
+  }
+}
+
+/** Tells the error mask which GraphQL field each constraint and unique index of the database speaks of. */
+export const ConstraintsPlugin: GraphileConfig.Plugin = {
+  name: "PlinthConstraintsPlugin",
+  version: "1.0.0",
+  description: "Maps constraints to GraphQL field names",
+  gather: {
+    async main(output, info) {
+      output.plinthConstraintColumns = [];
+      for (const { introspection } of await info.helpers.pgIntrospection.getIntrospection())
+        for (const table of introspection.classes) {
+          const schema = table.getNamespace()?.nspname;
+          if (!schema) continue;
+          const names = (attributes: readonly ({ attname: string } | null)[] | undefined) =>
+            (attributes ?? []).flatMap((attribute) => attribute?.attname ?? []);
+          for (const constraint of table.getConstraints())
+            output.plinthConstraintColumns.push({
+              schema,
+              table: table.relname,
+              constraint: constraint.conname,
+              isForeignKey: constraint.contype === "f",
+              fields: names(constraint.getAttributes()),
+            });
+          // A unique index without a constraint is reported by its own name.
+          for (const index of table.getIndexes())
+            if (index.indisunique)
+              output.plinthConstraintColumns.push({
+                schema,
+                table: table.relname,
+                constraint: index.getIndexClass()?.relname ?? "",
+                isForeignKey: false,
+                fields: names(index.getKeys()),
+              });
+        }
+    },
+  },
+  schema: {
+    hooks: {
+      init(value, build) {
+        const { plinthConstraints } = build.options;
+        for (const columns of build.input.plinthConstraintColumns ?? [])
+          plinthConstraints?.add({
+            ...columns,
+            fields: columns.fields.map((column) => build.inflection.camelCase(column)),
+          });
+        return value;
+      },
+    },
+  },
+};

@@ -1,0 +1,20 @@
+import { AuthPlugin } from "./auth.ts";
+import { ConstraintsPlugin } from "./constraints.ts";
+import { NamingPlugin } from "./naming.ts";
+import { NotFoundPlugin } from "./not-found.ts";
+import { PageSizePlugin } from "./page-size.ts";
+import { PlanCachePlugin } from "./plan-cache.ts";
+import { QueryLimitsPlugin } from "./query-limits.ts";
+import { UniqueKeysPlugin } from "./unique-keys.ts";
+
+/** Plinth's own plugins, in the order in which they act; each with the reason why it is there. */
+export const PLUGINS: readonly GraphileConfig.Plugin[] = [
+  NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
+  UniqueKeysPlugin, // one way to change a row instead of one per unique key
+  ConstraintsPlugin, // a violated constraint names the field at fault
+  AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
+  NotFoundPlugin, // a mutation that row-level security stops says so
+  PageSizePlugin, // nobody reads a whole table by leaving `first` out
+  QueryLimitsPlugin, // one request cannot take the server for itself
+  PlanCachePlugin, // nor can many that differ
+];

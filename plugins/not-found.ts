@@ -1,0 +1,41 @@
+import "postgraphile";
+import {
+  type FieldPlanResolver,
+  type ObjectStep,
+  SafeError,
+  sideEffect,
+  TRAP_INHIBITED,
+  trap,
+} from "postgraphile/grafast";
+import { NOT_FOUND } from "../src/server/error-codes.ts";
+
+/**
+ * An update or delete that row-level security or a wrong id leaves without a row answers NOT_FOUND, never "success,
+ * 0 rows". The answer is the same whether the row does not exist, is hidden or may not be changed. (PostGraphile itself
+ * fails for a delete that finds no row; the error mask gives that the same answer.)
+ */
+export const NotFoundPlugin: GraphileConfig.Plugin = {
+  name: "PlinthNotFoundPlugin",
+  version: "1.0.0",
+  description: "Makes an update or delete of no row an error",
+  schema: {
+    hooks: {
+      GraphQLObjectType_fields_field(field, _build, { scope }) {
+        if (!(scope.isPgUpdateMutation || scope.isPgDeleteMutation) || !field.plan) return field;
+        return { ...field, plan: withRowRequired(field.plan) };
+      },
+    },
+  },
+};
+
+function withRowRequired(plan: FieldPlanResolver): FieldPlanResolver {
+  return ($parent, args, info) => {
+    const $payload = plan($parent, args, info) as ObjectStep;
+    // "Inhibited" is what becomes of the statement when a node id cannot be decoded.
+    const $row = trap($payload.getStepForKey("result"), TRAP_INHIBITED, { valueForInhibited: "NULL" });
+    sideEffect($row, (row) => {
+      if (row == null) throw new SafeError(NOT_FOUND.message, { code: NOT_FOUND.code });
+    });
+    return $payload;
+  };
+}

@@ -1,0 +1,96 @@
+import "postgraphile";
+import {
+  ConstantStep,
+  constant,
+  type FieldPlanResolver,
+  type GrafastFieldConfig,
+  lambda,
+  type Step,
+} from "postgraphile/grafast";
+import type { ConnectionExtensions } from "../src/server/query-cost.ts";
+
+declare global {
+  namespace GraphileBuild {
+    interface SchemaOptions {
+      /** How many items a connection answers with when neither `first` nor `last` is given. */
+      plinthPageSize?: number;
+    }
+  }
+}
+
+type Count = number | null | undefined;
+
+interface ConnectionSetters {
+  setFirst($first: Step): void;
+  setLast($last: Step): void;
+}
+
+type Field = GrafastFieldConfig<Step>;
+
+/**
+ * A connection without `first` and `last` answers with one page instead of the whole table. Larger pages than that
+ * are refused before execution: the query limits plugin knows connections by the mark left here.
+ */
+export const PageSizePlugin: GraphileConfig.Plugin = {
+  name: "PlinthPageSizePlugin",
+  version: "1.0.0",
+  description: "Gives every connection a default page size",
+  schema: {
+    hooks: {
+      GraphQLObjectType_fields_field_args_arg(arg, _build, { scope }) {
+        // The field's plan, below, sets both.
+        const isPageArgument = scope.argName === "first" || scope.argName === "last";
+        return isPageArgument && scope.isPgFieldConnection ? { ...arg, applyPlan: undefined } : arg;
+      },
+      GraphQLObjectType_fields_field(field: Field, build, { scope }): Field {
+        if (!scope.isPgFieldConnection || !field.plan) return field;
+        const mark: ConnectionExtensions = { plinthConnection: true };
+        const { plinthPageSize = 100 } = build.options;
+        return {
+          ...field,
+          extensions: { ...field.extensions, ...mark },
+          plan: withDefaultPage(field.plan, plinthPageSize),
+        };
+      },
+    },
+  },
+};
+
+function withDefaultPage(plan: FieldPlanResolver, pageSize: number): FieldPlanResolver {
+  return ($parent, args, info) => {
+    const $connection = plan($parent, args, info);
+    const raw = (name: string): Step =>
+      info.field.args.some((argument) => argument.name === name) ? args.getRaw(name) : constant(undefined);
+    const $first = raw("first");
+    const $last = raw("last");
+    const $before = raw("before");
+
+    const { setFirst, setLast } = bindSetters($connection);
+    setFirst(
+      computed([$first, $last, $before], ([first, last, before]) =>
+        first == null && last == null && before == null ? pageSize : first,
+      ),
+    );
+    setLast(
+      computed([$first, $last, $before], ([first, last, before]) =>
+        first == null && last == null && before != null ? pageSize : last,
+      ),
+    );
+    return $connection;
+  };
+}
+
+function bindSetters($connection: Step | null): ConnectionSetters {
+  const connection = $connection as unknown as ConnectionSetters;
+  return {
+    setFirst: ($first) => connection.setFirst($first),
+    setLast: ($last) => connection.setLast($last),
+  };
+}
+
+/** Computed while planning where all inputs are literals, so that such a plan is as plain as without this plugin. */
+function computed(inputs: readonly [Step, Step, Step], compute: (values: Count[]) => Count): Step {
+  const values = inputs.map((input) => (input instanceof ConstantStep ? { data: input.data } : undefined));
+  if (values.every((value) => value !== undefined)) return constant(compute(values.map(({ data }) => data)));
+  return lambda(inputs, (runtimeValues) => compute([...runtimeValues] as Count[]), true);
+}

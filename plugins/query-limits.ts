@@ -1,0 +1,65 @@
+import "postgraphile";
+import type { ExecutionResult } from "postgraphile/graphql";
+import { type FragmentDefinitionNode, GraphQLError, getOperationAST, Kind } from "postgraphile/graphql";
+import { makeParseAndValidate, type ParsedDocument } from "../src/server/parse-and-validate.ts";
+import type { PlinthPresetOptions } from "../src/server/preset-options.ts";
+import { assertCost } from "../src/server/query-cost.ts";
+import { noteFieldCount } from "./plan-cache.ts";
+
+/**
+ * Refuses operations that are too deep, too wide or too dear. Depth and width depend on the text alone and are
+ * checked where it is parsed (in place of PostGraphile's parser, whose errors carry no code); the cost depends on the
+ * variables and is checked before each execution, for HTTP and WebSocket alike.
+ */
+export const QueryLimitsPlugin: GraphileConfig.Plugin = {
+  name: "PlinthQueryLimitsPlugin",
+  version: "1.0.0",
+  description: "Caps depth, width, cost and page size of operations",
+  grafserv: {
+    middleware: {
+      setPreset(next, event) {
+        const options = optionsOf(event.resolvedPreset);
+        const { getExecutionConfig } = event;
+        let parser: { schema: unknown; parseAndValidate: (text: string) => ParsedDocument } | undefined;
+        event.getExecutionConfig = async function (context) {
+          const config = await getExecutionConfig.call(this, context);
+          if (parser?.schema !== config.schema)
+            parser = {
+              schema: config.schema,
+              parseAndValidate: makeParseAndValidate(config.schema, options.limits, options),
+            };
+          return { ...config, parseAndValidate: parser!.parseAndValidate as typeof config.parseAndValidate };
+        };
+        return next();
+      },
+    },
+  },
+  grafast: {
+    middleware: {
+      execute(next, { args }) {
+        const operation = getOperationAST(args.document, args.operationName);
+        // Without one, execution reports it.
+        if (!operation) return next();
+        const fragments = new Map<string, FragmentDefinitionNode>();
+        for (const definition of args.document.definitions)
+          if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+        try {
+          const { fields } = assertCost(
+            { schema: args.schema, operation, fragments, variables: args.variableValues ?? {} },
+            optionsOf(args.resolvedPreset!).limits,
+          );
+          noteFieldCount(operation, fields);
+        } catch (error) {
+          if (!(error instanceof GraphQLError)) throw error;
+          return { errors: [error] } satisfies ExecutionResult;
+        }
+        return next();
+      },
+    },
+  },
+};
+
+function optionsOf(preset: GraphileConfig.ResolvedPreset): PlinthPresetOptions {
+  if (!preset.plinth) throw new Error("The preset must come from makePreset.");
+  return preset.plinth;
+}

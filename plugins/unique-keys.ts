@@ -1,0 +1,30 @@
+import "postgraphile";
+import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
+
+/**
+ * One way to change a row: by its primary key (as columns or as node id). Other unique keys stay lookups (a model by
+ * provider and name), unless they hold the whole primary key and exist only for foreign keys to point at.
+ */
+export const UniqueKeysPlugin: GraphileConfig.Plugin = {
+  name: "PlinthUniqueKeysPlugin",
+  version: "1.0.0",
+  description: "Leaves out lookups and mutations by unique keys that nobody needs",
+  schema: {
+    entityBehavior: {
+      pgResourceUnique: {
+        override: {
+          callback(behavior, [resource, unique]) {
+            if (unique.isPrimary) return behavior;
+            const uniques: readonly PgResourceUnique[] = resource.uniques;
+            const primaryKey = uniques.find(({ isPrimary }) => isPrimary)?.attributes ?? [];
+            const isTechnical =
+              primaryKey.length > 0 && primaryKey.every((attribute) => unique.attributes.includes(attribute));
+            return isTechnical
+              ? [behavior, "-*"]
+              : [behavior, "-constraint:resource:update", "-constraint:resource:delete"];
+          },
+        },
+      },
+    },
+  },
+};

@@ -1,0 +1,49 @@
+import express, { type Express } from "express";
+import type { Logger } from "pino";
+import type { Config } from "../config.ts";
+import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
+import { correlationStep } from "./correlation-step.ts";
+import { corsStep } from "./cors-step.ts";
+import type { PlinthGrafserv } from "./grafserv.ts";
+import { graphiqlStep, graphqlStep } from "./graphql-step.ts";
+import { healthStep, type ReadinessChecks, readinessStep } from "./health-step.ts";
+import { errorResponses, HttpError } from "./http-error.ts";
+import { logStep } from "./log-step.ts";
+import { GRAPHIQL_PATH, GRAPHQL_PATH } from "./preset.ts";
+import type { RateLimit } from "./rate-limit-step.ts";
+import { securityHeadersStep } from "./security-headers-step.ts";
+
+export interface AppParts {
+  readonly config: Config["http"];
+  readonly logger: Logger;
+  readonly authenticator: Authenticator;
+  readonly rateLimit: RateLimit;
+  readonly readiness: ReadinessChecks;
+  readonly serv: PlinthGrafserv;
+}
+
+/** The HTTP side as an ordered list of steps; each is a file of its own. */
+export function createApp({ config, logger, authenticator, rateLimit, readiness, serv }: AppParts): Express {
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.enable("case sensitive routing");
+  app.set("query parser", false);
+  app.set("trust proxy", [...config.trustedProxies]);
+
+  app.use(correlationStep()); // everything after it logs and answers with the id
+  app.use(logStep(logger)); // sees the outcome of all that follows
+  app.use(securityHeadersStep()); // on errors too
+  app.get("/healthz", healthStep()); // before the limits: a probe is never one too many
+  app.get("/readyz", readinessStep(readiness));
+  app.use(corsStep(config.corsOrigins)); // a preflight carries no token and is not counted
+  app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
+  if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
+  app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
+  app.all(GRAPHQL_PATH, graphqlStep(serv, config));
+  app.use(() => {
+    throw new HttpError(404, "NOT_FOUND", `There is nothing here; the API is at ${GRAPHQL_PATH}.`);
+  });
+  app.use(errorResponses(logger));
+  return app;
+}

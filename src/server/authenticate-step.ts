@@ -1,0 +1,56 @@
+import type { RequestHandler } from "express";
+import type { AccessTokenClaims, AccessTokens } from "../auth/access-token.ts";
+import { PlinthError } from "../errors.ts";
+import { HttpError } from "./http-error.ts";
+import type { RequestContext } from "./request-context.ts";
+import type { Revocations } from "./revocations.ts";
+
+export interface Authenticator {
+  /**
+   * The claims of an Authorization header's bearer token (RFC 6750 §2.1), or null without a header.
+   * @throws PlinthError UNAUTHENTICATED; or the database's error when it has to be asked and cannot be
+   */
+  authenticate(header: string | undefined, request: RequestContext): Promise<AccessTokenClaims | null>;
+}
+
+export function createAuthenticator(options: {
+  accessTokens: AccessTokens;
+  revocations: Revocations;
+}): Authenticator {
+  const { accessTokens, revocations } = options;
+  return {
+    async authenticate(header, request) {
+      if (header === undefined) return null;
+      const token = /^Bearer +([^\s]+) *$/i.exec(header)?.[1];
+      if (!token)
+        throw new PlinthError("UNAUTHENTICATED", "Send the access token as `Authorization: Bearer …`.");
+      const claims = accessTokens.verify(token);
+      if (await revocations.isRevoked(claims, request))
+        throw new PlinthError("UNAUTHENTICATED", "The access token is not valid.");
+      return claims;
+    },
+  };
+}
+
+/**
+ * Who asks, by the Authorization header and nothing else: a token in a URL ends up in logs, one in a cookie is sent by
+ * pages that are not ours. A token that is not valid is an error, not a visitor.
+ */
+export function authenticateStep(authenticator: Authenticator): RequestHandler {
+  return async (request, _response, next) => {
+    try {
+      const claims = await authenticator.authenticate(request.headers.authorization, request.context);
+      request.context = { ...request.context, claims };
+    } catch (error) {
+      if (error instanceof PlinthError && error.code === "UNAUTHENTICATED")
+        throw new HttpError(401, "UNAUTHENTICATED", error.message, {
+          // RFC 6750 §3.
+          "WWW-Authenticate": 'Bearer realm="plinth", error="invalid_token"',
+        });
+      throw new HttpError(503, "UNAVAILABLE", "The access token cannot be checked at the moment.", {
+        "Retry-After": "1",
+      });
+    }
+    next();
+  };
+}

@@ -1,0 +1,165 @@
+import { PlinthError } from "../errors.ts";
+import type { ConstraintFields } from "./constraint-fields.ts";
+import { roleOfError } from "./transaction.ts";
+
+/** What a client is told of an error; everything else stays in the log. */
+export interface PublicError {
+  /** Stable; README lists them. */
+  readonly code: string;
+  /** May change; clients read `code`. */
+  readonly message: string;
+  /** The argument or input field at fault, by its GraphQL name. */
+  readonly field?: string | undefined;
+  readonly constraint?: string | undefined;
+  readonly hint?: string | undefined;
+}
+
+/** The parts of node-pg's DatabaseError that are read here. */
+interface DatabaseError extends Error {
+  readonly code: string;
+  readonly severity: string;
+  readonly hint?: string;
+  readonly schema?: string;
+  readonly table?: string;
+  readonly column?: string;
+  readonly constraint?: string;
+}
+
+/** SQLSTATEs that our SQL functions raise. Their messages are written for people and are passed on. */
+const OWN_SQLSTATES: Readonly<Record<string, string>> = {
+  PL401: "UNAUTHENTICATED",
+  PL402: "QUOTA_EXCEEDED",
+  PL403: "FORBIDDEN",
+  PL404: "NOT_FOUND",
+  PL409: "CONFLICT",
+  PL422: "BAD_USER_INPUT",
+  PL429: "RATE_LIMITED",
+};
+
+/** Codes under which a PlinthError is meant for the client; any other, such as INVALID_SETTING, is for operators. */
+const PUBLIC_PLINTH_CODES = new Set([
+  ...Object.values(OWN_SQLSTATES),
+  "INVALID_CREDENTIALS",
+  "UNAVAILABLE",
+  "TIMEOUT",
+]);
+
+/** What node reports when the database cannot be reached, and what node-pg says where it has no code. */
+const NETWORK_CODES = /^E(CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|NOTFOUND|PIPE|TIMEDOUT|AI_AGAIN)$/;
+const NETWORK_MESSAGES =
+  /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
+
+export const UNAVAILABLE: PublicError = {
+  code: "UNAVAILABLE",
+  message: "The database cannot be reached at the moment; try again shortly.",
+};
+export const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "Sign in to do this." };
+/** The same whether the row does not exist or may not be touched, so that nobody can probe for rows. */
+export const NOT_FOUND: PublicError = {
+  code: "NOT_FOUND",
+  message: "There is no such record, or you may not change it.",
+};
+
+/**
+ * What a client may know of an error thrown while a field was resolved.
+ * @param anonymousRole its denials become UNAUTHENTICATED: signing in may help
+ * @returns undefined for what nobody foresaw
+ */
+export function publicError(
+  error: unknown,
+  constraints: ConstraintFields,
+  anonymousRole: string,
+): PublicError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof PlinthError) {
+    const { code, message, field, hint } = error;
+    return PUBLIC_PLINTH_CODES.has(code) ? { code, message, field, hint } : undefined;
+  }
+  if (isDatabaseError(error)) return databaseError(error, constraints, roleOfError(error) === anonymousRole);
+  if (
+    NETWORK_CODES.test(String((error as NodeJS.ErrnoException).code)) ||
+    NETWORK_MESSAGES.test(error.message)
+  )
+    return UNAVAILABLE;
+  if (error instanceof RangeError && /call stack/.test(error.message))
+    return { code: "BAD_USER_INPUT", message: "A value nests too deep." };
+  // PostGraphile's delete of a row that is absent or hidden by a policy.
+  if (error.message.startsWith("No values were deleted in collection")) return NOT_FOUND;
+  return undefined;
+}
+
+function isDatabaseError(error: Error): error is DatabaseError {
+  const { code, severity } = error as Partial<DatabaseError>;
+  return typeof severity === "string" && typeof code === "string" && /^[0-9A-Z]{5}$/.test(code);
+}
+
+function databaseError(
+  error: DatabaseError,
+  constraints: ConstraintFields,
+  isAnonymous: boolean,
+): PublicError | undefined {
+  const { code: sqlState, message, hint } = error;
+  const own = OWN_SQLSTATES[sqlState];
+  if (own) return { code: own, message, hint, field: constraints.columnField(error) };
+  if (sqlState.startsWith("23")) return violation(error, constraints);
+  switch (sqlState) {
+    case "42501":
+      return isAnonymous ? UNAUTHENTICATED : { code: "FORBIDDEN", message: "You may not do this." };
+    case "57014":
+    case "55P03":
+      return { code: "TIMEOUT", message: "The database took too long to answer." };
+    case "40001":
+    case "40P01":
+      return { code: "CONFLICT", message: "Another change came in between; try again." };
+  }
+  switch (sqlState.slice(0, 2)) {
+    case "22":
+      return { code: "BAD_USER_INPUT", message: "A value is of the wrong form or out of range." };
+    case "54":
+      return { code: "QUERY_TOO_COMPLEX", message: "The operation is too complex for the database." };
+    case "08":
+    case "28": // the login itself is refused: for operators, who find it in the log
+    case "3D":
+    case "53":
+    case "57":
+      return UNAVAILABLE;
+    default:
+      return undefined;
+  }
+}
+
+/** Integrity constraint violations (class 23). PostgreSQL's message and detail hold values and are not passed on. */
+function violation(error: DatabaseError, constraints: ConstraintFields): PublicError | undefined {
+  const { constraint, field = constraints.columnField(error) } = constraints.of(error);
+  const subject = field ? `\`${field}\`` : "A value";
+  const because = constraint ? ` (${constraint})` : "";
+  switch (error.code) {
+    case "23505":
+      return { code: "CONFLICT", message: `${subject} is already taken.`, field, constraint };
+    case "23P01":
+      return {
+        code: "CONFLICT",
+        message: `${subject} conflicts with another record${because}.`,
+        field,
+        constraint,
+      };
+    case "23502":
+      return { code: "BAD_USER_INPUT", message: `${subject} is required.`, field, constraint };
+    case "23514":
+      return { code: "BAD_USER_INPUT", message: `${subject} breaks a rule${because}.`, field, constraint };
+    case "23001":
+      return { code: "CONFLICT", message: `The record is still in use${because}.`, constraint };
+    case "23503":
+      // One SQLSTATE for both sides: a row that points nowhere, and a row that others still point to.
+      return /^update or delete on table/.test(error.message)
+        ? { code: "CONFLICT", message: `The record is still in use${because}.`, constraint }
+        : {
+            code: "BAD_USER_INPUT",
+            message: `${subject} does not name a record you can use.`,
+            field,
+            constraint,
+          };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,57 @@
+import type { RequestHandler } from "express";
+import type { Pool } from "pg";
+import { type DatabaseState, databaseState } from "./database-state.ts";
+
+const DATABASE_TIMEOUT_MS = 2_000;
+
+/** The process runs and answers. Knows nothing of the database: a restart would not repair that. */
+export function healthStep(): RequestHandler {
+  return (_request, response) => {
+    response.set("Cache-Control", "no-store").json({ status: "ok" });
+  };
+}
+
+export interface ReadinessChecks {
+  /** The pool of the role that serves requests. */
+  readonly pool: Pool;
+  readonly isListening: () => boolean;
+  readonly isClosing: () => boolean;
+}
+
+/**
+ * Whether to send requests here: 200 or 503. A listener that is down does not make the server unready, it only asks
+ * the database about every token meanwhile.
+ */
+export function readinessStep(checks: ReadinessChecks): RequestHandler {
+  /** One question at a time, however many probes ask. */
+  let asking: Promise<DatabaseState> | undefined;
+  return async (_request, response) => {
+    asking ??= stateInTime(checks.pool).finally(() => {
+      asking = undefined;
+    });
+    const database = await asking;
+    const isReady = database === "ok" && !checks.isClosing();
+    response
+      .status(isReady ? 200 : 503)
+      .set("Cache-Control", "no-store")
+      .json({
+        status: isReady ? "ready" : "unavailable",
+        checks: {
+          database,
+          revocations: checks.isListening() ? "listening" : "asking the database",
+        },
+        ...(checks.isClosing() && { closing: true }),
+      });
+  };
+}
+
+async function stateInTime(pool: Pool): Promise<DatabaseState> {
+  const late = Promise.withResolvers<DatabaseState>();
+  const timer = setTimeout(() => late.resolve("unreachable"), DATABASE_TIMEOUT_MS);
+  const state = databaseState(pool).catch((): DatabaseState => "unreachable");
+  try {
+    return await Promise.race([state, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

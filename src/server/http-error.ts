@@ -1,0 +1,69 @@
+import type { ErrorRequestHandler, Response } from "express";
+import type { Logger } from "pino";
+import { PlinthError } from "../errors.ts";
+import { describeError } from "./logger.ts";
+
+/** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
+export class HttpError extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, code: string, message: string, headers: Record<string, string> = {}) {
+    super(message);
+    this.name = "HttpError";
+    this.status = status;
+    this.code = code;
+    this.headers = headers;
+  }
+}
+
+/** Codes of the errors that grafserv reports by their status only. */
+export const CODES_BY_STATUS: Readonly<Record<number, string>> = {
+  400: "BAD_REQUEST",
+  401: "UNAUTHENTICATED",
+  403: "FORBIDDEN",
+  404: "NOT_FOUND",
+  405: "METHOD_NOT_ALLOWED",
+  406: "NOT_ACCEPTABLE",
+  413: "PAYLOAD_TOO_LARGE",
+  415: "UNSUPPORTED_MEDIA_TYPE",
+  429: "RATE_LIMITED",
+  503: "UNAVAILABLE",
+};
+
+export function sendError(
+  response: Response,
+  { status, code, message, headers }: Omit<HttpError, "name">,
+  extensions: Record<string, unknown> = {},
+): void {
+  response
+    .status(status)
+    .set(headers)
+    .set("Cache-Control", "no-store")
+    .json({ errors: [{ message, extensions: { code, ...extensions } }] });
+}
+
+/** The last step: whatever was thrown becomes a GraphQL-shaped answer that tells no more than it should. */
+export function errorResponses(logger: Logger): ErrorRequestHandler {
+  // Express knows an error handler by its four parameters.
+  return (error, request, response, next) => {
+    if (response.headersSent) return next(error);
+    if (error instanceof HttpError) return sendError(response, error);
+    if (error instanceof PlinthError && error.code === "UNAVAILABLE")
+      return sendError(response, new HttpError(503, "UNAVAILABLE", error.message, { "Retry-After": "1" }));
+    // Express's own, such as a path that cannot be decoded.
+    const status = (error as { status?: unknown }).status;
+    if (typeof status === "number" && status >= 400 && status < 500)
+      return sendError(
+        response,
+        new HttpError(status, CODES_BY_STATUS[status] ?? "BAD_REQUEST", "The request cannot be read."),
+      );
+    const errorId = crypto.randomUUID();
+    logger.error(
+      { correlationId: request.context?.correlationId, errorId, err: describeError(error) },
+      "internal error",
+    );
+    sendError(response, new HttpError(500, "INTERNAL", "Something went wrong on our side."), { errorId });
+  };
+}

@@ -1,0 +1,27 @@
+import type { RequestHandler } from "express";
+import type { Logger } from "pino";
+
+/** One line per request when it is answered or given up. No query string, header, query text or variable. */
+export function logStep(logger: Logger): RequestHandler {
+  return (request, response, next) => {
+    const startedAt = performance.now();
+    const { method, path } = request;
+    response.once("close", () => {
+      const { correlationId, clientIp, claims } = request.context;
+      const line = {
+        correlationId,
+        method,
+        path,
+        status: response.statusCode,
+        durationMs: Math.round((performance.now() - startedAt) * 10) / 10,
+        clientIp,
+        ...(claims && { userId: claims.userId }),
+        ...(response.writableFinished ? {} : { aborted: true }),
+      };
+      if (response.statusCode >= 500) logger.error(line, "request");
+      else if (path === "/healthz" || path === "/readyz") logger.debug(line, "request");
+      else logger.info(line, "request");
+    });
+    next();
+  };
+}

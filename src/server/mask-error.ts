@@ -1,0 +1,69 @@
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { isSafeError } from "postgraphile/grafast";
+import { GraphQLError, type GraphQLErrorExtensions } from "postgraphile/graphql";
+import type { ConstraintFields } from "./constraint-fields.ts";
+import { type PublicError, publicError } from "./error-codes.ts";
+import { currentRequest } from "./request-context.ts";
+
+/** graphql-js's words. They come without a place in the document, as do messages of errors that grafserv caught. */
+const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;
+
+/**
+ * Turns every error of an operation into what a client may know: `extensions.code` always, `field` and `constraint`
+ * where a value is at fault. What nobody foresaw becomes INTERNAL with an id that the log carries too.
+ */
+export function makeMaskError(options: {
+  logger: Logger;
+  constraints: ConstraintFields;
+  anonymousRole: string;
+}): (error: GraphQLError) => GraphQLError {
+  const { logger, constraints, anonymousRole } = options;
+
+  return function maskError(error) {
+    const original = error.originalError;
+    if (original == null || original instanceof GraphQLError) {
+      if (typeof error.extensions?.code === "string") return error;
+      // Nothing ran yet: a variable of the wrong type, or the operation named is not in the document.
+      if (error.path === undefined && (error.nodes || NO_SUCH_OPERATION.test(error.message)))
+        return withExtensions(error, error.message, { code: "BAD_USER_INPUT" });
+    } else if (isSafeError(original)) {
+      const code = /^Operation took too long to plan/.test(original.message)
+        ? "QUERY_TOO_COMPLEX"
+        : "BAD_USER_INPUT";
+      return withExtensions(error, original.message, { code, ...original.extensions });
+    }
+    const known = publicError(original, constraints, anonymousRole);
+    if (known) {
+      if (known.code === "UNAVAILABLE")
+        logger.warn({ ...currentRequest.getStore(), err: original }, "unavailable");
+      return withExtensions(error, known.message, extensionsOf(known));
+    }
+
+    const errorId = randomUUID();
+    logger.error(
+      { ...currentRequest.getStore(), errorId, path: error.path, err: original ?? error },
+      "internal error",
+    );
+    return withExtensions(error, "Something went wrong on our side.", { code: "INTERNAL", errorId });
+  };
+}
+
+function extensionsOf({ code, field, constraint, hint }: PublicError): GraphQLErrorExtensions {
+  return { code, ...(field && { field }), ...(constraint && { constraint }), ...(hint && { hint }) };
+}
+
+/** A copy without `originalError`, so that masking it again changes nothing. */
+function withExtensions(
+  error: GraphQLError,
+  message: string,
+  extensions: GraphQLErrorExtensions,
+): GraphQLError {
+  return new GraphQLError(message, {
+    nodes: error.nodes,
+    source: error.source,
+    positions: error.positions,
+    path: error.path,
+    extensions,
+  });
+}

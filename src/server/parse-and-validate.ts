@@ -1,0 +1,112 @@
+import { depthLimit } from "@graphile/depth-limit";
+import {
+  type DocumentNode,
+  GraphQLError,
+  type GraphQLSchema,
+  NoSchemaIntrospectionCustomRule,
+  parse,
+  Source,
+  specifiedRules,
+  type ValidationRule,
+  validate,
+} from "postgraphile/graphql";
+import { assertWidth, type WidthLimits } from "./query-width.ts";
+
+export interface DocumentLimits extends WidthLimits {
+  /** How deep fields may nest. */
+  readonly depth: number;
+}
+
+export type ParsedDocument =
+  | { readonly document: DocumentNode; readonly errors?: never }
+  | { readonly document?: never; readonly errors: readonly GraphQLError[] };
+
+/** All texts kept together, in characters; a parsed document takes some 200 times the memory of its text. */
+const CACHED_CHARACTERS = 500_000;
+/** A longer text is parsed anew each time rather than kept in place of many others. */
+const MAX_CACHED_LENGTH = 20_000;
+/** A field with its alias, arguments and braces takes about ten. */
+const TOKENS_PER_FIELD = 20;
+const MAX_ERRORS = 5;
+
+/**
+ * Parses and validates documents. Errors carry a code: GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED or
+ * QUERY_TOO_COMPLEX. Every step is bounded before the next, dearer one: tokens, width, validation, depth. Results
+ * depend on nothing but the text and are kept for the texts used last.
+ */
+export function makeParseAndValidate(
+  schema: GraphQLSchema,
+  limits: DocumentLimits,
+  options: { introspection: boolean },
+): (text: string) => ParsedDocument {
+  const rules: ValidationRule[] = [...specifiedRules];
+  if (!options.introspection) rules.push(NoSchemaIntrospectionCustomRule);
+  const depthRule = depthLimit({
+    maxDepth: limits.depth,
+    maxDepthByFieldCoordinates: {
+      // What the introspection query of current GraphQL tools needs.
+      "__Type.ofType": 9,
+      "__Type.fields": 1,
+    },
+    maxIntrospectionDepth: 16,
+  }) as unknown as ValidationRule;
+  const cache = new Map<string, ParsedDocument>();
+  let cachedCharacters = 0;
+
+  function examine(text: string): ParsedDocument {
+    let document: DocumentNode;
+    try {
+      document = parse(new Source(text, "GraphQL request"), { maxTokens: limits.fields * TOKENS_PER_FIELD });
+    } catch (error) {
+      return { errors: [parseError(error)] };
+    }
+    try {
+      assertWidth(document, limits);
+      const invalid = validate(schema, document, rules, {
+        maxErrors: MAX_ERRORS,
+        hideSuggestions: !options.introspection,
+      });
+      if (invalid.length > 0)
+        return { errors: invalid.map((error) => withCode(error, "GRAPHQL_VALIDATION_FAILED")) };
+      const tooDeep = validate(schema, document, [depthRule]);
+      if (tooDeep.length > 0) return { errors: tooDeep.map((error) => withCode(error, "QUERY_TOO_COMPLEX")) };
+      return { document };
+    } catch (error) {
+      if (error instanceof GraphQLError) return { errors: [error] };
+      if (error instanceof RangeError) return { errors: [tooComplex("The document nests too deep.")] };
+      throw error;
+    }
+  }
+
+  return function parseAndValidate(text) {
+    const known = cache.get(text);
+    const result = known ?? examine(text);
+    if (text.length > MAX_CACHED_LENGTH) return result;
+    // A Map keeps the order of insertion: the first is the one not used for longest.
+    if (cache.delete(text)) cachedCharacters -= text.length;
+    cache.set(text, result);
+    cachedCharacters += text.length;
+    for (const oldest of cache.keys()) {
+      if (cachedCharacters <= CACHED_CHARACTERS) break;
+      cache.delete(oldest);
+      cachedCharacters -= oldest.length;
+    }
+    return result;
+  };
+}
+
+function parseError(error: unknown): GraphQLError {
+  if (error instanceof RangeError) return tooComplex("The document nests too deep.");
+  if (!(error instanceof GraphQLError)) throw error;
+  if (/contains more that \d+ tokens/.test(error.message)) return tooComplex("The document is too long.");
+  return withCode(error, "GRAPHQL_PARSE_FAILED");
+}
+
+function tooComplex(message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX" } });
+}
+
+function withCode(error: GraphQLError, code: string): GraphQLError {
+  const { message, nodes, source, positions } = error;
+  return new GraphQLError(message, { nodes, source, positions, extensions: { code } });
+}

@@ -1,0 +1,37 @@
+import type { Config } from "../config.ts";
+import type { RequestContext } from "./request-context.ts";
+import type { Credentials, SignIn } from "./sign-in.ts";
+import type { TransactionSettings } from "./transaction.ts";
+
+/** What Plinth's plugins read from the preset. */
+export interface PlinthPresetOptions {
+  readonly limits: Config["limits"];
+  readonly introspection: boolean;
+}
+
+/** What Plinth's plugins read while an operation runs. */
+export interface PlinthContext {
+  readonly request: RequestContext;
+  /** Absent where a schema is only built or printed. */
+  readonly signIn: SignIn | undefined;
+  /** Told about the work of planning an operation anew, in fields. */
+  readonly onPlan?: ((fields: number) => void) | undefined;
+  /** The settings under which a freshly signed-in account's statements run. */
+  settingsOf(credentials: Credentials): TransactionSettings;
+}
+
+declare global {
+  namespace GraphileConfig {
+    interface Preset {
+      plinth?: PlinthPresetOptions;
+    }
+  }
+  namespace Grafast {
+    interface RequestContext {
+      plinth?: import("./request-context.ts").RequestContext;
+    }
+    interface Context {
+      plinth: PlinthContext;
+    }
+  }
+}

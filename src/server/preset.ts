@@ -1,0 +1,108 @@
+import "./graphile-env.ts";
+import "postgraphile";
+import { PgSimplifyInflectionPreset } from "@graphile/simplify-inflection";
+import type { Pool } from "pg";
+import type { Logger } from "pino";
+import { getOperationAST } from "postgraphile/graphql";
+import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
+import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
+import { PLUGINS } from "../../plugins/index.ts";
+import type { Config } from "../config.ts";
+import { roleName } from "../database/roles.ts";
+import { ConstraintFields } from "./constraint-fields.ts";
+import { makeMaskError } from "./mask-error.ts";
+import { correlationIdOf, type RequestContext } from "./request-context.ts";
+import { requestSettings } from "./request-settings.ts";
+import type { SignIn } from "./sign-in.ts";
+import { makePlinthPgService } from "./with-pg-client.ts";
+
+/** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */
+const API_SCHEMAS = ["identity", "access", "billing", "llm", "security"] as const;
+
+export const GRAPHQL_PATH = "/graphql";
+export const GRAPHIQL_PATH = "/graphiql";
+/** With a slash at its end: grafserv takes it for a prefix. */
+export const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
+
+/** Planning is pure CPU work; a plan is made once per document and kept. */
+const PLANNING_TIMEOUT_MS = 2_000;
+
+export interface PresetOptions {
+  /** Connections as the authenticator role, made by `createPool`. */
+  readonly pool: Pool;
+  readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
+    readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
+  };
+  readonly logger: Logger;
+  /** Without it register, login, refresh and changePassword answer UNAVAILABLE. */
+  readonly signIn?: SignIn | undefined;
+  /** Told whose request took the work of planning an operation with so many fields. */
+  readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
+}
+
+/**
+ * Everything that makes PostGraphile Plinth's API, for `postgraphile()` and `makeSchema()`. Whoever serves it puts the
+ * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
+ */
+export function makePreset({ pool, config, logger, signIn, onPlan }: PresetOptions): GraphileConfig.Preset {
+  const { rolePrefix, limits, http } = config;
+  const { statementTimeoutMs } = config.pool;
+  const constraints = new ConstraintFields();
+  const settings = { rolePrefix, statementTimeoutMs };
+
+  return {
+    extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
+    plugins: [...PLUGINS],
+    plinth: { limits, introspection: http.introspection },
+    pgServices: [makePlinthPgService({ pool, schemas: API_SCHEMAS })],
+    schema: {
+      // Otherwise a conflict of names is logged and one of the two fields is missing.
+      dontSwallowErrors: true,
+      // Plain lists have neither cursors nor a total.
+      defaultBehavior: "connection -list",
+      plinthConstraints: constraints,
+      plinthPageSize: limits.pageSize,
+    },
+    grafserv: {
+      graphqlPath: GRAPHQL_PATH,
+      graphqlOverGET: false,
+      graphiql: http.graphiql,
+      graphiqlPath: GRAPHIQL_PATH,
+      graphiqlStaticPath: GRAPHIQL_STATIC_PATH,
+      graphiqlOnGraphQLGET: false,
+      watch: false,
+      websockets: false,
+      maxRequestLength: http.bodyLimitBytes,
+      maskError: makeMaskError({ logger, constraints, anonymousRole: roleName(rolePrefix, "anonymous") }),
+    },
+    grafast: {
+      explain: false,
+      timeouts: {
+        planning: PLANNING_TIMEOUT_MS,
+        execution: statementTimeoutMs + config.pool.connectionTimeoutMs,
+      },
+      // Must not throw: over HTTP that would be a 500. Tokens are verified before grafserv sees the request.
+      context(requestContext, args) {
+        const request = requestContext.plinth ?? visitor();
+        const operation = getOperationAST(args.document, args.operationName)?.operation;
+        return {
+          pgSettings: requestSettings(request, { ...settings, readOnly: operation === "query" }),
+          plinth: {
+            request,
+            signIn,
+            onPlan: (fields) => onPlan?.(request, fields),
+            settingsOf: ({ userId, sessionId }) =>
+              requestSettings(
+                { ...request, claims: { userId, sessionId } },
+                { ...settings, readOnly: false },
+              ),
+          },
+        };
+      },
+    },
+  };
+}
+
+function visitor(): RequestContext {
+  return { correlationId: correlationIdOf({}), clientIp: undefined, userAgent: undefined, claims: null };
+}

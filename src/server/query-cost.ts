@@ -1,0 +1,209 @@
+import {
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  GraphQLError,
+  type GraphQLField,
+  type GraphQLSchema,
+  getNamedType,
+  getNullableType,
+  isCompositeType,
+  isInterfaceType,
+  isListType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+  type ValueNode,
+} from "postgraphile/graphql";
+
+export interface CostLimits {
+  /** Field values the answer may hold at most. */
+  readonly cost: number;
+  /** Conditions that all filters, and terms that all orders, may have together. */
+  readonly fields: number;
+  /** The largest `first` or `last`, and the size of a page where neither is given. */
+  readonly pageSize: number;
+}
+
+export interface CountedOperation {
+  readonly schema: GraphQLSchema;
+  readonly operation: OperationDefinitionNode;
+  readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>;
+  readonly variables: Readonly<Record<string, unknown>>;
+}
+
+export interface OperationSize {
+  readonly cost: number;
+  /** Fields, counted wherever their fragment is spread. */
+  readonly fields: number;
+}
+
+/** Set on the fields that answer with a page, see the page size plugin. */
+export interface ConnectionExtensions {
+  readonly plinthConnection?: boolean;
+}
+
+/**
+ * How many field values the answer may hold at most: each field once for every object it can be on, with full pages
+ * at every level. A totalCount weighs as much as a page, since PostgreSQL has to count. Fields under @skip and
+ * @include count as present; introspection is free, its width is capped. Takes a document that is valid and whose
+ * width was checked.
+ * @throws GraphQLError PAGE_TOO_LARGE or BAD_USER_INPUT for a page's arguments, QUERY_TOO_COMPLEX for the sum
+ */
+export function assertCost(operation: CountedOperation, limits: CostLimits): OperationSize {
+  const { schema, fragments } = operation;
+  let cost = 0;
+  let fields = 0;
+  let conditions = 0;
+
+  function add(amount: number): void {
+    cost += amount;
+    if (cost > limits.cost)
+      throw new GraphQLError(
+        `The answer could hold more than ${limits.cost} values; ask for smaller pages.`,
+        {
+          extensions: { code: "QUERY_TOO_COMPLEX", limit: limits.cost },
+        },
+      );
+  }
+
+  /**
+   * @param copies how many objects of this type the answer may hold
+   * @param page size of the page that this selection is the connection of, else 0
+   */
+  function visit(
+    { selections }: SelectionSetNode,
+    type: GraphQLCompositeType,
+    copies: number,
+    page: number,
+  ): void {
+    for (const selection of selections) {
+      if (selection.kind === Kind.FRAGMENT_SPREAD) {
+        const fragment = fragments.get(selection.name.value);
+        if (fragment) visit(fragment.selectionSet, conditionType(fragment.typeCondition), copies, page);
+      } else if (selection.kind === Kind.INLINE_FRAGMENT) {
+        const { typeCondition } = selection;
+        visit(selection.selectionSet, typeCondition ? conditionType(typeCondition) : type, copies, page);
+      } else visitField(selection, type, copies, page);
+    }
+  }
+
+  function conditionType(condition: { readonly name: { readonly value: string } }): GraphQLCompositeType {
+    return schema.getType(condition.name.value) as GraphQLCompositeType;
+  }
+
+  function visitField(node: FieldNode, type: GraphQLCompositeType, copies: number, page: number): void {
+    const name = node.name.value;
+    fields++;
+    if (name === "__schema" || name === "__type") return;
+    const field =
+      isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined; /* else __typename */
+    add(page && name === "totalCount" ? copies * limits.pageSize : copies);
+    for (const name of ["filter", "condition"])
+      conditions += countConditions(argumentValue(node, name, operation), limits.fields);
+    const orderBy = argumentValue(node, "orderBy", operation);
+    if (Array.isArray(orderBy)) conditions += orderBy.length;
+    if (conditions > limits.fields)
+      throw new GraphQLError(`The filters and orders have more than ${limits.fields} parts.`, {
+        nodes: node,
+        extensions: { code: "QUERY_TOO_COMPLEX", limit: limits.fields },
+      });
+    if (!field || !node.selectionSet) return;
+
+    const fieldType = getNamedType(field.type);
+    if (!isCompositeType(fieldType)) return;
+    if (isConnection(field)) {
+      visit(node.selectionSet, fieldType, copies, Math.max(1, pageSize(node, operation, limits)));
+      return;
+    }
+    const isList = isListType(getNullableType(field.type));
+    visit(node.selectionSet, fieldType, isList ? copies * (page || limits.pageSize) : copies, 0);
+  }
+
+  const root = schema.getRootType(operation.operation.operation);
+  if (root) visit(operation.operation.selectionSet, root, 1, 0);
+  return { cost, fields };
+}
+
+function isConnection(field: GraphQLField<unknown, unknown>): boolean {
+  return (field.extensions as ConnectionExtensions).plinthConnection === true;
+}
+
+/** The size of the page a connection field asks for. */
+function pageSize(node: FieldNode, operation: CountedOperation, limits: CostLimits): number {
+  const [first, last, before, after] = ["first", "last", "before", "after"].map((name) =>
+    argumentValue(node, name, operation),
+  );
+  const isForward = first != null || after != null;
+  const isBackward = last != null || before != null;
+  if (isForward && isBackward)
+    throw new GraphQLError(
+      "Page forwards with `first` and `after` or backwards with `last` and `before`, not both.",
+      { nodes: node, extensions: { code: "BAD_USER_INPUT" } },
+    );
+  const size = first ?? last ?? limits.pageSize;
+  // Anything else is the type system's to refuse.
+  if (typeof size !== "number") return limits.pageSize;
+  if (size < 0)
+    throw new GraphQLError("A page cannot have fewer than 0 items.", {
+      nodes: node,
+      extensions: { code: "BAD_USER_INPUT", field: first == null ? "last" : "first" },
+    });
+  if (size > limits.pageSize)
+    throw new GraphQLError(`A page may have at most ${limits.pageSize} items.`, {
+      nodes: node,
+      extensions: { code: "PAGE_TOO_LARGE", field: first == null ? "last" : "first", limit: limits.pageSize },
+    });
+  return size;
+}
+
+/**
+ * How many conditions a filter has: the fields of its objects, at every level; the values of a list belong to the one
+ * condition that holds them. Counts no further than just above `limit`, and without recursion, since a request may
+ * nest deeper than the stack.
+ */
+function countConditions(filter: unknown, limit: number): number {
+  const waiting = [filter];
+  let conditions = 0;
+  while (waiting.length > 0 && conditions <= limit) {
+    const value = waiting.pop();
+    if (typeof value !== "object" || value === null) continue;
+    const members = Object.values(value);
+    if (!Array.isArray(value)) conditions += members.length;
+    for (const member of members) waiting.push(member);
+  }
+  return conditions;
+}
+
+/** What an argument will be, as JavaScript sees it; null and undefined mean not given. */
+function argumentValue(node: FieldNode, name: string, operation: CountedOperation): unknown {
+  const argument = node.arguments?.find((candidate) => candidate.name.value === name);
+  return argument && literalValue(argument.value, operation);
+}
+
+/** A literal with its variables filled in, from the request or with their defaults. */
+function literalValue(value: ValueNode, operation: CountedOperation): unknown {
+  switch (value.kind) {
+    case Kind.VARIABLE: {
+      const name = value.name.value;
+      if (operation.variables[name] !== undefined) return operation.variables[name];
+      const defaultValue = operation.operation.variableDefinitions?.find(
+        (definition) => definition.variable.name.value === name,
+      )?.defaultValue;
+      return defaultValue && literalValue(defaultValue, operation);
+    }
+    case Kind.INT:
+      return Number(value.value);
+    case Kind.LIST:
+      return value.values.map((item) => literalValue(item, operation));
+    case Kind.OBJECT:
+      return Object.fromEntries(
+        value.fields.map((field) => [field.name.value, literalValue(field.value, operation)]),
+      );
+    case Kind.NULL:
+      return null;
+    default:
+      return "value" in value ? value.value : undefined;
+  }
+}

@@ -1,0 +1,38 @@
+import type { IncomingMessage } from "node:http";
+import { HttpError } from "./http-error.ts";
+
+/**
+ * The body of a request as sent.
+ * @throws HttpError PAYLOAD_TOO_LARGE as soon as more than `limitBytes` are announced or arrive, UNSUPPORTED_MEDIA_TYPE
+ * for a compressed body, which could unpack to any size
+ */
+export function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
+  const { "content-encoding": encoding = "identity", "content-length": announced } = request.headers;
+  if (encoding.toLowerCase() !== "identity")
+    throw new HttpError(415, "UNSUPPORTED_MEDIA_TYPE", "Send the body without Content-Encoding.");
+  if (Number(announced) > limitBytes) throw tooLarge(limitBytes);
+
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > limitBytes) {
+        request.removeAllListeners("data").pause();
+        reject(tooLarge(limitBytes));
+      } else chunks.push(chunk);
+    });
+    request.once("end", () => resolve(Buffer.concat(chunks)));
+    request.once("error", reject);
+    request.once("close", () => {
+      if (!request.complete) reject(new HttpError(400, "BAD_REQUEST", "The request was given up."));
+    });
+  });
+}
+
+/** The rest of the body is not read, so the connection cannot be used again. */
+function tooLarge(limitBytes: number): HttpError {
+  return new HttpError(413, "PAYLOAD_TOO_LARGE", `The body may have at most ${limitBytes} bytes.`, {
+    Connection: "close",
+  });
+}

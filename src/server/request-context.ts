@@ -1,0 +1,53 @@
+import { AsyncLocalStorage } from "node:async_hooks";
+import { randomUUID } from "node:crypto";
+import type { IncomingHttpHeaders } from "node:http";
+import { isIP } from "node:net";
+import type { AccessTokenClaims } from "../auth/access-token.ts";
+
+/** Who asks and from where: set once per HTTP request or WebSocket, read by everything behind it. */
+export interface RequestContext {
+  /** Found in the log, in the X-Request-Id header of the answer and in the audit rows. */
+  readonly correlationId: string;
+  /** IPv4 or IPv6 as PostgreSQL's inet reads it; undefined when the socket is gone. */
+  readonly clientIp: string | undefined;
+  readonly userAgent: string | undefined;
+  /** Null for a visitor. */
+  readonly claims: AccessTokenClaims | null;
+}
+
+/** What the audit rows need of a request; transaction-local settings carry it to SQL (`plinth.request_context`). */
+export function contextSettings(context: Omit<RequestContext, "claims">): Record<string, string | undefined> {
+  return {
+    "plinth.correlation_id": context.correlationId,
+    "plinth.client_ip": context.clientIp,
+    "plinth.user_agent": context.userAgent,
+  };
+}
+
+/** Lets code without a request at hand (the error mask) say in the log which request it worked for. */
+export const currentRequest = new AsyncLocalStorage<Pick<RequestContext, "correlationId">>();
+
+/** Safe in a header, a log line and SQL, and long enough for the ids that tracing systems make. */
+const SANE_ID = /^[A-Za-z0-9._:/+=@-]{8,128}$/;
+/** W3C Trace Context §3.2: version, trace id, parent id, flags. An id of zeros only is invalid. */
+const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
+const MAX_USER_AGENT_LENGTH = 1000;
+
+/** The caller's X-Request-Id, else the trace id of its traceparent, else a new UUID. */
+export function correlationIdOf(headers: IncomingHttpHeaders): string {
+  const given = headers["x-request-id"];
+  if (typeof given === "string" && SANE_ID.test(given)) return given;
+  const { traceparent } = headers;
+  const traceId = typeof traceparent === "string" ? TRACEPARENT.exec(traceparent)?.[1] : undefined;
+  return traceId ?? randomUUID();
+}
+
+/** An address as PostgreSQL's inet reads it: IPv4 in IPv6 form becomes plain, a zone is dropped, the rest refused. */
+export function normalizeAddress(address: string | undefined): string | undefined {
+  const plain = address?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "").replace(/%.*$/, "");
+  return plain && isIP(plain) ? plain : undefined;
+}
+
+export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
+  return headers["user-agent"]?.slice(0, MAX_USER_AGENT_LENGTH);
+}

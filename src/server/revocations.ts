@@ -1,0 +1,59 @@
+import type { Logger } from "pino";
+import type { AccessTokenClaims } from "../auth/access-token.ts";
+import type { RequestContext } from "./request-context.ts";
+import { type Revocation, RevocationList } from "./revocation-list.ts";
+import { RevocationListener } from "./revocation-listener.ts";
+import type { CallService } from "./service.ts";
+
+const PURGE_INTERVAL_MS = 60_000;
+
+export interface Revocations {
+  /**
+   * Whether a verified token has been revoked: a look into memory while the listener works, otherwise a question to
+   * the database.
+   * @throws the database's error when it has to be asked and cannot be
+   */
+  isRevoked(claims: AccessTokenClaims, request: RequestContext): Promise<boolean>;
+  isListening(): boolean;
+  close(): Promise<void>;
+}
+
+/** Keeps the list of revoked tokens of this process up to date; `onRevocation` hears of every one, at least once. */
+export async function startRevocations(options: {
+  serviceUrl: string;
+  callService: CallService;
+  logger: Logger;
+  onRevocation: (revocation: Revocation) => void;
+}): Promise<Revocations> {
+  const { serviceUrl, callService, logger, onRevocation } = options;
+  const list = new RevocationList();
+  const listener = new RevocationListener({
+    url: serviceUrl,
+    logger,
+    onRevocation(revocation) {
+      list.add(revocation);
+      onRevocation(revocation);
+    },
+  });
+  await listener.start();
+  const purging = setInterval(() => list.purge(Date.now()), PURGE_INTERVAL_MS).unref();
+
+  return {
+    async isRevoked(claims, request) {
+      if (list.isRevoked(claims)) return true;
+      if (listener.isListening) return false;
+      const { userId, sessionId, tokenId, tokenVersion } = claims;
+      const [answer] = await callService<{ live: boolean }>(
+        request,
+        "select private.is_token_live($1, $2, $3, $4) as live",
+        [userId, sessionId, tokenId, tokenVersion],
+      );
+      return answer?.live !== true;
+    },
+    isListening: () => listener.isListening,
+    async close() {
+      clearInterval(purging);
+      await listener.close();
+    },
+  };
+}

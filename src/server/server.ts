@@ -1,0 +1,197 @@
+import "./graphile-env.ts";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Logger } from "pino";
+import { postgraphile } from "postgraphile";
+import { createAccessTokens } from "../auth/access-token.ts";
+import { createPasswordHasher } from "../auth/password-hash.ts";
+import { parseSigningKeys } from "../auth/signing-keys.ts";
+import type { Config } from "../config.ts";
+import { PlinthError } from "../errors.ts";
+import { createApp } from "./app.ts";
+import { createAuthenticator } from "./authenticate-step.ts";
+import { assertDatabaseReady } from "./database-state.ts";
+import { PlinthGrafserv } from "./grafserv.ts";
+import { createLogger } from "./logger.ts";
+import { OpenSockets } from "./open-sockets.ts";
+import { createPool } from "./pools.ts";
+import { makePreset, type PresetOptions } from "./preset.ts";
+import { createRateLimit } from "./rate-limit-step.ts";
+import { findOwner } from "./request-settings.ts";
+import { startRevocations } from "./revocations.ts";
+import { createServiceCaller } from "./service.ts";
+import { createSignIn } from "./sign-in.ts";
+import { attachWebSockets } from "./websocket.ts";
+
+export interface PlinthServer {
+  /** `http://host:port` */
+  readonly url: string;
+  /** Stops taking requests, lets those under way finish for a while, then lets everything go. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** How long requests under way may take to finish when the server stops. */
+const DRAIN_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones to close. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+
+/**
+ * Serves the API over HTTP and WebSocket.
+ * @param options.signingKeys `kid:base64url[,kid:base64url…]`, see parseSigningKeys
+ * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
+ */
+export async function startServer(options: {
+  config: Config;
+  authenticatorUrl: string;
+  serviceUrl: string;
+  signingKeys: string;
+  logger?: Logger;
+}): Promise<PlinthServer> {
+  const { config, authenticatorUrl, serviceUrl, logger = createLogger(config.logLevel) } = options;
+  const { auth, http, pool: poolSettings, rolePrefix } = config;
+  await using stack = new AsyncDisposableStack();
+
+  const accessTokens = createAccessTokens({
+    keys: parseSigningKeys(options.signingKeys),
+    issuer: auth.issuer,
+    audience: auth.audience,
+    ttlSeconds: auth.accessTokenSeconds,
+  });
+  const hasher = createPasswordHasher({ concurrency: auth.hashConcurrency });
+  stack.defer(() => hasher.close());
+
+  const onError = (err: Error) => logger.warn({ err }, "database connection lost");
+  const apiPool = createPool({
+    url: authenticatorUrl,
+    applicationName: "plinth-api",
+    max: poolSettings.max,
+    settings: poolSettings,
+    onError,
+  });
+  stack.defer(() => apiPool.end());
+  const servicePool = createPool({
+    url: serviceUrl,
+    applicationName: "plinth-service",
+    // Its statements are few and short; passwords are hashed without a connection.
+    max: Math.max(2, Math.ceil(poolSettings.max / 4)),
+    settings: poolSettings,
+    onError,
+  });
+  stack.defer(() => servicePool.end());
+
+  await assertDatabaseReady(apiPool);
+
+  const callService = createServiceCaller(servicePool, poolSettings);
+  const openSockets = new OpenSockets();
+  const revocations = await startRevocations({
+    serviceUrl,
+    callService,
+    logger,
+    onRevocation: (revocation) => openSockets.revoke(revocation),
+  });
+  stack.defer(() => revocations.close());
+
+  const signIn = createSignIn({
+    callService,
+    hasher,
+    accessTokens,
+    findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
+  });
+  const rateLimit = createRateLimit(http.rateLimit);
+  stack.defer(() => rateLimit.close());
+  const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
+    rateLimit.chargePlanning(clientIp, fields);
+  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, onPlan }));
+  stack.defer(() => pgl.release());
+  const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
+  await pgl.getSchema();
+  await serv.ready();
+
+  const authenticator = createAuthenticator({ accessTokens, revocations });
+  let isClosing = false;
+  const app = createApp({
+    config: http,
+    logger,
+    authenticator,
+    rateLimit,
+    serv,
+    readiness: {
+      pool: apiPool,
+      isListening: revocations.isListening,
+      isClosing: () => isClosing,
+    },
+  });
+  const server = createServer(
+    {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    },
+    app,
+  );
+  const closeSockets = attachWebSockets(server, {
+    app,
+    config: http,
+    logger,
+    serv,
+    authenticator,
+    revocations,
+    rateLimit,
+    openSockets,
+  });
+  const url = await listen(server, http);
+  stack.defer(() => drain(server, closeSockets));
+  logger.info({ url }, "serving");
+
+  const resources = stack.move();
+  let closing: Promise<void> | undefined;
+  return {
+    url,
+    close() {
+      isClosing = true;
+      closing ??= resources.disposeAsync();
+      return closing;
+    },
+  };
+}
+
+async function listen(server: Server, { host, port }: Config["http"]): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject).listen(port, host, resolve);
+  try {
+    await promise;
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === "EADDRINUSE")
+      throw new PlinthError("ADDRESS_IN_USE", `Port ${port} of ${host} is used by another program.`, {
+        hint: "Stop that program or set PLINTH_PORT to another port.",
+        cause,
+      });
+    if (code === "EACCES" || code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
+      throw new PlinthError(
+        "ADDRESS_NOT_ALLOWED",
+        `Listening on port ${port} of ${host} is not possible (${code}).`,
+        {
+          hint: "Set PLINTH_HOST to an address of this machine and PLINTH_PORT to a port from 1024 on.",
+          cause,
+        },
+      );
+    throw cause;
+  }
+  const { address, family, port: actualPort } = server.address() as AddressInfo;
+  return `http://${family === "IPv6" ? `[${address}]` : address}:${actualPort}`;
+}
+
+/** No new connections; requests under way finish, sockets and what takes too long are cut. */
+async function drain(server: Server, closeSockets: () => void): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  closeSockets();
+  // A connection that was at work becomes idle with its answer, and would be kept for the next request.
+  const sweeping = setInterval(() => server.closeIdleConnections(), 50);
+  const giveUp = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
+  await closed;
+  clearInterval(sweeping);
+  clearTimeout(giveUp);
+}

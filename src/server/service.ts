@@ -1,0 +1,28 @@
+import type { Pool } from "pg";
+import { contextSettings, type RequestContext } from "./request-context.ts";
+import { runInTransaction } from "./transaction.ts";
+
+/** Runs one statement as the service role; resolves with its rows. */
+export type CallService = <TRow>(
+  request: RequestContext,
+  text: string,
+  values: readonly unknown[],
+) => Promise<readonly TRow[]>;
+
+/**
+ * The functions in `private` that only the service role may execute, each called in a transaction of its own that
+ * carries the request's context into the audit rows.
+ */
+export function createServiceCaller(pool: Pool, options: { statementTimeoutMs: number }): CallService {
+  return (request, text, values) =>
+    runInTransaction(
+      pool,
+      {
+        ...contextSettings(request),
+        "jwt.claims.user_id": request.claims?.userId,
+        "jwt.claims.session_id": request.claims?.sessionId,
+        statement_timeout: String(options.statementTimeoutMs),
+      },
+      async (client) => (await client.query<never>({ text, values })).rows,
+    );
+}

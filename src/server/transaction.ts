@@ -1,0 +1,161 @@
+import type { Pool, PoolClient, QueryConfig } from "pg";
+import { touchStatement, trimStatements } from "./prepared-statements.ts";
+
+/** Settings of one transaction by name; null and undefined are left out. */
+export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;
+
+export interface Statement {
+  text: string;
+  values?: readonly unknown[] | undefined;
+  name?: string | undefined;
+  arrayMode?: boolean | undefined;
+}
+
+export interface StatementResult<TRow> {
+  readonly rows: readonly TRow[];
+  readonly rowCount: number | null;
+  readonly notices: readonly never[];
+}
+
+/** A connection inside a transaction; refuses to work once the transaction is over. */
+export interface TransactionClient {
+  readonly rawClient: PoolClient;
+  query<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
+  /** Runs `callback` in a savepoint; other statements of the outer client wait for it. */
+  withTransaction<T>(callback: (client: TransactionClient) => Promise<T>): Promise<T>;
+}
+
+/** One statement sets all: local to the transaction, so nothing is left for the connection's next user. */
+const SET_ALL = {
+  name: "plinth_settings",
+  text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
+};
+
+const errorRoles = new WeakMap<object, string>();
+
+/** The database role under which a transaction failed, if it set one. */
+export function roleOfError(error: unknown): string | undefined {
+  return typeof error === "object" && error ? errorRoles.get(error) : undefined;
+}
+
+/**
+ * Runs `callback` in a transaction with these settings. begin, the settings and the first statement leave in one
+ * flight (each with its own Sync: if the settings fail, what follows fails too, with 25P02). A read-only transaction
+ * does not wait for its commit, so it costs one round trip, any other two.
+ *
+ * A connection goes back to the pool only when the server said that it is idle again; otherwise it is destroyed.
+ * @throws what `callback` or the server threw.
+ */
+export async function runInTransaction<T>(
+  pool: Pool,
+  settings: TransactionSettings,
+  callback: (client: TransactionClient) => T | Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  const entries = Object.entries(settings).filter(([, value]) => value != null);
+  const opened = Promise.all([
+    client.query("begin"),
+    client.query({ ...SET_ALL, values: [JSON.stringify(entries)] }),
+  ]);
+  // Looked at below; until then a failure must not count as unhandled.
+  opened.catch(() => {});
+
+  const scope = createScope(client, settings.role ?? undefined);
+  let result: T;
+  try {
+    result = await callback(scope.client);
+    await opened;
+    scope.close();
+    const committed = commit(client);
+    if (settings.transaction_read_only !== "on") await committed;
+    else void committed.catch(() => {}).then(() => giveBack(client));
+  } catch (error) {
+    scope.close();
+    // What made the opening fail explains the failure of the statements behind it.
+    const cause = await opened.then(
+      () => error,
+      (openingError: unknown) => openingError,
+    );
+    if (typeof cause === "object" && cause && settings.role) errorRoles.set(cause, settings.role);
+    await client.query("rollback").catch(() => {});
+    await giveBack(client);
+    throw cause;
+  }
+  if (settings.transaction_read_only !== "on") await giveBack(client);
+  return result;
+}
+
+async function commit(client: PoolClient): Promise<void> {
+  const { command } = await client.query("commit");
+  // The server answers the commit of a failed transaction with a rollback and no error.
+  if (command !== "COMMIT") throw new Error("The transaction had failed and was rolled back.");
+}
+
+async function giveBack(client: PoolClient): Promise<void> {
+  let isReusable = client.getTransactionStatus() === "I";
+  if (isReusable)
+    isReusable = await trimStatements(client).then(
+      () => true,
+      () => false,
+    );
+  client.release(!isReusable);
+}
+
+function createScope(client: PoolClient, role: string | undefined) {
+  let isOpen = true;
+  let savepoints = 0;
+
+  function makeClient(): TransactionClient {
+    /** The end of the last savepoint begun; statements queue behind it. */
+    let tail: Promise<unknown> | undefined;
+
+    function send<TRow>({ text, name, values, arrayMode }: Statement): Promise<StatementResult<TRow>> {
+      if (!isOpen) return Promise.reject(new Error("The transaction of this client is over."));
+      const statementName = name && roleQualifiedName(role, name);
+      if (statementName) touchStatement(client, statementName);
+      const query: QueryConfig & { rowMode?: "array" } = { text };
+      if (values) query.values = [...values];
+      if (statementName) query.name = statementName;
+      if (arrayMode) query.rowMode = "array";
+      return client.query(query).then(({ rows, rowCount }) => ({ rows, rowCount, notices: [] }));
+    }
+
+    return {
+      rawClient: client,
+      query: (statement) => (tail ? tail.then(() => send(statement)) : send(statement)),
+      withTransaction(callback) {
+        const run = async () => {
+          const name = `s${++savepoints}`;
+          await send({ text: `savepoint ${name}` });
+          try {
+            const result = await callback(makeClient());
+            await send({ text: `release savepoint ${name}` });
+            return result;
+          } catch (error) {
+            await send({ text: `rollback to savepoint ${name}` });
+            throw error;
+          }
+        };
+        const outcome = tail ? tail.then(run) : run();
+        tail = outcome.catch(() => {});
+        return outcome;
+      },
+    };
+  }
+
+  return {
+    client: makeClient(),
+    close() {
+      isOpen = false;
+    },
+  };
+}
+
+/**
+ * With row-level security a plan belongs to one role: a statement that two roles share on a connection would be
+ * planned anew at each change. PostgreSQL cuts names at 63 bytes, so a long one keeps its end, where hashes differ.
+ */
+function roleQualifiedName(role: string | undefined, name: string): string {
+  const qualified = `${role ?? ""}/${name}`;
+  return qualified.length <= 63 ? qualified : `${(role ?? "").slice(-10)}/${name.slice(-52)}`;
+}

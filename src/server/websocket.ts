@@ -1,0 +1,246 @@
+import type { IncomingMessage, Server } from "node:http";
+import type { Duplex } from "node:stream";
+import type { Express, Request } from "express";
+import { CloseCode, type Context, makeServer, type SubscribePayload } from "graphql-ws";
+import type { Logger } from "pino";
+import { hookArgs } from "postgraphile/grafast";
+import { makeGraphQLWSConfig, parseGraphQLJSONBody } from "postgraphile/grafserv";
+import { type ExecutionArgs, GraphQLError } from "postgraphile/graphql";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { Config } from "../config.ts";
+import type { Authenticator } from "./authenticate-step.ts";
+import { isAllowedOrigin } from "./cors-step.ts";
+import type { PlinthGrafserv } from "./grafserv.ts";
+import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.ts";
+import { GRAPHQL_PATH } from "./preset.ts";
+import type { RateLimit } from "./rate-limit-step.ts";
+import {
+  correlationIdOf,
+  currentRequest,
+  normalizeAddress,
+  type RequestContext,
+  userAgentOf,
+} from "./request-context.ts";
+import type { Revocations } from "./revocations.ts";
+
+export interface WebSocketParts {
+  readonly app: Express;
+  readonly config: Config["http"];
+  readonly logger: Logger;
+  readonly serv: PlinthGrafserv;
+  readonly authenticator: Authenticator;
+  readonly revocations: Revocations;
+  readonly rateLimit: RateLimit;
+  readonly openSockets: OpenSockets;
+}
+
+/** A socket that does not introduce itself within this time is closed (4408). */
+const INIT_TIMEOUT_MS = 5_000;
+/** A socket whose last ping was not answered by the next is dead. */
+const PING_INTERVAL_MS = 20_000;
+const CLOSE_TIMEOUT_MS = 1_000;
+/** Sockets one client may have open; many people may share an address. */
+const MAX_SOCKETS_PER_CLIENT = 1_000;
+/** Operations one socket may have under way. */
+const MAX_OPERATIONS = 20;
+
+interface Connection {
+  readonly socket: WebSocket;
+  request: RequestContext;
+}
+
+type SocketContext = Context<Record<string, unknown>, Connection>;
+
+/**
+ * GraphQL over WebSocket (graphql-transport-ws) at the path of the HTTP API. `connectionParams.authorization` holds
+ * "Bearer …" as the header would; without it a visitor asks. A socket lives as long as its token at most.
+ * @returns closes all sockets (1001) and stops taking new ones
+ */
+export function attachWebSockets(server: Server, parts: WebSocketParts): () => void {
+  const { app, config, logger, rateLimit } = parts;
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: config.bodyLimitBytes,
+    clientTracking: true,
+  });
+  const protocol = makeProtocol(parts);
+  const openByClient = new Map<string, number>();
+
+  function onUpgrade(raw: IncomingMessage, stream: Duplex, head: Buffer): void {
+    stream.on("error", () => stream.destroy());
+    // What Express does with its requests: `ip` then follows the trusted proxies.
+    const request = Object.setPrototypeOf(raw, app.request) as Request;
+    const context: RequestContext = {
+      correlationId: correlationIdOf(request.headers),
+      clientIp: normalizeAddress(request.ip),
+      userAgent: userAgentOf(request.headers),
+      claims: null,
+    };
+    void (async () => {
+      if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
+      if (!isOwnOrAllowedOrigin(request, config.corsOrigins)) return refuse(stream, "403 Forbidden");
+      const client = context.clientIp ?? "";
+      const open = openByClient.get(client) ?? 0;
+      if (open >= MAX_SOCKETS_PER_CLIENT || !(await rateLimit.admit(context.clientIp)))
+        return refuse(stream, "429 Too Many Requests");
+      sockets.handleUpgrade(request, stream, head, (socket) => {
+        openByClient.set(client, (openByClient.get(client) ?? 0) + 1);
+        socket.once("close", () => {
+          const left = openByClient.get(client)! - 1;
+          if (left > 0) openByClient.set(client, left);
+          else openByClient.delete(client);
+        });
+        serve({ socket, request: context });
+      });
+    })().catch((error: unknown) => {
+      logger.error({ correlationId: context.correlationId, err: error }, "upgrade failed");
+      stream.destroy();
+    });
+  }
+
+  function serve(connection: Connection): void {
+    const { socket, request } = connection;
+    const { correlationId, clientIp } = request;
+    const startedAt = performance.now();
+    // A broken frame or one too large; "close" follows.
+    socket.on("error", (error) => logger.debug({ correlationId, err: error }, "socket error"));
+    keepAlive(socket);
+    const closed = protocol.opened(
+      {
+        protocol: socket.protocol,
+        send: (data) =>
+          new Promise((resolve, reject) => {
+            socket.send(data, (error) => (error ? reject(error) : resolve()));
+          }),
+        close: (code, reason) => socket.close(code, reason),
+        onMessage(receive) {
+          socket.on("message", (data: Buffer) => {
+            currentRequest.run({ correlationId }, () => {
+              receive(data.toString()).catch((error: unknown) => {
+                logger.error({ correlationId, err: error }, "socket operation failed");
+                socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
+              });
+            });
+          });
+        },
+      },
+      connection,
+    );
+    socket.once("close", (code: number, reason: Buffer) => {
+      void closed(code, reason.toString());
+      const { claims } = connection.request;
+      const durationMs = Math.round(performance.now() - startedAt);
+      logger.info({ correlationId, clientIp, code, durationMs, userId: claims?.userId }, "socket closed");
+    });
+  }
+
+  server.on("upgrade", onUpgrade);
+  return () => {
+    server.off("upgrade", onUpgrade);
+    sockets.close();
+    for (const socket of sockets.clients) socket.close(1001, "The server is stopping.");
+    // Who does not answer the goodbye is cut off.
+    setTimeout(() => {
+      for (const socket of sockets.clients) socket.terminate();
+    }, CLOSE_TIMEOUT_MS).unref();
+  };
+}
+
+function makeProtocol({ serv, authenticator, revocations, rateLimit, openSockets, logger }: WebSocketParts) {
+  return makeServer<Record<string, unknown>, Connection>({
+    // Takes from grafserv how to execute and to mask errors.
+    ...(makeGraphQLWSConfig(serv) as object),
+    connectionInitWaitTimeout: INIT_TIMEOUT_MS,
+
+    async onConnect({ connectionParams, extra }: SocketContext) {
+      const { socket } = extra;
+      try {
+        const claims = await authenticator.authenticate(authorizationOf(connectionParams), extra.request);
+        extra.request = { ...extra.request, claims };
+        if (claims) {
+          const forget = openSockets.add(claims, (code, reason) => socket.close(code, reason));
+          socket.once("close", forget);
+        }
+        return true;
+      } catch (error) {
+        logger.debug({ correlationId: extra.request.correlationId, err: error }, "socket refused");
+        socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
+        return false;
+      }
+    },
+
+    async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
+      const { socket, request } = extra;
+      if (Object.keys(subscriptions).length > MAX_OPERATIONS || !(await rateLimit.admit(request.clientIp)))
+        return [coded("RATE_LIMITED", "Too many operations; try again later.")];
+      if (request.claims && (await revocations.isRevoked(request.claims, request))) {
+        socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
+        return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
+      }
+      return prepareOperation(serv, request, payload);
+    },
+  });
+}
+
+/** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
+async function prepareOperation(
+  serv: PlinthGrafserv,
+  request: RequestContext,
+  payload: SubscribePayload,
+): Promise<ExecutionArgs | readonly GraphQLError[]> {
+  const requestContext = { plinth: request };
+  const { schema, parseAndValidate, resolvedPreset, execute, subscribe, contextValue } =
+    await serv.getExecutionConfig(requestContext);
+  const { query, operationName, variableValues } = parseGraphQLJSONBody(payload as never);
+  if (typeof query !== "string") return [coded("BAD_REQUEST", "`query` must be a string.")];
+  const { errors, document } = parseAndValidate(query);
+  if (errors) return errors;
+  const args: object = {
+    execute,
+    subscribe,
+    schema,
+    document,
+    rootValue: null,
+    contextValue,
+    variableValues,
+    operationName,
+    resolvedPreset,
+    requestContext,
+  };
+  await hookArgs(args as Parameters<typeof hookArgs>[0]);
+  return args as ExecutionArgs;
+}
+
+function authorizationOf(connectionParams: Record<string, unknown> | undefined): string | undefined {
+  const value = connectionParams?.authorization ?? connectionParams?.Authorization;
+  // Anything but a text is not a visitor but a mistake.
+  return value == null ? undefined : String(value);
+}
+
+/** Browsers name the page that opens a socket and apply no CORS of their own (RFC 6455 §10.2). */
+function isOwnOrAllowedOrigin({ headers }: Request, allowed: readonly string[]): boolean {
+  const { origin, host } = headers;
+  if (origin === undefined || isAllowedOrigin(origin, allowed)) return true;
+  return URL.canParse(origin) && new URL(origin).host === host;
+}
+
+function keepAlive(socket: WebSocket): void {
+  let isAlive = true;
+  socket.on("pong", () => {
+    isAlive = true;
+  });
+  const timer = setInterval(() => {
+    if (!isAlive) return socket.terminate();
+    isAlive = false;
+    socket.ping();
+  }, PING_INTERVAL_MS).unref();
+  socket.once("close", () => clearInterval(timer));
+}
+
+function refuse(stream: Duplex, status: string): void {
+  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function coded(code: string, message: string): GraphQLError {
+  return new GraphQLError(message, { extensions: { code } });
+}

@@ -1,0 +1,41 @@
+import { describe, expect, test } from "@jest/globals";
+import { ConstraintFields } from "../../src/server/constraint-fields.ts";
+
+const fields = new ConstraintFields();
+const add = (table: string, constraint: string, columns: string[], isForeignKey = false) =>
+  fields.add({ schema: "llm", table, constraint, isForeignKey, fields: columns });
+add("models", "models_provider_id_name_key", ["providerId", "name"]);
+add("prompts", "prompts_user_id_name_key", ["userId", "name"]);
+add("messages", "messages_chat_id_user_id_fkey", ["chatId", "userId"], true);
+add("settings", "settings_user_id_fkey", ["userId"], true);
+add("logs", "logs_status_check", ["status"]);
+
+describe("the field to blame", () => {
+  test.each([
+    ["of a unique key is the last column", "models", "models_provider_id_name_key", "name"],
+    ["is never the owner when there is another", "prompts", "prompts_user_id_name_key", "name"],
+    ["of a foreign key is what it refers to", "messages", "messages_chat_id_user_id_fkey", "chatId"],
+    ["is the owner when there is no other", "settings", "settings_user_id_fkey", "userId"],
+    ["of an unknown constraint is unknown", "models", "models_something", undefined],
+  ])("%s", (_what, table, constraint, field) => {
+    expect(fields.of({ schema: "llm", table, constraint }).field).toBe(field);
+  });
+});
+
+test("a partition answers as its table", () => {
+  expect(fields.of({ schema: "llm", table: "logs_2026_01", constraint: "logs_status_check" })).toEqual({
+    constraint: "logs_status_check",
+    field: "status",
+  });
+  expect(
+    fields.of({ schema: "llm", table: "logs_default", constraint: "logs_default_status_check" }),
+  ).toEqual({
+    constraint: "logs_status_check",
+    field: "status",
+  });
+});
+
+test("a column is called as in GraphQL", () => {
+  expect(fields.columnField({ column: "input_price_per_million_tokens" })).toBe("inputPricePerMillionTokens");
+  expect(fields.columnField({})).toBeUndefined();
+});

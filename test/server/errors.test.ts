@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { grantRole } from "../support/accounts.ts";
+import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+let db: TestDatabase;
+let api: Api;
+let ada: SignedIn;
+let admin: SignedIn;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  await withClient(db.url("owner"), (client) =>
+    client.query(`
+      create function identity.fail_in_a_way_nobody_foresaw() returns integer language plpgsql volatile as $$
+      begin raise exception 'the secret of table private.user_passwords' using errcode = 'XX000', detail = 'secret detail'; end $$;
+      create function identity.fail_with(code text) returns integer language plpgsql volatile as $$
+      begin raise exception 'A sentence for people.' using errcode = code, hint = 'A hint.', column = 'some_column'; end $$;
+      create function identity.sleep_long() returns integer language sql volatile as $$ select 1 from pg_sleep(10) $$;
+      grant execute on function identity.fail_in_a_way_nobody_foresaw(), identity.fail_with(text), identity.sleep_long()
+        to ${db.rolePrefix}_user, ${db.rolePrefix}_anonymous;
+    `),
+  );
+  api = await startApi(db, { PLINTH_STATEMENT_TIMEOUT_MS: "300" });
+  ada = await signUp(api, "ada");
+  admin = await signUp(api, "boss");
+  await grantRole(db, admin.userId, "admin");
+});
+afterAll(async () => {
+  await api.close();
+  await db.drop();
+});
+
+const extensionsOf = async (query: string, token: string | undefined = ada.token) =>
+  (await api.ask(query, { token })).errors?.map(({ extensions }) => extensions);
+
+describe("constraint violations name the field", () => {
+  test.each<[string, string, () => string, object]>([
+    [
+      "unique among the owner's",
+      `mutation { createUserPreference(input: { userPreference: { preferenceType: "tone", preferenceKey: "k", preferenceValue: 1 } }) { clientMutationId } }`,
+      () => ada.token,
+      { code: "CONFLICT", field: "preferenceKey", constraint: expect.stringMatching(/_key$/) },
+    ],
+    [
+      "check",
+      `mutation { createChat(input: { chat: { title: "" } }) { clientMutationId } }`,
+      () => ada.token,
+      { code: "BAD_USER_INPUT", field: "title", constraint: "chats_title_check" },
+    ],
+    [
+      "foreign key",
+      `mutation { createModelPrice(input: { modelPrice: { modelId: "01900000-0000-7000-8000-000000000000", inputPricePerMillionTokens: "1", outputPricePerMillionTokens: "1" } }) { clientMutationId } }`,
+      () => admin.token,
+      { code: "BAD_USER_INPUT", field: "modelId", constraint: "model_prices_model_id_fkey" },
+    ],
+    [
+      "unique",
+      `mutation { createModelProvider(input: { modelProvider: { name: "Twice" } }) { clientMutationId } }`,
+      () => admin.token,
+      { code: "CONFLICT", field: "name", constraint: "model_providers_name_key" },
+    ],
+  ])("%s", async (_kind, mutation, token, expected) => {
+    await api.ask(mutation, { token: token() });
+    expect(await extensionsOf(mutation, token())).toEqual([expected]);
+  });
+
+  test("missing value", async () => {
+    expect(
+      await extensionsOf(
+        `mutation { updateUser(input: { id: "${ada.userId}", patch: { username: null } }) { clientMutationId } }`,
+      ),
+    ).toEqual([{ code: "BAD_USER_INPUT", field: "username" }]);
+  });
+
+  test("PostgreSQL's own words and the values are not passed on", async () => {
+    const { text } = await api.ask(
+      `mutation { register(input: { username: "ada", email: "z@z", password: "a long enough password" }) { accessToken } }`,
+    );
+    expect(text).not.toMatch(/duplicate key|violates|Key \(|Failing row/);
+  });
+});
+
+describe("denials", () => {
+  test("tell a visitor to sign in and a user that it is forbidden", async () => {
+    const mutation = `mutation { createModelProvider(input: { modelProvider: { name: "Mine" } }) { clientMutationId } }`;
+    expect((await api.ask(mutation)).errors?.map(({ extensions }) => extensions)).toEqual([
+      { code: "UNAUTHENTICATED" },
+    ]);
+    expect(await extensionsOf(mutation)).toEqual([{ code: "FORBIDDEN" }]);
+  });
+
+  test("of an update or delete answer NOT_FOUND whatever the reason", async () => {
+    const nowhere = "01900000-0000-7000-8000-000000000000";
+    const nodeId = Buffer.from(JSON.stringify(["Chat", nowhere])).toString("base64");
+    const otherNodeId = Buffer.from(JSON.stringify(["User", nowhere])).toString("base64");
+    for (const mutation of [
+      `updateChat(input: { id: "${nowhere}", patch: { title: "x" } })`,
+      `updateChatByNodeId(input: { nodeId: "${nodeId}", patch: { title: "x" } })`,
+      `updateChatByNodeId(input: { nodeId: "${otherNodeId}", patch: { title: "x" } })`,
+      `updateChatByNodeId(input: { nodeId: "garbage", patch: { title: "x" } })`,
+      `deleteChat(input: { id: "${nowhere}" })`,
+      `deleteChatByNodeId(input: { nodeId: "${nodeId}" })`,
+      `deleteChatByNodeId(input: { nodeId: "${otherNodeId}" })`,
+      `deleteChatByNodeId(input: { nodeId: "garbage" })`,
+      `updateUser(input: { id: "${admin.userId}", patch: { profileData: {} } })`,
+      `updateUserSession(input: { id: "${nowhere}", patch: { deviceName: "x" } })`,
+    ]) {
+      const answer = await api.ask(`mutation { ${mutation} { clientMutationId } }`, { token: ada.token });
+      expect({ mutation, code: codeOf(answer) }).toEqual({ mutation, code: "NOT_FOUND" });
+    }
+  });
+
+  test("do not keep an update that matches from succeeding", async () => {
+    const answer = await api.ask(
+      `mutation { updateUser(input: { id: "${ada.userId}", patch: { profileData: { a: 1 } } }) { user { profileData } } }`,
+      { token: ada.token },
+    );
+    expect(answer.data.updateUser.user).toEqual({ profileData: { a: 1 } });
+  });
+});
+
+describe("errors of our own SQL functions", () => {
+  test.each([
+    ["PL401", "UNAUTHENTICATED"],
+    ["PL402", "QUOTA_EXCEEDED"],
+    ["PL403", "FORBIDDEN"],
+    ["PL404", "NOT_FOUND"],
+    ["PL409", "CONFLICT"],
+    ["PL422", "BAD_USER_INPUT"],
+    ["PL429", "RATE_LIMITED"],
+  ])("%s is %s, with its sentence", async (sqlState, code) => {
+    const { errors } = await api.ask(`mutation { failWith(input: { code: "${sqlState}" }) { result } }`, {
+      token: ada.token,
+    });
+    expect(errors).toEqual([
+      expect.objectContaining({
+        message: "A sentence for people.",
+        extensions: { code, hint: "A hint.", field: "someColumn" },
+      }),
+    ]);
+  });
+});
+
+describe("an error nobody foresaw", () => {
+  test("is masked, and the log has it under the same id with the request's", async () => {
+    const answer = await api.ask("mutation { failInAWayNobodyForesaw(input: {}) { result } }", {
+      token: ada.token,
+      headers: { "x-request-id": "request-4711" },
+    });
+    expect(answer.text).not.toContain("secret");
+    const [error] = answer.errors!;
+    expect(error!.extensions).toEqual({
+      code: "INTERNAL",
+      errorId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+    });
+    const line = api.logLines.find(({ errorId }) => errorId === error!.extensions.errorId)!;
+    expect(line).toMatchObject({ correlationId: "request-4711", err: { code: "XX000" } });
+    expect(JSON.stringify(line)).not.toContain("secret detail");
+  });
+
+  test("does not undo what other fields answer", async () => {
+    const { data, errors } = await api.ask(
+      "mutation { failInAWayNobodyForesaw(input: {}) { result } logout(input: {}) { result } }",
+    );
+    expect(data.failInAWayNobodyForesaw).toBeNull();
+    expect(errors![0]!.extensions.code).toBe("INTERNAL");
+  });
+});
+
+test("a statement that takes too long is TIMEOUT", async () => {
+  expect(await extensionsOf("mutation { sleepLong(input: {}) { result } }")).toEqual([{ code: "TIMEOUT" }]);
+});
+
+test.each([
+  ["a syntax error", "{", {}, "GRAPHQL_PARSE_FAILED"],
+  ["an unknown field", "{ nope }", {}, "GRAPHQL_VALIDATION_FAILED"],
+  [
+    "a variable of the wrong type",
+    "query ($id: UUID!) { chat(id: $id) { id } }",
+    { id: 1 },
+    "BAD_USER_INPUT",
+  ],
+  ["a missing variable", "query ($id: UUID!) { chat(id: $id) { id } }", {}, "BAD_USER_INPUT"],
+  ["no choice among operations", "query a { nodeId } query b { nodeId }", {}, "BAD_USER_INPUT"],
+  ["no operation", "fragment f on Query { nodeId }", {}, "GRAPHQL_VALIDATION_FAILED"],
+  ["a cursor of nowhere", '{ chats(after: "nowhere") { totalCount nodes { id } } }', {}, "BAD_USER_INPUT"],
+  [
+    "text with NUL",
+    'mutation { createChat(input: { chat: { title: "a\\u0000b" } }) { clientMutationId } }',
+    {},
+    "BAD_USER_INPUT",
+  ],
+  [
+    "an empty patch",
+    'mutation { updateChat(input: { id: "01900000-0000-7000-8000-000000000000", patch: {} }) { clientMutationId } }',
+    {},
+    "BAD_USER_INPUT",
+  ],
+  [
+    "a number too large",
+    'mutation ($t: Int) { createMessage(input: { message: { chatId: "01900000-0000-7000-8000-000000000000", role: "user", content: "", tokensUsed: $t } }) { clientMutationId } }',
+    { t: 2 ** 40 },
+    "BAD_USER_INPUT",
+  ],
+  [
+    "a timestamp that is none",
+    '{ chats(filter: { updatedAt: { lessThan: "yesterday-ish" } }) { totalCount } }',
+    {},
+    "BAD_USER_INPUT",
+  ],
+])("%s has a code", async (_what, query, variables, code) => {
+  expect(codeOf(await api.ask(query, { token: ada.token, variables }))).toBe(code);
+});
+
+test("a database that is gone is UNAVAILABLE, and the server recovers", async () => {
+  const admins = (text: string) => withClient(db.adminUrl, (client) => client.query(text));
+  await admins(
+    "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+  );
+  const codes = new Set<string | undefined>();
+  for (let i = 0; i < 20; i++) {
+    const { status, errors } = await api.ask("{ currentUser { username } }", { token: ada.token });
+    codes.add(errors?.[0]?.extensions.code ?? String(status));
+  }
+  for (const code of codes) expect(["200", "UNAVAILABLE"]).toContain(code);
+  expect((await api.ask("{ currentUser { username } }", { token: ada.token })).data).toEqual({
+    currentUser: { username: "ada" },
+  });
+});

@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { pino } from "pino";
+import { makeSchema } from "postgraphile";
+import { execute, hookArgs } from "postgraphile/grafast";
+import { type GraphQLSchema, parse } from "postgraphile/graphql";
+import { loadConfig } from "../../src/config.ts";
+import { createPool } from "../../src/server/pools.ts";
+import { makePreset } from "../../src/server/preset.ts";
+import { codeOf, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(() => db.drop());
+
+/** Some 400 fields that no other query has. */
+const wide = (name: string) =>
+  `{ models(first: 1) { nodes { ${Array.from({ length: 400 }, (_, i) => `${name}_${i}: id`).join(" ")} } } }`;
+
+test("plans of ever new wide operations are forgotten in time, those of a few are kept", async () => {
+  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const pool = createPool({
+    url: db.url("authenticator"),
+    applicationName: "plan cache test",
+    max: 1,
+    settings: config.pool,
+    onError: () => {},
+  });
+  const planned: number[] = [];
+  const { schema, resolvedPreset } = await makeSchema(
+    makePreset({
+      pool,
+      config,
+      logger: pino({ level: "silent" }),
+      onPlan: (_request, fields) => planned.push(fields),
+    }),
+  );
+  const run = async (text: string, document = parse(text)) => {
+    const args = { schema, document, resolvedPreset, requestContext: {}, contextValue: {} };
+    expect(await execute(await hookArgs(args))).not.toHaveProperty("errors");
+    return document;
+  };
+  const caches = new Set<unknown>();
+  const noteCache = (of: GraphQLSchema) => caches.add(of.extensions.grafast);
+
+  const first = await run(wide("first"));
+  noteCache(schema);
+  await run("", first);
+  expect(planned).toEqual([402]);
+  for (let i = 0; i < 60; i++) {
+    await run(wide(`a${i}`));
+    noteCache(schema);
+  }
+  expect(planned).toHaveLength(61);
+  // 61 operations of 402 fields are more than twice what is kept.
+  expect(caches.size).toBe(3);
+  await pool.end();
+});
+
+test("planning counts against the client's rate limit", async () => {
+  const api = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "40" });
+  try {
+    // 1 + 402 / 25 requests each; the same again is one request.
+    expect((await api.ask(wide("a"))).status).toBe(200);
+    expect((await api.ask(wide("a"))).status).toBe(200);
+    expect((await api.ask(wide("b"))).status).toBe(200);
+    expect((await api.ask(wide("c"))).status).toBe(200);
+    expect(codeOf(await api.ask("{ __typename }"))).toBe("RATE_LIMITED");
+  } finally {
+    await api.close();
+  }
+});

@@ -1,0 +1,28 @@
+import { describe, expect, test } from "@jest/globals";
+import { correlationIdOf, normalizeAddress, userAgentOf } from "../../src/server/request-context.ts";
+
+describe("an address is what PostgreSQL's inet reads", () => {
+  test.each([
+    ["192.0.2.1", "192.0.2.1"],
+    ["::ffff:192.0.2.1", "192.0.2.1"],
+    ["::FFFF:192.0.2.1", "192.0.2.1"],
+    ["2001:db8::1", "2001:db8::1"],
+    ["fe80::1%eth0", "fe80::1"],
+    ["192.0.2.1:443", undefined],
+    ["unknown", undefined],
+    ["", undefined],
+    [undefined, undefined],
+  ])("%s becomes %s", (given, expected) => {
+    expect(normalizeAddress(given)).toBe(expected);
+  });
+});
+
+test("the caller's id goes before the trace's", () => {
+  const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+  expect(correlationIdOf({ "x-request-id": "request-0001", traceparent })).toBe("request-0001");
+  expect(correlationIdOf({ "x-request-id": "no", traceparent })).toBe("4bf92f3577b34da6a3ce929d0e0e4736");
+});
+
+test("a long user agent is cut", () => {
+  expect(userAgentOf({ "user-agent": "x".repeat(5_000) })).toHaveLength(1_000);
+});

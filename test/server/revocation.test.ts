@@ -1,0 +1,212 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { createClient } from "graphql-ws";
+import { createAccessTokens } from "../../src/auth/access-token.ts";
+import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
+import {
+  type Api,
+  PASSWORD,
+  SIGNING_KEYS,
+  type SignedIn,
+  signIn,
+  signUp,
+  startApi,
+  until,
+} from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+/** Two servers on one database, as behind a load balancer. */
+let db: TestDatabase;
+let here: Api;
+let there: Api;
+let names = 0;
+let ada: SignedIn;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [here, there] = await Promise.all([startApi(db), startApi(db)]);
+});
+afterAll(async () => {
+  await Promise.all([here.close(), there.close()]);
+  await db.drop();
+});
+beforeEach(async () => {
+  ada = await signUp(here, `ada${++names}`);
+});
+
+const asOwner = (text: string, values: unknown[] = []) =>
+  withClient(db.url("owner"), (client) => client.query(text, values));
+
+const isAccepted = async (api: Api, token = ada.token): Promise<boolean> =>
+  (await api.ask("{ currentUser { id } }", { token })).status === 200;
+
+/** A socket that has introduced itself; resolves with how it was closed. */
+async function openSocket(
+  api: Api,
+  token: string | undefined,
+): Promise<{ closed: Promise<{ code: number; reason: string }> }> {
+  const opened = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<{ code: number; reason: string }>();
+  createClient({
+    url: `${api.url.replace("http", "ws")}/graphql`,
+    connectionParams: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    lazy: false,
+    retryAttempts: 0,
+    on: {
+      connected: () => opened.resolve(),
+      closed: (event) => {
+        const { code, reason } = event as CloseEvent;
+        closed.resolve({ code, reason });
+        opened.resolve();
+      },
+    },
+    onNonLazyError: () => {},
+  });
+  await opened.promise;
+  return { closed: closed.promise };
+}
+
+describe("reaches the other server within 100 ms", () => {
+  test.each<[string, () => Promise<unknown>]>([
+    ["logout", () => here.ask("mutation { logout(input: {}) { result } }", { token: ada.token })],
+    [
+      "logout everywhere",
+      () => here.ask("mutation { logoutEverywhere(input: {}) { result } }", { token: ada.token }),
+    ],
+    [
+      "a changed password",
+      () =>
+        here.ask(
+          `mutation { changePassword(input: { currentPassword: "${PASSWORD}", newPassword: "a whole new sentence" }) { accessToken } }`,
+          { token: ada.token },
+        ),
+    ],
+    [
+      "a disabled account",
+      () => asOwner("update identity.users set account_status = 'disabled' where id = $1", [ada.userId]),
+    ],
+    [
+      "a raised token version",
+      () =>
+        asOwner("update identity.users set token_version = token_version + 1 where id = $1", [ada.userId]),
+    ],
+    ["a deleted account", () => asOwner("delete from identity.users where id = $1", [ada.userId])],
+  ])("%s", async (_what, revoke) => {
+    expect(await isAccepted(there)).toBe(true);
+    const socket = await openSocket(there, ada.token);
+    await revoke();
+    expect(await until(async () => !(await isAccepted(there)), { timeoutMs: 100 })).toBeLessThan(100);
+    expect(await isAccepted(here)).toBe(false);
+    expect(await socket.closed).toEqual({ code: 4403, reason: "The access token has been revoked." });
+  });
+});
+
+test("leaves other sessions and accounts alone", async () => {
+  const other = await signIn(here, `ada${names}`);
+  const eve = await signUp(here, `eve${names}`);
+  const socket = await openSocket(there, other.token);
+  let isClosed = false;
+  void socket.closed.then(() => {
+    isClosed = true;
+  });
+  await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
+  await until(async () => !(await isAccepted(there)));
+  expect(await isAccepted(there, other.token)).toBe(true);
+  expect(await isAccepted(there, eve.token)).toBe(true);
+  expect(isClosed).toBe(false);
+});
+
+test("costs no statement per request while the listener works", async () => {
+  // Whoever asked now would be refused.
+  const service = `${db.rolePrefix}_service`;
+  await asOwner(
+    `revoke execute on function private.is_token_live(uuid, uuid, uuid, integer) from ${service}`,
+  );
+  try {
+    expect(await isAccepted(there)).toBe(true);
+  } finally {
+    await asOwner(`grant execute on function private.is_token_live(uuid, uuid, uuid, integer) to ${service}`);
+  }
+});
+
+describe("while the listener is down", () => {
+  const LISTENERS = "application_name = 'plinth-revocations' and datname = current_database()";
+  /** Ends the listening connections and keeps new ones out, while the service's open connections work on. */
+  async function silenceListeners(): Promise<void> {
+    await asOwner(
+      `revoke execute on function private.list_revocations(interval) from ${db.rolePrefix}_service`,
+    );
+    await withClient(db.adminUrl, (client) =>
+      client.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${LISTENERS}`),
+    );
+    await until(async () => (await readiness(there)).revocations !== "listening");
+  }
+  async function restoreListeners(): Promise<void> {
+    await asOwner(`grant execute on function private.list_revocations(interval) to ${db.rolePrefix}_service`);
+    await until(async () => (await readiness(here)).revocations === "listening", { timeoutMs: 15_000 });
+    await until(async () => (await readiness(there)).revocations === "listening", { timeoutMs: 15_000 });
+  }
+  const readiness = async (api: Api): Promise<{ revocations: string }> =>
+    ((await (await fetch(`${api.url}/readyz`)).json()) as { checks: { revocations: string } }).checks;
+
+  test("the database is asked, and what was missed is caught up with", async () => {
+    const socket = await openSocket(there, ada.token);
+    const survivor = await signIn(here, `ada${names}`);
+    await silenceListeners();
+    expect(await isAccepted(there)).toBe(true);
+    await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
+    expect(await isAccepted(there)).toBe(false);
+    expect(await isAccepted(there, survivor.token)).toBe(true);
+    await restoreListeners();
+    expect(await isAccepted(there)).toBe(false);
+    expect(await isAccepted(there, survivor.token)).toBe(true);
+    // The socket was open all the time and learns of it with the list.
+    expect((await socket.closed).code).toBe(4403);
+  }, 40_000);
+
+  test("the server stays ready", async () => {
+    expect((await fetch(`${there.url}/readyz`)).status).toBe(200);
+  });
+});
+
+test("is known to a server that starts later", async () => {
+  await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
+  const late = await startApi(db);
+  expect(await isAccepted(late)).toBe(false);
+  await late.close();
+});
+
+describe("a socket", () => {
+  const tokens = createAccessTokens({
+    keys: parseSigningKeys(SIGNING_KEYS),
+    issuer: "plinth",
+    audience: "plinth",
+    ttlSeconds: 1,
+  });
+
+  test("is closed when its access token expires", async () => {
+    const { sessionId, userId } = await sessionOf(ada);
+    const { token } = tokens.sign({ userId, sessionId, tokenVersion: 1 });
+    const socket = await openSocket(here, token);
+    expect(await socket.closed).toEqual({ code: 4401, reason: "The access token has expired." });
+  });
+
+  test.each([
+    ["a forged token", "eyJhbGciOiJub25lIn0.e30."],
+    ["nonsense", "nonsense"],
+    ["an empty token", ""],
+  ])("with %s is refused", async (_what, token) => {
+    const socket = await openSocket(here, token);
+    expect((await socket.closed).code).toBe(4401);
+  });
+
+  test("with a revoked token is refused", async () => {
+    await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
+    await until(async () => !(await isAccepted(here)));
+    expect((await (await openSocket(here, ada.token)).closed).code).toBe(4401);
+  });
+
+  async function sessionOf({ token }: SignedIn): Promise<{ userId: string; sessionId: string }> {
+    const { data } = await here.ask("{ currentUser { id userSessions { nodes { id } } } }", { token });
+    return { userId: data.currentUser.id, sessionId: data.currentUser.userSessions.nodes[0].id };
+  }
+});

@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+
+let db: TestDatabase;
+let sdl: string;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  sdl = await printGraphqlSchema({ authenticatorUrl: db.url("authenticator"), rolePrefix: db.rolePrefix });
+});
+afterAll(() => db.drop());
+
+/** The fields of a type, in the order of the text. */
+const fieldsOf = (type: string): string[] => {
+  const body = new RegExp(`^(?:type|input) ${type}\\b[^{]*\\{\\n(.*?)^\\}`, "ms").exec(sdl)?.[1] ?? "";
+  return [...body.matchAll(/^ {2}(\w+)[(:]/gm)].map(([, name]) => name!);
+};
+
+test("is the same each time it is printed", async () => {
+  expect(
+    await printGraphqlSchema({ authenticatorUrl: db.url("authenticator"), rolePrefix: db.rolePrefix }),
+  ).toBe(sdl);
+});
+
+describe("names", () => {
+  test("are what a GraphQL user expects", () => {
+    expect(fieldsOf("Query")).toEqual(
+      expect.arrayContaining([
+        "currentUser",
+        "user",
+        "users",
+        "chat",
+        "chats",
+        "message",
+        "models",
+        "prompts",
+        "node",
+      ]),
+    );
+    expect(fieldsOf("Mutation")).toEqual(
+      expect.arrayContaining([
+        "register",
+        "login",
+        "refresh",
+        "changePassword",
+        "logout",
+        "logoutEverywhere",
+        "endSession",
+        "createChat",
+        "updateChat",
+        "deleteChat",
+        "createMessage",
+      ]),
+    );
+    expect(fieldsOf("Chat")).toEqual(expect.arrayContaining(["id", "nodeId", "title", "messages", "user"]));
+    expect(fieldsOf("Message")).toEqual(
+      expect.arrayContaining(["id", "chat", "model", "toolCalls", "tokensUsed"]),
+    );
+    expect(sdl).toMatch(/^ {2}user\(id: UUID!\): User$/m);
+  });
+
+  test("carry no schema, and keys that exist for foreign keys make no fields", () => {
+    const names = [...sdl.matchAll(/^(?:type|input|enum) (\w+)|^ {2}(\w+)[(:]/gm)].map(
+      ([, type, field]) => type ?? field!,
+    );
+    expect(
+      names.filter((name) => /^(identity|access|billing|llm)[A-Z]\w*(s|Connection)$/i.test(name)),
+    ).toEqual([]);
+    expect(names.filter((name) => /ByIdAndUserId/.test(name))).toEqual([]);
+  });
+});
+
+describe("nothing secret has a name", () => {
+  test.each([
+    "password_hash",
+    "passwordHash",
+    "tokenHash",
+    "refreshTokens",
+    "tokenBlacklist",
+    "successorSealed",
+    "userPasswords",
+  ])("%s", (name) => {
+    expect(sdl.includes(name)).toBe(false);
+  });
+
+  test("and nothing can be written that no role may write", () => {
+    expect(fieldsOf("MessageInput")).not.toContain("userId");
+    expect(fieldsOf("ChatInput")).not.toContain("userId");
+    expect(fieldsOf("UserPatch").sort()).toEqual(["profileData", "username"]);
+    const mutations = fieldsOf("Mutation");
+    for (const absent of [
+      "createUser",
+      "updateMessage",
+      "deleteMessage",
+      "createLoginAttempt",
+      "createSecurityAuditLog",
+      "createUserSession",
+    ])
+      expect(mutations).not.toContain(absent);
+  });
+});
+
+test("lists are connections", () => {
+  expect(sdl).not.toMatch(/^ {2}\w+List\(/m);
+  expect(sdl).toMatch(/^ {2}\): ChatConnection$/m);
+});

@@ -1,0 +1,171 @@
+import { request } from "node:http";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { type Client, createClient, type ExecutionResult } from "graphql-ws";
+import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+
+let db: TestDatabase;
+let api: Api;
+let ada: SignedIn;
+const clients: Client[] = [];
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  api = await startApi(db, { PLINTH_BODY_LIMIT_BYTES: "20000", PLINTH_CORS_ORIGINS: "https://app.example" });
+  ada = await signUp(api, "ada");
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) await client.dispose();
+});
+afterAll(async () => {
+  await api.close();
+  await db.drop();
+});
+
+function connect(connectionParams: Record<string, unknown> = {}, url = api.url): Client {
+  const client = createClient({
+    url: `${url.replace("http", "ws")}/graphql`,
+    connectionParams,
+    retryAttempts: 0,
+    onNonLazyError: () => {},
+  });
+  clients.push(client);
+  return client;
+}
+
+/** The first result of an operation; rejects with the close event when the socket goes. */
+function ask(client: Client, query: string, variables?: Record<string, unknown>): Promise<ExecutionResult> {
+  return new Promise((resolve, reject) => {
+    client.subscribe(
+      { query, variables },
+      {
+        next: (result) => resolve(result as ExecutionResult),
+        error: (error) => (Array.isArray(error) ? resolve({ errors: error }) : reject(error)),
+        complete: () => {},
+      },
+    );
+  });
+}
+
+const codesOf = ({ errors }: ExecutionResult) => errors?.map(({ extensions }) => extensions?.code);
+
+describe("operations", () => {
+  test("run as the user of the connection's token", async () => {
+    const client = connect({ authorization: `Bearer ${ada.token}` });
+    expect(await ask(client, "{ currentUser { username } }")).toEqual({
+      data: { currentUser: { username: "ada" } },
+    });
+    const created = await ask(
+      client,
+      "mutation ($title: String!) { createChat(input: { chat: { title: $title } }) { chat { title } } }",
+      { title: "over a socket" },
+    );
+    expect(created.data).toEqual({ createChat: { chat: { title: "over a socket" } } });
+  });
+
+  test("run as a visitor without a token", async () => {
+    const client = connect();
+    expect(await ask(client, "{ currentUser { username } }")).toEqual({ data: { currentUser: null } });
+    expect(codesOf(await ask(client, "{ chats { totalCount } }"))).toEqual(["UNAUTHENTICATED"]);
+  });
+
+  test("are not authenticated by the upgrade request", async () => {
+    const status = await upgrade({ authorization: `Bearer ${ada.token}` }, "/graphql?access_token=x");
+    expect(status).toBe(101);
+    expect(await ask(connect({ token: ada.token }), "{ currentUser { username } }")).toEqual({
+      data: { currentUser: null },
+    });
+  });
+
+  test("answer with the same codes as over HTTP", async () => {
+    const client = connect({ authorization: `Bearer ${ada.token}` });
+    expect(codesOf(await ask(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
+    expect(codesOf(await ask(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
+    expect(codesOf(await ask(client, "{ chats(first: 5000) { totalCount } }"))).toEqual(["PAGE_TOO_LARGE"]);
+    expect(
+      codesOf(await ask(client, 'mutation { createChat(input: { chat: { title: "" } }) { chat { id } } }')),
+    ).toEqual(["BAD_USER_INPUT"]);
+  });
+
+  test("are counted against the client's rate limit", async () => {
+    const limited = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "5" });
+    try {
+      const client = connect({}, limited.url);
+      const results = [];
+      for (let i = 0; i < 6; i++) results.push(codesOf(await ask(client, "{ __typename }")));
+      // The upgrade itself was the first of the five.
+      expect(results).toEqual([
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        ["RATE_LIMITED"],
+        ["RATE_LIMITED"],
+      ]);
+      expect(await upgrade({}, "/graphql", limited.url)).toBe(429);
+    } finally {
+      await limited.close();
+    }
+  });
+});
+
+describe("a connection", () => {
+  test("of a page of another origin is refused unless listed", async () => {
+    expect(await upgrade({ origin: "https://evil.example" })).toBe(403);
+    expect(await upgrade({ origin: "null" })).toBe(403);
+    expect(await upgrade({ origin: "https://app.example" })).toBe(101);
+    expect(await upgrade({ origin: api.url })).toBe(101);
+  });
+
+  test("to another path is refused", async () => {
+    expect(await upgrade({}, "/elsewhere")).toBe(404);
+  });
+
+  test("with a message larger than the body limit is closed", async () => {
+    const asking = ask(connect(), `{ ${"a".repeat(30_000)} }`);
+    await expect(asking).rejects.toMatchObject({ code: 1009 });
+  });
+
+  test("is closed when the server stops, which does not take long", async () => {
+    const stopping = await startApi(db);
+    const closed = Promise.withResolvers<CloseEvent>();
+    const client = createClient({
+      url: `${stopping.url.replace("http", "ws")}/graphql`,
+      lazy: false,
+      retryAttempts: 0,
+      on: { closed: (event) => closed.resolve(event as CloseEvent) },
+      onNonLazyError: () => {},
+    });
+    clients.push(client);
+    await ask(client, "{ __typename }");
+    const startedAt = performance.now();
+    await stopping.close();
+    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    expect((await closed.promise).code).toBe(1001);
+  });
+});
+
+/** The status of an upgrade request, which a browser's or node's WebSocket does not tell. */
+function upgrade(headers: Record<string, string>, path = "/graphql", url = api.url): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const asking = request(`${url}${path}`, {
+      headers: {
+        Connection: "Upgrade",
+        Upgrade: "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": Buffer.alloc(16).toString("base64"),
+        "Sec-WebSocket-Protocol": "graphql-transport-ws",
+        ...headers,
+      },
+    });
+    asking.on("upgrade", (response, socket) => {
+      socket.destroy();
+      resolve(response.statusCode!);
+    });
+    asking.on("response", (response) => {
+      response.resume();
+      resolve(response.statusCode!);
+    });
+    asking.on("error", reject).end();
+  });
+}
