@@ -1,0 +1,38 @@
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
+import { PlinthError } from "../errors.ts";
+
+/** Longer than any password may be, so that a wrong pipe is not read to its end. */
+const MAX_STDIN_BYTES = 64 * 1024;
+
+/** Asks on the terminal, on stderr so that stdout stays data. Resolves to "" at the end of input. */
+export async function ask(question: string, options: { hidden?: boolean } = {}): Promise<string> {
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const terminal = createInterface({
+    input: process.stdin,
+    output: options.hidden ? silent : process.stderr,
+    terminal: true,
+  });
+  if (options.hidden) process.stderr.write(question);
+  try {
+    const ended = new Promise<string>((resolve) => terminal.once("close", () => resolve("")));
+    // The terminal is in raw mode here, so Ctrl-C arrives as a key and not as a signal.
+    terminal.once("SIGINT", () => process.kill(process.pid, "SIGINT"));
+    return await Promise.race([terminal.question(options.hidden ? "" : question), ended]);
+  } finally {
+    terminal.close();
+    if (options.hidden) process.stderr.write("\n");
+  }
+}
+
+/** The first line of stdin, for passwords that come from a file or another program. */
+export async function readLineFromStdin(): Promise<string> {
+  let text = "";
+  for await (const chunk of process.stdin.setEncoding("utf8")) {
+    text += chunk;
+    if (text.includes("\n") || text.length > MAX_STDIN_BYTES) break;
+  }
+  const line = text.split(/\r?\n/, 1)[0] ?? "";
+  if (!line) throw new PlinthError("PASSWORD_MISSING", "There is no password on stdin.");
+  return line;
+}

@@ -1,0 +1,49 @@
+import { type Command, Option } from "commander";
+import { loadConfig } from "../../config.ts";
+import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
+import { print, printJson } from "../output.ts";
+
+export function addDb(program: Command): void {
+  const command = program
+    .command("db")
+    .description("connect other tools to the database")
+    .addHelpText("after", '\nExample:\n  $ psql "$(plinth db url --role analyst)"');
+
+  command
+    .command("url")
+    .description("print a connection URL of the running embedded server, for psql and BI tools")
+    .addOption(
+      new Option("--role <role>", "whose URL")
+        .choices(LOGIN_ROLES as readonly string[] as string[])
+        .makeOptionMandatory(),
+    )
+    .option("--json", "print the URL and its parts as JSON")
+    .addHelpText(
+      "after",
+      `
+The URL holds a password: it is printed to stdout only, so do not paste it into a ticket or a chat.
+The role "analyst" reads the analytics schema and nothing else.
+
+Example:
+  $ psql "$(plinth db url --role analyst)"`,
+    )
+    .action(async ({ role, json }: { role: LoginRole; json?: boolean }) => {
+      const { runningDatabase } = await import("../running-database.ts");
+      const url = (await runningDatabase(loadConfig())).url(role);
+      if (json) printJson(partsOf(url, role));
+      else print(url);
+    });
+}
+
+function partsOf(url: string, role: LoginRole): Record<string, unknown> {
+  const { hostname, port, pathname, username, password } = new URL(url);
+  return {
+    role,
+    url,
+    host: hostname,
+    port: Number(port || 5432),
+    database: decodeURIComponent(pathname.slice(1)),
+    user: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+  };
+}

@@ -1,0 +1,55 @@
+import type { Command } from "commander";
+import type { Finding, Status } from "../doctor/check.ts";
+import { note, print, printJson } from "../output.ts";
+
+export function addDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description("examine the installation and say what to do")
+    .option("--json", "print the findings as JSON")
+    .addHelpText(
+      "after",
+      `
+Looks at settings, the server, migrations, roles, row-level security, partitions and jobs, and changes nothing.
+Each finding is ok, warn, fail or skipped, with what to do; the exit code is 1 when one is "fail".
+
+Example:
+  $ plinth doctor
+  $ plinth doctor --json | jq '.findings[] | select(.status == "fail")'`,
+    )
+    .action(async ({ json }: { json?: boolean }) => {
+      const findings = await examine();
+      const failed = findings.filter(({ status }) => status === "fail").length;
+      if (json) printJson({ healthy: failed === 0, findings });
+      else for (const finding of findings) printFinding(finding);
+      if (failed > 0) {
+        note(`error: ${failed} ${failed === 1 ? "check" : "checks"} failed.`);
+        process.exitCode = 1;
+      }
+    });
+}
+
+async function examine(): Promise<Finding[]> {
+  const { loadConfig } = await import("../../config.ts");
+  const { checkSettings } = await import("../doctor/settings.ts");
+  const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
+  const { withSession } = await import("../session.ts");
+  const settings = checkSettings(loadConfig());
+  const database = await withSession(({ config, database }) => examineDatabase(config, database)).catch(
+    unusable,
+  );
+  return [...settings, ...database];
+}
+
+const LABELS: Record<Status, string> = {
+  ok: "ok     ",
+  warn: "warn   ",
+  fail: "FAIL   ",
+  skipped: "skipped",
+};
+
+function printFinding({ check, status, message, hint, details = [] }: Finding): void {
+  print(`${LABELS[status]} ${check}: ${message}`);
+  for (const detail of details) print(`          - ${detail}`);
+  if (hint) print(`          ${hint}`);
+}

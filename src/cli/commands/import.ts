@@ -1,0 +1,109 @@
+import { type Command, Option } from "commander";
+import { formatRemark, type ImportOptions, type ImportSummary } from "../../import/import.ts";
+import { note, print, printable, printJson, startProgress } from "../output.ts";
+import { withClient, withSession } from "../session.ts";
+
+interface Flags {
+  readonly keepGoing?: boolean;
+  readonly json?: boolean;
+  readonly public?: boolean;
+}
+
+const KEEP_GOING = "keep what is good when something is rejected (otherwise nothing is kept)";
+
+/** How many rejected rows a person gets to read; --json lists up to 1,000. */
+const LISTED = 20;
+
+export function addImport(program: Command): void {
+  const command = program
+    .command("import")
+    .description("import models or prompts from files")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
+    );
+
+  command
+    .command("models")
+    .argument("<dir>", "folder of *.json files, one vendor each")
+    .description("import models and their price histories")
+    .option("--public", "make the imported models usable by everybody")
+    .option("--keep-going", KEEP_GOING)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+Each file holds {"vendor", "models": [{"id", "name", "price_history": [{"input", "output", "input_cached",
+"from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
+further notice". A file says everything about its models' prices: periods it does not name are removed.
+Importing the same files again changes nothing.
+
+Example:
+  $ plinth import models ./llm-prices --public`,
+    )
+    .action(async (folder: string, flags: Flags) => {
+      const { importModels } = await import("../../import/models.ts");
+      await runImport(flags, (options) =>
+        importModels(folder, { ...options, makePublic: flags.public === true }),
+      );
+    });
+
+  command
+    .command("prompts")
+    .argument("<file>", "CSV file")
+    .description("import prompts into the shared library")
+    .option("--keep-going", KEEP_GOING)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+The first line names the columns act,prompt,for_devs,type,contributor in any order. Fields with commas, quotes or
+line breaks stand in quotes, and a quote inside them is doubled. Importing the same file again changes nothing.
+
+Example:
+  $ plinth import prompts ./prompts.csv --keep-going`,
+    )
+    .action(async (file: string, flags: Flags) => {
+      const { importPrompts } = await import("../../import/prompts.ts");
+      await runImport(flags, (options) => importPrompts(file, options));
+    });
+}
+
+async function runImport(
+  flags: Flags,
+  start: (options: ImportOptions) => Promise<ImportSummary>,
+): Promise<void> {
+  const progress = startProgress();
+  const summary = await withSession(({ database, signal }) =>
+    withClient(database, "owner", (client) =>
+      start({
+        client,
+        signal,
+        keepGoing: flags.keepGoing === true,
+        onProgress: (rows) => progress.update(`${rows} rows …`),
+      }),
+    ).finally(() => progress.end()),
+  );
+  for (const warning of summary.warnings) note(`warning: ${formatRemark(warning, printable)}`);
+  if (flags.json) printJson(summary);
+  else print(describe(summary));
+  if (summary.rejected === 0) return;
+  for (const rejection of summary.rejections.slice(0, LISTED))
+    note(`rejected: ${formatRemark(rejection, printable)}`);
+  if (summary.rejected > LISTED) note(`… and ${summary.rejected - LISTED} more.`);
+  note(
+    summary.kept
+      ? `error: ${summary.rejected} rejected; the others were imported.`
+      : `error: Nothing was imported, because ${summary.rejected} ${summary.rejected === 1 ? "row was" : "rows were"} rejected.\nhint: Correct the file, or import what is good with --keep-going.`,
+  );
+  process.exitCode = 1;
+}
+
+function describe({ inserted, updated, unchanged, rejected, kept, milliseconds }: ImportSummary): string {
+  const counts = `${inserted} inserted, ${updated} updated, ${unchanged} unchanged, ${rejected} rejected`;
+  return `${counts} in ${(milliseconds / 1000).toFixed(1)} s${kept ? "" : "; all taken back"}`;
+}
+
+function jsonOption(): Option {
+  return new Option("--json", "print the outcome as JSON");
+}

@@ -1,0 +1,121 @@
+import type { Command } from "commander";
+import { interruptible } from "../interrupt.ts";
+import { note, print, printJson } from "../output.ts";
+import { withSession } from "../session.ts";
+
+export function addMigrate(program: Command): void {
+  const command = program
+    .command("migrate")
+    .description("bring the database up to date; and what belongs to migrations")
+    .addHelpText(
+      "after",
+      `
+Without a subcommand, "up" runs: missing roles are made if the owner may, pending migrations run, each in its own
+transaction, and the job queue's tables are installed or upgraded. Where the owner may not make roles,
+"plinth migrate --print-roles" prints the SQL for your DBA.
+
+Example:
+  $ PLINTH_OWNER_URL=postgres://plinth_owner@db.example.com/plinth plinth migrate
+  $ plinth migrate --print-roles > roles.sql
+  $ plinth migrate status --json`,
+    );
+  addUp(command);
+  addStatus(command);
+  addCommit(command);
+  addRecommit(command);
+}
+
+function addUp(command: Command): void {
+  command
+    .command("up", { isDefault: true })
+    .description("run what is pending (the default)")
+    .option("--print-roles", "print the SQL that makes the roles, for somebody who may, and change nothing")
+    .option("--json", "print the names of the migrations that ran as JSON")
+    .addHelpText("after", "\nExample:\n  $ plinth migrate\n  $ plinth migrate --print-roles > roles.sql")
+    .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
+      if (flags.printRoles) return printRoles();
+      const { bringUpToDate } = await import("../../up-to-date.ts");
+      const { applied } = await withSession(({ config, database }) => bringUpToDate(config, database, note));
+      if (flags.json) printJson({ applied });
+      else print(applied.length === 0 ? "The database is up to date." : `Ran ${applied.length} migrations.`);
+    });
+}
+
+/** For a server where the roles are made by its administrator. Needs no database. */
+async function printRoles(): Promise<void> {
+  const { loadConfig } = await import("../../config.ts");
+  const { bootstrapSql } = await import("../../database/bootstrap-sql.ts");
+  process.stdout.write(bootstrapSql({ prefix: loadConfig().rolePrefix, ownerIsCurrentUser: false }));
+}
+
+function addStatus(command: Command): void {
+  command
+    .command("status")
+    .description("list the migrations that ran and those that are pending")
+    .option("--json", "print it as JSON")
+    .addHelpText("after", "\nExample:\n  $ plinth migrate status")
+    .action(async ({ json }: { json?: boolean }) => {
+      const { migrationStatus } = await import("../../database/migrate.ts");
+      const status = await withSession(({ config, database }) =>
+        migrationStatus({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix }),
+      );
+      if (json) return printJson(status);
+      for (const name of status.applied) print(`applied  ${name}`);
+      for (const name of status.pending) print(`pending  ${name}`);
+      if (!status.currentIsBlank) print("writing  current.sql");
+    });
+}
+
+function addCommit(command: Command): void {
+  command
+    .command("commit")
+    .description("freeze current.sql as the next committed migration")
+    .requiredOption("-m, --message <words>", "what it does; names the file")
+    .option("--json", "print the file's name as JSON")
+    .addHelpText(
+      "after",
+      `
+The whole history runs on a temporary embedded database first; a failure changes no file. Write the way back into
+migrations/rollback/ under the same name.
+
+Example:
+  $ plinth migrate commit --message "chat folders"`,
+    )
+    .action(async ({ message, json }: { message: string; json?: boolean }) => {
+      const { commitCurrent } = await import("../../database/commit-migration.ts");
+      const { file } = await onThrowawayServer((rootUrl) => commitCurrent({ rootUrl, message }));
+      if (json) printJson({ file });
+      else print(`Wrote migrations/committed/${file}.`);
+    });
+}
+
+function addRecommit(command: Command): void {
+  command
+    .command("recommit")
+    .description("commit the whole history again, with today's fixtures (until the first release)")
+    .option("--json", "print the names of the files that changed as JSON")
+    .addHelpText(
+      "after",
+      `
+Databases that ran the old history refuse the new one, so this is for a history that nobody has applied yet. The new
+one runs on a temporary embedded database first; a failure changes no file.
+
+Example:
+  $ plinth migrate recommit`,
+    )
+    .action(async ({ json }: { json?: boolean }) => {
+      const { recommit } = await import("../../database/recommit.ts");
+      const outcome = await onThrowawayServer((rootUrl) => recommit({ rootUrl }));
+      if (json) return printJson(outcome);
+      for (const name of outcome.changed) print(`changed  ${name}`);
+      print(`${outcome.changed.length} changed, ${outcome.unchanged.length} unchanged.`);
+    });
+}
+
+/** Ctrl-C has to stop that server too. */
+async function onThrowawayServer<T>(use: (rootUrl: string) => Promise<T>): Promise<T> {
+  const { withThrowawayServer } = await import("../throwaway-server.ts");
+  return interruptible((_signal, orGiveUp) =>
+    withThrowawayServer((server) => orGiveUp(use(server.superuserUrl()))),
+  );
+}

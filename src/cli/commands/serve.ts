@@ -1,0 +1,30 @@
+import type { Command } from "commander";
+import { note, print } from "../output.ts";
+import { untilStopped } from "../until-stopped.ts";
+
+export function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("run the API only")
+    .addHelpText(
+      "after",
+      `
+Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL and PLINTH_JWT_KEYS. Without any PLINTH_…_URL it uses the embedded
+database: that of a running Plinth, or one of its own. Does not migrate. Logs are JSON lines on stdout.
+
+Example:
+  $ PLINTH_HOST=0.0.0.0 plinth serve`,
+    )
+    .action(async () => {
+      const { loadConfig } = await import("../../config.ts");
+      const { openOrAttach } = await import("../open-or-attach.ts");
+      const { serveApi } = await import("../../plinth.ts");
+      const { createLogger } = await import("../../server/logger.ts");
+      const config = loadConfig();
+      const logger = createLogger(config.logLevel);
+      await untilStopped({
+        start: () => openOrAttach(config, note, (database) => serveApi(config, database, logger)),
+        started: ({ service }) => print(`The API listens on ${service.url}/graphql`),
+      });
+    });
+}

@@ -1,0 +1,65 @@
+import type { Command } from "commander";
+import type { DemoAccount } from "../../demo/demo-data.ts";
+import type { Plinth } from "../../plinth.ts";
+import { note, print } from "../output.ts";
+import { untilStopped } from "../until-stopped.ts";
+
+export function addStart(program: Command): void {
+  program
+    .command("start")
+    .description("run everything: the database, its migrations, the API and the jobs")
+    .option("--demo", "fill an empty external database with demo data too")
+    .option("--no-demo", "do not fill an empty database with demo data")
+    .addHelpText(
+      "after",
+      `
+Without PLINTH_…_URL variables it starts an embedded PostgreSQL with its data in .plinth/ (PLINTH_DATA). The first start
+makes two demo accounts and prints their passwords. Ctrl-C stops in order; a second Ctrl-C stops at once.
+
+Example:
+  $ plinth start
+  $ PLINTH_PORT=8080 PLINTH_DATA=/var/lib/plinth plinth start --no-demo`,
+    )
+    .action(async ({ demo }: { demo?: boolean }) => {
+      const { loadConfig } = await import("../../config.ts");
+      const { startPlinth } = await import("../../plinth.ts");
+      const config = loadConfig();
+      await untilStopped({
+        start: () => startPlinth({ config, log: note, ...(demo === undefined ? {} : { demo }) }),
+        started: (plinth) => printBanner(plinth, config.http.graphiql),
+      });
+    });
+}
+
+function printBanner(plinth: Plinth, graphiql: boolean): void {
+  const { url, database, demoAccounts } = plinth;
+  const lines = [
+    "",
+    "Plinth is running.",
+    "",
+    ...(graphiql ? [`  GraphiQL   ${url}/graphiql`] : []),
+    `  GraphQL    ${url}/graphql`,
+    ...(database.kind === "embedded" ? ['  psql       psql "$(npx plinth db url --role analyst)"'] : []),
+    ...signIn(url, demoAccounts),
+    "",
+    "Ctrl-C stops it.",
+  ];
+  print(lines.join("\n"));
+}
+
+function signIn(url: string, accounts: readonly DemoAccount[]): string[] {
+  const [first] = accounts;
+  if (!first) return [];
+  const body = JSON.stringify({
+    query: "mutation ($input: LoginInput!) { login(input: $input) { accessToken user { username } } }",
+    variables: { input: { identifier: first.username, password: first.password } },
+  });
+  return [
+    "",
+    "  Demo accounts",
+    ...accounts.map(({ username, password, role }) => `    ${username.padEnd(8)} ${password}  (${role})`),
+    "",
+    `  Sign in as ${first.username}:`,
+    `    curl -s ${url}/graphql -H 'content-type: application/json' -d '${body}'`,
+  ];
+}

@@ -1,0 +1,182 @@
+import { randomBytes } from "node:crypto";
+import { type Command, InvalidArgumentError } from "commander";
+import type pg from "pg";
+import { PlinthError } from "../../errors.ts";
+import { ask, readLineFromStdin } from "../ask.ts";
+import { print, printJson } from "../output.ts";
+import { UsageError } from "../run.ts";
+import { withClient, withSession } from "../session.ts";
+
+interface CreateFlags {
+  readonly email: string;
+  readonly displayName?: string;
+  readonly passwordStdin?: boolean;
+  readonly generatePassword?: boolean;
+  readonly json?: boolean;
+}
+
+interface GrantFlags {
+  readonly expires?: string;
+  readonly revoke?: boolean;
+  readonly json?: boolean;
+}
+
+export function addUser(program: Command): void {
+  const command = program
+    .command("user")
+    .description("make accounts and give them roles")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ plinth user create ada --email ada@example.com\n  $ plinth user grant ada admin",
+    );
+
+  command
+    .command("create")
+    .argument("<username>", "name to sign in with")
+    .description("make an account; asks for the password")
+    .requiredOption("--email <address>", "e-mail address")
+    .option("--display-name <name>", "name shown to others")
+    .option("--password-stdin", "read the password from the first line of stdin")
+    .option("--generate-password", "make a password up and print it, this once")
+    .option("--json", "print the account as JSON")
+    .addHelpText(
+      "after",
+      `
+A password is never an argument, because arguments end up in the shell's history and in the list of processes.
+
+Example:
+  $ plinth user create ada --email ada@example.com
+  $ plinth user create ada --email ada@example.com --generate-password --json`,
+    )
+    .action(createUser);
+
+  command
+    .command("grant")
+    .argument("<username>", "who")
+    .argument("<role>", "such as admin, moderator or user")
+    .description("give an account a role, or take it away")
+    .option("--expires <time>", "when the role ends, such as 2027-01-31 or 2027-01-31T12:00:00Z", isoTime)
+    .option("--revoke", "take the role away")
+    .option("--json", "print the outcome as JSON")
+    .addHelpText(
+      "after",
+      `
+Example:
+  $ plinth user grant ada admin
+  $ plinth user grant ada moderator --expires 2027-01-31`,
+    )
+    .action(grantRole);
+}
+
+async function createUser(username: string, flags: CreateFlags): Promise<void> {
+  const { createPasswordHasher } = await import("../../auth/password-hash.ts");
+  const { checkNewPassword } = await import("../../auth/password-policy.ts");
+  const password = await choosePassword(flags);
+  checkNewPassword(password, { username, email: flags.email });
+
+  const hasher = createPasswordHasher({ concurrency: 1 });
+  const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
+  const id = await withSession(({ database }) =>
+    withClient(database, "service", async (client) => {
+      const { rows } = await client
+        .query<{ id: string }>("select private.register_user($1, $2, $3, $4, $5) as id", [
+          username,
+          flags.email,
+          flags.displayName ?? null,
+          hash,
+          algorithm,
+        ])
+        .catch(explainRegistration);
+      return rows[0]!.id;
+    }),
+  );
+  const generated = flags.generatePassword ? { password } : {};
+  if (flags.json) printJson({ id, username, email: flags.email, ...generated });
+  else {
+    print(`Made the account ${username} (${id}).`);
+    if (flags.generatePassword) print(`Password: ${password}`);
+  }
+}
+
+async function choosePassword(flags: CreateFlags): Promise<string> {
+  if (flags.generatePassword && flags.passwordStdin)
+    throw new UsageError("--generate-password and --password-stdin exclude each other.");
+  // 144 bits, in characters that survive a shell and a double click.
+  if (flags.generatePassword) return randomBytes(18).toString("base64url");
+  if (flags.passwordStdin) return readLineFromStdin();
+  if (!process.stdin.isTTY)
+    throw new UsageError("There is no terminal to ask on: use --password-stdin or --generate-password.");
+  const password = await ask("Password: ", { hidden: true });
+  if ((await ask("Password again: ", { hidden: true })) !== password)
+    throw new PlinthError("PASSWORDS_DIFFER", "The two passwords differ.");
+  return password;
+}
+
+/** What the database says about a new account, by constraint. */
+const REGISTRATION_ERRORS: Record<string, string> = {
+  users_username_key: "There is an account of that name already.",
+  users_email_key: "There is an account with that e-mail address already.",
+  users_username_check: "The username is not allowed: see the rules in the README.",
+  users_email_check: "The e-mail address is not valid.",
+};
+
+function explainRegistration(error: pg.DatabaseError): never {
+  const message = REGISTRATION_ERRORS[error.constraint ?? ""];
+  if (message) throw new PlinthError("BAD_USER_INPUT", message, { cause: error });
+  throw error;
+}
+
+async function grantRole(username: string, role: string, flags: GrantFlags): Promise<void> {
+  if (flags.revoke && flags.expires) throw new UsageError("--revoke and --expires exclude each other.");
+  await withSession(({ database }) =>
+    withClient(database, "owner", async (client) => {
+      const userId = await findUser(client, username);
+      if (flags.revoke)
+        await client.query("select access.revoke_role($1, $2)", [userId, role]).catch(explainRole);
+      else
+        await client
+          .query("select access.grant_role($1, $2, $3)", [userId, role, flags.expires ?? null])
+          .catch(explainRole);
+    }),
+  );
+  const until = flags.expires ? ` until ${flags.expires}` : "";
+  if (flags.json) printJson({ username, role, granted: !flags.revoke, expires: flags.expires ?? null });
+  else
+    print(
+      flags.revoke
+        ? `${username} no longer has the role ${role}.`
+        : `${username} has the role ${role}${until}.`,
+    );
+}
+
+async function findUser(client: pg.Client, username: string): Promise<string> {
+  const { rows } = await client.query<{ id: string }>("select id from identity.users where username = $1", [
+    username,
+  ]);
+  if (!rows[0]) throw new PlinthError("NOT_FOUND", `There is no account named ${username}.`);
+  return rows[0].id;
+}
+
+function explainRole(error: pg.DatabaseError): never {
+  if (error.code === "PL404") throw new PlinthError("NOT_FOUND", error.message, { cause: error });
+  if (error.constraint === "user_roles_expires_after_granted")
+    throw new PlinthError("BAD_USER_INPUT", "The time when the role ends must be in the future.", {
+      cause: error,
+    });
+  throw error;
+}
+
+/** A date is its midnight in UTC; a time needs its zone, because a guess would be wrong twice a year. */
+function isoTime(text: string): string {
+  const [, day, time] =
+    /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2}))?$/.exec(text) ?? [];
+  const midnight = new Date(`${day}T00:00:00Z`);
+  const value = new Date(`${day}${time ?? "T00:00:00Z"}`);
+  // Date takes the 30th of February for a day of March.
+  const exists = !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(`${day}T`);
+  if (!exists || Number.isNaN(value.getTime()))
+    throw new InvalidArgumentError(
+      "It must be a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z.",
+    );
+  return value.toISOString();
+}

@@ -1,0 +1,33 @@
+import type { Command } from "commander";
+import { note, print } from "../output.ts";
+import { untilStopped } from "../until-stopped.ts";
+
+export function addWork(program: Command): void {
+  program
+    .command("work")
+    .description("run the jobs only")
+    .addHelpText(
+      "after",
+      `
+Needs PLINTH_WORKER_URL. Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its
+own. Several workers share the work. Does not migrate. Logs are JSON lines on stdout.
+
+Example:
+  $ plinth work`,
+    )
+    .action(async () => {
+      const { loadConfig } = await import("../../config.ts");
+      const { openOrAttach } = await import("../open-or-attach.ts");
+      const { startWorker, TIMETABLE } = await import("../../jobs/index.ts");
+      const { createLogger } = await import("../../server/logger.ts");
+      const config = loadConfig();
+      const logger = createLogger(config.logLevel);
+      await untilStopped({
+        start: () =>
+          openOrAttach(config, note, (database) =>
+            startWorker({ workerUrl: database.url("worker"), logger }),
+          ),
+        started: () => print(`Working the jobs ${TIMETABLE.map(({ name }) => name).join(", ")}`),
+      });
+    });
+}

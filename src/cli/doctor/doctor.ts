@@ -1,0 +1,60 @@
+import pg from "pg";
+import type { Config } from "../../config.ts";
+import type { Database } from "../../database/database.ts";
+import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
+import { explainError } from "../explain-error.ts";
+import { type CheckGroup, type Finding, fail } from "./check.ts";
+import { checkJobs } from "./jobs.ts";
+import { checkMigrations } from "./migrations.ts";
+import { checkRoles } from "./roles.ts";
+import { checkServer } from "./server.ts";
+import { checkTables } from "./tables.ts";
+
+const GROUPS: readonly CheckGroup[] = [checkServer, checkMigrations, checkRoles, checkTables, checkJobs];
+
+/** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */
+export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
+  const role = mostAbleRole(config, database);
+  const client = new pg.Client({
+    connectionString: database.url(role),
+    application_name: "plinth doctor",
+    connectionTimeoutMillis: 10_000,
+    statement_timeout: 30_000,
+  });
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    const findings: Finding[] = [];
+    for (const group of GROUPS)
+      findings.push(...(await group({ config, database, client, role }).catch(notExamined)));
+    return findings;
+  } catch (error) {
+    return unusable(error);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** What to report when there is no database to examine. */
+export function unusable(error: unknown): Finding[] {
+  const known = explainError(error);
+  if (!known) throw error;
+  return [fail("server", known.message, known.hint ?? "See the message.")];
+}
+
+function notExamined(error: unknown): Finding[] {
+  const known = explainError(error);
+  return [
+    fail(
+      "examination",
+      `Something could not be examined: ${known?.message ?? String(error)}`,
+      known?.hint ?? "If the database is migrated, report this as a bug.",
+    ),
+  ];
+}
+
+function mostAbleRole(config: Config, database: Database): LoginRole {
+  const order: LoginRole[] = ["owner", "worker", "service", "authenticator", "analyst"];
+  if (database.kind === "embedded") return "owner";
+  return order.find((role) => config.databaseUrls[role]) ?? LOGIN_ROLES[0];
+}

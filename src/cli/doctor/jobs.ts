@@ -1,0 +1,112 @@
+import { roleName } from "../../database/roles.ts";
+import { BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE } from "../../jobs/queues.ts";
+import { printable } from "../output.ts";
+import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
+
+/** The job queue: is it there, does a worker run, and what failed. */
+export const checkJobs: CheckGroup = async (context) => {
+  if (context.role !== "owner" && context.role !== "worker")
+    return [skipped("jobs", "Only the owner or the worker can read the job queue (PLINTH_WORKER_URL).")];
+  const { rows } = await context.client.query<{ installed: boolean }>(
+    "select exists (select from pg_catalog.pg_tables where schemaname = 'pgboss' and tablename = 'job') as installed",
+  );
+  if (!rows[0]!.installed)
+    return [fail("job-queue", "The job queue is not installed.", "Run plinth migrate.")];
+  return [await checkWorker(context), await checkRetries(context), await checkDeadLetters(context)];
+};
+
+/** A running worker is a session of the worker's role, whatever machine it is on. */
+async function checkWorker({ client, config }: DoctorContext): Promise<Finding> {
+  const { rows } = await client.query<{ running: boolean; version: number; queues: number }>(
+    `select
+       (select version from pgboss.version) as version,
+       (select count(*)::integer from pgboss.queue where name <> all ($1)) as queues,
+       exists (
+         select
+         from pg_stat_activity
+         where usename = $2 and datname = current_database() and pid <> pg_backend_pid()
+       ) as running`,
+    [[BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE], roleName(config.rolePrefix, "worker")],
+  );
+  const { running, version, queues } = rows[0]!;
+  const installed = `The job queue is installed (version ${version}, ${queues} queues)`;
+  return running
+    ? ok("worker", `${installed} and a worker is connected.`)
+    : warn(
+        "worker",
+        `${installed}, but no worker is connected.`,
+        "Keep plinth work (or plinth start) running.",
+      );
+}
+
+/** Jobs that failed and will be tried again: not lost yet. */
+async function checkRetries({ client }: DoctorContext): Promise<Finding> {
+  const { rows } = await client.query<{ name: string; tries: number; message: string | null }>(
+    `select name, retry_count + 1 as tries, ${messageOf("output")} as message
+     from pgboss.job
+     where state = 'retry'
+     order by name
+     limit 50`,
+  );
+  return rows.length === 0
+    ? ok("failing-jobs", "No job is failing.")
+    : warn(
+        "failing-jobs",
+        "Jobs failed and will be tried again.",
+        "Read the worker's log, and put right what it says.",
+        rows.map(
+          ({ name, tries, message }) => `${name}: ${tries} tries, ${printable(message ?? "no message")}`,
+        ),
+      );
+}
+
+interface DeadLetters {
+  name: string;
+  jobs: number;
+  last: string;
+  message: string | null;
+  /** Whether a later run of the same job went well. */
+  recovered: boolean;
+}
+
+/** Jobs that failed for good. One whose later runs went well is old news: it warns, and does not fail. */
+async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
+  const { rows } = await client.query<DeadLetters>(
+    `with dead as (
+       select
+         coalesce(source_name, 'unknown') as name,
+         count(*)::integer as jobs,
+         max(created_on) as last,
+         (array_agg(${messageOf("source_output")} order by created_on desc))[1] as message
+       from pgboss.job
+       where name = $1 and state < 'completed'
+       group by 1
+     )
+     select
+       d.name,
+       d.jobs,
+       to_char(d.last at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as last,
+       d.message,
+       exists (
+         select from pgboss.job j where j.name = d.name and j.state = 'completed' and j.completed_on > d.last
+       ) as recovered
+     from dead d
+     order by d.name`,
+    [DEAD_LETTER_QUEUE],
+  );
+  const check = "dead-letters";
+  if (rows.length === 0) return ok(check, "No job has failed for good.");
+  const details = rows.map(
+    ({ name, jobs, last, message, recovered }) =>
+      `${name}: ${jobs} failed, last at ${last}${recovered ? " (has run well since)" : ""}, ${printable(message ?? "no message")}`,
+  );
+  const hint = `Put the cause right; then delete from pgboss.job where name = '${DEAD_LETTER_QUEUE}' (as the owner).`;
+  return rows.every((row) => row.recovered)
+    ? warn(check, "Jobs failed for good, and have run well since.", hint, details)
+    : fail(check, "Jobs failed for good, after all their retries.", hint, details);
+}
+
+/** pg-boss stores an error as an object, or below `value` when it made it itself. */
+function messageOf(column: string): string {
+  return `coalesce(${column} ->> 'message', ${column} -> 'value' ->> 'message')`;
+}

@@ -1,0 +1,29 @@
+import { migrationStatus } from "../../database/migrate.ts";
+import { PlinthError } from "../../errors.ts";
+import { type CheckGroup, fail, ok, skipped, warn } from "./check.ts";
+
+/** Pending migrations, and history that differs from the files here. */
+export const checkMigrations: CheckGroup = async ({ config, database, role }) => {
+  const check = "migrations";
+  if (role !== "owner") return [skipped(check, "Only the owner can read the history (PLINTH_OWNER_URL).")];
+  try {
+    const status = await migrationStatus({ ownerUrl: database.url("owner"), rolePrefix: config.rolePrefix });
+    const findings = [
+      status.pending.length === 0
+        ? ok(check, `All ${status.applied.length} ran.`)
+        : fail(check, `${status.pending.length} are pending.`, "Run plinth migrate.", status.pending),
+    ];
+    if (!status.currentIsBlank)
+      findings.push(
+        warn(
+          "current-migration",
+          "current.sql holds a migration in the making.",
+          "Commit it: plinth migrate commit.",
+        ),
+      );
+    return findings;
+  } catch (error) {
+    if (!(error instanceof PlinthError)) throw error;
+    return [fail(check, error.message, error.hint ?? "See plinth migrate status.")];
+  }
+};

@@ -1,0 +1,112 @@
+import pg from "pg";
+import { LOGIN_ROLES } from "../../database/roles.ts";
+import { explainError } from "../explain-error.ts";
+import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
+import { isLocal } from "./settings.ts";
+
+const OLDEST_VERSION = 150_000;
+/** Access tokens carry times; more than this and fresh ones look as if they came from the future. */
+const MAX_CLOCK_DIFFERENCE_MS = 5_000;
+
+interface Server {
+  version: string;
+  version_number: number;
+  encoding: string;
+  fsync: string;
+  full_page_writes: string;
+  in_recovery: boolean;
+  now: Date;
+}
+
+export const checkServer: CheckGroup = async (context) => {
+  const asked = Date.now();
+  const { rows } = await context.client.query<Server>(`
+    select
+      current_setting('server_version') as version,
+      current_setting('server_version_num')::integer as version_number,
+      current_setting('server_encoding') as encoding,
+      current_setting('fsync') as fsync,
+      current_setting('full_page_writes') as full_page_writes,
+      pg_is_in_recovery() as in_recovery,
+      clock_timestamp() as now
+  `);
+  const server = rows[0]!;
+  const findings = [
+    server.version_number >= OLDEST_VERSION
+      ? ok("server", `PostgreSQL ${server.version} (${context.database.kind}) answers.`)
+      : fail("server", `PostgreSQL ${server.version} is too old.`, "Use PostgreSQL 15 or newer."),
+  ];
+  if (server.encoding !== "UTF8")
+    findings.push(
+      fail(
+        "encoding",
+        `The database stores ${server.encoding}.`,
+        "Create it with encoding UTF8 and move the data.",
+      ),
+    );
+  if (server.fsync === "off" || server.full_page_writes === "off")
+    findings.push(
+      fail("durability", "fsync or full_page_writes is off: a crash can destroy the data.", "Turn both on."),
+    );
+  if (server.in_recovery)
+    findings.push(fail("primary", "The server is a read-only replica.", "Point the URLs to the primary."));
+  const difference = Math.abs(server.now.getTime() - (asked + Date.now()) / 2);
+  if (difference > MAX_CLOCK_DIFFERENCE_MS)
+    findings.push(
+      warn(
+        "clock",
+        `The server's clock differs by ${Math.round(difference / 1000)} s.`,
+        "Run NTP on both machines.",
+      ),
+    );
+  if (context.database.kind === "external") findings.push(...(await checkConnections(context)));
+  return findings;
+};
+
+/** Each configured URL: does it connect, and is the way encrypted? */
+async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for (const role of LOGIN_ROLES) {
+    const url = config.databaseUrls[role];
+    const check = `connection-${role}`;
+    if (!url) {
+      findings.push(skipped(check, `PLINTH_${role.toUpperCase()}_URL is not set here.`));
+      continue;
+    }
+    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ ssl: boolean }>(
+        "select ssl from pg_stat_ssl where pid = pg_backend_pid()",
+      );
+      findings.push(describeConnection(check, url, rows[0]?.ssl === true));
+    } catch (error) {
+      const known = explainError(error);
+      findings.push(
+        fail(
+          check,
+          known?.message ?? String(error),
+          known?.hint ?? `Check PLINTH_${role.toUpperCase()}_URL.`,
+        ),
+      );
+    } finally {
+      await client.end().catch(() => {});
+    }
+  }
+  return findings;
+}
+
+function describeConnection(check: string, url: string, encrypted: boolean): Finding {
+  const { hostname, searchParams } = new URL(url);
+  if (isLocal(hostname)) return ok(check, "connects, on this machine");
+  if (!encrypted)
+    return warn(
+      check,
+      `The connection to ${hostname} is not encrypted: passwords and data can be read on the way.`,
+      "Add ?sslmode=verify-full to the URL (with sslrootcert=… for an authority of your own).",
+    );
+  if (searchParams.get("sslmode") === "no-verify")
+    return warn(check, `The certificate of ${hostname} is not checked.`, "Use sslmode=verify-full.");
+  return ok(check, "connects, encrypted");
+}

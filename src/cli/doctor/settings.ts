@@ -1,0 +1,95 @@
+import { statSync } from "node:fs";
+import { parseSigningKeys } from "../../auth/signing-keys.ts";
+import type { Config } from "../../config.ts";
+import { secretsPath } from "../../database/secrets.ts";
+import { PlinthError } from "../../errors.ts";
+import { type Finding, fail, ok, warn } from "./check.ts";
+
+const NEEDED_NODE = 24;
+const HOUR_SECONDS = 3_600;
+
+/** What can be told without a database. */
+export function checkSettings(config: Config): Finding[] {
+  return [checkNode(), checkSecretsFile(config), checkSigningKeys(config), ...checkHttp(config)].filter(
+    (finding) => finding !== undefined,
+  );
+}
+
+function checkNode(): Finding {
+  const { node } = process.versions;
+  return Number(node.split(".")[0]) >= NEEDED_NODE
+    ? ok("node", `Node ${node}`)
+    : fail("node", `This is Node ${node}.`, `Use Node ${NEEDED_NODE} or newer.`);
+}
+
+/** Before anything reads the file, because reading it puts its mode right. */
+function checkSecretsFile({ dataDirectory, databaseUrls }: Config): Finding | undefined {
+  if (Object.keys(databaseUrls).length > 0) return undefined;
+  const path = secretsPath(dataDirectory);
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (!stat) return ok("secrets", "No secrets were made yet.");
+  const mode = (stat.mode & 0o777).toString(8);
+  return process.platform === "win32" || (stat.mode & 0o077) === 0
+    ? ok("secrets", `Only its owner can read ${path}.`)
+    : fail(
+        "secrets",
+        `Others can read ${path} (mode ${mode}).`,
+        `chmod 600 ${path}; then replace what is in it.`,
+      );
+}
+
+function checkSigningKeys({ auth, databaseUrls }: Config): Finding {
+  const name = "signing-keys";
+  if (auth.jwtKeys === undefined)
+    return Object.keys(databaseUrls).length === 0
+      ? ok(name, "Access tokens are signed with the key in secrets.json.")
+      : warn(
+          name,
+          "PLINTH_JWT_KEYS is not set.",
+          "plinth serve needs it where the database is an external one.",
+        );
+  try {
+    const keys = parseSigningKeys(auth.jwtKeys);
+    return ok(name, `${keys.length} signing ${keys.length === 1 ? "key" : "keys"}, the first one signs.`);
+  } catch (error) {
+    if (!(error instanceof PlinthError)) throw error;
+    return fail(name, error.message, error.hint ?? "Correct PLINTH_JWT_KEYS.");
+  }
+}
+
+function checkHttp({ http, auth }: Config): Finding[] {
+  const findings: Finding[] = [];
+  if (http.corsOrigins.includes("*"))
+    findings.push(
+      warn("cors", "Every web site may call the API.", "Name the origins in PLINTH_CORS_ORIGINS."),
+    );
+  if (http.trustedProxies.some((range) => /\/0$/.test(range)))
+    findings.push(
+      warn(
+        "trusted-proxies",
+        "Every client is believed about its own address, so that rate limits and audit rows can be forged.",
+        "Name your proxies in PLINTH_TRUSTED_PROXIES.",
+      ),
+    );
+  if (!isLocal(http.host) && (http.graphiql || http.introspection))
+    findings.push(
+      warn(
+        "exposure",
+        `The API listens on ${http.host} and shows its schema to everybody (GraphiQL or introspection).`,
+        "Set PLINTH_GRAPHIQL=off and PLINTH_INTROSPECTION=off in production, unless you mean to.",
+      ),
+    );
+  if (auth.accessTokenSeconds > HOUR_SECONDS)
+    findings.push(
+      warn(
+        "access-token-life",
+        `Access tokens live for ${auth.accessTokenSeconds} s.`,
+        "Ten minutes (600) are usual; clients get new ones with their refresh token.",
+      ),
+    );
+  return findings.length > 0 ? findings : [ok("settings", "No weak setting.")];
+}
+
+export function isLocal(host: string): boolean {
+  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host) || host === "" || host.startsWith("/");
+}

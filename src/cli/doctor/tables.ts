@@ -1,0 +1,123 @@
+import { PARTITION_MONTHS_AHEAD } from "../../jobs/ensure-partitions.ts";
+import {
+  type CheckGroup,
+  type DoctorContext,
+  type Finding,
+  fail,
+  ok,
+  SCHEMAS,
+  skipped,
+  warn,
+} from "./check.ts";
+
+/** Row-level security, partitions, and what the clean-up jobs should have cleaned up. */
+export const checkTables: CheckGroup = async (context) => [
+  await checkRowSecurity(context),
+  await checkPartitions(context),
+  ...(await checkBacklog(context)),
+];
+
+async function checkRowSecurity({ client }: DoctorContext): Promise<Finding> {
+  const { rows } = await client.query<{ name: string; secured: boolean }>(
+    `select format('%s.%s', n.nspname, c.relname) as name, c.relrowsecurity as secured
+     from pg_class c
+     join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = any ($1) and c.relkind in ('r', 'p')
+     order by 1`,
+    [SCHEMAS],
+  );
+  if (rows.length === 0) return fail("row-security", "There are no tables yet.", "Run plinth migrate.");
+  const open = rows.filter((row) => !row.secured).map((row) => row.name);
+  return open.length === 0
+    ? ok("row-security", `On for all ${rows.length} tables and partitions.`)
+    : fail("row-security", "Off for some tables.", "alter table … enable row level security", open);
+}
+
+interface PartitionedTable {
+  name: string;
+  /** Months with a partition, this month first, up to the first gap. */
+  months: number;
+  default_has_rows: boolean;
+}
+
+async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
+  const { rows } = await client.query<PartitionedTable>(
+    `with parents as (
+       select c.oid, n.nspname, c.relname
+       from pg_partitioned_table p
+       join pg_class c on c.oid = p.partrelid
+       join pg_namespace n on n.oid = c.relnamespace
+       where p.partstrat = 'r' and n.nspname = any ($1)
+     ), months as (
+       select
+         p.oid,
+         m.number,
+         to_regclass(format(
+           '%I.%I', p.nspname,
+           p.relname || to_char(now() at time zone 'UTC' + make_interval(months => m.number), '_YYYY_MM')
+         )) is not null as made
+       from parents p
+       cross join generate_series(0, $2::integer) as m (number)
+     )
+     select
+       format('%s.%s', p.nspname, p.relname) as name,
+       coalesce((select min(m.number) from months m where m.oid = p.oid and not m.made), $2 + 1) as months,
+       -- An estimate from statistics: the rows themselves are not everybody's to read.
+       exists (
+         select
+         from pg_inherits i
+         join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = p.oid
+           and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+           and pg_relation_size(c.oid) > 0
+       ) as default_has_rows
+     from parents p
+     order by 1`,
+    [SCHEMAS, PARTITION_MONTHS_AHEAD],
+  );
+  const hint = "Keep plinth work (or start) running: its job ensure-partitions makes them.";
+  const missing = rows.filter((row) => row.months === 0).map((row) => row.name);
+  if (missing.length > 0)
+    return fail("partitions", "Some logs have no partition for this month.", hint, missing);
+  const short = rows.filter((row) => row.months <= PARTITION_MONTHS_AHEAD).map((row) => row.name);
+  if (short.length > 0)
+    return warn(
+      "partitions",
+      `Some logs have less than ${PARTITION_MONTHS_AHEAD} months ahead.`,
+      hint,
+      short,
+    );
+  const strays = rows.filter((row) => row.default_has_rows).map((row) => row.name);
+  if (strays.length > 0)
+    return warn(
+      "partitions",
+      "Rows lie in default partitions, where no month could take them.",
+      hint,
+      strays,
+    );
+  return ok("partitions", `All ${rows.length} logs have ${PARTITION_MONTHS_AHEAD} months ahead.`);
+}
+
+/** Only the owner may count tokens. */
+async function checkBacklog({ client, role }: DoctorContext): Promise<Finding[]> {
+  const check = "token-backlog";
+  if (role !== "owner")
+    return [skipped(check, "Only the owner can count expired tokens (PLINTH_OWNER_URL).")];
+  const exists = await client.query(
+    "select from pg_catalog.pg_tables where schemaname = 'private' and tablename = 'refresh_tokens'",
+  );
+  if (exists.rowCount === 0) return [];
+  const { rows } = await client.query<{ expired: number }>(
+    "select count(*)::integer as expired from private.refresh_tokens where expires_at < now() - interval '1 day'",
+  );
+  const { expired } = rows[0]!;
+  return [
+    expired === 0
+      ? ok(check, "No token has been expired for more than a day.")
+      : warn(
+          check,
+          `${expired} tokens expired more than a day ago.`,
+          "Keep plinth work (or start) running: it deletes them.",
+        ),
+  ];
+}

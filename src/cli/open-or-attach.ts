@@ -1,0 +1,27 @@
+import type { Config } from "../config.ts";
+import { attachDatabase, type Database, openDatabase } from "../database/database.ts";
+import { PlinthError } from "../errors.ts";
+import { assertUpToDate } from "../up-to-date.ts";
+import type { Service } from "./until-stopped.ts";
+
+/**
+ * Starts a part of Plinth on the database, and stops the database after the part if it was started for it. The
+ * embedded one is opened to stay and shared with others, or that of a running Plinth is used.
+ */
+export async function openOrAttach<P extends { close(): Promise<void> }>(
+  config: Config,
+  log: (line: string) => void,
+  startPart: (database: Database) => Promise<P>,
+): Promise<Service & { readonly service: P }> {
+  await using parts = new AsyncDisposableStack();
+  const database = await openDatabase(config, { log }).catch((error) => {
+    if (error instanceof PlinthError && error.code === "DATA_LOCKED") return attachDatabase(config, { log });
+    throw error;
+  });
+  parts.defer(() => database.close());
+  await assertUpToDate(config, database);
+  const service = await startPart(database);
+  parts.defer(() => service.close());
+  const running = parts.move();
+  return { service, died: database.died, close: () => running.disposeAsync() };
+}

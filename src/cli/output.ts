@@ -1,0 +1,59 @@
+import { stripVTControlCharacters } from "node:util";
+
+/**
+ * Where a command writes: what it was asked for goes to stdout, one JSON document with `--json`; everything that
+ * tells how it goes (progress, warnings, errors) goes to stderr, so that a pipe carries data only.
+ */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, null, 2));
+}
+
+export function note(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+/** A reader that closes the pipe early (`plinth doctor | head -1`) is not an error of the command. */
+export function ignoreClosedPipes(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+}
+
+/**
+ * Text from outside (a file's name, a row's name) as it may stand in a terminal: on one line, without control
+ * characters that could move the cursor or colour what follows, 80 characters at most.
+ */
+export function printable(text: string): string {
+  const plain = stripVTControlCharacters(text)
+    .replace(/\p{C}+/gu, " ")
+    .trim();
+  return plain.length > 80 ? `${plain.slice(0, 79)}…` : plain;
+}
+
+export interface Progress {
+  update(text: string): void;
+  end(): void;
+}
+
+/** One line that rewrites itself on a terminal, and nothing at all in a log file or a pipe. */
+export function startProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
+  if (!stream.isTTY) return { update() {}, end() {} };
+  const clear = "\r\x1b[2K";
+  let drawn = 0;
+  return {
+    update(text) {
+      const now = performance.now();
+      if (now - drawn < 50) return;
+      drawn = now;
+      stream.write(`${clear}${text.slice(0, Math.max(10, (stream.columns ?? 80) - 1))}`);
+    },
+    end() {
+      if (drawn > 0) stream.write(clear);
+    },
+  };
+}

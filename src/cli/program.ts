@@ -1,0 +1,66 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Command } from "commander";
+import { PACKAGE_ROOT } from "../paths.ts";
+import { addDb } from "./commands/db.ts";
+import { addDoctor } from "./commands/doctor.ts";
+import { addImport } from "./commands/import.ts";
+import { addMigrate } from "./commands/migrate.ts";
+import { addRollback } from "./commands/rollback.ts";
+import { addSchema } from "./commands/schema.ts";
+import { addServe } from "./commands/serve.ts";
+import { addStart } from "./commands/start.ts";
+import { addUser } from "./commands/user.ts";
+import { addWork } from "./commands/work.ts";
+
+const EPILOGUE = `
+Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); the README lists them.
+Without PLINTH_…_URL variables, the database is an embedded PostgreSQL with its data in .plinth/.
+
+Data goes to stdout (as one JSON document with --json), everything else to stderr.
+
+Exit codes:
+    0  done
+    1  something failed, or a check found something, that you can act on; the message says how
+    2  wrong usage
+   70  a bug in Plinth
+  130  stopped by Ctrl-C (128 + the signal's number)
+
+Example:
+  $ plinth start                    a database, its API and its jobs, with demo data
+  $ plinth start --help             more about one command`;
+
+/**
+ * The command line. Commands load what they need when they run, so that `--help` answers at once and needs neither
+ * settings nor a database.
+ */
+export function buildProgram(): Command {
+  const program = new Command("plinth")
+    .description(
+      "The database half of an AI product: migrations, row-level security, a GraphQL API, and jobs.",
+    )
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print help")
+    .helpCommand("help [command]", "print help for a command")
+    .addHelpText("after", EPILOGUE)
+    .showHelpAfterError("(--help shows how it is used)")
+    .exitOverride();
+  for (const add of [
+    addStart,
+    addServe,
+    addWork,
+    addMigrate,
+    addRollback,
+    addDb,
+    addUser,
+    addImport,
+    addSchema,
+    addDoctor,
+  ])
+    add(program);
+  return program;
+}
+
+function packageVersion(): string {
+  return JSON.parse(readFileSync(join(PACKAGE_ROOT, "package.json"), "utf8")).version;
+}

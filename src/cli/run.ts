@@ -1,0 +1,43 @@
+import { inspect } from "node:util";
+import { CommanderError } from "commander";
+import { explainError } from "./explain-error.ts";
+import { note } from "./output.ts";
+import { buildProgram } from "./program.ts";
+
+/** Exit codes, as `plinth --help` lists them. */
+export const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
+
+/** An error of usage that commander cannot see, such as two options that exclude each other. */
+export class UsageError extends Error {}
+
+/**
+ * Runs one command line and says how it went.
+ * @param argv the arguments, without the program's own name
+ * @returns the exit code
+ */
+export async function run(argv: readonly string[]): Promise<number> {
+  try {
+    await buildProgram().parseAsync(argv, { from: "user" });
+    // A command sets it when it did its work and found something wrong (doctor, schema check, import).
+    return Number(process.exitCode ?? EXIT.ok);
+  } catch (error) {
+    return report(error);
+  }
+}
+
+function report(error: unknown): number {
+  // Commander has printed its message already; help and version are its way of ending early.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  if (error instanceof UsageError) {
+    note(`error: ${error.message}`);
+    return EXIT.usage;
+  }
+  const known = explainError(error);
+  if (known) {
+    note(`error: ${known.message}`);
+    if (known.hint) note(`hint: ${known.hint}`);
+    return known.exitCode;
+  }
+  note(`error: This should not happen; please report it.\n${inspect(error)}`);
+  return EXIT.bug;
+}

@@ -1,0 +1,29 @@
+import pg from "pg";
+import type { EmbeddedServer } from "../database/embedded/server.ts";
+import { migrateDatabase } from "../database/migrate.ts";
+import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
+import { printGraphqlSchema } from "../docs/graphql-schema.ts";
+import { dumpSchema } from "../docs/schema-dump/dump.ts";
+import { dumpFiles, type SchemaFiles } from "../docs/schema-dump/schema-files.ts";
+import { interruptible } from "./interrupt.ts";
+import { withThrowawayServer } from "./throwaway-server.ts";
+
+/** What migrations/schema/ should hold, made by running all migrations on a temporary embedded server. */
+export function generateSchemaFiles(): Promise<SchemaFiles> {
+  return interruptible((_signal, orGiveUp) => withThrowawayServer((server) => orGiveUp(generateOn(server))));
+}
+
+async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
+  const rolePrefix = DEFAULT_ROLE_PREFIX;
+  await migrateDatabase({ ownerUrl: server.url("owner"), rolePrefix });
+  const client = new pg.Client({ connectionString: server.url("owner") });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    const files = dumpFiles(await dumpSchema(client, { rolePrefix }));
+    const authenticatorUrl = server.url("authenticator");
+    return files.set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
+  } finally {
+    await client.end();
+  }
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import type pg from "pg";
+import { createPasswordHasher } from "../auth/password-hash.ts";
+import { loadSecrets, updateSecrets } from "../database/secrets.ts";
+import { importModels } from "../import/models.ts";
+import { importPrompts } from "../import/prompts.ts";
+import { PACKAGE_ROOT } from "../paths.ts";
+import { DEMO_CHATS, type DemoChat } from "./chats.ts";
+
+const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
+
+/** Who can sign in to the demo. */
+export const DEMO_ACCOUNTS = [
+  { username: "ada", email: "ada@example.com", displayName: "Ada", role: "user" },
+  { username: "grace", email: "grace@example.com", displayName: "Grace", role: "admin" },
+] as const;
+
+export interface DemoAccount {
+  readonly username: string;
+  readonly password: string;
+  readonly role: string;
+}
+
+/**
+ * Fills a database that has no accounts yet: models, prompts, two accounts and their chats. The passwords are made
+ * once and kept in secrets.json. A start that breaks off leaves no accounts, so the next one begins again.
+ * @param client connected as the owner
+ * @returns whether it did anything
+ */
+export async function loadDemoData(client: pg.ClientBase, dataDirectory: string): Promise<boolean> {
+  const { rows } = await client.query<{ found: boolean }>(
+    "select exists (select from identity.users) as found",
+  );
+  if (rows[0]!.found) return false;
+  await importModels(join(DEMO_FOLDER, "models"), { client, makePublic: true });
+  await importPrompts(join(DEMO_FOLDER, "prompts.csv"), { client });
+  const passwords = demoPasswords(dataDirectory);
+  await client.query("begin");
+  try {
+    const ids = await registerAccounts(client, passwords);
+    for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
+    await client.query("commit");
+  } catch (error) {
+    await client.query("rollback").catch(() => {});
+    throw error;
+  }
+  return true;
+}
+
+/**
+ * The demo accounts that still exist, so that a later start can say again how to sign in. The passwords are those
+ * they were made with.
+ * @param client connected as the owner
+ */
+export async function findDemoAccounts(
+  client: pg.ClientBase,
+  dataDirectory: string,
+): Promise<readonly DemoAccount[]> {
+  const { demo } = loadSecrets(dataDirectory);
+  const { rows } = await client.query<{ username: string }>(
+    "select username from identity.users where username = any ($1) and is_active",
+    [Object.keys(demo)],
+  );
+  const existing = new Set(rows.map((row) => row.username));
+  return DEMO_ACCOUNTS.filter(({ username }) => existing.has(username)).map(({ username, role }) => ({
+    username,
+    role,
+    password: demo[username]!,
+  }));
+}
+
+/** Kept before they are used, so that no account has a password nobody knows. */
+function demoPasswords(dataDirectory: string): Readonly<Record<string, string>> {
+  const { demo } = loadSecrets(dataDirectory);
+  const missing = DEMO_ACCOUNTS.filter(({ username }) => !demo[username]);
+  if (missing.length === 0) return demo;
+  const made = missing.map(({ username }) => [username, randomBytes(15).toString("base64url")]);
+  return updateSecrets(dataDirectory, { demo: { ...demo, ...Object.fromEntries(made) } }).demo;
+}
+
+async function registerAccounts(
+  client: pg.ClientBase,
+  passwords: Readonly<Record<string, string>>,
+): Promise<Record<string, string>> {
+  const hasher = createPasswordHasher({ concurrency: 1 });
+  const ids: Record<string, string> = {};
+  try {
+    for (const { username, email, displayName, role } of DEMO_ACCOUNTS) {
+      const { hash, algorithm } = await hasher.hash(passwords[username]!);
+      const { rows } = await client.query<{ id: string }>(
+        "select private.register_user($1, $2, $3, $4, $5) as id",
+        [username, email, displayName, hash, algorithm],
+      );
+      ids[username] = rows[0]!.id;
+      if (role !== "user") await client.query("select access.grant_role($1, $2)", [rows[0]!.id, role]);
+    }
+  } finally {
+    await hasher.close();
+  }
+  return ids;
+}
+
+async function writeChat(client: pg.ClientBase, userId: string, chat: DemoChat): Promise<void> {
+  const { rows } = await client.query<{ id: string }>(
+    "insert into llm.chats (user_id, title) values ($1, $2) returning id",
+    [userId, chat.title],
+  );
+  for (const message of chat.messages)
+    await client.query(
+      `insert into llm.messages (chat_id, user_id, role, content, thinking, tool_calls, images, model_id, tokens_used)
+       select $1, $2, $3, $4, $5, $6, $7, (
+         select m.id
+         from llm.models m
+         join llm.model_providers p on p.id = m.provider_id
+         where p.name || '/' || m.name = $8
+       ), $9`,
+      [
+        rows[0]!.id,
+        userId,
+        message.role,
+        message.content,
+        message.thinking ?? null,
+        message.toolCalls ? JSON.stringify(message.toolCalls) : null,
+        message.images ? JSON.stringify(message.images) : null,
+        message.model ?? null,
+        message.tokensUsed ?? null,
+      ],
+    );
+}

@@ -1,0 +1,142 @@
+import { unstorable } from "./import.ts";
+
+/** A price from `from` until just before `to`, per million tokens in US dollars; null means without a bound. */
+export interface Price {
+  readonly input: number;
+  readonly output: number;
+  readonly inputCached: number | null;
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+export interface Model {
+  readonly vendor: string;
+  readonly id: string;
+  readonly name: string;
+  /** Oldest first. */
+  readonly priceHistory: readonly Price[];
+}
+
+export interface ModelProblem {
+  /** Which part of the file: `models[3] "gpt-4"`, or nothing for the file as a whole. */
+  readonly name?: string;
+  readonly line?: number;
+  readonly message: string;
+}
+
+/**
+ * Reads one price file: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, from_date,
+ * to_date}]}]}`, dates as YYYY-MM-DD or null. Anything else in it is ignored. A model that does not fit is a problem
+ * and the others are still returned.
+ */
+export function parseModelFile(text: string): { models: Model[]; problems: ModelProblem[] } {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    return { models: [], problems: [malformed(error as SyntaxError)] };
+  }
+  const problem = isObject(json) ? fileProblem(json) : "must hold an object with vendor and models";
+  if (problem) return { models: [], problems: [{ message: problem }] };
+
+  const { vendor, models: entries } = json as { vendor: string; models: unknown[] };
+  const models: Model[] = [];
+  const problems: ModelProblem[] = [];
+  for (const [index, entry] of entries.entries()) {
+    const message = isObject(entry) ? modelProblem(entry) : "must be an object";
+    if (message) problems.push({ name: labelOf(entry, index), message });
+    else models.push(toModel(vendor.trim(), entry as unknown as RawModel));
+  }
+  return { models, problems };
+}
+
+interface RawModel {
+  id: string;
+  name: string;
+  price_history: {
+    input: number;
+    output: number;
+    input_cached?: number | null;
+    from_date?: string | null;
+    to_date?: string | null;
+  }[];
+}
+
+function toModel(vendor: string, raw: RawModel): Model {
+  return {
+    vendor,
+    id: raw.id.trim(),
+    name: raw.name.trim(),
+    priceHistory: raw.price_history
+      .map((price) => ({
+        input: price.input,
+        output: price.output,
+        inputCached: price.input_cached ?? null,
+        from: price.from_date ?? null,
+        to: price.to_date ?? null,
+      }))
+      .sort((a, b) => (a.from ?? "").localeCompare(b.from ?? "")),
+  };
+}
+
+function fileProblem(json: Record<string, unknown>): string | undefined {
+  return (
+    textProblem("vendor", json.vendor) ?? (Array.isArray(json.models) ? undefined : "models must be a list")
+  );
+}
+
+function modelProblem(model: Record<string, unknown>): string | undefined {
+  const problem = textProblem("id", model.id) ?? textProblem("name", model.name);
+  if (problem) return problem;
+  if (!Array.isArray(model.price_history)) return "price_history must be a list";
+  for (const [index, price] of model.price_history.entries()) {
+    const message = isObject(price) ? priceProblem(price) : "must be an object";
+    if (message) return `price_history[${index}] ${message}`;
+  }
+  return undefined;
+}
+
+function priceProblem(price: Record<string, unknown>): string | undefined {
+  for (const key of ["input", "output", "input_cached"]) {
+    const value = price[key] ?? null;
+    const missing = value === null && key !== "input_cached";
+    if (missing || (value !== null && !(typeof value === "number" && Number.isFinite(value) && value >= 0)))
+      return `${key} must be a number of 0 or more`;
+  }
+  for (const key of ["from_date", "to_date"]) {
+    const value = price[key] ?? null;
+    if (value !== null && !isDate(value)) return `${key} must be a date such as 2026-01-31, or null`;
+  }
+  const { from_date: from, to_date: to } = price;
+  return typeof from === "string" && typeof to === "string" && from >= to
+    ? "ends before it begins"
+    : undefined;
+}
+
+function textProblem(key: string, value: unknown): string | undefined {
+  if (typeof value !== "string" || !value.trim()) return `${key} must be a text that is not empty`;
+  const problem = unstorable(value);
+  return problem && `${key} ${problem}`;
+}
+
+/** YYYY-MM-DD that is in the calendar: Date turns 2026-02-30 into a day of March, which then reads differently. */
+function isDate(value: unknown): boolean {
+  if (typeof value !== "string" || !/^\d{4}-\d{2}-\d{2}$/.test(value)) return false;
+  const date = new Date(`${value}T00:00:00Z`);
+  return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(value);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function labelOf(entry: unknown, index: number): string {
+  const id = isObject(entry) && typeof entry.id === "string" ? ` ${entry.id}` : "";
+  return `models[${index}]${id}`;
+}
+
+/** V8 words it "… (line 5 column 3)" for JSON on several lines. */
+function malformed(error: SyntaxError): ModelProblem {
+  const line = /\(line (\d+) column \d+\)/.exec(error.message)?.[1];
+  return { ...(line ? { line: Number(line) } : {}), message: "is not JSON" };
+}

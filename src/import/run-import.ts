@@ -1,0 +1,109 @@
+import { PlinthError } from "../errors.ts";
+import type { ImportOptions, ImportSummary, Outcome, Remark } from "./import.ts";
+
+/** A row that can be sent to the database. */
+export interface Item {
+  readonly file: string;
+  readonly line?: number;
+  readonly name: string;
+  /** As the SQL function expects it; must survive JSON. */
+  readonly payload: unknown;
+}
+
+export type Reading = { readonly item: Item } | { readonly rejection: Remark } | { readonly warning: Remark };
+
+interface BatchResult {
+  ordinal: string;
+  outcome: Outcome;
+  message: string | null;
+}
+
+/**
+ * Sends what is read to a SQL function that takes a JSON array and answers with an outcome per element.
+ * @throws PlinthError IMPORT_CANCELLED after `signal`; whatever reading or the database throws. The transaction that
+ *   was open by then is rolled back.
+ */
+export async function runImport(
+  options: ImportOptions,
+  source: {
+    readings: AsyncIterable<Reading>;
+    /** Takes the batch as $1 and `values` after it. */
+    sql: string;
+    values?: readonly unknown[];
+    batchSize: number;
+  },
+): Promise<ImportSummary> {
+  const { client, keepGoing = false, signal } = options;
+  const started = performance.now();
+  const counts: Record<Outcome, number> = { inserted: 0, updated: 0, unchanged: 0, rejected: 0 };
+  const rejections: Remark[] = [];
+  const warnings: Remark[] = [];
+  let batch: Item[] = [];
+  let read = 0;
+
+  const reject = (remark: Remark): void => {
+    counts.rejected += 1;
+    // The count is exact, the list is for people: a file of the wrong kind would fill memory with remarks.
+    if (rejections.length < MAX_REMARKS) rejections.push(remark);
+  };
+  const send = async (): Promise<void> => {
+    if (signal?.aborted) throw cancelled(keepGoing);
+    if (batch.length === 0) return;
+    const sent = batch;
+    batch = [];
+    if (keepGoing) await client.query("begin");
+    const { rows } = await client.query<BatchResult>(source.sql, [
+      JSON.stringify(sent.map((item) => item.payload)),
+      ...(source.values ?? []),
+    ]);
+    if (keepGoing) await client.query("commit");
+    for (const { ordinal, outcome, message } of rows) {
+      const item = sent[Number(ordinal) - 1];
+      if (outcome !== "rejected") counts[outcome] += 1;
+      else if (item) reject({ ...placeOf(item), message: message ?? "was rejected" });
+    }
+    options.onProgress?.(read);
+  };
+
+  if (!keepGoing) await client.query("begin");
+  try {
+    for await (const reading of source.readings) {
+      if ("item" in reading) {
+        batch.push(reading.item);
+        read += 1;
+      } else if ("rejection" in reading) {
+        reject(reading.rejection);
+        read += 1;
+      } else if (warnings.length < MAX_REMARKS) warnings.push(reading.warning);
+      if (batch.length >= source.batchSize) await send();
+    }
+    await send();
+    const kept = keepGoing || counts.rejected === 0;
+    if (!keepGoing) await client.query(kept ? "commit" : "rollback");
+    return {
+      ...counts,
+      rejections,
+      warnings,
+      kept,
+      milliseconds: Math.round(performance.now() - started),
+    };
+  } catch (error) {
+    // A connection that is gone rolls back by itself, and the first error is the one to report.
+    await client.query("rollback").catch(() => {});
+    throw error;
+  }
+}
+
+const MAX_REMARKS = 1_000;
+
+function placeOf({ file, line, name }: Item): Omit<Remark, "message"> {
+  return line === undefined ? { file, name } : { file, line, name };
+}
+
+function cancelled(keepGoing: boolean): PlinthError {
+  return new PlinthError(
+    "IMPORT_CANCELLED",
+    keepGoing ? "Cancelled; what was imported so far is kept." : "Cancelled; nothing was imported.",
+    { exitCode: 130 },
+  );
+}

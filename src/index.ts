@@ -1,0 +1,44 @@
+import { type Config, loadConfig } from "./config.ts";
+import { type Plinth, type PlinthOptions, startPlinth } from "./plinth.ts";
+
+export { type Config, loadConfig } from "./config.ts";
+export type { Database } from "./database/database.ts";
+export type { LoginRole, Role } from "./database/roles.ts";
+export type { DemoAccount } from "./demo/demo-data.ts";
+export { PlinthError } from "./errors.ts";
+export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
+export type { Plinth } from "./plinth.ts";
+export { makePreset } from "./server/preset.ts";
+
+/** Settings at any depth; what is left out comes from the environment. Lists are replaced as a whole. */
+export type ConfigOverrides = {
+  readonly [K in keyof Config]?: Config[K] extends readonly unknown[]
+    ? Config[K]
+    : Config[K] extends object
+      ? { readonly [L in keyof Config[K]]?: Config[K][L] }
+      : Config[K];
+};
+
+/**
+ * Does what `plinth start` does, inside your own process.
+ * @example
+ * const plinth = await createPlinth({ http: { port: 0 } });
+ * await fetch(`${plinth.url}/graphql`, …);
+ * await plinth.close();
+ * @throws PlinthError saying what is in the way; what was started by then is stopped again
+ */
+export function createPlinth(
+  overrides: ConfigOverrides = {},
+  options: Omit<PlinthOptions, "config"> = {},
+): Promise<Plinth> {
+  return startPlinth({ ...options, config: mergeConfig(loadConfig(), overrides) });
+}
+
+function mergeConfig(base: Config, overrides: ConfigOverrides): Config {
+  const entries = Object.entries(overrides).map(([key, value]) => {
+    const own = base[key as keyof Config];
+    const nested = typeof own === "object" && typeof value === "object" && !Array.isArray(value);
+    return [key, nested ? { ...own, ...value } : value];
+  });
+  return { ...base, ...Object.fromEntries(entries) };
+}

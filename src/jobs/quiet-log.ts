@@ -1,0 +1,21 @@
+/**
+ * Passes on an error, then holds back the same ones for a while and says how many there were: every queue polls
+ * every two seconds, and a database that is down for an hour is one piece of news, not thousands.
+ */
+export function quietly<E extends Error & { code?: string }>(
+  log: (error: E, repeats: number) => void,
+  quietMs = 30_000,
+): (error: E) => void {
+  const seen = new Map<string, { at: number; repeats: number }>();
+  return (error) => {
+    const kind = error.code ?? error.name;
+    const last = seen.get(kind);
+    const now = performance.now();
+    if (last && now - last.at < quietMs) {
+      last.repeats += 1;
+      return;
+    }
+    seen.set(kind, { at: now, repeats: 0 });
+    log(error, last?.repeats ?? 0);
+  };
+}

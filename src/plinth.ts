@@ -1,0 +1,105 @@
+import pg from "pg";
+import type { Logger } from "pino";
+import type { Config } from "./config.ts";
+import { type Database, openDatabase } from "./database/database.ts";
+import { loadSecrets } from "./database/secrets.ts";
+import type { DemoAccount } from "./demo/demo-data.ts";
+import { PlinthError } from "./errors.ts";
+import { startWorker } from "./jobs/index.ts";
+import { createLogger } from "./server/logger.ts";
+import { type PlinthServer, startServer } from "./server/server.ts";
+import { bringUpToDate } from "./up-to-date.ts";
+
+export interface PlinthOptions {
+  readonly config: Config;
+  /** Fills an empty database with demo data. By default the embedded one is filled and an external one is not. */
+  readonly demo?: boolean;
+  /** Told about steps that take a while, in sentences. */
+  readonly log?: (line: string) => void;
+  readonly logger?: Logger;
+}
+
+/** A running Plinth: a database, its API and its jobs. */
+export interface Plinth {
+  /** Where the API listens, such as http://127.0.0.1:5678; GraphQL is at /graphql. */
+  readonly url: string;
+  readonly database: Database;
+  /** Accounts of the demo data that can sign in; none where there is no demo data. */
+  readonly demoAccounts: readonly DemoAccount[];
+  /** Resolves with a sentence if the embedded database stops without `close()`. */
+  readonly died: Promise<string>;
+  /** Lets requests finish, then jobs, then stops the database; can be called again. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts everything in one process: opens the database, brings it up to date, serves the API and works the jobs.
+ * @throws PlinthError saying what is in the way; what was started by then is stopped again
+ */
+export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
+  const { config, log = () => {}, logger = createLogger(config.logLevel) } = options;
+  // Ends in the opposite order, so the API goes first and the database last.
+  await using parts = new AsyncDisposableStack();
+  const database = await openDatabase(config, { log });
+  parts.defer(() => database.close());
+  await bringUpToDate(config, database, log);
+  const demoAccounts = await prepareDemo(options, database);
+  const worker = await startWorker({ workerUrl: database.url("worker"), logger });
+  parts.defer(() => worker.close());
+  const server = await serveApi(config, database, logger);
+  parts.defer(() => server.close());
+
+  const running = parts.move();
+  let closing: Promise<void> | undefined;
+  return {
+    url: server.url,
+    database,
+    demoAccounts,
+    died: database.died,
+    close: () => {
+      closing ??= running.disposeAsync();
+      return closing;
+    },
+  };
+}
+
+/**
+ * Starts the API alone.
+ * @throws PlinthError SIGNING_KEYS_MISSING, and what startServer throws
+ */
+export function serveApi(config: Config, database: Database, logger: Logger): Promise<PlinthServer> {
+  return startServer({
+    config,
+    authenticatorUrl: database.url("authenticator"),
+    serviceUrl: database.url("service"),
+    signingKeys: signingKeysOf(config, database),
+    logger,
+  });
+}
+
+function signingKeysOf({ auth, dataDirectory }: Config, database: Database): string {
+  if (auth.jwtKeys) return auth.jwtKeys;
+  // Where the server is somebody's own, several processes sign and must share the keys, which only they can arrange.
+  if (database.kind === "embedded") return loadSecrets(dataDirectory).jwtKeys;
+  throw new PlinthError("SIGNING_KEYS_MISSING", "PLINTH_JWT_KEYS is not set.", {
+    hint: `Make a key with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')"`,
+  });
+}
+
+async function prepareDemo(
+  { config, demo }: PlinthOptions,
+  database: Database,
+): Promise<readonly DemoAccount[]> {
+  const wanted = demo ?? database.kind === "embedded";
+  if (!wanted) return [];
+  const { findDemoAccounts, loadDemoData } = await import("./demo/demo-data.ts");
+  const client = new pg.Client({ connectionString: database.url("owner"), application_name: "plinth demo" });
+  client.on("error", () => {});
+  await client.connect();
+  try {
+    await loadDemoData(client, config.dataDirectory);
+    return await findDemoAccounts(client, config.dataDirectory);
+  } finally {
+    await client.end();
+  }
+}

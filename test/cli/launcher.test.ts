@@ -1,0 +1,85 @@
+import { spawn } from "node:child_process";
+import { chmod, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { cleanEnv, LAUNCHER, type Outcome, outcomeOf } from "./run-cli.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "plinth-launcher-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Makes Node claim to be an old one before the launcher looks. */
+const PRETEND_NODE_20 =
+  'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.11.0"}})';
+
+async function launch(
+  launcher: string,
+  options: { oldNode?: boolean; args?: string[] } = {},
+): Promise<Outcome> {
+  const nodeOptions = options.oldNode ? ["--import", PRETEND_NODE_20] : [];
+  const child = spawn(process.execPath, [...nodeOptions, launcher, ...(options.args ?? [])], {
+    env: cleanEnv(),
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return outcomeOf(child);
+}
+
+/** A package with the real launcher and stand-ins for what it may start. */
+async function makePackage(root: string, files: Record<string, string>): Promise<string> {
+  const launcher = join(root, "src", "cli", "plinth.js");
+  await mkdir(dirname(launcher), { recursive: true });
+  await copyFile(LAUNCHER, launcher);
+  for (const [name, text] of Object.entries({ "package.json": '{"type": "module"}', ...files })) {
+    const path = join(root, name);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+    if (name.endsWith("/node")) await chmod(path, 0o755);
+  }
+  return launcher;
+}
+
+const SAYS = (what: string): string =>
+  `console.log(${JSON.stringify(what)}, process.argv.slice(2).join(" "));`;
+
+test("runs the TypeScript in a checkout", async () => {
+  const launcher = await makePackage(join(folder, "checkout"), {
+    "src/cli/main.ts": `const what: string = "source"; ${SAYS("source")} void what;`,
+    "dist/src/cli/main.js": SAYS("compiled"),
+  });
+  expect(await launch(launcher, { args: ["a", "b"] })).toEqual({
+    code: 0,
+    stdout: "source a b\n",
+    stderr: "",
+  });
+});
+
+test("runs what was compiled below node_modules, where Node does not strip types", async () => {
+  const launcher = await makePackage(join(folder, "app", "node_modules", "plinth"), {
+    "src/cli/main.ts": SAYS("source"),
+    "dist/src/cli/main.js": SAYS("compiled"),
+  });
+  expect(await launch(launcher)).toEqual({ code: 0, stdout: "compiled \n", stderr: "" });
+});
+
+test("hands over to the package's own Node when started with an older one, exit code included", async () => {
+  const launcher = await makePackage(join(folder, "old"), {
+    "node_modules/.bin/node": '#!/bin/sh\nshift\necho "newer node: $*"\nexit 7\n',
+  });
+  expect(await launch(launcher, { oldNode: true, args: ["start", "--demo"] })).toEqual({
+    code: 7,
+    stdout: "newer node: start --demo\n",
+    stderr: "",
+  });
+});
+
+test("says which Node it needs when there is no newer one", async () => {
+  const launcher = await makePackage(join(folder, "none"), {});
+  const { code, stdout, stderr } = await launch(launcher, { oldNode: true });
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(/^error: .*Node 24.*20\.11\.0.*\nhint: .*\n$/);
+});

@@ -1,0 +1,128 @@
+import { describe, expect, jest, test } from "@jest/globals";
+import type { Command } from "commander";
+import { buildProgram } from "../../src/cli/program.ts";
+import { run } from "../../src/cli/run.ts";
+import { cli } from "./run-cli.ts";
+
+// Nothing here may reach a database; should it, then not the embedded one of this folder.
+process.env.PLINTH_OWNER_URL = "postgres://nobody@127.0.0.1:1/nowhere";
+
+/** Every command and group of commands, as the words that call it. */
+function commandLines(command: Command, words: string[] = []): string[][] {
+  return [words, ...command.commands.flatMap((child) => commandLines(child, [...words, child.name()]))];
+}
+
+/** Runs in this process, so that forty command lines take no forty starts of Node. */
+async function runHere(argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const written = { stdout: "", stderr: "" };
+  const spies = (["stdout", "stderr"] as const).map((name) =>
+    jest.spyOn(process[name], "write").mockImplementation((text) => {
+      written[name] += text;
+      return true;
+    }),
+  );
+  try {
+    return { code: await run(argv), ...written };
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+}
+
+describe("help", () => {
+  const lines = commandLines(buildProgram());
+
+  test("covers the commands that are promised", () => {
+    const names = lines.map((words) => words.join(" "));
+    for (const promised of [
+      "start",
+      "serve",
+      "work",
+      "migrate up",
+      "migrate status",
+      "migrate commit",
+      "migrate recommit",
+      "rollback",
+      "db url",
+      "user create",
+      "user grant",
+      "import models",
+      "import prompts",
+      "schema dump",
+      "schema check",
+      "doctor",
+    ])
+      expect(names).toContain(promised);
+  });
+
+  test.each(lines.map((words) => [words.join(" ") || "(none)", words]))(
+    "of %s says what it does, with an example",
+    async (_name, words) => {
+      const { code, stdout, stderr } = await runHere([...(words as string[]), "--help"]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      expect(stdout).toMatch(/^Usage: plinth/);
+      expect(stdout).toMatch(/^Example:\n {2}\$ /m);
+    },
+  );
+
+  test("of the program lists the exit codes", async () => {
+    const { stdout } = await runHere(["--help"]);
+    for (const code of [0, 1, 2, 70, 130]) expect(stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
+  });
+
+  test("comes from the real executable, without settings or a database", async () => {
+    const { code, stdout, stderr } = await cli(["--help"], { env: { PLINTH_PORT: "nonsense" } });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^Usage: plinth/);
+  });
+});
+
+describe("wrong usage ends with 2, words on stderr and nothing on stdout", () => {
+  test.each([
+    ["no command", []],
+    ["an unknown command", ["strat"]],
+    ["an unknown subcommand", ["schema", "dmup"]],
+    ["an unknown option", ["doctor", "--jsno"]],
+    ["a missing argument", ["import", "prompts"]],
+    ["an argument too many", ["migrate", "nonsense"]],
+    ["a missing option", ["db", "url"]],
+    ["an unknown role", ["db", "url", "--role", "postgres"]],
+    ["no number of steps", ["rollback", "--steps", "0"]],
+    ["a time that is none", ["user", "grant", "ada", "admin", "--expires", "2027-02-30"]],
+    [
+      "options that exclude each other",
+      ["user", "grant", "ada", "admin", "--revoke", "--expires", "2027-01-01"],
+    ],
+    [
+      "two sources of a password",
+      ["user", "create", "ada", "--email", "a@b", "--generate-password", "--password-stdin"],
+    ],
+  ])("%s", async (_name, argv) => {
+    const { code, stdout, stderr } = await runHere(argv as string[]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  test("with a suggestion for a mistyped command", async () => {
+    expect((await runHere(["strat"])).stderr).toContain("start");
+  });
+});
+
+test("a setting that cannot be is one sentence, exit code 1, without a stack", async () => {
+  const { code, stdout, stderr } = await cli(["doctor"], { env: { PLINTH_PORT: "eighty" } });
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(/^error: PLINTH_PORT .*\n$/);
+});
+
+test("a database that does not answer is a sentence and a hint, exit code 1, without a stack", async () => {
+  const env = { PLINTH_OWNER_URL: "postgres://somebody:s3cret-password@127.0.0.1:1/nowhere" };
+  const { code, stdout, stderr } = await cli(["migrate", "status"], { env });
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toMatch(/^error: .*\nhint: .*\n$/);
+  expect(stderr).not.toContain("s3cret-password");
+});
+
+test("prints its version", async () => {
+  const { code, stdout } = await runHere(["--version"]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+});

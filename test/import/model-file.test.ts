@@ -1,0 +1,78 @@
+import { describe, expect, test } from "@jest/globals";
+import { parseModelFile } from "../../src/import/model-file.ts";
+
+const PRICE = { input: 1, output: 2, input_cached: null, from_date: null, to_date: null };
+const MODEL = { id: "m-1", name: "M 1", price_history: [PRICE] };
+const file = (model: unknown): string => JSON.stringify({ vendor: "v", models: [model, MODEL] });
+
+test("reads prices oldest first, with exact numbers", () => {
+  const { models, problems } = parseModelFile(
+    file({
+      id: " m-0 ",
+      name: "M 0",
+      price_history: [
+        { input: 0.075, output: 0.3, input_cached: 0.01875, from_date: "2026-02-01", to_date: null },
+        { input: 1, output: 2, from_date: null, to_date: "2026-02-01", something_else: true },
+      ],
+    }),
+  );
+  expect(problems).toEqual([]);
+  expect(models[0]).toEqual({
+    vendor: "v",
+    id: "m-0",
+    name: "M 0",
+    priceHistory: [
+      { input: 1, output: 2, inputCached: null, from: null, to: "2026-02-01" },
+      { input: 0.075, output: 0.3, inputCached: 0.01875, from: "2026-02-01", to: null },
+    ],
+  });
+});
+
+describe("a model that does not fit is named, and the others are kept", () => {
+  const withPrice = (change: object) => ({ ...MODEL, price_history: [{ ...PRICE, ...change }] });
+  test.each<[string, unknown, RegExp]>([
+    ["no object", "m-1", /^must be an object/],
+    ["no id", { ...MODEL, id: undefined }, /^id /],
+    ["an empty name", { ...MODEL, name: " " }, /^name /],
+    ["NUL in the name", { ...MODEL, name: "a\0b" }, /^name .*NUL/],
+    ["half a surrogate pair", { ...MODEL, name: "a\ud800b" }, /^name .*surrogate/],
+    ["no price list", { ...MODEL, price_history: {} }, /^price_history /],
+    ["a price that is none", { ...MODEL, price_history: [null] }, /^price_history\[0\] /],
+    ["a price as text", withPrice({ input: "1" }), /^price_history\[0\] input /],
+    ["a missing price", withPrice({ output: null }), /^price_history\[0\] output /],
+    ["a negative price", withPrice({ input_cached: -1 }), /^price_history\[0\] input_cached /],
+    ["a date that is none", withPrice({ from_date: "2026-02-30" }), /^price_history\[0\] from_date /],
+    ["a time", withPrice({ to_date: "2026-02-01T00:00:00Z" }), /^price_history\[0\] to_date /],
+    [
+      "an end before the beginning",
+      withPrice({ from_date: "2026-02-01", to_date: "2026-02-01" }),
+      /ends before/,
+    ],
+  ])("%s", (_name, model, message) => {
+    const { models, problems } = parseModelFile(file(model));
+    expect(models.map(({ id }) => id)).toEqual(["m-1"]);
+    expect(problems).toEqual([
+      { name: expect.stringMatching(/^models\[0\]/), message: expect.stringMatching(message) },
+    ]);
+  });
+});
+
+describe("a file that does not fit is one problem", () => {
+  test.each([
+    ["no JSON", "{nonsense"],
+    ["empty", ""],
+    ["cut off", '{"vendor": "v", "models": ['],
+    ["a list", "[]"],
+    ["null", "null"],
+    ["no vendor", '{"models": []}'],
+    ["no models", '{"vendor": "v"}'],
+  ])("%s", (_name, text) => {
+    const { models, problems } = parseModelFile(text);
+    expect(models).toEqual([]);
+    expect(problems).toHaveLength(1);
+  });
+
+  test("with the line, where JSON breaks off on one", () => {
+    expect(parseModelFile('{\n  "vendor": "v",\n  oops\n}').problems[0]).toMatchObject({ line: 3 });
+  });
+});

@@ -1,0 +1,130 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import pg from "pg";
+import { QUEUES, TIMETABLE } from "../../src/jobs/index.ts";
+import { inBatches, type JobContext } from "../../src/jobs/job.ts";
+import { registerUser } from "../support/accounts.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+let db: TestDatabase;
+let worker: pg.Client;
+let userId: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  worker = new pg.Client(db.url("worker"));
+  await worker.connect();
+  userId = await registerUser(db, "ada");
+});
+afterAll(async () => {
+  await worker.end();
+  await db.drop();
+});
+
+/** What a job gets, on a connection of the worker role. */
+const context = (signal = new AbortController().signal): JobContext => ({
+  signal,
+  query: async (sql, values) => (await worker.query(sql, values)).rows,
+});
+
+const job = (name: string) => {
+  const entry = TIMETABLE.find((each) => each.name === name);
+  if (!entry) throw new Error(`${name} is not on the timetable`);
+  return entry;
+};
+
+/** Sessions with one refresh token each, made at one time and ending at another. */
+const makeSessions = (count: number, begun: string, ends: string) =>
+  withClient(db.url("owner"), async (client) => {
+    for (let index = 0; index < count; index += 1)
+      await client.query(
+        `with s as (
+           insert into identity.user_sessions (user_id, created_at, last_activity_at, expires_at)
+           values ($1, now() + $2::interval, now() + $2::interval, now() + $3::interval)
+           returning id, user_id
+         )
+         insert into private.refresh_tokens (session_id, user_id, token_hash, created_at, expires_at)
+         select id, user_id, $4, now() + $2::interval, now() + $3::interval from s`,
+        [userId, begun, ends, randomBytes(32)],
+      );
+  });
+
+const count = (sql: string) =>
+  withClient(db.url("owner"), async (client) => (await client.query<{ n: number }>(sql)).rows[0]!.n);
+const TOKENS = "select count(*)::integer as n from private.refresh_tokens";
+const OPEN = "select count(*)::integer as n from identity.user_sessions where ended_at is null";
+
+test("the timetable says for each job when and why, and each has a queue with a dead letter queue", () => {
+  for (const { name, cron, reason } of TIMETABLE) {
+    expect(name).toMatch(/^[a-z]+(-[a-z]+)*$/);
+    expect(cron.split(" ")).toHaveLength(5);
+    expect(reason).toMatch(/\.$/);
+    expect(QUEUES).toContainEqual(
+      expect.objectContaining({ name, deadLetter: "dead-letter", retryBackoff: true, policy: "exclusive" }),
+    );
+  }
+  expect(QUEUES).toContainEqual(expect.objectContaining({ name: "dead-letter" }));
+});
+
+test("each job finds nothing to do on a fresh database, as the worker role", async () => {
+  for (const { name, run } of TIMETABLE)
+    expect({ name, ...(await run(context())) }).toEqual({
+      name,
+      ...(name === "ensure-partitions" ? { made: 0 } : { rows: 0 }),
+    });
+});
+
+test("delete-expired-tokens deletes what expired and nothing else", async () => {
+  await makeSessions(3, "-2 days", "-1 day");
+  await makeSessions(2, "-2 days", "1 day");
+  expect(await job("delete-expired-tokens").run(context())).toEqual({ rows: 3 });
+  expect(await count(TOKENS)).toBe(2);
+});
+
+test("end-expired-sessions ends what expired and nothing else", async () => {
+  expect(await count(OPEN)).toBe(5);
+  expect(await job("end-expired-sessions").run(context())).toEqual({ rows: 3 });
+  expect(await count(OPEN)).toBe(2);
+});
+
+test("ensure-partitions makes months that are missing", async () => {
+  const months =
+    "select count(*)::integer as n from pg_inherits where inhparent = 'security.login_attempts'::regclass";
+  const before = await count(months);
+  await withClient(db.url("owner"), async (client) => {
+    const { rows } = await client.query<{ name: string }>(
+      "select to_char(now() at time zone 'UTC' + interval '3 months', '\"login_attempts_\"YYYY_MM') as name",
+    );
+    await client.query(`drop table security.${client.escapeIdentifier(rows[0]!.name)}`);
+  });
+  expect(await job("ensure-partitions").run(context())).toEqual({ made: 1 });
+  expect(await count(months)).toBe(before);
+});
+
+describe("a job in batches", () => {
+  /** A SQL function's stand-in that has `rows` to handle. */
+  const pretend = (rows: number, onCall: () => void = () => {}) => {
+    const sizes: number[] = [];
+    let left = rows;
+    const query: JobContext["query"] = async (_sql, [size]) => {
+      const handled = Math.min(left, Number(size));
+      left -= handled;
+      sizes.push(handled);
+      onCall();
+      return [{ handled }];
+    };
+    return { query, sizes };
+  };
+
+  test("goes on until a batch comes back short", async () => {
+    const { query, sizes } = pretend(25);
+    expect(await inBatches("", 10)({ query, signal: new AbortController().signal })).toEqual({ rows: 25 });
+    expect(sizes).toEqual([10, 10, 5]);
+  });
+
+  test("stops between two batches when told to", async () => {
+    const controller = new AbortController();
+    const { query, sizes } = pretend(1_000, () => controller.abort());
+    expect(await inBatches("", 10)({ query, signal: controller.signal })).toEqual({ rows: 10 });
+    expect(sizes).toEqual([10]);
+  });
+});

@@ -1,0 +1,231 @@
+import { Writable } from "node:stream";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import pg from "pg";
+import { type Logger, pino } from "pino";
+import type { Finding } from "../../src/cli/doctor/check.ts";
+import { checkJobs } from "../../src/cli/doctor/jobs.ts";
+import { loadConfig } from "../../src/config.ts";
+import { migrateDatabase } from "../../src/database/migrate.ts";
+import { PlinthError } from "../../src/errors.ts";
+import { queuesOf, startWorker, type TimetableEntry, type Worker } from "../../src/jobs/index.ts";
+import { until } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+let db: TestDatabase;
+let owner: pg.Client;
+let worker: Worker | undefined;
+let log: Record<string, unknown>[];
+
+/** Jobs whose behaviour a test sets. */
+const behaviour: Record<string, () => Promise<Record<string, number>>> = {};
+const entry = (name: string): TimetableEntry => ({
+  name,
+  // Not during a test.
+  cron: "0 0 29 2 *",
+  reason: "A test.",
+  run: () => behaviour[name]!(),
+  queue: { retryLimit: 1, retryDelay: 1, retryDelayMax: 1 },
+});
+const TIMETABLE = [entry("fails"), entry("works"), entry("ensure-partitions")];
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  await migrateDatabase({
+    ownerUrl: db.url("owner"),
+    rolePrefix: db.rolePrefix,
+    queues: queuesOf(TIMETABLE.slice(0, 2)),
+  });
+  owner = new pg.Client(db.url("owner"));
+  owner.on("error", () => {});
+  await owner.connect();
+});
+afterEach(async () => {
+  await worker?.close();
+  worker = undefined;
+});
+afterAll(async () => {
+  await owner.end();
+  await db.drop();
+});
+
+function collect(): Logger {
+  log = [];
+  const lines = log;
+  return pino(
+    { level: "debug", base: null },
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line));
+        done();
+      },
+    }),
+  );
+}
+
+async function start(names: string[]): Promise<void> {
+  worker = await startWorker({
+    workerUrl: db.url("worker"),
+    logger: collect(),
+    timetable: TIMETABLE.filter(({ name }) => names.includes(name)),
+    pollingIntervalSeconds: 0.5,
+  });
+}
+
+/** Puts a job into its queue as the schedule does. */
+const send = (name: string, data: object = {}) =>
+  owner.query(
+    `insert into pgboss.job (name, data, policy, retry_limit, retry_delay, dead_letter)
+     select name, $2, policy, retry_limit, retry_delay, dead_letter from pgboss.queue where name = $1`,
+    [name, data],
+  );
+
+const jobs = async (name: string, state: string): Promise<number> =>
+  (
+    await owner.query<{ n: number }>(
+      "select count(*)::integer as n from pgboss.job where name = $1 and state = $2",
+      [name, state],
+    )
+  ).rows[0]!.n;
+
+/** What `plinth doctor` says of jobs. */
+async function diagnose(): Promise<Record<string, Finding>> {
+  const config = loadConfig({ PLINTH_ROLE_PREFIX: db.rolePrefix });
+  const database = {
+    kind: "external",
+    url: db.url,
+    close: async () => {},
+    died: new Promise<string>(() => {}),
+  } as const;
+  const findings = await checkJobs({ config, database, client: owner, role: "owner" });
+  return Object.fromEntries(findings.map((finding) => [finding.check, finding]));
+}
+
+test("runs the real timetable as the worker role, with a schedule a job", async () => {
+  worker = await startWorker({ workerUrl: db.url("worker"), logger: collect() });
+  const { rows } = await owner.query("select name, cron, timezone from pgboss.schedule order by name");
+  expect(rows).toEqual([
+    { name: "delete-expired-tokens", cron: expect.any(String), timezone: "UTC" },
+    { name: "end-expired-sessions", cron: expect.any(String), timezone: "UTC" },
+    { name: "ensure-partitions", cron: expect.any(String), timezone: "UTC" },
+  ]);
+  await send("delete-expired-tokens");
+  await until(async () => (await jobs("delete-expired-tokens", "completed")) === 1);
+  expect(log).toContainEqual(expect.objectContaining({ level: 30, job: "delete-expired-tokens", rows: 0 }));
+  expect((await diagnose()).worker).toMatchObject({ status: "ok" });
+});
+
+test("takes jobs that left the timetable off the schedule", async () => {
+  behaviour.works = async () => ({});
+  await start(["works"]);
+  const { rows } = await owner.query("select name from pgboss.schedule");
+  expect(rows).toEqual([{ name: "works" }]);
+});
+
+test("a job that fails is tried again, then lies in the dead letter queue, where doctor shows it", async () => {
+  let tries = 0;
+  behaviour.fails = async () => {
+    tries += 1;
+    throw Object.assign(new Error("the mail server is down"), {
+      code: "XX123",
+      detail: "Key (email)=(ada@example.com)",
+    });
+  };
+  await start(["fails"]);
+  await send("fails", { secret: "payload-0815" });
+
+  await until(async () => (await jobs("fails", "retry")) === 1);
+  expect((await diagnose())["failing-jobs"]).toMatchObject({
+    status: "warn",
+    details: [expect.stringMatching(/^fails: .*the mail server is down/)],
+  });
+
+  await until(async () => (await jobs("dead-letter", "created")) === 1);
+  expect(tries).toBe(2);
+  expect((await diagnose())["dead-letters"]).toMatchObject({
+    status: "fail",
+    details: [expect.stringMatching(/^fails: 1 failed, .*the mail server is down/)],
+  });
+
+  const errors = log.filter(({ level }) => level === 50);
+  expect(errors).toHaveLength(2);
+  for (const error of errors) expect(error).toMatchObject({ job: "fails", code: "XX123" });
+  // Neither the log nor what is kept in the queue quotes rows; payloads stay in the queue.
+  expect(JSON.stringify(log)).not.toMatch(/payload-0815|ada@example/);
+  const { rows } = await owner.query(
+    "select output, source_output from pgboss.job where name in ('fails', 'dead-letter')",
+  );
+  expect(JSON.stringify(rows)).not.toContain("ada@example");
+});
+
+test("once the job has run well again, its dead letters are a warning", async () => {
+  behaviour.fails = async () => ({});
+  await start(["fails"]);
+  await send("fails");
+  await until(async () => (await jobs("fails", "completed")) === 1);
+  expect((await diagnose())["dead-letters"]).toMatchObject({ status: "warn" });
+});
+
+test("makes partitions before it says that it runs; if that fails, the queue tries again", async () => {
+  let runs = 0;
+  behaviour["ensure-partitions"] = async () => {
+    runs += 1;
+    if (runs === 1) throw new Error("not now");
+    return { made: 0 };
+  };
+  await start(["ensure-partitions"]);
+  expect(runs).toBe(1);
+  await until(() => runs === 2);
+});
+
+describe("when connections break", () => {
+  test("it says so once, goes on, and works what comes later", async () => {
+    behaviour.works = async () => ({});
+    await start(["works"]);
+    await withClient(db.adminUrl, async (admin) => {
+      // Two seconds in which every connection of the worker is cut off as soon as it is there.
+      for (let round = 0; round < 20; round += 1) {
+        await admin.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
+        );
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    });
+    const done = await jobs("works", "completed");
+    await send("works");
+    await until(async () => (await jobs("works", "completed")) === done + 1);
+    expect(log.filter(({ level, code }) => level === 50 && code === "57P01").length).toBe(1);
+  });
+});
+
+describe("stopping", () => {
+  test("lets the running job finish, and can be asked for twice", async () => {
+    let finished = false;
+    let started = false;
+    behaviour.works = async () => {
+      started = true;
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      finished = true;
+      return {};
+    };
+    await start(["works"]);
+    await send("works");
+    await until(() => started);
+    await Promise.all([worker!.close(), worker!.close()]);
+    expect(finished).toBe(true);
+    const left = await owner.query("select from pg_stat_activity where application_name = 'plinth-worker'");
+    expect(left.rowCount).toBe(0);
+  });
+});
+
+describe("a worker that cannot start is a sentence and leaves nothing open", () => {
+  test.each([
+    ["no server", () => "postgres://plinth_worker@127.0.0.1:1/plinth"],
+    ["a wrong password", () => db.url("worker").replace(/:[^:@/]*@/, ":wrong@")],
+    ["a database without the job queue", () => db.url("worker").replace(db.name, "postgres")],
+  ])("%s", async (_what, url) => {
+    const error = await startWorker({ workerUrl: url(), logger: collect() }).catch((cause) => cause);
+    expect(error).toBeInstanceOf(PlinthError);
+    expect(error).toMatchObject({ code: "WORKER_CANNOT_START", hint: expect.any(String) });
+    expect(error.message).not.toContain("wrong");
+  });
+});
