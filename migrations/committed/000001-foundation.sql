@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:ab60fb8dff0d74aa09d6ddd4ef44433be15dc3f3
+--! Hash: sha1:ba80a692e1b9bf334e4d47a07884bddc4b8e3a27
 --! Message: foundation
 
 -- Schemas, one per domain, and the few functions every domain stands on. No tables: nothing here holds data.
@@ -108,8 +108,8 @@ grant execute on function plinth.correlation_id(), plinth.client_ip(), plinth.us
 --! EndIncluded plinth/functions/request_context.sql
 --! Included plinth/functions/uuid_v7.sql
 -- Primary keys are UUIDv7 (RFC 9562, section 5.7): they sort by time, so an index grows at its end.
--- PostgreSQL 18 makes them itself; before it the 48-bit time in ms replaces the head of a random UUIDv4, and the
--- version nibble 4 (0100) becomes 7 (0111).
+-- PostgreSQL 18 makes them itself. Before it: 48 bits of time in ms, the version (28672 is 7 shifted left by 12), the
+-- microseconds within the ms in the next 12 bits (section 6.2, method 3), then the variant and random bits of a UUIDv4.
 do $do$
 begin
   if current_setting('server_version_num')::integer >= 180000 then
@@ -129,19 +129,12 @@ begin
       parallel safe
     as $$
       select encode(
-        set_bit(
-          set_bit(
-            overlay(
-              uuid_send(gen_random_uuid())
-              placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
-              from 1 for 6
-            ),
-            52, 1
-          ),
-          53, 1
-        ),
+        substring(int8send(t.us / 1000) from 3)
+        || substring(int8send(28672 + (t.us % 1000) * 4096 / 1000) from 7)
+        || substring(uuid_send(gen_random_uuid()) from 9),
         'hex'
       )::uuid
+      from (select (extract(epoch from clock_timestamp()) * 1000000)::bigint as us) t
     $$;
   end if;
 end
@@ -152,22 +145,27 @@ grant execute on function plinth.uuid_v7()
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/uuid_v7.sql
 --! Included plinth/triggers/touch_updated_at.sql
--- updated_at is the database's word: whatever a client sends is overwritten, and an update that changes nothing
--- leaves it alone, so that a repeated import shows up as unchanged.
+-- updated_at is the database's word: whatever a client sends is overwritten, and an update that changes nothing leaves it
+-- alone, so that a repeated import shows up as unchanged. A table with generated columns names them as the trigger's
+-- arguments: they are not computed yet when this runs.
 create or replace function plinth.touch_updated_at()
   returns trigger
   language plpgsql
+  set search_path = pg_catalog
 as $$
+declare
+  v_generated text[] := coalesce(tg_argv[0:], '{}');
 begin
   new.updated_at := old.updated_at;
-  if new is distinct from old then
+  if to_jsonb(new) - v_generated is distinct from to_jsonb(old) - v_generated then
     new.updated_at := clock_timestamp();
   end if;
   return new;
 end
 $$;
 
-comment on function plinth.touch_updated_at() is 'Trigger: sets updated_at when a row really changed.';
+comment on function plinth.touch_updated_at() is
+  'Trigger: sets updated_at when a row really changed; its arguments name the table''s generated columns.';
 --! EndIncluded plinth/triggers/touch_updated_at.sql
 --! Included access/functions/has_permission.sql
 -- Policies of every domain ask this question, so it is made first; plpgsql looks its tables up when it runs, by which
@@ -184,6 +182,7 @@ begin
   return exists (
     select
     from access.user_roles ur
+    join identity.users u on u.id = ur.user_id and u.is_active
     join access.role_permissions rp on rp.role_id = ur.role_id
     join access.permissions p on p.id = rp.permission_id
     where ur.user_id = plinth.current_user_id()
@@ -194,6 +193,6 @@ end
 $$;
 
 comment on function access.has_permission(text) is
-  'Whether the signed-in user holds the permission through a role that has not expired.';
+  'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired.';
 grant execute on function access.has_permission(text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded access/functions/has_permission.sql

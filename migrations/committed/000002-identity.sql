@@ -1,5 +1,5 @@
---! Previous: sha1:ab60fb8dff0d74aa09d6ddd4ef44433be15dc3f3
---! Hash: sha1:3971fb246684bb27f4065a6cfa033db62c518ae9
+--! Previous: sha1:ba80a692e1b9bf334e4d47a07884bddc4b8e3a27
+--! Hash: sha1:fa2bc3a4716fdc8429726810805c1ced4bce3cc3
 --! Message: identity
 
 -- Who the users are, what they set, and where they are signed in. Secrets are not here: see `private`.
@@ -340,7 +340,7 @@ create or replace trigger _100_check_default_model
 create or replace trigger _900_touch_updated_at
   before update on identity.users
   for each row
-  execute function plinth.touch_updated_at();
+  execute function plinth.touch_updated_at('is_active', 'is_verified');
 
 create or replace trigger _900_touch_updated_at
   before update on identity.user_settings

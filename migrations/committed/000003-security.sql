@@ -1,5 +1,5 @@
---! Previous: sha1:3971fb246684bb27f4065a6cfa033db62c518ae9
---! Hash: sha1:44b293d823bad9b9ddc9d0596122895f4a51f9e5
+--! Previous: sha1:fa2bc3a4716fdc8429726810805c1ced4bce3cc3
+--! Hash: sha1:bdc126c2e9a688264b207327d9b5b9f9726faa62
 --! Message: security
 
 -- What happened: sign-in attempts and security events. Append-only for every role but the owner, partitioned by month so
@@ -88,6 +88,59 @@ comment on column security.security_audit_log.correlation_id is 'Id of the API r
 comment on column security.security_audit_log.metadata is 'What the application adds (JSON object).';
 comment on column security.security_audit_log.created_at is 'Time of the event; the partition key.';
 
+--! Included private/functions/lock_for_new_partition.sql
+-- Locks what making a partition touches, before anything is moved: the table against writers (a row must not slip into the
+-- default partition meanwhile), the tables its foreign keys name, and the default partition. Sign-ins write here all the
+-- time, so the maker waits briefly, lets go of everything and tries again: it is the job that yields, not the user.
+create or replace function private.lock_for_new_partition(partitioned_table regclass)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+  set lock_timeout = '200ms'
+as $$
+declare
+  v_tables text := (
+    select string_agg(format('only %s', t.name), ', ' order by t.position, t.name)
+    from (
+      select 1 as position, partitioned_table::text as name
+      union
+      select 2, k.confrelid::regclass::text
+      from pg_constraint k
+      where k.conrelid = partitioned_table and k.contype = 'f'
+    ) t
+  );
+  v_default regclass := (
+    select i.inhrelid
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = partitioned_table
+      and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+  );
+  v_tries integer := 0;
+begin
+  loop
+    begin
+      execute format('lock table %s in share row exclusive mode', v_tables);
+      if v_default is not null then
+        execute format('lock table only %s in access exclusive mode', v_default);
+      end if;
+      return;
+    exception
+      when lock_not_available or deadlock_detected then
+        v_tries := v_tries + 1;
+        if v_tries >= 50 then
+          raise;
+        end if;
+        perform pg_sleep(0.05 + random() / 10);
+    end;
+  end loop;
+end
+$$;
+
+comment on function private.lock_for_new_partition(regclass) is
+  'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
+--! EndIncluded private/functions/lock_for_new_partition.sql
 --! Included private/functions/ensure_partitions.sql
 -- Monthly partitions of every table partitioned by range of created_at, found in the catalogue so that a new log needs no
 -- change here. Each table also has a default partition: should the worker be away for months, rows land there and nothing
@@ -108,12 +161,9 @@ declare
   v_name text;
   v_default text;
 begin
-  if months_ahead not between 0 and 120 then
+  if months_ahead is null or months_ahead not between 0 and 120 then
     raise exception 'months_ahead must be from 0 to 120.' using errcode = 'PL422';
   end if;
-  -- One maker at a time; the others then find nothing missing.
-  perform pg_advisory_xact_lock(hashtextextended('plinth.ensure_partitions', 0));
-
   for v_table in
     select c.oid, n.nspname, c.relname
     from pg_partitioned_table p
@@ -127,6 +177,9 @@ begin
     order by n.nspname, c.relname
   loop
     v_default := v_table.relname || '_default';
+    if to_regclass(format('%I.%I', v_table.nspname, v_default)) is null then
+      perform private.lock_for_new_partition(v_table.oid);
+    end if;
     if to_regclass(format('%I.%I', v_table.nspname, v_default)) is null then
       execute format('create table %1$I.%2$I partition of %1$I.%3$I default', v_table.nspname, v_default, v_table.relname);
       execute format('alter table %I.%I enable row level security', v_table.nspname, v_default);
@@ -145,6 +198,9 @@ begin
     loop
       v_next := v_month + interval '1 month';
       v_name := v_table.relname || to_char(v_month, '_YYYY_MM');
+      continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
+      perform private.lock_for_new_partition(v_table.oid);
+      -- Another maker may have been first.
       continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
       execute format(
         'create table %1$I.%2$I (like %1$I.%3$I including defaults including constraints)',
@@ -193,9 +249,10 @@ as $$
   insert into security.security_audit_log
     (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
   values (
-    -- The account may be gone (a token of a deleted user), the event still counts.
-    (select u.id from identity.users u where u.id = record_security_event.user_id),
-    (select u.id from identity.users u where u.id = plinth.current_user_id()),
+    -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
+    -- it cannot go between the look and the insert.
+    (select u.id from identity.users u where u.id = record_security_event.user_id for key share),
+    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share),
     record_security_event.event_type,
     coalesce(record_security_event.event_data, '{}'),
     record_security_event.severity,

@@ -1,5 +1,5 @@
---! Previous: sha1:44b293d823bad9b9ddc9d0596122895f4a51f9e5
---! Hash: sha1:dbe2f7d44038e52bd6a28adc98399a50f78141ac
+--! Previous: sha1:bdc126c2e9a688264b207327d9b5b9f9726faa62
+--! Hash: sha1:94912f331d590e48215f5449b5f2d0f89c2458e6
 --! Message: access
 
 -- Who may do what: users have roles, roles have permissions, policies ask access.has_permission().
@@ -154,6 +154,61 @@ comment on function access.revoke_role(uuid, text) is
   'Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.';
 grant execute on function access.revoke_role(uuid, text) to :PLINTH_USER;
 --! EndIncluded access/functions/grant_role.sql
+--! Included access/triggers/role_permissions.sql
+-- What a role allows is a matter of security: every change of it is an event, whoever does it and however.
+create or replace function access.audit_role_permission()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_row access.role_permissions := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform private.record_security_event(
+    case when tg_op = 'DELETE' then 'role_permission_removed' else 'role_permission_added' end,
+    null,
+    jsonb_build_object(
+      'role_id', v_row.role_id,
+      'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
+      'permission_name', (select p.permission_name from access.permissions p where p.id = v_row.permission_id)
+    ),
+    'warning'
+  );
+  return null;
+end
+$$;
+
+comment on function access.audit_role_permission() is
+  'Trigger: writes role_permission_added or role_permission_removed to the audit log.';
+
+create or replace trigger _500_audit
+  after insert or update or delete on access.role_permissions
+  for each row
+  execute function access.audit_role_permission();
+
+-- Deleting a role takes it from everybody; this event, before the others, still knows its name.
+create or replace function access.audit_deleted_role()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.record_security_event(
+    'role_deleted', null, jsonb_build_object('role_id', old.id, 'role_name', old.role_name), 'warning'
+  );
+  return old;
+end
+$$;
+
+comment on function access.audit_deleted_role() is 'Trigger: writes role_deleted to the audit log.';
+
+create or replace trigger _500_audit
+  before delete on access.roles
+  for each row
+  execute function access.audit_deleted_role();
+--! EndIncluded access/triggers/role_permissions.sql
 --! Included access/triggers/user_roles.sql
 -- Roles given and taken are security events, whoever does it and however.
 create or replace function access.audit_user_role()
@@ -170,6 +225,7 @@ begin
     v_row.user_id,
     jsonb_build_object(
       'user_id', v_row.user_id,
+      'role_id', v_row.role_id,
       'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
       'expires_at', v_row.expires_at
     ),
@@ -223,8 +279,10 @@ comment on policy update_manager on access.roles is 'The permission manage_roles
 drop policy if exists delete_manager on access.roles;
 create policy delete_manager on access.roles
   for delete to :PLINTH_USER
-  using ((select access.has_permission('manage_roles')));
-comment on policy delete_manager on access.roles is 'The permission manage_roles removes roles.';
+  -- Registration gives the one and nobody could give the other back.
+  using ((select access.has_permission('manage_roles')) and role_name not in ('admin', 'user'));
+comment on policy delete_manager on access.roles is
+  'The permission manage_roles removes roles, but not admin and user, on which the product stands.';
 --! EndIncluded access/policies/roles.sql
 --! Included access/policies/permissions.sql
 -- Every signed-in user may know which permissions there are; manage_roles changes them.

@@ -1,5 +1,5 @@
---! Previous: sha1:dbe2f7d44038e52bd6a28adc98399a50f78141ac
---! Hash: sha1:98969efb661d9af45a404b5392d48358b38dea0f
+--! Previous: sha1:94912f331d590e48215f5449b5f2d0f89c2458e6
+--! Hash: sha1:9d1d3864208b1552f947449f21916614042c892b
 --! Message: sign-in
 
 -- Secrets of accounts, and the functions the API's service may call with them. Policies: none, on purpose. Row security is on
@@ -33,7 +33,8 @@ create table private.refresh_tokens (
   id uuid primary key default plinth.uuid_v7(),
   session_id uuid not null,
   user_id uuid not null,
-  parent_id uuid references private.refresh_tokens on delete set null,
+  -- No foreign key: setting it null when the parent is cleaned up would lock tokens in another order than everybody else.
+  parent_id uuid,
   token_hash bytea not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null,
@@ -61,7 +62,7 @@ comment on table private.refresh_tokens is 'One row per refresh token; a session
 comment on column private.refresh_tokens.id is 'UUIDv7.';
 comment on column private.refresh_tokens.session_id is 'The session; all its tokens are one family.';
 comment on column private.refresh_tokens.user_id is 'The session''s owner.';
-comment on column private.refresh_tokens.parent_id is 'The token it replaced; null for the first, or when the parent was cleaned up.';
+comment on column private.refresh_tokens.parent_id is 'The token it replaced, which may have been cleaned up since; null for the first.';
 comment on column private.refresh_tokens.token_hash is 'SHA-256 of the token; the token itself is nowhere.';
 comment on column private.refresh_tokens.created_at is 'When it was issued.';
 comment on column private.refresh_tokens.expires_at is 'From then on it is refused.';
@@ -76,7 +77,7 @@ create table private.token_blacklist (
   subject_id uuid not null,
   token_version integer,
   reason text not null,
-  created_at timestamptz not null default now(),
+  created_at timestamptz not null default clock_timestamp(),
   -- No access token lives longer than a day (PLINTH_ACCESS_TOKEN_SECONDS is capped); five minutes for clocks that differ.
   expires_at timestamptz not null default now() + interval '1 day 5 minutes',
   constraint token_blacklist_kind_check check (kind in ('token', 'session', 'user')),
@@ -109,18 +110,24 @@ create or replace function private.revoke_session_tokens()
 as $$
 begin
   insert into private.token_blacklist (kind, subject_id, reason)
-  values ('session', new.id, new.end_reason);
+  select 'session', old.id, case when tg_op = 'DELETE' then 'session_deleted' else new.end_reason end;
   -- The family dies with its session: a refresh token is live only while its session is.
   return null;
 end
 $$;
 
-comment on function private.revoke_session_tokens() is 'Trigger: revokes the access tokens of a session that ended.';
+comment on function private.revoke_session_tokens() is 'Trigger: revokes the access tokens of a session that ended or was deleted.';
 
 create or replace trigger _500_revoke_tokens
   after update of ended_at on identity.user_sessions
   for each row
   when (old.ended_at is null and new.ended_at is not null)
+  execute function private.revoke_session_tokens();
+
+create or replace trigger _500_revoke_tokens_of_deleted
+  after delete on identity.user_sessions
+  for each row
+  when (old.ended_at is null)
   execute function private.revoke_session_tokens();
 
 create or replace function private.revoke_user_tokens()
@@ -133,6 +140,7 @@ begin
   if tg_op = 'DELETE' then
     insert into private.token_blacklist (kind, subject_id, reason)
     values ('user', old.id, 'account_deleted');
+    perform private.record_security_event('account_deleted', null, jsonb_build_object('user_id', old.id), 'warning');
     return null;
   end if;
   insert into private.token_blacklist (kind, subject_id, token_version, reason)
@@ -161,6 +169,8 @@ create or replace trigger _500_revoke_tokens_of_deleted
   for each row
   execute function private.revoke_user_tokens();
 
+-- Any role may listen and notify, so the notification carries nothing: it only says that there is something to read with
+-- private.list_revocations, which only the service may.
 create or replace function private.notify_revocation()
   returns trigger
   language plpgsql
@@ -168,15 +178,7 @@ create or replace function private.notify_revocation()
   set search_path = pg_catalog
 as $$
 begin
-  perform pg_notify(
-    'plinth_revocation',
-    json_build_object(
-      'kind', new.kind,
-      'subjectId', new.subject_id,
-      'tokenVersion', new.token_version,
-      'expiresAt', new.expires_at
-    )::text
-  );
+  perform pg_notify('plinth_revocation', '');
   return null;
 end
 $$;
@@ -185,7 +187,7 @@ comment on function private.notify_revocation() is 'Trigger: tells every server 
 
 create or replace trigger _900_notify
   after insert on private.token_blacklist
-  for each row
+  for each statement
   execute function private.notify_revocation();
 --! EndIncluded private/triggers/revocation.sql
 --! Included private/functions/end_sessions.sql
@@ -333,6 +335,7 @@ comment on function private.network_is_allowed(uuid) is 'Whether the request com
 --! Included private/functions/finish_login.sql
 -- Decides a sign-in whose password was checked outside. Always commits something: a refused attempt is counted and audited.
 -- The account's row is locked first, so that parallel guesses are counted one by one and the lock holds for all of them.
+-- Whoever needs several locks takes them in one order, account, session, token, so that nobody waits in a circle.
 create or replace function private.finish_login(
   user_id uuid,
   identifier text,
@@ -354,7 +357,7 @@ declare
   v_user identity.users;
   v_refusal text;
 begin
-  select u.* into v_user from identity.users u where u.id = finish_login.user_id for update;
+  select u.* into v_user from identity.users u where u.id = finish_login.user_id for no key update;
 
   v_refusal := case
     when v_user.id is null then 'unknown_account'
@@ -438,6 +441,7 @@ declare
   v_successor private.refresh_tokens;
   v_session identity.user_sessions;
   v_user identity.users;
+  v_idle_limit interval;
 begin
   outcome := 'refused';
 
@@ -447,6 +451,8 @@ begin
     return;
   end if;
 
+  -- Account before session, the one order of locks (see private.finish_login).
+  perform from identity.users u where u.id = v_token.user_id for key share;
   -- The session's row is the family's lock: parallel refreshes, logout and reuse wait for each other here.
   select s.* into v_session from identity.user_sessions s where s.id = v_token.session_id for update;
   select t.* into v_token from private.refresh_tokens t where t.id = v_token.id;
@@ -456,7 +462,17 @@ begin
     return next;
     return;
   end if;
-  if v_token.expires_at <= now() or v_session.expires_at <= now() then
+  select coalesce(make_interval(mins => ss.session_timeout_minutes), interval '30 days') into v_idle_limit
+  from identity.users u
+  left join identity.user_security_settings ss on ss.user_id = u.id
+  where u.id = v_user.id;
+  -- A used token is judged by its use below: a replay must not end the session because the token is old by now.
+  if v_session.expires_at <= now()
+    or (
+      v_token.used_at is null
+      and (v_token.expires_at <= now() or v_session.last_activity_at <= now() - v_idle_limit)
+    )
+  then
     update identity.user_sessions s set ended_at = now(), end_reason = 'expired' where s.id = v_session.id;
     return next;
     return;
@@ -540,10 +556,10 @@ declare
   v_session identity.user_sessions;
   v_refusal text;
 begin
-  select u.* into v_user from identity.users u where u.id = change_password.user_id for update;
+  select u.* into v_user from identity.users u where u.id = change_password.user_id for no key update;
   select s.* into v_session
   from identity.user_sessions s
-  where s.id = change_password.session_id and s.user_id = v_user.id and s.ended_at is null
+  where s.id = change_password.session_id and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
   for update;
 
   v_refusal := case
@@ -591,7 +607,8 @@ comment on function private.change_password(uuid, uuid, boolean, integer, text, 
 grant execute on function private.change_password(uuid, uuid, boolean, integer, text, text, bytea) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/change_password.sql
 --! Included private/functions/revocations.sql
--- What a server loads when it starts to listen, and what it asks while it cannot.
+-- What a server loads when it starts to listen and, for the last minutes only, at each notification; and what it asks while
+-- it cannot listen.
 create or replace function private.list_revocations(max_age interval default '1 day 5 minutes')
   returns table (kind text, subject_id uuid, token_version integer, expires_at timestamptz)
   language sql
@@ -650,7 +667,7 @@ declare
   v_refresh integer;
   v_blacklist integer;
 begin
-  if batch_size not between 1 and 100000 then
+  if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
 
@@ -697,7 +714,7 @@ declare
   v_ended integer;
   v_deleted integer;
 begin
-  if batch_size not between 1 and 100000 then
+  if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
 
@@ -749,6 +766,8 @@ create or replace function identity.logout()
   set search_path = pg_catalog
 as $$
 begin
+  -- Account before session, the one order of locks (see private.finish_login).
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'logout'
   where s.id = plinth.current_session_id()
@@ -797,6 +816,7 @@ as $$
 declare
   v_session identity.user_sessions;
 begin
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'ended_by_user'
   where s.id = end_session.session_id

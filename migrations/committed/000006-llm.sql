@@ -1,5 +1,5 @@
---! Previous: sha1:98969efb661d9af45a404b5392d48358b38dea0f
---! Hash: sha1:5762751e62dbbc3ff09e70446213152d96651902
+--! Previous: sha1:9d1d3864208b1552f947449f21916614042c892b
+--! Hash: sha1:83d5016e38068433f3e69e16324e0ef41d89903a
 --! Message: llm
 
 -- The model catalogue, prompts, chats and messages, and who may use which model.
@@ -536,7 +536,7 @@ begin
       insert into llm.prompts as p (user_id, name, content, prompt_type, is_for_developers, contributors)
       values (
         null,
-        trim(v_prompt ->> 'name'),
+        btrim(v_prompt ->> 'name', E' \t\r\n'),
         v_prompt ->> 'content',
         lower(coalesce(v_prompt ->> 'type', 'text')),
         coalesce((v_prompt ->> 'forDevelopers')::boolean, false),
@@ -554,7 +554,7 @@ begin
       returning p.xmax = 0 into v_inserted;
       outcome := case when not found then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
     exception
-      when check_violation or not_null_violation or invalid_text_representation or invalid_parameter_value then
+      when data_exception or integrity_constraint_violation then
         outcome := 'rejected';
         message := sqlerrm;
     end;

@@ -1,5 +1,5 @@
---! Previous: sha1:5762751e62dbbc3ff09e70446213152d96651902
---! Hash: sha1:1a3d06759d3192a760272d92d0a79c7d31a2276d
+--! Previous: sha1:83d5016e38068433f3e69e16324e0ef41d89903a
+--! Hash: sha1:5d3f671ec7c9e83881d23216bdd6feb97175546a
 --! Message: billing
 
 -- What tokens cost, over time. Plans, payments and the ledger come with later migrations.
@@ -16,9 +16,9 @@ create table billing.model_prices (
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint model_prices_currency_check check (currency ~ '^[A-Z]{3}$'),
-  constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0),
-  constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0),
-  constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0),
+  constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0 and input_price_per_million_tokens <> 'NaN'),
+  constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0 and output_price_per_million_tokens <> 'NaN'),
+  constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0 and cached_input_price_per_million_tokens <> 'NaN'),
   constraint model_prices_effective_from_before_effective_to check (effective_from < effective_to),
   -- At any time a model has at most one price in a currency.
   constraint model_prices_periods_do_not_overlap exclude using gist (
@@ -143,15 +143,15 @@ create or replace function private.wanted_prices(price_history jsonb)
   language sql
   stable
   set search_path = pg_catalog
-  -- A date without a zone is midnight UTC.
+  -- A date is its midnight in UTC.
   set timezone = 'UTC'
 as $$
   select
     (h ->> 'input')::numeric(18, 6),
     (h ->> 'output')::numeric(18, 6),
     (h ->> 'inputCached')::numeric(18, 6),
-    (h ->> 'from')::timestamptz,
-    (h ->> 'to')::timestamptz
+    (h ->> 'from')::date,
+    (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h
 $$;
 
@@ -181,6 +181,10 @@ begin
   loop
     message := null;
     begin
+      -- Without this a file that forgot its prices would remove them.
+      if jsonb_typeof(v_model -> 'priceHistory') is distinct from 'array' then
+        raise exception 'priceHistory must be an array.' using errcode = 'PL422';
+      end if;
       insert into llm.model_providers as p (name) values (trim(v_model ->> 'vendor'))
       on conflict on constraint model_providers_name_key do nothing;
       select p.id into strict v_provider_id from llm.model_providers p where p.name = trim(v_model ->> 'vendor');
@@ -232,10 +236,7 @@ begin
 
       outcome := case when v_inserted then 'inserted' when v_changed then 'updated' else 'unchanged' end;
     exception
-      when check_violation or not_null_violation or exclusion_violation or unique_violation
-        or invalid_text_representation or invalid_datetime_format or datetime_field_overflow
-        or numeric_value_out_of_range or no_data_found
-      then
+      when data_exception or integrity_constraint_violation or no_data_found or sqlstate 'PL422' then
         outcome := 'rejected';
         message := sqlerrm;
     end;

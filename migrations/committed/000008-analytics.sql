@@ -1,5 +1,5 @@
---! Previous: sha1:1a3d06759d3192a760272d92d0a79c7d31a2276d
---! Hash: sha1:c09168a9a0a866a3406d44695d61ce090fba8648
+--! Previous: sha1:5d3f671ec7c9e83881d23216bdd6feb97175546a
+--! Hash: sha1:81fed8189fbafdfe582752c489fef08098ec6e12
 --! Message: analytics
 
 -- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's

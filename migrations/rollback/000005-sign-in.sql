@@ -1,4 +1,5 @@
 drop trigger _500_revoke_tokens on identity.user_sessions;
+drop trigger _500_revoke_tokens_of_deleted on identity.user_sessions;
 drop trigger _500_revoke_tokens on identity.users;
 drop trigger _500_revoke_tokens_of_deleted on identity.users;
 drop table private.refresh_tokens, private.user_passwords, private.token_blacklist;

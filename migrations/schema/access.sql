@@ -63,6 +63,11 @@ alter table access.role_permissions enable row level security;
 
 create index role_permissions_permission_id_idx on access.role_permissions using btree (permission_id);
 
+create trigger _500_audit
+  after insert or delete or update on access.role_permissions
+  for each row
+  execute function access.audit_role_permission();
+
 comment on table access.role_permissions is 'One row per permission that a role has.';
 comment on column access.role_permissions.role_id is 'The role.';
 comment on column access.role_permissions.permission_id is 'The permission it has.';
@@ -96,6 +101,11 @@ create table access.roles (
 
 alter table access.roles enable row level security;
 
+create trigger _500_audit
+  before delete on access.roles
+  for each row
+  execute function access.audit_deleted_role();
+
 comment on table access.roles is 'One row per role.';
 comment on column access.roles.id is 'UUIDv7.';
 comment on column access.roles.role_name is 'Unique name, such as admin.';
@@ -105,8 +115,8 @@ comment on column access.roles.created_at is 'When the role was made.';
 
 create policy delete_manager on access.roles
   for delete to :PLINTH_USER
-  using ((select access.has_permission('manage_roles'::text)));
-comment on policy delete_manager on access.roles is 'The permission manage_roles removes roles.';
+  using ((select access.has_permission('manage_roles'::text)) and (role_name <> all (array['admin'::text, 'user'::text])));
+comment on policy delete_manager on access.roles is 'The permission manage_roles removes roles, but not admin and user, on which the product stands.';
 create policy insert_manager on access.roles
   for insert to :PLINTH_USER
   with check ((select access.has_permission('manage_roles'::text)));
@@ -227,6 +237,51 @@ grant
 
 -- Functions -------------------------------------------------------------------------------------------
 
+-- Trigger: writes role_deleted to the audit log.
+create or replace function access.audit_deleted_role()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.record_security_event(
+    'role_deleted', null, jsonb_build_object('role_id', old.id, 'role_name', old.role_name), 'warning'
+  );
+  return old;
+end
+$$;
+
+comment on function access.audit_deleted_role() is 'Trigger: writes role_deleted to the audit log.';
+revoke execute on function access.audit_deleted_role() from public;
+
+-- Trigger: writes role_permission_added or role_permission_removed to the audit log.
+create or replace function access.audit_role_permission()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row access.role_permissions := case when tg_op = 'DELETE' then old else new end;
+begin
+  perform private.record_security_event(
+    case when tg_op = 'DELETE' then 'role_permission_removed' else 'role_permission_added' end,
+    null,
+    jsonb_build_object(
+      'role_id', v_row.role_id,
+      'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
+      'permission_name', (select p.permission_name from access.permissions p where p.id = v_row.permission_id)
+    ),
+    'warning'
+  );
+  return null;
+end
+$$;
+
+comment on function access.audit_role_permission() is 'Trigger: writes role_permission_added or role_permission_removed to the audit log.';
+revoke execute on function access.audit_role_permission() from public;
+
 -- Trigger: writes role_granted or role_revoked to the audit log.
 create or replace function access.audit_user_role()
   returns trigger
@@ -242,6 +297,7 @@ begin
     v_row.user_id,
     jsonb_build_object(
       'user_id', v_row.user_id,
+      'role_id', v_row.role_id,
       'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
       'expires_at', v_row.expires_at
     ),
@@ -299,7 +355,7 @@ comment on function access.grant_role(user_id uuid, role_name text, expires_at t
 revoke execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) from public;
 grant execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) to :PLINTH_USER;
 
--- Whether the signed-in user holds the permission through a role that has not expired.
+-- Whether the signed-in user, whose account is active, holds the permission through a role that has not expired.
 create or replace function access.has_permission(permission text)
   returns boolean
   language plpgsql
@@ -310,6 +366,7 @@ begin
   return exists (
     select
     from access.user_roles ur
+    join identity.users u on u.id = ur.user_id and u.is_active
     join access.role_permissions rp on rp.role_id = ur.role_id
     join access.permissions p on p.id = rp.permission_id
     where ur.user_id = plinth.current_user_id()
@@ -319,7 +376,7 @@ begin
 end
 $$;
 
-comment on function access.has_permission(permission text) is 'Whether the signed-in user holds the permission through a role that has not expired.';
+comment on function access.has_permission(permission text) is 'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired.';
 revoke execute on function access.has_permission(permission text) from public;
 grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 

@@ -19,11 +19,11 @@ create table billing.model_prices (
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   constraint model_prices_pkey primary key (id),
-  constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0::numeric),
+  constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0::numeric and cached_input_price_per_million_tokens <> 'NaN'::numeric),
   constraint model_prices_currency_check check (currency ~ '^[A-Z]{3}$'::text),
   constraint model_prices_effective_from_before_effective_to check (effective_from < effective_to),
-  constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0::numeric),
-  constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0::numeric),
+  constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0::numeric and input_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0::numeric and output_price_per_million_tokens <> 'NaN'::numeric),
   constraint model_prices_periods_do_not_overlap exclude using gist (model_id with =, currency with =, tstzrange(effective_from, effective_to) with &&),
   constraint model_prices_model_id_fkey foreign key (model_id) references llm.models(id) on delete cascade
 );

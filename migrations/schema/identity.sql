@@ -133,6 +133,11 @@ create trigger _500_revoke_tokens
   for each row
   when (old.ended_at is null and new.ended_at is not null)
   execute function private.revoke_session_tokens();
+create trigger _500_revoke_tokens_of_deleted
+  after delete on identity.user_sessions
+  for each row
+  when (old.ended_at is null)
+  execute function private.revoke_session_tokens();
 
 comment on table identity.user_sessions is 'One row per signed-in device; kept 90 days after it ended.';
 comment on column identity.user_sessions.id is 'UUIDv7; the sid claim of the session''s access tokens.';
@@ -280,7 +285,7 @@ create trigger _500_revoke_tokens_of_deleted
 create trigger _900_touch_updated_at
   before update on identity.users
   for each row
-  execute function plinth.touch_updated_at();
+  execute function plinth.touch_updated_at('is_active', 'is_verified');
 
 comment on table identity.users is 'One row per account. Others see only its public profile.';
 comment on column identity.users.id is 'UUIDv7: sorts by the time of registration.';
@@ -373,6 +378,7 @@ as $$
 declare
   v_session identity.user_sessions;
 begin
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'ended_by_user'
   where s.id = end_session.session_id
@@ -420,6 +426,8 @@ create or replace function identity.logout()
   set search_path to 'pg_catalog'
 as $$
 begin
+  -- Account before session, the one order of locks (see private.finish_login).
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'logout'
   where s.id = plinth.current_session_id()

@@ -58,21 +58,24 @@ comment on function plinth.current_user_id() is E'@behavior -*\nThe signed-in us
 revoke execute on function plinth.current_user_id() from public;
 grant execute on function plinth.current_user_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: sets updated_at when a row really changed.
+-- Trigger: sets updated_at when a row really changed; its arguments name the table's generated columns.
 create or replace function plinth.touch_updated_at()
   returns trigger
   language plpgsql
+  set search_path to 'pg_catalog'
 as $$
+declare
+  v_generated text[] := coalesce(tg_argv[0:], '{}');
 begin
   new.updated_at := old.updated_at;
-  if new is distinct from old then
+  if to_jsonb(new) - v_generated is distinct from to_jsonb(old) - v_generated then
     new.updated_at := clock_timestamp();
   end if;
   return new;
 end
 $$;
 
-comment on function plinth.touch_updated_at() is 'Trigger: sets updated_at when a row really changed.';
+comment on function plinth.touch_updated_at() is 'Trigger: sets updated_at when a row really changed; its arguments name the table''s generated columns.';
 revoke execute on function plinth.touch_updated_at() from public;
 
 -- The client's User-Agent header, or null.

@@ -22,7 +22,6 @@ create table private.refresh_tokens (
   constraint refresh_tokens_token_hash_key unique (token_hash),
   constraint refresh_tokens_token_hash_is_sha256 check (octet_length(token_hash) = 32),
   constraint refresh_tokens_used_with_successor check ((used_at is null) = (successor_sealed is null)),
-  constraint refresh_tokens_parent_id_fkey foreign key (parent_id) references private.refresh_tokens(id) on delete set null,
   constraint refresh_tokens_session_id_user_id_fkey foreign key (session_id, user_id) references identity.user_sessions(id, user_id) on delete cascade
 );
 
@@ -36,7 +35,7 @@ comment on table private.refresh_tokens is 'One row per refresh token; a session
 comment on column private.refresh_tokens.id is 'UUIDv7.';
 comment on column private.refresh_tokens.session_id is 'The session; all its tokens are one family.';
 comment on column private.refresh_tokens.user_id is 'The session''s owner.';
-comment on column private.refresh_tokens.parent_id is 'The token it replaced; null for the first, or when the parent was cleaned up.';
+comment on column private.refresh_tokens.parent_id is 'The token it replaced, which may have been cleaned up since; null for the first.';
 comment on column private.refresh_tokens.token_hash is 'SHA-256 of the token; the token itself is nowhere.';
 comment on column private.refresh_tokens.created_at is 'When it was issued.';
 comment on column private.refresh_tokens.expires_at is 'From then on it is refused.';
@@ -50,7 +49,7 @@ create table private.token_blacklist (
   subject_id uuid not null,
   token_version integer,
   reason text not null,
-  created_at timestamp with time zone not null default now(),
+  created_at timestamp with time zone not null default clock_timestamp(),
   expires_at timestamp with time zone not null default now() + '1 day 00:05:00'::interval,
   constraint token_blacklist_pkey primary key (id),
   constraint token_blacklist_kind_check check (kind = any (array['token'::text, 'session'::text, 'user'::text])),
@@ -64,7 +63,7 @@ create index token_blacklist_subject_id_idx on private.token_blacklist using btr
 
 create trigger _900_notify
   after insert on private.token_blacklist
-  for each row
+  for each statement
   execute function private.notify_revocation();
 
 comment on table private.token_blacklist is 'Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.';
@@ -116,10 +115,10 @@ declare
   v_session identity.user_sessions;
   v_refusal text;
 begin
-  select u.* into v_user from identity.users u where u.id = change_password.user_id for update;
+  select u.* into v_user from identity.users u where u.id = change_password.user_id for no key update;
   select s.* into v_session
   from identity.user_sessions s
-  where s.id = change_password.session_id and s.user_id = v_user.id and s.ended_at is null
+  where s.id = change_password.session_id and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
   for update;
 
   v_refusal := case
@@ -177,7 +176,7 @@ declare
   v_refresh integer;
   v_blacklist integer;
 begin
-  if batch_size not between 1 and 100000 then
+  if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
 
@@ -221,7 +220,7 @@ declare
   v_ended integer;
   v_deleted integer;
 begin
-  if batch_size not between 1 and 100000 then
+  if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
 
@@ -296,12 +295,9 @@ declare
   v_name text;
   v_default text;
 begin
-  if months_ahead not between 0 and 120 then
+  if months_ahead is null or months_ahead not between 0 and 120 then
     raise exception 'months_ahead must be from 0 to 120.' using errcode = 'PL422';
   end if;
-  -- One maker at a time; the others then find nothing missing.
-  perform pg_advisory_xact_lock(hashtextextended('plinth.ensure_partitions', 0));
-
   for v_table in
     select c.oid, n.nspname, c.relname
     from pg_partitioned_table p
@@ -315,6 +311,9 @@ begin
     order by n.nspname, c.relname
   loop
     v_default := v_table.relname || '_default';
+    if to_regclass(format('%I.%I', v_table.nspname, v_default)) is null then
+      perform private.lock_for_new_partition(v_table.oid);
+    end if;
     if to_regclass(format('%I.%I', v_table.nspname, v_default)) is null then
       execute format('create table %1$I.%2$I partition of %1$I.%3$I default', v_table.nspname, v_default, v_table.relname);
       execute format('alter table %I.%I enable row level security', v_table.nspname, v_default);
@@ -333,6 +332,9 @@ begin
     loop
       v_next := v_month + interval '1 month';
       v_name := v_table.relname || to_char(v_month, '_YYYY_MM');
+      continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
+      perform private.lock_for_new_partition(v_table.oid);
+      -- Another maker may have been first.
       continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
       execute format(
         'create table %1$I.%2$I (like %1$I.%3$I including defaults including constraints)',
@@ -412,7 +414,7 @@ declare
   v_user identity.users;
   v_refusal text;
 begin
-  select u.* into v_user from identity.users u where u.id = finish_login.user_id for update;
+  select u.* into v_user from identity.users u where u.id = finish_login.user_id for no key update;
 
   v_refusal := case
     when v_user.id is null then 'unknown_account'
@@ -484,6 +486,10 @@ begin
   loop
     message := null;
     begin
+      -- Without this a file that forgot its prices would remove them.
+      if jsonb_typeof(v_model -> 'priceHistory') is distinct from 'array' then
+        raise exception 'priceHistory must be an array.' using errcode = 'PL422';
+      end if;
       insert into llm.model_providers as p (name) values (trim(v_model ->> 'vendor'))
       on conflict on constraint model_providers_name_key do nothing;
       select p.id into strict v_provider_id from llm.model_providers p where p.name = trim(v_model ->> 'vendor');
@@ -535,10 +541,7 @@ begin
 
       outcome := case when v_inserted then 'inserted' when v_changed then 'updated' else 'unchanged' end;
     exception
-      when check_violation or not_null_violation or exclusion_violation or unique_violation
-        or invalid_text_representation or invalid_datetime_format or datetime_field_overflow
-        or numeric_value_out_of_range or no_data_found
-      then
+      when data_exception or integrity_constraint_violation or no_data_found or sqlstate 'PL422' then
         outcome := 'rejected';
         message := sqlerrm;
     end;
@@ -568,7 +571,7 @@ begin
       insert into llm.prompts as p (user_id, name, content, prompt_type, is_for_developers, contributors)
       values (
         null,
-        trim(v_prompt ->> 'name'),
+        btrim(v_prompt ->> 'name', E' \t\r\n'),
         v_prompt ->> 'content',
         lower(coalesce(v_prompt ->> 'type', 'text')),
         coalesce((v_prompt ->> 'forDevelopers')::boolean, false),
@@ -586,7 +589,7 @@ begin
       returning p.xmax = 0 into v_inserted;
       outcome := case when not found then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
     exception
-      when check_violation or not_null_violation or invalid_text_representation or invalid_parameter_value then
+      when data_exception or integrity_constraint_violation then
         outcome := 'rejected';
         message := sqlerrm;
     end;
@@ -664,6 +667,55 @@ comment on function private.list_revocations(max_age interval) is 'Revocations n
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
 
+-- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
+create or replace function private.lock_for_new_partition(partitioned_table regclass)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set lock_timeout to '200ms'
+as $$
+declare
+  v_tables text := (
+    select string_agg(format('only %s', t.name), ', ' order by t.position, t.name)
+    from (
+      select 1 as position, partitioned_table::text as name
+      union
+      select 2, k.confrelid::regclass::text
+      from pg_constraint k
+      where k.conrelid = partitioned_table and k.contype = 'f'
+    ) t
+  );
+  v_default regclass := (
+    select i.inhrelid
+    from pg_inherits i
+    join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = partitioned_table
+      and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT'
+  );
+  v_tries integer := 0;
+begin
+  loop
+    begin
+      execute format('lock table %s in share row exclusive mode', v_tables);
+      if v_default is not null then
+        execute format('lock table only %s in access exclusive mode', v_default);
+      end if;
+      return;
+    exception
+      when lock_not_available or deadlock_detected then
+        v_tries := v_tries + 1;
+        if v_tries >= 50 then
+          raise;
+        end if;
+        perform pg_sleep(0.05 + random() / 10);
+    end;
+  end loop;
+end
+$$;
+
+comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
+revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
+
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
   returns interval
@@ -706,15 +758,7 @@ create or replace function private.notify_revocation()
   set search_path to 'pg_catalog'
 as $$
 begin
-  perform pg_notify(
-    'plinth_revocation',
-    json_build_object(
-      'kind', new.kind,
-      'subjectId', new.subject_id,
-      'tokenVersion', new.token_version,
-      'expiresAt', new.expires_at
-    )::text
-  );
+  perform pg_notify('plinth_revocation', '');
   return null;
 end
 $$;
@@ -732,9 +776,10 @@ as $$
   insert into security.security_audit_log
     (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
   values (
-    -- The account may be gone (a token of a deleted user), the event still counts.
-    (select u.id from identity.users u where u.id = record_security_event.user_id),
-    (select u.id from identity.users u where u.id = plinth.current_user_id()),
+    -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
+    -- it cannot go between the look and the insert.
+    (select u.id from identity.users u where u.id = record_security_event.user_id for key share),
+    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share),
     record_security_event.event_type,
     coalesce(record_security_event.event_data, '{}'),
     record_security_event.severity,
@@ -778,7 +823,7 @@ comment on function private.register_user(username text, email text, display_nam
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) to :PLINTH_SERVICE;
 
--- Trigger: revokes the access tokens of a session that ended.
+-- Trigger: revokes the access tokens of a session that ended or was deleted.
 create or replace function private.revoke_session_tokens()
   returns trigger
   language plpgsql
@@ -787,13 +832,13 @@ create or replace function private.revoke_session_tokens()
 as $$
 begin
   insert into private.token_blacklist (kind, subject_id, reason)
-  values ('session', new.id, new.end_reason);
+  select 'session', old.id, case when tg_op = 'DELETE' then 'session_deleted' else new.end_reason end;
   -- The family dies with its session: a refresh token is live only while its session is.
   return null;
 end
 $$;
 
-comment on function private.revoke_session_tokens() is 'Trigger: revokes the access tokens of a session that ended.';
+comment on function private.revoke_session_tokens() is 'Trigger: revokes the access tokens of a session that ended or was deleted.';
 revoke execute on function private.revoke_session_tokens() from public;
 
 -- Trigger: revokes a user's access tokens when token_version grows or the account is disabled or deleted.
@@ -807,6 +852,7 @@ begin
   if tg_op = 'DELETE' then
     insert into private.token_blacklist (kind, subject_id, reason)
     values ('user', old.id, 'account_deleted');
+    perform private.record_security_event('account_deleted', null, jsonb_build_object('user_id', old.id), 'warning');
     return null;
   end if;
   insert into private.token_blacklist (kind, subject_id, token_version, reason)
@@ -836,6 +882,7 @@ declare
   v_successor private.refresh_tokens;
   v_session identity.user_sessions;
   v_user identity.users;
+  v_idle_limit interval;
 begin
   outcome := 'refused';
 
@@ -845,6 +892,8 @@ begin
     return;
   end if;
 
+  -- Account before session, the one order of locks (see private.finish_login).
+  perform from identity.users u where u.id = v_token.user_id for key share;
   -- The session's row is the family's lock: parallel refreshes, logout and reuse wait for each other here.
   select s.* into v_session from identity.user_sessions s where s.id = v_token.session_id for update;
   select t.* into v_token from private.refresh_tokens t where t.id = v_token.id;
@@ -854,7 +903,17 @@ begin
     return next;
     return;
   end if;
-  if v_token.expires_at <= now() or v_session.expires_at <= now() then
+  select coalesce(make_interval(mins => ss.session_timeout_minutes), interval '30 days') into v_idle_limit
+  from identity.users u
+  left join identity.user_security_settings ss on ss.user_id = u.id
+  where u.id = v_user.id;
+  -- A used token is judged by its use below: a replay must not end the session because the token is old by now.
+  if v_session.expires_at <= now()
+    or (
+      v_token.used_at is null
+      and (v_token.expires_at <= now() or v_session.last_activity_at <= now() - v_idle_limit)
+    )
+  then
     update identity.user_sessions s set ended_at = now(), end_reason = 'expired' where s.id = v_session.id;
     return next;
     return;
@@ -925,8 +984,8 @@ as $$
     (h ->> 'input')::numeric(18, 6),
     (h ->> 'output')::numeric(18, 6),
     (h ->> 'inputCached')::numeric(18, 6),
-    (h ->> 'from')::timestamptz,
-    (h ->> 'to')::timestamptz
+    (h ->> 'from')::date,
+    (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h
 $$;
 

@@ -19,9 +19,15 @@ interface Row {
   readonly expires_at: Date;
 }
 
+/** A revocation becomes visible when its transaction commits, so each reading goes back further than the last. */
+const RECENT = "10 minutes";
+const ALL = "1 day 5 minutes";
+
 /**
  * Hears of revocations on a connection of its own. It listens first and loads what is already revoked afterwards, so
  * nothing falls between; only then, and only while its heartbeat is answered, does `isListening` say true.
+ *
+ * Any database role may notify, so a notification is not believed, only taken as a reason to read.
  */
 export class RevocationListener {
   readonly #url: string;
@@ -80,9 +86,11 @@ export class RevocationListener {
   async #listen(client: Client): Promise<void> {
     const probe = randomUUID();
     const probeArrived = Promise.withResolvers<void>();
+    const read = this.#createReader(client);
     client.on("notification", ({ payload = "" }) => {
       if (payload === probe) probeArrived.resolve();
-      else this.#receive(payload);
+      // Probes of other servers are no reason to read.
+      else if (payload === "") read();
     });
     await client.query(`listen ${CHANNEL}`);
     // A pooler between us and the server may take the LISTEN and never deliver: only an arrived message proves it.
@@ -92,10 +100,13 @@ export class RevocationListener {
       HEARTBEAT_TIMEOUT_MS,
       "Notifications do not arrive on this connection.",
     );
-    const { rows } = await withTimeout(
-      client.query<Row>("select kind, subject_id, token_version, expires_at from private.list_revocations()"),
-      LOAD_TIMEOUT_MS,
-      "Loading the revocations took too long.",
+    await withTimeout(this.#read(client, ALL), LOAD_TIMEOUT_MS, "Loading the revocations took too long.");
+  }
+
+  async #read(client: Client, maxAge: string): Promise<void> {
+    const { rows } = await client.query<Row>(
+      "select kind, subject_id, token_version, expires_at from private.list_revocations($1)",
+      [maxAge],
     );
     for (const row of rows)
       this.#onRevocation({
@@ -106,15 +117,31 @@ export class RevocationListener {
       });
   }
 
-  /** Also sees the probes of other servers, which are no JSON. */
-  #receive(payload: string): void {
-    if (!payload.startsWith("{")) return;
-    try {
-      const { kind, subjectId, tokenVersion, expiresAt } = JSON.parse(payload);
-      this.#onRevocation({ kind, subjectId, tokenVersion, expiresAt: new Date(expiresAt) });
-    } catch (error) {
-      this.#logger.error({ err: error }, "a revocation could not be read");
-    }
+  /** Reads when called; calls that come while a reading is under way are answered by one more. */
+  #createReader(client: Client): () => void {
+    let isAsked = false;
+    let isReading = false;
+    const readWhileAsked = async () => {
+      isReading = true;
+      try {
+        while (isAsked && this.#client === client) {
+          isAsked = false;
+          await withTimeout(
+            this.#read(client, RECENT),
+            HEARTBEAT_TIMEOUT_MS,
+            "Reading the revocations took too long.",
+          );
+        }
+      } catch (error) {
+        this.#lost(client, error);
+      } finally {
+        isReading = false;
+      }
+    };
+    return () => {
+      isAsked = true;
+      if (!isReading) void readWhileAsked();
+    };
   }
 
   #scheduleHeartbeat(client: Client): void {

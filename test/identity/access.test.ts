@@ -225,6 +225,47 @@ describe("roles and permissions", () => {
     });
   });
 
+  test("a disabled administrator may nothing", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.rows("update identity.users set account_status = 'disabled' where id = $1", [admin]);
+      await tx.asUser(admin);
+      expect(await tx.rows("select access.has_permission('manage_users') as ok")).toEqual([{ ok: false }]);
+    });
+  });
+
+  test("the roles the product stands on are not deleted, and what a role allows is audited", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(admin);
+      const gone = await tx.rows<{ role_name: string }>("delete from access.roles returning role_name");
+      expect(gone.map((row) => row.role_name)).toEqual(["moderator"]);
+      await tx.rows(
+        `insert into access.role_permissions (role_id, permission_id)
+         select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'user' and p.permission_name = 'edit_content'`,
+      );
+      const events = await tx.rows<{ event_type: string; name: string }>(
+        `select event_type, event_data ->> 'role_name' as name from security.security_audit_log
+         where actor_id = $1 and event_type in ('role_deleted', 'role_permission_added') order by id`,
+        [admin],
+      );
+      expect(events).toEqual([
+        { event_type: "role_deleted", name: "moderator" },
+        { event_type: "role_permission_added", name: "user" },
+      ]);
+    });
+  });
+
+  test("an update that changes nothing leaves updated_at alone", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      const touch = (sql: string) => tx.rows(`${sql} returning updated_at > created_at as touched`);
+      expect(await touch("update identity.users set username = username")).toEqual([{ touched: false }]);
+      expect(await touch("update identity.users set username = 'ada.b'")).toEqual([{ touched: true }]);
+      expect(await touch("update identity.user_settings set preferences = preferences")).toEqual([
+        { touched: false },
+      ]);
+    });
+  });
+
   test("disabling needs manage_users, deleting needs delete_user", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(moderator);

@@ -1,0 +1,289 @@
+import { randomInt } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type pg from "pg";
+import type { LoginRole } from "../../src/database/roles.ts";
+import { grantRole, registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
+import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+// Everything that ends, renews or opens sessions, at random on parallel connections. No statement may fail, deadlocks
+// included, and what is true at the end was true for somebody at every moment. PLINTH_SEED repeats a run's choices.
+
+const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
+const RUN_MS = 3_000;
+const ACCOUNTS = 3;
+
+let db: TestDatabase;
+let admin: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  admin = await registerUser(db, "admin");
+  await grantRole(db, admin, "admin");
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+interface Token {
+  readonly user: string;
+  readonly session: string;
+  readonly hash: Buffer;
+}
+type Run = <T extends object>(sql: string, params?: unknown[]) => Promise<T[]>;
+type Operation = (run: Run) => Promise<unknown>;
+
+let users: string[];
+let tokens: Token[];
+/** Sessions whose end somebody was told of. */
+let ended: Set<string>;
+let violations: string[];
+let logins: number;
+beforeEach(async () => {
+  const names = Array.from({ length: ACCOUNTS }, () => `user${randomInt(1e9)}`);
+  users = await Promise.all(names.map((name) => registerUser(db, name)));
+  tokens = [];
+  ended = new Set();
+  violations = [];
+  logins = 0;
+});
+
+/** mulberry32: small, seedable, good enough to choose. */
+function makeRandom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+const random = makeRandom(SEED);
+const pick = <T>(items: readonly T[]): T | undefined => items[random(items.length)];
+/** The newest tokens, most of which are live; now and then an old one, as a thief has. */
+const pickToken = () => pick(random(8) ? tokens.slice(-ACCOUNTS * 3) : tokens);
+const sessionsOf = (user: string) => tokens.filter((token) => token.user === user).map((t) => t.session);
+
+const version = async (run: Run, user: string) =>
+  (await run<{ token_version: number }>("select token_version from private.find_password($1)", [user]))[0]
+    ?.token_version;
+
+async function login(run: Run, matches = true): Promise<void> {
+  const user = pick(users)!;
+  const hash = someHash();
+  logins++;
+  const [opened] = await run<{ session_id: string }>(
+    "select * from private.finish_login($1, 'x', $2, $3, $4)",
+    [user, matches, await version(run, user), hash],
+  );
+  if (opened) tokens.push({ user, session: opened.session_id, hash });
+}
+
+async function refresh(run: Run): Promise<void> {
+  const token = pickToken();
+  if (!token) return;
+  const wasEnded = ended.has(token.session);
+  const successor = someHash();
+  const [answer] = await run<{ outcome: string }>("select * from private.rotate_refresh_token($1, $2, $3)", [
+    token.hash,
+    successor,
+    Buffer.from("sealed"),
+  ]);
+  if (wasEnded && answer!.outcome !== "refused")
+    violations.push(`${answer!.outcome} after the session ended`);
+  if (answer!.outcome === "rotated") tokens.push({ ...token, hash: successor });
+}
+
+async function changePassword(run: Run): Promise<void> {
+  const token = pickToken();
+  if (!token) return;
+  const others = sessionsOf(token.user).filter((session) => session !== token.session);
+  const hash = someHash();
+  const [changed] = await run("select * from private.change_password($1, $2, $3, $4, $5, 'argon2id', $6)", [
+    token.user,
+    token.session,
+    random(4) > 0,
+    await version(run, token.user),
+    SOME_HASH,
+    hash,
+  ]);
+  if (!changed) return;
+  for (const session of others) ended.add(session);
+  tokens.push({ ...token, hash });
+}
+
+const asUserOperation =
+  (operation: (run: Run, token: Token) => Promise<unknown>): Operation =>
+  async (run) => {
+    const token = pickToken();
+    if (!token) return;
+    await run("begin");
+    await run("select set_config('role', $1, true)", [`${db.rolePrefix}_user`]);
+    await run(
+      "select set_config('jwt.claims.user_id', $1, true), set_config('jwt.claims.session_id', $2, true)",
+      [token.user, token.session],
+    );
+    await operation(run, token);
+  };
+const end = (sql: string) =>
+  asUserOperation(async (run, token) => {
+    const before = sql.includes("everywhere") ? sessionsOf(token.user) : [token.session];
+    await run(sql);
+    await run("commit");
+    // Either it ended now or it had ended.
+    for (const session of before) ended.add(session);
+  });
+
+/** PL404 is the right answer when somebody else was faster. */
+const unlessGone = (run: Run, statement: Promise<unknown>) =>
+  statement.catch((error: pg.DatabaseError) => {
+    if (error.code !== "PL404") throw error;
+    return run("rollback");
+  });
+
+const asAdmin = async (run: Run, sql: string, params: unknown[]) => {
+  await run("begin");
+  await run("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
+    `${db.rolePrefix}_user`,
+    admin,
+  ]);
+  await run(sql, params);
+  await run("commit");
+};
+async function toggle(run: Run): Promise<void> {
+  const user = pick(users)!;
+  const before = sessionsOf(user);
+  const set = "select from identity.set_account_status($1, $2)";
+  await unlessGone(run, asAdmin(run, set, [user, "disabled"]));
+  for (const session of before) ended.add(session);
+  await unlessGone(run, asAdmin(run, set, [user, "active"]));
+}
+async function replaceAccount(run: Run): Promise<void> {
+  const index = random(users.length);
+  const old = users[index]!;
+  const before = sessionsOf(old);
+  await asAdmin(run, "delete from identity.users where id = $1", [old]);
+  for (const session of before) ended.add(session);
+  users[index] = await registerUser(db, `user${randomInt(1e9)}`);
+}
+
+const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = {
+  service: [login, login, (run) => login(run, false), refresh, refresh, refresh, changePassword],
+  authenticator: [
+    end("select identity.logout()"),
+    end("select identity.logout_everywhere()"),
+    asUserOperation(async (run, token) => {
+      await unlessGone(
+        run,
+        run("select from identity.end_session($1)", [token.session]).then(() => run("commit")),
+      );
+      ended.add(token.session);
+    }),
+    toggle,
+    replaceAccount,
+  ],
+  worker: [
+    (run) => run("select private.end_expired_sessions(10)"),
+    (run) => run("select private.delete_expired_tokens(10)"),
+    (run) => run("select private.ensure_partitions(3)"),
+  ],
+  // Time passes for some.
+  owner: [
+    (run) =>
+      run("update identity.user_sessions set expires_at = now() where id = $1", [pickToken()?.session]),
+    (run) =>
+      run("update private.refresh_tokens set expires_at = now() where token_hash = $1", [pickToken()?.hash]),
+  ],
+};
+
+async function loop(role: keyof typeof OPERATIONS, until: number): Promise<void> {
+  await withClient(db.url(role), async (client: pg.Client) => {
+    const run: Run = async <T extends object>(sql: string, params?: unknown[]) =>
+      (await client.query<T & pg.QueryResultRow>(sql, params)).rows as T[];
+    while (Date.now() < until)
+      try {
+        await pick(OPERATIONS[role])!(run);
+      } catch (error) {
+        const { code, message } = error as pg.DatabaseError;
+        violations.push(`${role}: ${code} ${message}`);
+        await client.query("rollback");
+      }
+  });
+}
+
+const count = async (sql: string, params: unknown[] = []): Promise<number> =>
+  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rowCount!);
+
+test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
+  const until = Date.now() + RUN_MS;
+  const crew = { service: 8, authenticator: 4, worker: 2, owner: 1 } as const;
+  await Promise.all(
+    Object.entries(crew).flatMap(([role, n]) =>
+      Array.from({ length: n }, () => loop(role as keyof typeof crew, until)),
+    ),
+  );
+  expect([...new Set(violations)]).toEqual([]);
+  expect(ended.size).toBeGreaterThan(10);
+  expect({
+    unrecordedLogins: logins - (await count("select from security.login_attempts where email = 'x'")),
+    twoLiveTokens: await count(
+      "select from private.refresh_tokens where used_at is null group by session_id having count(*) > 1",
+    ),
+    liveThoughEnded: await count(
+      "select from identity.user_sessions where is_active and id = any ($1::uuid[])",
+      [[...ended]],
+    ),
+    liveThoughDisabled: await count(
+      "select from identity.user_sessions s join identity.users u on u.id = s.user_id where s.is_active and not u.is_active",
+    ),
+    endedUnrevoked: await count(
+      `select from identity.user_sessions s where not is_active and not exists (
+         select from private.token_blacklist b where b.kind = 'session' and b.subject_id = s.id)`,
+    ),
+  }).toEqual({
+    unrecordedLogins: 0,
+    twoLiveTokens: 0,
+    liveThoughEnded: 0,
+    liveThoughDisabled: 0,
+    endedUnrevoked: 0,
+  });
+});
+
+test("parallel uses of a prompt are all counted", async () => {
+  const prompt = await withClient(db.url("owner"), async (client) => {
+    const sql = "insert into llm.prompts (name, content) values ('p', 'p') returning id";
+    return (await client.query<{ id: string }>(sql)).rows[0]!.id;
+  });
+  const use = () =>
+    withClient(db.url("authenticator"), async (client) => {
+      for (let i = 0; i < 10; i++) {
+        await client.query("begin");
+        await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: users[0]! });
+        await client.query("select from llm.use_prompt($1)", [prompt]);
+        await client.query("commit");
+      }
+    });
+  await Promise.all(Array.from({ length: 8 }, use));
+  expect(await count("select from llm.user_prompts where usage_count = 80")).toBe(1);
+});
+
+test("sign-ins go on while the month they fall in gets its partition", async () => {
+  await withClient(db.url("owner"), async (client) => {
+    const name = "'security.login_attempts_' || to_char(now() at time zone 'UTC', 'YYYY_MM')";
+    const { rows } = await client.query<{ name: string }>(`select ${name} as name`);
+    await client.query(`drop table ${rows[0]!.name}`);
+  });
+  const until = Date.now() + 1_000;
+  const signIns = Array.from({ length: 8 }, async () =>
+    withClient(db.url("service"), async (client) => {
+      while (Date.now() < until)
+        await client.query("select from private.finish_login(null, 'y', false, null, $1)", [someHash()]);
+    }),
+  );
+  const partitions = withClient(db.url("worker"), async (client) => {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return (await client.query("select from private.ensure_partitions(0)")).rowCount;
+  });
+  const results = await Promise.allSettled([partitions, ...signIns]);
+  expect(results.flatMap((r) => (r.status === "rejected" ? [String(r.reason)] : []))).toEqual([]);
+  expect(await partitions).toBe(1);
+  expect(await count("select from security.login_attempts_default")).toBe(0);
+});

@@ -1,0 +1,176 @@
+// What the row policies promise, as statements anybody can run: who, does what, gets what. The start of an access
+// contract; test/schema/policy-mutation.test.ts proves that no policy can be dropped or weakened without one of these
+// noticing. Column grants are lifted while probes run, so that the policies alone answer.
+
+/** visitor; ada, who owns one of everything; or a user with one permission, called by its name. */
+export type Actor = "visitor" | "ada" | string;
+/** Rows seen or changed, or the SQLSTATE it ends with. */
+export type Outcome = number | string;
+export type Probe = readonly [actor: Actor, sql: string, expected: Outcome];
+
+/** Stand for ids in the SQL below. */
+export const IDS: Readonly<Record<string, string>> = {
+  ada: "00000000-0000-7000-8000-00000000000a",
+  bob: "00000000-0000-7000-8000-00000000000b",
+  new: "00000000-0000-7000-8000-00000000000f",
+  shown: "00000000-0000-7000-8000-000000000010",
+  granted: "00000000-0000-7000-8000-000000000011",
+  hidden: "00000000-0000-7000-8000-000000000012",
+};
+
+/** Ada and Bob own one row of each table; one model is public, one granted to both, one to nobody. */
+export const SEED = `
+  insert into identity.users (id, username) values (:ada, 'ada'), (:bob, 'bob');
+  insert into identity.users (username) select permission_name from access.permissions;
+  insert into access.roles (role_name) select permission_name from access.permissions union select 'spare';
+  insert into access.role_permissions (role_id, permission_id)
+    select r.id, p.id from access.roles r join access.permissions p on p.permission_name = r.role_name;
+  insert into access.user_roles (user_id, role_id)
+    select u.id, r.id from identity.users u join access.roles r on r.role_name = u.username
+    union all select u.id, r.id from identity.users u, access.roles r
+      where u.username in ('ada', 'bob') and r.role_name = 'user';
+  insert into access.permissions (permission_name) values ('spare');
+  insert into access.role_permissions (role_id, permission_id)
+    select r.id, p.id from access.roles r, access.permissions p where r.role_name = 'spare' and permission_name = 'spare';
+  insert into identity.user_settings (user_id) values (:ada), (:bob);
+  insert into identity.user_security_settings (user_id) values (:ada), (:bob);
+  insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
+    values (:ada, 't', 'k', '1'), (:bob, 't', 'k', '1');
+  insert into identity.user_sessions (user_id) values (:ada), (:bob);
+  insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
+  insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
+  insert into llm.model_providers (id, name) values (:shown, 'shown'), (:granted, 'granted'), (:hidden, 'hidden');
+  insert into llm.models (id, provider_id, name, display_name, is_public)
+    select id, id, name, name, name = 'shown' from llm.model_providers;
+  insert into billing.model_prices (model_id, input_price_per_million_tokens, output_price_per_million_tokens)
+    select id, 1, 1 from llm.models;
+  insert into access.user_model_access (user_id, model_id) values (:ada, :granted), (:bob, :granted);
+  insert into llm.prompts (user_id, name, content) values (null, 'library', 'x'), (:ada, 'own', 'x'), (:bob, 'own', 'x');
+  insert into llm.user_prompts (user_id, prompt_id)
+    select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
+  insert into llm.chats (id, user_id) values (:ada, :ada), (:bob, :bob);
+  insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user'), (:bob, :bob, 'user');
+`;
+
+const DENIED = "42501";
+
+/** Ada reads her row of two and changes it, and can neither reach Bob's nor make hers his. */
+const own = (table: string, set: string): Probe[] => [
+  ["ada", `select from ${table}`, 1],
+  ["ada", `update ${table} set ${set}`, 1],
+  ["ada", `update ${table} set user_id = :new`, DENIED],
+];
+
+/** Everybody reads; the permission adds, changes and removes; nobody else does. */
+const managed = (table: string, where: string, insert: string, update?: string): Probe[] => [
+  ["ada", `select from ${table} where ${where}`, 1],
+  ["ada", `insert into ${table} ${insert}`, DENIED],
+  ["manage_roles", `insert into ${table} ${insert}`, 1],
+  ["ada", `delete from ${table} where ${where}`, 0],
+  ["manage_roles", `delete from ${table} where ${where}`, 1],
+  ...(update
+    ? ([
+        ["ada", `update ${table} set ${update} where ${where}`, 0],
+        ["manage_roles", `update ${table} set ${update} where ${where}`, 1],
+      ] as const)
+    : []),
+];
+
+/** Visitors see what is public, users also what was granted; the permission sees and writes all. */
+const catalogue = (table: string, insert: string): Probe[] => [
+  ["visitor", `select from ${table}`, 1],
+  ["ada", `select from ${table}`, 2],
+  ["manage_models", `select from ${table}`, 3],
+  ["ada", `insert into ${table} ${insert}`, DENIED],
+  ["manage_models", `insert into ${table} ${insert}`, 1],
+];
+
+/** Users read their own, auditors all. */
+const log = (table: string, where: string): Probe[] => [
+  ["ada", `select from ${table} where ${where}`, 1],
+  ["view_audit_log", `select from ${table} where ${where}`, 2],
+];
+
+const ids =
+  "(select id from access.roles where role_name = 'user'), (select id from access.permissions where permission_name = 'spare')";
+
+export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
+  "identity.users": [
+    ["ada", "select from identity.users", 1],
+    ["manage_users", "select from identity.users where username in ('ada', 'bob')", 2],
+    ["delete_user", "select from identity.users where username in ('ada', 'bob')", 2],
+    ["ada", "update identity.users set profile_data = '{}'", 1],
+    ["ada", "update identity.users set id = :new", DENIED],
+    ["ada", "delete from identity.users where username = 'ada'", 0],
+    ["delete_user", "delete from identity.users where username = 'bob'", 1],
+  ],
+  "identity.user_settings": own("identity.user_settings", "display_name = 'x'"),
+  "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
+  "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
+  "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
+  "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
+  "access.permissions": managed(
+    "access.permissions",
+    "permission_name = 'spare'",
+    "(permission_name) values ('x')",
+    "description = 'x'",
+  ),
+  "access.role_permissions": managed(
+    "access.role_permissions",
+    "role_id = (select id from access.roles where role_name = 'spare')",
+    `values (${ids})`,
+  ),
+  "access.user_roles": [
+    ["ada", "select from access.user_roles", 1],
+    ["manage_users", "select from access.user_roles where user_id in (:ada, :bob)", 2],
+    ["manage_roles", "select from access.user_roles where user_id in (:ada, :bob)", 2],
+    [
+      "ada",
+      "insert into access.user_roles (user_id, role_id) select :ada, id from access.roles where role_name = 'spare'",
+      DENIED,
+    ],
+    [
+      "manage_users",
+      "insert into access.user_roles (user_id, role_id) select :ada, id from access.roles where role_name = 'spare'",
+      DENIED,
+    ],
+    ["manage_roles", "delete from access.user_roles where user_id = :bob", 1],
+  ],
+  "access.user_model_access": [
+    ["ada", "select from access.user_model_access", 1],
+    ["grant_model_access", "select from access.user_model_access", 2],
+    ["ada", "insert into access.user_model_access (user_id, model_id) values (:ada, :hidden)", DENIED],
+  ],
+  "llm.model_providers": catalogue("llm.model_providers", "(name) values ('x')"),
+  "llm.models": catalogue("llm.models", "(provider_id, name, display_name) values (:shown, 'x', 'x')"),
+  "billing.model_prices": catalogue(
+    "billing.model_prices",
+    "(model_id, currency, input_price_per_million_tokens, output_price_per_million_tokens) values (:shown, 'EUR', 1, 1)",
+  ),
+  "llm.prompts": [
+    ["visitor", "select from llm.prompts", 1],
+    ["ada", "select from llm.prompts", 2],
+    ["ada", "insert into llm.prompts (user_id, name, content) values (:ada, 'x', 'x')", 1],
+    ["ada", "insert into llm.prompts (user_id, name, content) values (:bob, 'x', 'x')", DENIED],
+    ["ada", "insert into llm.prompts (user_id, name, content) values (null, 'x', 'x')", DENIED],
+    ["edit_content", "insert into llm.prompts (user_id, name, content) values (null, 'x', 'x')", 1],
+    ["ada", "delete from llm.prompts", 1],
+    ["edit_content", "delete from llm.prompts", 1],
+  ],
+  "llm.user_prompts": [["ada", "select from llm.user_prompts", 1]],
+  "llm.chats": own("llm.chats", "title = 'x'"),
+  "llm.messages": [
+    ["ada", "select from llm.messages", 1],
+    ["ada", "insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user')", 1],
+    ["ada", "insert into llm.messages (chat_id, user_id, role) values (:bob, :bob, 'user')", DENIED],
+    [
+      "ada",
+      "insert into llm.messages (chat_id, user_id, role, model_id) values (:ada, :ada, 'assistant', :hidden)",
+      DENIED,
+    ],
+    ["ada", "update llm.messages set content = 'x'", 0],
+    ["ada", "delete from llm.messages", 0],
+  ],
+  "security.login_attempts": log("security.login_attempts", "true"),
+  "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
+};
