@@ -1,5 +1,6 @@
 import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
+import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
@@ -11,6 +12,7 @@ import { UniqueKeysPlugin } from "./unique-keys.ts";
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
   UniqueKeysPlugin, // one way to change a row instead of one per unique key
+  FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   NotFoundPlugin, // a mutation that row-level security stops says so

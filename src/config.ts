@@ -94,7 +94,7 @@ export function loadConfig(env: Environment = process.env): Config {
       depth: integer(env, "PLINTH_LIMIT_DEPTH", 12, 1, 100),
       rootFields: integer(env, "PLINTH_LIMIT_ROOT_FIELDS", 10, 1, 1_000),
       fields: integer(env, "PLINTH_LIMIT_FIELDS", 500, 1, 100_000),
-      cost: integer(env, "PLINTH_LIMIT_COST", 20_000, 1, 100_000_000),
+      cost: integer(env, "PLINTH_LIMIT_COST", 100_000, 1, 100_000_000),
       pageSize: integer(env, "PLINTH_LIMIT_PAGE_SIZE", 100, 1, 10_000),
     },
     auth: {

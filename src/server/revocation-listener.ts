@@ -22,6 +22,8 @@ interface Row {
 /** A revocation becomes visible when its transaction commits, so each reading goes back further than the last. */
 const RECENT = "10 minutes";
 const ALL = "1 day 5 minutes";
+/** Everything is read again after this many heartbeats, for a transaction that was open longer than RECENT. */
+const HEARTBEATS_PER_FULL_READING = 300;
 
 /**
  * Hears of revocations on a connection of its own. It listens first and loads what is already revoked afterwards, so
@@ -144,11 +146,17 @@ export class RevocationListener {
     };
   }
 
-  #scheduleHeartbeat(client: Client): void {
+  #scheduleHeartbeat(client: Client, beats = 1): void {
     this.#timer = setTimeout(async () => {
       try {
         await withTimeout(client.query("select 1"), HEARTBEAT_TIMEOUT_MS, "The heartbeat was not answered.");
-        if (this.#client === client) this.#scheduleHeartbeat(client);
+        if (beats % HEARTBEATS_PER_FULL_READING === 0)
+          await withTimeout(
+            this.#read(client, ALL),
+            LOAD_TIMEOUT_MS,
+            "Loading the revocations took too long.",
+          );
+        if (this.#client === client) this.#scheduleHeartbeat(client, beats + 1);
       } catch (error) {
         this.#lost(client, error);
       }

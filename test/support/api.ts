@@ -87,6 +87,27 @@ export async function ask(url: string, query: string, options: AskOptions = {}):
   return { status: response.status, headers: response.headers, data, errors, text };
 }
 
+export interface Posting {
+  readonly path?: string;
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly body?: string | null;
+}
+
+/** Sends what is not necessarily an operation; `code` is that of the answer's only error. */
+export async function send(url: string, posting: Posting = {}) {
+  const { path = "/graphql", method = "POST", headers = {}, body = '{"query":"{ __typename }"}' } = posting;
+  const response = await fetch(url + path, {
+    method,
+    headers: { ...(body === null ? {} : { "content-type": "application/json" }), ...headers },
+    body,
+  });
+  const text = await response.text();
+  const json = response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : undefined;
+  const code: string | undefined = json?.errors?.length === 1 ? json.errors[0].extensions?.code : undefined;
+  return { status: response.status, headers: response.headers, text, json, code };
+}
+
 /** The code of the only error of an answer; a sentence when there is none, so that a failing test says why. */
 export function codeOf({ errors, text }: Answer): string {
   return errors?.length === 1 ? errors[0]!.extensions.code : `not one error: ${text.slice(0, 500)}`;

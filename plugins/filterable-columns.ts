@@ -1,0 +1,28 @@
+import { jsonPgSmartTags } from "postgraphile/utils";
+
+const FILTERABLE = { tags: { behavior: ["+orderBy", "+filterBy"] } };
+
+/**
+ * Columns that may be filtered and ordered by although they lead no index: the rows are found by their owner (or are a
+ * catalogue of hundreds), so few are left to look at.
+ */
+export const FilterableColumnsPlugin = jsonPgSmartTags(
+  {
+    version: 1,
+    config: {
+      class: {
+        "identity.user_sessions": { attribute: { is_active: FILTERABLE, last_activity_at: FILTERABLE } },
+        "llm.chats": { attribute: { title: FILTERABLE, is_archived: FILTERABLE, created_at: FILTERABLE } },
+        "llm.messages": { attribute: { role: FILTERABLE } },
+        "llm.models": { attribute: { display_name: FILTERABLE, is_public: FILTERABLE } },
+        "llm.prompts": { attribute: { prompt_type: FILTERABLE, is_for_developers: FILTERABLE } },
+      },
+    },
+  },
+  null,
+  {
+    name: "PlinthFilterableColumnsPlugin",
+    version: "1.0.0",
+    description: "Filter and order by columns of small sets without an index",
+  },
+);

@@ -1,0 +1,119 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { loadConfig } from "../../src/config.ts";
+import { startServer } from "../../src/server/server.ts";
+import {
+  type Api,
+  codeOf,
+  SIGNING_KEYS,
+  type SignedIn,
+  send,
+  signUp,
+  startApi,
+  until,
+} from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+let db: TestDatabase;
+let api: Api;
+let ada: SignedIn;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  api = await startApi(db);
+  ada = await signUp(api, "ada");
+});
+afterAll(async () => {
+  await api.close();
+  await db.drop();
+});
+
+describe("probes", () => {
+  const probe = (path: string, to: Pick<Api, "url"> = api) =>
+    send(to.url, { method: "GET", path, body: null });
+
+  test("healthz says that the process answers", async () => {
+    expect(await probe("/healthz")).toMatchObject({ status: 200, json: { status: "ok" } });
+  });
+
+  test("readyz says what works", async () => {
+    expect(await probe("/readyz")).toMatchObject({
+      status: 200,
+      json: { status: "ready", checks: { database: "ok", revocations: "listening" } },
+    });
+  });
+
+  test("readyz is 503 while the database is away, and healthz is not", async () => {
+    const lost = await createTestDatabase();
+    const orphan = await startApi(lost);
+    await lost.drop();
+    try {
+      await until(async () => (await probe("/readyz", orphan)).status === 503);
+      expect((await probe("/readyz", orphan)).json).toMatchObject({ checks: { database: "unreachable" } });
+      expect((await probe("/healthz", orphan)).status).toBe(200);
+      // With the listener gone and nobody to ask, a token is neither believed nor refused.
+      const asked = await orphan.ask("{ __typename }", { token: ada.token });
+      expect([asked.status, codeOf(asked)]).toEqual([503, "UNAVAILABLE"]);
+      expect(codeOf(await orphan.ask("{ models { totalCount } }"))).toBe("UNAVAILABLE");
+    } finally {
+      await orphan.close();
+    }
+  });
+});
+
+describe("the server", () => {
+  const parts = (port: number) => ({
+    config: loadConfig({
+      PLINTH_PORT: String(port),
+      PLINTH_LOG_LEVEL: "silent",
+      PLINTH_ROLE_PREFIX: db.rolePrefix,
+    }),
+    authenticatorUrl: db.url("authenticator"),
+    serviceUrl: db.url("service"),
+    signingKeys: SIGNING_KEYS,
+  });
+
+  test("says so when its port is taken, and holds nothing afterwards", async () => {
+    const connections = () =>
+      withClient(db.adminUrl, async (client) => {
+        const { rows } = await client.query<{ count: number }>(
+          "select count(*)::integer from pg_stat_activity where datname = current_database() and application_name like 'plinth-%'",
+        );
+        return rows[0]!.count;
+      });
+    const before = await connections();
+    await expect(startServer(parts(Number(new URL(api.url).port)))).rejects.toMatchObject({
+      code: "ADDRESS_IN_USE",
+    });
+    await until(async () => (await connections()) <= before);
+  });
+
+  test("does not start with a weak key", async () => {
+    await expect(startServer({ ...parts(0), signingKeys: "k1:c2VjcmV0" })).rejects.toMatchObject({
+      code: "INVALID_SETTING",
+    });
+  });
+
+  test("lets requests under way finish when it stops, and takes no new ones", async () => {
+    await withClient(db.url("owner"), (client) =>
+      client.query(`
+        create or replace function identity.take_a_moment() returns text language sql volatile
+          as $$ select 'finished' from pg_sleep(0.5) $$;
+        grant execute on function identity.take_a_moment() to ${db.rolePrefix}_anonymous;`),
+    );
+    const stopping = await startApi(db);
+    const underWay = stopping.ask("mutation { takeAMoment(input: {}) { result } }");
+    await until(async () =>
+      withClient(db.adminUrl, async (client) => {
+        const { rowCount } = await client.query(
+          "select from pg_stat_activity where state = 'active' and query like '%take_a_moment%' and pid <> pg_backend_pid()",
+        );
+        return rowCount! > 0;
+      }),
+    );
+    const closing = stopping.close();
+    await expect(fetch(`${stopping.url}/healthz`, { headers: { connection: "close" } })).rejects.toThrow();
+    expect((await underWay).data).toEqual({ takeAMoment: { result: "finished" } });
+    await closing;
+    await stopping.close();
+  });
+});
