@@ -5,7 +5,10 @@ import { PlinthError } from "../errors.ts";
 /** Longer than any password may be, so that a wrong pipe is not read to its end. */
 const MAX_STDIN_BYTES = 64 * 1024;
 
-/** Asks on the terminal, on stderr so that stdout stays data. Resolves to "" at the end of input. */
+/**
+ * Asks on the terminal, on stderr so that stdout stays data. Resolves to "" at the end of input.
+ * @throws PlinthError INTERRUPTED for Ctrl-C
+ */
 export async function ask(question: string, options: { hidden?: boolean } = {}): Promise<string> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const terminal = createInterface({
@@ -14,11 +17,12 @@ export async function ask(question: string, options: { hidden?: boolean } = {}):
     terminal: true,
   });
   if (options.hidden) process.stderr.write(question);
+  const ended = Promise.withResolvers<string>();
+  terminal.once("close", () => ended.resolve(""));
+  // The terminal is in raw mode here, so Ctrl-C arrives as a key and not as a signal.
+  terminal.once("SIGINT", () => ended.reject(new PlinthError("INTERRUPTED", "Stopped.", { exitCode: 130 })));
   try {
-    const ended = new Promise<string>((resolve) => terminal.once("close", () => resolve("")));
-    // The terminal is in raw mode here, so Ctrl-C arrives as a key and not as a signal.
-    terminal.once("SIGINT", () => process.kill(process.pid, "SIGINT"));
-    return await Promise.race([terminal.question(options.hidden ? "" : question), ended]);
+    return await Promise.race([terminal.question(options.hidden ? "" : question), ended.promise]);
   } finally {
     terminal.close();
     if (options.hidden) process.stderr.write("\n");

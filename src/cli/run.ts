@@ -3,12 +3,10 @@ import { CommanderError } from "commander";
 import { explainError } from "./explain-error.ts";
 import { note } from "./output.ts";
 import { buildProgram } from "./program.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** Exit codes, as `plinth --help` lists them. */
 export const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
-
-/** An error of usage that commander cannot see, such as two options that exclude each other. */
-export class UsageError extends Error {}
 
 /**
  * Runs one command line and says how it went.

@@ -21,7 +21,7 @@ export function cleanEnv(own: Record<string, string> = {}): Record<string, strin
 }
 
 /** How a command finds a test's database: as somebody's external server. */
-export function databaseEnv(db: TestDatabase): Record<string, string> {
+export function databaseEnv(db: Pick<TestDatabase, "url" | "rolePrefix">): Record<string, string> {
   const urls = LOGIN_ROLES.map((role) => [`PLINTH_${role.toUpperCase()}_URL`, db.url(role)]);
   return { ...Object.fromEntries(urls), PLINTH_ROLE_PREFIX: db.rolePrefix };
 }

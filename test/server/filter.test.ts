@@ -13,7 +13,7 @@ beforeAll(async () => {
     await api.ask(
       "mutation ($title: String!) { createChat(input: { chat: { title: $title } }) { chat { id } } }",
       {
-        token: ada.accessToken,
+        token: ada.token,
         variables: { title },
       },
     );
@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 const titles = async (args: string): Promise<string[]> => {
-  const { data } = await api.ask(`{ chats(${args}) { nodes { id title } } }`, { token: ada.accessToken });
+  const { data } = await api.ask(`{ chats(${args}) { nodes { id title } } }`, { token: ada.token });
   return data.chats.nodes.map((chat: { title: string }) => chat.title);
 };
 
@@ -34,12 +34,12 @@ test("chats are ordered and filtered by what a list of chats shows", async () =>
   expect(await titles('filter: { title: { startsWithInsensitive: "al" } }')).toEqual(["Alpha"]);
   expect(await titles("filter: { isArchived: { equalTo: true } }")).toEqual([]);
   const { data } = await api.ask("{ chats(first: 1, orderBy: TITLE_DESC) { nodes { id } } }", {
-    token: ada.accessToken,
+    token: ada.token,
   });
   await api.ask(
     "mutation ($id: UUID!) { updateChat(input: { id: $id, patch: { isArchived: true } }) { chat { id } } }",
     {
-      token: ada.accessToken,
+      token: ada.token,
       variables: { id: data.chats.nodes[0].id },
     },
   );

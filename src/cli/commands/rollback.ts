@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { PlinthError } from "../../errors.ts";
 import { ask } from "../ask.ts";
 import { note, print, printJson } from "../output.ts";
-import { UsageError } from "../run.ts";
 import { withSession } from "../session.ts";
+import { UsageError } from "../usage-error.ts";
 
 interface Flags {
   readonly steps: number;
@@ -45,7 +46,8 @@ async function confirm(names: readonly string[]): Promise<void> {
       "There is no terminal to ask on: say --yes to roll back and lose what the migration added.",
     );
   note(`This takes back, with all data in what they added:\n${names.map((name) => `  ${name}`).join("\n")}`);
-  if (!/^y(es)?$/i.test(await ask("Go on? [y/N] "))) throw new UsageError("Nothing was rolled back.");
+  if (!/^y(es)?$/i.test(await ask("Go on? [y/N] ")))
+    throw new PlinthError("NOT_CONFIRMED", "Nothing was rolled back.");
 }
 
 function wholeNumber(text: string): number {

@@ -4,8 +4,8 @@ import type pg from "pg";
 import { PlinthError } from "../../errors.ts";
 import { ask, readLineFromStdin } from "../ask.ts";
 import { print, printJson } from "../output.ts";
-import { UsageError } from "../run.ts";
 import { withClient, withSession } from "../session.ts";
+import { UsageError } from "../usage-error.ts";
 
 interface CreateFlags {
   readonly email: string;
@@ -150,9 +150,10 @@ async function grantRole(username: string, role: string, flags: GrantFlags): Pro
 }
 
 async function findUser(client: pg.Client, username: string): Promise<string> {
-  const { rows } = await client.query<{ id: string }>("select id from identity.users where username = $1", [
-    username,
-  ]);
+  const { rows } = await client.query<{ id: string }>(
+    "select id from identity.users where username = lower(trim($1))",
+    [username],
+  );
   if (!rows[0]) throw new PlinthError("NOT_FOUND", `There is no account named ${username}.`);
   return rows[0].id;
 }

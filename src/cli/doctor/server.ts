@@ -46,7 +46,7 @@ export const checkServer: CheckGroup = async (context) => {
     );
   if (server.fsync === "off" || server.full_page_writes === "off")
     findings.push(
-      fail("durability", "fsync or full_page_writes is off: a crash can destroy the data.", "Turn both on."),
+      warn("durability", "fsync or full_page_writes is off: a crash can destroy the data.", "Turn both on."),
     );
   if (server.in_recovery)
     findings.push(fail("primary", "The server is a read-only replica.", "Point the URLs to the primary."));

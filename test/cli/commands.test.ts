@@ -1,0 +1,252 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { createPasswordHasher } from "../../src/auth/password-hash.ts";
+import { MODEL_FIXTURES, makeFolder, PROMPT_FIXTURE } from "../import/files.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { cli, databaseEnv, outcomeOf, startCli } from "./run-cli.ts";
+
+// The commands as people run them, against somebody's external server.
+
+let db: TestDatabase;
+let env: Record<string, string>;
+let folder: Awaited<ReturnType<typeof makeFolder>>;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  env = databaseEnv(db);
+  folder = await makeFolder();
+});
+afterAll(async () => {
+  await db.drop();
+  await folder.remove();
+});
+
+const json = async (...args: string[]) => {
+  const { code, stdout } = await cli([...args, "--json"], { env });
+  return { code, ...JSON.parse(stdout) };
+};
+const rows = (sql: string, params: unknown[] = []) =>
+  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows);
+
+describe("user create", () => {
+  const GOOD = "a sentence nobody guesses";
+
+  test("reads the password from stdin, and it opens the account", async () => {
+    const { code, stdout, stderr } = await cli(
+      ["user", "create", "Ada", "--email", "Ada@Example.com", "--display-name", "Ada L.", "--password-stdin"],
+      { env, stdin: `${GOOD}\n` },
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).not.toContain(GOOD);
+    const [account] = await rows(
+      `select u.username, u.email, s.display_name, p.password_hash
+       from identity.users u
+       join identity.user_settings s on s.user_id = u.id
+       join private.user_passwords p on p.user_id = u.id`,
+    );
+    expect(account).toMatchObject({ username: "ada", email: "ada@example.com", display_name: "Ada L." });
+    const hasher = createPasswordHasher({ concurrency: 1 });
+    expect(await hasher.verify(GOOD, account.password_hash)).toBe(true);
+    await hasher.close();
+  });
+
+  test("makes a password up and prints it once", async () => {
+    const account = await json(
+      "user",
+      "create",
+      "grace",
+      "--email",
+      "grace@example.com",
+      "--generate-password",
+    );
+    expect(account).toEqual({
+      code: 0,
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      username: "grace",
+      email: "grace@example.com",
+      password: expect.stringMatching(/^[\w-]{20,}$/),
+    });
+  });
+
+  test.each([
+    ["a taken name", "ada", "other@example.com", GOOD, 1],
+    ["a taken address", "other", "ada@example.com", GOOD, 1],
+    ["a name that is none", "no spaces", "other@example.com", GOOD, 1],
+    ["an address that is none", "other", "nowhere", GOOD, 1],
+    ["a weak password", "other", "other@example.com", "short", 1],
+    ["no password", "other", "other@example.com", "", 1],
+  ])("refuses %s in a sentence", async (_what, username, email, password, expected) => {
+    const { code, stdout, stderr } = await cli(
+      ["user", "create", username, "--email", email, "--password-stdin"],
+      { env, stdin: `${password}\n` },
+    );
+    expect({ code, stdout }).toEqual({ code: expected, stdout: "" });
+    expect(stderr).toMatch(/^error: .*\n(hint: .*\n)?$/);
+    expect(await rows("select from identity.users where username = 'other'")).toEqual([]);
+  });
+
+  test("without a terminal and without a word on the password is wrong usage", async () => {
+    expect(await cli(["user", "create", "x", "--email", "x@y.z"], { env })).toMatchObject({
+      code: 2,
+      stdout: "",
+    });
+  });
+});
+
+describe("user grant", () => {
+  const rolesOf = (username: string) =>
+    rows(
+      `select r.role_name, ur.expires_at
+       from access.user_roles ur
+       join access.roles r on r.id = ur.role_id
+       join identity.users u on u.id = ur.user_id
+       where u.username = $1 and r.role_name <> 'user'`,
+      [username],
+    );
+
+  test("gives a role, until a time, and takes it away", async () => {
+    expect(await json("user", "grant", "Ada", "admin")).toMatchObject({ code: 0, granted: true });
+    expect(await rolesOf("ada")).toEqual([{ role_name: "admin", expires_at: null }]);
+    await json("user", "grant", "ada", "admin", "--expires", "2099-01-31");
+    expect(await rolesOf("ada")).toEqual([
+      { role_name: "admin", expires_at: new Date("2099-01-31T00:00:00Z") },
+    ]);
+    expect(await json("user", "grant", "ada", "admin", "--revoke")).toMatchObject({
+      code: 0,
+      granted: false,
+    });
+    expect(await rolesOf("ada")).toEqual([]);
+  });
+
+  test.each([
+    ["nobody", ["nobody", "admin"]],
+    ["no such role", ["ada", "emperor"]],
+    ["a time that is past", ["ada", "admin", "--expires", "2001-01-01"]],
+    ["a role they do not have", ["ada", "admin", "--revoke"]],
+  ])("refuses %s in a sentence", async (_what, args) => {
+    const { code, stdout, stderr } = await cli(["user", "grant", ...(args as string[])], { env });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: .*\n$/);
+  });
+});
+
+describe("import", () => {
+  test("prompts and models, with a summary for people and for scripts; again, nothing changes", async () => {
+    const { code, stdout, stderr } = await cli(["import", "prompts", PROMPT_FIXTURE], { env });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^6 inserted, 0 updated, 0 unchanged, 0 rejected in \d\.\d s\n$/);
+    expect(await json("import", "prompts", PROMPT_FIXTURE)).toMatchObject({
+      code: 0,
+      inserted: 0,
+      unchanged: 6,
+    });
+    expect(await json("import", "models", MODEL_FIXTURES, "--public")).toMatchObject({
+      code: 0,
+      inserted: 4,
+    });
+    expect(await rows("select from llm.models where is_public")).toHaveLength(4);
+    expect(await json("import", "models", MODEL_FIXTURES)).toMatchObject({ code: 0, unchanged: 4 });
+  });
+
+  test("says which lines are bad, keeps nothing and ends with 1; with --keep-going it keeps the rest", async () => {
+    const file = await folder.write(
+      "bad.csv",
+      "act,prompt,for_devs,type,contributor\nnew,text,FALSE,TEXT,ada\nbad\u001b[31m,,FALSE,TEXT,ada\n",
+    );
+    const strict = await cli(["import", "prompts", file], { env });
+    expect(strict.code).toBe(1);
+    expect(strict.stderr).toContain("bad.csv:3:");
+    // Names come from a file: they must not reach the terminal as they are.
+    expect(strict.stderr).not.toContain("\u001b");
+    expect(await rows("select from llm.prompts where name = 'new'")).toEqual([]);
+
+    expect(await json("import", "prompts", file, "--keep-going")).toMatchObject({
+      code: 1,
+      inserted: 1,
+      rejected: 1,
+      kept: true,
+      rejections: [{ file: "bad.csv", line: 3 }],
+    });
+    expect(await rows("select from llm.prompts where name = 'new'")).toHaveLength(1);
+  });
+
+  test("a missing file is a sentence", async () => {
+    const { code, stdout, stderr } = await cli(["import", "prompts", `${folder.path}/none.csv`], { env });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toMatch(/^error: .*none\.csv.*\n$/);
+  });
+
+  test("Ctrl-C takes everything back and ends with 130", async () => {
+    const lines = Array.from({ length: 200_000 }, (_, index) => `many ${index},text,FALSE,TEXT,ada`);
+    const file = await folder.write(
+      "many.csv",
+      ["act,prompt,for_devs,type,contributor", ...lines].join("\n"),
+    );
+    const child = startCli(["import", "prompts", file], env);
+    const outcome = outcomeOf(child);
+    await withClient(db.url("owner"), async (client) => {
+      // The import shows in the server once it is under way.
+      const query =
+        "select from pg_stat_activity where application_name = 'plinth' and xact_start < now() - interval '300 ms'";
+      while ((await client.query(query)).rowCount === 0)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+    child.kill("SIGINT");
+    expect(await outcome).toMatchObject({ code: 130, stdout: "" });
+    expect(await rows("select from llm.prompts where name like 'many%'")).toEqual([]);
+  });
+});
+
+describe("migrate", () => {
+  test("finds nothing to do, and says so as JSON", async () => {
+    expect(await json("migrate")).toEqual({ code: 0, applied: [] });
+    const status = await json("migrate", "status");
+    expect(status).toMatchObject({ code: 0, pending: [] });
+    expect(status.applied.length).toBeGreaterThan(0);
+  });
+
+  test("prints the script that makes the roles without a database", async () => {
+    const { code, stdout, stderr } = await cli(["migrate", "--print-roles"], {
+      env: { PLINTH_ROLE_PREFIX: "shop", PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" },
+    });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("'shop_authenticator'");
+  });
+});
+
+test("rollback without a terminal needs --yes, and without it changes nothing", async () => {
+  expect(await cli(["rollback"], { env })).toMatchObject({ code: 2, stdout: "" });
+  expect((await json("migrate", "status")).pending).toEqual([]);
+  const taken = await json("rollback", "--yes");
+  expect(taken).toMatchObject({ code: 0, rolledBack: [expect.stringMatching(/\.sql$/)] });
+  expect((await json("migrate", "status")).pending).toEqual(taken.rolledBack);
+  expect(await json("migrate")).toMatchObject({ code: 0, applied: taken.rolledBack });
+});
+
+test("schema check runs all migrations without a server of ours and finds the committed files fresh", async () => {
+  const { code, stdout } = await cli(["schema", "check", "--json"]);
+  expect({ code, ...JSON.parse(stdout) }).toEqual({ code: 0, fresh: true, stale: [] });
+});
+
+describe("db url", () => {
+  test("of an external server is what the settings say", async () => {
+    const { code, stdout } = await cli(["db", "url", "--role", "analyst"], { env });
+    expect({ code, stdout }).toEqual({ code: 0, stdout: `${db.url("analyst")}\n` });
+  });
+
+  test("without a running Plinth is a sentence, and starts none", async () => {
+    const { code, stdout } = await cli(["db", "url", "--role", "analyst"], {
+      env: { PLINTH_DATA: folder.path },
+    });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  });
+});
+
+test("a reader that closes the pipe early is no error", async () => {
+  const child = startCli(["migrate", "--print-roles"], env);
+  child.stdout!.destroy();
+  let stderr = "";
+  child.stderr!.on("data", (text) => {
+    stderr += text;
+  });
+  const code = await new Promise((resolve) => child.once("close", resolve));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+});

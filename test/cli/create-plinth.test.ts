@@ -1,0 +1,90 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { generateSigningKey } from "../../src/auth/signing-keys.ts";
+import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { createPlinth, type Plinth, PlinthError } from "../../src/index.ts";
+import { ask } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+// The library entry: what `plinth start` does, inside another program.
+
+let db: TestDatabase;
+let dataDirectory: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  dataDirectory = await mkdtemp(join(tmpdir(), "plinth-library-"));
+});
+afterAll(async () => {
+  await db.drop();
+  await rm(dataDirectory, { recursive: true });
+});
+
+const start = (
+  options: Parameters<typeof createPlinth>[1] = {},
+  auth: object = { jwtKeys: generateSigningKey() },
+): Promise<Plinth> =>
+  createPlinth(
+    {
+      databaseUrls: Object.fromEntries(LOGIN_ROLES.map((role) => [role, db.url(role)])),
+      rolePrefix: db.rolePrefix,
+      dataDirectory,
+      http: { port: 0 },
+      auth,
+      logLevel: "silent",
+    },
+    options,
+  );
+
+test("serves somebody's database, without demo data unless asked, until it is closed", async () => {
+  const plinth = await start();
+  expect(plinth.demoAccounts).toEqual([]);
+  expect(await ask(plinth.url, "{ __typename }")).toMatchObject({
+    status: 200,
+    data: { __typename: "Query" },
+  });
+  await Promise.all([plinth.close(), plinth.close()]);
+  await expect(fetch(`${plinth.url}/healthz`)).rejects.toThrow();
+  const left = await withClient(db.adminUrl, (client) =>
+    client.query(
+      "select application_name from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",
+    ),
+  );
+  expect(left.rows).toEqual([]);
+});
+
+test("without a signing key it starts nothing and leaves nothing open", async () => {
+  const error = await start({}, {}).catch((cause) => cause);
+  expect(error).toBeInstanceOf(PlinthError);
+  expect(error).toMatchObject({ code: "SIGNING_KEYS_MISSING" });
+});
+
+test("fills an empty database with demo data when asked, once", async () => {
+  const count = () =>
+    withClient(db.url("owner"), async (client) => {
+      const { rows } = await client.query(
+        `select
+           (select count(*)::integer from identity.users) as users,
+           (select count(*)::integer from llm.chats) as chats,
+           (select count(*)::integer from llm.messages) as messages,
+           (select count(*)::integer from llm.prompts) as prompts`,
+      );
+      return rows[0];
+    });
+  const accounts = [];
+  const counts = [];
+  for (let round = 0; round < 2; round += 1) {
+    const plinth = await start({ demo: true });
+    accounts.push(plinth.demoAccounts);
+    counts.push(await count());
+    await plinth.close();
+  }
+  expect(accounts[0]!.map(({ username, role }) => [username, role])).toEqual([
+    ["ada", "user"],
+    ["grace", "admin"],
+  ]);
+  expect(counts[0]).toMatchObject({ users: 2, chats: 3, prompts: 12 });
+  expect(accounts[1]).toEqual(accounts[0]);
+  expect(counts[1]).toEqual(counts[0]);
+});

@@ -1,0 +1,225 @@
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import type { Finding } from "../../src/cli/doctor/check.ts";
+import { examineDatabase } from "../../src/cli/doctor/doctor.ts";
+import { checkSettings } from "../../src/cli/doctor/settings.ts";
+import { loadConfig } from "../../src/config.ts";
+import { openDatabase } from "../../src/database/database.ts";
+import { migrateDatabase } from "../../src/database/migrate.ts";
+import { roleName } from "../../src/database/roles.ts";
+import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-database.ts";
+import { QUEUES } from "../../src/jobs/index.ts";
+import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";
+import { cli, databaseEnv } from "./run-cli.ts";
+
+// With roles of its own: roles belong to the server, and other tests look at theirs while this one breaks some.
+let db: ScratchDatabase;
+let adminUrl: string;
+beforeAll(async () => {
+  db = await createEmptyTestDatabase();
+  adminUrl = databaseUrl(testSetup().adminUrl, db.name);
+  await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const byCheck = (findings: readonly Finding[]): Record<string, Finding> =>
+  Object.fromEntries(findings.map((finding) => [finding.check, finding]));
+
+async function examine(env = databaseEnv(db)): Promise<Record<string, Finding>> {
+  const config = loadConfig(env);
+  return byCheck(await examineDatabase(config, await openDatabase(config)));
+}
+
+const sql = (url: string, text: string) => withClient(url, (client) => client.query(text));
+
+/** Breaks something for one examination. */
+async function whileBroken(
+  breaking: string,
+  mending: string,
+  url: string = db.url("owner"),
+): Promise<Record<string, Finding>> {
+  await sql(url, breaking);
+  try {
+    return await examine();
+  } finally {
+    await sql(url, mending);
+  }
+}
+
+const role = (name: Parameters<typeof roleName>[1]): string => `"${roleName(db.rolePrefix, name)}"`;
+
+describe("the command", () => {
+  test("finds a migrated database healthy, prints one JSON document and ends with 0", async () => {
+    const { code, stdout, stderr } = await cli(["doctor", "--json"], { env: databaseEnv(db) });
+    const report = JSON.parse(stdout) as { healthy: boolean; findings: Finding[] };
+    expect(report.findings.filter(({ status }) => status === "fail")).toEqual([]);
+    expect({ code, healthy: report.healthy, stderr }).toEqual({ code: 0, healthy: true, stderr: "" });
+    for (const finding of report.findings)
+      if (finding.status === "warn") expect(finding.hint).toEqual(expect.any(String));
+    expect(stdout).not.toContain(new URL(db.url("owner")).password);
+  });
+
+  test("ends with 1 when a check fails, and says what to do", async () => {
+    const env = { PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" };
+    const { code, stdout } = await cli(["doctor", "--json"], { env });
+    expect(code).toBe(1);
+    expect(byCheck(JSON.parse(stdout).findings).server).toMatchObject({
+      status: "fail",
+      hint: expect.any(String),
+    });
+    const forPeople = await cli(["doctor"], { env });
+    expect(forPeople.code).toBe(1);
+    expect(forPeople.stdout).toMatch(/^FAIL {4}server: /m);
+  });
+});
+
+describe("a fault fails its check and no other", () => {
+  const failing = (findings: Record<string, Finding>): string[] =>
+    Object.values(findings)
+      .filter(({ status }) => status === "fail")
+      .map(({ check }) => check);
+
+  test("a table without row-level security", async () => {
+    const findings = await whileBroken(
+      "alter table llm.chats disable row level security",
+      "alter table llm.chats enable row level security",
+    );
+    expect(failing(findings)).toEqual(["row-security"]);
+    expect(findings["row-security"]!.details).toEqual(["llm.chats"]);
+  });
+
+  test("a partition without row-level security", async () => {
+    const findings = await whileBroken(
+      "alter table security.login_attempts_default disable row level security",
+      "alter table security.login_attempts_default enable row level security",
+    );
+    expect(findings["row-security"]!.details).toEqual(["security.login_attempts_default"]);
+  });
+
+  test("a role that is a member of another", async () => {
+    const findings = await whileBroken(
+      `grant ${role("user")} to ${role("analyst")}`,
+      `revoke ${role("user")} from ${role("analyst")}`,
+      adminUrl,
+    );
+    expect(failing(findings)).toEqual(["roles"]);
+    expect(findings.roles!.details).toEqual([expect.stringContaining("_analyst is a member of")]);
+  });
+
+  test("a role that owns a table", async () => {
+    const findings = await whileBroken(
+      `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}`,
+      `drop table llm.stray; revoke create on schema llm from ${role("worker")}`,
+      adminUrl,
+    );
+    expect(failing(findings)).toEqual(["ownership"]);
+    expect(findings.ownership!.details).toEqual([expect.stringContaining("llm.stray belongs to")]);
+  });
+
+  test("a database that was never migrated", async () => {
+    const elsewhere = databaseUrl(db.url("owner"), "postgres");
+    const findings = await examine({ ...databaseEnv(db), PLINTH_OWNER_URL: elsewhere });
+    expect(findings.migrations).toMatchObject({
+      status: "fail",
+      hint: expect.stringContaining("plinth migrate"),
+    });
+    expect(findings["job-queue"]).toMatchObject({ status: "fail" });
+  });
+
+  test("a month without a partition", async () => {
+    const findings = await whileBroken(
+      `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
+      `do $$ begin execute format('alter table security.moved rename to login_attempts_%s', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
+    );
+    expect(failing(findings)).toEqual(["partitions"]);
+  });
+});
+
+describe("what is not yet a fault is a warning", () => {
+  test("partitions that end soon", async () => {
+    const month = "to_char(now() at time zone 'UTC' + interval '3 months', 'YYYY_MM')";
+    const findings = await whileBroken(
+      `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', ${month}); end $$`,
+      `do $$ begin execute format('alter table security.moved rename to login_attempts_%s', ${month}); end $$`,
+    );
+    expect(findings.partitions).toMatchObject({ status: "warn", details: ["security.login_attempts"] });
+  });
+
+  test("tokens that nobody deletes", async () => {
+    const findings = await whileBroken(
+      `with u as (
+         insert into identity.users (username, email) values ('old', 'old@example.com') returning id
+       ), s as (
+         insert into identity.user_sessions (user_id, created_at, last_activity_at, expires_at)
+         select id, now() - interval '3 days', now() - interval '3 days', now() - interval '2 days' from u
+         returning id, user_id
+       )
+       insert into private.refresh_tokens (session_id, user_id, token_hash, created_at, expires_at)
+       select id, user_id, sha256('x'), now() - interval '3 days', now() - interval '2 days' from s`,
+      "delete from identity.users where username = 'old'",
+    );
+    expect(findings["token-backlog"]).toMatchObject({ status: "warn" });
+  });
+
+  test("no worker", async () => {
+    expect((await examine()).worker).toMatchObject({ status: "warn" });
+  });
+});
+
+test("without the owner's URL it looks at what it can, and says what it skips", async () => {
+  const { PLINTH_OWNER_URL: _, PLINTH_WORKER_URL: __, ...env } = databaseEnv(db);
+  const findings = await examine(env);
+  expect(findings["row-security"]).toMatchObject({ status: "ok" });
+  for (const check of ["migrations", "token-backlog", "jobs", "connection-owner"])
+    expect(findings[check]).toMatchObject({ status: "skipped" });
+});
+
+test("a URL that does not work is named by its role", async () => {
+  const wrong = new URL(db.url("analyst"));
+  // Not a wrong password alone: a server may let everybody on its own machine in.
+  wrong.username = "nobody";
+  wrong.password = "wrong-password";
+  const findings = await examine({ ...databaseEnv(db), PLINTH_ANALYST_URL: wrong.href });
+  expect(findings["connection-analyst"]).toMatchObject({ status: "fail" });
+  expect(findings["connection-worker"]).toMatchObject({ status: "ok" });
+  expect(JSON.stringify(findings)).not.toContain("wrong-password");
+});
+
+describe("settings", () => {
+  const settings = (env: Record<string, string>) => byCheck(checkSettings(loadConfig(env)));
+
+  test.each([
+    ["cors", { PLINTH_CORS_ORIGINS: "*" }],
+    ["trusted-proxies", { PLINTH_TRUSTED_PROXIES: "0.0.0.0/0" }],
+    ["exposure", { PLINTH_HOST: "0.0.0.0" }],
+    ["access-token-life", { PLINTH_ACCESS_TOKEN_SECONDS: "86400" }],
+    ["signing-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
+  ])("%s: a weak one is a warning", (check, env) => {
+    expect(settings({})[check]?.status ?? "ok").toBe("ok");
+    expect(settings(env as Record<string, string>)[check]).toMatchObject({ status: "warn" });
+  });
+
+  test("a signing key that is too short fails, and is not repeated", () => {
+    const finding = settings({ PLINTH_JWT_KEYS: "k1:c2hvcnQ" })["signing-keys"];
+    expect(finding).toMatchObject({ status: "fail" });
+    expect(JSON.stringify(finding)).not.toContain("c2hvcnQ");
+  });
+
+  test("a secrets file that others can read fails", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "plinth-doctor-"));
+    try {
+      const file = join(folder, "secrets.json");
+      await writeFile(file, "{}");
+      await chmod(file, 0o644);
+      expect(settings({ PLINTH_DATA: folder }).secrets).toMatchObject({ status: "fail" });
+      await chmod(file, 0o600);
+      expect(settings({ PLINTH_DATA: folder }).secrets).toMatchObject({ status: "ok" });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});

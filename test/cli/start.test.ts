@@ -1,0 +1,188 @@
+import type { ChildProcess } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { ask, until } from "../support/api.ts";
+import { withClient } from "../support/database.ts";
+import { cli, type Outcome, outcomeOf, startCli } from "./run-cli.ts";
+
+// `plinth start` on an empty folder, as at the first try: one folder for all tests of this file, in their order.
+
+let folder: string;
+let env: Record<string, string>;
+let running: { child: ChildProcess; outcome: Promise<Outcome> } | undefined;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "plinth-start-"));
+  env = { PLINTH_DATA: join(folder, "data"), PLINTH_PORT: "0" };
+});
+afterEach(async () => {
+  running?.child.kill("SIGKILL");
+  await running?.outcome;
+  running = undefined;
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Starts and waits for the banner. */
+async function start(
+  ...args: string[]
+): Promise<{ child: ChildProcess; outcome: Promise<Outcome>; banner: string }> {
+  const child = startCli(args.length > 0 ? args : ["start"], env);
+  const outcome = outcomeOf(child);
+  running = { child, outcome };
+  let banner = "";
+  child.stdout!.on("data", (text: string) => {
+    banner += text;
+  });
+  let ended = false;
+  child.once("exit", () => {
+    ended = true;
+  });
+  await until(() => ended || /Ctrl-C stops it|listens on/.test(banner), { timeoutMs: 30_000, everyMs: 20 });
+  if (ended) throw new Error(`It ended: ${JSON.stringify(await outcome)}`);
+  return { child, outcome, banner };
+}
+
+const postmasterOf = async (): Promise<number> =>
+  Number((await readFile(join(folder, "data", "postgres", "postmaster.pid"), "utf8")).split("\n")[0]);
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Does what the banner's curl command does. */
+async function signIn(banner: string): Promise<{ url: string; token: string }> {
+  const [, url, body] = /curl -s (\S+) -H 'content-type: application\/json' -d '(.*)'/.exec(banner) ?? [];
+  const response = await fetch(url!, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: body!,
+  });
+  const { data } = (await response.json()) as { data: { login: { accessToken: string } } };
+  return { url: new URL(url!).origin, token: data.login.accessToken };
+}
+
+const MINE = `{
+  currentUser { username }
+  chats(first: 5) { totalCount nodes { messages(first: 10) { nodes { thinking toolCalls } } } }
+  models(first: 1) { totalCount }
+  prompts(first: 1) { totalCount }
+}`;
+
+test("the first start makes a database with demo data and says how to sign in; Ctrl-C stops all of it", async () => {
+  const { child, outcome, banner } = await start();
+  const signedIn = await signIn(banner);
+  const mine = await ask(signedIn.url, MINE, { token: signedIn.token });
+  expect(mine.errors).toBeUndefined();
+  expect(mine.data).toMatchObject({
+    currentUser: { username: "ada" },
+    chats: { totalCount: 2 },
+    models: { totalCount: 7 },
+    prompts: { totalCount: 12 },
+  });
+  expect(mine.text).toMatch(/"thinking":"[^"]/);
+  expect(mine.text).toMatch(/"toolCalls":\[\{/);
+
+  // Meanwhile, other commands use the running server, and a second start is refused.
+  const analyst = await cli(["db", "url", "--role", "analyst"], { env });
+  expect(analyst).toMatchObject({ code: 0, stderr: "" });
+  const seen = await withClient(analyst.stdout.trim(), (client) =>
+    client.query("select current_user as name, count(*)::integer as models from analytics.model_catalogue"),
+  );
+  expect(seen.rows).toEqual([{ name: "plinth_analyst", models: expect.any(Number) }]);
+  const second = await cli(["start"], { env });
+  expect(second).toMatchObject({ code: 1, stdout: "" });
+  expect(second.stderr).toContain(`process ${child.pid}`);
+
+  const postmaster = await postmasterOf();
+  child.kill("SIGINT");
+  expect(await outcome).toMatchObject({ code: 0 });
+  expect(isAlive(postmaster)).toBe(false);
+}, 60_000);
+
+test("the next start has the same accounts and data; SIGTERM stops it too", async () => {
+  const begun = performance.now();
+  const { child, outcome, banner } = await start();
+  // Under a second on an idle machine; the room is for a busy one.
+  expect(performance.now() - begun).toBeLessThan(10_000);
+  const { url, token } = await signIn(banner);
+  const { data } = await ask(url, "{ chats(first: 1) { totalCount } }", { token });
+  expect(data.chats.totalCount).toBe(2);
+  child.kill("SIGTERM");
+  expect(await outcome).toMatchObject({ code: 0 });
+}, 30_000);
+
+test("when the database dies it says so in a sentence and ends with 1", async () => {
+  const { outcome } = await start();
+  process.kill(await postmasterOf(), "SIGKILL");
+  const { code, stderr } = await outcome;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/(^|\n)error: .*\nhint: .*\n$/);
+  expect(stderr).not.toMatch(/\n {4}at /);
+}, 30_000);
+
+test("a second Ctrl-C does not wait for requests, and stops the database too", async () => {
+  const { child, outcome, banner } = await start();
+  const postmaster = await postmasterOf();
+  const { hostname, port } = new URL(/GraphQL +(\S+)/.exec(banner)![1]!);
+  const unfinished = connect(Number(port), hostname).on("error", () => {});
+  unfinished.write(
+    `POST /graphql HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  child.kill("SIGINT");
+  // Sooner, it would be taken for the same key press; see interrupt.ts.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  expect(child.exitCode).toBeNull();
+  child.kill("SIGINT");
+  expect(await outcome).toMatchObject({ code: 130 });
+  unfinished.destroy();
+  await until(() => !isAlive(postmaster), { timeoutMs: 10_000 });
+}, 30_000);
+
+test("serve runs the API on its own, and work the jobs beside it", async () => {
+  const { child, outcome, banner } = await start("serve");
+  const url = /listens on (\S+)/.exec(banner)![1]!;
+  expect(await ask(new URL(url).origin, "{ prompts(first: 1) { totalCount } }")).toMatchObject({
+    data: { prompts: { totalCount: 12 } },
+  });
+
+  const worker = startCli(["work"], env);
+  const worked = outcomeOf(worker);
+  await new Promise((resolve) => worker.stdout!.once("data", resolve));
+  const report = JSON.parse((await cli(["doctor", "--json"], { env })).stdout);
+  expect(report.findings).toContainEqual(expect.objectContaining({ check: "worker", status: "ok" }));
+  worker.kill("SIGINT");
+  expect(await worked).toMatchObject({ code: 0 });
+
+  child.kill("SIGINT");
+  expect(await outcome).toMatchObject({ code: 0 });
+}, 30_000);
+
+describe("what is in the way is a sentence", () => {
+  test("a port that is used, naming the variable to set", async () => {
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
+    const { port } = blocker.address() as { port: number };
+    const { code, stderr } = await cli(["start"], { env: { ...env, PLINTH_PORT: String(port) } });
+    blocker.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/error: .*\nhint: .*PLINTH_PORT.*\n$/);
+  }, 30_000);
+
+  test("a database without tables, to serve or to work", async () => {
+    const empty = { ...env, PLINTH_DATA: join(folder, "empty") };
+    for (const command of ["serve", "work"]) {
+      const { code, stdout, stderr } = await cli([command], { env: empty });
+      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/hint: .*plinth migrate/);
+    }
+  }, 30_000);
+});
