@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -7,6 +7,8 @@ import { PACKAGE_ROOT } from "../src/paths.ts";
 
 export interface BenchPlinth {
   readonly url: string;
+  /** Another server process on the same database; ends with `stop()`. */
+  serve(): Promise<string>;
   /** Runs another `plinth` command on the same data; resolves with its exit code. */
   command(...args: string[]): Promise<number>;
   stop(): Promise<void>;
@@ -21,6 +23,24 @@ async function freePort(): Promise<number> {
   await new Promise((resolve) => server.close(resolve));
   if (address === null || typeof address === "string") throw new Error("no port");
   return address.port;
+}
+
+/** Resolves with the milliseconds until the server's /readyz answered 200. */
+async function ready(server: ChildProcess, url: string): Promise<number> {
+  const started = performance.now();
+  while (server.exitCode === null) {
+    const answer = await fetch(`${url}/readyz`).catch(() => null);
+    if (answer?.status === 200) return performance.now() - started;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error(`plinth left with ${server.exitCode}`);
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null) return;
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  await exited;
 }
 
 /** A Plinth of its own, as a user would start it: another process, durable settings, empty data in a temporary folder. */
@@ -38,37 +58,34 @@ export async function startPlinth(settings: Record<string, string> = {}): Promis
     ...settings,
   };
   const program = join(PACKAGE_ROOT, "src/cli/plinth.js");
-  const launch = (args: string[]) =>
-    spawn(process.execPath, [program, ...args], { env, stdio: ["ignore", "ignore", "inherit"] });
+  const launch = (args: string[], settings: Record<string, string> = {}) =>
+    spawn(process.execPath, [program, ...args], {
+      env: { ...env, ...settings },
+      stdio: ["ignore", "ignore", "inherit"],
+    });
 
   let server = launch(["start", "--no-demo"]);
-  const ready = async (): Promise<number> => {
-    const started = performance.now();
-    while (server.exitCode === null) {
-      const answer = await fetch(`${url}/readyz`).catch(() => null);
-      if (answer?.status === 200) return performance.now() - started;
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-    throw new Error(`plinth start left with ${server.exitCode}`);
-  };
-  const end = async (): Promise<void> => {
-    if (server.exitCode !== null) return;
-    const exited = new Promise((resolve) => server.once("exit", resolve));
-    server.kill("SIGTERM");
-    await exited;
-  };
-  await ready();
+  const others: ChildProcess[] = [];
+  await ready(server, url);
   return {
     url,
+    async serve() {
+      const otherPort = await freePort();
+      const otherUrl = `http://127.0.0.1:${otherPort}`;
+      const other = launch(["serve"], { PLINTH_PORT: String(otherPort) });
+      others.push(other);
+      await ready(other, otherUrl);
+      return otherUrl;
+    },
     command: (...args) => new Promise((resolve) => launch(args).once("exit", (code) => resolve(code ?? 1))),
     async stop() {
-      await end();
+      for (const child of [...others, server]) await end(child);
       rmSync(data, { recursive: true, force: true });
     },
     async restart() {
-      await end();
+      await end(server);
       server = launch(["start", "--no-demo"]);
-      return await ready();
+      return await ready(server, url);
     },
   };
 }
@@ -77,10 +94,11 @@ export async function graphql(
   url: string,
   query: string,
   variables: object = {},
+  token?: string,
 ): Promise<Record<string, unknown>> {
   const answer = await fetch(`${url}/graphql`, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
     body: JSON.stringify({ query, variables }),
   });
   const body = (await answer.json()) as { data?: Record<string, unknown>; errors?: unknown };

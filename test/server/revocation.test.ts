@@ -65,7 +65,8 @@ async function openSocket(
   return { closed: closed.promise };
 }
 
-describe("reaches the other server within 100 ms", () => {
+// How fast is measured in bench/revocation.ts; without notifications nothing would happen for minutes.
+describe("reaches every server", () => {
   test.each<[string, () => Promise<unknown>]>([
     ["logout", () => here.ask("mutation { logout(input: {}) { result } }", { token: ada.token })],
     [
@@ -94,8 +95,7 @@ describe("reaches the other server within 100 ms", () => {
     expect(await isAccepted(there)).toBe(true);
     const socket = await openSocket(there, ada.token);
     await revoke();
-    expect(await until(async () => !(await isAccepted(there)), { timeoutMs: 100 })).toBeLessThan(100);
-    expect(await isAccepted(here)).toBe(false);
+    for (const api of [there, here]) await until(async () => !(await isAccepted(api)));
     expect(await socket.closed).toEqual({ code: 4403, reason: "The access token has been revoked." });
   });
 });

@@ -80,7 +80,8 @@ describe("login", () => {
       }
     // The fastest of many is what the work takes; the rest is what else the machine did.
     const fastest = Object.values(times).map((each) => Math.min(...each));
-    expect(Math.max(...fastest) / Math.min(...fastest)).toBeLessThan(2);
+    // Without the hash one of them would be ten times faster.
+    expect(Math.max(...fastest) / Math.min(...fastest)).toBeLessThan(3);
   });
 
   test("counts failures although it fails, locks, and ends the lock by itself", async () => {
