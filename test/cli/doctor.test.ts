@@ -185,7 +185,8 @@ test("a URL that does not work is named by its role", async () => {
   wrong.password = "wrong-password";
   const findings = await examine({ ...databaseEnv(db), PLINTH_ANALYST_URL: wrong.href });
   expect(findings["connection-analyst"]).toMatchObject({ status: "fail" });
-  expect(findings["connection-worker"]).toMatchObject({ status: "ok" });
+  // A warning where the server is not on this machine and the connection is not encrypted.
+  expect(["ok", "warn"]).toContain(findings["connection-worker"]?.status);
   expect(JSON.stringify(findings)).not.toContain("wrong-password");
 });
 
