@@ -38,7 +38,7 @@ test("every committed migration has a way back under the same name, and no way b
   expect(await sqlFiles("rollback")).toEqual(names);
 });
 
-test("each way back restores the schema as it was, and the way forward again the schema as it is", async () => {
+test("C8 each way back restores the schema as it was, and the way forward again the schema as it is", async () => {
   const options = { ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, migrationsFolder: folder };
   const dump = () =>
     withClient(db.url("owner"), (client) => dumpSchema(client, { rolePrefix: db.rolePrefix }));

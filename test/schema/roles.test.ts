@@ -23,7 +23,7 @@ const TABLES = [
   "private.user_passwords",
 ];
 
-test("no role is superuser, bypasses row security, makes databases or replicates", async () => {
+test("A12 no role is superuser, bypasses row security, makes databases or replicates", async () => {
   const { rows } = await run(
     "owner",
     `select rolname from pg_roles

@@ -50,7 +50,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("register signs in and shows the new account", async () => {
+test("R9 register signs in and shows the new account", async () => {
   const answer = await api.ask(
     `mutation {
       register(input: { username: "Ada", email: "Ada@Example.org", displayName: "Ada L.", password: "${PASSWORD}", deviceName: "laptop" }) {
@@ -78,7 +78,7 @@ test("register signs in and shows the new account", async () => {
   eve = await signUp(api, "eve");
 });
 
-test("login, and the current user by the token alone", async () => {
+test("R9 login, and the current user by the token alone", async () => {
   const answer = await api.ask(
     `mutation { login(input: { identifier: "ADA@example.org", password: "${PASSWORD}" }) { accessToken user { username } } }`,
   );

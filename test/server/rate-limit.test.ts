@@ -16,7 +16,7 @@ afterAll(async () => {
 
 const send = (posting: Posting = {}, to = api) => sendTo(to.url, posting);
 
-describe("the rate limit", () => {
+describe("A12 the rate limit", () => {
   let limited: Api;
   beforeAll(async () => {
     limited = await startApi(db, {

@@ -124,7 +124,7 @@ test("H8 prompts: unique name and content; usage_count per user", async () => {
   });
 });
 
-test("H9 deleting a user deletes what the user owns", async () => {
+test("H9 S14 deleting a user deletes what the user owns", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("select * from finish_login($1, 'ada', true, 1, $2)", [ada, Buffer.alloc(32, 1)]);
