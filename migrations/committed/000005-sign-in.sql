@@ -1,5 +1,5 @@
 --! Previous: sha1:94912f331d590e48215f5449b5f2d0f89c2458e6
---! Hash: sha1:9d1d3864208b1552f947449f21916614042c892b
+--! Hash: sha1:36c097b69b0eb3c69e66d3b41d2301008a394a52
 --! Message: sign-in
 
 -- Secrets of accounts, and the functions the API's service may call with them. Policies: none, on purpose. Row security is on
@@ -21,6 +21,9 @@ create table private.user_passwords (
 );
 
 alter table private.user_passwords enable row level security;
+
+-- "Does anybody still have one?" is asked at each sign-in.
+create index user_passwords_bcrypt_idx on private.user_passwords (user_id) where hash_algorithm = 'bcrypt';
 
 comment on table private.user_passwords is 'One row per account with a password. Readable by no API role.';
 comment on column private.user_passwords.user_id is 'Whose password.';
@@ -253,23 +256,40 @@ grant execute on function private.register_user(text, text, text, text, text) to
 -- What the service needs to check a password. It tells nothing of locks or status: those are decided, counted and
 -- audited in private.finish_login, after the same work was done for everybody. The token_version goes back there: if it has
 -- grown since, the password that was checked may not be the password any more.
+-- Always one row, so that the last column is known for unknown accounts too: as long as anybody still has a bcrypt hash, which
+-- takes longer to check, the service answers every refusal equally late.
 create or replace function private.find_login(identifier text)
-  returns table (user_id uuid, password_hash text, hash_algorithm text, token_version integer)
+  returns table (
+    user_id uuid,
+    password_hash text,
+    hash_algorithm text,
+    token_version integer,
+    bcrypt_is_in_use boolean
+  )
   language sql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-  select u.id, p.password_hash, p.hash_algorithm, u.token_version
-  from identity.users u
-  join private.user_passwords p on p.user_id = u.id
-  -- A username has no @ and an address has one, so at most one account answers.
-  where u.username = lower(trim(find_login.identifier))
-    or u.email = lower(trim(find_login.identifier))
+  select
+    account.id,
+    account.password_hash,
+    account.hash_algorithm,
+    account.token_version,
+    exists (select from private.user_passwords b where b.hash_algorithm = 'bcrypt')
+  from (values (true)) as always (one)
+  left join (
+    select u.id, u.username, u.email, u.token_version, p.password_hash, p.hash_algorithm
+    from identity.users u
+    join private.user_passwords p on p.user_id = u.id
+  ) account
+    -- A username has no @ and an address has one, so at most one account answers.
+    on account.username = lower(trim(find_login.identifier))
+    or account.email = lower(trim(find_login.identifier))
 $$;
 
 comment on function private.find_login(text) is
-  'Password hash of the account with this username or e-mail address; no row when there is none.';
+  'Password hash of the account with this username or e-mail address; one row of nulls when there is none.';
 grant execute on function private.find_login(text) to :PLINTH_SERVICE;
 
 create or replace function private.find_password(user_id uuid)

@@ -1,5 +1,5 @@
---! Previous: sha1:9d1d3864208b1552f947449f21916614042c892b
---! Hash: sha1:83d5016e38068433f3e69e16324e0ef41d89903a
+--! Previous: sha1:36c097b69b0eb3c69e66d3b41d2301008a394a52
+--! Hash: sha1:566a2cc31de43b9db6c28e636740683993417d02
 --! Message: llm
 
 -- The model catalogue, prompts, chats and messages, and who may use which model.

@@ -1,5 +1,5 @@
---! Previous: sha1:83d5016e38068433f3e69e16324e0ef41d89903a
---! Hash: sha1:5d3f671ec7c9e83881d23216bdd6feb97175546a
+--! Previous: sha1:566a2cc31de43b9db6c28e636740683993417d02
+--! Hash: sha1:e81058e90f5f5e8d6d3215e64889f3eba41ca2df
 --! Message: billing
 
 -- What tokens cost, over time. Plans, payments and the ledger come with later migrations.

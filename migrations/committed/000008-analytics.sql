@@ -1,5 +1,5 @@
---! Previous: sha1:5d3f671ec7c9e83881d23216bdd6feb97175546a
---! Hash: sha1:81fed8189fbafdfe582752c489fef08098ec6e12
+--! Previous: sha1:e81058e90f5f5e8d6d3215e64889f3eba41ca2df
+--! Hash: sha1:17fb774f8179d1dea1e861d69dbd291c77b292a1
 --! Message: analytics
 
 -- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's

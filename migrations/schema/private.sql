@@ -94,6 +94,8 @@ end),
 
 alter table private.user_passwords enable row level security;
 
+create index user_passwords_bcrypt_idx on private.user_passwords using btree (user_id) where (hash_algorithm = 'bcrypt'::text);
+
 comment on table private.user_passwords is 'One row per account with a password. Readable by no API role.';
 comment on column private.user_passwords.user_id is 'Whose password.';
 comment on column private.user_passwords.password_hash is 'PHC string (argon2id) or modular crypt string (bcrypt).';
@@ -366,22 +368,31 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Makes th
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
--- Password hash of the account with this username or e-mail address; no row when there is none.
+-- Password hash of the account with this username or e-mail address; one row of nulls when there is none.
 create or replace function private.find_login(identifier text)
-  returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer)
+  returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer, bcrypt_is_in_use boolean)
   language sql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-  select u.id, p.password_hash, p.hash_algorithm, u.token_version
-  from identity.users u
-  join private.user_passwords p on p.user_id = u.id
-  -- A username has no @ and an address has one, so at most one account answers.
-  where u.username = lower(trim(find_login.identifier))
-    or u.email = lower(trim(find_login.identifier))
+  select
+    account.id,
+    account.password_hash,
+    account.hash_algorithm,
+    account.token_version,
+    exists (select from private.user_passwords b where b.hash_algorithm = 'bcrypt')
+  from (values (true)) as always (one)
+  left join (
+    select u.id, u.username, u.email, u.token_version, p.password_hash, p.hash_algorithm
+    from identity.users u
+    join private.user_passwords p on p.user_id = u.id
+  ) account
+    -- A username has no @ and an address has one, so at most one account answers.
+    on account.username = lower(trim(find_login.identifier))
+    or account.email = lower(trim(find_login.identifier))
 $$;
 
-comment on function private.find_login(identifier text) is 'Password hash of the account with this username or e-mail address; no row when there is none.';
+comment on function private.find_login(identifier text) is 'Password hash of the account with this username or e-mail address; one row of nulls when there is none.';
 revoke execute on function private.find_login(identifier text) from public;
 grant execute on function private.find_login(identifier text) to :PLINTH_SERVICE;
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { AccessTokens } from "../auth/access-token.ts";
 import { needsRehash, type PasswordHasher } from "../auth/password-hash.ts";
 import { checkNewPassword, isPasswordTooLongToRead } from "../auth/password-policy.ts";
@@ -63,6 +64,11 @@ interface Account {
   readonly token_version: number;
 }
 
+/** An Account, or nulls where there is none. */
+type FoundAccount = (Account | { readonly [key in keyof Account]: null }) & {
+  readonly bcrypt_is_in_use: boolean;
+};
+
 interface OpenedSession {
   readonly user_id: string;
   readonly session_id: string;
@@ -78,6 +84,12 @@ interface Rotation extends OpenedSession {
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 const MAX_IDENTIFIER_LENGTH = 320;
 const MAX_DEVICE_NAME_LENGTH = 100;
+
+/**
+ * When a refusal is answered while some accounts still have bcrypt hashes: later than checking one takes, so that the
+ * time does not tell an account brought along (some 0.3 s at cost 12) from one that does not exist.
+ */
+const SLOW_REFUSAL_MS = 1_000;
 
 /** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
 export function createSignIn(options: {
@@ -139,11 +151,13 @@ export function createSignIn(options: {
       checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
       checkTypedPassword("password", password);
       checkDeviceName(deviceName);
-      const [account] = await callService<Account>(
+      const startedAt = performance.now();
+      const [found] = await callService<FoundAccount>(
         request,
-        "select user_id, password_hash, token_version from private.find_login($1)",
+        "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1)",
         [identifier],
       );
+      const account = found && found.user_id !== null ? found : undefined;
       const { matches, rehashed } = await checkPassword(password, account);
       const refresh = createRefreshToken();
       const [session] = await callService<OpenedSession>(
@@ -161,7 +175,10 @@ export function createSignIn(options: {
           rehashed?.algorithm ?? null,
         ],
       );
-      if (!session) throw invalidCredentials();
+      if (!session) {
+        if (found?.bcrypt_is_in_use) await waitUntil(startedAt + SLOW_REFUSAL_MS);
+        throw invalidCredentials();
+      }
       return credentials(session, refresh.token);
     },
 
@@ -210,6 +227,10 @@ export function createSignIn(options: {
       return credentials(session, refresh.token);
     },
   };
+}
+
+async function waitUntil(time: number): Promise<void> {
+  await sleep(Math.max(0, time - performance.now()));
 }
 
 /** One answer for unknown, wrong, locked and disabled. */

@@ -149,6 +149,21 @@ describe("login", () => {
     });
   });
 
+  test("answers every refusal late while anybody has a bcrypt hash, which takes longer to check", async () => {
+    await signUp(api, "slow");
+    await asOwner(
+      `update private.user_passwords set password_hash = $1, hash_algorithm = 'bcrypt'
+       where user_id = (select id from identity.users where username = 'slow')`,
+      [await bcrypt.hash(PASSWORD, 5)],
+    );
+    for (const name of ["slow", "nobody-at-all"]) {
+      const startedAt = performance.now();
+      expect(codeOf(await login(name, "a wrong password"))).toBe("INVALID_CREDENTIALS");
+      expect(performance.now() - startedAt).toBeGreaterThan(990);
+    }
+    expect((await login("slow", PASSWORD)).errors).toBeUndefined();
+  });
+
   test.each([
     ["NUL", "a\u0000b", "BAD_USER_INPUT"],
     ["321 characters", "a".repeat(321), "BAD_USER_INPUT"],
