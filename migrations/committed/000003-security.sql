@@ -1,5 +1,5 @@
 --! Previous: sha1:fa2bc3a4716fdc8429726810805c1ced4bce3cc3
---! Hash: sha1:bdc126c2e9a688264b207327d9b5b9f9726faa62
+--! Hash: sha1:5764399279199bdfc48fe03f7e2e2bb1fec6c8e9
 --! Message: security
 
 -- What happened: sign-in attempts and security events. Append-only for every role but the owner, partitioned by month so
@@ -33,7 +33,7 @@ create index login_attempts_status_created_at_idx on security.login_attempts (st
 comment on table security.login_attempts is 'One row per attempt to sign in; partitioned by month of created_at.';
 comment on column security.login_attempts.id is 'UUIDv7.';
 comment on column security.login_attempts.user_id is 'The account tried; null when there is none or it was deleted.';
-comment on column security.login_attempts.email is 'Username or address as it was typed, lower case.';
+comment on column security.login_attempts.email is 'Username or address as it was typed, lower case; for a name of nobody, which may be a password, the head of its SHA-256.';
 comment on column security.login_attempts.ip_address is 'Client address.';
 comment on column security.login_attempts.user_agent is 'Client''s User-Agent header.';
 comment on column security.login_attempts.status is 'success, failed, or locked (refused unread because the account was locked).';

@@ -1,5 +1,5 @@
---! Previous: sha1:bdc126c2e9a688264b207327d9b5b9f9726faa62
---! Hash: sha1:94912f331d590e48215f5449b5f2d0f89c2458e6
+--! Previous: sha1:5764399279199bdfc48fe03f7e2e2bb1fec6c8e9
+--! Hash: sha1:424747e7a9762949bedb2f1fff9360df3d6fe6f6
 --! Message: access
 
 -- Who may do what: users have roles, roles have permissions, policies ask access.has_permission().

@@ -1,5 +1,5 @@
---! Previous: sha1:94912f331d590e48215f5449b5f2d0f89c2458e6
---! Hash: sha1:36c097b69b0eb3c69e66d3b41d2301008a394a52
+--! Previous: sha1:424747e7a9762949bedb2f1fff9360df3d6fe6f6
+--! Hash: sha1:3bc557c279fb8990f3bf925a218310fcf4d2b662
 --! Message: sign-in
 
 -- Secrets of accounts, and the functions the API's service may call with them. Policies: none, on purpose. Row security is on
@@ -391,7 +391,12 @@ begin
 
   perform security.track_login_attempt(
     v_user.id,
-    finish_login.identifier,
+    -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
+    case
+      when v_user.id is null and finish_login.identifier !~ '@'
+      then 'sha256:' || left(encode(sha256(convert_to(lower(finish_login.identifier), 'UTF8')), 'hex'), 16)
+      else finish_login.identifier
+    end,
     plinth.client_ip(),
     plinth.user_agent(),
     case v_refusal when 'account_locked' then 'locked' else case when v_refusal is null then 'success' else 'failed' end end,

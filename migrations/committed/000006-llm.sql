@@ -1,5 +1,5 @@
---! Previous: sha1:36c097b69b0eb3c69e66d3b41d2301008a394a52
---! Hash: sha1:566a2cc31de43b9db6c28e636740683993417d02
+--! Previous: sha1:3bc557c279fb8990f3bf925a218310fcf4d2b662
+--! Hash: sha1:56d56fa358ece182754d4929e8cfc692098538a3
 --! Message: llm
 
 -- The model catalogue, prompts, chats and messages, and who may use which model.

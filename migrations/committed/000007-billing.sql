@@ -1,5 +1,5 @@
---! Previous: sha1:566a2cc31de43b9db6c28e636740683993417d02
---! Hash: sha1:e81058e90f5f5e8d6d3215e64889f3eba41ca2df
+--! Previous: sha1:56d56fa358ece182754d4929e8cfc692098538a3
+--! Hash: sha1:fd9f924a7be5cc52ae02cfd9246d3863818236eb
 --! Message: billing
 
 -- What tokens cost, over time. Plans, payments and the ledger come with later migrations.

@@ -1,5 +1,5 @@
---! Previous: sha1:e81058e90f5f5e8d6d3215e64889f3eba41ca2df
---! Hash: sha1:17fb774f8179d1dea1e861d69dbd291c77b292a1
+--! Previous: sha1:fd9f924a7be5cc52ae02cfd9246d3863818236eb
+--! Hash: sha1:eab0286a6d841cb781831853cf86277f69b43deb
 --! Message: analytics
 
 -- Views for people who read numbers: no names, addresses or texts, each with its grain and units. They run with the owner's

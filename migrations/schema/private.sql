@@ -439,7 +439,12 @@ begin
 
   perform security.track_login_attempt(
     v_user.id,
-    finish_login.identifier,
+    -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
+    case
+      when v_user.id is null and finish_login.identifier !~ '@'
+      then 'sha256:' || left(encode(sha256(convert_to(lower(finish_login.identifier), 'UTF8')), 'hex'), 16)
+      else finish_login.identifier
+    end,
     plinth.client_ip(),
     plinth.user_agent(),
     case v_refusal when 'account_locked' then 'locked' else case when v_refusal is null then 'success' else 'failed' end end,

@@ -32,7 +32,7 @@ create index login_attempts_user_id_created_at_idx on security.login_attempts us
 comment on table security.login_attempts is 'One row per attempt to sign in; partitioned by month of created_at.';
 comment on column security.login_attempts.id is 'UUIDv7.';
 comment on column security.login_attempts.user_id is 'The account tried; null when there is none or it was deleted.';
-comment on column security.login_attempts.email is 'Username or address as it was typed, lower case.';
+comment on column security.login_attempts.email is 'Username or address as it was typed, lower case; for a name of nobody, which may be a password, the head of its SHA-256.';
 comment on column security.login_attempts.ip_address is 'Client address.';
 comment on column security.login_attempts.user_agent is 'Client''s User-Agent header.';
 comment on column security.login_attempts.status is 'success, failed, or locked (refused unread because the account was locked).';

@@ -71,7 +71,7 @@ async function login(run: Run, matches = true): Promise<void> {
   const hash = someHash();
   logins++;
   const [opened] = await run<{ session_id: string }>(
-    "select * from private.finish_login($1, 'x', $2, $3, $4)",
+    "select * from private.finish_login($1, 'x@example.com', $2, $3, $4)",
     [user, matches, await version(run, user), hash],
   );
   if (opened) tokens.push({ user, session: opened.session_id, hash });
@@ -223,7 +223,7 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   expect([...new Set(violations)]).toEqual([]);
   expect(ended.size).toBeGreaterThan(10);
   expect({
-    unrecordedLogins: logins - (await count("select from security.login_attempts where email = 'x'")),
+    unrecordedLogins: logins - (await count("select from security.login_attempts where email = 'x@example.com'")),
     twoLiveTokens: await count(
       "select from private.refresh_tokens where used_at is null group by session_id having count(*) > 1",
     ),

@@ -129,6 +129,19 @@ describe("finish_login", () => {
     expect(attempt).toEqual({ status: "failed", failure_reason: "unknown_account", ip: "203.0.113.7" });
   });
 
+  test("keeps the name of nobody unreadable: it may be a password in the wrong field", async () => {
+    for (let i = 0; i < 2; i++)
+      await service("select * from private.finish_login(null, 'My Secret Password', false, null, $1)", [
+        someHash(),
+      ]);
+    const rows = await owner<{ email: string }>(
+      "select email from security.login_attempts where user_id is null and email !~ '@'",
+    );
+    expect(rows).toHaveLength(2);
+    expect(rows[0]!.email).toMatch(/^sha256:[0-9a-f]{16}$/);
+    expect(rows[1]).toEqual(rows[0]);
+  });
+
   test("refuses a disabled account although the password is right", async () => {
     await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
     expect(await login(true)).toBeUndefined();
