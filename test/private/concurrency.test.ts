@@ -223,7 +223,8 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   expect([...new Set(violations)]).toEqual([]);
   expect(ended.size).toBeGreaterThan(10);
   expect({
-    unrecordedLogins: logins - (await count("select from security.login_attempts where email = 'x@example.com'")),
+    unrecordedLogins:
+      logins - (await count("select from security.login_attempts where email = 'x@example.com'")),
     twoLiveTokens: await count(
       "select from private.refresh_tokens where used_at is null group by session_id having count(*) > 1",
     ),
