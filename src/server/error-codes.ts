@@ -4,7 +4,7 @@ import { roleOfError } from "./transaction.ts";
 
 /** What a client is told of an error; everything else stays in the log. */
 export interface PublicError {
-  /** Stable; README lists them. */
+  /** Stable; docs/api.md lists them. */
   readonly code: string;
   /** May change; clients read `code`. */
   readonly message: string;

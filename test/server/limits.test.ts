@@ -188,7 +188,7 @@ describe("width", () => {
     expect(await code(`{ currentUser { ...f0 } } ${layers} fragment f30 on User { id }`)).toBe(
       "QUERY_TOO_COMPLEX",
     );
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(500);
   });
 
   test("leaves fragment cycles to validation", async () => {
@@ -205,7 +205,7 @@ describe("width", () => {
   ])("a text of too many %s is refused quickly", async (_what, text) => {
     const startedAt = performance.now();
     expect(await code(text())).toMatch(/^(QUERY_TOO_COMPLEX|GRAPHQL_PARSE_FAILED)$/);
-    expect(performance.now() - startedAt).toBeLessThan(5_000);
+    expect(performance.now() - startedAt).toBeLessThan(500);
   });
 
   test("several operations in one document are each held to it", async () => {

@@ -65,7 +65,6 @@ async function openSocket(
   return { closed: closed.promise };
 }
 
-// How fast is measured in bench/revocation.ts; without notifications nothing would happen for minutes.
 describe("reaches every server", () => {
   test.each<[string, () => Promise<unknown>]>([
     ["logout", () => here.ask("mutation { logout(input: {}) { result } }", { token: ada.token })],
@@ -95,9 +94,21 @@ describe("reaches every server", () => {
     expect(await isAccepted(there)).toBe(true);
     const socket = await openSocket(there, ada.token);
     await revoke();
-    for (const api of [there, here]) await until(async () => !(await isAccepted(api)));
+    for (const api of [there, here]) await until(async () => !(await isAccepted(api)), { timeoutMs: 1_000 });
     expect(await socket.closed).toEqual({ code: 4403, reason: "The access token has been revoked." });
   });
+});
+
+test("takes less than 100 ms to another server; bench/revocation.ts has the whole picture", async () => {
+  const times: number[] = [];
+  for (let round = 0; round < 5; round++) {
+    const { token } = await signIn(here, `ada${names}`);
+    expect(await isAccepted(there, token)).toBe(true);
+    await here.ask("mutation { logout(input: {}) { result } }", { token });
+    times.push(await until(async () => !(await isAccepted(there, token))));
+  }
+  // The fastest is what it takes; the rest is what else the machine did.
+  expect(Math.min(...times)).toBeLessThan(100);
 });
 
 test("leaves other sessions and accounts alone", async () => {
