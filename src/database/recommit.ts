@@ -3,16 +3,20 @@ import { join } from "node:path";
 import { compileIncludes, parseMigrationText } from "graphile-migrate/dist/migration.js";
 import { isMigrationFilename } from "graphile-migrate/dist/migrationFilename.js";
 import { type CommitOptions, fileSettings, frozen, replaceFile, tryHistory } from "./commit-migration.ts";
-import { explainInclude } from "./graphile-migrate.ts";
+import { explainInclude, type GraphileSettings } from "./graphile-migrate.ts";
 
 /**
  * Commits the whole history again, in order and under the same names, with today's fixtures in place of the included
  * ones. Allowed until the first release, while nobody has applied it. Files may also stand there as they would in
  * current.sql, never committed before. A failure changes no file.
+ * @param options.from number of the first migration to commit again; those before it are frozen. 1 by default.
  * @returns the names of the files that are different now
  * @throws PlinthError MIGRATIONS_INVALID, MIGRATION_FAILED
  */
-export async function recommit(options: CommitOptions): Promise<{ changed: string[]; unchanged: string[] }> {
+export async function recommit(
+  options: CommitOptions & { from?: number },
+): Promise<{ changed: string[]; unchanged: string[] }> {
+  const { from = 1 } = options;
   const settings = fileSettings(options.migrationsFolder);
   const folder = join(settings.migrationsFolder, "committed");
   const names = (await readdir(folder)).filter(isMigrationFilename).sort();
@@ -23,11 +27,11 @@ export async function recommit(options: CommitOptions): Promise<{ changed: strin
     const path = join(folder, name);
     const text = await readFile(path, "utf8");
     const { headers, body } = parseMigrationText(path, text, false);
-    const compiled = await explainInclude(() =>
-      compileIncludes(settings, collapseIncludes(body), new Set([path])),
-    );
     const { Hash, Previous, AllowInvalidHash, ...others } = headers;
-    const result = frozen(compiled, others, previousHash);
+    const isFrozen = Number.parseInt(name, 10) < from;
+    const result = isFrozen
+      ? { text, hash: Hash ?? undefined }
+      : frozen(await explainInclude(() => withFixtures(settings, body, path)), others, previousHash);
     previousHash = result.hash;
     before.set(name, text);
     history.set(name, result.text);
@@ -36,6 +40,10 @@ export async function recommit(options: CommitOptions): Promise<{ changed: strin
   const changed = names.filter((name) => before.get(name) !== history.get(name));
   for (const name of changed) await replaceFile(join(folder, name), history.get(name)!);
   return { changed, unchanged: names.filter((name) => !changed.includes(name)) };
+}
+
+function withFixtures(settings: GraphileSettings, body: string, path: string): Promise<string> {
+  return compileIncludes(settings, collapseIncludes(body), new Set([path]));
 }
 
 /** Included text back to the line that included it, as graphile-migrate's `uncommit` does. */

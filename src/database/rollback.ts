@@ -37,7 +37,10 @@ export async function rollback(
     const ways = await Promise.all(
       newestFirst.map(async (migration) => ({
         migration,
-        sql: compilePlaceholders(settings, await readRollback(settings.migrationsFolder, migration)),
+        sql: compilePlaceholders(
+          settings,
+          await readRollback(settings.migrationsFolder, migration, committed),
+        ),
       })),
     );
     await client.query("begin");
@@ -60,21 +63,41 @@ export async function rollback(
 
 /**
  * The text of a migration's way back. Includes are refused: a fixture is today's text, but a rollback must restore the
- * text of its day, so it carries it.
+ * text of its day. `--!restore identity/functions/viewer.sql` stands for that: what the fixture held when a migration
+ * before this one last included it.
  */
-async function readRollback(folder: string, migration: CommittedMigration): Promise<string> {
-  const path = join(folder, "rollback", migration.realFilename);
+async function readRollback(
+  folder: string,
+  migration: CommittedMigration,
+  committed: readonly CommittedMigration[],
+): Promise<string> {
+  const name = migration.realFilename;
+  const path = join(folder, "rollback", name);
   if (!existsSync(path))
-    throw new PlinthError(
-      "ROLLBACK_MISSING",
-      `There is no way back from ${migration.realFilename}: ${path} does not exist.`,
-      { hint: "Nothing was rolled back." },
-    );
+    throw new PlinthError("ROLLBACK_MISSING", `There is no way back from ${name}: ${path} does not exist.`, {
+      hint: "Nothing was rolled back.",
+    });
   const sql = await readFile(path, "utf8");
   if (/^--!\s*(include|no-transaction)/m.test(sql))
     throw new PlinthError(
       "ROLLBACK_INVALID",
-      `rollback/${migration.realFilename} must hold its whole text: --!include and --! no-transaction do not work there.`,
+      `rollback/${name} must hold its whole text: --!include and --! no-transaction do not work there.`,
     );
-  return sql;
+  const earlier = committed.slice(0, committed.indexOf(migration)).reverse();
+  return sql.replace(/^--!\s*restore\s+(\S+)[ \t]*$/gm, (_, fixture: string) => {
+    const text = earlier.map(({ body }) => includedText(body, fixture)).find((found) => found !== undefined);
+    if (text !== undefined) return text;
+    throw new PlinthError(
+      "ROLLBACK_INVALID",
+      `rollback/${name} restores ${fixture}, which no migration before it includes.`,
+    );
+  });
+}
+
+/** What a committed migration took from a fixture, if it did; the last, should it have done so twice. */
+function includedText(body: string, fixture: string): string | undefined {
+  const end = body.lastIndexOf(`--! EndIncluded ${fixture}\n`);
+  const marker = `--! Included ${fixture}\n`;
+  const start = body.lastIndexOf(marker, end);
+  return end < 0 || start < 0 ? undefined : body.slice(start + marker.length, end);
 }

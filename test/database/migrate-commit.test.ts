@@ -150,6 +150,21 @@ describe("recommit", () => {
     expect(applied).toEqual(names);
   });
 
+  test("leaves what stands before --from as it was frozen, whatever its fixtures hold today", async () => {
+    const folder = await make(CONTENTS);
+    const options = { rootUrl: rootUrl(), migrationsFolder: folder.path };
+    await commitCurrent({ ...options, message: "answers" });
+    const fixture = "one/functions/answer.sql";
+    await folder.write("current.sql", `--!include ${fixture}\n`);
+    await commitCurrent({ ...options, message: "other answers" });
+    await folder.write(`fixtures/${fixture}`, FIXTURES[fixture].replace("42", "43"));
+    const before = await folder.read("committed/000002-answers.sql");
+    expect(await recommit({ ...options, from: 3 })).toMatchObject({ changed: ["000003-other-answers.sql"] });
+    expect(await folder.read("committed/000002-answers.sql")).toBe(before);
+    expect(await folder.read("committed/000003-other-answers.sql")).toContain("select 43");
+    expect(await recommit({ ...options, from: 3 })).toMatchObject({ changed: [] });
+  });
+
   test("commits files that were put there as they would stand in current.sql", async () => {
     const folder = await make({ fixtures: FIXTURES });
     await folder.write(

@@ -75,6 +75,7 @@ test.each([
   ["has no way back", () => rm(SECOND()), "ROLLBACK_MISSING"],
   ["has one with an error", () => writeFile(SECOND(), "drop schema missing;"), "ROLLBACK_FAILED"],
   ["includes today's text", () => writeFile(SECOND(), "--!include f.sql"), "ROLLBACK_INVALID"],
+  ["restores what never was", () => writeFile(SECOND(), "--!restore f.sql"), "ROLLBACK_INVALID"],
 ])("nothing is done when one of several %s", async (_, spoil, code) => {
   await spoil();
   await expect(rollback({ ...options(), steps: 3 })).rejects.toMatchObject({ name: "PlinthError", code });
@@ -94,4 +95,45 @@ test("more than there is is refused, and so is no number", async () => {
   for (const steps of [0, -1, 1.5, Number.NaN])
     await expect(rollback({ ...options(), steps })).rejects.toMatchObject({ code: "INVALID_STEPS" });
   expect(await schemas()).toEqual(SCHEMAS);
+});
+
+test("--!restore puts back what a fixture held when it was last included, not what it holds today", async () => {
+  const answer = (text: string) =>
+    `create or replace function one.answer() returns integer language sql as 'select ${text}';`;
+  const fixture = "one/answer.sql";
+  const included = (text: string) => `--! Included ${fixture}\n${answer(text)}\n--! EndIncluded ${fixture}\n`;
+  const other = await makeMigrationsFolder({
+    committed: {
+      "000001-one.sql": `create schema one;\n${included("1")}`,
+      "000002-two.sql": included("2"),
+      "000003-three.sql": included("3"),
+    },
+    rollback: {
+      "000001-one.sql": "drop schema one cascade;",
+      "000002-two.sql": `--!restore ${fixture}`,
+      "000003-three.sql": `--!restore ${fixture}\ncomment on function one.answer() is 'back';`,
+    },
+  });
+  const scratch = await createEmptyTestDatabase();
+  const otherOptions = {
+    ownerUrl: scratch.url("owner"),
+    rolePrefix: scratch.rolePrefix,
+    migrationsFolder: other.path,
+  };
+  const current = () =>
+    withClient(scratch.url("owner"), async (client) => {
+      const { rows } = await client.query<{ answer: number }>("select one.answer()");
+      return rows[0]?.answer;
+    });
+  try {
+    await migrateDatabase(otherOptions);
+    expect(await current()).toBe(3);
+    await rollback({ ...otherOptions, steps: 1 });
+    expect(await current()).toBe(2);
+    await rollback({ ...otherOptions, steps: 1 });
+    expect(await current()).toBe(1);
+  } finally {
+    await other.remove();
+    await scratch.drop();
+  }
 });

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { interruptible } from "../interrupt.ts";
 import { note, print, printJson } from "../output.ts";
 import { withSession } from "../session.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 export function addMigrate(program: Command): void {
   const command = program
@@ -92,7 +93,8 @@ Example:
 function addRecommit(command: Command): void {
   command
     .command("recommit")
-    .description("commit the whole history again, with today's fixtures (until the first release)")
+    .description("commit the history again, with today's fixtures (until it has landed)")
+    .option("--from <number>", "leave the migrations before this one as they are", wholeNumber, 1)
     .option("--json", "print the names of the files that changed as JSON")
     .addHelpText(
       "after",
@@ -101,11 +103,11 @@ Databases that ran the old history refuse the new one, so this is for a history 
 one runs on a temporary embedded database first; a failure changes no file.
 
 Example:
-  $ plinth migrate recommit`,
+  $ plinth migrate recommit --from 9`,
     )
-    .action(async ({ json }: { json?: boolean }) => {
+    .action(async ({ json, from }: { json?: boolean; from: number }) => {
       const { recommit } = await import("../../database/recommit.ts");
-      const outcome = await onThrowawayServer((rootUrl) => recommit({ rootUrl }));
+      const outcome = await onThrowawayServer((rootUrl) => recommit({ rootUrl, from }));
       if (json) return printJson(outcome);
       for (const name of outcome.changed) print(`changed  ${name}`);
       print(`${outcome.changed.length} changed, ${outcome.unchanged.length} unchanged.`);

@@ -1,9 +1,10 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { PlinthError } from "../../errors.ts";
 import { ask } from "../ask.ts";
 import { note, print, printJson } from "../output.ts";
 import { withSession } from "../session.ts";
 import { UsageError } from "../usage-error.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 interface Flags {
   readonly steps: number;
@@ -48,9 +49,4 @@ async function confirm(names: readonly string[]): Promise<void> {
   note(`This takes back, with all data in what they added:\n${names.map((name) => `  ${name}`).join("\n")}`);
   if (!/^y(es)?$/i.test(await ask("Go on? [y/N] ")))
     throw new PlinthError("NOT_CONFIRMED", "Nothing was rolled back.");
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError("It must be a whole number from 1.");
-  return Number(text);
 }
