@@ -1,12 +1,13 @@
 import "postgraphile";
-import { constant, context, get, type Step, sideEffect } from "postgraphile/grafast";
+import { constant, get } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { PlinthError } from "../src/errors.ts";
-import type { RequestContext } from "../src/server/request-context.ts";
-import type { Credentials, SignIn } from "../src/server/sign-in.ts";
-
-/** What a payload's fields read. */
-type CredentialsStep = Step<Credentials>;
+import type { SignIn } from "../src/server/sign-in/index.ts";
+import {
+  type CredentialsStep,
+  credentialsField,
+  type SignInResultStep,
+  signInField,
+} from "./credentials-field.ts";
 
 /**
  * register, login, refresh and changePassword: hashing and signing are not SQL's to do, so these are written by hand.
@@ -16,25 +17,12 @@ export const AuthPlugin = extendSchema((build) => {
   const { users } = build.pgResources;
   if (!users) throw new Error("The table identity.users is missing; has the database been migrated?");
 
-  /** A field that exchanges its input for credentials. */
-  function credentialsField<TInput>(
-    exchange: (signIn: SignIn, input: TInput, request: RequestContext) => Promise<Credentials>,
-  ) {
-    return (_$root: Step, args: { getRaw(path: string): Step }): CredentialsStep =>
-      // A side effect of its own and not one with a database client: that would hold a transaction while hashing.
-      sideEffect([args.getRaw("input"), context()], async ([input, { plinth, pgSettings }]) => {
-        if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
-        const credentials = await exchange(plinth.signIn, input as TInput, plinth.request);
-        // The payload and what follows in this operation are read as the account that has just signed in.
-        Object.assign(pgSettings as object, plinth.settingsOf(credentials));
-        return credentials;
-      });
-  }
-
   const payloadPlans = {
     user: ($credentials: CredentialsStep) => users.get({ id: get($credentials, "userId") }),
     query: () => constant({}),
   };
+
+  const credentialsOf = ($result: SignInResultStep) => get($result, "credentials");
 
   return {
     typeDefs: gql`
@@ -82,11 +70,34 @@ export const AuthPlugin = extendSchema((build) => {
         query: Query
       }
 
+      """A sign-in that is complete, or one that wants a second factor."""
+      type SignInPayload {
+        """Null when \`challenge\` is not; so are the other tokens."""
+        accessToken: String
+        accessTokenExpiresAt: Datetime
+        """Exchange it for new tokens with \`refresh\`; it works once."""
+        refreshToken: String
+        refreshTokenExpiresAt: Datetime
+        """The signed-in account."""
+        user: User
+        """What is still to be shown; null when signed in."""
+        challenge: SignInChallenge
+        query: Query
+      }
+
+      """A sign-in that wants a second factor. Its token opens nothing but the way on."""
+      type SignInChallenge {
+        token: String!
+        expiresAt: Datetime!
+        """What may be shown next: \`totp\`, \`recovery_code\`, \`passkey\`."""
+        methods: [String!]!
+      }
+
       extend type Mutation {
         """Makes an account and signs in."""
         register(input: RegisterInput!): AuthPayload
         """Signs in. Fails with INVALID_CREDENTIALS, whatever the reason."""
-        login(input: LoginInput!): AuthPayload
+        login(input: LoginInput!): SignInPayload
         """
         Exchanges a refresh token for new tokens. Asking again with the same token, because the answer was lost, gives
         the same tokens for a minute; any later use ends the session.
@@ -102,7 +113,7 @@ export const AuthPlugin = extendSchema((build) => {
           register: credentialsField<Parameters<SignIn["register"]>[0]>((signIn, input, request) =>
             signIn.register(input, request),
           ),
-          login: credentialsField<Parameters<SignIn["login"]>[0]>((signIn, input, request) =>
+          login: signInField<Parameters<SignIn["login"]>[0]>((signIn, input, request) =>
             signIn.login(input, request),
           ),
           refresh: credentialsField<{ refreshToken: string }>((signIn, { refreshToken }, request) =>
@@ -114,6 +125,18 @@ export const AuthPlugin = extendSchema((build) => {
         },
       },
       AuthPayload: { plans: payloadPlans },
+      SignInPayload: {
+        plans: {
+          accessToken: ($result: SignInResultStep) => get(credentialsOf($result), "accessToken"),
+          accessTokenExpiresAt: ($result: SignInResultStep) =>
+            get(credentialsOf($result), "accessTokenExpiresAt"),
+          refreshToken: ($result: SignInResultStep) => get(credentialsOf($result), "refreshToken"),
+          refreshTokenExpiresAt: ($result: SignInResultStep) =>
+            get(credentialsOf($result), "refreshTokenExpiresAt"),
+          user: ($result: SignInResultStep) => users.get({ id: get(credentialsOf($result), "userId") }),
+          query: () => constant({}),
+        },
+      },
     },
   };
 }, "PlinthAuthPlugin");

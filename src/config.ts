@@ -47,6 +47,8 @@ export interface Config {
     readonly accessTokenSeconds: number;
     /** `kid:base64url[,kid:base64url…]`; the first signs, the others still verify. */
     readonly jwtKeys: string | undefined;
+    /** `version:base64url[,version:base64url…]`; the highest version seals, all unseal. */
+    readonly masterKeys: string | undefined;
     readonly hashConcurrency: number;
   };
   readonly logLevel: string;
@@ -102,6 +104,7 @@ export function loadConfig(env: Environment = process.env): Config {
       audience: text(env, "PLINTH_JWT_AUDIENCE", "plinth"),
       accessTokenSeconds: integer(env, "PLINTH_ACCESS_TOKEN_SECONDS", 600, 10, 86_400),
       jwtKeys: env.PLINTH_JWT_KEYS || undefined,
+      masterKeys: env.PLINTH_MASTER_KEYS || undefined,
       hashConcurrency: integer(
         env,
         "PLINTH_HASH_CONCURRENCY",

@@ -65,7 +65,7 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
 
 /**
  * Starts the API alone.
- * @throws PlinthError SIGNING_KEYS_MISSING, and what startServer throws
+ * @throws PlinthError SIGNING_KEYS_MISSING, MASTER_KEYS_MISSING, and what startServer throws
  */
 export function serveApi(config: Config, database: Database, logger: Logger): Promise<PlinthServer> {
   return startServer({
@@ -73,6 +73,7 @@ export function serveApi(config: Config, database: Database, logger: Logger): Pr
     authenticatorUrl: database.url("authenticator"),
     serviceUrl: database.url("service"),
     signingKeys: signingKeysOf(config, database),
+    masterKeys: masterKeysOf(config, database),
     logger,
   });
 }
@@ -83,6 +84,14 @@ function signingKeysOf({ auth, dataDirectory }: Config, database: Database): str
   if (database.kind === "embedded") return loadSecrets(dataDirectory).jwtKeys;
   throw new PlinthError("SIGNING_KEYS_MISSING", "PLINTH_JWT_KEYS is not set.", {
     hint: `Make a key with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')"`,
+  });
+}
+
+function masterKeysOf({ auth, dataDirectory }: Config, database: Database): string {
+  if (auth.masterKeys) return auth.masterKeys;
+  if (database.kind === "embedded") return loadSecrets(dataDirectory).masterKeys;
+  throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set.", {
+    hint: `Make a key with: node -p "'1:' + crypto.randomBytes(32).toString('base64url')"`,
   });
 }
 

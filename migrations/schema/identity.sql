@@ -111,8 +111,11 @@ create table identity.user_sessions (
   user_agent text,
   device_info jsonb not null default '{}'::jsonb,
   security_context jsonb not null default '{}'::jsonb,
+  authentication_methods text[] not null default '{}'::text[],
+  authenticated_at timestamp with time zone not null default now(),
   constraint user_sessions_pkey primary key (id),
   constraint user_sessions_id_user_id_key unique (id, user_id),
+  constraint user_sessions_authentication_methods_check check (cardinality(authentication_methods) <= 10 and array_position(authentication_methods, null::text) is null),
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
   constraint user_sessions_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
   constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'expired'::text])),
@@ -153,6 +156,8 @@ comment on column identity.user_sessions.ip_address is 'Address at the last sign
 comment on column identity.user_sessions.user_agent is 'User-Agent header at the last sign-in or refresh.';
 comment on column identity.user_sessions.device_info is 'What the application knows of the device (JSON object).';
 comment on column identity.user_sessions.security_context is 'How the session was signed in (JSON object).';
+comment on column identity.user_sessions.authentication_methods is 'What was shown to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
+comment on column identity.user_sessions.authenticated_at is 'When the user last showed who they are in this session.';
 
 create policy select_own on identity.user_sessions
   for select to :PLINTH_USER

@@ -167,6 +167,26 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) to :PLINTH_SERVICE;
 
+-- Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.
+create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
+  returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  select o.session_id, o.token_version, o.refresh_expires_at
+  into session_id, token_version, refresh_expires_at
+  from private.open_session(
+    complete_sign_in.user_id, complete_sign_in.methods, complete_sign_in.refresh_token_hash, complete_sign_in.device_name
+  ) o;
+  return next;
+end
+$$;
+
+comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.';
+revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+
 -- Deletes up to batch_size expired refresh tokens and revocations; returns how many.
 create or replace function private.delete_expired_tokens(batch_size integer default 1000)
   returns integer
@@ -413,9 +433,9 @@ comment on function private.find_password(user_id uuid) is 'Password hash of an 
 revoke execute on function private.find_password(user_id uuid) from public;
 grant execute on function private.find_password(user_id uuid) to :PLINTH_SERVICE;
 
--- Opens a session if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
-create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, new_password_hash text default null::text, new_hash_algorithm text default null::text)
-  returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
+-- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
+create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, new_password_hash text default null::text, new_hash_algorithm text default null::text, challenge_hash bytea default null::bytea)
+  returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
@@ -468,20 +488,17 @@ begin
     where p.user_id = v_user.id;
   end if;
 
-  insert into identity.user_sessions (user_id, device_name, ip_address, user_agent)
-  values (v_user.id, finish_login.device_name, plinth.client_ip(), left(plinth.user_agent(), 1000))
-  returning id into session_id;
-
-  token_version := v_user.token_version;
-  refresh_expires_at := private.issue_refresh_token(session_id, finish_login.refresh_token_hash);
-  perform private.record_security_event('login_succeeded', v_user.id, jsonb_build_object('session_id', session_id));
-  return next;
+  return query
+    select c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
+    from private.complete_sign_in(
+      v_user.id, array['pwd'], finish_login.refresh_token_hash, finish_login.device_name, finish_login.challenge_hash
+    ) c;
 end
 $$;
 
-comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text) is 'Opens a session if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
-revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text) from public;
-grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text) to :PLINTH_SERVICE;
+comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
+revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) from public;
+grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) to :PLINTH_SERVICE;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
@@ -781,6 +798,32 @@ $$;
 
 comment on function private.notify_revocation() is 'Trigger: tells every server of a revocation through NOTIFY plinth_revocation.';
 revoke execute on function private.notify_revocation() from public;
+
+-- Makes a session and its first refresh token; returns both and the token version to sign with.
+create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
+  returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  insert into identity.user_sessions (user_id, device_name, authentication_methods, ip_address, user_agent)
+  values (
+    open_session.user_id, open_session.device_name, open_session.methods, plinth.client_ip(), left(plinth.user_agent(), 1000)
+  )
+  returning id into session_id;
+  select u.token_version into token_version from identity.users u where u.id = open_session.user_id;
+  refresh_expires_at := private.issue_refresh_token(session_id, open_session.refresh_token_hash);
+  perform private.record_security_event(
+    'login_succeeded', open_session.user_id,
+    jsonb_build_object('session_id', session_id, 'methods', to_jsonb(open_session.methods))
+  );
+  return next;
+end
+$$;
+
+comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
+revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
 -- Adds a row to security.security_audit_log with the request's context.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)

@@ -1,5 +1,6 @@
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
 import { PlinthError } from "../errors.ts";
+import { decodeKey, looksRandom } from "./key-text.ts";
 
 /** A key that signs or verifies access tokens; a KeyObject prints none of its bytes in a log. */
 export interface SigningKey {
@@ -9,12 +10,7 @@ export interface SigningKey {
 
 /** HS256 with less than its digest's 256 bits would be the weak part (RFC 7518 §3.2). */
 const MIN_KEY_BYTES = 32;
-/** 32 random bytes hold about 30 different ones; fewer than 16 does not happen by chance. */
-const MIN_DISTINCT_BYTES = 16;
-
 const KID = /^[A-Za-z0-9._-]{1,64}$/;
-const BASE64URL = /^[A-Za-z0-9_-]+={0,2}$/;
-const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 const HINT =
   `Make one with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')" ` +
@@ -47,32 +43,12 @@ function parseEntry(entry: string, position: number): SigningKey {
   const [kid = "", encoded = "", ...rest] = entry.split(":");
   if (!KID.test(kid) || !encoded || rest.length > 0) throw invalid(position, "is not of the form name:key");
 
-  const bytes = decode(encoded);
+  const bytes = decodeKey(encoded);
   if (!bytes) throw invalid(position, "is not valid base64url");
   if (bytes.length < MIN_KEY_BYTES)
     throw invalid(position, `has ${bytes.length * 8} bits, but needs at least ${MIN_KEY_BYTES * 8}`);
   if (!looksRandom(bytes, encoded)) throw invalid(position, "is not random");
   return { kid, secret: createSecretKey(bytes) };
-}
-
-/** Strict, because Buffer skips what it cannot decode and a mistyped key would become another key. */
-function decode(encoded: string): Buffer | undefined {
-  const encoding = BASE64URL.test(encoded) ? "base64url" : BASE64.test(encoded) ? "base64" : undefined;
-  if (!encoding) return undefined;
-  const bytes = Buffer.from(encoded, encoding);
-  const unpadded = (text: string) => text.replaceAll("=", "");
-  return unpadded(bytes.toString(encoding)) === unpadded(encoded) ? bytes : undefined;
-}
-
-/**
- * Catches what people put in place of a key: a repeated pattern, encoded text, words joined by dashes (which happen
- * to be base64url). Random bytes fail by chance less than once in a billion.
- */
-function looksRandom(bytes: Buffer, encoded: string): boolean {
-  const isRepetitive = new Set(bytes).size < MIN_DISTINCT_BYTES;
-  const isText = bytes.every((byte) => byte >= 0x20 && byte <= 0x7e);
-  const hasBothCases = /[a-z]/.test(encoded) && /[A-Z]/.test(encoded);
-  return !isRepetitive && !isText && hasBothCases;
 }
 
 function invalid(position: number, fault: string): PlinthError {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { chmodSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { generateMasterKey } from "../auth/master-keys.ts";
 import { generateSigningKey } from "../auth/signing-keys.ts";
 import { PlinthError } from "../errors.ts";
 import { makeFolder, unlessMissing, writeWhole } from "./embedded/files.ts";
@@ -15,6 +16,8 @@ export interface Secrets {
   readonly passwords: Readonly<Record<LoginRole | "superuser", string>>;
   /** `kid:base64url[,kid:base64url…]`, used when PLINTH_JWT_KEYS is not set. */
   readonly jwtKeys: string;
+  /** `version:base64url[,version:base64url…]`, used when PLINTH_MASTER_KEYS is not set. */
+  readonly masterKeys: string;
   /** Passwords of the demo accounts by username. */
   readonly demo: Readonly<Record<string, string>>;
 }
@@ -64,6 +67,7 @@ type Stored = Partial<{
   databasePort: number;
   passwords: Partial<Record<LoginRole | "superuser", string>>;
   jwtKeys: string;
+  masterKeys: string;
   demo: Record<string, string>;
 }>;
 
@@ -74,6 +78,7 @@ function complete(stored: Stored): Secrets {
     databasePort: stored.databasePort,
     passwords: passwords as Secrets["passwords"],
     jwtKeys: stored.jwtKeys ?? generateSigningKey(),
+    masterKeys: stored.masterKeys ?? generateMasterKey(1),
     demo: stored.demo ?? {},
   };
 }
@@ -81,6 +86,7 @@ function complete(stored: Stored): Secrets {
 function isMissingSomething(stored: Stored, secrets: Secrets): boolean {
   return (
     stored.jwtKeys === undefined ||
+    stored.masterKeys === undefined ||
     stored.demo === undefined ||
     Object.keys(stored.passwords ?? {}).length < Object.keys(secrets.passwords).length
   );
@@ -105,17 +111,17 @@ function parse(content: string, path: string): Stored {
   }
   if (isStored(stored)) return stored;
   throw new PlinthError("SECRETS_DAMAGED", `The secrets in ${path} cannot be read.`, {
-    hint: "Restore the file from a backup of the data folder; without it the signing keys are lost.",
+    hint: "Restore the file from a backup of the data folder; without it the signing and master keys are lost.",
   });
 }
 
 function isStored(value: unknown): value is Stored {
   if (!isObject(value)) return false;
-  const { databasePort, passwords, jwtKeys, demo } = value;
+  const { databasePort, passwords, jwtKeys, masterKeys, demo } = value;
   return (
     (databasePort === undefined || Number.isInteger(databasePort)) &&
     (passwords === undefined || isRecordOfText(passwords)) &&
-    (jwtKeys === undefined || (typeof jwtKeys === "string" && jwtKeys !== "")) &&
+    [jwtKeys, masterKeys].every((keys) => keys === undefined || (typeof keys === "string" && keys !== "")) &&
     (demo === undefined || isRecordOfText(demo))
   );
 }

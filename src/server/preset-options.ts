@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { RequestContext } from "./request-context.ts";
-import type { Credentials, SignIn } from "./sign-in.ts";
+import type { Credentials } from "./sign-in/credentials.ts";
+import type { SignIn } from "./sign-in/index.ts";
 import type { TransactionSettings } from "./transaction.ts";
 
 /** What Plinth's plugins read from the preset. */

@@ -13,7 +13,7 @@ import { ConstraintFields } from "./constraint-fields.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
-import type { SignIn } from "./sign-in.ts";
+import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */

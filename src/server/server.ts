@@ -4,7 +4,9 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { postgraphile } from "postgraphile";
 import { createAccessTokens } from "../auth/access-token.ts";
+import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
+import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
@@ -20,7 +22,7 @@ import { createRateLimit } from "./rate-limit-step.ts";
 import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
-import { createSignIn } from "./sign-in.ts";
+import { createSignIn } from "./sign-in/index.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {
@@ -40,6 +42,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /**
  * Serves the API over HTTP and WebSocket.
  * @param options.signingKeys `kid:base64url[,kid:base64url…]`, see parseSigningKeys
+ * @param options.masterKeys `version:base64url[,version:base64url…]`, see parseMasterKeys
  * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
 export async function startServer(options: {
@@ -47,6 +50,7 @@ export async function startServer(options: {
   authenticatorUrl: string;
   serviceUrl: string;
   signingKeys: string;
+  masterKeys: string;
   logger?: Logger;
 }): Promise<PlinthServer> {
   const { config, authenticatorUrl, serviceUrl, logger = createLogger(config.logLevel) } = options;
@@ -59,6 +63,7 @@ export async function startServer(options: {
     audience: auth.audience,
     ttlSeconds: auth.accessTokenSeconds,
   });
+  const sealer = createSealer(parseMasterKeys(options.masterKeys));
   const hasher = createPasswordHasher({ concurrency: auth.hashConcurrency });
   stack.defer(() => hasher.close());
 
@@ -96,6 +101,7 @@ export async function startServer(options: {
   const signIn = createSignIn({
     callService,
     hasher,
+    sealer,
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
   });

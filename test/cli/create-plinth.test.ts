@@ -2,6 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { LOGIN_ROLES } from "../../src/database/roles.ts";
 import { createPlinth, type Plinth, PlinthError } from "../../src/index.ts";
@@ -23,7 +24,7 @@ afterAll(async () => {
 
 const start = (
   options: Parameters<typeof createPlinth>[1] = {},
-  auth: object = { jwtKeys: generateSigningKey() },
+  auth: object = { jwtKeys: generateSigningKey(), masterKeys: generateMasterKey(1) },
 ): Promise<Plinth> =>
   createPlinth(
     {

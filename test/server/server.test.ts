@@ -4,6 +4,7 @@ import { startServer } from "../../src/server/server.ts";
 import {
   type Api,
   codeOf,
+  MASTER_KEYS,
   SIGNING_KEYS,
   type SignedIn,
   send,
@@ -70,6 +71,7 @@ describe("the server", () => {
     authenticatorUrl: db.url("authenticator"),
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,
+    masterKeys: MASTER_KEYS,
   });
 
   test("says so when its port is taken, and holds nothing afterwards", async () => {

@@ -1,5 +1,6 @@
 import { Writable } from "node:stream";
 import { type Logger, pino } from "pino";
+import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { loadConfig } from "../../src/config.ts";
 import { describeError } from "../../src/server/logger.ts";
@@ -40,6 +41,7 @@ export interface Api {
 
 /** One key for all servers of a test process, so that they believe each other's tokens. */
 export const SIGNING_KEYS = generateSigningKey();
+export const MASTER_KEYS = generateMasterKey(1);
 
 export const PASSWORD = "correct horse battery staple";
 
@@ -61,6 +63,7 @@ export async function startApi(db: TestDatabase, settings: Record<string, string
     authenticatorUrl: db.url("authenticator"),
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,
+    masterKeys: MASTER_KEYS,
     logger: collectLog(logLines),
   });
   return {

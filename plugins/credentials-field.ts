@@ -1,0 +1,44 @@
+import "postgraphile";
+import { context, type Step, sideEffect } from "postgraphile/grafast";
+import { PlinthError } from "../src/errors.ts";
+import type { RequestContext } from "../src/server/request-context.ts";
+import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
+import type { SignIn } from "../src/server/sign-in/index.ts";
+
+/** What the fields of AuthPayload read. */
+export type CredentialsStep = Step<Credentials>;
+/** What the fields of SignInPayload read. */
+export type SignInResultStep = Step<SignInResult>;
+
+type Exchange<TInput, TResult> = (signIn: SignIn, input: TInput, request: RequestContext) => Promise<TResult>;
+
+/** A mutation that exchanges its input for credentials. */
+export function credentialsField<TInput>(exchange: Exchange<TInput, Credentials>) {
+  return field(exchange, (credentials) => credentials);
+}
+
+/** A mutation that exchanges its input for credentials or a challenge. */
+export function signInField<TInput>(exchange: Exchange<TInput, SignInResult>) {
+  return field(exchange, ({ credentials }) => credentials);
+}
+
+/** A mutation of the sign-in service that hands out no credentials. */
+export function serviceField<TInput, TResult>(exchange: Exchange<TInput, TResult>) {
+  return field(exchange, () => null);
+}
+
+function field<TInput, TResult>(
+  exchange: Exchange<TInput, TResult>,
+  credentialsOf: (result: TResult) => Credentials | null,
+) {
+  return (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
+    // A side effect of its own and not one with a database client: that would hold a transaction while hashing.
+    sideEffect([args.getRaw("input"), context()], async ([input, { plinth, pgSettings }]) => {
+      if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
+      const result = await exchange(plinth.signIn, input as TInput, plinth.request);
+      const credentials = credentialsOf(result);
+      // The payload and what follows in this operation are read as the account that has just signed in.
+      if (credentials) Object.assign(pgSettings as object, plinth.settingsOf(credentials));
+      return result;
+    });
+}

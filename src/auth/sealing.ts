@@ -1,0 +1,73 @@
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { PlinthError } from "../errors.ts";
+import type { MasterKeys } from "./master-keys.ts";
+
+/** What is sealed; each purpose has a key of its own, so that one kind of secret cannot stand in for another. */
+export type SealingPurpose = "totp secret" | "oauth token" | "mail token";
+
+/** Encrypts small secrets that the database keeps but must not be able to read. */
+export interface Sealer {
+  /** @returns `v<key version>.<base64url of IV, ciphertext and tag>` */
+  seal(purpose: SealingPurpose, plaintext: string | Uint8Array): string;
+  /**
+   * @throws PlinthError UNSEALABLE for altered text or another purpose, MASTER_KEY_MISSING for a version that is not
+   *   there
+   */
+  unseal(purpose: SealingPurpose, sealed: string): Buffer;
+}
+
+const CIPHER = "aes-256-gcm";
+const KEY_BYTES = 32;
+const IV_BYTES = 12;
+const TAG_BYTES = 16;
+const FORM = /^v([1-9]\d{0,5})\.([A-Za-z0-9_-]{38,})$/;
+
+/** AES-256-GCM under HKDF-SHA256 of a master key (RFC 5869 §3.2: `info` names the purpose and the format). */
+export function createSealer(masterKeys: MasterKeys): Sealer {
+  const derived = new Map<string, Uint8Array>();
+
+  function keyFor(purpose: SealingPurpose, version: number): Uint8Array {
+    const id = `${version} ${purpose}`;
+    let key = derived.get(id);
+    if (!key) {
+      key = new Uint8Array(
+        hkdfSync("sha256", masterKeys.get(version), "", `plinth ${purpose} v1`, KEY_BYTES),
+      );
+      derived.set(id, key);
+    }
+    return key;
+  }
+
+  return {
+    seal(purpose, plaintext) {
+      const version = masterKeys.current;
+      const iv = randomBytes(IV_BYTES);
+      const cipher = createCipheriv(CIPHER, keyFor(purpose, version), iv, { authTagLength: TAG_BYTES });
+      const bytes = Buffer.concat([iv, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+      return `v${version}.${bytes.toString("base64url")}`;
+    },
+
+    unseal(purpose, sealed) {
+      const [, version, encoded] = FORM.exec(sealed) ?? [];
+      if (!version || !encoded) throw unsealable();
+      const key = keyFor(purpose, Number(version));
+      const bytes = Buffer.from(encoded, "base64url");
+      try {
+        const decipher = createDecipheriv(CIPHER, key, bytes.subarray(0, IV_BYTES), {
+          authTagLength: TAG_BYTES,
+        });
+        decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
+        return Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
+      } catch (cause) {
+        throw unsealable(cause);
+      }
+    },
+  };
+}
+
+function unsealable(cause?: unknown): PlinthError {
+  return new PlinthError("UNSEALABLE", "A sealed secret cannot be opened.", {
+    hint: "It was altered, or sealed for another purpose.",
+    cause,
+  });
+}

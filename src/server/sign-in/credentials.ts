@@ -1,0 +1,90 @@
+import { createHash, randomBytes } from "node:crypto";
+import type { AccessTokens } from "../../auth/access-token.ts";
+import { createRefreshToken } from "../../auth/refresh-token.ts";
+
+/** What a signed-in client holds. */
+export interface Credentials {
+  readonly userId: string;
+  readonly sessionId: string;
+  readonly accessToken: string;
+  readonly accessTokenExpiresAt: string;
+  readonly refreshToken: string;
+  readonly refreshTokenExpiresAt: string;
+}
+
+/** A sign-in that still wants a second factor. Its token opens nothing but the way on. */
+export interface SignInChallenge {
+  readonly token: string;
+  readonly expiresAt: string;
+  /** What may be shown next: `totp`, `recovery_code`, `passkey`. */
+  readonly methods: readonly string[];
+}
+
+/** One of the two: signed in, or half way there. */
+export type SignInResult =
+  | { readonly credentials: Credentials; readonly challenge: null }
+  | { readonly credentials: null; readonly challenge: SignInChallenge };
+
+/** A row of what opens a session or goes on with one. */
+export interface OpenedSession {
+  readonly user_id: string;
+  readonly session_id: string;
+  readonly token_version: number;
+  readonly refresh_expires_at: Date;
+}
+
+/** A row of private.complete_sign_in: a session, or the challenge that stands before it. */
+export type CompletedSignIn =
+  | (OpenedSession & { readonly challenge_expires_at: null })
+  | {
+      readonly user_id: string;
+      readonly session_id: null;
+      readonly challenge_expires_at: Date;
+      readonly challenge_methods: readonly string[];
+    };
+
+/** The secrets of one sign-in, made before it is known which of them will be handed out. */
+export interface SignInTokens {
+  readonly refresh: { readonly token: string; readonly hash: Buffer };
+  readonly challenge: { readonly token: string; readonly hash: Buffer };
+}
+
+const CHALLENGE_PREFIX = "plc_";
+
+export function createSignInTokens(): SignInTokens {
+  const token = CHALLENGE_PREFIX + randomBytes(32).toString("base64url");
+  return { refresh: createRefreshToken(), challenge: { token, hash: hashChallengeToken(token) } };
+}
+
+/** SHA-256 of the token: 256 random bits need no salt. */
+export function hashChallengeToken(token: string): Buffer {
+  return createHash("sha256").update(token).digest();
+}
+
+/** Turns the rows of sign-in functions into what the client is handed. */
+export function createCredentialMaker(accessTokens: AccessTokens) {
+  function credentials(session: OpenedSession, refreshToken: string): Credentials {
+    const { user_id: userId, session_id: sessionId, token_version: tokenVersion } = session;
+    const { token, expiresAt } = accessTokens.sign({ userId, sessionId, tokenVersion });
+    return {
+      userId,
+      sessionId,
+      accessToken: token,
+      accessTokenExpiresAt: expiresAt.toISOString(),
+      refreshToken,
+      refreshTokenExpiresAt: session.refresh_expires_at.toISOString(),
+    };
+  }
+
+  function result(row: CompletedSignIn, tokens: SignInTokens): SignInResult {
+    if (row.session_id !== null)
+      return { credentials: credentials(row, tokens.refresh.token), challenge: null };
+    const { token } = tokens.challenge;
+    const { challenge_expires_at: expiresAt, challenge_methods: methods } = row;
+    return { credentials: null, challenge: { token, expiresAt: expiresAt.toISOString(), methods } };
+  }
+
+  return { credentials, result };
+}
+
+export type CredentialMaker = ReturnType<typeof createCredentialMaker>;

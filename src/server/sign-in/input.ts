@@ -1,0 +1,44 @@
+import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
+import { PlinthError } from "../../errors.ts";
+
+/** The longest address RFC 5321 allows, with room for what people type around it. */
+export const MAX_IDENTIFIER_LENGTH = 320;
+const MAX_DEVICE_NAME_LENGTH = 100;
+
+/**
+ * Stops what PostgreSQL could not store before it is sent.
+ * @throws PlinthError BAD_USER_INPUT naming the field
+ */
+export function checkText(field: string, text: string | null, maxLength: number): void {
+  if (text === null) return;
+  if (text.length > maxLength) throw badInput(field, `may be at most ${maxLength} characters long`);
+  if (text.includes("\0") || !text.isWellFormed())
+    throw badInput(field, "holds a character that is not allowed");
+}
+
+/**
+ * Checked here and not by the table's constraint alone: an error after the password was found right would undo the
+ * count and the audit of the attempt, and tell it from a wrong one.
+ */
+export function checkDeviceName(name: string | null): void {
+  checkText("deviceName", name, MAX_DEVICE_NAME_LENGTH);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  if (name !== null && (name === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name)))
+    throw badInput("deviceName", "may not be empty or hold control characters");
+}
+
+export function checkTypedPassword(field: string, password: string): void {
+  if (isPasswordTooLongToRead(password)) throw badInput(field, "is too long");
+}
+
+export function badInput(field: string, problem: string): PlinthError {
+  return new PlinthError("BAD_USER_INPUT", `\`${field}\` ${problem}.`, { field });
+}
+
+/** One answer for unknown, wrong, locked and disabled. */
+export function invalidCredentials(): PlinthError {
+  return new PlinthError(
+    "INVALID_CREDENTIALS",
+    "The name or password is wrong, or signing in is not possible now.",
+  );
+}

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RequestContext } from "../request-context.ts";
+import { checkPassword, type PasswordAccount } from "./check-password.ts";
+import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
+import {
+  checkDeviceName,
+  checkText,
+  checkTypedPassword,
+  invalidCredentials,
+  MAX_IDENTIFIER_LENGTH,
+} from "./input.ts";
+import type { SignInTools } from "./tools.ts";
+
+export interface LoginInput {
+  /** Username or e-mail address. */
+  readonly identifier: string;
+  readonly password: string;
+  readonly deviceName?: string | null;
+}
+
+/** An account, or nulls where there is none. */
+type FoundAccount = (PasswordAccount | { readonly [key in keyof PasswordAccount]: null }) & {
+  readonly bcrypt_is_in_use: boolean;
+};
+
+/**
+ * When a refusal is answered while some accounts still have bcrypt hashes: later than checking one takes, so that the
+ * time does not tell an account brought along (some 0.3 s at cost 12) from one that does not exist.
+ */
+const SLOW_REFUSAL_MS = 1_000;
+
+/** Signs in by name and password; a challenge when the account has a second factor. */
+export async function login(
+  { callService, hasher, make }: SignInTools,
+  { identifier, password, deviceName = null }: LoginInput,
+  request: RequestContext,
+): Promise<SignInResult> {
+  checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
+  checkTypedPassword("password", password);
+  checkDeviceName(deviceName);
+  const startedAt = performance.now();
+  const [found] = await callService<FoundAccount>(
+    request,
+    "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1)",
+    [identifier],
+  );
+  const account = found && found.user_id !== null ? found : undefined;
+  const { matches, rehashed } = await checkPassword(hasher, password, account);
+  const tokens = createSignInTokens();
+  const [completed] = await callService<CompletedSignIn>(
+    request,
+    `select $1::uuid as user_id, *
+     from private.finish_login($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+    [
+      account?.user_id ?? null,
+      identifier,
+      matches,
+      account?.token_version ?? null,
+      tokens.refresh.hash,
+      deviceName,
+      rehashed?.hash ?? null,
+      rehashed?.algorithm ?? null,
+      tokens.challenge.hash,
+    ],
+  );
+  if (!completed) {
+    if (found?.bcrypt_is_in_use) await sleep(Math.max(0, startedAt + SLOW_REFUSAL_MS - performance.now()));
+    throw invalidCredentials();
+  }
+  return make.result(completed, tokens);
+}

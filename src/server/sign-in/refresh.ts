@@ -1,0 +1,34 @@
+import {
+  createRefreshToken,
+  hashRefreshToken,
+  sealSuccessor,
+  unsealSuccessor,
+} from "../../auth/refresh-token.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { Credentials, OpenedSession } from "./credentials.ts";
+import type { SignInTools } from "./tools.ts";
+
+interface Rotation extends OpenedSession {
+  readonly outcome: "rotated" | "replayed" | "refused";
+  readonly sealed: Buffer | null;
+}
+
+/** Exchanges a refresh token for its successor. */
+export async function refresh(
+  { callService, make }: SignInTools,
+  refreshToken: string,
+  request: RequestContext,
+): Promise<Credentials> {
+  const successor = createRefreshToken();
+  const [rotation] = await callService<Rotation>(
+    request,
+    `select outcome, user_id, session_id, token_version, sealed, refresh_expires_at
+     from private.rotate_refresh_token($1, $2, $3)`,
+    [hashRefreshToken(refreshToken), successor.hash, sealSuccessor(refreshToken, successor.token)],
+  );
+  if (rotation?.outcome === "rotated") return make.credentials(rotation, successor.token);
+  if (rotation?.outcome === "replayed" && rotation.sealed)
+    return make.credentials(rotation, unsealSuccessor(refreshToken, rotation.sealed));
+  throw new PlinthError("UNAUTHENTICATED", "The refresh token is not valid.", { hint: "Sign in again." });
+}
