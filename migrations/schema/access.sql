@@ -380,6 +380,33 @@ comment on function access.has_permission(permission text) is 'Whether the signe
 revoke execute on function access.has_permission(permission text) from public;
 grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Whether the signed-in user holds every permission that the other account holds.
+create or replace function access.may_administer(user_id uuid)
+  returns boolean
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select not exists (
+    select rp.permission_id
+    from access.user_roles ur
+    join access.role_permissions rp on rp.role_id = ur.role_id
+    where ur.user_id = may_administer.user_id
+      and (ur.expires_at is null or ur.expires_at > now())
+    except
+    select rp.permission_id
+    from access.user_roles ur
+    join identity.users u on u.id = ur.user_id and u.is_active
+    join access.role_permissions rp on rp.role_id = ur.role_id
+    where ur.user_id = plinth.current_user_id()
+      and (ur.expires_at is null or ur.expires_at > now())
+  )
+$$;
+
+comment on function access.may_administer(user_id uuid) is E'@omit\nWhether the signed-in user holds every permission that the other account holds.';
+revoke execute on function access.may_administer(user_id uuid) from public;
+grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
+
 -- Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.
 create or replace function access.revoke_role(user_id uuid, role_name text)
   returns access.user_roles

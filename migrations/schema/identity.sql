@@ -118,7 +118,7 @@ create table identity.user_sessions (
   constraint user_sessions_authentication_methods_check check (cardinality(authentication_methods) <= 10 and array_position(authentication_methods, null::text) is null),
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
   constraint user_sessions_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
-  constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'expired'::text])),
+  constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'ended_by_administrator'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'expired'::text])),
   constraint user_sessions_ended_with_a_reason check ((ended_at is null) = (end_reason is null)),
   constraint user_sessions_security_context_is_an_object check (jsonb_typeof(security_context) = 'object'::text),
   constraint user_sessions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -150,7 +150,7 @@ comment on column identity.user_sessions.created_at is 'Time of sign-in.';
 comment on column identity.user_sessions.expires_at is 'Absolute limit; no refresh extends it.';
 comment on column identity.user_sessions.last_activity_at is 'Last sign-in or refresh.';
 comment on column identity.user_sessions.ended_at is 'When the session ended; null while it lives.';
-comment on column identity.user_sessions.end_reason is 'logout, logout_everywhere, ended_by_user, password_changed, token_reuse, account_disabled or expired.';
+comment on column identity.user_sessions.end_reason is 'logout, logout_everywhere, ended_by_user, ended_by_administrator, password_changed, token_reuse, account_disabled or expired.';
 comment on column identity.user_sessions.is_active is 'Whether the session has not been ended.';
 comment on column identity.user_sessions.ip_address is 'Address at the last sign-in or refresh.';
 comment on column identity.user_sessions.user_agent is 'User-Agent header at the last sign-in or refresh.';
@@ -312,8 +312,8 @@ comment on column identity.users.updated_at is 'When the row last changed.';
 
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER
-  using ((select access.has_permission('delete_user'::text)));
-comment on policy delete_permitted on identity.users is 'The permission delete_user removes an account and all it owns.';
+  using ((select access.has_permission('delete_user'::text)) and access.may_administer(id));
+comment on policy delete_permitted on identity.users is 'The permission delete_user removes an account and all it owns, unless the account may do more.';
 create policy select_managed on identity.users
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)) or (select access.has_permission('delete_user'::text)));
@@ -402,6 +402,33 @@ comment on function identity.end_session(session_id uuid) is 'Ends one of the us
 revoke execute on function identity.end_session(session_id uuid) from public;
 grant execute on function identity.end_session(session_id uuid) to :PLINTH_USER;
 
+-- Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
+create or replace function identity.end_user_sessions(user_id uuid)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_ended integer;
+begin
+  perform private.require_administration(end_user_sessions.user_id);
+  update identity.users u set token_version = u.token_version + 1 where u.id = end_user_sessions.user_id;
+  if not found then
+    raise exception 'There is no such account.' using errcode = 'PL404';
+  end if;
+  v_ended := private.end_sessions(end_user_sessions.user_id, 'ended_by_administrator');
+  perform private.record_security_event(
+    'sessions_ended_by_administrator', end_user_sessions.user_id, jsonb_build_object('sessions', v_ended), 'warning'
+  );
+  return v_ended;
+end
+$$;
+
+comment on function identity.end_user_sessions(user_id uuid) is 'Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
+revoke execute on function identity.end_user_sessions(user_id uuid) from public;
+grant execute on function identity.end_user_sessions(user_id uuid) to :PLINTH_USER;
+
 -- Trigger: token_version only grows, and grows when an account is disabled or deleted.
 create or replace function identity.guard_token_version()
   returns trigger
@@ -489,7 +516,7 @@ $$;
 comment on function identity.normalize_user() is 'Trigger: lower case and no surrounding blanks in username and e-mail.';
 revoke execute on function identity.normalize_user() from public;
 
--- Disables, enables or soft-deletes an account. Needs manage_users (PL403); PL404 for an unknown account.
+-- Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
 create or replace function identity.set_account_status(user_id uuid, account_status text)
   returns identity.users
   language plpgsql
@@ -499,9 +526,7 @@ as $$
 declare
   v_user identity.users;
 begin
-  if not access.has_permission('manage_users') then
-    raise exception 'Changing an account''s status needs the permission manage_users.' using errcode = 'PL403';
-  end if;
+  perform private.require_administration(set_account_status.user_id);
   update identity.users u
   set account_status = set_account_status.account_status
   where u.id = set_account_status.user_id
@@ -516,9 +541,36 @@ begin
 end
 $$;
 
-comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users (PL403); PL404 for an unknown account.';
+comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
 revoke execute on function identity.set_account_status(user_id uuid, account_status text) from public;
 grant execute on function identity.set_account_status(user_id uuid, account_status text) to :PLINTH_USER;
+
+-- Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
+create or replace function identity.unlock_account(user_id uuid)
+  returns identity.users
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+begin
+  perform private.require_administration(unlock_account.user_id);
+  update identity.users u
+  set failed_login_attempts = 0, locked_until = null
+  where u.id = unlock_account.user_id
+  returning u.* into v_user;
+  if v_user.id is null then
+    raise exception 'There is no such account.' using errcode = 'PL404';
+  end if;
+  perform private.record_security_event('account_unlocked', v_user.id);
+  return v_user;
+end
+$$;
+
+comment on function identity.unlock_account(user_id uuid) is 'Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
+revoke execute on function identity.unlock_account(user_id uuid) from public;
+grant execute on function identity.unlock_account(user_id uuid) to :PLINTH_USER;
 
 -- Whether this is the session whose access token asks.
 create or replace function identity.user_sessions_is_current(s identity.user_sessions)

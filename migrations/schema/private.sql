@@ -882,6 +882,26 @@ comment on function private.register_user(username text, email text, display_nam
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) to :PLINTH_SERVICE;
 
+-- PL403 unless the signed-in user has manage_users and every permission of the account.
+create or replace function private.require_administration(user_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not access.has_permission('manage_users') then
+    raise exception 'This needs the permission manage_users.' using errcode = 'PL403';
+  end if;
+  if not access.may_administer(require_administration.user_id) then
+    raise exception 'The account may do more than you.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
+revoke execute on function private.require_administration(user_id uuid) from public;
+
 -- Trigger: revokes the access tokens of a session that ended or was deleted.
 create or replace function private.revoke_session_tokens()
   returns trigger

@@ -103,6 +103,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "update identity.users set id = :new", DENIED],
     ["ada", "delete from identity.users where username = 'ada'", 0],
     ["delete_user", "delete from identity.users where username = 'bob'", 1],
+    ["delete_user", "delete from identity.users where username = 'manage_users'", 0],
   ],
   "identity.user_settings": own("identity.user_settings", "display_name = 'x'"),
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),

@@ -1,0 +1,133 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { grantRole, registerUser } from "../support/accounts.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  inRolledBackTransaction,
+  type TestDatabase,
+  type Transaction,
+} from "../support/database.ts";
+
+// What who manages accounts may do with another's, and that it never reaches up.
+
+let db: TestDatabase;
+let ada: string;
+let admin: string;
+let keeper: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [ada, admin, keeper] = (await Promise.all(
+    ["ada", "admin", "keeper"].map((name) => registerUser(db, name)),
+  )) as [string, string, string];
+  await grantRole(db, admin, "admin");
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+/** Two permissions out of the administrator's many. */
+async function makeKeeper(tx: Transaction): Promise<void> {
+  await tx.asOwner();
+  await tx.rows("insert into access.roles (role_name) values ('keeper')");
+  await tx.rows(
+    `insert into access.role_permissions (role_id, permission_id)
+     select r.id, p.id from access.roles r, access.permissions p
+     where r.role_name = 'keeper' and p.permission_name in ('manage_users', 'delete_user')`,
+  );
+  await tx.rows("select access.grant_role($1, 'keeper')", [keeper]);
+}
+
+const ACTIONS = [
+  ["disable", "select from identity.set_account_status($1, 'disabled')"],
+  ["unlock", "select from identity.unlock_account($1)"],
+  ["end the sessions of", "select from identity.end_user_sessions($1)"],
+] as const;
+
+describe.each(ACTIONS)("to %s an account", (_, sql) => {
+  test("needs manage_users", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      await expectSqlState(tx.attempt(sql, [keeper]), "PL403");
+      await tx.asAnonymous();
+      await expectSqlState(tx.attempt(sql, [keeper]), "42501");
+    });
+  });
+
+  test("is refused when the account may do more, allowed when it may do the same", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await makeKeeper(tx);
+      await tx.asUser(keeper);
+      await expectSqlState(tx.attempt(sql, [admin]), "PL403");
+      await tx.rows(sql, [ada]);
+      await tx.asUser(admin);
+      await tx.rows(sql, [keeper]);
+      await expectSqlState(tx.attempt(sql, ["00000000-0000-7000-8000-000000000000"]), "PL404");
+    });
+  });
+
+  test("counts only what the account may do now", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await makeKeeper(tx);
+      await tx.rows(
+        `update access.user_roles ur set granted_at = now() - interval '2 days', expires_at = now() - interval '1 day'
+         from access.roles r where r.id = ur.role_id and r.role_name = 'admin' and ur.user_id = $1`,
+        [admin],
+      );
+      await tx.asUser(keeper);
+      await tx.rows(sql, [admin]);
+    });
+  });
+});
+
+test("an administrator is not deleted by somebody with delete_user alone", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await makeKeeper(tx);
+    await tx.asUser(keeper);
+    expect(await tx.rows("delete from identity.users where id = $1 returning id", [admin])).toEqual([]);
+    expect(await tx.rows("delete from identity.users where id = $1 returning id", [ada])).toEqual([
+      { id: ada },
+    ]);
+    await tx.asOwner();
+    expect(await tx.rows("select from identity.users where id = $1", [admin])).toHaveLength(1);
+  });
+});
+
+test("unlocking lets the account in again and is audited", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows(
+      "update identity.users set failed_login_attempts = 9, locked_until = now() + interval '1 hour' where id = $1",
+      [ada],
+    );
+    await tx.asUser(admin);
+    await tx.rows("select from identity.unlock_account($1)", [ada]);
+    await tx.asOwner();
+    expect(
+      await tx.rows("select failed_login_attempts, locked_until from identity.users where id = $1", [ada]),
+    ).toEqual([{ failed_login_attempts: 0, locked_until: null }]);
+    expect(
+      await tx.rows(
+        "select user_id, actor_id from security.security_audit_log where event_type = 'account_unlocked'",
+      ),
+    ).toEqual([{ user_id: ada, actor_id: admin }]);
+  });
+});
+
+test("ending somebody's sessions ends them all, and every access token with them", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    await tx.rows("insert into identity.user_sessions (user_id) values ($1), ($1)", [ada]);
+    await tx.asUser(admin);
+    expect(await tx.rows("select identity.end_user_sessions($1) as ended", [ada])).toEqual([{ ended: 2 }]);
+    await tx.asOwner();
+    expect(
+      await tx.rows("select distinct end_reason from identity.user_sessions where user_id = $1", [ada]),
+    ).toEqual([{ end_reason: "ended_by_administrator" }]);
+    expect(
+      await tx.rows(
+        "select token_version from private.token_blacklist where kind = 'user' and subject_id = $1",
+        [ada],
+      ),
+    ).toEqual([{ token_version: 2 }]);
+  });
+});
