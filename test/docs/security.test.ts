@@ -1,0 +1,32 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@jest/globals";
+import { PACKAGE_ROOT } from "../../src/paths.ts";
+
+// docs/security.md says which test holds each promise. A test that was renamed or removed must not go on being named.
+
+const rows = readFileSync(join(PACKAGE_ROOT, "docs/security.md"), "utf8")
+  .split("\n")
+  .filter((line) => line.startsWith("| ") && !/^\| (Promise|-)/.test(line))
+  .map((line) =>
+    line
+      .split("|")
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  );
+
+/** `test/file.test.ts`: title */
+const REFERENCE = /`(test\/[^`]+\.ts)`: ([^<]+)/g;
+
+test("there are promises, each with a source and a test", () => {
+  expect(rows.length).toBeGreaterThan(15);
+  for (const row of rows) {
+    expect(row).toHaveLength(3);
+    expect([...row[2]!.matchAll(REFERENCE)].length).toBeGreaterThan(0);
+  }
+});
+
+test.each(rows)("%s (%s)", (_promise, _source, heldBy) => {
+  for (const [, file, title] of heldBy.matchAll(REFERENCE))
+    expect(readFileSync(join(PACKAGE_ROOT, file!), "utf8").includes(title!.trim())).toBe(true);
+});
