@@ -1,5 +1,5 @@
 --! Previous: sha1:eab0286a6d841cb781831853cf86277f69b43deb
---! Hash: sha1:5cc588c39ff479feaa4618d2ca1d01733d43a86e
+--! Hash: sha1:cdbc5745b5041f58d32d7c8d5f28cbed6b5ee1db
 --! Message: security monitoring
 
 -- Watching over security: how often somebody may try, who changed which data, what went wrong on our side, and what looks like an
@@ -731,6 +731,8 @@ as $$
     -- A server's clock is not believed beyond a day.
     least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
   )
+  -- Sent again because the answer was lost.
+  on conflict do nothing
 $$;
 
 comment on function private.record_error(uuid, uuid, text, text, text, jsonb, text, timestamptz) is

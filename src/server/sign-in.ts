@@ -9,6 +9,7 @@ import {
   unsealSuccessor,
 } from "../auth/refresh-token.ts";
 import { PlinthError } from "../errors.ts";
+import type { AttemptLimits } from "./attempt-limits.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 
@@ -44,7 +45,7 @@ export interface ChangePasswordInput {
 
 /**
  * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
- * INVALID_CREDENTIALS, UNAUTHENTICATED, UNAVAILABLE when too many wait; or with the database's error.
+ * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many wait; or with the database's error.
  */
 export interface SignIn {
   register(input: RegisterInput, request: RequestContext): Promise<Credentials>;
@@ -94,12 +95,13 @@ const SLOW_REFUSAL_MS = 1_000;
 /** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
 export function createSignIn(options: {
   callService: CallService;
+  attemptLimits: AttemptLimits;
   hasher: PasswordHasher;
   accessTokens: AccessTokens;
   /** The signed-in user's own names, which a password may not contain. */
   findOwner: (request: RequestContext) => Promise<Owner | undefined>;
 }): SignIn {
-  const { callService, hasher, accessTokens, findOwner } = options;
+  const { callService, attemptLimits, hasher, accessTokens, findOwner } = options;
 
   function credentials(session: OpenedSession, refreshToken: string): Credentials {
     const { user_id: userId, session_id: sessionId, token_version: tokenVersion } = session;
@@ -134,6 +136,7 @@ export function createSignIn(options: {
       checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
       checkDeviceName(deviceName);
       checkNewPassword(password, { username, email: email ?? "" });
+      await attemptLimits.perAddress("register_per_address", request);
       const { hash, algorithm } = await hasher.hash(password);
       const refresh = createRefreshToken();
       const [session] = await callService<OpenedSession>(
@@ -151,6 +154,8 @@ export function createSignIn(options: {
       checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
       checkTypedPassword("password", password);
       checkDeviceName(deviceName);
+      // Per address only, whatever the account: a limit per account would be the lockout again, and would tell.
+      await attemptLimits.perAddress("login_per_address", request);
       const startedAt = performance.now();
       const [found] = await callService<FoundAccount>(
         request,
@@ -201,6 +206,7 @@ export function createSignIn(options: {
       if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to change your password.");
       checkTypedPassword("currentPassword", currentPassword);
       checkChosenPassword("newPassword", newPassword, await findOwner(request));
+      await attemptLimits.perAccount("password_change_per_account", claims.userId, request);
       const [account] = await callService<Account>(
         request,
         "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
