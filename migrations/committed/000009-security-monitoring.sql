@@ -1,5 +1,5 @@
 --! Previous: sha1:eab0286a6d841cb781831853cf86277f69b43deb
---! Hash: sha1:cdbc5745b5041f58d32d7c8d5f28cbed6b5ee1db
+--! Hash: sha1:ca64067fdfaf360c640069f5645d57f325957690
 --! Message: security monitoring
 
 -- Watching over security: how often somebody may try, who changed which data, what went wrong on our side, and what looks like an
@@ -266,6 +266,41 @@ comment on column security.error_logs.correlation_id is 'Id of the API request, 
 comment on column security.error_logs.source is 'Database role that reported it.';
 comment on column security.error_logs.created_at is 'When it happened; the partition key.';
 
+--! Included private/functions/record_security_event.sql
+-- The one way into the audit log. Context (address, agent, correlation id, actor) comes from the request's settings.
+create or replace function private.record_security_event(
+  event_type text,
+  user_id uuid,
+  event_data jsonb default '{}',
+  severity text default 'info'
+)
+  returns void
+  language sql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+  insert into security.security_audit_log
+    (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
+  values (
+    -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
+    -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
+    -- for a row that the caller has changed, and the two would wait in a circle.
+    (select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked),
+    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share skip locked),
+    record_security_event.event_type,
+    coalesce(record_security_event.event_data, '{}'),
+    record_security_event.severity,
+    session_user,
+    plinth.client_ip(),
+    left(plinth.user_agent(), 1000),
+    plinth.correlation_id()
+  )
+$$;
+
+comment on function private.record_security_event(text, uuid, jsonb, text) is
+  'Adds a row to security.security_audit_log with the request''s context.';
+--! EndIncluded private/functions/record_security_event.sql
 --! Included private/functions/consume_rate_limit_at.sql
 -- Counts a call against a limit, or refuses it; refused calls do not count. Calls of one key and algorithm wait for each
 -- other at an advisory lock and take the time after it, so that exactly the limit is allowed however many come at once; all

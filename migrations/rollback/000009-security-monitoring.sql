@@ -40,3 +40,5 @@ drop function
   private.forget_data_changes();
 
 delete from access.permissions where permission_name = 'manage_security';
+
+--!restore private/functions/record_security_event.sql

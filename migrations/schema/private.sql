@@ -1282,6 +1282,8 @@ as $$
     -- A server's clock is not believed beyond a day.
     least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
   )
+  -- Sent again because the answer was lost.
+  on conflict do nothing
 $$;
 
 comment on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) is 'Adds a row to security.error_logs. The caller leaves out secrets and parameters.';
@@ -1299,9 +1301,10 @@ as $$
     (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
   values (
     -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
-    -- it cannot go between the look and the insert.
-    (select u.id from identity.users u where u.id = record_security_event.user_id for key share),
-    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share),
+    -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
+    -- for a row that the caller has changed, and the two would wait in a circle.
+    (select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked),
+    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share skip locked),
     record_security_event.event_type,
     coalesce(record_security_event.event_data, '{}'),
     record_security_event.severity,
