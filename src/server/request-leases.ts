@@ -1,4 +1,4 @@
-import { type IncrementResponse, MemoryStore, type Store } from "express-rate-limit";
+import type { IncrementResponse, Store } from "express-rate-limit";
 import type { Logger } from "pino";
 
 /** What the database answers: how many requests of those wanted were counted, and what that leaves. */
@@ -21,9 +21,11 @@ const LEASE_TIMEOUT_MS = 1_000;
 const OUTAGE_MS = 5_000;
 const SHORTEST_REFUSAL_MS = 100;
 
-/** A client that has used up its free share of the window that ends at `resetAt`. */
+/** A client in the window that began with its first request. */
 interface Account {
   readonly resetAt: number;
+  /** Requests but for those that only the database refused. */
+  hits: number;
   admitted: number;
   /** How many of them the database has counted; more than `admitted` when a block was counted ahead. */
   reported: number;
@@ -41,9 +43,9 @@ interface Account {
  * database each server holds clients to the limit on its own.
  */
 export class RequestLeases implements Store {
-  readonly #memory = new MemoryStore();
   readonly #accounts = new Map<string, Account>();
   readonly #limit: number;
+  readonly #windowMs: number;
   readonly #takeLease: TakeLease;
   readonly #logger: Logger;
   readonly #sweeping: NodeJS.Timeout;
@@ -51,25 +53,28 @@ export class RequestLeases implements Store {
 
   constructor(options: { limit: number; windowMs: number; takeLease: TakeLease; logger: Logger }) {
     this.#limit = options.limit;
+    this.#windowMs = options.windowMs;
     this.#takeLease = options.takeLease;
     this.#logger = options.logger;
     this.#sweeping = setInterval(() => this.#sweep(), Math.min(options.windowMs, 60_000)).unref();
   }
 
-  init(options: Parameters<MemoryStore["init"]>[0]): void {
-    this.#memory.init(options);
-  }
-
-  /** Never rejects. A hit beyond the limit is told by `totalHits`; one that only the database refuses is not counted. */
+  /** Never rejects. `totalHits` beyond the limit means refused. */
   async increment(key: string): Promise<IncrementResponse> {
-    const counted = await this.#memory.increment(key);
-    const { totalHits, resetTime } = counted;
-    if (totalHits > this.#limit || totalHits <= this.#limit * FREE_SHARE || !resetTime) return counted;
-    const account = this.#accountOf(key, resetTime.getTime(), totalHits);
+    const account = this.#accountOf(key);
+    account.hits += 1;
+    // Looked at now: others are counted while this one waits.
+    const { hits } = account;
+    const resetTime = new Date(account.resetAt);
+    if (hits > this.#limit) return { totalHits: hits, resetTime };
+    if (hits <= this.#limit * FREE_SHARE) {
+      account.admitted += 1;
+      return { totalHits: hits, resetTime };
+    }
 
     while (account.admitted >= account.reported && this.#mayAsk(account)) await this.#ask(key, account);
     if (account.admitted >= account.reported && Date.now() >= this.#outageUntil) {
-      await this.#memory.decrement(key);
+      account.hits -= 1;
       return { totalHits: this.#limit + 1, resetTime: new Date(account.refusedUntil) };
     }
     account.admitted += 1;
@@ -77,33 +82,34 @@ export class RequestLeases implements Store {
     const ahead = account.reported - account.admitted;
     if (ahead < this.#block / 2 && this.#mayAsk(account)) void this.#ask(key, account);
     const usedEverywhere = this.#limit - account.remaining - Math.max(0, ahead);
-    return { totalHits: Math.min(this.#limit, Math.max(totalHits, usedEverywhere)), resetTime };
+    return { totalHits: Math.min(this.#limit, Math.max(hits, usedEverywhere)), resetTime };
   }
 
-  decrement(key: string): Promise<void> {
-    return this.#memory.decrement(key);
+  decrement(key: string): void {
+    const account = this.#accounts.get(key);
+    if (account) account.hits -= 1;
   }
 
-  resetKey(key: string): Promise<void> {
+  resetKey(key: string): void {
     this.#accounts.delete(key);
-    return this.#memory.resetKey(key);
   }
 
   shutdown(): void {
     clearInterval(this.#sweeping);
-    this.#memory.shutdown();
   }
 
   get #block(): number {
     return Math.max(1, Math.floor(this.#limit * BLOCK_SHARE));
   }
 
-  #accountOf(key: string, resetAt: number, totalHits: number): Account {
+  #accountOf(key: string): Account {
+    const now = Date.now();
     const known = this.#accounts.get(key);
-    if (known?.resetAt === resetAt) return known;
+    if (known && known.resetAt > now) return known;
     const account: Account = {
-      resetAt,
-      admitted: totalHits - 1,
+      resetAt: now + this.#windowMs,
+      hits: 0,
+      admitted: 0,
       reported: 0,
       remaining: this.#limit,
       refusedUntil: 0,
