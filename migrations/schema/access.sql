@@ -19,6 +19,11 @@ create table access.permissions (
 
 alter table access.permissions enable row level security;
 
+create trigger _700_record_data_change
+  after insert or delete or update on access.permissions
+  for each row
+  execute function private.record_data_change('id', '', '', '');
+
 comment on table access.permissions is 'One row per permission that a policy or function asks for.';
 comment on column access.permissions.id is 'UUIDv7.';
 comment on column access.permissions.permission_name is 'Unique name, such as edit_content.';
@@ -67,6 +72,10 @@ create trigger _500_audit
   after insert or delete or update on access.role_permissions
   for each row
   execute function access.audit_role_permission();
+create trigger _700_record_data_change
+  after insert or delete or update on access.role_permissions
+  for each row
+  execute function private.record_data_change('role_id,permission_id', '', '', '');
 
 comment on table access.role_permissions is 'One row per permission that a role has.';
 comment on column access.role_permissions.role_id is 'The role.';
@@ -105,6 +114,10 @@ create trigger _500_audit
   before delete on access.roles
   for each row
   execute function access.audit_deleted_role();
+create trigger _700_record_data_change
+  after insert or delete or update on access.roles
+  for each row
+  execute function private.record_data_change('id', '', '', '');
 
 comment on table access.roles is 'One row per role.';
 comment on column access.roles.id is 'UUIDv7.';
@@ -158,6 +171,11 @@ alter table access.user_model_access enable row level security;
 create index user_model_access_granted_by_idx on access.user_model_access using btree (granted_by);
 create index user_model_access_model_id_idx on access.user_model_access using btree (model_id);
 
+create trigger _700_record_data_change
+  after insert or delete or update on access.user_model_access
+  for each row
+  execute function private.record_data_change('id', 'user_id', '', '');
+
 comment on table access.user_model_access is 'One row per user and model granted to them; public models need none.';
 comment on column access.user_model_access.id is 'UUIDv7.';
 comment on column access.user_model_access.user_id is 'Who may use the model.';
@@ -206,6 +224,10 @@ create trigger _500_audit
   after insert or delete or update on access.user_roles
   for each row
   execute function access.audit_user_role();
+create trigger _700_record_data_change
+  after insert or delete or update on access.user_roles
+  for each row
+  execute function private.record_data_change('user_id,role_id', 'user_id', '', '');
 
 comment on table access.user_roles is 'One row per role that a user has.';
 comment on column access.user_roles.user_id is 'Who has the role.';

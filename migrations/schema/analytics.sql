@@ -6,6 +6,37 @@ grant usage on schema analytics to :PLINTH_ANALYST;
 
 -- Views -----------------------------------------------------------------------------------------------
 
+-- Grain: one row per account. How it stands with signing in.
+create view analytics.account_security with (security_barrier=true) as
+ select u.id as user_id,
+    u.account_status,
+    u.is_verified,
+    coalesce(u.locked_until > now(), false) as is_locked,
+    u.failed_login_attempts,
+    coalesce(s.live_sessions, 0::bigint) as live_sessions,
+    extract(day from now() - u.password_changed_at)::integer as password_age_days,
+    u.last_login_at,
+    u.created_at
+   from identity.users u
+     left join ( select s_1.user_id,
+            count(*) as live_sessions
+           from identity.user_sessions s_1
+          where s_1.ended_at is null and s_1.expires_at > now()
+          group by s_1.user_id) s on s.user_id = u.id;
+
+comment on view analytics.account_security is 'Grain: one row per account. How it stands with signing in.';
+comment on column analytics.account_security.user_id is 'The account.';
+comment on column analytics.account_security.account_status is 'active, disabled or deleted.';
+comment on column analytics.account_security.is_verified is 'Whether the e-mail address is verified.';
+comment on column analytics.account_security.is_locked is 'Whether sign-in is refused now because of wrong passwords.';
+comment on column analytics.account_security.failed_login_attempts is 'Wrong passwords in a row.';
+comment on column analytics.account_security.live_sessions is 'Devices signed in now.';
+comment on column analytics.account_security.password_age_days is 'Whole days since the password was set; null without one.';
+comment on column analytics.account_security.last_login_at is 'Last successful sign-in.';
+comment on column analytics.account_security.created_at is 'When the account was made.';
+
+grant select on analytics.account_security to :PLINTH_ANALYST;
+
 -- Grain: one row per day (UTC) and model with an answer.
 create view analytics.daily_model_usage with (security_barrier=true) as
  select (m.created_at at time zone 'UTC'::text)::date as day,
@@ -67,6 +98,36 @@ comment on column analytics.daily_sign_ins.ip_addresses is 'From how many addres
 
 grant select on analytics.daily_sign_ins to :PLINTH_ANALYST;
 
+-- Grain: one row per day (UTC) and network with refused sign-ins.
+create view analytics.failed_logins_by_network with (security_barrier=true) as
+ select (created_at at time zone 'UTC'::text)::date as day,
+    network(set_masklen(ip_address,
+        case family(ip_address)
+            when 4 then 24
+            else 48
+        end)) as network,
+    count(*) as failed_attempts,
+    count(distinct user_id) as users,
+    count(*) filter (where user_id is null) as unknown_account_attempts,
+    max(created_at) as last_attempt_at
+   from security.login_attempts a
+  where (status = any (array['failed'::text, 'locked'::text])) and ip_address is not null
+  group by ((created_at at time zone 'UTC'::text)::date), (network(set_masklen(ip_address,
+        case family(ip_address)
+            when 4 then 24
+            else 48
+        end)));
+
+comment on view analytics.failed_logins_by_network is 'Grain: one row per day (UTC) and network with refused sign-ins.';
+comment on column analytics.failed_logins_by_network.day is 'Day in UTC.';
+comment on column analytics.failed_logins_by_network.network is 'Client network: /24 of IPv4, /48 of IPv6 addresses.';
+comment on column analytics.failed_logins_by_network.failed_attempts is 'How many were refused, locked accounts included.';
+comment on column analytics.failed_logins_by_network.users is 'How many existing accounts were tried.';
+comment on column analytics.failed_logins_by_network.unknown_account_attempts is 'How many named an account that does not exist.';
+comment on column analytics.failed_logins_by_network.last_attempt_at is 'The last of them.';
+
+grant select on analytics.failed_logins_by_network to :PLINTH_ANALYST;
+
 -- Grain: one row per model and currency of its price today; models without a price have one row.
 create view analytics.model_catalogue with (security_barrier=true) as
  select m.id as model_id,
@@ -98,3 +159,49 @@ comment on column analytics.model_catalogue.cached_input_price_per_million_token
 comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
 
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
+
+-- Grain: one row per hour, type and severity of security events.
+create view analytics.security_events_hourly with (security_barrier=true) as
+ select date_trunc('hour'::text, created_at, 'UTC'::text) as hour,
+    event_type,
+    severity,
+    count(*) as events,
+    count(distinct user_id) as users
+   from security.security_audit_log e
+  group by (date_trunc('hour'::text, created_at, 'UTC'::text)), event_type, severity;
+
+comment on view analytics.security_events_hourly is 'Grain: one row per hour, type and severity of security events.';
+comment on column analytics.security_events_hourly.hour is 'Begin of the hour.';
+comment on column analytics.security_events_hourly.event_type is 'What happened, such as login_failed.';
+comment on column analytics.security_events_hourly.severity is 'debug, info, warning, error or critical.';
+comment on column analytics.security_events_hourly.events is 'How many events.';
+comment on column analytics.security_events_hourly.users is 'How many existing accounts they concern.';
+
+grant select on analytics.security_events_hourly to :PLINTH_ANALYST;
+
+-- Grain: one row per state of sessions; ended ones are kept 90 days.
+create view analytics.sessions_by_state with (security_barrier=true) as
+ select coalesce(end_reason,
+        case
+            when expires_at <= now() then 'expired'::text
+            when last_activity_at > (now() - '01:00:00'::interval) then 'active_last_hour'::text
+            else 'open'::text
+        end) as state,
+    count(*) as sessions,
+    count(distinct user_id) as users,
+    max(last_activity_at) as last_activity_at
+   from identity.user_sessions s
+  group by (coalesce(end_reason,
+        case
+            when expires_at <= now() then 'expired'::text
+            when last_activity_at > (now() - '01:00:00'::interval) then 'active_last_hour'::text
+            else 'open'::text
+        end));
+
+comment on view analytics.sessions_by_state is 'Grain: one row per state of sessions; ended ones are kept 90 days.';
+comment on column analytics.sessions_by_state.state is 'active_last_hour and open can be used; otherwise why the session ended, such as logout or expired.';
+comment on column analytics.sessions_by_state.sessions is 'How many sessions.';
+comment on column analytics.sessions_by_state.users is 'Of how many accounts.';
+comment on column analytics.sessions_by_state.last_activity_at is 'When one of them was last used.';
+
+grant select on analytics.sessions_by_state to :PLINTH_ANALYST;

@@ -32,6 +32,10 @@ alter table billing.model_prices enable row level security;
 
 create index model_prices_model_id_effective_from_idx on billing.model_prices using btree (model_id, effective_from);
 
+create trigger _700_record_data_change
+  after insert or delete or update on billing.model_prices
+  for each row
+  execute function private.record_data_change('id', '', 'updated_at', '');
 create trigger _900_touch_updated_at
   before update on billing.model_prices
   for each row

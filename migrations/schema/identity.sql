@@ -69,6 +69,10 @@ create table identity.user_security_settings (
 
 alter table identity.user_security_settings enable row level security;
 
+create trigger _700_record_data_change
+  after insert or delete or update on identity.user_security_settings
+  for each row
+  execute function private.record_data_change('user_id', 'user_id', 'updated_at', '');
 create trigger _900_touch_updated_at
   before update on identity.user_security_settings
   for each row
@@ -131,6 +135,18 @@ create index user_sessions_expires_at_idx on identity.user_sessions using btree 
 create index user_sessions_last_activity_at_idx on identity.user_sessions using btree (last_activity_at) where (ended_at is null);
 create index user_sessions_user_id_created_at_idx on identity.user_sessions using btree (user_id, created_at desc);
 
+create trigger _500_record_network_change
+  after update of ip_address on identity.user_sessions
+  for each row
+  when (old.ip_address is not null and new.ip_address is not null and old.ip_address <> new.ip_address and network(set_masklen(old.ip_address,
+        case family(old.ip_address)
+            when 4 then 16
+            else 32
+        end))::inet <> network(set_masklen(new.ip_address,
+        case family(new.ip_address)
+            when 4 then 16
+            else 32
+        end))::inet) execute function private.record_session_network_change();
 create trigger _500_revoke_tokens
   after update of ended_at on identity.user_sessions
   for each row
@@ -203,6 +219,10 @@ create trigger _100_check_default_model
   for each row
   when (new.default_model_id is not null and new.default_model_id is distinct from old.default_model_id)
   execute function identity.check_default_model();
+create trigger _700_record_data_change
+  after insert or delete or update on identity.user_settings
+  for each row
+  execute function private.record_data_change('user_id', 'user_id', 'updated_at', 'preferences,llm_endpoint');
 create trigger _900_touch_updated_at
   before update on identity.user_settings
   for each row
@@ -287,6 +307,14 @@ create trigger _500_revoke_tokens_of_deleted
   after delete on identity.users
   for each row
   execute function private.revoke_user_tokens();
+create trigger _700_forget_data_changes
+  before delete on identity.users
+  for each row
+  execute function private.forget_data_changes();
+create trigger _700_record_data_change
+  after insert or delete or update on identity.users
+  for each row
+  execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,profile_data,metadata');
 create trigger _900_touch_updated_at
   before update on identity.users
   for each row
@@ -352,6 +380,37 @@ comment on column identity.profiles.avatar_url is 'http(s) address of the pictur
 comment on column identity.profiles.created_at is 'When the account was made.';
 
 grant select on identity.profiles to :PLINTH_USER;
+
+-- One row per account: its state as far as signing in is concerned. Users read their own.
+create view identity.user_security_status with (security_invoker=true) as
+ select id as user_id,
+    account_status,
+    is_verified,
+    coalesce(locked_until > now(), false) as is_locked,
+    locked_until,
+    failed_login_attempts,
+    last_login_at,
+    password_changed_at,
+    extract(day from now() - password_changed_at)::integer as password_age_days,
+    ( select count(*) as count
+           from identity.user_sessions s
+          where s.user_id = u.id and s.ended_at is null and s.expires_at > now()) as live_sessions
+   from identity.users u
+  where id = plinth.current_user_id() or plinth.current_user_id() is null;
+
+comment on view identity.user_security_status is E'@primaryKey user_id\n@foreignKey (user_id) references identity.users (id)|@fieldName user|@foreignFieldName securityStatus\nOne row per account: its state as far as signing in is concerned. Users read their own.';
+comment on column identity.user_security_status.user_id is 'The account.';
+comment on column identity.user_security_status.account_status is 'active, disabled or deleted.';
+comment on column identity.user_security_status.is_verified is 'Whether the e-mail address is verified.';
+comment on column identity.user_security_status.is_locked is 'Whether sign-in is refused now because of wrong passwords.';
+comment on column identity.user_security_status.locked_until is 'When the last lock ends or ended; null after a success.';
+comment on column identity.user_security_status.failed_login_attempts is 'Wrong passwords in a row.';
+comment on column identity.user_security_status.last_login_at is 'Last successful sign-in.';
+comment on column identity.user_security_status.password_changed_at is 'When the password was set.';
+comment on column identity.user_security_status.password_age_days is 'Whole days since then.';
+comment on column identity.user_security_status.live_sessions is 'Devices signed in now.';
+
+grant select on identity.user_security_status to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 

@@ -136,6 +136,10 @@ alter table llm.model_providers enable row level security;
 
 create index model_providers_created_by_idx on llm.model_providers using btree (created_by);
 
+create trigger _700_record_data_change
+  after insert or delete or update on llm.model_providers
+  for each row
+  execute function private.record_data_change('id', '', 'updated_at', 'api_url');
 create trigger _900_touch_updated_at
   before update on llm.model_providers
   for each row
@@ -195,6 +199,10 @@ alter table llm.models enable row level security;
 
 create index models_is_active_idx on llm.models using btree (is_active);
 
+create trigger _700_record_data_change
+  after insert or delete or update on llm.models
+  for each row
+  execute function private.record_data_change('id', '', 'updated_at', 'config');
 create trigger _900_touch_updated_at
   before update on llm.models
   for each row

@@ -167,6 +167,18 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) to :PLINTH_SERVICE;
 
+-- The network of one client: /32 for IPv4, /56 for IPv6.
+create or replace function private.client_network_of(address inet)
+  returns cidr
+  language sql
+  immutable parallel safe
+as $$
+  select network(set_masklen(address, case family(address) when 4 then 32 else 56 end))::cidr
+$$;
+
+comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
+revoke execute on function private.client_network_of(address inet) from public;
+
 -- Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
@@ -186,6 +198,227 @@ $$;
 
 comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.';
 revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+
+-- security.consume_rate_limit at a given time; null means now, after waiting for others that use the key. PL422.
+create or replace function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer default 1, at timestamp with time zone default null::timestamp with time zone, metadata jsonb default '{}'::jsonb)
+  returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_tick constant interval := interval '1 microsecond';
+  v_seconds numeric := extract(epoch from consume_rate_limit_at.window_length);
+  v_limit numeric := consume_rate_limit_at.limit_value;
+  v_cost numeric := consume_rate_limit_at.cost;
+  -- In microseconds; v_now, v_start and v_end since 1970.
+  v_window numeric;
+  v_now numeric;
+  v_start numeric;
+  v_end numeric;
+  v_wait numeric := 0;
+  v_hash bytea;
+  v_count numeric;
+  v_previous numeric;
+  -- Tokens times microseconds of the window: what is used up of limit times window.
+  v_used numeric;
+  v_bucket security.rate_limit_records;
+begin
+  if consume_rate_limit_at.key is null or length(consume_rate_limit_at.key) not between 1 and 1000 then
+    raise exception 'A key has 1 to 1000 characters.' using errcode = 'PL422', column = 'key';
+  elsif consume_rate_limit_at.algorithm is null
+    or consume_rate_limit_at.algorithm not in ('fixed_window', 'sliding_window', 'token_bucket')
+  then
+    raise exception 'The algorithm is fixed_window, sliding_window or token_bucket.'
+      using errcode = 'PL422', column = 'algorithm';
+  elsif v_limit is null or v_limit not between 1 and 1000000000 then
+    raise exception 'A limit is from 1 to 1000000000.' using errcode = 'PL422', column = 'limit_value';
+  elsif v_seconds is null or v_seconds not between 0.001 and 31622400 then
+    raise exception 'A window is from a millisecond to 366 days long.' using errcode = 'PL422', column = 'window_length';
+  elsif v_cost is null or v_cost not between 1 and v_limit then
+    raise exception 'A cost is from 1 to the limit.' using errcode = 'PL422', column = 'cost';
+  elsif consume_rate_limit_at.at not between '1970-01-02' and '9999-01-01' then
+    raise exception 'The time is out of range.' using errcode = 'PL422', column = 'at';
+  end if;
+
+  v_window := trunc(v_seconds * 1000000);
+  -- The window belongs to the key: another length is another counter.
+  v_hash := sha256(convert_to(v_window || ':' || consume_rate_limit_at.key, 'UTF8'));
+  perform pg_advisory_xact_lock(hashtextextended(encode(v_hash, 'hex') || consume_rate_limit_at.algorithm, 0));
+  v_now := trunc(extract(epoch from coalesce(consume_rate_limit_at.at, clock_timestamp())) * 1000000);
+
+  if consume_rate_limit_at.algorithm = 'token_bucket' then
+    -- A missing row is a full bucket, so one that has filled up may be deleted at any time; locked against that.
+    select r.* into v_bucket
+    from security.rate_limit_records r
+    where r.key_hash = v_hash and r.algorithm = 'token_bucket'
+    for update;
+    v_used := greatest(
+      0,
+      -- A limit that was lowered meanwhile: no debt beyond an empty bucket.
+      least(coalesce(v_bucket.tokens_used, 0), v_limit * v_window)
+        - v_limit * greatest(0, v_now - coalesce(trunc(extract(epoch from v_bucket.window_start) * 1000000), v_now))
+    );
+    allowed := v_used + v_cost * v_window <= v_limit * v_window;
+    if allowed then
+      v_used := v_used + v_cost * v_window;
+    else
+      v_wait := ceil((v_used + v_cost * v_window - v_limit * v_window) / v_limit);
+    end if;
+    remaining := div(v_limit * v_window - v_used, v_window);
+    v_end := v_now + ceil(v_used / v_limit);
+    v_start := v_now;
+    v_count := ceil(v_used / v_window);
+  else
+    v_start := v_now - v_now % v_window;
+    v_end := v_start + v_window;
+    select
+      coalesce(sum(r.request_count) filter (where r.window_start = timestamptz 'epoch' + v_start::bigint * v_tick), 0),
+      coalesce(sum(r.request_count) filter (where r.window_start < timestamptz 'epoch' + v_start::bigint * v_tick), 0)
+    into v_count, v_previous
+    from security.rate_limit_records r
+    where r.key_hash = v_hash
+      and r.algorithm = consume_rate_limit_at.algorithm
+      and r.window_start in (
+        timestamptz 'epoch' + v_start::bigint * v_tick,
+        timestamptz 'epoch' + (v_start - v_window)::bigint * v_tick
+      );
+    if consume_rate_limit_at.algorithm = 'fixed_window' then
+      v_previous := 0;
+    end if;
+    v_used := v_count * v_window + v_previous * (v_end - v_now);
+    allowed := v_used + v_cost * v_window <= v_limit * v_window;
+    if allowed then
+      v_count := v_count + v_cost;
+      v_used := v_used + v_cost * v_window;
+    elsif consume_rate_limit_at.algorithm = 'fixed_window' then
+      v_wait := v_end - v_now;
+    elsif v_count + v_cost <= v_limit then
+      -- Until enough of the previous window has gone by.
+      v_wait := v_end - v_now - div((v_limit - v_count - v_cost) * v_window, v_previous);
+    else
+      -- Into the next window, where this one is the previous.
+      v_wait := v_end - v_now + greatest(0, v_window - div((v_limit - v_cost) * v_window, v_count));
+    end if;
+    remaining := div(greatest(0, v_limit * v_window - v_used), v_window);
+  end if;
+
+  if allowed then
+    if v_bucket.id is not null then
+      update security.rate_limit_records r
+      set
+        window_start = timestamptz 'epoch' + v_start::bigint * v_tick,
+        window_end = timestamptz 'epoch' + v_end::bigint * v_tick,
+        request_count = v_count,
+        tokens_used = v_used,
+        limit_value = v_limit,
+        metadata = consume_rate_limit_at.metadata
+      where r.id = v_bucket.id;
+    else
+      insert into security.rate_limit_records as r
+        (key_hash, algorithm, window_start, window_end, request_count, tokens_used, limit_value, metadata)
+      values (
+        v_hash,
+        consume_rate_limit_at.algorithm,
+        timestamptz 'epoch' + v_start::bigint * v_tick,
+        timestamptz 'epoch' + v_end::bigint * v_tick,
+        v_count,
+        case when consume_rate_limit_at.algorithm = 'token_bucket' then v_used end,
+        v_limit,
+        consume_rate_limit_at.metadata
+      )
+      on conflict on constraint rate_limit_records_key_hash_algorithm_window_start_key do update
+      set request_count = excluded.request_count, limit_value = excluded.limit_value, metadata = excluded.metadata;
+    end if;
+  end if;
+
+  retry_after := v_wait::bigint * v_tick;
+  reset_at := timestamptz 'epoch' + v_tick * (
+    case
+      when consume_rate_limit_at.algorithm <> 'sliding_window' then v_end
+      when v_count > 0 then v_end + v_window
+      when v_previous > 0 then v_end
+      else v_now
+    end
+  )::bigint;
+  return next;
+end
+$$;
+
+comment on function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer, at timestamp with time zone, metadata jsonb) is 'security.consume_rate_limit at a given time; null means now, after waiting for others that use the key. PL422.';
+revoke execute on function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer, at timestamp with time zone, metadata jsonb) from public;
+
+-- Counts a call against a rule of security.rate_limit_rules or refuses it. A rule switched off allows; an unknown one is PL422.
+create or replace function private.consume_rate_limit_rule(rule_name text, key text)
+  returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_rule security.rate_limit_rules;
+begin
+  select r.* into v_rule from security.rate_limit_rules r where r.rule_name = consume_rate_limit_rule.rule_name;
+  if v_rule.rule_name is null then
+    raise exception 'There is no rate limit rule of that name.' using errcode = 'PL422', column = 'rule_name';
+  end if;
+  if consume_rate_limit_rule.key is null or length(consume_rate_limit_rule.key) not between 1 and 800 then
+    raise exception 'A key has 1 to 800 characters.' using errcode = 'PL422', column = 'key';
+  end if;
+  if not v_rule.is_enabled then
+    return query select true, null::integer, interval '0', null::timestamptz;
+    return;
+  end if;
+  return query
+    select c.allowed, c.remaining, c.retry_after, c.reset_at
+    from private.consume_rate_limit_at(
+      v_rule.rule_name || ':' || consume_rate_limit_rule.key,
+      v_rule.algorithm,
+      v_rule.limit_value,
+      v_rule.window_length,
+      metadata => jsonb_build_object('rule', v_rule.rule_name)
+    ) c;
+end
+$$;
+
+comment on function private.consume_rate_limit_rule(rule_name text, key text) is 'Counts a call against a rule of security.rate_limit_rules or refuses it. A rule switched off allows; an unknown one is PL422.';
+revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
+grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
+
+-- Deletes up to batch_size counters that count for nothing any more; returns how many.
+create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_deleted integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with expired as (
+    select r.id
+    from security.rate_limit_records r
+    where r.window_end < now() - interval '1 minute'
+      and (
+        r.algorithm <> 'sliding_window'
+        or r.window_end + (r.window_end - r.window_start) < now() - interval '1 minute'
+      )
+    limit batch_size
+    for update skip locked
+  )
+  delete from security.rate_limit_records r using expired e where r.id = e.id;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_expired_rate_limits(batch_size integer) is 'Deletes up to batch_size counters that count for nothing any more; returns how many.';
+revoke execute on function private.delete_expired_rate_limits(batch_size integer) from public;
+grant execute on function private.delete_expired_rate_limits(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size expired refresh tokens and revocations; returns how many.
 create or replace function private.delete_expired_tokens(batch_size integer default 1000)
@@ -230,6 +463,95 @@ $$;
 comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens and revocations; returns how many.';
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes up to batch_size errors older than 90 days; returns how many.
+create or replace function private.delete_old_error_logs(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_deleted integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with old as (
+    select e.id, e.created_at
+    from security.error_logs e
+    where e.created_at < now() - interval '90 days'
+    order by e.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from security.error_logs e using old o where e.id = o.id and e.created_at = o.created_at;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
+revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
+grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
+
+-- Reports what breaks an enabled rule, minute by minute since a time within the last day; returns how many reports are new.
+create or replace function private.detect_suspicious_activity(since timestamp with time zone default (now() - '00:03:00'::interval))
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_until constant timestamptz := clock_timestamp();
+  v_at timestamptz;
+  v_found record;
+  v_reported integer := 0;
+begin
+  if since is null or since < v_until - interval '1 day 1 minute' or since > v_until then
+    raise exception 'since must be within the last day.' using errcode = 'PL422', column = 'since';
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('private.detect_suspicious_activity', 0));
+  for v_at in
+    select g from generate_series(v_until, since, interval '-1 minute') g order by g
+  loop
+    for v_found in
+      select s.*
+      from private.suspicious_subjects(v_at) s
+      where not exists (
+        select
+        from security.security_audit_log e
+        where e.event_type = 'suspicious_activity'
+          and e.created_at > v_at - s.window_length
+          and e.event_data ->> 'rule' = s.rule_name
+          and e.event_data ->> 'subject' = s.subject
+          and (e.event_data ->> 'window_end')::timestamptz > v_at - s.window_length
+          and (e.event_data ->> 'window_start')::timestamptz < v_at
+      )
+      order by s.rule_name, s.subject
+    loop
+      perform private.report_suspicious_activity(
+        v_found.rule_name,
+        v_found.user_id,
+        v_found.evidence || jsonb_build_object(
+          'subject', v_found.subject,
+          'observed', v_found.observed,
+          'threshold', v_found.threshold,
+          'window_start', v_at - v_found.window_length,
+          'window_end', v_at
+        ),
+        v_found.severity
+      );
+      v_reported := v_reported + 1;
+    end loop;
+  end loop;
+  return v_reported;
+end
+$$;
+
+comment on function private.detect_suspicious_activity(since timestamp with time zone) is 'Reports what breaks an enabled rule, minute by minute since a time within the last day; returns how many reports are new.';
+revoke execute on function private.detect_suspicious_activity(since timestamp with time zone) from public;
+grant execute on function private.detect_suspicious_activity(since timestamp with time zone) to :PLINTH_WORKER;
 
 -- Ends up to batch_size expired sessions and deletes those ended 90 days ago; returns how many.
 create or replace function private.end_expired_sessions(batch_size integer default 1000)
@@ -301,6 +623,31 @@ $$;
 
 comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions but one; returns how many.';
 revoke execute on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) from public;
+
+-- Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.
+create or replace function private.enforce_rate_limit(rule_name text, key text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_outcome record;
+begin
+  select c.allowed, c.retry_after into v_outcome
+  from private.consume_rate_limit_rule(enforce_rate_limit.rule_name, enforce_rate_limit.key) c;
+  if not v_outcome.allowed then
+    raise exception 'Too many attempts; try again later.'
+      using
+        errcode = 'PL429',
+        hint = format('Try again in %s seconds.', greatest(1, ceil(extract(epoch from v_outcome.retry_after))));
+  end if;
+end
+$$;
+
+comment on function private.enforce_rate_limit(rule_name text, key text) is 'Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.';
+revoke execute on function private.enforce_rate_limit(rule_name text, key text) from public;
+grant execute on function private.enforce_rate_limit(rule_name text, key text) to :PLINTH_SERVICE;
 
 -- Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
@@ -500,6 +847,24 @@ comment on function private.finish_login(user_id uuid, identifier text, password
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) from public;
 grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) to :PLINTH_SERVICE;
 
+-- Trigger: removes an account's values from the audit trail when it is deleted.
+create or replace function private.forget_data_changes()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update security.audit_trail t
+  set old_values = null, new_values = null
+  where t.user_id = old.id and (t.old_values is not null or t.new_values is not null);
+  return old;
+end
+$$;
+
+comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
+revoke execute on function private.forget_data_changes() from public;
+
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
@@ -683,6 +1048,43 @@ $$;
 comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires.';
 revoke execute on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) from public;
 
+-- Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.
+create or replace function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer)
+  returns table(granted integer, remaining integer, retry_after interval)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_cost integer := lease_requests.wanted;
+  v_outcome record;
+begin
+  -- All that is wanted, else what is left, else the time when there will be one again.
+  for v_try in 1 .. 2 loop
+    select c.allowed, c.remaining, c.retry_after into v_outcome
+    from private.consume_rate_limit_at(
+      'api_per_client:' || lease_requests.client,
+      'sliding_window',
+      lease_requests.limit_value,
+      lease_requests.window_length,
+      v_cost,
+      metadata => '{"rule": "api_per_client"}'
+    ) c;
+    exit when v_outcome.allowed;
+    v_cost := greatest(1, v_outcome.remaining);
+  end loop;
+  granted := case when v_outcome.allowed then v_cost else 0 end;
+  remaining := v_outcome.remaining;
+  retry_after := v_outcome.retry_after;
+  return next;
+end
+$$;
+
+comment on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) is 'Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.';
+revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
+grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
+
 -- Revocations not older than max_age, which is the longest life of an access token.
 create or replace function private.list_revocations(max_age interval default '1 day 00:05:00'::interval)
   returns table(kind text, subject_id uuid, token_version integer, expires_at timestamp with time zone)
@@ -783,6 +1185,18 @@ $$;
 comment on function private.network_is_allowed(user_id uuid) is 'Whether the request comes from a network the user allows.';
 revoke execute on function private.network_is_allowed(user_id uuid) from public;
 
+-- The network of an address, coarsely: /16 for IPv4, /32 for IPv6.
+create or replace function private.network_of(address inet)
+  returns cidr
+  language sql
+  immutable parallel safe
+as $$
+  select network(set_masklen(address, case family(address) when 4 then 16 else 32 end))::cidr
+$$;
+
+comment on function private.network_of(address inet) is 'The network of an address, coarsely: /16 for IPv4, /32 for IPv6.';
+revoke execute on function private.network_of(address inet) from public;
+
 -- Trigger: tells every server of a revocation through NOTIFY plinth_revocation.
 create or replace function private.notify_revocation()
   returns trigger
@@ -825,6 +1239,100 @@ $$;
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
+-- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
+create or replace function private.record_data_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_noise constant text[] := string_to_array(tg_argv[2], ',');
+  v_masked constant text[] := string_to_array(tg_argv[3], ',');
+  v_old jsonb := to_jsonb(old) - v_noise;
+  v_new jsonb := to_jsonb(new) - v_noise;
+  v_row constant jsonb := case when tg_op = 'DELETE' then to_jsonb(old) else to_jsonb(new) end;
+  v_changed text[];
+  v_user_id uuid;
+  v_actor_id uuid;
+begin
+  if v_old = v_new then
+    return null;
+  end if;
+  if tg_op = 'UPDATE' then
+    select array_agg(n.key order by n.key) into v_changed
+    from jsonb_each(v_new) n
+    where n.value is distinct from v_old -> n.key;
+    select jsonb_object_agg(c.name, v_old -> c.name), jsonb_object_agg(c.name, v_new -> c.name) into v_old, v_new
+    from unnest(v_changed) c (name);
+  end if;
+
+  if tg_argv[1] <> '' then
+    select u.id into v_user_id
+    from identity.users u
+    where u.id = (v_row ->> tg_argv[1])::uuid
+    for key share skip locked;
+    if v_user_id is null then
+      v_old := null;
+      v_new := null;
+    end if;
+  end if;
+  select u.id into v_actor_id from identity.users u where u.id = plinth.current_user_id() for key share skip locked;
+
+  insert into security.audit_trail (
+    table_name, operation, row_key, user_id, actor_id, changed_columns, old_values, new_values,
+    transaction_number, source, correlation_id, ip_address
+  )
+  values (
+    tg_table_schema || '.' || tg_table_name,
+    tg_op,
+    (select jsonb_object_agg(k.name, v_row -> k.name) from unnest(string_to_array(tg_argv[0], ',')) k (name)),
+    v_user_id,
+    v_actor_id,
+    v_changed,
+    v_old - v_masked,
+    v_new - v_masked,
+    pg_current_xact_id()::text::bigint,
+    session_user,
+    plinth.correlation_id(),
+    plinth.client_ip()
+  );
+  return null;
+end
+$$;
+
+comment on function private.record_data_change() is 'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.';
+revoke execute on function private.record_data_change() from public;
+
+-- Adds a row to security.error_logs. The caller leaves out secrets and parameters.
+create or replace function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone)
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  insert into security.error_logs
+    (id, user_id, message, error_code, stack_fingerprint, context, correlation_id, source, created_at)
+  values (
+    record_error.error_id,
+    (select u.id from identity.users u where u.id = record_error.user_id for key share skip locked),
+    left(record_error.message, 1000),
+    left(record_error.error_code, 100),
+    record_error.stack_fingerprint,
+    coalesce(record_error.context, '{}'),
+    left(record_error.correlation_id, 200),
+    session_user,
+    -- A server's clock is not believed beyond a day.
+    least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
+  )
+  -- Sent again because the answer was lost.
+  on conflict do nothing
+$$;
+
+comment on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) is 'Adds a row to security.error_logs. The caller leaves out secrets and parameters.';
+revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
+grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Adds a row to security.security_audit_log with the request's context.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
@@ -836,9 +1344,10 @@ as $$
     (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
   values (
     -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
-    -- it cannot go between the look and the insert.
-    (select u.id from identity.users u where u.id = record_security_event.user_id for key share),
-    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share),
+    -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
+    -- for a row that the caller has changed, and the two would wait in a circle.
+    (select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked),
+    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share skip locked),
     record_security_event.event_type,
     coalesce(record_security_event.event_data, '{}'),
     record_security_event.severity,
@@ -851,6 +1360,31 @@ $$;
 
 comment on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) is 'Adds a row to security.security_audit_log with the request''s context.';
 revoke execute on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) from public;
+
+-- Trigger: writes session_network_changed to the audit log when a session goes on from another network.
+create or replace function private.record_session_network_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.record_security_event(
+    'session_network_changed',
+    new.user_id,
+    jsonb_build_object(
+      'session_id', new.id,
+      'from_address', host(old.ip_address),
+      'from_seen_at', old.last_activity_at,
+      'to_address', host(new.ip_address)
+    )
+  );
+  return null;
+end
+$$;
+
+comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
+revoke execute on function private.record_session_network_change() from public;
 
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text)
@@ -881,6 +1415,26 @@ $$;
 comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) to :PLINTH_SERVICE;
+
+-- Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.
+create or replace function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.record_security_event(
+    'suspicious_activity',
+    report_suspicious_activity.user_id,
+    report_suspicious_activity.event_data || jsonb_build_object('rule', report_suspicious_activity.rule_name),
+    report_suspicious_activity.severity
+  );
+end
+$$;
+
+comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
+revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
 
 -- PL403 unless the signed-in user has manage_users and every permission of the account.
 create or replace function private.require_administration(user_id uuid)
@@ -1050,6 +1604,112 @@ $$;
 comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.';
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
+
+-- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
+create or replace function private.suspicious_subjects(at timestamp with time zone)
+  returns table(rule_name text, severity text, threshold integer, window_length interval, subject text, user_id uuid, observed bigint, evidence jsonb)
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with rules as (
+    select r.* from security.suspicious_activity_rules r where r.is_enabled
+  ),
+  -- Where accounts were active: sign-ins, and sessions that moved, with the place they moved from.
+  activity as (
+    select a.user_id, private.network_of(a.ip_address) as network, a.created_at
+    from security.login_attempts a
+    where a.status = 'success' and a.user_id is not null and a.ip_address is not null
+      and a.created_at > suspicious_subjects.at - interval '1 day'
+    union all
+    select e.user_id, private.network_of(m.address::inet), m.seen_at::timestamptz
+    from security.security_audit_log e
+    cross join lateral (
+      values
+        (e.event_data ->> 'from_address', e.event_data ->> 'from_seen_at'),
+        (e.event_data ->> 'to_address', e.created_at::text)
+    ) m (address, seen_at)
+    where e.event_type = 'session_network_changed' and e.user_id is not null
+      and e.created_at > suspicious_subjects.at - interval '1 day'
+  ),
+  broken as (
+    select
+      r.rule_name, private.client_network_of(a.ip_address)::text as subject, null::uuid as user_id,
+      count(distinct a.user_id) as observed,
+      jsonb_build_object('address', private.client_network_of(a.ip_address), 'accounts', count(distinct a.user_id))
+        as evidence
+    from rules r
+    join security.login_attempts a
+      on a.status = 'success' and a.user_id is not null and a.ip_address is not null
+      and a.created_at > suspicious_subjects.at - r.window_length and a.created_at <= suspicious_subjects.at
+    where r.rule_name = 'many_accounts_from_one_address'
+    group by r.rule_name, private.client_network_of(a.ip_address)
+
+    union all
+    select
+      r.rule_name, private.client_network_of(a.ip_address)::text, null,
+      count(distinct coalesce(a.user_id::text, a.email)) filter (where a.status <> 'success'),
+      jsonb_build_object(
+        'address', private.client_network_of(a.ip_address),
+        'failed_accounts', count(distinct coalesce(a.user_id::text, a.email)) filter (where a.status <> 'success'),
+        'failed_attempts', count(*) filter (where a.status <> 'success'),
+        -- Whose password may have been guessed.
+        'signed_in_user_ids', coalesce(jsonb_agg(distinct a.user_id) filter (where a.status = 'success'), '[]')
+      )
+    from rules r
+    join security.login_attempts a
+      on a.status in ('failed', 'locked', 'success') and a.ip_address is not null
+      and a.created_at > suspicious_subjects.at - r.window_length and a.created_at <= suspicious_subjects.at
+    where r.rule_name = 'password_spraying'
+    group by r.rule_name, private.client_network_of(a.ip_address)
+
+    union all
+    select
+      r.rule_name, a.user_id::text, a.user_id,
+      count(distinct private.network_of(a.ip_address)),
+      jsonb_build_object(
+        'networks', count(distinct private.network_of(a.ip_address)),
+        'attempts', count(*),
+        'succeeded', count(*) filter (where a.status = 'success')
+      )
+    from rules r
+    join security.login_attempts a
+      on a.status in ('failed', 'locked', 'success') and a.user_id is not null and a.ip_address is not null
+      and a.created_at > suspicious_subjects.at - r.window_length and a.created_at <= suspicious_subjects.at
+    where r.rule_name = 'one_account_from_many_addresses'
+    group by r.rule_name, a.user_id
+
+    union all
+    select
+      r.rule_name, a.user_id::text, a.user_id,
+      count(distinct a.network),
+      jsonb_build_object('networks', jsonb_agg(distinct a.network))
+    from rules r
+    join activity a
+      on a.created_at > suspicious_subjects.at - r.window_length and a.created_at <= suspicious_subjects.at
+    where r.rule_name = 'fast_network_change'
+    group by r.rule_name, a.user_id
+
+    union all
+    select
+      r.rule_name, e.user_id::text, e.user_id,
+      count(*),
+      jsonb_build_object('session_ids', jsonb_agg(distinct e.event_data -> 'session_id'))
+    from rules r
+    join security.security_audit_log e
+      on e.event_type = 'refresh_token_reused' and e.user_id is not null
+      and e.created_at > suspicious_subjects.at - r.window_length and e.created_at <= suspicious_subjects.at
+    where r.rule_name = 'token_reuse'
+    group by r.rule_name, e.user_id
+  )
+  select r.rule_name, r.severity, r.threshold, r.window_length, b.subject, b.user_id, b.observed, b.evidence
+  from broken b
+  join rules r on r.rule_name = b.rule_name
+  where b.observed >= r.threshold
+$$;
+
+comment on function private.suspicious_subjects(at timestamp with time zone) is 'Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
+revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)

@@ -6,6 +6,110 @@ grant usage on schema security to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
+-- One row per changed row of the watched tables; partitioned by month of created_at. Secrets are never in it.
+create table security.audit_trail (
+  id uuid not null default plinth.uuid_v7(),
+  table_name text not null,
+  operation text not null,
+  row_key jsonb not null,
+  user_id uuid,
+  actor_id uuid,
+  changed_columns text[],
+  old_values jsonb,
+  new_values jsonb,
+  transaction_number bigint not null,
+  source text not null,
+  correlation_id text,
+  ip_address inet,
+  created_at timestamp with time zone not null default now(),
+  constraint audit_trail_pkey primary key (id, created_at),
+  constraint audit_trail_delete_has_no_new_values check (operation <> 'DELETE'::text or new_values is null),
+  constraint audit_trail_insert_has_no_old_values check (operation <> 'INSERT'::text or old_values is null),
+  constraint audit_trail_operation_check check (operation = any (array['INSERT'::text, 'UPDATE'::text, 'DELETE'::text])),
+  constraint audit_trail_row_key_is_an_object check (jsonb_typeof(row_key) = 'object'::text),
+  constraint audit_trail_update_names_columns check ((operation = 'UPDATE'::text) = (changed_columns is not null)),
+  constraint audit_trail_actor_id_fkey foreign key (actor_id) references identity.users(id) on delete set null,
+  constraint audit_trail_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+) partition by range (created_at);
+
+alter table security.audit_trail enable row level security;
+
+create index audit_trail_actor_id_created_at_idx on security.audit_trail using btree (actor_id, created_at);
+create index audit_trail_correlation_id_idx on security.audit_trail using btree (correlation_id);
+create index audit_trail_table_name_created_at_idx on security.audit_trail using btree (table_name, created_at);
+create index audit_trail_user_id_created_at_idx on security.audit_trail using btree (user_id, created_at);
+
+comment on table security.audit_trail is 'One row per changed row of the watched tables; partitioned by month of created_at. Secrets are never in it.';
+comment on column security.audit_trail.id is 'UUIDv7.';
+comment on column security.audit_trail.table_name is 'Schema and name of the table.';
+comment on column security.audit_trail.operation is 'INSERT, UPDATE or DELETE.';
+comment on column security.audit_trail.row_key is 'Primary key of the row (JSON object).';
+comment on column security.audit_trail.user_id is 'The account concerned; null when there is none or it was deleted.';
+comment on column security.audit_trail.actor_id is 'The account that acted; null for visitors, jobs and psql.';
+comment on column security.audit_trail.changed_columns is 'Of an update: the columns that changed, those without kept values too.';
+comment on column security.audit_trail.old_values is 'Values before (JSON object), of an update the changed ones only; null when the account was deleted.';
+comment on column security.audit_trail.new_values is 'Values after (JSON object), of an update the changed ones only; null when the account was deleted.';
+comment on column security.audit_trail.transaction_number is 'Which changes happened together: the number of their transaction.';
+comment on column security.audit_trail.source is 'Database role on whose behalf it happened.';
+comment on column security.audit_trail.correlation_id is 'Id of the API request, also in its log.';
+comment on column security.audit_trail.ip_address is 'Client address.';
+comment on column security.audit_trail.created_at is 'Time of the transaction; the partition key.';
+
+create policy select_auditor on security.audit_trail
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log'::text)));
+comment on policy select_auditor on security.audit_trail is 'The permission view_audit_log reads all changes.';
+create policy select_own on security.audit_trail
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()) and (actor_id = (select plinth.current_user_id()) or ip_address is null));
+comment on policy select_own on security.audit_trail is 'Users read changes of their own rows, made by themselves or by nobody with an address.';
+
+grant select on security.audit_trail to :PLINTH_USER;
+
+-- One row per error nobody foresaw; partitioned by month of created_at, kept 90 days.
+create table security.error_logs (
+  id uuid not null,
+  user_id uuid,
+  message text not null,
+  error_code text not null,
+  stack_fingerprint text,
+  context jsonb not null default '{}'::jsonb,
+  correlation_id text,
+  source text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint error_logs_pkey primary key (id, created_at),
+  constraint error_logs_context_is_an_object check (jsonb_typeof(context) = 'object'::text),
+  constraint error_logs_error_code_check check (length(error_code) >= 1 and length(error_code) <= 100),
+  constraint error_logs_message_check check (length(message) <= 1000),
+  constraint error_logs_stack_fingerprint_check check (stack_fingerprint ~ '^[0-9a-f]{16}$'::text),
+  constraint error_logs_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+) partition by range (created_at);
+
+alter table security.error_logs enable row level security;
+
+create index error_logs_correlation_id_idx on security.error_logs using btree (correlation_id);
+create index error_logs_created_at_idx on security.error_logs using btree (created_at);
+create index error_logs_stack_fingerprint_created_at_idx on security.error_logs using btree (stack_fingerprint, created_at);
+create index error_logs_user_id_created_at_idx on security.error_logs using btree (user_id, created_at);
+
+comment on table security.error_logs is 'One row per error nobody foresaw; partitioned by month of created_at, kept 90 days.';
+comment on column security.error_logs.id is 'The errorId that the client was told; also in the API''s log.';
+comment on column security.error_logs.user_id is 'Who asked; null for visitors or when the account was deleted.';
+comment on column security.error_logs.message is 'The error''s message without anything quoted in it.';
+comment on column security.error_logs.error_code is 'SQLSTATE, system error code, or the error''s class.';
+comment on column security.error_logs.stack_fingerprint is 'The same for errors from the same place: 16 hexadecimal digits.';
+comment on column security.error_logs.context is 'Where it happened (JSON object): GraphQL path, table, constraint. No values.';
+comment on column security.error_logs.correlation_id is 'Id of the API request, also in its log.';
+comment on column security.error_logs.source is 'Database role that reported it.';
+comment on column security.error_logs.created_at is 'When it happened; the partition key.';
+
+create policy select_auditor on security.error_logs
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log'::text)));
+comment on policy select_auditor on security.error_logs is 'The permission view_audit_log reads all errors.';
+
+grant select on security.error_logs to :PLINTH_USER;
+
 -- One row per attempt to sign in; partitioned by month of created_at.
 create table security.login_attempts (
   id uuid not null default plinth.uuid_v7(),
@@ -50,6 +154,105 @@ create policy select_own on security.login_attempts
 comment on policy select_own on security.login_attempts is 'Users read the attempts on their own account.';
 
 grant select on security.login_attempts to :PLINTH_USER;
+
+-- One row per key, algorithm and window in which something was counted; a token bucket has one row as long as it is not full.
+create table security.rate_limit_records (
+  id uuid not null default plinth.uuid_v7(),
+  key_hash bytea not null,
+  algorithm text not null,
+  window_start timestamp with time zone not null,
+  window_end timestamp with time zone not null,
+  request_count bigint not null,
+  tokens_used numeric(38,0),
+  limit_value integer not null,
+  metadata jsonb not null default '{}'::jsonb,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint rate_limit_records_pkey primary key (id),
+  constraint rate_limit_records_key_hash_algorithm_window_start_key unique (key_hash, algorithm, window_start),
+  constraint rate_limit_records_algorithm_check check (algorithm = any (array['fixed_window'::text, 'sliding_window'::text, 'token_bucket'::text])),
+  constraint rate_limit_records_key_hash_is_a_sha256 check (octet_length(key_hash) = 32),
+  constraint rate_limit_records_limit_value_is_positive check (limit_value > 0),
+  constraint rate_limit_records_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
+  constraint rate_limit_records_request_count_is_positive check (request_count > 0),
+  constraint rate_limit_records_tokens_used_belongs_to_a_bucket check ((algorithm = 'token_bucket'::text) = (tokens_used is not null) and tokens_used >= 0::numeric),
+  constraint rate_limit_records_window_end_after_window_start check (window_end > window_start)
+) with (fillfactor=70);
+
+alter table security.rate_limit_records enable row level security;
+
+create index rate_limit_records_window_end_idx on security.rate_limit_records using btree (window_end);
+
+create trigger _900_touch_updated_at
+  before update on security.rate_limit_records
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table security.rate_limit_records is 'One row per key, algorithm and window in which something was counted; a token bucket has one row as long as it is not full.';
+comment on column security.rate_limit_records.id is 'UUIDv7.';
+comment on column security.rate_limit_records.key_hash is 'SHA-256 of the window''s length in microseconds, a colon and the key.';
+comment on column security.rate_limit_records.algorithm is 'fixed_window, sliding_window or token_bucket.';
+comment on column security.rate_limit_records.window_start is 'Begin of the window; of a bucket, when it was last taken from.';
+comment on column security.rate_limit_records.window_end is 'End of the window; of a bucket, when it will be full again.';
+comment on column security.rate_limit_records.request_count is 'What was counted in the window; of a bucket, tokens missing at window_start, rounded up.';
+comment on column security.rate_limit_records.tokens_used is 'Of a bucket: tokens missing at window_start, times microseconds of the window. A whole number, so that refilling never drifts.';
+comment on column security.rate_limit_records.limit_value is 'The limit at the last call that was counted.';
+comment on column security.rate_limit_records.metadata is 'The rule''s name, if there is one (JSON object).';
+comment on column security.rate_limit_records.created_at is 'When the row was made.';
+comment on column security.rate_limit_records.updated_at is 'When it last changed.';
+
+-- One row per rate limit that the product asks for by name.
+create table security.rate_limit_rules (
+  rule_name text not null,
+  algorithm text not null,
+  limit_value integer not null,
+  window_length interval not null,
+  is_enabled boolean not null default true,
+  description text not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint rate_limit_rules_pkey primary key (rule_name),
+  constraint rate_limit_rules_algorithm_check check (algorithm = any (array['fixed_window'::text, 'sliding_window'::text, 'token_bucket'::text])),
+  constraint rate_limit_rules_limit_value_check check (limit_value >= 1 and limit_value <= 1000000000),
+  constraint rate_limit_rules_rule_name_check check (rule_name ~ '^[a-z][a-z0-9_]{0,99}$'::text),
+  constraint rate_limit_rules_window_length_check check (window_length >= '00:00:01'::interval and window_length <= '366 days'::interval)
+);
+
+alter table security.rate_limit_rules enable row level security;
+
+create trigger _700_record_data_change
+  after insert or delete or update on security.rate_limit_rules
+  for each row
+  execute function private.record_data_change('rule_name', '', 'updated_at', '');
+create trigger _900_touch_updated_at
+  before update on security.rate_limit_rules
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table security.rate_limit_rules is 'One row per rate limit that the product asks for by name.';
+comment on column security.rate_limit_rules.rule_name is 'Unique name, such as login_per_address.';
+comment on column security.rate_limit_rules.algorithm is 'fixed_window, sliding_window or token_bucket.';
+comment on column security.rate_limit_rules.limit_value is 'How many are allowed in a window.';
+comment on column security.rate_limit_rules.window_length is 'How long the window is.';
+comment on column security.rate_limit_rules.is_enabled is 'A rule that is off allows everything.';
+comment on column security.rate_limit_rules.description is 'What is limited, and why at this number.';
+comment on column security.rate_limit_rules.created_at is 'When the rule was made.';
+comment on column security.rate_limit_rules.updated_at is 'When it last changed.';
+
+create policy select_permitted on security.rate_limit_rules
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_security'::text)) or (select access.has_permission('view_audit_log'::text)));
+comment on policy select_permitted on security.rate_limit_rules is 'The permissions manage_security and view_audit_log read the limits.';
+create policy update_manager on security.rate_limit_rules
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_security'::text)))
+  with check ((select access.has_permission('manage_security'::text)));
+comment on policy update_manager on security.rate_limit_rules is 'The permission manage_security changes the limits.';
+
+grant
+  select,
+  update (algorithm, limit_value, window_length, is_enabled)
+  on security.rate_limit_rules to :PLINTH_USER;
 
 -- One row per security event; partitioned by month of created_at.
 create table security.security_audit_log (
@@ -107,7 +310,74 @@ comment on policy select_own on security.security_audit_log is 'Users read the e
 
 grant select on security.security_audit_log to :PLINTH_USER;
 
+-- One row per rule of what counts as suspicious.
+create table security.suspicious_activity_rules (
+  rule_name text not null,
+  description text not null,
+  threshold integer not null,
+  window_length interval not null,
+  severity text not null,
+  is_enabled boolean not null default true,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint suspicious_activity_rules_pkey primary key (rule_name),
+  constraint suspicious_activity_rules_rule_name_check check (rule_name ~ '^[a-z][a-z0-9_]{0,99}$'::text),
+  constraint suspicious_activity_rules_severity_check check (severity = any (array['warning'::text, 'error'::text, 'critical'::text])),
+  constraint suspicious_activity_rules_threshold_check check (threshold >= 1 and threshold <= 1000000),
+  constraint suspicious_activity_rules_window_length_check check (window_length >= '00:01:00'::interval and window_length <= '1 day'::interval)
+);
+
+alter table security.suspicious_activity_rules enable row level security;
+
+create trigger _700_record_data_change
+  after insert or delete or update on security.suspicious_activity_rules
+  for each row
+  execute function private.record_data_change('rule_name', '', 'updated_at', '');
+create trigger _900_touch_updated_at
+  before update on security.suspicious_activity_rules
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table security.suspicious_activity_rules is 'One row per rule of what counts as suspicious.';
+comment on column security.suspicious_activity_rules.rule_name is 'Unique name, also in the events that it causes.';
+comment on column security.suspicious_activity_rules.description is 'What is counted for whom.';
+comment on column security.suspicious_activity_rules.threshold is 'So many in the window are suspicious.';
+comment on column security.suspicious_activity_rules.window_length is 'Counted over this time; a subject is reported once in it.';
+comment on column security.suspicious_activity_rules.severity is 'Of the event: warning, error or critical.';
+comment on column security.suspicious_activity_rules.is_enabled is 'A rule that is off finds nothing.';
+comment on column security.suspicious_activity_rules.created_at is 'When the rule was made.';
+comment on column security.suspicious_activity_rules.updated_at is 'When it last changed.';
+
+create policy select_permitted on security.suspicious_activity_rules
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_security'::text)) or (select access.has_permission('view_audit_log'::text)));
+comment on policy select_permitted on security.suspicious_activity_rules is 'The permissions manage_security and view_audit_log read the rules of suspicion.';
+create policy update_manager on security.suspicious_activity_rules
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_security'::text)))
+  with check ((select access.has_permission('manage_security'::text)));
+comment on policy update_manager on security.suspicious_activity_rules is 'The permission manage_security changes the rules of suspicion.';
+
+grant
+  select,
+  update (threshold, window_length, severity, is_enabled)
+  on security.suspicious_activity_rules to :PLINTH_USER;
+
 -- Functions -------------------------------------------------------------------------------------------
+
+-- Counts a call against a limit (fixed_window, sliding_window or token_bucket) or refuses it; exact when many call at once. remaining: calls left; retry_after: when this call could pass; reset_at: when nothing counts any more. PL422 for bad arguments.
+create or replace function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer default 1)
+  returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select c.allowed, c.remaining, c.retry_after, c.reset_at
+  from private.consume_rate_limit_at(key, algorithm, limit_value, window_length, cost) c
+$$;
+
+comment on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) is 'Counts a call against a limit (fixed_window, sliding_window or token_bucket) or refuses it; exact when many call at once. remaining: calls left; retry_after: when this call could pass; reset_at: when nothing counts any more. PL422 for bad arguments.';
+revoke execute on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) from public;
 
 -- Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt's id.
 create or replace function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text)

@@ -1,5 +1,8 @@
 import type { Queue } from "pg-boss";
+import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
+import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
 import type { TimetableEntry } from "./job.ts";
@@ -33,6 +36,26 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "7 * * * *",
     reason: "The list of my sessions shows only those that still work, and old ones are personal data.",
     run: endExpiredSessions,
+  },
+  {
+    name: "detect-suspicious-activity",
+    cron: "* * * * *",
+    reason: "An attack is news for a minute or two; later its victims have found out themselves.",
+    run: detectSuspiciousActivity,
+    // The next minute's run looks back over this one's.
+    queue: { retryLimit: 0 },
+  },
+  {
+    name: "delete-expired-rate-limits",
+    cron: "*/10 * * * *",
+    reason: "Every address that signs in leaves a counter; a flood of addresses must not fill the disk.",
+    run: deleteExpiredRateLimits,
+  },
+  {
+    name: "delete-old-error-logs",
+    cron: "47 3 * * *",
+    reason: "Errors of 90 days ago are fixed or have happened again, and they name accounts.",
+    run: deleteOldErrorLogs,
   },
 ];
 

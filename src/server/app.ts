@@ -4,6 +4,7 @@ import type { Config } from "../config.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
 import { correlationStep } from "./correlation-step.ts";
 import { corsStep } from "./cors-step.ts";
+import type { ErrorLog } from "./error-log.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { graphiqlStep, graphqlStep } from "./graphql-step.ts";
 import { healthStep, type ReadinessChecks, readinessStep } from "./health-step.ts";
@@ -20,10 +21,12 @@ export interface AppParts {
   readonly rateLimit: RateLimit;
   readonly readiness: ReadinessChecks;
   readonly serv: PlinthGrafserv;
+  readonly errorLog: ErrorLog;
 }
 
 /** The HTTP side as an ordered list of steps; each is a file of its own. */
-export function createApp({ config, logger, authenticator, rateLimit, readiness, serv }: AppParts): Express {
+export function createApp(parts: AppParts): Express {
+  const { config, logger, authenticator, rateLimit, readiness, serv, errorLog } = parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -44,6 +47,6 @@ export function createApp({ config, logger, authenticator, rateLimit, readiness,
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `There is nothing here; the API is at ${GRAPHQL_PATH}.`);
   });
-  app.use(errorResponses(logger));
+  app.use(errorResponses(logger, errorLog.record));
   return app;
 }

@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import {
+  asCurrentRequest,
   correlationIdOf,
   currentRequest,
   normalizeAddress,
@@ -30,6 +31,9 @@ export function correlationStep(): RequestHandler {
       claims: null,
     };
     response.set("X-Request-Id", correlationId);
-    currentRequest.run({ correlationId }, next);
+    currentRequest.run(
+      asCurrentRequest(() => request.context),
+      next,
+    );
   };
 }

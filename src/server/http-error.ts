@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
+import type { UnforeseenError } from "./error-log.ts";
 import { describeError } from "./logger.ts";
 
 /** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
@@ -45,7 +46,10 @@ export function sendError(
 }
 
 /** The last step: whatever was thrown becomes a GraphQL-shaped answer that tells no more than it should. */
-export function errorResponses(logger: Logger): ErrorRequestHandler {
+export function errorResponses(
+  logger: Logger,
+  onUnforeseen: (error: UnforeseenError) => void,
+): ErrorRequestHandler {
   // Express knows an error handler by its four parameters.
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
@@ -60,10 +64,9 @@ export function errorResponses(logger: Logger): ErrorRequestHandler {
         new HttpError(status, CODES_BY_STATUS[status] ?? "BAD_REQUEST", "The request cannot be read."),
       );
     const errorId = crypto.randomUUID();
-    logger.error(
-      { correlationId: request.context?.correlationId, errorId, err: describeError(error) },
-      "internal error",
-    );
+    const correlationId = request.context?.correlationId;
+    logger.error({ correlationId, errorId, err: describeError(error) }, "internal error");
+    onUnforeseen({ errorId, error, correlationId, userId: request.context?.claims?.userId });
     sendError(response, new HttpError(500, "INTERNAL", "Something went wrong on our side."), { errorId });
   };
 }

@@ -4,6 +4,7 @@ import { isSafeError } from "postgraphile/grafast";
 import { GraphQLError, type GraphQLErrorExtensions } from "postgraphile/graphql";
 import type { ConstraintFields } from "./constraint-fields.ts";
 import { type PublicError, publicError } from "./error-codes.ts";
+import type { UnforeseenError } from "./error-log.ts";
 import { currentRequest } from "./request-context.ts";
 
 /** graphql-js's words. They come without a place in the document, as do messages of errors that grafserv caught. */
@@ -17,8 +18,9 @@ export function makeMaskError(options: {
   logger: Logger;
   constraints: ConstraintFields;
   anonymousRole: string;
+  onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
 }): (error: GraphQLError) => GraphQLError {
-  const { logger, constraints, anonymousRole } = options;
+  const { logger, constraints, anonymousRole, onUnforeseen } = options;
 
   return function maskError(error) {
     const original = error.originalError;
@@ -41,10 +43,12 @@ export function makeMaskError(options: {
     }
 
     const errorId = randomUUID();
+    const { correlationId, userId } = currentRequest.getStore() ?? {};
     logger.error(
-      { ...currentRequest.getStore(), errorId, path: error.path, err: original ?? error },
+      { correlationId, userId, errorId, path: error.path, err: original ?? error },
       "internal error",
     );
+    onUnforeseen?.({ errorId, error: original ?? error, correlationId, userId, path: error.path });
     return withExtensions(error, "Something went wrong on our side.", { code: "INTERNAL", errorId });
   };
 }

@@ -10,6 +10,7 @@ import { PLUGINS } from "../../plugins/index.ts";
 import type { Config } from "../config.ts";
 import { roleName } from "../database/roles.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
+import type { UnforeseenError } from "./error-log.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
@@ -36,6 +37,8 @@ export interface PresetOptions {
   readonly logger: Logger;
   /** Without it register, login, refresh and changePassword answer UNAVAILABLE. */
   readonly signIn?: SignIn | undefined;
+  /** Told about errors that became INTERNAL. */
+  readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -44,7 +47,8 @@ export interface PresetOptions {
  * Everything that makes PostGraphile Plinth's API, for `postgraphile()` and `makeSchema()`. Whoever serves it puts the
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
-export function makePreset({ pool, config, logger, signIn, onPlan }: PresetOptions): GraphileConfig.Preset {
+export function makePreset(options: PresetOptions): GraphileConfig.Preset {
+  const { pool, config, logger, signIn, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -73,7 +77,12 @@ export function makePreset({ pool, config, logger, signIn, onPlan }: PresetOptio
       watch: false,
       websockets: false,
       maxRequestLength: http.bodyLimitBytes,
-      maskError: makeMaskError({ logger, constraints, anonymousRole: roleName(rolePrefix, "anonymous") }),
+      maskError: makeMaskError({
+        logger,
+        constraints,
+        anonymousRole: roleName(rolePrefix, "anonymous"),
+        onUnforeseen,
+      }),
     },
     grafast: {
       explain: false,

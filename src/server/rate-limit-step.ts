@@ -1,7 +1,10 @@
 import type { RequestHandler } from "express";
-import { ipKeyGenerator, MemoryStore, rateLimit } from "express-rate-limit";
+import { rateLimit } from "express-rate-limit";
+import type { Logger } from "pino";
 import type { Config } from "../config.ts";
+import { clientKey } from "./client-key.ts";
 import { HttpError, sendError } from "./http-error.ts";
+import { RequestLeases, type TakeLease } from "./request-leases.ts";
 
 export interface RateLimit {
   readonly step: RequestHandler;
@@ -16,12 +19,17 @@ export interface RateLimit {
 const FIELDS_PER_REQUEST = 25;
 
 /**
- * Requests per client and window, told in the headers of draft-ietf-httpapi-ratelimit-headers-08. A client is an IPv4
- * address or an IPv6 network of 56 bits, the size one customer gets. Counted per server process.
+ * Requests per client and window, told in the headers of draft-ietf-httpapi-ratelimit-headers-08. Counted in memory
+ * first, and in the database for clients that need a good part of their limit (see RequestLeases).
  */
-export function createRateLimit(config: Config["http"]["rateLimit"]): RateLimit {
+export function createRateLimit(options: {
+  config: Config["http"]["rateLimit"];
+  takeLease: TakeLease;
+  logger: Logger;
+}): RateLimit {
+  const { config, takeLease, logger } = options;
   const { requests, windowSeconds } = config;
-  const store = new MemoryStore();
+  const store = new RequestLeases({ limit: requests, windowMs: windowSeconds * 1000, takeLease, logger });
   const step = rateLimit({
     windowMs: windowSeconds * 1000,
     limit: requests,
@@ -45,8 +53,4 @@ export function createRateLimit(config: Config["http"]["rateLimit"]): RateLimit 
     },
     close: () => store.shutdown(),
   };
-}
-
-function clientKey(clientIp: string | undefined): string {
-  return clientIp ? ipKeyGenerator(clientIp) : "unknown";
 }

@@ -25,7 +25,22 @@ export function contextSettings(context: Omit<RequestContext, "claims">): Record
 }
 
 /** Lets code without a request at hand (the error mask) say in the log which request it worked for. */
-export const currentRequest = new AsyncLocalStorage<Pick<RequestContext, "correlationId">>();
+export const currentRequest = new AsyncLocalStorage<CurrentRequest>();
+
+export interface CurrentRequest extends Pick<RequestContext, "correlationId"> {
+  /** Undefined for a visitor, and before the token is verified. */
+  readonly userId?: string | undefined;
+}
+
+/** What `currentRequest` holds of a context that learns later who asks. */
+export function asCurrentRequest(context: () => RequestContext): CurrentRequest {
+  return {
+    correlationId: context().correlationId,
+    get userId() {
+      return context().claims?.userId;
+    },
+  };
+}
 
 /** Safe in a header, a log line and SQL, and long enough for the ids that tracing systems make. */
 const SANE_ID = /^[A-Za-z0-9._:/+=@-]{8,128}$/;

@@ -11,9 +11,12 @@ import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
 import { createApp } from "./app.ts";
+import { createAttemptLimits } from "./attempt-limits.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
 import { assertDatabaseReady } from "./database-state.ts";
+import { createErrorLog } from "./error-log.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
+import { createLeaseTaker } from "./lease-taker.ts";
 import { createLogger } from "./logger.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
@@ -89,6 +92,8 @@ export async function startServer(options: {
   await assertDatabaseReady(apiPool);
 
   const callService = createServiceCaller(servicePool, poolSettings);
+  const errorLog = createErrorLog({ callService, logger });
+  stack.defer(() => errorLog.close());
   const openSockets = new OpenSockets();
   const revocations = await startRevocations({
     serviceUrl,
@@ -100,16 +105,23 @@ export async function startServer(options: {
 
   const signIn = createSignIn({
     callService,
+    attemptLimits: createAttemptLimits(callService),
     hasher,
     sealer,
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
   });
-  const rateLimit = createRateLimit(http.rateLimit);
+  const rateLimit = createRateLimit({
+    config: http.rateLimit,
+    takeLease: createLeaseTaker(callService, http.rateLimit),
+    logger,
+  });
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
-  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, onPlan }));
+  const pgl = postgraphile(
+    makePreset({ pool: apiPool, config, logger, signIn, onPlan, onUnforeseen: errorLog.record }),
+  );
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
   await pgl.getSchema();
@@ -123,6 +135,7 @@ export async function startServer(options: {
     authenticator,
     rateLimit,
     serv,
+    errorLog,
     readiness: {
       pool: apiPool,
       isListening: revocations.isListening,

@@ -15,6 +15,7 @@ import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.t
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import {
+  asCurrentRequest,
   correlationIdOf,
   currentRequest,
   normalizeAddress,
@@ -115,12 +116,15 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
         close: (code, reason) => socket.close(code, reason),
         onMessage(receive) {
           socket.on("message", (data: Buffer) => {
-            currentRequest.run({ correlationId }, () => {
-              receive(data.toString()).catch((error: unknown) => {
-                logger.error({ correlationId, err: error }, "socket operation failed");
-                socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
-              });
-            });
+            currentRequest.run(
+              asCurrentRequest(() => connection.request),
+              () => {
+                receive(data.toString()).catch((error: unknown) => {
+                  logger.error({ correlationId, err: error }, "socket operation failed");
+                  socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
+                });
+              },
+            );
           });
         },
       },

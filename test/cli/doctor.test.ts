@@ -77,6 +77,37 @@ describe("the command", () => {
   });
 });
 
+describe("weak rules of security are told, and fail nothing", () => {
+  test("rate limits that are off, or allow more than anybody needs", async () => {
+    const findings = await whileBroken(
+      `update security.rate_limit_rules set is_enabled = false where rule_name = 'login_per_address';
+       update security.rate_limit_rules set limit_value = 100000 where rule_name = 'mfa_per_account'`,
+      `update security.rate_limit_rules set is_enabled = true, limit_value = 300 where rule_name = 'login_per_address';
+       update security.rate_limit_rules set limit_value = 10 where rule_name = 'mfa_per_account'`,
+    );
+    expect(findings["rate-limit-rules"]).toMatchObject({
+      status: "warn",
+      hint: expect.any(String),
+      details: ["login_per_address: switched off", "mfa_per_account: allows 400000 an hour"],
+    });
+    expect(findings["suspicious-activity-rules"]).toMatchObject({ status: "ok" });
+  });
+
+  test("rules of suspicion that find nothing", async () => {
+    const findings = await whileBroken(
+      `update security.suspicious_activity_rules set is_enabled = false where rule_name = 'token_reuse';
+       update security.suspicious_activity_rules set threshold = 5000 where rule_name = 'password_spraying'`,
+      `update security.suspicious_activity_rules set is_enabled = true where rule_name = 'token_reuse';
+       update security.suspicious_activity_rules set threshold = 20 where rule_name = 'password_spraying'`,
+    );
+    expect(findings["suspicious-activity-rules"]).toMatchObject({
+      status: "warn",
+      details: ["password_spraying: only from 5000 on", "token_reuse: switched off"],
+    });
+    expect(findings["rate-limit-rules"]).toMatchObject({ status: "ok" });
+  });
+});
+
 describe("a fault fails its check and no other", () => {
   const failing = (findings: Record<string, Finding>): string[] =>
     Object.values(findings)

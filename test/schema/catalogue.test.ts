@@ -118,6 +118,8 @@ describe("keys and indexes", () => {
     const exceptions = [
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names
+      "security.audit_trail.correlation_id", // names a request, not a row
+      "security.error_logs.correlation_id", // names a request, not a row
       "security.login_attempts.correlation_id", // names a request, not a row
       "security.security_audit_log.correlation_id", // names a request, not a row
     ];

@@ -39,6 +39,10 @@ export const SEED = `
   insert into identity.user_sessions (user_id) values (:ada), (:bob);
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
+  insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source, ip_address) values
+    (:ada, :ada, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.1'), (:ada, :bob, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.2');
+  insert into security.error_logs (id, user_id, message, error_code, source)
+    values (:ada, :ada, 'probe', 'probe', 'probe'), (:bob, :bob, 'probe', 'probe', 'probe');
   insert into llm.model_providers (id, name) values (:shown, 'shown'), (:granted, 'granted'), (:hidden, 'hidden');
   insert into llm.models (id, provider_id, name, display_name, is_public)
     select id, id, name, name, name = 'shown' from llm.model_providers;
@@ -89,6 +93,15 @@ const catalogue = (table: string, insert: string): Probe[] => [
 const log = (table: string, where: string): Probe[] => [
   ["ada", `select from ${table} where ${where}`, 1],
   ["view_audit_log", `select from ${table} where ${where}`, 2],
+];
+
+/** Auditors read, who manages security also changes, nobody else knows of them. */
+const rules = (table: string, where: string): Probe[] => [
+  ["ada", `select from ${table} where ${where}`, 0],
+  ["view_audit_log", `select from ${table} where ${where}`, 1],
+  ["manage_security", `select from ${table} where ${where}`, 1],
+  ["view_audit_log", `update ${table} set is_enabled = false where ${where}`, 0],
+  ["manage_security", `update ${table} set is_enabled = false where ${where}`, 1],
 ];
 
 const ids =
@@ -174,4 +187,14 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   ],
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
+  "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),
+  "security.error_logs": [
+    ["ada", "select from security.error_logs", 0],
+    ["view_audit_log", "select from security.error_logs", 2],
+  ],
+  "security.rate_limit_rules": rules("security.rate_limit_rules", "rule_name = 'login_per_address'"),
+  "security.suspicious_activity_rules": rules(
+    "security.suspicious_activity_rules",
+    "rule_name = 'token_reuse'",
+  ),
 };

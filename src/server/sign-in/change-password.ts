@@ -14,7 +14,7 @@ export interface ChangePasswordInput {
 
 /** Sets a new password for who knows the current one. */
 export async function changePassword(
-  { callService, hasher, make, findOwner }: SignInTools,
+  { callService, attemptLimits, hasher, make, findOwner }: SignInTools,
   { currentPassword, newPassword }: ChangePasswordInput,
   request: RequestContext,
 ): Promise<Credentials> {
@@ -22,6 +22,7 @@ export async function changePassword(
   if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to change your password.");
   checkTypedPassword("currentPassword", currentPassword);
   checkChosenPassword("newPassword", newPassword, await findOwner(request));
+  await attemptLimits.perAccount("password_change_per_account", claims.userId, request);
   const [account] = await callService<PasswordAccount>(
     request,
     "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",

@@ -9,7 +9,7 @@ import type { SignInTools } from "./tools.ts";
 
 /**
  * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
- * INVALID_CREDENTIALS, UNAUTHENTICATED, UNAVAILABLE when too many wait; or with the database's error.
+ * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many wait; or with the database's error.
  */
 export interface SignIn {
   register(input: RegisterInput, request: RequestContext): Promise<Credentials>;

@@ -31,13 +31,15 @@ const SLOW_REFUSAL_MS = 1_000;
 
 /** Signs in by name and password; a challenge when the account has a second factor. */
 export async function login(
-  { callService, hasher, make }: SignInTools,
+  { callService, attemptLimits, hasher, make }: SignInTools,
   { identifier, password, deviceName = null }: LoginInput,
   request: RequestContext,
 ): Promise<SignInResult> {
   checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
   checkTypedPassword("password", password);
   checkDeviceName(deviceName);
+  // Per address only, whatever the account: a limit per account would be the lockout again, and would tell.
+  await attemptLimits.perAddress("login_per_address", request);
   const startedAt = performance.now();
   const [found] = await callService<FoundAccount>(
     request,

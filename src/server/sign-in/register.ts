@@ -15,7 +15,7 @@ export interface RegisterInput {
 
 /** Makes an account and signs it in. */
 export async function register(
-  { callService, hasher, make }: SignInTools,
+  { callService, attemptLimits, hasher, make }: SignInTools,
   input: RegisterInput,
   request: RequestContext,
 ): Promise<Credentials> {
@@ -25,6 +25,7 @@ export async function register(
   checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
   checkDeviceName(deviceName);
   checkNewPassword(password, { username, email: email ?? "" });
+  await attemptLimits.perAddress("register_per_address", request);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
   const [session] = await callService<OpenedSession>(

@@ -1,5 +1,6 @@
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
+import type { AttemptLimits } from "../attempt-limits.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { CredentialMaker } from "./credentials.ts";
@@ -13,6 +14,7 @@ export interface Owner {
 /** What the operations work with. */
 export interface SignInTools {
   readonly callService: CallService;
+  readonly attemptLimits: AttemptLimits;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;
   readonly make: CredentialMaker;

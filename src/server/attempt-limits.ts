@@ -1,0 +1,45 @@
+import { PlinthError } from "../errors.ts";
+import { clientKey } from "./client-key.ts";
+import type { RequestContext } from "./request-context.ts";
+import type { CallService } from "./service.ts";
+
+/** Rows of security.rate_limit_rules that the API asks for. */
+export type AttemptRule =
+  | "login_per_address"
+  | "register_per_address"
+  | "password_change_per_account"
+  | "password_reset_per_address"
+  | "password_reset_per_account"
+  | "verification_per_account"
+  | "mfa_per_account";
+
+/** Limits on what is worth guessing or costly, counted in the database for all servers together. */
+export interface AttemptLimits {
+  /** Counts an attempt from the request's address. @throws PlinthError RATE_LIMITED with the seconds to wait as hint */
+  perAddress(rule: AttemptRule, request: RequestContext): Promise<void>;
+  /** Counts an attempt that concerns an account. @throws PlinthError RATE_LIMITED with the seconds to wait as hint */
+  perAccount(rule: AttemptRule, account: string, request: RequestContext): Promise<void>;
+}
+
+/**
+ * Each attempt is counted in a transaction of its own, before the work: it counts whether the work then succeeds, is
+ * refused or is rolled back.
+ */
+export function createAttemptLimits(callService: CallService): AttemptLimits {
+  async function count(rule: AttemptRule, key: string, request: RequestContext): Promise<void> {
+    const [outcome] = await callService<{ allowed: boolean; seconds: number }>(
+      request,
+      `select allowed, greatest(1, ceil(extract(epoch from retry_after)))::integer as seconds
+       from private.consume_rate_limit_rule($1, $2)`,
+      [rule, key],
+    );
+    if (!outcome?.allowed)
+      throw new PlinthError("RATE_LIMITED", "Too many attempts; try again later.", {
+        hint: `Try again in ${outcome?.seconds ?? 60} seconds.`,
+      });
+  }
+  return {
+    perAddress: (rule, request) => count(rule, clientKey(request.clientIp), request),
+    perAccount: (rule, account, request) => count(rule, account, request),
+  };
+}

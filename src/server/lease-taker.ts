@@ -1,0 +1,32 @@
+import type { Config } from "../config.ts";
+import type { TakeLease } from "./request-leases.ts";
+import type { CallService } from "./service.ts";
+
+interface Row {
+  readonly granted: number;
+  readonly remaining: number;
+  readonly retry_after_ms: number;
+}
+
+/** Counts blocks of API requests in the database, where all servers count them; rejects with the database's error. */
+export function createLeaseTaker(
+  callService: CallService,
+  { requests, windowSeconds }: Config["http"]["rateLimit"],
+): TakeLease {
+  const context = {
+    correlationId: "request-leases",
+    clientIp: undefined,
+    userAgent: undefined,
+    claims: null,
+  };
+  return async (client, wanted) => {
+    const [row] = await callService<Row>(
+      context,
+      `select granted, remaining, ceil(extract(epoch from retry_after) * 1000)::integer as retry_after_ms
+       from private.lease_requests($1, $2, make_interval(secs => $3), $4)`,
+      [client, requests, windowSeconds, wanted],
+    );
+    if (!row) throw new Error("private.lease_requests gave no row.");
+    return { granted: row.granted, remaining: row.remaining, retryAfterMs: row.retry_after_ms };
+  };
+}

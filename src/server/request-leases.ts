@@ -1,0 +1,164 @@
+import type { IncrementResponse, Store } from "express-rate-limit";
+import type { Logger } from "pino";
+
+/** What the database answers: how many requests of those wanted were counted, and what that leaves. */
+export interface Lease {
+  readonly granted: number;
+  readonly remaining: number;
+  /** Until there may be another one, when fewer were granted than wanted. */
+  readonly retryAfterMs: number;
+}
+
+export type TakeLease = (client: string, wanted: number) => Promise<Lease>;
+
+/** A client that uses no more of its limit than this in a window costs no query. */
+const FREE_SHARE = 0.1;
+/** Requests counted ahead with one query, as a share of the limit. */
+const BLOCK_SHARE = 0.05;
+/** A request waits no longer than this for the database; then memory alone decides. */
+const LEASE_TIMEOUT_MS = 1_000;
+/** How long memory alone decides after the database did not answer. */
+const OUTAGE_MS = 5_000;
+const SHORTEST_REFUSAL_MS = 100;
+
+/** A client in the window that began with its first request. */
+interface Account {
+  readonly resetAt: number;
+  /** Requests but for those that only the database refused. */
+  hits: number;
+  admitted: number;
+  /** How many of them the database has counted; more than `admitted` when a block was counted ahead. */
+  reported: number;
+  /** What the database had left for this client, all servers together. */
+  remaining: number;
+  /** Nobody asks again before. */
+  refusedUntil: number;
+  asking: Promise<void> | undefined;
+}
+
+/**
+ * Counts requests per client and window in memory, and shares the count with other servers as far as needed: beyond a
+ * tenth of the limit a client's requests are covered by blocks that the database counted ahead. So a client of `n`
+ * servers gets `1 + n / 10` times the limit at most, and nobody who stays below a tenth costs a query. Without a
+ * database each server holds clients to the limit on its own.
+ */
+export class RequestLeases implements Store {
+  readonly #accounts = new Map<string, Account>();
+  readonly #limit: number;
+  readonly #windowMs: number;
+  readonly #takeLease: TakeLease;
+  readonly #logger: Logger;
+  readonly #sweeping: NodeJS.Timeout;
+  #outageUntil = 0;
+
+  constructor(options: { limit: number; windowMs: number; takeLease: TakeLease; logger: Logger }) {
+    this.#limit = options.limit;
+    this.#windowMs = options.windowMs;
+    this.#takeLease = options.takeLease;
+    this.#logger = options.logger;
+    this.#sweeping = setInterval(() => this.#sweep(), Math.min(options.windowMs, 60_000)).unref();
+  }
+
+  /** Never rejects. `totalHits` beyond the limit means refused. */
+  async increment(key: string): Promise<IncrementResponse> {
+    const account = this.#accountOf(key);
+    account.hits += 1;
+    // Looked at now: others are counted while this one waits.
+    const { hits } = account;
+    const resetTime = new Date(account.resetAt);
+    if (hits > this.#limit) return { totalHits: hits, resetTime };
+    if (hits <= this.#limit * FREE_SHARE) {
+      account.admitted += 1;
+      return { totalHits: hits, resetTime };
+    }
+
+    while (account.admitted >= account.reported && this.#mayAsk(account)) await this.#ask(key, account);
+    if (account.admitted >= account.reported && Date.now() >= this.#outageUntil) {
+      account.hits -= 1;
+      return { totalHits: this.#limit + 1, resetTime: new Date(account.refusedUntil) };
+    }
+    account.admitted += 1;
+    // Early, so that hardly a request waits for it.
+    const ahead = account.reported - account.admitted;
+    if (ahead < this.#block / 2 && this.#mayAsk(account)) void this.#ask(key, account);
+    const usedEverywhere = this.#limit - account.remaining - Math.max(0, ahead);
+    return { totalHits: Math.min(this.#limit, Math.max(hits, usedEverywhere)), resetTime };
+  }
+
+  decrement(key: string): void {
+    const account = this.#accounts.get(key);
+    if (account) account.hits -= 1;
+  }
+
+  resetKey(key: string): void {
+    this.#accounts.delete(key);
+  }
+
+  shutdown(): void {
+    clearInterval(this.#sweeping);
+  }
+
+  get #block(): number {
+    return Math.max(1, Math.floor(this.#limit * BLOCK_SHARE));
+  }
+
+  #accountOf(key: string): Account {
+    const now = Date.now();
+    const known = this.#accounts.get(key);
+    if (known && known.resetAt > now) return known;
+    const account: Account = {
+      resetAt: now + this.#windowMs,
+      hits: 0,
+      admitted: 0,
+      reported: 0,
+      remaining: this.#limit,
+      refusedUntil: 0,
+      asking: undefined,
+    };
+    this.#accounts.set(key, account);
+    return account;
+  }
+
+  #mayAsk({ refusedUntil, reported }: Account): boolean {
+    const now = Date.now();
+    return now >= refusedUntil && now >= this.#outageUntil && reported < this.#limit;
+  }
+
+  /** One question at a time for each client; whoever needs the answer waits for the one under way. */
+  #ask(key: string, account: Account): Promise<void> {
+    account.asking ??= this.#takeBlock(key, account).finally(() => {
+      account.asking = undefined;
+    });
+    return account.asking;
+  }
+
+  async #takeBlock(key: string, account: Account): Promise<void> {
+    const unreported = Math.max(0, account.admitted - account.reported);
+    const wanted = Math.min(unreported + this.#block, this.#limit - account.reported);
+    try {
+      const lease = await withTimeout(this.#takeLease(key, wanted), LEASE_TIMEOUT_MS);
+      account.reported += lease.granted;
+      account.remaining = lease.remaining;
+      if (lease.granted < wanted)
+        account.refusedUntil = Date.now() + Math.max(SHORTEST_REFUSAL_MS, lease.retryAfterMs);
+    } catch (err) {
+      this.#outageUntil = Date.now() + OUTAGE_MS;
+      this.#logger.warn({ err }, "request counts cannot be shared; each server counts on its own");
+    }
+  }
+
+  #sweep(): void {
+    const now = Date.now();
+    for (const [key, { resetAt }] of this.#accounts) if (resetAt <= now) this.#accounts.delete(key);
+  }
+}
+
+async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new Error("The database did not answer in time.")), timeoutMs);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,345 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { addModel, grantRole, registerUser } from "../support/accounts.ts";
+import {
+  createTestDatabase,
+  inRolledBackTransaction,
+  type TestDatabase,
+  type Transaction,
+  withClient,
+} from "../support/database.ts";
+
+let db: TestDatabase;
+let ada: string;
+let admin: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  ada = await registerUser(db, "ada");
+  admin = await registerUser(db, "admin");
+  await grantRole(db, admin, "admin");
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const WATCHED = [
+  "access.permissions",
+  "access.role_permissions",
+  "access.roles",
+  "access.user_model_access",
+  "access.user_roles",
+  "billing.model_prices",
+  "identity.user_security_settings",
+  "identity.user_settings",
+  "identity.users",
+  "llm.model_providers",
+  "llm.models",
+  "security.rate_limit_rules",
+  "security.suspicious_activity_rules",
+];
+
+/** What the trail got from a statement, as the owner reads it. */
+async function trailOf(tx: Transaction, sql: string, params: unknown[] = []) {
+  await tx.rows(sql, params);
+  await tx.asOwner();
+  return tx.rows<Record<string, unknown>>(
+    "select * from security.audit_trail where transaction_number = pg_current_xact_id()::text::bigint order by id",
+  );
+}
+
+describe("A5 the audit trail", () => {
+  test("says who changed what from what to what, where from and in which transaction", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      await tx.set("plinth.client_ip", "192.0.2.7");
+      await tx.set("plinth.correlation_id", "request-1");
+      const trail = await trailOf(
+        tx,
+        "update identity.user_settings set display_name = 'Ada L.', llm_model = 'm'",
+      );
+      expect(trail).toEqual([
+        expect.objectContaining({
+          table_name: "identity.user_settings",
+          operation: "UPDATE",
+          row_key: { user_id: ada },
+          user_id: ada,
+          actor_id: ada,
+          changed_columns: ["display_name", "llm_model"],
+          old_values: { display_name: null, llm_model: null },
+          new_values: { display_name: "Ada L.", llm_model: "m" },
+          ip_address: "192.0.2.7",
+          correlation_id: "request-1",
+          source: expect.stringContaining("authenticator"),
+        }),
+      ]);
+    });
+  });
+
+  test("records what an administrator does to somebody else, with both", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(admin);
+      await tx.rows("select access.grant_role($1, 'moderator')", [ada]);
+      const trail = await trailOf(tx, "select access.revoke_role($1, 'moderator')", [ada]);
+      expect(trail).toEqual([
+        expect.objectContaining({ operation: "INSERT", user_id: ada, actor_id: admin, old_values: null }),
+        expect.objectContaining({
+          operation: "DELETE",
+          user_id: ada,
+          actor_id: admin,
+          new_values: null,
+          row_key: { user_id: ada, role_id: expect.any(String) },
+          old_values: expect.objectContaining({ granted_by: admin }),
+        }),
+      ]);
+    });
+  });
+
+  test("leaves out what changes at each sign-in, and what did not change", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.rows(
+        "select security.track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')",
+        [ada],
+      );
+      await tx.rows("select security.track_login_attempt($1, 'ada', null, null, 'success', null)", [ada]);
+      expect(await trailOf(tx, "update identity.users set username = username")).toEqual([]);
+    });
+  });
+
+  test("is fed by every watched table, and by no other", async () => {
+    const rows = await withClient(db.url("owner"), (client) =>
+      client.query(
+        `select tgrelid::regclass::text as name, tgtype & 28 as events
+         from pg_trigger where tgfoid = 'private.record_data_change'::regproc order by 1`,
+      ),
+    );
+    const names = rows.rows.map(({ name }) => (name.includes(".") ? name : name));
+    expect(names).toHaveLength(WATCHED.length);
+    // 4 insert, 8 delete, 16 update
+    for (const row of rows.rows) expect(row.events).toBe(28);
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.client.query("set local search_path = ''");
+      const qualified = await tx.rows<{ name: string }>(
+        "select tgrelid::regclass::text as name from pg_trigger where tgfoid = 'private.record_data_change'::regproc order by 1",
+      );
+      expect(qualified.map(({ name }) => name)).toEqual(WATCHED);
+    });
+  });
+
+  test("names existing columns in every trigger's arguments, and the whole primary key", async () => {
+    const wrong = await withClient(db.url("owner"), (client) =>
+      client.query(
+        `select t.tgrelid::regclass::text as name, a.name as missing
+         from pg_trigger t
+         cross join lateral unnest(string_to_array(encode(t.tgargs, 'escape'), '\\000')) with ordinality g (arg, n)
+         cross join lateral unnest(string_to_array(g.arg, ',')) a (name)
+         where t.tgfoid = 'private.record_data_change'::regproc and a.name <> ''
+           and not exists (select from pg_attribute c where c.attrelid = t.tgrelid and c.attname = a.name and not c.attisdropped)
+         union all
+         select i.indrelid::regclass::text, c.attname
+         from pg_index i
+         join pg_attribute c on c.attrelid = i.indrelid and c.attnum = any (i.indkey)
+         join pg_trigger t on t.tgrelid = i.indrelid and t.tgfoid = 'private.record_data_change'::regproc
+         where i.indisprimary and c.attname <> all (string_to_array(split_part(encode(t.tgargs, 'escape'), '\\000', 1), ','))`,
+      ),
+    );
+    expect(wrong.rows).toEqual([]);
+  });
+});
+
+describe("no secret is in the audit trail", () => {
+  /** Columns that sound like a secret and are none. */
+  const HARMLESS = [
+    "billing.model_prices.cached_input_price_per_million_tokens",
+    "billing.model_prices.input_price_per_million_tokens",
+    "billing.model_prices.output_price_per_million_tokens",
+    "identity.users.email_verified_at", // a time
+    "identity.users.password_changed_at", // a time
+    "identity.users.token_version", // a counter
+  ];
+  interface Column {
+    readonly name: string;
+    readonly table: string;
+    readonly column: string;
+    readonly type: string;
+    readonly hidden: boolean;
+  }
+  const columns = () =>
+    withClient(db.url("owner"), async (client) => {
+      await client.query("set search_path = ''");
+      const { rows } = await client.query<Column>(
+        `select t.tgrelid::regclass || '.' || c.attname as name, t.tgrelid::regclass::text as table, c.attname as column,
+           format_type(c.atttypid, null) as type,
+           c.attname = any (
+             string_to_array(split_part(encode(t.tgargs, 'escape'), '\\000', 3), ',')
+             || string_to_array(split_part(encode(t.tgargs, 'escape'), '\\000', 4), ',')
+           ) as hidden
+         from pg_trigger t
+         join pg_attribute c on c.attrelid = t.tgrelid and c.attnum > 0 and not c.attisdropped
+         where t.tgfoid = 'private.record_data_change'::regproc
+         order by 1`,
+      );
+      return rows;
+    });
+
+  test("no kept column sounds like one, holds bytes, an address or free-form JSON", async () => {
+    const suspects = (await columns()).filter(
+      ({ column, type, hidden }) =>
+        !hidden &&
+        (/(password|passwd|secret|token|hash|key|cipher|encrypt|sealed|salt|credential|otp|email|phone)/.test(
+          column,
+        ) ||
+          /^(bytea|jsonb?)$/.test(type)),
+    );
+    expect(suspects.map(({ name }) => name)).toEqual(HARMLESS);
+  });
+
+  test("canaries planted in all hidden columns, and passwords, are nowhere in it", async () => {
+    const canary = `canary${randomUUID()}`;
+    const model = await addModel(db, { isPublic: true });
+    await inRolledBackTransaction(db, async (tx) => {
+      const planted: string[] = [];
+      for (const { table, column, type, hidden } of await columns()) {
+        if (!hidden || !/^(text|jsonb)$/.test(type)) continue;
+        const value =
+          type === "jsonb"
+            ? JSON.stringify({ x: canary })
+            : column === "email"
+              ? `${canary}@example.com`
+              : `https://example.com/${canary}`;
+        await tx.rows(
+          `update ${table} set ${column} = $1 where ${table === "llm.models" ? "id" : table === "llm.model_providers" ? "id" : table === "identity.users" ? "id" : "user_id"}
+             = ${table === "llm.models" ? "$2" : table === "llm.model_providers" ? "(select provider_id from llm.models where id = $2)" : "$2"}`,
+          [value, table.startsWith("llm.") ? model : ada],
+        );
+        planted.push(`${table}.${column}`);
+      }
+      expect(planted).toEqual([
+        "identity.user_settings.llm_endpoint",
+        "identity.user_settings.preferences",
+        "identity.users.email",
+        "identity.users.metadata",
+        "identity.users.profile_data",
+        "llm.model_providers.api_url",
+        "llm.models.config",
+      ]);
+      await tx.rows("select private.register_user('eve', $1, null, $2, 'argon2id')", [
+        `${canary}2@example.com`,
+        `$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$${canary.replaceAll("-", "")}`,
+      ]);
+      const trail = await trailOf(tx, "select");
+      // That they changed is known.
+      for (const name of planted)
+        expect(trail).toContainEqual(
+          expect.objectContaining({
+            table_name: name.split(".").slice(0, 2).join("."),
+            changed_columns: expect.arrayContaining([name.split(".")[2]]),
+          }),
+        );
+      expect(JSON.stringify(trail)).not.toContain("canary");
+    });
+  });
+});
+
+describe("when an account goes", () => {
+  let eve: string;
+  beforeEach(async () => {
+    eve = await registerUser(db, `eve${randomUUID().slice(0, 8)}`);
+  });
+  const trailAbout = (id: string) =>
+    withClient(db.url("owner"), (client) =>
+      client.query(
+        "select * from security.audit_trail where row_key::text like '%' || $1 || '%' order by id",
+        [id],
+      ),
+    );
+
+  test("A5 its values leave the trail, and what happened stays", async () => {
+    await withClient(db.url("owner"), async (client) => {
+      await client.query("update identity.user_settings set display_name = 'Mallory' where user_id = $1", [
+        eve,
+      ]);
+      expect(JSON.stringify((await trailAbout(eve)).rows)).toContain("Mallory");
+      await client.query("delete from identity.users where id = $1", [eve]);
+    });
+    const { rows } = await trailAbout(eve);
+    expect(rows.map(({ table_name, operation }) => `${operation} ${table_name}`).sort()).toEqual([
+      "DELETE access.user_roles",
+      "DELETE identity.user_security_settings",
+      "DELETE identity.user_settings",
+      "DELETE identity.users",
+      "INSERT access.user_roles",
+      "INSERT identity.user_security_settings",
+      "INSERT identity.user_settings",
+      "INSERT identity.users",
+      "UPDATE identity.user_settings",
+    ]);
+    for (const row of rows) expect(row).toMatchObject({ user_id: null, old_values: null, new_values: null });
+  });
+
+  test("A5 changes of its rows on other connections neither block the deletion nor break it", async () => {
+    for (let round = 0; round < 15; round++) {
+      const user = await registerUser(db, `frank${randomUUID().slice(0, 8)}`);
+      const change = (set: string) =>
+        withClient(db.url("owner"), async (client) => {
+          for (let i = 0; i < 5; i++) await client.query(set.replace("?", String(i)), [user]);
+        });
+      await Promise.all([
+        change("update identity.user_settings set display_name = 'n?' where user_id = $1"),
+        change(
+          "update identity.user_security_settings set session_timeout_minutes = 10 + ? where user_id = $1",
+        ),
+        change("update identity.users set password_changed_at = now() where id = $1"),
+        change(
+          "update access.user_roles set expires_at = now() + interval '1 day' * (? + 1) where user_id = $1",
+        ),
+        withClient(db.url("owner"), (client) =>
+          client.query("delete from identity.users where id = $1", [user]),
+        ),
+      ]);
+      const { rows } = await trailAbout(user);
+      expect(rows.length).toBeGreaterThan(7);
+      for (const row of rows)
+        expect(row).toMatchObject({ user_id: null, old_values: null, new_values: null });
+    }
+  }, 30_000);
+
+  test("A5 an actor who goes leaves what was done", async () => {
+    await withClient(db.url("owner"), async (client) => {
+      await client.query("begin");
+      await client.query("select set_config('jwt.claims.user_id', $1, true)", [eve]);
+      await client.query("update identity.user_settings set display_name = 'by eve' where user_id = $1", [
+        ada,
+      ]);
+      await client.query("commit");
+      await client.query("delete from identity.users where id = $1", [eve]);
+    });
+    const { rows } = await trailAbout(ada);
+    expect(rows.at(-1)).toMatchObject({
+      user_id: ada,
+      actor_id: null,
+      new_values: { display_name: "by eve" },
+    });
+  });
+});
+
+test("A5 users read changes about themselves, but not from where an administrator made them", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asUser(admin);
+    await tx.set("plinth.client_ip", "192.0.2.99");
+    await tx.rows("select access.grant_role($1, 'moderator')", [ada]);
+    await tx.asUser(ada);
+    await tx.rows("update identity.user_settings set display_name = 'me'");
+    const own = await tx.rows<{ actor_id: string }>("select * from security.audit_trail");
+    expect(own.length).toBeGreaterThan(0);
+    for (const row of own) expect(row).toMatchObject({ user_id: ada });
+    expect(JSON.stringify(own)).not.toContain(admin);
+    await tx.asUser(admin);
+    const all = await tx.rows("select * from security.audit_trail where actor_id = $1 and user_id = $2", [
+      admin,
+      ada,
+    ]);
+    expect(all).toHaveLength(1);
+    await tx.asAnonymous();
+    await expect(tx.attempt("select from security.audit_trail")).rejects.toMatchObject({ code: "42501" });
+  });
+});

@@ -1,0 +1,131 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { type Api, codeOf, PASSWORD, signUp, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+// How often somebody may try, through the API.
+
+let db: TestDatabase;
+let api: Api;
+let token: string;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  api = await startApi(db, { PLINTH_TRUSTED_PROXIES: "127.0.0.1" });
+  ({ token } = await signUp(api, "ada"));
+  await withClient(db.url("owner"), (client) =>
+    client.query("update security.rate_limit_rules set limit_value = 2, window_length = '366 days'"),
+  );
+});
+afterAll(async () => {
+  await api.close();
+  await db.drop();
+});
+
+const LOGIN = "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }";
+const login = (ip: string, identifier: string, password: string = PASSWORD) =>
+  api.ask(LOGIN, { variables: { input: { identifier, password } }, headers: { "x-forwarded-for": ip } });
+const attempts = () =>
+  withClient(db.url("owner"), async (client) => {
+    const { rows } = await client.query("select count(*)::integer as n from security.login_attempts");
+    return rows[0].n as number;
+  });
+
+test("A12 sign-ins are limited per address, refused before any work, and tell no account from another", async () => {
+  expect((await login("192.0.2.1", "ada")).errors).toBeUndefined();
+  expect(codeOf(await login("192.0.2.1", "ada", "wrong password, quite"))).toBe("INVALID_CREDENTIALS");
+  const before = await attempts();
+  const answers = [];
+  for (const [identifier, password] of [
+    ["ada", PASSWORD],
+    ["ada", "wrong password, quite"],
+    ["nobody", PASSWORD],
+  ] as const)
+    answers.push(await login("192.0.2.1", identifier, password));
+  for (const answer of answers) expect(codeOf(answer)).toBe("RATE_LIMITED");
+  const told = answers.map(({ errors }) => {
+    const { message, extensions } = errors![0]!;
+    return { message, ...extensions, hint: String(extensions.hint).replace(/\d+/, "N") };
+  });
+  expect(told[1]).toEqual(told[0]);
+  expect(told[2]).toEqual(told[0]);
+  expect(told[0]!.hint).toBe("Try again in N seconds.");
+  // Neither looked at nor counted against the account.
+  expect(await attempts()).toBe(before);
+  expect((await login("192.0.2.2", "ada")).errors).toBeUndefined();
+});
+
+test("A12 an attempt counts although the sign-in is refused and rolled back, and bad input does not count", async () => {
+  for (let i = 0; i < 5; i++)
+    expect(codeOf(await login("192.0.2.3", "x".repeat(400)))).toBe("BAD_USER_INPUT");
+  for (let i = 0; i < 2; i++) expect(codeOf(await login("192.0.2.3", "nobody"))).toBe("INVALID_CREDENTIALS");
+  expect(codeOf(await login("192.0.2.3", "nobody"))).toBe("RATE_LIMITED");
+});
+
+test("A12 an IPv6 customer is one address", async () => {
+  for (let i = 0; i < 2; i++) await login(`2001:db8:0:1::${i}`, "nobody");
+  expect(codeOf(await login("2001:db8:0:1:ffff::1", "nobody"))).toBe("RATE_LIMITED");
+  expect(codeOf(await login("2001:db8:1:1::1", "nobody"))).toBe("INVALID_CREDENTIALS");
+});
+
+test("A12 parallel sign-ins from one address: no more than the limit are looked at", async () => {
+  const answers = await Promise.all(Array.from({ length: 10 }, () => login("192.0.2.5", "nobody")));
+  const codes = answers.map(codeOf);
+  expect(codes.filter((code) => code === "INVALID_CREDENTIALS")).toHaveLength(2);
+  expect(codes.filter((code) => code === "RATE_LIMITED")).toHaveLength(8);
+});
+
+test("A12 registrations are limited per address", async () => {
+  const register = () =>
+    api.ask("mutation ($input: RegisterInput!) { register(input: $input) { accessToken } }", {
+      variables: { input: { username: `u${randomUUID().slice(0, 12)}`, password: PASSWORD } },
+      headers: { "x-forwarded-for": "192.0.2.6" },
+    });
+  for (let i = 0; i < 2; i++) expect((await register()).errors).toBeUndefined();
+  expect(codeOf(await register())).toBe("RATE_LIMITED");
+});
+
+test("A12 changes of password are limited per account, wherever they come from", async () => {
+  const change = (ip: string) =>
+    api.ask("mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { accessToken } }", {
+      variables: {
+        input: { currentPassword: "wrong password, quite", newPassword: "another long sentence" },
+      },
+      token,
+      headers: { "x-forwarded-for": ip },
+    });
+  expect(codeOf(await change("192.0.2.7"))).toBe("INVALID_CREDENTIALS");
+  expect(codeOf(await change("192.0.2.8"))).toBe("INVALID_CREDENTIALS");
+  expect(codeOf(await change("192.0.2.9"))).toBe("RATE_LIMITED");
+});
+
+test("C7 who has manage_security tunes the rules through the API, and nobody else sees them", async () => {
+  const update = () =>
+    api.ask(
+      `mutation { updateRateLimitRule(input: { ruleName: "login_per_address", patch: { limitValue: 1000 } }) {
+         rateLimitRule { ruleName limitValue } } }`,
+      { token },
+    );
+  expect(codeOf(await update())).toBe("NOT_FOUND");
+  expect((await api.ask("{ rateLimitRules { totalCount } }", { token })).data.rateLimitRules.totalCount).toBe(
+    0,
+  );
+  await withClient(db.url("owner"), (client) =>
+    client.query("select access.grant_role(id, 'admin') from identity.users where username = 'ada'"),
+  );
+  expect((await update()).data.updateRateLimitRule.rateLimitRule).toEqual({
+    ruleName: "login_per_address",
+    limitValue: 1000,
+  });
+  expect(codeOf(await login("192.0.2.1", "nobody"))).toBe("INVALID_CREDENTIALS");
+});
+
+test("A9 userSecurityStatus is a field of the account", async () => {
+  const { data } = await api.ask(
+    "{ currentUser { securityStatus { accountStatus isLocked liveSessions } } }",
+    {
+      token,
+    },
+  );
+  expect(data.currentUser.securityStatus).toMatchObject({ accountStatus: "active", isLocked: false });
+  expect(Number(data.currentUser.securityStatus.liveSessions)).toBeGreaterThan(0);
+});

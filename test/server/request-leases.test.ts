@@ -1,0 +1,171 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { pino } from "pino";
+import { type Lease, RequestLeases } from "../../src/server/request-leases.ts";
+import { type Api, send, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+const logger = pino({ level: "silent" });
+const HOUR_MS = 3_600_000;
+
+/** The database's count, shared by some servers. */
+function pretendDatabase(limit: number) {
+  const state = { counted: 0, queries: 0, failure: undefined as Error | undefined };
+  const takeLease = async (_client: string, wanted: number): Promise<Lease> => {
+    state.queries += 1;
+    if (state.failure) throw state.failure;
+    const granted = Math.min(wanted, limit - state.counted);
+    state.counted += granted;
+    return { granted, remaining: limit - state.counted, retryAfterMs: granted < wanted ? HOUR_MS : 0 };
+  };
+  return { state, takeLease };
+}
+
+describe("requests counted in memory first", () => {
+  const stores: RequestLeases[] = [];
+  afterEach(() => {
+    for (const store of stores.splice(0)) store.shutdown();
+  });
+  const server = (takeLease: ConstructorParameters<typeof RequestLeases>[0]["takeLease"], limit: number) => {
+    const store = new RequestLeases({ limit, windowMs: HOUR_MS, takeLease, logger });
+    stores.push(store);
+    return async (client = "a") => (await store.increment(client)).totalHits <= limit;
+  };
+
+  test("A12 a client below a tenth of its limit causes no query", async () => {
+    const { state, takeLease } = pretendDatabase(1_000);
+    const hit = server(takeLease, 1_000);
+    for (let i = 0; i < 100; i++) expect(await hit()).toBe(true);
+    for (let i = 0; i < 100; i++) expect(await hit("b")).toBe(true);
+    expect(state.queries).toBe(0);
+  });
+
+  test.each([1, 2, 3, 7, 10, 99, 1_000])(
+    "A12 one server allows exactly its limit of %i, with a query for each twentieth",
+    async (limit) => {
+      const { state, takeLease } = pretendDatabase(limit);
+      const hit = server(takeLease, limit);
+      let allowed = 0;
+      for (let i = 0; i < limit * 2; i++) if (await hit()) allowed += 1;
+      expect(allowed).toBe(limit);
+      expect(state.queries).toBeLessThanOrEqual(Math.max(limit, 21));
+    },
+  );
+
+  test("A12 exactly its limit also when all come at once", async () => {
+    const { takeLease } = pretendDatabase(500);
+    const hit = server(takeLease, 500);
+    const outcomes = await Promise.all(Array.from({ length: 2_000 }, () => hit()));
+    expect(outcomes.filter(Boolean)).toHaveLength(500);
+  });
+
+  test.each([2, 5])("A12 a client of %i servers gets at most a tenth more for each", async (count) => {
+    const { takeLease } = pretendDatabase(1_000);
+    const servers = Array.from({ length: count }, () => server(takeLease, 1_000));
+    let allowed = 0;
+    for (let i = 0; i < 5_000; i++) if (await servers[i % count]!()) allowed += 1;
+    expect(allowed).toBeGreaterThanOrEqual(1_000);
+    expect(allowed).toBeLessThanOrEqual(1_000 + count * 100);
+  });
+
+  test("A12 without a database each server holds the limit on its own, and asks only now and then", async () => {
+    const { state, takeLease } = pretendDatabase(1_000);
+    state.failure = new Error("down");
+    const hit = server(takeLease, 1_000);
+    let allowed = 0;
+    for (let i = 0; i < 1_500; i++) if (await hit()) allowed += 1;
+    expect(allowed).toBe(1_000);
+    expect(state.queries).toBe(1);
+  });
+
+  test("A12 a database that never answers holds nobody up for long", async () => {
+    const hit = server(() => new Promise<Lease>(() => {}), 10);
+    let allowed = 0;
+    for (let i = 0; i < 20; i++) if (await hit()) allowed += 1;
+    expect(allowed).toBe(10);
+  });
+
+  test("A12 a refused client asks the database no more until there may be something left", async () => {
+    const { state, takeLease } = pretendDatabase(100);
+    const first = server(takeLease, 100);
+    for (let i = 0; i < 100; i++) await first();
+    const second = server(takeLease, 100);
+    for (let i = 0; i < 500; i++) await second();
+    const asked = state.queries;
+    for (let i = 0; i < 500; i++) expect(await second()).toBe(false);
+    expect(state.queries).toBe(asked);
+  });
+});
+
+describe("two servers on one database", () => {
+  let db: TestDatabase;
+  let apis: Api[];
+  const LIMIT = 40;
+  beforeAll(async () => {
+    db = await createTestDatabase();
+    const settings = {
+      PLINTH_RATE_LIMIT_REQUESTS: String(LIMIT),
+      PLINTH_RATE_LIMIT_WINDOW_SECONDS: "86400",
+      PLINTH_TRUSTED_PROXIES: "127.0.0.1",
+    };
+    apis = [await startApi(db, settings), await startApi(db, settings)];
+  });
+  afterAll(async () => {
+    for (const api of apis) await api.close();
+    await db.drop();
+  });
+
+  const request = (server: number, ip: string) =>
+    send(apis[server]!.url, { headers: { "x-forwarded-for": ip } });
+  const counters = () =>
+    withClient(db.url("owner"), async (client) => {
+      const { rows } = await client.query(
+        "select request_count::integer as n from security.rate_limit_records",
+      );
+      return rows.map(({ n }) => n as number);
+    });
+
+  test("A12 a normal request causes no rate limit query", async () => {
+    for (let i = 0; i < 4; i++) expect((await request(i % 2, "192.0.2.1")).status).toBe(200);
+    expect(await counters()).toEqual([]);
+  });
+
+  test("A12 hold a client together to its limit, to a tenth for each server", async () => {
+    let allowed = 0;
+    let refused: Awaited<ReturnType<typeof request>> | undefined;
+    for (let i = 0; i < LIMIT * 3; i++) {
+      const answer = await request(i % 2, "192.0.2.2");
+      if (answer.status === 200) allowed += 1;
+      else refused = answer;
+    }
+    expect(allowed).toBeGreaterThanOrEqual(LIMIT);
+    expect(allowed).toBeLessThanOrEqual(LIMIT + 2 * (LIMIT / 10));
+    expect(refused!.code).toBe("RATE_LIMITED");
+    expect(Number(refused!.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect(await counters()).toEqual([LIMIT]);
+    expect((await request(0, "192.0.2.3")).status).toBe(200);
+  });
+
+  test("A12 a lease is what is left, never more, for callers that come at once", async () => {
+    const granted = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        withClient(db.url("service"), async (client) => {
+          const { rows } = await client.query(
+            "select granted, remaining from private.lease_requests('many', 100, '366 days', 7)",
+          );
+          return rows[0].granted as number;
+        }),
+      ),
+    );
+    expect(granted.reduce((sum, n) => sum + n, 0)).toBe(100);
+    expect(granted.filter((n) => n === 7)).toHaveLength(14);
+  });
+
+  test("A12 go on without the function that counts for both, each on its own", async () => {
+    await withClient(db.url("owner"), (client) =>
+      client.query("drop function private.lease_requests(text, integer, interval, integer)"),
+    );
+    let allowed = 0;
+    for (let i = 0; i < LIMIT + 10; i++) if ((await request(0, "192.0.2.4")).status === 200) allowed += 1;
+    expect(allowed).toBe(LIMIT);
+  });
+});
