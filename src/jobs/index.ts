@@ -1,5 +1,6 @@
 import type { Queue } from "pg-boss";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
 import type { TimetableEntry } from "./job.ts";
@@ -33,6 +34,13 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "7 * * * *",
     reason: "The list of my sessions shows only those that still work, and old ones are personal data.",
     run: endExpiredSessions,
+  },
+  {
+    name: "delete-old-api-tokens",
+    cron: "37 3 * * *",
+    reason:
+      "Tokens that ended long ago are of no use to their owner, and where they were used is personal data.",
+    run: deleteOldApiTokens,
   },
 ];
 

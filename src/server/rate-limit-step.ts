@@ -47,6 +47,7 @@ export function createRateLimit(config: Config["http"]["rateLimit"]): RateLimit 
   };
 }
 
-function clientKey(clientIp: string | undefined): string {
+/** Whose requests are counted together: an IPv4 address or an IPv6 network of 56 bits. */
+export function clientKey(clientIp: string | undefined): string {
   return clientIp ? ipKeyGenerator(clientIp) : "unknown";
 }

@@ -10,6 +10,8 @@ import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { startActivity } from "./activity.ts";
+import { createApiTokenFinder } from "./api-tokens/find-api-token.ts";
 import { createApp } from "./app.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
 import { assertDatabaseReady } from "./database-state.ts";
@@ -97,6 +99,8 @@ export async function startServer(options: {
     onRevocation: (revocation) => openSockets.revoke(revocation),
   });
   stack.defer(() => revocations.close());
+  const activity = startActivity({ callService, logger });
+  stack.defer(() => activity.close());
 
   const signIn = createSignIn({
     callService,
@@ -115,7 +119,12 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
-  const authenticator = createAuthenticator({ accessTokens, revocations });
+  const authenticator = createAuthenticator({
+    accessTokens,
+    findApiToken: createApiTokenFinder(callService),
+    revocations,
+    activity,
+  });
   let isClosing = false;
   const app = createApp({
     config: http,
@@ -143,7 +152,6 @@ export async function startServer(options: {
     logger,
     serv,
     authenticator,
-    revocations,
     rateLimit,
     openSockets,
   });

@@ -171,6 +171,7 @@ describe("roles and permissions", () => {
         "manage_models",
         "grant_model_access",
         "view_audit_log",
+        "manage_consents",
       ],
     ],
     ["moderator", ["edit_content"]],
