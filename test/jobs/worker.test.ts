@@ -105,6 +105,7 @@ test("runs the real timetable as the worker role, with a schedule a job", async 
   const { rows } = await owner.query("select name, cron, timezone from pgboss.schedule order by name");
   expect(rows).toEqual([
     { name: "delete-expired-tokens", cron: expect.any(String), timezone: "UTC" },
+    { name: "delete-old-api-tokens", cron: expect.any(String), timezone: "UTC" },
     { name: "end-expired-sessions", cron: expect.any(String), timezone: "UTC" },
     { name: "ensure-partitions", cron: expect.any(String), timezone: "UTC" },
   ]);
