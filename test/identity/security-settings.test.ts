@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  inRolledBackTransaction,
+  type TestDatabase,
+  withClient,
+} from "../support/database.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -90,6 +96,18 @@ describe("A6 the networks a user allows", () => {
       },
     );
     expect(codeOf(refresh)).toBe("UNAUTHENTICATED");
+  });
+
+  test("are forced for one statement, not for the rest of a transaction", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada.userId);
+      await tx.set("plinth.client_ip", "192.0.2.1");
+      await tx.rows("select identity.set_allowed_networks('{10.0.0.0/8}', true)");
+      await expectSqlState(
+        tx.attempt("update identity.user_security_settings set allowed_networks = '{10.0.0.0/9}'"),
+        "PL422",
+      );
+    });
   });
 
   test.each<[string, unknown]>([

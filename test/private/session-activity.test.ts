@@ -128,7 +128,7 @@ describe("C3 the limits of a session", () => {
     const { id, hash } = await signIn();
     // Twelve minutes after the token was issued, used three minutes ago.
     await owner(
-      "update private.refresh_tokens set created_at = now() - interval '12 minutes' where session_id = $1",
+      "update private.refresh_tokens set expires_at = expires_at - interval '12 minutes' where session_id = $1",
       [id],
     );
     await age(id, 3);
