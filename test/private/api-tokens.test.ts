@@ -268,7 +268,10 @@ describe("A5 with an API token", () => {
     "update identity.user_security_settings set session_timeout_minutes = 5",
   ])("nobody may %s", async (sql) => {
     const { id } = await create();
-    await expectSqlState(asUser(user, sql, [], { "jwt.claims.api_token_id": id }), "PL403");
+    await expectSqlState(
+      asUser(user, sql, [], { "jwt.claims.api_token_id": id, "jwt.claims.session_id": session }),
+      "PL403",
+    );
   });
 
   test("nobody makes another", async () => {
