@@ -1,5 +1,6 @@
 import "postgraphile";
 import { context, type Step, sideEffect } from "postgraphile/grafast";
+import { isApiToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/errors.ts";
 import type { RequestContext } from "../src/server/request-context.ts";
 import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
@@ -35,6 +36,9 @@ function field<TInput, TResult>(
     // A side effect of its own and not one with a database client: that would hold a transaction while hashing.
     sideEffect([args.getRaw("input"), context()], async ([input, { plinth, pgSettings }]) => {
       if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
+      // The one place before all of them: how an account is signed in to is a person's business, never a program's.
+      if (isApiToken(plinth.request.claims))
+        throw new PlinthError("FORBIDDEN", "An API token cannot do this.", { hint: "Sign in." });
       const result = await exchange(plinth.signIn, input as TInput, plinth.request);
       const credentials = credentialsOf(result);
       // The payload and what follows in this operation are read as the account that has just signed in.

@@ -37,6 +37,36 @@ comment on column analytics.account_security.created_at is 'When the account was
 
 grant select on analytics.account_security to :PLINTH_ANALYST;
 
+-- Grain: one row per purpose and published version.
+create view analytics.consent_counts with (security_barrier=true) as
+ with last_decisions as (
+         select distinct on (c.user_id, c.purpose) c.purpose,
+            c.version,
+            c.granted_at
+           from identity.consents c
+          order by c.user_id, c.purpose, c.decided_at desc
+        )
+ select p.name as purpose,
+    p.version,
+    p.required,
+    count(d.granted_at) as consented_users,
+    count(d.purpose) - count(d.granted_at) as withdrawn_users,
+    p.published_at
+   from identity.consent_purposes p
+     left join last_decisions d on d.purpose = p.name and d.version = p.version
+  where p.published_at <= now()
+  group by p.name, p.version;
+
+comment on view analytics.consent_counts is 'Grain: one row per purpose and published version.';
+comment on column analytics.consent_counts.purpose is 'Name of the purpose.';
+comment on column analytics.consent_counts.version is 'Version of its text.';
+comment on column analytics.consent_counts.required is 'Whether the product cannot be used without.';
+comment on column analytics.consent_counts.consented_users is 'Users whose last word on the purpose is a consent to this version.';
+comment on column analytics.consent_counts.withdrawn_users is 'Users whose last word on the purpose took a consent to this version back.';
+comment on column analytics.consent_counts.published_at is 'Since when the version counts.';
+
+grant select on analytics.consent_counts to :PLINTH_ANALYST;
+
 -- Grain: one row per day (UTC) and model with an answer.
 create view analytics.daily_model_usage with (security_barrier=true) as
  select (m.created_at at time zone 'UTC'::text)::date as day,

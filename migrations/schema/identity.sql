@@ -6,6 +6,159 @@ grant usage on schema identity to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
+-- One row per API token; kept 90 days after it was revoked or expired.
+create table identity.api_tokens (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  name text not null,
+  token_prefix text not null,
+  scopes text[] not null,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null,
+  last_used_at timestamp with time zone,
+  last_used_ip inet,
+  revoked_at timestamp with time zone,
+  constraint api_tokens_pkey primary key (id),
+  constraint api_tokens_expire_within_366_days check (expires_at > created_at and expires_at <= (created_at + '366 days'::interval)),
+  constraint api_tokens_name_check check (length(name) >= 1 and length(name) <= 100 and name !~ '[[:cntrl:]]'::text and trim(both from name) <> ''::text),
+  constraint api_tokens_scopes_are_read_or_both check (scopes = array['read'::text] or scopes = array['read'::text, 'write'::text]),
+  constraint api_tokens_token_prefix_check check (token_prefix ~ '^pla_[A-Za-z0-9_-]{8}$'::text),
+  constraint api_tokens_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.api_tokens enable row level security;
+
+create index api_tokens_expires_at_idx on identity.api_tokens using btree (expires_at);
+create index api_tokens_revoked_at_idx on identity.api_tokens using btree (revoked_at) where (revoked_at is not null);
+create index api_tokens_user_id_created_at_idx on identity.api_tokens using btree (user_id, created_at desc);
+
+create trigger _500_revoke
+  after update of revoked_at on identity.api_tokens
+  for each row
+  when (old.revoked_at is null and new.revoked_at is not null)
+  execute function private.revoke_api_token();
+create trigger _500_revoke_deleted
+  after delete on identity.api_tokens
+  for each row
+  when (old.revoked_at is null and old.expires_at > now())
+  execute function private.revoke_api_token();
+
+comment on table identity.api_tokens is 'One row per API token; kept 90 days after it was revoked or expired.';
+comment on column identity.api_tokens.id is 'UUIDv7.';
+comment on column identity.api_tokens.user_id is 'As whom the token acts.';
+comment on column identity.api_tokens.name is 'What the user calls it, 1 to 100 characters.';
+comment on column identity.api_tokens.token_prefix is 'How the token begins, to know it again: pla_ and 8 of its 43 random characters.';
+comment on column identity.api_tokens.scopes is 'read, or read and write; without write its transactions are read-only.';
+comment on column identity.api_tokens.created_at is 'When it was made.';
+comment on column identity.api_tokens.expires_at is 'From then on it is refused; at most 366 days after it was made.';
+comment on column identity.api_tokens.last_used_at is 'Last use, to the minute; null if never.';
+comment on column identity.api_tokens.last_used_ip is 'Address of the last use.';
+comment on column identity.api_tokens.revoked_at is 'When it was revoked; null while it was not.';
+
+create policy select_managed on identity.api_tokens
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_users'::text)));
+comment on policy select_managed on identity.api_tokens is 'Who manages users finds the token to revoke.';
+create policy select_own on identity.api_tokens
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.api_tokens is 'Users read what is known of their own API tokens.';
+
+grant select on identity.api_tokens to :PLINTH_USER;
+
+-- One row per purpose and version of its text; a published one never changes.
+create table identity.consent_purposes (
+  name text not null,
+  version integer not null,
+  title text not null,
+  text_url text not null,
+  required boolean not null default false,
+  published_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  constraint consent_purposes_pkey primary key (name, version),
+  constraint consent_purposes_name_check check (name ~ '^[a-z][a-z0-9_]{0,99}$'::text),
+  constraint consent_purposes_text_url_check check (text_url ~ '^https?://[^[:space:]]+$'::text and length(text_url) <= 2048),
+  constraint consent_purposes_title_check check (length(title) >= 1 and length(title) <= 200 and title !~ '[[:cntrl:]]'::text),
+  constraint consent_purposes_version_check check (version >= 1 and version <= 1000000)
+);
+
+alter table identity.consent_purposes enable row level security;
+
+create trigger _100_guard_published
+  before delete or update on identity.consent_purposes
+  for each row
+  when (old.published_at <= now())
+  execute function identity.guard_published_purpose();
+
+comment on table identity.consent_purposes is 'One row per purpose and version of its text; a published one never changes.';
+comment on column identity.consent_purposes.name is 'The purpose, such as newsletter; lower case letters, digits and underscores.';
+comment on column identity.consent_purposes.version is 'Counts up with the text; the highest published one is current.';
+comment on column identity.consent_purposes.title is 'What the user is asked, in a line.';
+comment on column identity.consent_purposes.text_url is 'http(s) address of the whole text.';
+comment on column identity.consent_purposes.required is 'Whether the product cannot be used without; for the application to act on.';
+comment on column identity.consent_purposes.published_at is 'From then on it counts and cannot be changed; null for a draft.';
+comment on column identity.consent_purposes.created_at is 'When the row was made.';
+
+create policy all_manager on identity.consent_purposes
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_consents'::text)))
+  with check ((select access.has_permission('manage_consents'::text)));
+comment on policy all_manager on identity.consent_purposes is 'The permission manage_consents writes purposes and reads drafts.';
+create policy select_published on identity.consent_purposes
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (published_at <= now());
+comment on policy select_published on identity.consent_purposes is 'Everybody reads what is published.';
+
+grant
+  select,
+  insert (name, version, title, text_url, required, published_at),
+  update (title, text_url, required, published_at),
+  delete
+  on identity.consent_purposes to :PLINTH_USER;
+grant select on identity.consent_purposes to :PLINTH_ANONYMOUS;
+
+-- One row per decision of a user on a purpose; append-only, the last one counts.
+create table identity.consents (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  purpose text not null,
+  version integer not null,
+  granted_at timestamp with time zone,
+  withdrawn_at timestamp with time zone,
+  decided_at timestamp with time zone not null generated always as (coalesce(granted_at, withdrawn_at)) stored,
+  ip_address inet,
+  user_agent text,
+  constraint consents_pkey primary key (id),
+  constraint consents_grant_or_withdraw check (num_nonnulls(granted_at, withdrawn_at) = 1),
+  constraint consents_user_agent_check check (length(user_agent) <= 1000),
+  constraint consents_purpose_version_fkey foreign key (purpose, version) references identity.consent_purposes(name, version) on delete restrict,
+  constraint consents_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.consents enable row level security;
+
+create index consents_purpose_version_idx on identity.consents using btree (purpose, version);
+create unique index consents_user_id_purpose_decided_at_key on identity.consents using btree (user_id, purpose, decided_at);
+
+comment on table identity.consents is 'One row per decision of a user on a purpose; append-only, the last one counts.';
+comment on column identity.consents.id is 'UUIDv7.';
+comment on column identity.consents.user_id is 'Who decided.';
+comment on column identity.consents.purpose is 'On which purpose.';
+comment on column identity.consents.version is 'In which version of its text.';
+comment on column identity.consents.granted_at is 'When the user agreed; null for a withdrawal.';
+comment on column identity.consents.withdrawn_at is 'When the user took the consent back; null for a consent.';
+comment on column identity.consents.decided_at is 'When the decision was made, whichever it is.';
+comment on column identity.consents.ip_address is 'From where.';
+comment on column identity.consents.user_agent is 'User-Agent header of the request.';
+comment on constraint consents_purpose_version_fkey on identity.consents is E'@fieldName consentPurpose\n@foreignFieldName consents\nThe text that was decided on.';
+
+create policy select_own on identity.consents
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.consents is 'Users read their own decisions.';
+
+grant select on identity.consents to :PLINTH_USER;
+
 -- Learnt preferences: one row per user, type and key.
 create table identity.user_preferences (
   id uuid not null default plinth.uuid_v7(),
@@ -69,6 +222,15 @@ create table identity.user_security_settings (
 
 alter table identity.user_security_settings enable row level security;
 
+create trigger _100_check
+  before update on identity.user_security_settings
+  for each row
+  execute function identity.check_security_settings();
+create trigger _500_audit
+  after update on identity.user_security_settings
+  for each row
+  when (old.* is distinct from new.*)
+  execute function identity.audit_security_settings();
 create trigger _700_record_data_change
   after insert or delete or update on identity.user_security_settings
   for each row
@@ -81,7 +243,7 @@ create trigger _900_touch_updated_at
 comment on table identity.user_security_settings is 'One row per user: rules for their own sign-ins.';
 comment on column identity.user_security_settings.user_id is 'Whose rules.';
 comment on column identity.user_security_settings.session_timeout_minutes is 'A session unused for this many minutes ends (5 to 43200); null means the default of 30 days.';
-comment on column identity.user_security_settings.allowed_networks is 'Sign-in and refresh only from these networks (CIDR); null means from anywhere.';
+comment on column identity.user_security_settings.allowed_networks is 'Sign-in, refresh and API tokens only from these networks (CIDR); null means from anywhere.';
 comment on column identity.user_security_settings.created_at is 'When the row was made.';
 comment on column identity.user_security_settings.updated_at is 'When the row last changed.';
 
@@ -121,6 +283,7 @@ create table identity.user_sessions (
   constraint user_sessions_id_user_id_key unique (id, user_id),
   constraint user_sessions_authentication_methods_check check (cardinality(authentication_methods) <= 10 and array_position(authentication_methods, null::text) is null),
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
+  constraint user_sessions_device_info_is_small check (octet_length(device_info::text) <= 2048),
   constraint user_sessions_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
   constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'ended_by_administrator'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'expired'::text])),
   constraint user_sessions_ended_with_a_reason check ((ended_at is null) = (end_reason is null)),
@@ -135,6 +298,15 @@ create index user_sessions_expires_at_idx on identity.user_sessions using btree 
 create index user_sessions_last_activity_at_idx on identity.user_sessions using btree (last_activity_at) where (ended_at is null);
 create index user_sessions_user_id_created_at_idx on identity.user_sessions using btree (user_id, created_at desc);
 
+create trigger _100_describe
+  before insert on identity.user_sessions
+  for each row
+  execute function identity.describe_session();
+create trigger _100_note_address
+  before update of ip_address on identity.user_sessions
+  for each row
+  when (new.ip_address is not null and new.ip_address is distinct from old.ip_address)
+  execute function identity.describe_session();
 create trigger _500_record_network_change
   after update of ip_address on identity.user_sessions
   for each row
@@ -164,14 +336,14 @@ comment on column identity.user_sessions.user_id is 'Who is signed in.';
 comment on column identity.user_sessions.device_name is 'Name given at sign-in or later by the user, 1 to 100 characters.';
 comment on column identity.user_sessions.created_at is 'Time of sign-in.';
 comment on column identity.user_sessions.expires_at is 'Absolute limit; no refresh extends it.';
-comment on column identity.user_sessions.last_activity_at is 'Last sign-in or refresh.';
+comment on column identity.user_sessions.last_activity_at is 'Last sign-in, refresh or request, to the minute.';
 comment on column identity.user_sessions.ended_at is 'When the session ended; null while it lives.';
 comment on column identity.user_sessions.end_reason is 'logout, logout_everywhere, ended_by_user, ended_by_administrator, password_changed, token_reuse, account_disabled or expired.';
 comment on column identity.user_sessions.is_active is 'Whether the session has not been ended.';
-comment on column identity.user_sessions.ip_address is 'Address at the last sign-in or refresh.';
+comment on column identity.user_sessions.ip_address is 'Address at the last sign-in, refresh or noted request.';
 comment on column identity.user_sessions.user_agent is 'User-Agent header at the last sign-in or refresh.';
-comment on column identity.user_sessions.device_info is 'What the application knows of the device (JSON object).';
-comment on column identity.user_sessions.security_context is 'How the session was signed in (JSON object).';
+comment on column identity.user_sessions.device_info is 'platform and browser as the User-Agent header names them, and what the application adds (JSON object of up to 2 kB).';
+comment on column identity.user_sessions.security_context is 'sign_in_address, and addresses: the last five with the time since which (JSON object).';
 comment on column identity.user_sessions.authentication_methods is 'What was shown to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
 comment on column identity.user_sessions.authenticated_at is 'When the user last showed who they are in this session.';
 
@@ -183,9 +355,9 @@ create policy update_own on identity.user_sessions
   for update to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()))
   with check (user_id = (select plinth.current_user_id()));
-comment on policy update_own on identity.user_sessions is 'Users name their own sessions.';
+comment on policy update_own on identity.user_sessions is 'Users name and describe their own sessions.';
 
-grant select, update (device_name) on identity.user_sessions to :PLINTH_USER;
+grant select, update (device_name, device_info) on identity.user_sessions to :PLINTH_USER;
 
 -- One row per user: settings the user edits.
 create table identity.user_settings (
@@ -307,6 +479,11 @@ create trigger _500_revoke_tokens_of_deleted
   after delete on identity.users
   for each row
   execute function private.revoke_user_tokens();
+create trigger _510_revoke_api_tokens
+  after update on identity.users
+  for each row
+  when (new.token_version > old.token_version)
+  execute function private.revoke_api_tokens_of_user();
 create trigger _700_forget_data_changes
   before delete on identity.users
   for each row
@@ -414,6 +591,30 @@ grant select on identity.user_security_status to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
+-- Trigger: writes security_settings_changed with old and new values to the audit log.
+create or replace function identity.audit_security_settings()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.record_security_event(
+    'security_settings_changed', new.user_id,
+    (
+      select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value))
+      from jsonb_each(to_jsonb(new)) n
+      join jsonb_each(to_jsonb(old)) o on o.key = n.key
+      where n.value is distinct from o.value and n.key <> 'updated_at'
+    )
+  );
+  return null;
+end
+$$;
+
+comment on function identity.audit_security_settings() is 'Trigger: writes security_settings_changed with old and new values to the audit log.';
+revoke execute on function identity.audit_security_settings() from public;
+
 -- Trigger: the default model is one the user may use. PL404 otherwise.
 create or replace function identity.check_default_model()
   returns trigger
@@ -432,6 +633,131 @@ $$;
 comment on function identity.check_default_model() is 'Trigger: the default model is one the user may use. PL404 otherwise.';
 revoke execute on function identity.check_default_model() from public;
 
+-- Trigger: only a person changes sign-in rules, and does not lock themselves out by mistake. PL403, PL422.
+create or replace function identity.check_security_settings()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.refuse_api_token();
+  if plinth.current_user_id() is not null
+    and new.allowed_networks is distinct from old.allowed_networks
+    and current_setting('plinth.allow_lockout', true) is distinct from 'on'
+    and not coalesce(plinth.client_ip() <<= any (new.allowed_networks), new.allowed_networks is null)
+  then
+    raise exception 'The networks do not contain the address you ask from: you would lock yourself out.'
+      using
+        errcode = 'PL422',
+        hint = 'Add your network, or use setAllowedNetworks with force.',
+        schema = 'identity',
+        table = 'user_security_settings',
+        column = 'allowed_networks';
+  end if;
+  return new;
+end
+$$;
+
+comment on function identity.check_security_settings() is 'Trigger: only a person changes sign-in rules, and does not lock themselves out by mistake. PL403, PL422.';
+revoke execute on function identity.check_security_settings() from public;
+
+-- The newest published version of each purpose.
+create or replace function identity.current_consent_purposes()
+  returns setof identity.consent_purposes
+  language sql
+  stable rows 10
+  set search_path to 'pg_catalog'
+as $$
+  select distinct on (p.name) p.*
+  from identity.consent_purposes p
+  where p.published_at <= now()
+  order by p.name, p.version desc
+$$;
+
+comment on function identity.current_consent_purposes() is 'The newest published version of each purpose.';
+revoke execute on function identity.current_consent_purposes() from public;
+grant execute on function identity.current_consent_purposes() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.
+create or replace function identity.describe_session()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_known jsonb := coalesce(new.security_context -> 'addresses', '[]');
+begin
+  if tg_op = 'INSERT' then
+    if new.device_info = '{}' then
+      new.device_info := private.describe_user_agent(new.user_agent);
+    end if;
+    if new.ip_address is not null then
+      new.security_context := new.security_context || jsonb_build_object(
+        'sign_in_address', host(new.ip_address),
+        'addresses', jsonb_build_array(jsonb_build_object('address', host(new.ip_address), 'since', now()))
+      );
+    end if;
+    return new;
+  end if;
+
+  new.security_context := new.security_context || jsonb_build_object(
+    'addresses',
+    (
+      select jsonb_agg(latest.entry order by latest.place)
+      from (
+        select jsonb_build_object('address', host(new.ip_address), 'since', now()) as entry, 0 as place
+        union all
+        (
+          select k.entry, k.place
+          from jsonb_array_elements(v_known) with ordinality as k (entry, place)
+          where k.entry ->> 'address' is distinct from host(new.ip_address)
+          order by k.place
+          limit 4
+        )
+      ) latest
+    )
+  );
+  return new;
+end
+$$;
+
+comment on function identity.describe_session() is 'Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.';
+revoke execute on function identity.describe_session() from public;
+
+-- Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.
+create or replace function identity.end_other_sessions()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_ended integer;
+begin
+  perform private.refuse_api_token();
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- Without a session of one's own "the others" are all: that is logout_everywhere.
+  if plinth.current_session_id() is null then
+    raise exception 'This needs a session.' using errcode = 'PL403';
+  end if;
+  -- Account before session, the one order of locks. It also keeps a sign-in from slipping in between.
+  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
+  v_ended := private.end_sessions(plinth.current_user_id(), 'ended_by_user', plinth.current_session_id());
+  perform private.record_security_event(
+    'other_sessions_ended', plinth.current_user_id(), jsonb_build_object('sessions', v_ended)
+  );
+  return v_ended;
+end
+$$;
+
+comment on function identity.end_other_sessions() is 'Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.';
+revoke execute on function identity.end_other_sessions() from public;
+grant execute on function identity.end_other_sessions() to :PLINTH_USER;
+
 -- Ends one of the user's own sessions; PL404 when there is no such live session.
 create or replace function identity.end_session(session_id uuid)
   returns identity.user_sessions
@@ -442,6 +768,7 @@ as $$
 declare
   v_session identity.user_sessions;
 begin
+  perform private.refuse_api_token();
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'ended_by_user'
@@ -488,6 +815,70 @@ comment on function identity.end_user_sessions(user_id uuid) is 'Ends all sessio
 revoke execute on function identity.end_user_sessions(user_id uuid) from public;
 grant execute on function identity.end_user_sessions(user_id uuid) to :PLINTH_USER;
 
+-- Consents to a purpose in its current version. PL404 for an unknown one, PL409 when there is a newer version.
+create or replace function identity.give_consent(purpose text, version integer)
+  returns identity.consents
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_current integer;
+  v_last identity.consents;
+  v_new identity.consents;
+begin
+  perform private.refuse_api_token();
+  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select p.version into v_current from identity.current_consent_purposes() p where p.name = give_consent.purpose;
+  if v_current is null or give_consent.version is null or give_consent.version not between 1 and v_current then
+    raise exception 'There is no such purpose in this version.' using errcode = 'PL404';
+  end if;
+  if give_consent.version < v_current then
+    raise exception 'This version is no longer the current one.'
+      using errcode = 'PL409', hint = 'Show the current version.', schema = 'identity', table = 'consents', column = 'version';
+  end if;
+
+  v_last := private.last_consent(plinth.current_user_id(), give_consent.purpose);
+  if v_last.granted_at is not null and v_last.version = v_current then
+    return v_last;
+  end if;
+  insert into identity.consents (user_id, purpose, version, granted_at, ip_address, user_agent)
+  values (
+    plinth.current_user_id(), give_consent.purpose, v_current,
+    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
+    plinth.client_ip(), left(plinth.user_agent(), 1000)
+  )
+  returning * into v_new;
+  perform private.record_security_event(
+    'consent_given', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
+  );
+  return v_new;
+end
+$$;
+
+comment on function identity.give_consent(purpose text, version integer) is 'Consents to a purpose in its current version. PL404 for an unknown one, PL409 when there is a newer version.';
+revoke execute on function identity.give_consent(purpose text, version integer) from public;
+grant execute on function identity.give_consent(purpose text, version integer) to :PLINTH_USER;
+
+-- Trigger: a published version of a purpose stays as it is. PL409.
+create or replace function identity.guard_published_purpose()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  raise exception 'A published version cannot be changed.'
+    using errcode = 'PL409', hint = 'Publish a new version.', schema = 'identity', table = 'consent_purposes';
+end
+$$;
+
+comment on function identity.guard_published_purpose() is 'Trigger: a published version of a purpose stays as it is. PL409.';
+revoke execute on function identity.guard_published_purpose() from public;
+
 -- Trigger: token_version only grows, and grows when an account is disabled or deleted.
 create or replace function identity.guard_token_version()
   returns trigger
@@ -509,6 +900,30 @@ $$;
 comment on function identity.guard_token_version() is 'Trigger: token_version only grows, and grows when an account is disabled or deleted.';
 revoke execute on function identity.guard_token_version() from public;
 
+-- Whether the signed-in user's last word on a purpose is a consent to its current version.
+create or replace function identity.has_consent(purpose text)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(
+    (
+      select c.granted_at is not null
+        and c.version = (select p.version from identity.current_consent_purposes() p where p.name = has_consent.purpose)
+      from identity.consents c
+      where c.user_id = plinth.current_user_id() and c.purpose = has_consent.purpose
+      order by c.decided_at desc
+      limit 1
+    ),
+    false
+  )
+$$;
+
+comment on function identity.has_consent(purpose text) is 'Whether the signed-in user''s last word on a purpose is a consent to its current version.';
+revoke execute on function identity.has_consent(purpose text) from public;
+grant execute on function identity.has_consent(purpose text) to :PLINTH_USER;
+
 -- Ends the session that asks, its access and refresh tokens at once; false when it had ended.
 create or replace function identity.logout()
   returns boolean
@@ -517,6 +932,7 @@ create or replace function identity.logout()
   set search_path to 'pg_catalog'
 as $$
 begin
+  perform private.refuse_api_token();
   -- Account before session, the one order of locks (see private.finish_login).
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
@@ -545,6 +961,7 @@ as $$
 declare
   v_ended integer;
 begin
+  perform private.refuse_api_token();
   if plinth.current_user_id() is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
@@ -575,6 +992,41 @@ $$;
 comment on function identity.normalize_user() is 'Trigger: lower case and no surrounding blanks in username and e-mail.';
 revoke execute on function identity.normalize_user() from public;
 
+-- Revokes an API token at once and everywhere: one's own, or with manage_users anybody's. PL404 when there is no such live token.
+create or replace function identity.revoke_api_token(id uuid)
+  returns identity.api_tokens
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_owner uuid;
+  v_token identity.api_tokens;
+begin
+  perform private.refuse_api_token();
+  select t.user_id into v_owner
+  from identity.api_tokens t
+  where t.id = revoke_api_token.id
+    and (t.user_id = plinth.current_user_id() or access.has_permission('manage_users'));
+  -- Account before token, the one order of locks (see private.finish_login).
+  perform from identity.users u where u.id = v_owner for key share;
+  update identity.api_tokens t
+  set revoked_at = now()
+  where t.id = revoke_api_token.id and t.user_id = v_owner and t.revoked_at is null
+  returning t.* into v_token;
+  if v_token.id is null then
+    raise exception 'There is no such live token.' using errcode = 'PL404';
+  end if;
+  perform private.record_security_event('api_token_revoked', v_owner, jsonb_build_object('token_id', v_token.id));
+  return v_token;
+end
+$$;
+
+comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: one''s own, or with manage_users anybody''s. PL404 when there is no such live token.';
+revoke execute on function identity.revoke_api_token(id uuid) from public;
+grant execute on function identity.revoke_api_token(id uuid) to :PLINTH_USER;
+
 -- Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
 create or replace function identity.set_account_status(user_id uuid, account_status text)
   returns identity.users
@@ -603,6 +1055,32 @@ $$;
 comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
 revoke execute on function identity.set_account_status(user_id uuid, account_status text) from public;
 grant execute on function identity.set_account_status(user_id uuid, account_status text) to :PLINTH_USER;
+
+-- Sets the networks one may sign in, refresh and use API tokens from; null for any. PL422 when the address that asks is not in them, unless forced.
+create or replace function identity.set_allowed_networks(networks cidr[], force boolean default false)
+  returns identity.user_security_settings
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_settings identity.user_security_settings;
+begin
+  perform set_config('plinth.allow_lockout', case when set_allowed_networks.force then 'on' else 'off' end, true);
+  update identity.user_security_settings s
+  set allowed_networks = set_allowed_networks.networks
+  where s.user_id = plinth.current_user_id()
+  returning s.* into v_settings;
+  perform set_config('plinth.allow_lockout', 'off', true);
+  if v_settings.user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return v_settings;
+end
+$$;
+
+comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks one may sign in, refresh and use API tokens from; null for any. PL422 when the address that asks is not in them, unless forced.';
+revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
+grant execute on function identity.set_allowed_networks(networks cidr[], force boolean) to :PLINTH_USER;
 
 -- Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
 create or replace function identity.unlock_account(user_id uuid)
@@ -643,6 +1121,24 @@ $$;
 comment on function identity.user_sessions_is_current(s identity.user_sessions) is 'Whether this is the session whose access token asks.';
 revoke execute on function identity.user_sessions_is_current(s identity.user_sessions) from public;
 grant execute on function identity.user_sessions_is_current(s identity.user_sessions) to :PLINTH_USER;
+
+-- Purposes to whose current version the user has not consented; empty for anybody but oneself.
+create or replace function identity.users_missing_consents(u identity.users)
+  returns setof identity.consent_purposes
+  language sql
+  stable rows 10
+  set search_path to 'pg_catalog'
+as $$
+  select p.*
+  from identity.current_consent_purposes() p
+  -- Of others one sees no decisions, which must not look as if there were none.
+  where u.id = plinth.current_user_id() and not identity.has_consent(p.name)
+  order by p.name
+$$;
+
+comment on function identity.users_missing_consents(u identity.users) is 'Purposes to whose current version the user has not consented; empty for anybody but oneself.';
+revoke execute on function identity.users_missing_consents(u identity.users) from public;
+grant execute on function identity.users_missing_consents(u identity.users) to :PLINTH_USER;
 
 -- The account's highest-ranking role that has not expired; guest when it has none.
 create or replace function identity.users_role(u identity.users)
@@ -685,3 +1181,42 @@ $$;
 comment on function identity.viewer() is E'@name currentUser\nThe signed-in account, or null.';
 revoke execute on function identity.viewer() from public;
 grant execute on function identity.viewer() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Takes a consent back, whatever its version. PL404 when there is none.
+create or replace function identity.withdraw_consent(purpose text)
+  returns identity.consents
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_last identity.consents;
+  v_new identity.consents;
+begin
+  perform private.refuse_api_token();
+  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  v_last := private.last_consent(plinth.current_user_id(), withdraw_consent.purpose);
+  if v_last.granted_at is null then
+    raise exception 'There is no such consent.' using errcode = 'PL404';
+  end if;
+  insert into identity.consents (user_id, purpose, version, withdrawn_at, ip_address, user_agent)
+  values (
+    v_last.user_id, v_last.purpose, v_last.version,
+    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
+    plinth.client_ip(), left(plinth.user_agent(), 1000)
+  )
+  returning * into v_new;
+  perform private.record_security_event(
+    'consent_withdrawn', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
+  );
+  return v_new;
+end
+$$;
+
+comment on function identity.withdraw_consent(purpose text) is 'Takes a consent back, whatever its version. PL404 when there is none.';
+revoke execute on function identity.withdraw_consent(purpose text) from public;
+grant execute on function identity.withdraw_consent(purpose text) to :PLINTH_USER;

@@ -32,6 +32,19 @@ comment on function plinth.correlation_id() is E'@behavior -*\nThe request''s co
 revoke execute on function plinth.correlation_id() from public;
 grant execute on function plinth.correlation_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- The id of the API token that is used, or null when a session or nobody asks.
+create or replace function plinth.current_api_token_id()
+  returns uuid
+  language sql
+  stable parallel safe
+as $$
+  select nullif(current_setting('jwt.claims.api_token_id', true), '')::uuid
+$$;
+
+comment on function plinth.current_api_token_id() is E'@behavior -*\nThe id of the API token that is used, or null when a session or nobody asks.';
+revoke execute on function plinth.current_api_token_id() from public;
+grant execute on function plinth.current_api_token_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- The id of the session whose access token is used, or null.
 create or replace function plinth.current_session_id()
   returns uuid

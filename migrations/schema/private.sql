@@ -6,6 +6,22 @@ grant usage on schema private to :PLINTH_SERVICE, :PLINTH_WORKER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
+-- One row per API token: what it is recognised by. Readable by no API role.
+create table private.api_token_hashes (
+  token_id uuid not null,
+  token_hash bytea not null,
+  constraint api_token_hashes_pkey primary key (token_id),
+  constraint api_token_hashes_token_hash_key unique (token_hash),
+  constraint api_token_hashes_token_hash_is_sha256 check (octet_length(token_hash) = 32),
+  constraint api_token_hashes_token_id_fkey foreign key (token_id) references identity.api_tokens(id) on delete cascade
+);
+
+alter table private.api_token_hashes enable row level security;
+
+comment on table private.api_token_hashes is 'One row per API token: what it is recognised by. Readable by no API role.';
+comment on column private.api_token_hashes.token_id is 'The token.';
+comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
+
 -- One row per refresh token; a session's tokens are one family, a chain of which the last is live.
 create table private.refresh_tokens (
   id uuid not null default plinth.uuid_v7(),
@@ -386,6 +402,80 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
+create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_authenticated_at timestamptz;
+  v_expires_at timestamptz := coalesce(create_api_token.expires_at, now() + interval '90 days');
+  v_id uuid;
+begin
+  perform private.refuse_api_token();
+  perform from identity.users u where u.id = create_api_token.user_id and u.account_status = 'active' for no key update;
+  if found then
+    select s.authenticated_at into v_authenticated_at
+    from identity.user_sessions s
+    where s.id = create_api_token.session_id
+      and s.user_id = create_api_token.user_id
+      and s.ended_at is null
+      and s.expires_at > now();
+  end if;
+  if v_authenticated_at is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- A token outlives the session: whoever finds an open browser must not take one away.
+  if v_authenticated_at < now() - interval '10 minutes' then
+    raise exception 'This needs a recent sign-in.' using errcode = 'PL403', hint = 'Confirm it is you';
+  end if;
+
+  if create_api_token.scopes is null
+    or cardinality(create_api_token.scopes) = 0
+    or array_position(create_api_token.scopes, null) is not null
+    or not create_api_token.scopes <@ array['read', 'write']
+  then
+    raise exception 'Scopes are read and write.'
+      using errcode = 'PL422', schema = 'identity', table = 'api_tokens', column = 'scopes';
+  end if;
+  if not (v_expires_at > now() and v_expires_at <= now() + interval '366 days') then
+    raise exception 'A token expires within 366 days.'
+      using errcode = 'PL422', schema = 'identity', table = 'api_tokens', column = 'expires_at';
+  end if;
+  if (
+    select count(*) >= 50
+    from identity.api_tokens t
+    where t.user_id = create_api_token.user_id and t.revoked_at is null and t.expires_at > now()
+  ) then
+    raise exception 'There may be 50 live tokens.'
+      using errcode = 'PL402', hint = 'Revoke one that is not needed.';
+  end if;
+
+  insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
+  values (
+    create_api_token.user_id,
+    create_api_token.name,
+    create_api_token.token_prefix,
+    case when 'write' = any (create_api_token.scopes) then array['read', 'write'] else array['read'] end,
+    v_expires_at
+  )
+  returning id into v_id;
+  insert into private.api_token_hashes (token_id, token_hash) values (v_id, create_api_token.token_hash);
+  perform private.record_security_event(
+    'api_token_created', create_api_token.user_id,
+    jsonb_build_object('token_id', v_id, 'scopes', to_jsonb(create_api_token.scopes), 'expires_at', v_expires_at)
+  );
+  return v_id;
+end
+$$;
+
+comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
+revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
+grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
+
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
   returns integer
@@ -464,6 +554,36 @@ comment on function private.delete_expired_tokens(batch_size integer) is 'Delete
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns how many.
+create or replace function private.delete_old_api_tokens(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_deleted integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with old as (
+    select t.id
+    from identity.api_tokens t
+    where t.revoked_at < now() - interval '90 days' or t.expires_at < now() - interval '90 days'
+    limit batch_size
+    for update skip locked
+  )
+  delete from identity.api_tokens t using old o where t.id = o.id;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_old_api_tokens(batch_size integer) is 'Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns how many.';
+revoke execute on function private.delete_old_api_tokens(batch_size integer) from public;
+grant execute on function private.delete_old_api_tokens(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes up to batch_size errors older than 90 days; returns how many.
 create or replace function private.delete_old_error_logs(batch_size integer default 1000)
   returns integer
@@ -494,6 +614,42 @@ $$;
 comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
+
+-- Platform and browser that a User-Agent header names, as a JSON object; what is not known is left out.
+create or replace function private.describe_user_agent(user_agent text)
+  returns jsonb
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_strip_nulls(
+    jsonb_build_object(
+      'platform',
+      case
+        when user_agent ~ 'Windows' then 'Windows'
+        when user_agent ~ 'iPhone|iPad|iPod' then 'iOS'
+        when user_agent ~ 'Android' then 'Android'
+        when user_agent ~ 'CrOS' then 'ChromeOS'
+        when user_agent ~ 'Macintosh|Mac OS X' then 'macOS'
+        when user_agent ~ 'Linux' then 'Linux'
+      end,
+      'browser',
+      case
+        when user_agent ~ '\mEdg(e|A|iOS)?/' then 'Edge'
+        when user_agent ~ '\mOPR/' then 'Opera'
+        when user_agent ~ '\mSamsungBrowser/' then 'Samsung Internet'
+        when user_agent ~ '\m(Firefox|FxiOS)/' then 'Firefox'
+        when user_agent ~ '\m(Chrome|CriOS|Chromium)/' then 'Chrome'
+        when user_agent ~ '\mSafari/' then 'Safari'
+        -- Programs name themselves first: curl/8.5.0
+        else substring(user_agent from '^[A-Za-z][A-Za-z0-9._-]{0,39}')
+      end
+    )
+  )
+$$;
+
+comment on function private.describe_user_agent(user_agent text) is 'Platform and browser that a User-Agent header names, as a JSON object; what is not known is left out.';
+revoke execute on function private.describe_user_agent(user_agent text) from public;
 
 -- Reports what breaks an enabled rule, minute by minute since a time within the last day; returns how many reports are new.
 create or replace function private.detect_suspicious_activity(since timestamp with time zone default (now() - '00:03:00'::interval))
@@ -734,6 +890,28 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- The live API token with this hash, whose it is, what it may and from where; no row when there is none.
+create or replace function private.find_api_token(token_hash bytea)
+  returns table(token_id uuid, user_id uuid, token_version integer, scopes text[], expires_at timestamp with time zone, allowed_networks text[])
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select t.id, t.user_id, u.token_version, t.scopes, t.expires_at, ss.allowed_networks::text[]
+  from private.api_token_hashes h
+  join identity.api_tokens t on t.id = h.token_id
+  join identity.users u on u.id = t.user_id
+  left join identity.user_security_settings ss on ss.user_id = t.user_id
+  where h.token_hash = find_api_token.token_hash
+    and t.revoked_at is null
+    and t.expires_at > now()
+    and u.account_status = 'active'
+$$;
+
+comment on function private.find_api_token(token_hash bytea) is 'The live API token with this hash, whose it is, what it may and from where; no row when there is none.';
+revoke execute on function private.find_api_token(token_hash bytea) from public;
+grant execute on function private.find_api_token(token_hash bytea) to :PLINTH_SERVICE;
 
 -- Password hash of the account with this username or e-mail address; one row of nulls when there is none.
 create or replace function private.find_login(identifier text)
@@ -999,6 +1177,30 @@ $$;
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
 
+-- Whether an API token that was found before is still to be believed.
+create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
+  returns boolean
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from identity.api_tokens t
+    join identity.users u on u.id = t.user_id
+    where t.id = is_api_token_live.token_id
+      and t.user_id = is_api_token_live.user_id
+      and t.revoked_at is null
+      and t.expires_at > now()
+      and u.account_status = 'active'
+      and u.token_version = is_api_token_live.token_version
+  )
+$$;
+
+comment on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) is 'Whether an API token that was found before is still to be believed.';
+revoke execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) from public;
+grant execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
+
 -- Whether an access token with these claims is still to be believed.
 create or replace function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer)
   returns boolean
@@ -1026,27 +1228,38 @@ comment on function private.is_token_live(user_id uuid, session_id uuid, token_i
 revoke execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
 
--- Adds a refresh token to a session; returns when it expires.
+-- Adds a refresh token to a session; returns when it expires if the session is not used before.
 create or replace function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid default null::uuid)
   returns timestamp with time zone
   language sql
   set search_path to 'pg_catalog'
 as $$
   insert into private.refresh_tokens (session_id, user_id, parent_id, token_hash, expires_at)
-  select
-    s.id,
-    s.user_id,
-    issue_refresh_token.parent_id,
-    issue_refresh_token.token_hash,
-    least(s.expires_at, now() + coalesce(make_interval(mins => ss.session_timeout_minutes), interval '30 days'))
+  select s.id, s.user_id, issue_refresh_token.parent_id, issue_refresh_token.token_hash, s.expires_at
   from identity.user_sessions s
-  left join identity.user_security_settings ss on ss.user_id = s.user_id
   where s.id = issue_refresh_token.session_id
-  returning expires_at
+  returning least(expires_at, now() + private.session_idle_limit(user_id))
 $$;
 
-comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires.';
+comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires if the session is not used before.';
 revoke execute on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) from public;
+
+-- A user's last decision on a purpose; null when there is none.
+create or replace function private.last_consent(user_id uuid, purpose text)
+  returns identity.consents
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select c
+  from identity.consents c
+  where c.user_id = last_consent.user_id and c.purpose = last_consent.purpose
+  order by c.decided_at desc
+  limit 1
+$$;
+
+comment on function private.last_consent(user_id uuid, purpose text) is 'A user''s last decision on a purpose; null when there is none.';
+revoke execute on function private.last_consent(user_id uuid, purpose text) from public;
 
 -- Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.
 create or replace function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer)
@@ -1386,6 +1599,23 @@ $$;
 comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
 revoke execute on function private.record_session_network_change() from public;
 
+-- PL403 when the request was made with an API token.
+create or replace function private.refuse_api_token()
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_api_token_id() is not null then
+    raise exception 'An API token cannot do this.' using errcode = 'PL403', hint = 'Sign in.';
+  end if;
+end
+$$;
+
+comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
+revoke execute on function private.refuse_api_token() from public;
+
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text)
   returns uuid
@@ -1455,6 +1685,45 @@ $$;
 
 comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
+
+-- Trigger: tells the servers of an API token that was revoked or deleted.
+create or replace function private.revoke_api_token()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into private.token_blacklist (kind, subject_id, reason)
+  values ('token', old.id, case when tg_op = 'DELETE' then 'api_token_deleted' else 'api_token_revoked' end);
+  return null;
+end
+$$;
+
+comment on function private.revoke_api_token() is 'Trigger: tells the servers of an API token that was revoked or deleted.';
+revoke execute on function private.revoke_api_token() from public;
+
+-- Trigger: revokes a user's API tokens when token_version grows.
+create or replace function private.revoke_api_tokens_of_user()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_revoked integer;
+begin
+  update identity.api_tokens t set revoked_at = now() where t.user_id = new.id and t.revoked_at is null;
+  get diagnostics v_revoked = row_count;
+  if v_revoked > 0 then
+    perform private.record_security_event('api_tokens_revoked', new.id, jsonb_build_object('tokens', v_revoked));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.revoke_api_tokens_of_user() is 'Trigger: revokes a user''s API tokens when token_version grows.';
+revoke execute on function private.revoke_api_tokens_of_user() from public;
 
 -- Trigger: revokes the access tokens of a session that ended or was deleted.
 create or replace function private.revoke_session_tokens()
@@ -1536,10 +1805,7 @@ begin
     return next;
     return;
   end if;
-  select coalesce(make_interval(mins => ss.session_timeout_minutes), interval '30 days') into v_idle_limit
-  from identity.users u
-  left join identity.user_security_settings ss on ss.user_id = u.id
-  where u.id = v_user.id;
+  v_idle_limit := private.session_idle_limit(v_user.id);
   -- A used token is judged by its use below: a replay must not end the session because the token is old by now.
   if v_session.expires_at <= now()
     or (
@@ -1580,13 +1846,17 @@ begin
   if v_token.used_at is not null then
     outcome := 'replayed';
     sealed := v_token.successor_sealed;
-    refresh_expires_at := v_successor.expires_at;
+    refresh_expires_at := least(v_successor.expires_at, now() + v_idle_limit);
     return next;
     return;
   end if;
 
   update private.refresh_tokens t
-  set used_at = now(), successor_sealed = rotate_refresh_token.successor_sealed
+  set
+    used_at = now(),
+    successor_sealed = rotate_refresh_token.successor_sealed,
+    -- Kept that long only to know it again when it is used a second time.
+    expires_at = least(t.expires_at, now() + interval '30 days')
   where t.id = v_token.id;
   refresh_expires_at :=
     private.issue_refresh_token(v_session.id, rotate_refresh_token.successor_hash, v_token.id);
@@ -1604,6 +1874,26 @@ $$;
 comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.';
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
+
+-- How long a user's sessions may stay unused: session_timeout_minutes, or 30 days.
+create or replace function private.session_idle_limit(user_id uuid)
+  returns interval
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(
+    (
+      select make_interval(mins => ss.session_timeout_minutes)
+      from identity.user_security_settings ss
+      where ss.user_id = session_idle_limit.user_id
+    ),
+    interval '30 days'
+  )
+$$;
+
+comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
+revoke execute on function private.session_idle_limit(user_id uuid) from public;
 
 -- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)
@@ -1710,6 +2000,97 @@ $$;
 
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
+
+-- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
+create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_touched integer;
+begin
+  with seen as (
+    select distinct on (s.id) s.id, least(s.at, now()) as at, s.ip
+    from unnest(touch_api_tokens.token_ids, touch_api_tokens.seen_at, touch_api_tokens.ip_addresses) as s (id, at, ip)
+    where s.at is not null
+    order by s.id, s.at desc
+  ),
+  locked as (
+    select t.id, seen.at, seen.ip
+    from identity.api_tokens t
+    join seen on seen.id = t.id
+    where t.last_used_at is null or t.last_used_at <= seen.at - interval '1 minute'
+    order by t.id
+    for no key update of t skip locked
+  )
+  update identity.api_tokens t
+  set last_used_at = l.at, last_used_ip = coalesce(l.ip, t.last_used_ip)
+  from locked l
+  where t.id = l.id;
+  get diagnostics v_touched = row_count;
+  return v_touched;
+end
+$$;
+
+comment on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.';
+revoke execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
+grant execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- Notes when and from where sessions were used, once a minute at most; returns how many rows changed.
+create or replace function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_users uuid[];
+  v_touched integer;
+begin
+  -- Account before session, the one order of locks (see private.finish_login): a new address is audited, which locks it.
+  select array_agg(locked.id) into v_users
+  from (
+    select u.id
+    from identity.users u
+    where u.id in (select s.user_id from identity.user_sessions s where s.id = any (touch_sessions.session_ids))
+    order by u.id
+    for key share skip locked
+  ) locked;
+
+  with seen as (
+    select distinct on (s.id) s.id, least(s.at, now()) as at, s.ip
+    from unnest(touch_sessions.session_ids, touch_sessions.seen_at, touch_sessions.ip_addresses) as s (id, at, ip)
+    where s.at is not null
+    order by s.id, s.at desc
+  ),
+  locked as (
+    select s.id, seen.at, seen.ip
+    from identity.user_sessions s
+    join seen on seen.id = s.id
+    where s.user_id = any (v_users)
+      and s.ended_at is null
+      and s.expires_at > now()
+      -- Once a minute is enough, however many servers tell.
+      and s.last_activity_at <= seen.at - interval '1 minute'
+      -- A session past its limit is over, also where an access token still works for some minutes.
+      and s.last_activity_at > seen.at - private.session_idle_limit(s.user_id)
+    order by s.id
+    for no key update of s skip locked
+  )
+  update identity.user_sessions s
+  set last_activity_at = l.at, ip_address = coalesce(l.ip, s.ip_address)
+  from locked l
+  where s.id = l.id;
+  get diagnostics v_touched = row_count;
+  return v_touched;
+end
+$$;
+
+comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
+revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
+grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)

@@ -1,6 +1,7 @@
 import type { Queue } from "pg-boss";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
@@ -56,6 +57,13 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "47 3 * * *",
     reason: "Errors of 90 days ago are fixed or have happened again, and they name accounts.",
     run: deleteOldErrorLogs,
+  },
+  {
+    name: "delete-old-api-tokens",
+    cron: "37 3 * * *",
+    reason:
+      "Tokens that ended long ago are of no use to their owner, and where they were used is personal data.",
+    run: deleteOldApiTokens,
   },
 ];
 

@@ -1,6 +1,9 @@
 import type { RequestHandler } from "express";
-import type { AccessTokenClaims, AccessTokens } from "../auth/access-token.ts";
+import type { AccessTokens } from "../auth/access-token.ts";
+import { type Claims, looksLikeApiToken } from "../auth/api-token.ts";
 import { PlinthError } from "../errors.ts";
+import type { Activity } from "./activity.ts";
+import type { FindApiToken } from "./api-tokens/find-api-token.ts";
 import { HttpError } from "./http-error.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { Revocations } from "./revocations.ts";
@@ -8,25 +11,42 @@ import type { Revocations } from "./revocations.ts";
 export interface Authenticator {
   /**
    * The claims of an Authorization header's bearer token (RFC 6750 §2.1), or null without a header.
-   * @throws PlinthError UNAUTHENTICATED; or the database's error when it has to be asked and cannot be
+   * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; or the database's error when it has to be asked and cannot be
    */
-  authenticate(header: string | undefined, request: RequestContext): Promise<AccessTokenClaims | null>;
+  authenticate(header: string | undefined, request: RequestContext): Promise<Claims | null>;
+  /**
+   * Whether claims found before still hold, for what lives longer than a request.
+   * @throws the database's error when it has to be asked and cannot be
+   */
+  isStillValid(claims: Claims, request: RequestContext): Promise<boolean>;
 }
 
 export function createAuthenticator(options: {
   accessTokens: AccessTokens;
+  findApiToken: FindApiToken;
   revocations: Revocations;
+  activity: Activity;
 }): Authenticator {
-  const { accessTokens, revocations } = options;
+  const { accessTokens, findApiToken, revocations, activity } = options;
+
+  async function isStillValid(claims: Claims, request: RequestContext): Promise<boolean> {
+    if (await revocations.isRevoked(claims, request)) return false;
+    activity.note(claims, request.clientIp);
+    return true;
+  }
+
   return {
+    isStillValid,
     async authenticate(header, request) {
       if (header === undefined) return null;
       const token = /^Bearer +([^\s]+) *$/i.exec(header)?.[1];
       if (!token)
         throw new PlinthError("UNAUTHENTICATED", "Send the access token as `Authorization: Bearer …`.");
-      const claims = accessTokens.verify(token);
-      if (await revocations.isRevoked(claims, request))
-        throw new PlinthError("UNAUTHENTICATED", "The access token is not valid.");
+      const claims = looksLikeApiToken(token)
+        ? await findApiToken(token, request)
+        : accessTokens.verify(token);
+      if (!(await isStillValid(claims, request)))
+        throw new PlinthError("UNAUTHENTICATED", "The token is not valid.");
       return claims;
     },
   };
@@ -47,7 +67,9 @@ export function authenticateStep(authenticator: Authenticator): RequestHandler {
           // RFC 6750 §3.
           "WWW-Authenticate": 'Bearer realm="plinth", error="invalid_token"',
         });
-      throw new HttpError(503, "UNAVAILABLE", "The access token cannot be checked at the moment.", {
+      if (error instanceof PlinthError && error.code === "RATE_LIMITED")
+        throw new HttpError(429, "RATE_LIMITED", error.message, { "Retry-After": "60" });
+      throw new HttpError(503, "UNAVAILABLE", "The token cannot be checked at the moment.", {
         "Retry-After": "1",
       });
     }

@@ -105,6 +105,9 @@ function databaseError(
   switch (sqlState) {
     case "42501":
       return isAnonymous ? UNAUTHENTICATED : { code: "FORBIDDEN", message: "You may not do this." };
+    // Only tokens without the scope "write" bring a mutation into a read-only transaction.
+    case "25006":
+      return { code: "FORBIDDEN", message: "This token may read and not write." };
     case "57014":
     case "55P03":
       return { code: "TIMEOUT", message: "The database took too long to answer." };

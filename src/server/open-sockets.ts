@@ -1,4 +1,4 @@
-import type { AccessTokenClaims } from "../auth/access-token.ts";
+import type { Claims } from "../auth/api-token.ts";
 import { type Revocation, revokes } from "./revocation-list.ts";
 
 /** Close codes of our own, next to those of the graphql-transport-ws protocol (4400 to 4499). */
@@ -7,11 +7,11 @@ export const TOKEN_INVALID = { code: 4401, reason: "The access token is not vali
 export const TOKEN_REVOKED = { code: 4403, reason: "The access token has been revoked." } as const;
 
 interface OpenSocket {
-  readonly claims: AccessTokenClaims;
+  readonly claims: Claims;
   readonly close: (code: number, reason: string) => void;
 }
 
-/** The WebSockets that were opened with an access token: they end with it. */
+/** The WebSockets that were opened with a token: they end with it. */
 export class OpenSockets {
   readonly #bySubject = new Map<string, Set<OpenSocket>>();
 
@@ -19,19 +19,16 @@ export class OpenSockets {
    * Watches over a socket until it has closed.
    * @returns to be called when the socket has closed
    */
-  add(claims: AccessTokenClaims, close: OpenSocket["close"]): () => void {
+  add(claims: Claims, close: OpenSocket["close"]): () => void {
     const socket: OpenSocket = { claims, close };
-    const subjects = [claims.userId, claims.sessionId, claims.tokenId];
+    const subjects = [claims.userId, claims.sessionId, claims.tokenId].filter((id) => id !== null);
     for (const subject of subjects) {
       const sockets = this.#bySubject.get(subject) ?? new Set();
       this.#bySubject.set(subject, sockets.add(socket));
     }
-    const expiry = setTimeout(
-      () => close(TOKEN_EXPIRED.code, TOKEN_EXPIRED.reason),
-      Math.max(0, claims.expiresAt.getTime() - Date.now()),
-    ).unref();
+    const cancelExpiry = at(claims.expiresAt, () => close(TOKEN_EXPIRED.code, TOKEN_EXPIRED.reason));
     return () => {
-      clearTimeout(expiry);
+      cancelExpiry();
       for (const subject of subjects) {
         const sockets = this.#bySubject.get(subject);
         sockets?.delete(socket);
@@ -45,4 +42,21 @@ export class OpenSockets {
     for (const socket of [...(this.#bySubject.get(revocation.subjectId) ?? [])])
       if (revokes(revocation, socket.claims)) socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
   }
+}
+
+/** The longest wait a timer knows, some 25 days: it takes a longer one for none at all. API tokens live longer. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Calls back at a time, however far away; returns what cancels it. */
+function at(time: Date, callback: () => void): () => void {
+  let timer: NodeJS.Timeout;
+  const wait = () => {
+    const left = time.getTime() - Date.now();
+    timer = setTimeout(
+      left > MAX_TIMER_MS ? wait : callback,
+      Math.min(Math.max(0, left), MAX_TIMER_MS),
+    ).unref();
+  };
+  wait();
+  return () => clearTimeout(timer);
 }

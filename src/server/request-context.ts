@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
-import type { AccessTokenClaims } from "../auth/access-token.ts";
+import type { Claims } from "../auth/api-token.ts";
 
 /** Who asks and from where: set once per HTTP request or WebSocket, read by everything behind it. */
 export interface RequestContext {
@@ -12,7 +12,7 @@ export interface RequestContext {
   readonly clientIp: string | undefined;
   readonly userAgent: string | undefined;
   /** Null for a visitor. */
-  readonly claims: AccessTokenClaims | null;
+  readonly claims: Claims | null;
 }
 
 /** What the audit rows need of a request; transaction-local settings carry it to SQL (`plinth.request_context`). */

@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import type { AccessTokenClaims } from "../auth/access-token.ts";
+import type { Claims } from "../auth/api-token.ts";
 import { type Role, roleName } from "../database/roles.ts";
 import { contextSettings, type RequestContext } from "./request-context.ts";
 import { runInTransaction } from "./transaction.ts";
@@ -7,19 +8,30 @@ import { runInTransaction } from "./transaction.ts";
 /** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
 export function requestSettings(
   request: Omit<RequestContext, "claims"> & {
-    claims: Pick<AccessTokenClaims, "userId" | "sessionId"> | null;
+    claims: Claims | Pick<AccessTokenClaims, "userId" | "sessionId"> | null;
   },
   options: { rolePrefix: string; statementTimeoutMs: number; readOnly: boolean },
 ): Record<string, string | undefined> {
   const { claims } = request;
   const role: Role = claims ? "user" : "anonymous";
+  const mayWrite = !claims || !("scopes" in claims) || claims.scopes.includes("write");
   return {
     role: roleName(options.rolePrefix, role),
-    "jwt.claims.user_id": claims?.userId,
-    "jwt.claims.session_id": claims?.sessionId,
+    ...claimSettings(claims),
     ...contextSettings(request),
     statement_timeout: String(options.statementTimeoutMs),
-    transaction_read_only: options.readOnly ? "on" : undefined,
+    transaction_read_only: options.readOnly || !mayWrite ? "on" : undefined,
+  };
+}
+
+/** Who asks, as plinth.current_user_id(), current_session_id() and current_api_token_id() read it. */
+export function claimSettings(
+  claims: Claims | Pick<AccessTokenClaims, "userId" | "sessionId"> | null,
+): Record<string, string | undefined> {
+  return {
+    "jwt.claims.user_id": claims?.userId,
+    "jwt.claims.session_id": claims?.sessionId ?? undefined,
+    "jwt.claims.api_token_id": claims && "scopes" in claims ? claims.tokenId : undefined,
   };
 }
 

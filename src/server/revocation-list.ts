@@ -1,6 +1,6 @@
-import type { AccessTokenClaims } from "../auth/access-token.ts";
+import type { Claims } from "../auth/api-token.ts";
 
-/** A row of private.token_blacklist: access tokens that must not be believed although they have not expired. */
+/** A row of private.token_blacklist: access and API tokens that must not be believed although they have not expired. */
 export interface Revocation {
   readonly kind: "token" | "session" | "user";
   readonly subjectId: string;
@@ -32,11 +32,11 @@ export class RevocationList {
     });
   }
 
-  isRevoked({ userId, sessionId, tokenId, tokenVersion }: AccessTokenClaims): boolean {
+  isRevoked({ userId, sessionId, tokenId, tokenVersion }: Claims): boolean {
     const user = this.#users.get(userId);
     return (
       (user !== undefined && tokenVersion < user.lowestLiveVersion) ||
-      this.#ids.has(sessionId) ||
+      (sessionId !== null && this.#ids.has(sessionId)) ||
       this.#ids.has(tokenId)
     );
   }
@@ -53,7 +53,7 @@ export class RevocationList {
 }
 
 /** Whether a revocation speaks of a token. */
-export function revokes(revocation: Revocation, claims: AccessTokenClaims): boolean {
+export function revokes(revocation: Revocation, claims: Claims): boolean {
   const list = new RevocationList();
   list.add(revocation);
   return list.isRevoked(claims);

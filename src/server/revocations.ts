@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { AccessTokenClaims } from "../auth/access-token.ts";
+import { type Claims, isApiToken } from "../auth/api-token.ts";
 import type { RequestContext } from "./request-context.ts";
 import { type Revocation, RevocationList } from "./revocation-list.ts";
 import { RevocationListener } from "./revocation-listener.ts";
@@ -13,7 +13,7 @@ export interface Revocations {
    * the database.
    * @throws the database's error when it has to be asked and cannot be
    */
-  isRevoked(claims: AccessTokenClaims, request: RequestContext): Promise<boolean>;
+  isRevoked(claims: Claims, request: RequestContext): Promise<boolean>;
   isListening(): boolean;
   close(): Promise<void>;
 }
@@ -43,11 +43,17 @@ export async function startRevocations(options: {
       if (list.isRevoked(claims)) return true;
       if (listener.isListening) return false;
       const { userId, sessionId, tokenId, tokenVersion } = claims;
-      const [answer] = await callService<{ live: boolean }>(
-        request,
-        "select private.is_token_live($1, $2, $3, $4) as live",
-        [userId, sessionId, tokenId, tokenVersion],
-      );
+      const [answer] = isApiToken(claims)
+        ? await callService<{ live: boolean }>(
+            request,
+            "select private.is_api_token_live($1, $2, $3) as live",
+            [userId, tokenId, tokenVersion],
+          )
+        : await callService<{ live: boolean }>(
+            request,
+            "select private.is_token_live($1, $2, $3, $4) as live",
+            [userId, sessionId, tokenId, tokenVersion],
+          );
       return answer?.live !== true;
     },
     isListening: () => listener.isListening,

@@ -10,6 +10,8 @@ import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { startActivity } from "./activity.ts";
+import { createApiTokenFinder } from "./api-tokens/find-api-token.ts";
 import { createApp } from "./app.ts";
 import { createAttemptLimits } from "./attempt-limits.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
@@ -102,6 +104,8 @@ export async function startServer(options: {
     onRevocation: (revocation) => openSockets.revoke(revocation),
   });
   stack.defer(() => revocations.close());
+  const activity = startActivity({ callService, logger });
+  stack.defer(() => activity.close());
 
   const signIn = createSignIn({
     callService,
@@ -127,7 +131,12 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
-  const authenticator = createAuthenticator({ accessTokens, revocations });
+  const authenticator = createAuthenticator({
+    accessTokens,
+    findApiToken: createApiTokenFinder(callService),
+    revocations,
+    activity,
+  });
   let isClosing = false;
   const app = createApp({
     config: http,
@@ -156,7 +165,6 @@ export async function startServer(options: {
     logger,
     serv,
     authenticator,
-    revocations,
     rateLimit,
     openSockets,
   });

@@ -1,5 +1,6 @@
 import type { Pool } from "pg";
 import { contextSettings, type RequestContext } from "./request-context.ts";
+import { claimSettings } from "./request-settings.ts";
 import { runInTransaction } from "./transaction.ts";
 
 /** Runs one statement as the service role; resolves with its rows. */
@@ -19,8 +20,7 @@ export function createServiceCaller(pool: Pool, options: { statementTimeoutMs: n
       pool,
       {
         ...contextSettings(request),
-        "jwt.claims.user_id": request.claims?.userId,
-        "jwt.claims.session_id": request.claims?.sessionId,
+        ...claimSettings(request.claims),
         statement_timeout: String(options.statementTimeoutMs),
       },
       async (client) => (await client.query<never>({ text, values })).rows,

@@ -22,7 +22,6 @@ import {
   type RequestContext,
   userAgentOf,
 } from "./request-context.ts";
-import type { Revocations } from "./revocations.ts";
 
 export interface WebSocketParts {
   readonly app: Express;
@@ -30,7 +29,6 @@ export interface WebSocketParts {
   readonly logger: Logger;
   readonly serv: PlinthGrafserv;
   readonly authenticator: Authenticator;
-  readonly revocations: Revocations;
   readonly rateLimit: RateLimit;
   readonly openSockets: OpenSockets;
 }
@@ -150,7 +148,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
   };
 }
 
-function makeProtocol({ serv, authenticator, revocations, rateLimit, openSockets, logger }: WebSocketParts) {
+function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger }: WebSocketParts) {
   return makeServer<Record<string, unknown>, Connection>({
     // Takes from grafserv how to execute and to mask errors.
     ...(makeGraphQLWSConfig(serv) as object),
@@ -177,7 +175,7 @@ function makeProtocol({ serv, authenticator, revocations, rateLimit, openSockets
       const { socket, request } = extra;
       if (Object.keys(subscriptions).length > MAX_OPERATIONS || !(await rateLimit.admit(request.clientIp)))
         return [coded("RATE_LIMITED", "Too many operations; try again later.")];
-      if (request.claims && (await revocations.isRevoked(request.claims, request))) {
+      if (request.claims && !(await authenticator.isStillValid(request.claims, request))) {
         socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
         return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
       }

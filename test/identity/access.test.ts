@@ -172,6 +172,7 @@ describe("roles and permissions", () => {
         "grant_model_access",
         "manage_security",
         "view_audit_log",
+        "manage_consents",
       ],
     ],
     ["moderator", ["edit_content"]],

@@ -37,6 +37,8 @@ let tokens: Token[];
 let ended: Set<string>;
 let violations: string[];
 let logins: number;
+/** API tokens that were seen. */
+let apiTokens: string[];
 beforeEach(async () => {
   const names = Array.from({ length: ACCOUNTS }, () => `user${randomInt(1e9)}`);
   users = await Promise.all(names.map((name) => registerUser(db, name)));
@@ -44,6 +46,7 @@ beforeEach(async () => {
   ended = new Set();
   violations = [];
   logins = 0;
+  apiTokens = [];
 });
 
 /** mulberry32: small, seedable, good enough to choose. */
@@ -110,6 +113,37 @@ async function changePassword(run: Run): Promise<void> {
   tokens.push({ ...token, hash });
 }
 
+/** What the servers tell of sessions' use, from ever new addresses, which are audited. */
+async function touch(run: Run): Promise<void> {
+  const sessions = Array.from({ length: 5 }, () => pickToken()?.session).filter((id) => id !== undefined);
+  const now = new Date();
+  await run("select private.touch_sessions($1, $2, $3)", [
+    sessions,
+    sessions.map(() => now),
+    sessions.map(() => `192.0.2.${random(256)}`),
+  ]);
+}
+
+async function createToken(run: Run): Promise<void> {
+  const token = pickToken();
+  if (!token) return;
+  await run("select private.create_api_token($1, $2, 'ci', '{read}', null, 'pla_xxxxxxxx', $3)", [
+    token.user,
+    token.session,
+    someHash(),
+  ]).catch((error: pg.DatabaseError) => {
+    // The session had ended, or there are 50.
+    if (!["PL401", "PL402"].includes(error.code!)) throw error;
+  });
+}
+
+const touchTokens = (run: Run) =>
+  run(
+    `select private.touch_api_tokens(array_agg(id), array_agg(now()), array_agg(null::inet))
+       from (select unnest($1::uuid[]) as id) t`,
+    [apiTokens.slice(-10)],
+  );
+
 const asUserOperation =
   (operation: (run: Run, token: Token) => Promise<unknown>): Operation =>
   async (run) => {
@@ -166,7 +200,18 @@ async function replaceAccount(run: Run): Promise<void> {
 }
 
 const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = {
-  service: [login, login, (run) => login(run, false), refresh, refresh, refresh, changePassword],
+  service: [
+    login,
+    login,
+    (run) => login(run, false),
+    refresh,
+    refresh,
+    refresh,
+    changePassword,
+    touch,
+    createToken,
+    touchTokens,
+  ],
   authenticator: [
     end("select identity.logout()"),
     end("select identity.logout_everywhere()"),
@@ -177,12 +222,29 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
       );
       ended.add(token.session);
     }),
+    asUserOperation(async (run, token) => {
+      const others = sessionsOf(token.user).filter((session) => session !== token.session);
+      await run("select from identity.end_other_sessions()");
+      await run("commit");
+      for (const session of others) ended.add(session);
+    }),
+    asUserOperation(async (run) => {
+      const seen = await run<{ id: string }>("select id from identity.api_tokens");
+      apiTokens.push(...seen.map(({ id }) => id));
+      if (seen[0]) await unlessGone(run, run("select from identity.revoke_api_token($1)", [pick(seen)!.id]));
+      await run("commit");
+    }),
+    asUserOperation(async (run) => {
+      await run("update identity.user_security_settings set session_timeout_minutes = $1", [5 + random(100)]);
+      await run("commit");
+    }),
     toggle,
     replaceAccount,
   ],
   worker: [
     (run) => run("select private.end_expired_sessions(10)"),
     (run) => run("select private.delete_expired_tokens(10)"),
+    (run) => run("select private.delete_old_api_tokens(10)"),
     (run) => run("select private.ensure_partitions(3)"),
   ],
   // Time passes for some.
@@ -191,6 +253,15 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
       run("update identity.user_sessions set expires_at = now() where id = $1", [pickToken()?.session]),
     (run) =>
       run("update private.refresh_tokens set expires_at = now() where token_hash = $1", [pickToken()?.hash]),
+    (run) =>
+      run(
+        "update identity.user_sessions set last_activity_at = now() - interval '2 minutes' where id = any ($1::uuid[])",
+        [[pickToken()?.session]],
+      ),
+    (run) =>
+      run("update identity.api_tokens set expires_at = now() + interval '1 minute' where id = $1", [
+        pick(apiTokens),
+      ]),
   ],
 };
 
@@ -222,6 +293,7 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   );
   expect([...new Set(violations)]).toEqual([]);
   expect(ended.size).toBeGreaterThan(10);
+  expect(await count("select from identity.api_tokens")).toBeGreaterThan(0);
   expect({
     unrecordedLogins:
       logins - (await count("select from security.login_attempts where email = 'x@example.com'")),
@@ -235,6 +307,13 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
     liveThoughDisabled: await count(
       "select from identity.user_sessions s join identity.users u on u.id = s.user_id where s.is_active and not u.is_active",
     ),
+    apiTokensUnrevoked: await count(
+      `select from identity.api_tokens t where revoked_at is not null and not exists (
+         select from private.token_blacklist b where b.kind = 'token' and b.subject_id = t.id)`,
+    ),
+    apiTokensLiveThoughDisabled: await count(
+      "select from identity.api_tokens t join identity.users u on u.id = t.user_id where revoked_at is null and not u.is_active",
+    ),
     endedUnrevoked: await count(
       `select from identity.user_sessions s where not is_active and not exists (
          select from private.token_blacklist b where b.kind = 'session' and b.subject_id = s.id)`,
@@ -244,6 +323,8 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
     twoLiveTokens: 0,
     liveThoughEnded: 0,
     liveThoughDisabled: 0,
+    apiTokensUnrevoked: 0,
+    apiTokensLiveThoughDisabled: 0,
     endedUnrevoked: 0,
   });
 });

@@ -37,6 +37,12 @@ export const SEED = `
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
     values (:ada, 't', 'k', '1'), (:bob, 't', 'k', '1');
   insert into identity.user_sessions (user_id) values (:ada), (:bob);
+  insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
+    select id, 't', 'pla_xxxxxxxx', '{read}', now() + interval '1 day' from identity.users where username in ('ada', 'bob');
+  insert into identity.consent_purposes (name, version, title, text_url, published_at)
+    values ('terms', 1, 'Terms', 'https://example.com/1', now()), ('terms', 2, 'Terms', 'https://example.com/2', null);
+  insert into identity.consents (user_id, purpose, version, granted_at)
+    values (:ada, 'terms', 1, now()), (:bob, 'terms', 1, now());
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
   insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source, ip_address) values
@@ -122,6 +128,23 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
   "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
   "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
+  "identity.api_tokens": [
+    ["ada", "select from identity.api_tokens", 1],
+    ["manage_users", "select from identity.api_tokens", 2],
+  ],
+  "identity.consent_purposes": [
+    ["visitor", "select from identity.consent_purposes", 1],
+    ["ada", "select from identity.consent_purposes", 1],
+    ["manage_consents", "select from identity.consent_purposes", 2],
+    [
+      "ada",
+      "insert into identity.consent_purposes (name, version, title, text_url) values ('x', 1, 'x', 'https://x')",
+      DENIED,
+    ],
+    ["manage_consents", "update identity.consent_purposes set title = 'x' where version = 2", 1],
+    ["manage_consents", "delete from identity.consent_purposes where version = 2", 1],
+  ],
+  "identity.consents": [["ada", "select from identity.consents", 1]],
   "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
   "access.permissions": managed(
     "access.permissions",

@@ -1,6 +1,7 @@
 import type { AccessTokens } from "../../auth/access-token.ts";
 import type { RequestContext } from "../request-context.ts";
 import { type ChangePasswordInput, changePassword } from "./change-password.ts";
+import { type CreateApiTokenInput, type CreatedApiToken, createApiToken } from "./create-api-token.ts";
 import { type Credentials, createCredentialMaker, type SignInResult } from "./credentials.ts";
 import { type LoginInput, login } from "./login.ts";
 import { refresh } from "./refresh.ts";
@@ -16,6 +17,7 @@ export interface SignIn {
   login(input: LoginInput, request: RequestContext): Promise<SignInResult>;
   refresh(refreshToken: string, request: RequestContext): Promise<Credentials>;
   changePassword(input: ChangePasswordInput, request: RequestContext): Promise<Credentials>;
+  createApiToken(input: CreateApiTokenInput, request: RequestContext): Promise<CreatedApiToken>;
 }
 
 /** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
@@ -29,5 +31,6 @@ export function createSignIn(
     login: (input, request) => login(tools, input, request),
     refresh: (refreshToken, request) => refresh(tools, refreshToken, request),
     changePassword: (input, request) => changePassword(tools, input, request),
+    createApiToken: (input, request) => createApiToken(tools, input, request),
   };
 }

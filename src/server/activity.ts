@@ -1,0 +1,109 @@
+import { randomUUID } from "node:crypto";
+import type { Logger } from "pino";
+import { type Claims, isApiToken } from "../auth/api-token.ts";
+import type { CallService } from "./service.ts";
+
+export interface Activity {
+  /** Notes that a session or API token was used. Costs a look into memory; what happens to the note fails nobody. */
+  note(claims: Claims, clientIp: string | undefined): void;
+  /** Writes what is still noted and stops. */
+  close(): Promise<void>;
+}
+
+const FLUSH_INTERVAL_MS = 5_000;
+/** How often one session's or token's use is written. */
+const WRITE_INTERVAL_MS = 60_000;
+/** Uses kept between two writings; more are forgotten, the database is then slower than anybody can notice. */
+const MAX_NOTES = 10_000;
+
+interface Note {
+  readonly at: number;
+  readonly ip: string | undefined;
+}
+
+/** The uses of one kind of thing, by its id. */
+class Uses {
+  readonly statement: string;
+  readonly #noted = new Map<string, Note>();
+  /** When each was last handed over to be written; the oldest first. */
+  readonly #written = new Map<string, number>();
+
+  constructor(statement: string) {
+    this.statement = statement;
+  }
+
+  note(id: string, note: Note): void {
+    const writtenAt = this.#written.get(id);
+    if (writtenAt !== undefined && note.at - writtenAt < WRITE_INTERVAL_MS) return;
+    if (this.#noted.size < MAX_NOTES || this.#noted.has(id)) this.#noted.set(id, note);
+  }
+
+  /** What is to be written now, as the statement's parameters; undefined when there is nothing. */
+  take(now: number): [string[], Date[], (string | null)[]] | undefined {
+    for (const [id, at] of this.#written) {
+      if (now - at < WRITE_INTERVAL_MS) break;
+      this.#written.delete(id);
+    }
+    if (this.#noted.size === 0) return undefined;
+    const notes = [...this.#noted];
+    this.#noted.clear();
+    for (const [id] of notes) {
+      this.#written.delete(id);
+      this.#written.set(id, now);
+    }
+    return [
+      notes.map(([id]) => id),
+      notes.map(([, { at }]) => new Date(at)),
+      notes.map(([, { ip }]) => ip ?? null),
+    ];
+  }
+}
+
+/**
+ * Writes when sessions and API tokens were used: every few seconds in one statement a kind, each id at most once a
+ * minute. The functions themselves hold that minute, for several servers. A failure is logged and its notes are lost.
+ */
+export function startActivity(options: {
+  callService: CallService;
+  logger: Logger;
+  flushIntervalMs?: number;
+}): Activity {
+  const { callService, logger, flushIntervalMs = FLUSH_INTERVAL_MS } = options;
+  const sessions = new Uses("select private.touch_sessions($1::uuid[], $2::timestamptz[], $3::inet[])");
+  const apiTokens = new Uses("select private.touch_api_tokens($1::uuid[], $2::timestamptz[], $3::inet[])");
+  let flushing: Promise<void> | undefined;
+
+  async function flush(): Promise<void> {
+    for (const uses of [sessions, apiTokens]) {
+      const values = uses.take(Date.now());
+      if (!values) continue;
+      const correlationId = randomUUID();
+      const request = { correlationId, clientIp: undefined, userAgent: undefined, claims: null };
+      await callService(request, uses.statement, values).catch((err: unknown) =>
+        logger.warn({ correlationId, err }, "last activity not written"),
+      );
+    }
+  }
+
+  function flushOnce(): Promise<void> {
+    // A slow database gets one statement at a time.
+    flushing ??= flush().finally(() => {
+      flushing = undefined;
+    });
+    return flushing;
+  }
+
+  const timer = setInterval(() => void flushOnce(), flushIntervalMs).unref();
+  return {
+    note(claims, clientIp) {
+      const note = { at: Date.now(), ip: clientIp };
+      if (isApiToken(claims)) apiTokens.note(claims.tokenId, note);
+      else sessions.note(claims.sessionId, note);
+    },
+    async close() {
+      clearInterval(timer);
+      await flushing;
+      await flushOnce();
+    },
+  };
+}

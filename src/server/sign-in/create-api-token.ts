@@ -1,0 +1,42 @@
+import { createApiToken as makeToken } from "../../auth/api-token.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { badInput, checkText } from "./input.ts";
+import type { SignInTools } from "./tools.ts";
+
+const MAX_NAME_LENGTH = 100;
+const MAX_SCOPES = 10;
+
+export interface CreateApiTokenInput {
+  readonly name: string;
+  readonly scopes: readonly string[];
+  /** ISO 8601; 90 days from now when left out, 366 days at most. */
+  readonly expiresAt?: string | null;
+}
+
+export interface CreatedApiToken {
+  readonly id: string;
+  /** Told once; only its hash is kept. */
+  readonly token: string;
+}
+
+/** Makes an API token for a person who signed in a short while ago. */
+export async function createApiToken(
+  { callService }: Pick<SignInTools, "callService">,
+  { name, scopes, expiresAt = null }: CreateApiTokenInput,
+  request: RequestContext,
+): Promise<CreatedApiToken> {
+  const { claims } = request;
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to create an API token.");
+  checkText("name", name, MAX_NAME_LENGTH);
+  if (scopes.length > MAX_SCOPES) throw badInput("scopes", "holds too many");
+  for (const scope of scopes) checkText("scopes", scope, MAX_NAME_LENGTH);
+  checkText("expiresAt", expiresAt, MAX_NAME_LENGTH);
+  const { token, prefix, hash } = makeToken();
+  const [created] = await callService<{ id: string }>(
+    request,
+    "select private.create_api_token($1, $2, $3, $4::text[], $5::timestamptz, $6, $7) as id",
+    [claims.userId, claims.sessionId, name, scopes, expiresAt, prefix, hash],
+  );
+  return { id: created!.id, token };
+}

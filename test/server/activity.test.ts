@@ -1,0 +1,64 @@
+import { expect, test } from "@jest/globals";
+import { pino } from "pino";
+import type { Claims } from "../../src/auth/api-token.ts";
+import { startActivity } from "../../src/server/activity.ts";
+import type { CallService } from "../../src/server/service.ts";
+import { until } from "../support/api.ts";
+
+const base = { userId: "u", tokenVersion: 1, expiresAt: new Date(Date.now() + 60_000) };
+const session = (sessionId: string): Claims => ({ ...base, sessionId, tokenId: "jti" });
+const apiToken = (tokenId: string): Claims => ({ ...base, sessionId: null, tokenId, scopes: ["read"] });
+
+function start(call: (text: string, values: readonly unknown[]) => Promise<unknown>, flushIntervalMs = 5) {
+  const calls: { text: string; values: readonly unknown[] }[] = [];
+  const callService = (async (_request: unknown, text: string, values: readonly unknown[]) => {
+    calls.push({ text, values });
+    await call(text, values);
+    return [];
+  }) as unknown as CallService;
+  const lines: string[] = [];
+  const logger = pino({}, { write: (line: string) => lines.push(line) });
+  return { calls, lines, activity: startActivity({ callService, logger, flushIntervalMs }) };
+}
+
+test("C3 many uses become one statement a kind, and the same id none for a minute", async () => {
+  const { activity, calls } = start(async () => {});
+  for (let i = 0; i < 100; i++) {
+    activity.note(session("s1"), "192.0.2.1");
+    activity.note(session("s2"), undefined);
+    activity.note(apiToken("t1"), "192.0.2.3");
+  }
+  await until(() => calls.length === 2);
+  expect(calls[0]!.text).toMatch(/private\.touch_sessions/);
+  expect(calls[0]!.values).toEqual([
+    ["s1", "s2"],
+    [expect.any(Date), expect.any(Date)],
+    ["192.0.2.1", null],
+  ]);
+  expect(calls[1]!.text).toMatch(/private\.touch_api_tokens/);
+  expect(calls[1]!.values).toEqual([["t1"], [expect.any(Date)], ["192.0.2.3"]]);
+  activity.note(session("s1"), "192.0.2.9");
+  activity.note(session("s3"), "192.0.2.9");
+  await activity.close();
+  expect(calls).toHaveLength(3);
+  expect(calls[2]!.values[0]).toEqual(["s3"]);
+});
+
+test("C3 what is noted is written when the server stops", async () => {
+  const { activity, calls } = start(async () => {}, 60_000);
+  activity.note(session("s1"), "192.0.2.1");
+  await activity.close();
+  expect(calls).toHaveLength(1);
+});
+
+test("C3 a failing database fails nobody and is logged", async () => {
+  const { activity, calls, lines } = start(async () => {
+    throw new Error("no database");
+  });
+  activity.note(session("s1"), "192.0.2.1");
+  await until(() => lines.length === 1);
+  activity.note(session("s2"), "192.0.2.1");
+  await activity.close();
+  expect(calls).toHaveLength(2);
+  expect(lines[0]).toMatch(/last activity not written/);
+});

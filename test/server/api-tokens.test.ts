@@ -1,0 +1,522 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { createClient, type ExecutionResult } from "graphql-ws";
+import { createApiToken } from "../../src/auth/api-token.ts";
+import {
+  type Answer,
+  type Api,
+  codeOf,
+  PASSWORD,
+  type SignedIn,
+  send,
+  signIn,
+  signUp,
+  startApi,
+  until,
+} from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+
+/** Two servers on one database, as behind a load balancer. */
+let db: TestDatabase;
+let here: Api;
+let there: Api;
+let ada: SignedIn;
+let names = 0;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [here, there] = await Promise.all([startApi(db), startApi(db)]);
+});
+afterAll(async () => {
+  await Promise.all([here.close(), there.close()]);
+  await db.drop();
+});
+beforeEach(async () => {
+  ada = await signUp(here, `ada${++names}`);
+});
+
+const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+
+const CREATE =
+  "mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { token apiToken { id name tokenPrefix scopes expiresAt revokedAt lastUsedAt } } }";
+const create = (input: Record<string, unknown>, token = ada.token): Promise<Answer> =>
+  here.ask(CREATE, { token, variables: { input } });
+
+interface Made {
+  readonly token: string;
+  readonly apiToken: { id: string; name: string; tokenPrefix: string; scopes: string[] };
+}
+async function make(scopes: string[] = ["read"], token = ada.token): Promise<Made> {
+  const { data, text } = await create({ name: "ci", scopes }, token);
+  if (!data?.createApiToken) throw new Error(text);
+  return data.createApiToken;
+}
+const revoke = (id: string, token = ada.token) =>
+  here.ask("mutation ($id: UUID!) { revokeApiToken(input: { id: $id }) { result { revokedAt } } }", {
+    token,
+    variables: { id },
+  });
+const isAccepted = async (api: Api, token: string): Promise<boolean> =>
+  (await api.ask("{ currentUser { id } }", { token })).status === 200;
+const CREATE_CHAT = 'mutation { createChat(input: { chat: { title: "by a program" } }) { chat { title } } }';
+const chats = () => asOwner("select from llm.chats where user_id = $1", [ada.userId]);
+
+describe("A5 an API token", () => {
+  test("is told once, acts as its owner, and is listed without its secret", async () => {
+    const { token, apiToken } = await make(["write"]);
+    expect(token).toMatch(/^pla_/);
+    expect(apiToken).toMatchObject({
+      name: "ci",
+      scopes: ["read", "write"],
+      tokenPrefix: token.slice(0, 12),
+    });
+    for (const api of [here, there])
+      expect((await api.ask("{ currentUser { id } }", { token })).data.currentUser).toEqual({
+        id: ada.userId,
+      });
+    expect((await here.ask(CREATE_CHAT, { token })).data.createChat.chat).toEqual({ title: "by a program" });
+    expect(await chats()).toHaveLength(1);
+
+    const list = await here.ask(
+      "{ currentUser { apiTokens { nodes { id tokenPrefix } } } apiTokens { totalCount } }",
+      { token: ada.token },
+    );
+    expect(list.data).toEqual({
+      currentUser: { apiTokens: { nodes: [{ id: apiToken.id, tokenPrefix: token.slice(0, 12) }] } },
+      apiTokens: { totalCount: 1 },
+    });
+    expect(list.text).not.toContain(token.slice(12));
+    const bob = await signUp(here, `bob${++names}`);
+    expect(
+      (await here.ask("{ apiTokens { totalCount } }", { token: bob.token })).data.apiTokens.totalCount,
+    ).toBe(0);
+    expect(codeOf(await revoke(apiToken.id, bob.token))).toBe("NOT_FOUND");
+  });
+
+  test("is in the database as a hash, and in no log", async () => {
+    const { token } = await make();
+    await here.ask("{ currentUser { id } }", { token });
+    await send(here.url, { path: `/graphql/${token}`, method: "GET", body: null });
+    await send(here.url, { path: `/graphql?token=${token}` });
+    const secret = token.slice(12);
+    const [{ found }] = (await asOwner<{ found: boolean }>(
+      `select bool_or(row_to_json(t)::text like '%' || $1 || '%') as found from (
+         select row_to_json(a) from identity.api_tokens a union all select row_to_json(h) from private.api_token_hashes h
+         union all select row_to_json(l) from security.security_audit_log l
+       ) t`,
+      [secret],
+    )) as [{ found: boolean }];
+    expect(found).toBe(false);
+    expect(JSON.stringify(here.logLines)).not.toContain(secret);
+    expect(here.logLines.length).toBeGreaterThan(0);
+  });
+
+  test("costs no query to recognise in the normal case", async () => {
+    const { token } = await make();
+    expect(await isAccepted(here, token)).toBe(true);
+    const service = `${db.rolePrefix}_service`;
+    // Whoever asked now would be refused.
+    await asOwner(`revoke execute on function private.find_api_token(bytea) from ${service}`);
+    await asOwner(
+      `revoke execute on function private.is_api_token_live(uuid, uuid, integer) from ${service}`,
+    );
+    try {
+      expect(await isAccepted(here, token)).toBe(true);
+      expect((await there.ask("{ currentUser { id } }", { token })).status).toBe(503);
+    } finally {
+      await asOwner(`grant execute on function private.find_api_token(bytea) to ${service}`);
+      await asOwner(`grant execute on function private.is_api_token_live(uuid, uuid, integer) to ${service}`);
+    }
+  });
+
+  test("is not accepted anywhere but in the Authorization header", async () => {
+    const { token } = await make();
+    const body = JSON.stringify({ query: "{ currentUser { id } }" });
+    const postings: Parameters<typeof send>[1][] = [
+      { path: `/graphql?access_token=${token}` },
+      { path: `/graphql?token=${token}&authorization=Bearer%20${token}` },
+      { headers: { cookie: `token=${token}; authorization=Bearer ${token}` } },
+      { headers: { "x-api-key": token } },
+      { headers: { "x-api-token": token } },
+    ];
+    for (const posting of postings) {
+      const { json } = await send(here.url, { body, ...posting });
+      expect(json).toEqual({ data: { currentUser: null } });
+    }
+    expect((await send(here.url, { path: `/graphql/${token}`, body })).status).toBe(404);
+    expect(
+      (await send(here.url, { body: JSON.stringify({ query: "{ currentUser { id } }", token }) })).text,
+    ).not.toContain(ada.userId);
+    for (const scheme of [token, `Basic ${token}`, `Token ${token}`, `Bearer`])
+      expect((await send(here.url, { body, headers: { authorization: scheme } })).status).toBe(401);
+  });
+
+  test.each([
+    ["a typo", (token: string) => token.slice(0, -1) + (token.endsWith("A") ? "B" : "A")],
+    ["an unknown one", () => createApiToken().token],
+    ["a cut-off one", (token: string) => token.slice(0, 20)],
+    ["one in capitals", (token: string) => token.toUpperCase()],
+  ])("is refused when it is %s", async (_what, spoil) => {
+    const { token } = await make();
+    const answer = await here.ask("{ currentUser { id } }", { token: spoil(token) });
+    expect([answer.status, codeOf(answer)]).toEqual([401, "UNAUTHENTICATED"]);
+    expect(answer.headers.get("www-authenticate")).toMatch(/invalid_token/);
+  });
+
+  test("is used at most once a minute in the table, with the address", async () => {
+    const own = await startApi(db);
+    const { token, apiToken } = await make();
+    for (let i = 0; i < 5; i++) await isAccepted(own, token);
+    await own.close();
+    const [row] = await asOwner<{ ip: string; used: Date }>(
+      "select host(last_used_ip) as ip, last_used_at as used from identity.api_tokens where id = $1",
+      [apiToken.id],
+    );
+    expect(row).toEqual({ ip: "127.0.0.1", used: expect.any(Date) });
+    const again = await startApi(db);
+    await isAccepted(again, token);
+    await again.close();
+    expect(
+      await asOwner("select last_used_at as used from identity.api_tokens where id = $1", [apiToken.id]),
+    ).toEqual([{ used: row!.used }]);
+  });
+
+  test("works on when its use cannot be written", async () => {
+    const own = await startApi(db);
+    const { token } = await make();
+    const touch = "function private.touch_api_tokens(uuid[], timestamptz[], inet[])";
+    await asOwner(`revoke execute on ${touch} from ${db.rolePrefix}_service`);
+    expect(await isAccepted(own, token)).toBe(true);
+    await own.close();
+    expect(own.logLines).toContainEqual(expect.objectContaining({ msg: "last activity not written" }));
+    await asOwner(`grant execute on ${touch} to ${db.rolePrefix}_service`);
+  });
+
+  test("is bound to the networks its owner allows", async () => {
+    await asOwner(
+      "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
+      [ada.userId],
+    );
+    const { token } = await make();
+    expect(await isAccepted(here, token)).toBe(false);
+  });
+});
+
+describe("A5 a token that only reads", () => {
+  test("reads, and every mutation is FORBIDDEN and writes nothing", async () => {
+    const { token } = await make(["read"]);
+    expect((await here.ask("{ chats { totalCount } }", { token })).data.chats.totalCount).toBe(0);
+    for (const mutation of [
+      CREATE_CHAT,
+      'mutation { updateUserSetting(input: { userId: "ID", patch: { displayName: "x" } }) { userSetting { displayName } } }',
+      'mutation { updateUser(input: { id: "ID", patch: { profileData: {a: 1} } }) { user { id } } }',
+      'mutation { createUserPreference(input: { userPreference: { preferenceType: "t", preferenceKey: "k", preferenceValue: 1 } }) { userPreference { id } } }',
+    ])
+      expect(codeOf(await here.ask(mutation.replace("ID", ada.userId), { token }))).toBe("FORBIDDEN");
+    expect(await chats()).toEqual([]);
+    expect(
+      await asOwner("select display_name from identity.user_settings where user_id = $1", [ada.userId]),
+    ).toEqual([{ display_name: null }]);
+  });
+
+  test("does so over a WebSocket as well", async () => {
+    const { token } = await make(["read"]);
+    const socket = await openSocket(here, token);
+    expect(await socket.ask("{ currentUser { id } }")).toEqual({ data: { currentUser: { id: ada.userId } } });
+    expect((await socket.ask(CREATE_CHAT)).errors?.[0]?.extensions?.code).toBe("FORBIDDEN");
+    expect(await chats()).toEqual([]);
+    await socket.dispose();
+  });
+});
+
+describe("A5 no API token, not even one that writes, can", () => {
+  test.each([
+    ["create another", CREATE, { input: { name: "x", scopes: ["read"] } }],
+    [
+      "revoke one",
+      'mutation { revokeApiToken(input: { id: "00000000-0000-7000-8000-000000000000" }) { clientMutationId } }',
+      {},
+    ],
+    [
+      "change the password",
+      "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { accessToken } }",
+      { input: { currentPassword: PASSWORD, newPassword: "a whole new sentence" } },
+    ],
+    [
+      "sign in",
+      "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }",
+      { input: { identifier: "ada", password: PASSWORD } },
+    ],
+    ["refresh", 'mutation { refresh(input: { refreshToken: "plr_x" }) { accessToken } }', {}],
+    ["log out", "mutation { logout(input: {}) { result } }", {}],
+    ["log out everywhere", "mutation { logoutEverywhere(input: {}) { result } }", {}],
+    ["end the other sessions", "mutation { endOtherSessions(input: {}) { result } }", {}],
+    [
+      "end a session",
+      'mutation { endSession(input: { sessionId: "00000000-0000-7000-8000-000000000000" }) { clientMutationId } }',
+      {},
+    ],
+    ["consent", 'mutation { giveConsent(input: { purpose: "x", version: 1 }) { clientMutationId } }', {}],
+    [
+      "change the networks",
+      "mutation { setAllowedNetworks(input: { force: true }) { clientMutationId } }",
+      {},
+    ],
+  ])("%s", async (_what, query, variables) => {
+    const { token } = await make(["read", "write"]);
+    expect(codeOf(await here.ask(query, { token, variables }))).toBe("FORBIDDEN");
+    expect(await isAccepted(here, ada.token)).toBe(true);
+    expect(await asOwner("select from identity.api_tokens where user_id = $1", [ada.userId])).toHaveLength(1);
+  });
+});
+
+describe("A5 revocation of an API token reaches every server at once, open sockets included", () => {
+  test.each<[string, (id: string) => Promise<unknown>]>([
+    ["revokeApiToken", (id) => revoke(id)],
+    [
+      "logoutEverywhere",
+      () => here.ask("mutation { logoutEverywhere(input: {}) { result } }", { token: ada.token }),
+    ],
+    [
+      "a changed password",
+      () =>
+        here.ask(
+          "mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { accessToken } }",
+          {
+            token: ada.token,
+            variables: { input: { currentPassword: PASSWORD, newPassword: "a whole new sentence" } },
+          },
+        ),
+    ],
+    [
+      "a disabled account",
+      () => asOwner("update identity.users set account_status = 'disabled' where id = $1", [ada.userId]),
+    ],
+    ["a deleted account", () => asOwner("delete from identity.users where id = $1", [ada.userId])],
+    ["psql", (id) => asOwner("update identity.api_tokens set revoked_at = now() where id = $1", [id])],
+  ])("by %s", async (_what, end) => {
+    const { token, apiToken } = await make();
+    const bob = await signUp(here, `bob${++names}`);
+    const other = await make(["read"], bob.token);
+    const socket = await openSocket(there, token);
+    for (const api of [here, there]) expect(await isAccepted(api, token)).toBe(true);
+    await end(apiToken.id);
+    await until(async () => !(await isAccepted(here, token)) && !(await isAccepted(there, token)));
+    expect((await socket.closed).code).toBe(4403);
+    expect(await isAccepted(there, other.token)).toBe(true);
+  });
+
+  test("but ending the session it was made in does not end it", async () => {
+    const { token } = await make();
+    await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
+    await until(async () => !(await isAccepted(here, ada.token)));
+    expect(await isAccepted(here, token)).toBe(true);
+  });
+
+  test("while requests run, none that starts later succeeds", async () => {
+    const { token, apiToken } = await make();
+    let revokedAt = Number.POSITIVE_INFINITY;
+    const late: number[] = [];
+    let isDone = false;
+    const clients = Array.from({ length: 4 }, async (_, i) => {
+      while (!isDone) {
+        const startedAt = performance.now();
+        if ((await isAccepted(i % 2 ? here : there, token)) && startedAt > revokedAt)
+          late.push(startedAt - revokedAt);
+      }
+    });
+    await revoke(apiToken.id);
+    revokedAt = performance.now();
+    await until(async () => !(await isAccepted(here, token)) && !(await isAccepted(there, token)));
+    const refusedAt = performance.now();
+    for (let i = 0; i < 10; i++) await isAccepted(there, token);
+    isDone = true;
+    await Promise.all(clients);
+    // The notification's way is the only delay: whoever was refused is refused for good.
+    expect(late.every((ms) => ms <= refusedAt - revokedAt)).toBe(true);
+  });
+
+  test("and the database is asked while the servers cannot hear", async () => {
+    const { token, apiToken } = await make();
+    const survivor = await make();
+    expect(await isAccepted(there, survivor.token)).toBe(true);
+    expect(await isAccepted(there, token)).toBe(true);
+    const isListening = async () =>
+      ((await (await fetch(`${there.url}/readyz`)).json()) as { checks: { revocations: string } }).checks
+        .revocations === "listening";
+    const list = "function private.list_revocations(interval)";
+    await asOwner(`revoke execute on ${list} from ${db.rolePrefix}_service`);
+    await withClient(db.adminUrl, (client) =>
+      client.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'plinth-revocations' and datname = current_database()",
+      ),
+    );
+    await until(async () => !(await isListening()));
+    await revoke(apiToken.id);
+    expect(await isAccepted(there, token)).toBe(false);
+    expect(await isAccepted(there, survivor.token)).toBe(true);
+    await asOwner(`grant execute on ${list} to ${db.rolePrefix}_service`);
+    await until(isListening, { timeoutMs: 15_000 });
+    expect(await isAccepted(there, token)).toBe(false);
+    expect(await isAccepted(there, survivor.token)).toBe(true);
+  }, 40_000);
+});
+
+describe("A5 createApiToken", () => {
+  const valid = { name: "ci", scopes: ["read"] };
+  test.each<[string, Record<string, unknown>, string, string | undefined]>([
+    ["no name", { name: "" }, "BAD_USER_INPUT", "name"],
+    ["a missing name", { name: undefined }, "BAD_USER_INPUT", undefined],
+    ["a null name", { name: null }, "BAD_USER_INPUT", undefined],
+    ["a number for a name", { name: 1 }, "BAD_USER_INPUT", undefined],
+    ["an oversized name", { name: "x".repeat(100_000) }, "BAD_USER_INPUT", "name"],
+    ["NUL in the name", { name: "a\0b" }, "BAD_USER_INPUT", "name"],
+    ["half a character", { name: "a\ud800" }, "BAD_USER_INPUT", "name"],
+    ["a control character", { name: "a\u001b[31m" }, "BAD_USER_INPUT", "name"],
+    ["an empty list of scopes", { scopes: [] }, "BAD_USER_INPUT", "scopes"],
+    ["an unknown scope", { scopes: ["admin"] }, "BAD_USER_INPUT", "scopes"],
+    ["a look-alike scope", { scopes: ["reаd"] }, "BAD_USER_INPUT", "scopes"],
+    ["a scope in capitals", { scopes: ["READ"] }, "BAD_USER_INPUT", "scopes"],
+    ["NUL in a scope", { scopes: ["read\0"] }, "BAD_USER_INPUT", "scopes"],
+    ["a thousand scopes", { scopes: Array(1000).fill("read") }, "BAD_USER_INPUT", "scopes"],
+    ["a null scope", { scopes: [null] }, "BAD_USER_INPUT", undefined],
+    ["an array literal", { scopes: "{read,write}" }, "BAD_USER_INPUT", "scopes"],
+    ["a time that has passed", { expiresAt: "2020-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
+    ["a time too far away", { expiresAt: "2999-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
+    ["never", { expiresAt: "infinity" }, "BAD_USER_INPUT", "expiresAt"],
+    ["no time at all", { expiresAt: "'; drop table identity.api_tokens; --" }, "BAD_USER_INPUT", undefined],
+    ["NUL in the time", { expiresAt: "2027\0" }, "BAD_USER_INPUT", "expiresAt"],
+    ["a field that is not there", { userId: "x" }, "BAD_USER_INPUT", undefined],
+  ])("refuses %s", async (_what, input, code, field) => {
+    const answer = await create({ ...valid, ...input });
+    expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual([code, field]);
+    expect(await asOwner("select from identity.api_tokens where user_id = $1", [ada.userId])).toEqual([]);
+  });
+
+  test.each([
+    "'; drop table users; --",
+    "<script>alert(1)</script>",
+    "名前",
+    "ﬁn",
+    "a".repeat(100),
+    "$1 %s {{x}}",
+  ])("keeps the name %j as it is", async (name) => {
+    expect((await create({ ...valid, name })).data.createApiToken.apiToken.name).toBe(name);
+  });
+
+  test("needs somebody who signed in a short while ago", async () => {
+    expect(codeOf(await here.ask(CREATE, { variables: { input: valid } }))).toBe("UNAUTHENTICATED");
+    await asOwner(
+      "update identity.user_sessions set authenticated_at = now() - interval '11 minutes' where user_id = $1",
+      [ada.userId],
+    );
+    expect(codeOf(await create(valid))).toBe("FORBIDDEN");
+    const again = await signIn(here, `ada${names}`);
+    expect((await create(valid, again.token)).errors).toBeUndefined();
+  });
+
+  test("answers QUOTA_EXCEEDED at the 51st", async () => {
+    await asOwner(
+      `insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
+       select $1, 'x', 'pla_xxxxxxxx', '{read}', now() + interval '1 day' from generate_series(1, 50)`,
+      [ada.userId],
+    );
+    expect(codeOf(await create(valid))).toBe("QUOTA_EXCEEDED");
+  });
+
+  test.each([
+    ["nonsense", "nonsense", "BAD_USER_INPUT"],
+    ["null", null, "BAD_USER_INPUT"],
+    ["an unknown id", "00000000-0000-7000-8000-000000000000", "NOT_FOUND"],
+    ["an object", { a: 1 }, "BAD_USER_INPUT"],
+    ["NUL", "\0", "BAD_USER_INPUT"],
+  ])("revokeApiToken refuses %s", async (_what, id, code) => {
+    expect(codeOf(await revoke(id as string))).toBe(code);
+  });
+});
+
+describe("C3 sessions over the API", () => {
+  test("endOtherSessions ends all but this one, at once", async () => {
+    const other = await signIn(here, `ada${names}`);
+    const { data } = await here.ask("mutation { endOtherSessions(input: {}) { result } }", {
+      token: other.token,
+    });
+    expect(data.endOtherSessions.result).toBe(1);
+    await until(async () => !(await isAccepted(here, ada.token)) && !(await isAccepted(there, ada.token)));
+    expect(await isAccepted(here, other.token)).toBe(true);
+    expect(codeOf(await here.ask("mutation { endOtherSessions(input: {}) { result } }"))).toBe(
+      "UNAUTHENTICATED",
+    );
+  });
+
+  test("requests count as activity, once a minute, with the device and address known", async () => {
+    await asOwner(
+      "update identity.user_sessions set last_activity_at = now() - interval '10 minutes' where user_id = $1",
+      [ada.userId],
+    );
+    const own = await startApi(db);
+    for (let i = 0; i < 5; i++) await isAccepted(own, ada.token);
+    await own.close();
+    const { data } = await here.ask(
+      "{ currentUser { userSessions { nodes { lastActivityAt deviceInfo securityContext } } } }",
+      { token: ada.token },
+    );
+    const [session] = data.currentUser.userSessions.nodes;
+    expect(Date.now() - Date.parse(session.lastActivityAt)).toBeLessThan(60_000);
+    expect(session.deviceInfo).toEqual({ browser: "node" });
+    expect(session.securityContext).toMatchObject({ sign_in_address: "127.0.0.1" });
+  });
+
+  test.each<[string, unknown, string | undefined]>([
+    ["a list", [], "deviceInfo"],
+    ["a text", "x", "deviceInfo"],
+    ["more than 2 kB", { x: "x".repeat(2048) }, "deviceInfo"],
+    ["NUL", { x: "\0" }, undefined],
+    ["null", null, "deviceInfo"],
+  ])("updateUserSession refuses %s as device information", async (_what, deviceInfo, field) => {
+    const { data } = await here.ask("{ currentUser { userSessions { nodes { id } } } }", {
+      token: ada.token,
+    });
+    const answer = await here.ask(
+      "mutation ($id: UUID!, $info: JSON) { updateUserSession(input: { id: $id, patch: { deviceInfo: $info } }) { userSession { id } } }",
+      { token: ada.token, variables: { id: data.currentUser.userSessions.nodes[0].id, info: deviceInfo } },
+    );
+    expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual(["BAD_USER_INPUT", field]);
+  });
+});
+
+/** A socket that has introduced itself, its answers and how it was closed. */
+async function openSocket(api: Api, token: string) {
+  const closed = Promise.withResolvers<{ code: number }>();
+  const opened = Promise.withResolvers<void>();
+  const client = createClient({
+    url: `${api.url.replace("http", "ws")}/graphql`,
+    connectionParams: { authorization: `Bearer ${token}` },
+    lazy: false,
+    retryAttempts: 0,
+    on: {
+      connected: () => opened.resolve(),
+      closed: (event) => {
+        closed.resolve({ code: (event as CloseEvent).code });
+        opened.resolve();
+      },
+    },
+    onNonLazyError: () => {},
+  });
+  await opened.promise;
+  return {
+    closed: closed.promise,
+    dispose: () => client.dispose(),
+    ask: (query: string): Promise<ExecutionResult> =>
+      new Promise((resolve, reject) => {
+        client.subscribe(
+          { query },
+          {
+            next: (result) => resolve(result as ExecutionResult),
+            error: (error) => (Array.isArray(error) ? resolve({ errors: error }) : reject(error)),
+            complete: () => {},
+          },
+        );
+      }),
+  };
+}
