@@ -37,6 +37,7 @@ export const SEED = `
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
     values (:ada, 't', 'k', '1'), (:bob, 't', 'k', '1');
   insert into identity.user_sessions (user_id) values (:ada), (:bob);
+  insert into identity.mfa_factors (user_id, kind, name) values (:ada, 'totp', 'x'), (:bob, 'totp', 'x');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
   insert into llm.model_providers (id, name) values (:shown, 'shown'), (:granted, 'granted'), (:hidden, 'hidden');
@@ -107,6 +108,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "identity.user_settings": own("identity.user_settings", "display_name = 'x'"),
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
   "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
+  "identity.mfa_factors": own("identity.mfa_factors", "name = 'y'"),
   "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
   "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
   "access.permissions": managed(
