@@ -1,5 +1,5 @@
 --! Previous: sha1:6a34f38108d38d631bcfaafeeb59ba2ca0f58316
---! Hash: sha1:f8a13bab34001c50a5cfd3f39f7d851b80e4345e
+--! Hash: sha1:8611b54625ba84730d972a05d62d11f91162879e
 --! Message: second factors
 
 -- Second factors: authenticator apps (TOTP), passkeys and recovery codes, and the sign-in that waits for one.
@@ -1129,13 +1129,13 @@ comment on function private.take_passkey_challenge(bytea, text, uuid) is
 grant execute on function private.take_passkey_challenge(bytea, text, uuid) to :PLINTH_SERVICE;
 
 create or replace function private.find_passkey(credential_id bytea)
-  returns table (user_id uuid, factor_id uuid, public_key bytea)
+  returns table (user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
   language sql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-  select f.user_id, p.factor_id, p.public_key
+  select f.user_id, p.factor_id, p.public_key, p.backup_eligible
   from private.passkeys p
   join identity.mfa_factors f on f.id = p.factor_id
   where p.credential_id = find_passkey.credential_id

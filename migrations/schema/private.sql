@@ -885,12 +885,12 @@ grant execute on function private.find_login(identifier text) to :PLINTH_SERVICE
 
 -- Whose passkey this is, and its public key.
 create or replace function private.find_passkey(credential_id bytea)
-  returns table(user_id uuid, factor_id uuid, public_key bytea)
+  returns table(user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
   language sql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-  select f.user_id, p.factor_id, p.public_key
+  select f.user_id, p.factor_id, p.public_key, p.backup_eligible
   from private.passkeys p
   join identity.mfa_factors f on f.id = p.factor_id
   where p.credential_id = find_passkey.credential_id

@@ -102,6 +102,7 @@ export async function startServer(options: {
     callService,
     hasher,
     sealer,
+    relyingParty: { name: config.app.name, id: config.app.rpId, origins: config.app.origins },
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
   });
