@@ -2,7 +2,7 @@ import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import type { SignIn } from "../src/server/sign-in/index.ts";
-import { credentialsField, serviceField } from "./credentials-field.ts";
+import { credentialsField, serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 
 type Input<Name extends "startTotp" | "confirmTotp" | "finishPasskeyRegistration" | "completeSignIn"> =
   Parameters<SignIn[Name]>[0];
@@ -167,13 +167,13 @@ export const MfaPlugin = extendSchema((build) => {
           completeSignIn: credentialsField<Input<"completeSignIn">>((signIn, input, request) =>
             signIn.completeSignIn(input, request),
           ),
-          startPasskeyReauthentication: serviceField<unknown, object>((signIn, _input, request) =>
+          startPasskeyReauthentication: serviceFieldWithoutInput((signIn, request) =>
             signIn.startPasskeyReauthentication(request),
           ),
           reauthenticate: serviceField<Parameters<SignIn["reauthenticate"]>[0], object>(
             (signIn, input, request) => signIn.reauthenticate(input, request),
           ),
-          regenerateRecoveryCodes: serviceField<unknown, object>((signIn, _input, request) =>
+          regenerateRecoveryCodes: serviceFieldWithoutInput((signIn, request) =>
             signIn.regenerateRecoveryCodes(request),
           ),
         },
