@@ -1,5 +1,5 @@
 --! Previous: sha1:6a34f38108d38d631bcfaafeeb59ba2ca0f58316
---! Hash: sha1:8611b54625ba84730d972a05d62d11f91162879e
+--! Hash: sha1:213ca67c3b0a237f9744e3b604fa54017c232d48
 --! Message: second factors
 
 -- Second factors: authenticator apps (TOTP), passkeys and recovery codes, and the sign-in that waits for one.
@@ -202,6 +202,89 @@ comment on column security.login_attempts.status is
 comment on column security.login_attempts.failure_reason is
   'unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
 
+-- A role can ask for more than a password: without a second factor its holder signs in, but the role gives nothing.
+alter table access.roles add column requires_mfa boolean not null default false;
+comment on column access.roles.requires_mfa is
+  'Whether its permissions count only in sessions that showed a second factor.';
+
+--! Included access/policies/roles.sql
+-- Every signed-in user may know which roles there are; manage_roles changes them.
+revoke all on access.roles from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant
+  select,
+  insert (role_name, description, rank, requires_mfa),
+  update (role_name, description, rank, requires_mfa),
+  delete
+  on access.roles to :PLINTH_USER;
+
+drop policy if exists select_all on access.roles;
+create policy select_all on access.roles
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on access.roles is 'Signed-in users read all roles.';
+
+drop policy if exists insert_manager on access.roles;
+create policy insert_manager on access.roles
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('manage_roles')));
+comment on policy insert_manager on access.roles is 'The permission manage_roles adds roles.';
+
+drop policy if exists update_manager on access.roles;
+create policy update_manager on access.roles
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_roles')))
+  with check ((select access.has_permission('manage_roles')));
+comment on policy update_manager on access.roles is 'The permission manage_roles changes roles.';
+
+drop policy if exists delete_manager on access.roles;
+create policy delete_manager on access.roles
+  for delete to :PLINTH_USER
+  -- Registration gives the one and nobody could give the other back.
+  using ((select access.has_permission('manage_roles')) and role_name not in ('admin', 'user'));
+comment on policy delete_manager on access.roles is
+  'The permission manage_roles removes roles, but not admin and user, on which the product stands.';
+--! EndIncluded access/policies/roles.sql
+--! Included access/functions/has_permission.sql
+-- Policies of every domain ask this question, so it is made first; plpgsql looks its tables up when it runs, by which
+-- time they exist. Definer rights: who asks may not read other people's roles.
+create or replace function access.has_permission(permission text)
+  returns boolean
+  language plpgsql
+  stable
+  security definer
+  parallel safe
+  set search_path = pg_catalog
+as $$
+begin
+  return exists (
+    select
+    from access.user_roles ur
+    join identity.users u on u.id = ur.user_id and u.is_active
+    join access.roles r on r.id = ur.role_id
+    join access.role_permissions rp on rp.role_id = ur.role_id
+    join access.permissions p on p.id = rp.permission_id
+    where ur.user_id = plinth.current_user_id()
+      and (ur.expires_at is null or ur.expires_at > now())
+      and p.permission_name = permission
+      -- Where the role asks for it, the session must have shown a second factor.
+      and (
+        not r.requires_mfa
+        or exists (
+          select
+          from identity.user_sessions s
+          where s.id = plinth.current_session_id()
+            and s.user_id = ur.user_id
+            and 'mfa' = any (s.authentication_methods)
+        )
+      )
+  );
+end
+$$;
+
+comment on function access.has_permission(text) is
+  'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.';
+grant execute on function access.has_permission(text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded access/functions/has_permission.sql
 --! Included identity/policies/mfa_factors.sql
 -- Users see and name their own second factors. No insert and no delete: enrolling and removing ask for more than a row, see
 -- private.confirm_totp, private.finish_passkey_registration and identity.remove_mfa_factor.
@@ -260,7 +343,10 @@ begin
     where u.id = track_login_attempt.user_id;
   elsif track_login_attempt.status = 'failed'
     -- Second factors are counted on their own, in private.mfa_attempts.
-    and coalesce(track_login_attempt.failure_reason, '') in ('', 'unknown_account', 'wrong_password')
+    and coalesce(track_login_attempt.failure_reason, '') not in (
+      'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
+      'passkey_cloned'
+    )
   then
     update identity.users u
     set

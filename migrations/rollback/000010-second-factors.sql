@@ -39,6 +39,9 @@ drop table
 --!restore private/functions/finish_login.sql
 --!restore security/functions/track_login_attempt.sql
 --!restore private/functions/delete_expired_tokens.sql
+--!restore access/functions/has_permission.sql
+--!restore access/policies/roles.sql
+alter table access.roles drop column requires_mfa;
 
 -- Half-finished sign-ins of before were recorded like this.
 update security.login_attempts set status = 'success' where status = 'challenged';

@@ -138,7 +138,10 @@ begin
     where u.id = track_login_attempt.user_id;
   elsif track_login_attempt.status = 'failed'
     -- Second factors are counted on their own, in private.mfa_attempts.
-    and coalesce(track_login_attempt.failure_reason, '') in ('', 'unknown_account', 'wrong_password')
+    and coalesce(track_login_attempt.failure_reason, '') not in (
+      'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
+      'passkey_cloned'
+    )
   then
     update identity.users u
     set

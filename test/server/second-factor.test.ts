@@ -449,6 +449,31 @@ describe("A2 sensitive changes ask who it is", () => {
   });
 });
 
+describe("a role that requires a second factor", () => {
+  test("gives nothing to a session that showed none, and everything to one that did", async () => {
+    const seen = async (token: string): Promise<boolean> =>
+      (await api.ask("{ users { totalCount } }", { token })).data.users.totalCount > 1;
+    await asOwner("select access.grant_role($1, 'admin')", [ada.userId]);
+    const { accessToken: elsewhere } = await login();
+    expect(await seen(ada.token)).toBe(true);
+    await asOwner("update access.roles set requires_mfa = true where role_name = 'admin'");
+    try {
+      expect(await seen(ada.token)).toBe(false);
+      const { secret } = await enrolTotp();
+      // The session that enrolled has shown the factor; one of the password alone has not.
+      expect(await seen(ada.token)).toBe(true);
+      expect(await seen(elsewhere!)).toBe(false);
+      const input = { challengeToken: await challenge(), code: code(secret) };
+      expect(await seen((await must("completeSignIn", input)).accessToken)).toBe(true);
+      await forgetSteps();
+      await must("reauthenticate", { code: code(secret) }, elsewhere!);
+      expect(await seen(elsewhere!)).toBe(true);
+    } finally {
+      await asOwner("update access.roles set requires_mfa = false");
+    }
+  });
+});
+
 describe("factors in the list", () => {
   test("are named by their owner, and nobody else's are there", async () => {
     const { factorId } = await enrolTotp();
