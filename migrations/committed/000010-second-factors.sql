@@ -1,5 +1,5 @@
 --! Previous: sha1:6a34f38108d38d631bcfaafeeb59ba2ca0f58316
---! Hash: sha1:213ca67c3b0a237f9744e3b604fa54017c232d48
+--! Hash: sha1:9780dcac67263190a3b2b7e9270611c271f3d045
 --! Message: second factors
 
 -- Second factors: authenticator apps (TOTP), passkeys and recovery codes, and the sign-in that waits for one.
@@ -433,7 +433,7 @@ comment on function private.second_factors(uuid) is
 --! EndIncluded private/functions/second_factors.sql
 --! Included private/functions/mfa_lockout_duration.sql
 -- Ten wrong codes are a clock that runs wrong. From the tenth on each locks twice as long as the last, from one minute up to
--- one day: a code is short, so guessing must be slower than for passwords (NIST SP 800-63B-4, 3.2.2; OWASP ASVS 5, 6.6.3).
+-- one day: a code is short, so guessing must be slower than for passwords (NIST SP 800-63B-4, 3.2.2; OWASP ASVS 5, 6.3.1).
 create or replace function private.mfa_lockout_duration(failed_attempts integer)
   returns interval
   language sql
@@ -1257,7 +1257,7 @@ begin
   if not found then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
-  -- WebAuthn Level 3, 7.1, step 26. The same answer whoever has it.
+  -- WebAuthn Level 3, 7.1: a credential belongs to one account. The same answer whoever has it.
   if exists (select from private.passkeys p where p.credential_id = finish_passkey_registration.credential_id) then
     raise exception 'This passkey cannot be added.' using errcode = 'PL409', column = 'response';
   end if;

@@ -1064,7 +1064,7 @@ begin
   if not found then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
-  -- WebAuthn Level 3, 7.1, step 26. The same answer whoever has it.
+  -- WebAuthn Level 3, 7.1: a credential belongs to one account. The same answer whoever has it.
   if exists (select from private.passkeys p where p.credential_id = finish_passkey_registration.credential_id) then
     raise exception 'This passkey cannot be added.' using errcode = 'PL409', column = 'response';
   end if;

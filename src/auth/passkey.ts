@@ -180,7 +180,7 @@ export async function verifyPasskeyAssertion(
       },
     });
     if (!verified) return undefined;
-    // Whether a key may be copied is settled when it is made (§7.2, step 18).
+    // Whether a key may be copied is settled when it is made (§7.2).
     if ((authenticationInfo.credentialDeviceType === "multiDevice") !== expected.isBackupEligible)
       return undefined;
     return { signCount: authenticationInfo.newCounter, isBackedUp: authenticationInfo.credentialBackedUp };
