@@ -1,5 +1,5 @@
 import "postgraphile";
-import { context, type Step, sideEffect } from "postgraphile/grafast";
+import { constant, context, type Step, sideEffect } from "postgraphile/grafast";
 import { isApiToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/errors.ts";
 import type { RequestContext } from "../src/server/request-context.ts";
@@ -28,13 +28,25 @@ export function serviceField<TInput, TResult>(exchange: Exchange<TInput, TResult
   return field(exchange, () => null);
 }
 
+/** As serviceField, for a mutation that takes nothing. */
+export function serviceFieldWithoutInput<TResult>(
+  exchange: (signIn: SignIn, request: RequestContext) => Promise<TResult>,
+) {
+  return field<undefined, TResult>(
+    (signIn, _input, request) => exchange(signIn, request),
+    () => null,
+    () => constant(undefined),
+  );
+}
+
 function field<TInput, TResult>(
   exchange: Exchange<TInput, TResult>,
   credentialsOf: (result: TResult) => Credentials | null,
+  inputOf = (args: { getRaw(path: string): Step }): Step => args.getRaw("input"),
 ) {
   return (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
     // A side effect of its own and not one with a database client: that would hold a transaction while hashing.
-    sideEffect([args.getRaw("input"), context()], async ([input, { plinth, pgSettings }]) => {
+    sideEffect([inputOf(args), context()], async ([input, { plinth, pgSettings }]) => {
       if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
       // The one place before all of them: how an account is signed in to is a person's business, never a program's.
       if (isApiToken(plinth.request.claims))

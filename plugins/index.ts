@@ -2,6 +2,7 @@ import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
+import { MfaPlugin } from "./mfa.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
@@ -17,6 +18,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   ApiTokensPlugin, // nor is making a secret that the database never sees
+  MfaPlugin, // nor opening sealed secrets and checking passkeys
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

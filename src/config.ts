@@ -34,6 +34,14 @@ export interface Config {
     readonly graphiql: boolean;
     readonly introspection: boolean;
   };
+  /** The application that people sign in to, as browsers and authenticator apps know it. */
+  readonly app: {
+    readonly name: string;
+    /** The domain that passkeys are bound to (WebAuthn's RP ID). */
+    readonly rpId: string;
+    /** Where its pages are, such as `https://app.example.com`. */
+    readonly origins: readonly string[];
+  };
   readonly limits: {
     readonly depth: number;
     readonly rootFields: number;
@@ -92,6 +100,7 @@ export function loadConfig(env: Environment = process.env): Config {
       graphiql: flag(env, "PLINTH_GRAPHIQL", true),
       introspection: flag(env, "PLINTH_INTROSPECTION", true),
     },
+    app: app(env),
     limits: {
       depth: integer(env, "PLINTH_LIMIT_DEPTH", 12, 1, 100),
       rootFields: integer(env, "PLINTH_LIMIT_ROOT_FIELDS", 10, 1, 1_000),
@@ -170,6 +179,30 @@ function list(env: Environment, name: string): string[] {
     .split(",")
     .map((item) => item.trim())
     .filter(Boolean);
+}
+
+const APP_NAME = /^[^:\p{Cc}]{1,64}$/u;
+const DOMAIN = /^(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*$/;
+
+/** Passkeys work on https and on localhost only, and on pages of their own domain (WebAuthn Level 3 §5.1.3). */
+function app(env: Environment): Config["app"] {
+  const name = matching(env, "PLINTH_APP_NAME", "Plinth", APP_NAME, "1 to 64 characters without a colon");
+  const rpId = matching(env, "PLINTH_RP_ID", "localhost", DOMAIN, "a domain such as example.com");
+  const port = integer(env, "PLINTH_PORT", 5678, 0, 65_535);
+  const fallback = rpId === "localhost" ? `http://localhost:${port}` : `https://${rpId}`;
+  const origins = list(env, "PLINTH_APP_ORIGINS");
+  for (const origin of origins) {
+    const url = URL.canParse(origin) ? new URL(origin) : undefined;
+    const isOfDomain = url?.hostname === rpId || url?.hostname.endsWith(`.${rpId}`);
+    const isSecure = url?.protocol === "https:" || /(^|\.)localhost$/.test(url?.hostname ?? "");
+    if (url?.origin !== origin || !isOfDomain || !isSecure)
+      throw invalid(
+        "PLINTH_APP_ORIGINS",
+        origin,
+        `origins of ${rpId} or below it, such as https://app.${rpId}, without a path (PLINTH_RP_ID)`,
+      );
+  }
+  return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
 }
 
 /** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may hold a password, so no message repeats it. */

@@ -103,6 +103,7 @@ create table access.roles (
   description text not null default ''::text,
   rank integer not null default 0,
   created_at timestamp with time zone not null default now(),
+  requires_mfa boolean not null default false,
   constraint roles_pkey primary key (id),
   constraint roles_role_name_key unique (role_name),
   constraint roles_role_name_check check (role_name ~ '^[a-z][a-z0-9_]{0,49}$'::text)
@@ -125,6 +126,7 @@ comment on column access.roles.role_name is 'Unique name, such as admin.';
 comment on column access.roles.description is 'What the role is for.';
 comment on column access.roles.rank is 'The highest rank among a user''s roles is shown as the user''s role.';
 comment on column access.roles.created_at is 'When the role was made.';
+comment on column access.roles.requires_mfa is 'Whether its permissions count only in sessions that showed a second factor.';
 
 create policy delete_manager on access.roles
   for delete to :PLINTH_USER
@@ -146,8 +148,8 @@ comment on policy update_manager on access.roles is 'The permission manage_roles
 
 grant
   select,
-  insert (role_name, description, rank),
-  update (role_name, description, rank),
+  insert (role_name, description, rank, requires_mfa),
+  update (role_name, description, rank, requires_mfa),
   delete
   on access.roles to :PLINTH_USER;
 
@@ -377,7 +379,7 @@ comment on function access.grant_role(user_id uuid, role_name text, expires_at t
 revoke execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) from public;
 grant execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) to :PLINTH_USER;
 
--- Whether the signed-in user, whose account is active, holds the permission through a role that has not expired.
+-- Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.
 create or replace function access.has_permission(permission text)
   returns boolean
   language plpgsql
@@ -389,16 +391,28 @@ begin
     select
     from access.user_roles ur
     join identity.users u on u.id = ur.user_id and u.is_active
+    join access.roles r on r.id = ur.role_id
     join access.role_permissions rp on rp.role_id = ur.role_id
     join access.permissions p on p.id = rp.permission_id
     where ur.user_id = plinth.current_user_id()
       and (ur.expires_at is null or ur.expires_at > now())
       and p.permission_name = permission
+      -- Where the role asks for it, the session must have shown a second factor.
+      and (
+        not r.requires_mfa
+        or exists (
+          select
+          from identity.user_sessions s
+          where s.id = plinth.current_session_id()
+            and s.user_id = ur.user_id
+            and 'mfa' = any (s.authentication_methods)
+        )
+      )
   );
 end
 $$;
 
-comment on function access.has_permission(permission text) is 'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired.';
+comment on function access.has_permission(permission text) is 'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.';
 revoke execute on function access.has_permission(permission text) from public;
 grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 

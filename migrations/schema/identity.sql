@@ -159,6 +159,48 @@ comment on policy select_own on identity.consents is 'Users read their own decis
 
 grant select on identity.consents to :PLINTH_USER;
 
+-- One row per second factor of an account: an authenticator app or a passkey.
+create table identity.mfa_factors (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  kind text not null,
+  name text not null,
+  created_at timestamp with time zone not null default now(),
+  confirmed_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  constraint mfa_factors_pkey primary key (id),
+  constraint mfa_factors_kind_check check (kind = any (array['totp'::text, 'passkey'::text])),
+  constraint mfa_factors_name_check check (length(name) >= 1 and length(name) <= 100 and name !~ '[[:cntrl:]]'::text),
+  constraint mfa_factors_used_once_confirmed check (last_used_at is null or confirmed_at is not null),
+  constraint mfa_factors_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.mfa_factors enable row level security;
+
+create index mfa_factors_unconfirmed_idx on identity.mfa_factors using btree (created_at) where (confirmed_at is null);
+create index mfa_factors_user_id_idx on identity.mfa_factors using btree (user_id);
+
+comment on table identity.mfa_factors is E'@behavior -insert -delete\nOne row per second factor of an account: an authenticator app or a passkey.';
+comment on column identity.mfa_factors.id is 'UUIDv7.';
+comment on column identity.mfa_factors.user_id is 'Whose factor.';
+comment on column identity.mfa_factors.kind is 'totp (authenticator app) or passkey.';
+comment on column identity.mfa_factors.name is 'Name its owner gave it, 1 to 100 characters.';
+comment on column identity.mfa_factors.created_at is 'When enrolling began.';
+comment on column identity.mfa_factors.confirmed_at is 'When it was first shown to work; null means that it does not count yet.';
+comment on column identity.mfa_factors.last_used_at is 'When it was last accepted at a sign-in or to confirm a change.';
+
+create policy select_own on identity.mfa_factors
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.mfa_factors is 'Users read their own second factors.';
+create policy update_own on identity.mfa_factors
+  for update to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()))
+  with check (user_id = (select plinth.current_user_id()));
+comment on policy update_own on identity.mfa_factors is 'Users name their own second factors.';
+
+grant select, update (name) on identity.mfa_factors to :PLINTH_USER;
+
 -- Learnt preferences: one row per user, type and key.
 create table identity.user_preferences (
   id uuid not null default plinth.uuid_v7(),
@@ -991,6 +1033,64 @@ $$;
 
 comment on function identity.normalize_user() is 'Trigger: lower case and no surrounding blanks in username and e-mail.';
 revoke execute on function identity.normalize_user() from public;
+
+-- How many of the user's recovery codes still work.
+create or replace function identity.recovery_codes_left()
+  returns integer
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select count(*)::integer
+  from private.recovery_codes c
+  where c.user_id = plinth.current_user_id()
+    and c.used_at is null
+$$;
+
+comment on function identity.recovery_codes_left() is 'How many of the user''s recovery codes still work.';
+revoke execute on function identity.recovery_codes_left() from public;
+grant execute on function identity.recovery_codes_left() to :PLINTH_USER;
+
+-- Removes one of the user's own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in would be left.
+create or replace function identity.remove_mfa_factor(factor_id uuid)
+  returns identity.mfa_factors
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid := plinth.current_user_id();
+  v_factor identity.mfa_factors;
+begin
+  perform from identity.users u where u.id = v_user_id for no key update;
+  perform private.require_recent_authentication();
+  select f.* into v_factor
+  from identity.mfa_factors f
+  where f.id = remove_mfa_factor.factor_id and f.user_id = v_user_id;
+  if v_factor.id is null then
+    raise exception 'You have no such second factor.' using errcode = 'PL404';
+  end if;
+  if v_factor.confirmed_at is not null and not private.factor_may_go(v_user_id, v_factor.id) then
+    raise exception 'Without it you could not sign in any more.'
+      using errcode = 'PL409', hint = 'Set a password or add another passkey first.';
+  end if;
+  delete from identity.mfa_factors f where f.id = v_factor.id;
+  if cardinality(private.second_factors(v_user_id)) = 0 then
+    delete from private.recovery_codes c where c.user_id = v_user_id;
+    delete from private.mfa_attempts a where a.user_id = v_user_id;
+  end if;
+  perform private.record_security_event(
+    'factor_removed', v_user_id,
+    jsonb_build_object('factor_id', v_factor.id, 'kind', v_factor.kind, 'was_confirmed', v_factor.confirmed_at is not null),
+    'warning'
+  );
+  return v_factor;
+end
+$$;
+
+comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in would be left.';
+revoke execute on function identity.remove_mfa_factor(factor_id uuid) from public;
+grant execute on function identity.remove_mfa_factor(factor_id uuid) to :PLINTH_USER;
 
 -- Revokes an API token at once and everywhere: one's own, or with manage_users anybody's. PL404 when there is no such live token.
 create or replace function identity.revoke_api_token(id uuid)

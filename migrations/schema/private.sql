@@ -22,6 +22,107 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per account that typed a wrong code since a second factor was last accepted.
+create table private.mfa_attempts (
+  user_id uuid not null,
+  failed_attempts integer not null,
+  last_failed_at timestamp with time zone not null default now(),
+  locked_until timestamp with time zone,
+  constraint mfa_attempts_pkey primary key (user_id),
+  constraint mfa_attempts_failed_attempts_is_positive check (failed_attempts > 0),
+  constraint mfa_attempts_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.mfa_attempts enable row level security;
+
+comment on table private.mfa_attempts is 'One row per account that typed a wrong code since a second factor was last accepted.';
+comment on column private.mfa_attempts.user_id is 'The account.';
+comment on column private.mfa_attempts.failed_attempts is 'Wrong codes in a row, over all sessions and challenges.';
+comment on column private.mfa_attempts.last_failed_at is 'Time of the last wrong code.';
+comment on column private.mfa_attempts.locked_until is 'No code is accepted before this time; null or past when not locked.';
+
+-- One row per passkey ceremony under way. Readable by no API role.
+create table private.passkey_challenges (
+  challenge bytea not null,
+  purpose text not null,
+  user_id uuid,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null default now() + '00:05:00'::interval,
+  constraint passkey_challenges_pkey primary key (challenge),
+  constraint passkey_challenges_bound_to_an_account check ((user_id is null) = (purpose = 'sign_in'::text)),
+  constraint passkey_challenges_challenge_is_32_bytes check (octet_length(challenge) = 32),
+  constraint passkey_challenges_purpose_check check (purpose = any (array['register'::text, 'sign_in'::text, 'second_factor'::text, 'reauthenticate'::text])),
+  constraint passkey_challenges_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.passkey_challenges enable row level security;
+
+create index passkey_challenges_expires_at_idx on private.passkey_challenges using btree (expires_at);
+create index passkey_challenges_user_id_idx on private.passkey_challenges using btree (user_id);
+
+comment on table private.passkey_challenges is 'One row per passkey ceremony under way. Readable by no API role.';
+comment on column private.passkey_challenges.challenge is '32 random bytes for the authenticator to sign.';
+comment on column private.passkey_challenges.purpose is 'What the answer is good for: register, sign_in, second_factor or reauthenticate.';
+comment on column private.passkey_challenges.user_id is 'Whose answer; null for a sign-in with nothing but a passkey.';
+comment on column private.passkey_challenges.created_at is 'When the ceremony began.';
+comment on column private.passkey_challenges.expires_at is 'From then on no answer is taken.';
+
+-- One row per passkey: its public key and what its authenticator said. Readable by no API role.
+create table private.passkeys (
+  factor_id uuid not null,
+  credential_id bytea not null,
+  public_key bytea not null,
+  sign_count bigint not null default 0,
+  transports text[] not null default '{}'::text[],
+  backup_eligible boolean not null,
+  backed_up boolean not null,
+  aaguid uuid,
+  constraint passkeys_pkey primary key (factor_id),
+  constraint passkeys_credential_id_key unique (credential_id),
+  constraint passkeys_backed_up_only_if_eligible check (backup_eligible or not backed_up),
+  constraint passkeys_credential_id_check check (octet_length(credential_id) >= 1 and octet_length(credential_id) <= 1023),
+  constraint passkeys_public_key_check check (octet_length(public_key) >= 1 and octet_length(public_key) <= 4096),
+  constraint passkeys_sign_count_check check (sign_count >= 0 and sign_count <= '4294967295'::bigint),
+  constraint passkeys_transports_check check (cardinality(transports) <= 10 and array_position(transports, null::text) is null),
+  constraint passkeys_factor_id_fkey foreign key (factor_id) references identity.mfa_factors(id) on delete cascade
+);
+
+alter table private.passkeys enable row level security;
+
+comment on table private.passkeys is 'One row per passkey: its public key and what its authenticator said. Readable by no API role.';
+comment on column private.passkeys.factor_id is 'The factor.';
+comment on column private.passkeys.credential_id is 'The authenticator''s own name of the key; no two accounts share one.';
+comment on column private.passkeys.public_key is 'Public key as COSE_Key (RFC 9052).';
+comment on column private.passkeys.sign_count is 'Highest signature counter seen; 0 for authenticators that do not count.';
+comment on column private.passkeys.transports is 'How the authenticator can be reached, such as usb or internal; a hint for browsers.';
+comment on column private.passkeys.backup_eligible is 'Whether the key may be copied between devices; never changes.';
+comment on column private.passkeys.backed_up is 'Whether it was copied when last used.';
+comment on column private.passkeys.aaguid is 'Model of the authenticator; null where it does not say.';
+
+-- One row per recovery code of an account's current set; each works once. Readable by no API role.
+create table private.recovery_codes (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  code_hash bytea not null,
+  created_at timestamp with time zone not null default now(),
+  used_at timestamp with time zone,
+  constraint recovery_codes_pkey primary key (id),
+  constraint recovery_codes_user_id_code_hash_key unique (user_id, code_hash),
+  constraint recovery_codes_code_hash_is_sha256 check (octet_length(code_hash) = 32),
+  constraint recovery_codes_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.recovery_codes enable row level security;
+
+create index recovery_codes_user_id_idx on private.recovery_codes using btree (user_id);
+
+comment on table private.recovery_codes is 'One row per recovery code of an account''s current set; each works once. Readable by no API role.';
+comment on column private.recovery_codes.id is 'UUIDv7.';
+comment on column private.recovery_codes.user_id is 'Whose code.';
+comment on column private.recovery_codes.code_hash is 'SHA-256 of the code; the code itself is nowhere.';
+comment on column private.recovery_codes.created_at is 'When the set was made.';
+comment on column private.recovery_codes.used_at is 'When it was used; null while it works.';
+
 -- One row per refresh token; a session's tokens are one family, a chain of which the last is live.
 create table private.refresh_tokens (
   id uuid not null default plinth.uuid_v7(),
@@ -58,6 +159,44 @@ comment on column private.refresh_tokens.expires_at is 'From then on it is refus
 comment on column private.refresh_tokens.used_at is 'When it was exchanged for its successor; null while live.';
 comment on column private.refresh_tokens.successor_sealed is 'The successor, encrypted under a key derived from this token.';
 
+-- One row per sign-in that waits for a second factor. Readable by no API role.
+create table private.sign_in_challenges (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  token_hash bytea not null,
+  token_version integer not null,
+  methods text[] not null,
+  device_name text,
+  failed_attempts integer not null default 0,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null default now() + '00:10:00'::interval,
+  used_at timestamp with time zone,
+  constraint sign_in_challenges_pkey primary key (id),
+  constraint sign_in_challenges_token_hash_key unique (token_hash),
+  constraint sign_in_challenges_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
+  constraint sign_in_challenges_failed_attempts_is_not_negative check (failed_attempts >= 0),
+  constraint sign_in_challenges_methods_check check (cardinality(methods) >= 1 and cardinality(methods) <= 10 and array_position(methods, null::text) is null),
+  constraint sign_in_challenges_token_hash_is_sha256 check (octet_length(token_hash) = 32),
+  constraint sign_in_challenges_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.sign_in_challenges enable row level security;
+
+create index sign_in_challenges_expires_at_idx on private.sign_in_challenges using btree (expires_at);
+create index sign_in_challenges_user_id_idx on private.sign_in_challenges using btree (user_id);
+
+comment on table private.sign_in_challenges is 'One row per sign-in that waits for a second factor. Readable by no API role.';
+comment on column private.sign_in_challenges.id is 'UUIDv7.';
+comment on column private.sign_in_challenges.user_id is 'Who is signing in.';
+comment on column private.sign_in_challenges.token_hash is 'SHA-256 of the token the client goes on with.';
+comment on column private.sign_in_challenges.token_version is 'The account''s token_version when the first factor was shown; another one ends the challenge.';
+comment on column private.sign_in_challenges.methods is 'What was shown so far, as amr values of RFC 8176.';
+comment on column private.sign_in_challenges.device_name is 'Name of the session to be, if one was given.';
+comment on column private.sign_in_challenges.failed_attempts is 'Wrong answers to this challenge; the tenth ends it.';
+comment on column private.sign_in_challenges.created_at is 'When the first factor was shown.';
+comment on column private.sign_in_challenges.expires_at is 'From then on it is refused.';
+comment on column private.sign_in_challenges.used_at is 'When it became a session; null until then.';
+
 -- Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.
 create table private.token_blacklist (
   id uuid not null default plinth.uuid_v7(),
@@ -91,6 +230,24 @@ comment on column private.token_blacklist.reason is 'Why, such as logout.';
 comment on column private.token_blacklist.created_at is 'When it was revoked.';
 comment on column private.token_blacklist.expires_at is 'From then on the row is useless and is deleted.';
 
+-- One row per authenticator app: its sealed secret. Readable by no API role.
+create table private.totp_secrets (
+  factor_id uuid not null,
+  sealed_secret text not null,
+  last_used_step bigint,
+  constraint totp_secrets_pkey primary key (factor_id),
+  constraint totp_secrets_last_used_step_is_not_negative check (last_used_step >= 0),
+  constraint totp_secrets_sealed_secret_is_sealed check (sealed_secret ~ '^v[1-9][0-9]*\.[A-Za-z0-9_-]+$'::text),
+  constraint totp_secrets_factor_id_fkey foreign key (factor_id) references identity.mfa_factors(id) on delete cascade
+);
+
+alter table private.totp_secrets enable row level security;
+
+comment on table private.totp_secrets is 'One row per authenticator app: its sealed secret. Readable by no API role.';
+comment on column private.totp_secrets.factor_id is 'The factor.';
+comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
+comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
 -- One row per account with a password. Readable by no API role.
 create table private.user_passwords (
   user_id uuid not null,
@@ -119,6 +276,145 @@ comment on column private.user_passwords.hash_algorithm is 'argon2id (default) o
 comment on column private.user_passwords.updated_at is 'When the hash was last set.';
 
 -- Functions -------------------------------------------------------------------------------------------
+
+-- Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.
+create or replace function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[])
+  returns record
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_method text := accept_second_factor.proof ->> 'method';
+  v_factor_id uuid := (accept_second_factor.proof ->> 'factor_id')::uuid;
+  v_attempts private.mfa_attempts;
+  v_totp private.totp_secrets;
+  v_passkey private.passkeys;
+  v_step bigint := (accept_second_factor.proof ->> 'step')::bigint;
+  v_count bigint := (accept_second_factor.proof ->> 'sign_count')::bigint;
+begin
+  select a.* into v_attempts from private.mfa_attempts a where a.user_id = accept_second_factor.user_id;
+
+  if v_method = 'totp' then
+    select t.* into v_totp
+    from private.totp_secrets t
+    join identity.mfa_factors f on f.id = t.factor_id
+    where t.factor_id = v_factor_id
+      and f.user_id = accept_second_factor.user_id
+      and f.confirmed_at is not null;
+    refusal := case
+      -- NIST SP 800-63B-4, 3.2.2: after 100 wrong codes in a row codes are over; a recovery code or a passkey begins anew.
+      when v_attempts.locked_until > now() or v_attempts.failed_attempts >= 100 then 'second_factor_locked'
+      when v_step is null or v_totp.factor_id is null then 'wrong_code'
+      -- Right, but shown before: no guess, and not counted as one.
+      when v_step <= v_totp.last_used_step then 'code_reused'
+    end;
+    if refusal is null then
+      update private.totp_secrets t set last_used_step = v_step where t.factor_id = v_factor_id;
+    end if;
+    methods := array['otp'];
+
+  elsif v_method = 'recovery_code' then
+    if v_attempts.locked_until > now() then
+      refusal := 'second_factor_locked';
+    else
+      update private.recovery_codes c
+      set used_at = now()
+      where c.user_id = accept_second_factor.user_id
+        and c.code_hash = decode(accept_second_factor.proof ->> 'code_hash', 'hex')
+        and c.used_at is null
+        -- Codes stand in for a factor; without one there is nothing to recover.
+        and exists (
+          select from identity.mfa_factors f where f.user_id = accept_second_factor.user_id and f.confirmed_at is not null
+        );
+      if not found then
+        refusal := 'wrong_code';
+      else
+        perform private.record_security_event(
+          'recovery_code_used', accept_second_factor.user_id,
+          jsonb_build_object(
+            'left',
+            (
+              select count(*)
+              from private.recovery_codes c
+              where c.user_id = accept_second_factor.user_id and c.used_at is null
+            )
+          ),
+          'warning'
+        );
+      end if;
+    end if;
+    methods := array['otp'];
+
+  elsif v_method = 'passkey' then
+    select p.* into v_passkey
+    from private.passkeys p
+    join identity.mfa_factors f on f.id = p.factor_id
+    where p.factor_id = v_factor_id
+      and f.user_id = accept_second_factor.user_id
+      and f.confirmed_at is not null;
+    refusal := case
+      when v_passkey.factor_id is null or not coalesce((accept_second_factor.proof ->> 'verified')::boolean, false)
+      then 'wrong_passkey'
+      -- WebAuthn Level 3, 6.1.1: a counter that does not grow means that two devices hold the key.
+      when (v_count > 0 or v_passkey.sign_count > 0) and v_count <= v_passkey.sign_count then 'passkey_cloned'
+    end;
+    if refusal = 'passkey_cloned' then
+      perform private.record_security_event(
+        'passkey_cloned', accept_second_factor.user_id,
+        jsonb_build_object('factor_id', v_factor_id, 'sign_count', v_count, 'expected_above', v_passkey.sign_count), 'warning'
+      );
+    elsif refusal is null then
+      update private.passkeys p
+      set
+        sign_count = v_count,
+        backed_up = p.backup_eligible and coalesce((accept_second_factor.proof ->> 'backed_up')::boolean, false)
+      where p.factor_id = v_factor_id;
+    end if;
+    methods := array[case when v_passkey.backup_eligible then 'swk' else 'hwk' end];
+
+  else
+    raise exception 'There is no second factor of that kind.' using errcode = 'PL422';
+  end if;
+
+  if refusal is null then
+    update identity.mfa_factors f set last_used_at = now() where f.id = v_factor_id;
+    delete from private.mfa_attempts a where a.user_id = accept_second_factor.user_id;
+    return;
+  end if;
+  methods := null;
+  if refusal = 'wrong_code' then
+    perform private.count_wrong_code(accept_second_factor.user_id);
+  end if;
+  perform private.record_security_event(
+    'mfa_failed', accept_second_factor.user_id, jsonb_build_object('method', v_method, 'reason', refusal), 'warning'
+  );
+end
+$$;
+
+comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.';
+revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
+
+-- Notes that the session that asks has just shown these (amr values); returns when.
+create or replace function private.add_session_methods(methods text[])
+  returns timestamp with time zone
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  update identity.user_sessions s
+  set
+    authenticated_at = now(),
+    authentication_methods = (
+      select array_agg(distinct m order by m) from unnest(s.authentication_methods || add_session_methods.methods) m
+    )
+  where s.id = plinth.current_session_id()
+    and s.user_id = plinth.current_user_id()
+    and s.ended_at is null
+  returning s.authenticated_at
+$$;
+
+comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
+revoke execute on function private.add_session_methods(methods text[]) from public;
 
 -- Sets a new password, ends the other sessions and all access tokens; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea)
@@ -195,7 +491,7 @@ $$;
 comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
 
--- Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.
+-- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
@@ -203,6 +499,24 @@ create or replace function private.complete_sign_in(user_id uuid, methods text[]
 as $$
 #variable_conflict use_column
 begin
+  challenge_methods := private.second_factors(complete_sign_in.user_id);
+  if cardinality(challenge_methods) > 0 then
+    if complete_sign_in.challenge_hash is null then
+      raise exception 'An account with a second factor cannot be signed in here.' using errcode = 'PL403';
+    end if;
+    insert into private.sign_in_challenges as c (user_id, token_hash, token_version, methods, device_name)
+    select u.id, complete_sign_in.challenge_hash, u.token_version, complete_sign_in.methods, complete_sign_in.device_name
+    from identity.users u
+    where u.id = complete_sign_in.user_id
+    returning c.expires_at into challenge_expires_at;
+    perform private.record_security_event(
+      'sign_in_challenged', complete_sign_in.user_id, jsonb_build_object('methods', to_jsonb(complete_sign_in.methods))
+    );
+    return next;
+    return;
+  end if;
+  challenge_methods := null;
+
   select o.session_id, o.token_version, o.refresh_expires_at
   into session_id, token_version, refresh_expires_at
   from private.open_session(
@@ -212,8 +526,50 @@ begin
 end
 $$;
 
-comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session for an account that has shown enough; the one way there for all kinds of sign-in.';
+comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.';
 revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+
+-- Makes an authenticator app count; whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.
+create or replace function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[])
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := plinth.current_user_id();
+  v_is_first boolean;
+begin
+  perform from identity.users u where u.id = v_user_id for no key update;
+  perform private.require_recent_authentication();
+  if confirm_totp.step is null then
+    raise exception 'The code is not the one of this moment.'
+      using errcode = 'PL422', column = 'code', hint = 'Check the clock of the device.';
+  end if;
+  v_is_first := cardinality(private.second_factors(v_user_id)) = 0;
+  update identity.mfa_factors f
+  set confirmed_at = now()
+  where f.id = confirm_totp.factor_id
+    and f.user_id = v_user_id
+    and f.kind = 'totp'
+    and f.confirmed_at is null;
+  if not found then
+    raise exception 'There is no such enrolment under way.' using errcode = 'PL404';
+  end if;
+  -- The code is used up: it must not sign anybody in.
+  update private.totp_secrets t set last_used_step = confirm_totp.step where t.factor_id = confirm_totp.factor_id;
+  perform private.factor_was_added(v_user_id, confirm_totp.factor_id, 'totp', array['otp', 'mfa']);
+  if v_is_first then
+    perform private.store_recovery_codes(v_user_id, confirm_totp.code_hashes);
+  end if;
+  return v_is_first;
+end
+$$;
+
+comment on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) is 'Makes an authenticator app count; whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.';
+revoke execute on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) from public;
+grant execute on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) to :PLINTH_SERVICE;
 
 -- security.consume_rate_limit at a given time; null means now, after waiting for others that use the key. PL422.
 create or replace function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer default 1, at timestamp with time zone default null::timestamp with time zone, metadata jsonb default '{}'::jsonb)
@@ -402,6 +758,39 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
+create or replace function private.count_wrong_code(user_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_failed integer;
+  v_locked_until timestamptz;
+begin
+  insert into private.mfa_attempts as a (user_id, failed_attempts)
+  values (count_wrong_code.user_id, 1)
+  on conflict on constraint mfa_attempts_pkey
+    do update set failed_attempts = a.failed_attempts + 1, last_failed_at = now()
+  returning a.failed_attempts into v_failed;
+
+  update private.mfa_attempts a
+  set locked_until = nullif(now() + private.mfa_lockout_duration(v_failed), now())
+  where a.user_id = count_wrong_code.user_id
+  returning a.locked_until into v_locked_until;
+  if v_locked_until is not null then
+    perform private.record_security_event(
+      'mfa_locked', count_wrong_code.user_id,
+      jsonb_build_object('failed_attempts', v_failed, 'locked_until', v_locked_until), 'warning'
+    );
+  end if;
+end
+$$;
+
+comment on function private.count_wrong_code(user_id uuid) is 'Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.';
+revoke execute on function private.count_wrong_code(user_id uuid) from public;
+
 -- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
   returns uuid
@@ -510,7 +899,7 @@ comment on function private.delete_expired_rate_limits(batch_size integer) is 'D
 revoke execute on function private.delete_expired_rate_limits(batch_size integer) from public;
 grant execute on function private.delete_expired_rate_limits(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size expired refresh tokens and revocations; returns how many.
+-- Deletes up to batch_size expired refresh tokens, revocations, challenges and unconfirmed factors; returns how many.
 create or replace function private.delete_expired_tokens(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -518,8 +907,8 @@ create or replace function private.delete_expired_tokens(batch_size integer defa
   set search_path to 'pg_catalog'
 as $$
 declare
-  v_refresh integer;
-  v_blacklist integer;
+  v_rows integer;
+  v_deleted integer := 0;
 begin
   if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
@@ -534,23 +923,62 @@ begin
     for update skip locked
   )
   delete from private.refresh_tokens t using expired e where t.id = e.id;
-  get diagnostics v_refresh = row_count;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
 
   with expired as (
     select b.id
     from private.token_blacklist b
     where b.expires_at <= now()
     order by b.expires_at
-    limit batch_size - v_refresh
+    limit batch_size - v_deleted
     for update skip locked
   )
   delete from private.token_blacklist b using expired e where b.id = e.id;
-  get diagnostics v_blacklist = row_count;
-  return v_refresh + v_blacklist;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
+
+  with expired as (
+    select c.id
+    from private.sign_in_challenges c
+    where c.expires_at <= now()
+    order by c.expires_at
+    limit batch_size - v_deleted
+    for update skip locked
+  )
+  delete from private.sign_in_challenges c using expired e where c.id = e.id;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
+
+  with expired as (
+    select c.challenge
+    from private.passkey_challenges c
+    where c.expires_at <= now()
+    order by c.expires_at
+    limit batch_size - v_deleted
+    for update skip locked
+  )
+  delete from private.passkey_challenges c using expired e where c.challenge = e.challenge;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
+
+  with expired as (
+    select f.id
+    from identity.mfa_factors f
+    where f.confirmed_at is null
+      and f.created_at <= now() - interval '1 day'
+    order by f.created_at
+    limit batch_size - v_deleted
+    for update skip locked
+  )
+  delete from identity.mfa_factors f using expired e where f.id = e.id;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
+  return v_deleted;
 end
 $$;
 
-comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens and revocations; returns how many.';
+comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges and unconfirmed factors; returns how many.';
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
 
@@ -891,6 +1319,45 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Makes th
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
+-- Whether removing this factor leaves a way to sign in.
+create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (select from private.user_passwords p where p.user_id = factor_may_go.user_id)
+    or not exists (select from private.passkeys p where p.factor_id = factor_may_go.factor_id)
+    or exists (
+      select
+      from identity.mfa_factors f
+      where f.user_id = factor_may_go.user_id
+        and f.kind = 'passkey'
+        and f.id <> factor_may_go.factor_id
+    )
+$$;
+
+comment on function private.factor_may_go(user_id uuid, factor_id uuid) is 'Whether removing this factor leaves a way to sign in.';
+revoke execute on function private.factor_may_go(user_id uuid, factor_id uuid) from public;
+
+-- Audits a new factor and credits it to the session that asks.
+create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.record_security_event(
+    'factor_added', factor_was_added.user_id,
+    jsonb_build_object('factor_id', factor_was_added.factor_id, 'kind', factor_was_added.kind)
+  );
+  perform private.add_session_methods(factor_was_added.methods);
+end
+$$;
+
+comment on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) is 'Audits a new factor and credits it to the session that asks.';
+revoke execute on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) from public;
+
 -- The live API token with this hash, whose it is, what it may and from where; no row when there is none.
 create or replace function private.find_api_token(token_hash bytea)
   returns table(token_id uuid, user_id uuid, token_version integer, scopes text[], expires_at timestamp with time zone, allowed_networks text[])
@@ -941,6 +1408,23 @@ comment on function private.find_login(identifier text) is 'Password hash of the
 revoke execute on function private.find_login(identifier text) from public;
 grant execute on function private.find_login(identifier text) to :PLINTH_SERVICE;
 
+-- Whose passkey this is, and its public key.
+create or replace function private.find_passkey(credential_id bytea)
+  returns table(user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select f.user_id, p.factor_id, p.public_key, p.backup_eligible
+  from private.passkeys p
+  join identity.mfa_factors f on f.id = p.factor_id
+  where p.credential_id = find_passkey.credential_id
+$$;
+
+comment on function private.find_passkey(credential_id bytea) is 'Whose passkey this is, and its public key.';
+revoke execute on function private.find_passkey(credential_id bytea) from public;
+grant execute on function private.find_passkey(credential_id bytea) to :PLINTH_SERVICE;
+
 -- Password hash of an account, to check the current password before a change.
 create or replace function private.find_password(user_id uuid)
   returns table(password_hash text, hash_algorithm text, token_version integer)
@@ -957,6 +1441,62 @@ $$;
 comment on function private.find_password(user_id uuid) is 'Password hash of an account, to check the current password before a change.';
 revoke execute on function private.find_password(user_id uuid) from public;
 grant execute on function private.find_password(user_id uuid) to :PLINTH_SERVICE;
+
+-- Whose half-finished sign-in this is; null when there is none or it is over.
+create or replace function private.find_sign_in_challenge(token_hash bytea)
+  returns uuid
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select c.user_id
+  from private.sign_in_challenges c
+  where c.token_hash = find_sign_in_challenge.token_hash
+    and c.used_at is null
+    and c.expires_at > now()
+$$;
+
+comment on function private.find_sign_in_challenge(token_hash bytea) is 'Whose half-finished sign-in this is; null when there is none or it is over.';
+revoke execute on function private.find_sign_in_challenge(token_hash bytea) from public;
+grant execute on function private.find_sign_in_challenge(token_hash bytea) to :PLINTH_SERVICE;
+
+-- Sealed secrets of the account's confirmed authenticator apps.
+create or replace function private.find_totp_secrets(user_id uuid)
+  returns table(factor_id uuid, sealed_secret text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select t.factor_id, t.sealed_secret
+  from private.totp_secrets t
+  join identity.mfa_factors f on f.id = t.factor_id
+  where f.user_id = find_totp_secrets.user_id
+    and f.confirmed_at is not null
+  order by t.factor_id
+$$;
+
+comment on function private.find_totp_secrets(user_id uuid) is 'Sealed secrets of the account''s confirmed authenticator apps.';
+revoke execute on function private.find_totp_secrets(user_id uuid) from public;
+grant execute on function private.find_totp_secrets(user_id uuid) to :PLINTH_SERVICE;
+
+-- Sealed secret of an authenticator app that the user who asks has not confirmed; null when there is none.
+create or replace function private.find_unconfirmed_totp(factor_id uuid)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select t.sealed_secret
+  from private.totp_secrets t
+  join identity.mfa_factors f on f.id = t.factor_id
+  where t.factor_id = find_unconfirmed_totp.factor_id
+    and f.user_id = plinth.current_user_id()
+    and f.confirmed_at is null
+$$;
+
+comment on function private.find_unconfirmed_totp(factor_id uuid) is 'Sealed secret of an authenticator app that the user who asks has not confirmed; null when there is none.';
+revoke execute on function private.find_unconfirmed_totp(factor_id uuid) from public;
+grant execute on function private.find_unconfirmed_totp(factor_id uuid) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
 create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, new_password_hash text default null::text, new_hash_algorithm text default null::text, challenge_hash bytea default null::bytea)
@@ -982,6 +1522,23 @@ begin
     when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
   end;
 
+  if v_refusal is null then
+    if finish_login.new_password_hash is not null then
+      update private.user_passwords p
+      set
+        password_hash = finish_login.new_password_hash,
+        hash_algorithm = finish_login.new_hash_algorithm,
+        updated_at = now()
+      where p.user_id = v_user.id;
+    end if;
+
+    select c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
+    into session_id, token_version, refresh_expires_at, challenge_expires_at, challenge_methods
+    from private.complete_sign_in(
+      v_user.id, array['pwd'], finish_login.refresh_token_hash, finish_login.device_name, finish_login.challenge_hash
+    ) c;
+  end if;
+
   perform security.track_login_attempt(
     v_user.id,
     -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
@@ -992,7 +1549,13 @@ begin
     end,
     plinth.client_ip(),
     plinth.user_agent(),
-    case v_refusal when 'account_locked' then 'locked' else case when v_refusal is null then 'success' else 'failed' end end,
+    case
+      when v_refusal = 'account_locked' then 'locked'
+      when v_refusal is not null then 'failed'
+      -- Half way is no success: it must not clear the count of failures, or knowing the password would hide guesses.
+      when session_id is null then 'challenged'
+      else 'success'
+    end,
     v_refusal
   );
 
@@ -1003,27 +1566,194 @@ begin
     );
     return;
   end if;
-
-  if finish_login.new_password_hash is not null then
-    update private.user_passwords p
-    set
-      password_hash = finish_login.new_password_hash,
-      hash_algorithm = finish_login.new_hash_algorithm,
-      updated_at = now()
-    where p.user_id = v_user.id;
-  end if;
-
-  return query
-    select c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
-    from private.complete_sign_in(
-      v_user.id, array['pwd'], finish_login.refresh_token_hash, finish_login.device_name, finish_login.challenge_hash
-    ) c;
+  return next;
 end
 $$;
 
 comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) from public;
 grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) to :PLINTH_SERVICE;
+
+-- Adds a passkey to the user who asks; PL409 when it is somebody's already.
+create or replace function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[])
+  returns table(factor_id uuid, codes_were_stored boolean)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := plinth.current_user_id();
+begin
+  perform from identity.users u where u.id = v_user_id and u.account_status = 'active' for no key update;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- WebAuthn Level 3, 7.1: a credential belongs to one account. The same answer whoever has it.
+  if exists (select from private.passkeys p where p.credential_id = finish_passkey_registration.credential_id) then
+    raise exception 'This passkey cannot be added.' using errcode = 'PL409', column = 'response';
+  end if;
+  codes_were_stored := cardinality(private.second_factors(v_user_id)) = 0;
+  insert into identity.mfa_factors (user_id, kind, name, confirmed_at)
+  values (v_user_id, 'passkey', finish_passkey_registration.name, now())
+  returning id into factor_id;
+  insert into private.passkeys
+    (factor_id, credential_id, public_key, sign_count, transports, backup_eligible, backed_up, aaguid)
+  values (
+    factor_id,
+    finish_passkey_registration.credential_id,
+    finish_passkey_registration.public_key,
+    finish_passkey_registration.sign_count,
+    finish_passkey_registration.transports,
+    finish_passkey_registration.backup_eligible,
+    finish_passkey_registration.backed_up,
+    finish_passkey_registration.aaguid
+  );
+  perform private.factor_was_added(
+    v_user_id, factor_id, 'passkey',
+    array[case when finish_passkey_registration.backup_eligible then 'swk' else 'hwk' end, 'mfa']
+  );
+  if codes_were_stored then
+    perform private.store_recovery_codes(v_user_id, finish_passkey_registration.code_hashes);
+  end if;
+  return next;
+end
+$$;
+
+comment on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) is 'Adds a passkey to the user who asks; PL409 when it is somebody''s already.';
+revoke execute on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) from public;
+grant execute on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) to :PLINTH_SERVICE;
+
+-- Opens a session for a passkey that verified its user; no row when refused. Counts and audits either way.
+create or replace function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
+  returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user identity.users;
+  v_refusal text;
+  v_methods text[];
+begin
+  select u.* into v_user from identity.users u where u.id = finish_passkey_sign_in.user_id for no key update;
+  v_refusal := case
+    when v_user.id is null then 'unknown_account'
+    when v_user.account_status <> 'active' then 'account_disabled'
+    when v_user.locked_until > now() then 'account_locked'
+    when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
+    when finish_passkey_sign_in.proof ->> 'method' is distinct from 'passkey' then 'wrong_passkey'
+  end;
+  if v_refusal is null then
+    select a.refusal, a.methods into v_refusal, v_methods
+    from private.accept_second_factor(v_user.id, finish_passkey_sign_in.proof) a;
+  end if;
+
+  perform security.track_login_attempt(
+    v_user.id,
+    v_user.username,
+    plinth.client_ip(),
+    plinth.user_agent(),
+    case
+      when v_refusal = 'account_locked' then 'locked'
+      when v_refusal is not null then 'failed'
+      else 'success'
+    end,
+    v_refusal
+  );
+  if v_refusal is not null then
+    perform private.record_security_event('login_failed', v_user.id, jsonb_build_object('reason', v_refusal), 'warning');
+    return;
+  end if;
+
+  return query
+    select o.session_id, o.token_version, o.refresh_expires_at
+    from private.open_session(
+      v_user.id, v_methods || array['mfa'],
+      finish_passkey_sign_in.refresh_token_hash, finish_passkey_sign_in.device_name
+    ) o;
+end
+$$;
+
+comment on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a passkey that verified its user; no row when refused. Counts and audits either way.';
+revoke execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) from public;
+grant execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
+
+-- Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.
+create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
+  returns table(user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_challenge private.sign_in_challenges;
+  v_user identity.users;
+  v_refusal text;
+  v_methods text[];
+begin
+  select c.* into v_challenge from private.sign_in_challenges c where c.token_hash = finish_sign_in.token_hash;
+  if v_challenge.id is null then
+    return;
+  end if;
+  select u.* into v_user from identity.users u where u.id = v_challenge.user_id for no key update;
+  select c.* into v_challenge from private.sign_in_challenges c where c.id = v_challenge.id for update;
+
+  v_refusal := case
+    when v_user.id is null
+      or v_challenge.id is null
+      or v_challenge.used_at is not null
+      or v_challenge.expires_at <= now()
+      or v_challenge.failed_attempts >= 10
+      -- The password was changed, everything was signed out or the account was disabled since.
+      or v_challenge.token_version <> v_user.token_version
+    then 'challenge_expired'
+    when v_user.account_status <> 'active' then 'account_disabled'
+    when v_user.locked_until > now() then 'account_locked'
+    when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
+  end;
+  if v_refusal is null then
+    select a.refusal, a.methods into v_refusal, v_methods from private.accept_second_factor(v_user.id, finish_sign_in.proof) a;
+    update private.sign_in_challenges c
+    set
+      used_at = case when v_refusal is null then now() end,
+      failed_attempts = c.failed_attempts + case when v_refusal is null then 0 else 1 end
+    where c.id = v_challenge.id;
+  end if;
+
+  perform security.track_login_attempt(
+    v_user.id,
+    v_user.username,
+    plinth.client_ip(),
+    plinth.user_agent(),
+    case
+      when v_refusal in ('account_locked', 'second_factor_locked') then 'locked'
+      when v_refusal is not null then 'failed'
+      else 'success'
+    end,
+    v_refusal
+  );
+  if v_refusal is not null then
+    perform private.record_security_event('login_failed', v_user.id, jsonb_build_object('reason', v_refusal), 'warning');
+    return;
+  end if;
+
+  user_id := v_user.id;
+  select o.session_id, o.token_version, o.refresh_expires_at
+  into session_id, token_version, refresh_expires_at
+  from private.open_session(
+    v_user.id, v_challenge.methods || v_methods || array['mfa'],
+    finish_sign_in.refresh_token_hash, coalesce(finish_sign_in.device_name, v_challenge.device_name)
+  ) o;
+  return next;
+end
+$$;
+
+comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.';
+revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
+grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
 -- Trigger: removes an account's values from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
@@ -1298,6 +2028,27 @@ comment on function private.lease_requests(client text, limit_value integer, win
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
 
+-- Credential ids (hex) and transports of an account's passkeys, as JSON.
+create or replace function private.list_passkeys(user_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object('id', encode(p.credential_id, 'hex'), 'transports', to_jsonb(p.transports)) order by p.factor_id
+    ),
+    '[]'
+  )
+  from private.passkeys p
+  join identity.mfa_factors f on f.id = p.factor_id
+  where f.user_id = list_passkeys.user_id
+$$;
+
+comment on function private.list_passkeys(user_id uuid) is 'Credential ids (hex) and transports of an account''s passkeys, as JSON.';
+revoke execute on function private.list_passkeys(user_id uuid) from public;
+
 -- Revocations not older than max_age, which is the longest life of an access token.
 create or replace function private.list_revocations(max_age interval default '1 day 00:05:00'::interval)
   returns table(kind text, subject_id uuid, token_version integer, expires_at timestamp with time zone)
@@ -1379,6 +2130,21 @@ $$;
 comment on function private.lockout_duration(failed_attempts integer) is 'How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
 
+-- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
+create or replace function private.mfa_lockout_duration(failed_attempts integer)
+  returns interval
+  language sql
+  immutable parallel safe
+as $$
+  select case
+    when failed_attempts < 10 then interval '0'
+    else least(interval '1 day', interval '1 minute' * power(2, least(failed_attempts - 10, 12)))
+  end
+$$;
+
+comment on function private.mfa_lockout_duration(failed_attempts integer) is 'How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
+revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
+
 -- Whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
   returns boolean
@@ -1451,6 +2217,74 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.
+create or replace function private.reauthenticate(proof jsonb)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user identity.users;
+  v_session identity.user_sessions;
+  v_has_factor boolean;
+  v_is_password boolean := reauthenticate.proof ->> 'method' = 'password';
+  v_refusal text;
+  v_methods text[];
+begin
+  select u.* into v_user from identity.users u where u.id = plinth.current_user_id() for no key update;
+  select s.* into v_session
+  from identity.user_sessions s
+  where s.id = plinth.current_session_id() and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
+  for update;
+  if v_session.id is null or v_user.account_status <> 'active' then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  v_has_factor := cardinality(private.second_factors(v_user.id)) > 0;
+  -- Said before the password is looked at, so that it tells nothing of it.
+  if v_is_password and v_has_factor then
+    raise exception 'Your account has a second factor: show that.'
+      using errcode = 'PL422', column = 'password', hint = 'Give a code, a recovery code or a passkey.';
+  end if;
+
+  if v_is_password then
+    v_refusal := case
+      when v_user.locked_until > now() then 'account_locked'
+      when not coalesce((reauthenticate.proof ->> 'matches')::boolean, false) then 'wrong_password'
+      -- Changed between the check and now.
+      when v_user.token_version is distinct from (reauthenticate.proof ->> 'token_version')::integer then 'wrong_password'
+    end;
+    v_methods := array['pwd'];
+    if v_refusal = 'wrong_password' then
+      perform security.track_login_attempt(
+        v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(), 'failed', 'wrong_password'
+      );
+    end if;
+  else
+    select a.refusal, a.methods || array['mfa'] into v_refusal, v_methods
+    from private.accept_second_factor(v_user.id, reauthenticate.proof) a;
+  end if;
+
+  if v_refusal is not null then
+    perform private.record_security_event(
+      'reauthentication_failed', v_user.id,
+      jsonb_build_object('session_id', v_session.id, 'method', reauthenticate.proof ->> 'method', 'reason', v_refusal), 'warning'
+    );
+    return null;
+  end if;
+  perform private.record_security_event(
+    'reauthenticated', v_user.id,
+    jsonb_build_object('session_id', v_session.id, 'method', reauthenticate.proof ->> 'method')
+  );
+  return private.add_session_methods(v_methods);
+end
+$$;
+
+comment on function private.reauthenticate(proof jsonb) is 'Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.';
+revoke execute on function private.reauthenticate(proof jsonb) from public;
+grant execute on function private.reauthenticate(proof jsonb) to :PLINTH_SERVICE;
 
 -- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
 create or replace function private.record_data_change()
@@ -1616,6 +2450,30 @@ $$;
 comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
 revoke execute on function private.refuse_api_token() from public;
 
+-- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
+create or replace function private.regenerate_recovery_codes(code_hashes bytea[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid := plinth.current_user_id();
+begin
+  perform from identity.users u where u.id = v_user_id for no key update;
+  perform private.require_recent_authentication();
+  if not exists (select from identity.mfa_factors f where f.user_id = v_user_id and f.confirmed_at is not null) then
+    raise exception 'Recovery codes stand in for a second factor, and you have none.'
+      using errcode = 'PL409', hint = 'Enrol one with startTotp or startPasskeyRegistration.';
+  end if;
+  perform private.store_recovery_codes(v_user_id, regenerate_recovery_codes.code_hashes);
+end
+$$;
+
+comment on function private.regenerate_recovery_codes(code_hashes bytea[]) is 'New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).';
+revoke execute on function private.regenerate_recovery_codes(code_hashes bytea[]) from public;
+grant execute on function private.regenerate_recovery_codes(code_hashes bytea[]) to :PLINTH_SERVICE;
+
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text)
   returns uuid
@@ -1685,6 +2543,37 @@ $$;
 
 comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
+
+-- PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.
+create or replace function private.require_recent_authentication()
+  returns void
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_authenticated_at timestamptz;
+begin
+  select s.authenticated_at into v_authenticated_at
+  from identity.user_sessions s
+  join identity.users u on u.id = s.user_id and u.account_status = 'active'
+  where s.id = plinth.current_session_id()
+    and s.user_id = plinth.current_user_id()
+    and s.ended_at is null
+    and s.expires_at > now();
+  if v_authenticated_at is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if v_authenticated_at < now() - interval '10 minutes' then
+    raise exception 'This needs a sign-in of the last 10 minutes.'
+      using errcode = 'PL403', hint = 'Confirm it is you with reauthenticate.';
+  end if;
+end
+$$;
+
+comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
+revoke execute on function private.require_recent_authentication() from public;
+grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
 
 -- Trigger: tells the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
@@ -1875,6 +2764,35 @@ comment on function private.rotate_refresh_token(presented_hash bytea, successor
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
 
+-- What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.
+create or replace function private.second_factors(user_id uuid)
+  returns text[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with kinds as (
+    select distinct f.kind
+    from identity.mfa_factors f
+    where f.user_id = second_factors.user_id
+      and f.confirmed_at is not null
+  )
+  select coalesce(array_agg(method order by position), '{}')
+  from (
+    select case k.kind when 'passkey' then 1 else 2 end as position, k.kind as method
+    from kinds k
+    union all
+    select 3, 'recovery_code'
+    where exists (select from kinds)
+      and exists (
+        select from private.recovery_codes c where c.user_id = second_factors.user_id and c.used_at is null
+      )
+  ) methods
+$$;
+
+comment on function private.second_factors(user_id uuid) is 'What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.';
+revoke execute on function private.second_factors(user_id uuid) from public;
+
 -- How long a user's sessions may stay unused: session_timeout_minutes, or 30 days.
 create or replace function private.session_idle_limit(user_id uuid)
   returns interval
@@ -1894,6 +2812,154 @@ $$;
 
 comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
 revoke execute on function private.session_idle_limit(user_id uuid) from public;
+
+-- Remembers what a passkey is to sign, for what and for whom.
+create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  delete from private.passkey_challenges c
+  where c.user_id = start_passkey_ceremony.user_id
+    and c.purpose = start_passkey_ceremony.purpose;
+  insert into private.passkey_challenges (challenge, purpose, user_id)
+  values (start_passkey_ceremony.challenge, start_passkey_ceremony.purpose, start_passkey_ceremony.user_id);
+end
+$$;
+
+comment on function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid) is 'Remembers what a passkey is to sign, for what and for whom.';
+revoke execute on function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid) from public;
+
+-- Begins to confirm with a passkey that it is the user who asks; the passkeys to choose among.
+create or replace function private.start_passkey_reauthentication(challenge bytea)
+  returns jsonb
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid := plinth.current_user_id();
+begin
+  perform from identity.users u where u.id = v_user_id for no key update;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform private.start_passkey_ceremony(start_passkey_reauthentication.challenge, 'reauthenticate', v_user_id);
+  return private.list_passkeys(v_user_id);
+end
+$$;
+
+comment on function private.start_passkey_reauthentication(challenge bytea) is 'Begins to confirm with a passkey that it is the user who asks; the passkeys to choose among.';
+revoke execute on function private.start_passkey_reauthentication(challenge bytea) from public;
+grant execute on function private.start_passkey_reauthentication(challenge bytea) to :PLINTH_SERVICE;
+
+-- Begins to add a passkey for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
+create or replace function private.start_passkey_registration(challenge bytea)
+  returns table(user_id uuid, username text, passkeys jsonb)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  select u.id, u.username into user_id, username
+  from identity.users u
+  where u.id = plinth.current_user_id()
+  for no key update;
+  perform private.require_recent_authentication();
+  if (select count(*) from identity.mfa_factors f where f.user_id = plinth.current_user_id() and f.kind = 'passkey') >= 20 then
+    raise exception 'An account can have at most 20 passkeys.' using errcode = 'PL409', hint = 'Remove one first.';
+  end if;
+  perform private.start_passkey_ceremony(start_passkey_registration.challenge, 'register', user_id);
+  passkeys := private.list_passkeys(user_id);
+  return next;
+end
+$$;
+
+comment on function private.start_passkey_registration(challenge bytea) is 'Begins to add a passkey for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
+revoke execute on function private.start_passkey_registration(challenge bytea) from public;
+grant execute on function private.start_passkey_registration(challenge bytea) to :PLINTH_SERVICE;
+
+-- Begins a sign-in with a passkey, alone or as second factor; the passkeys to choose among, null when the challenge is not live.
+create or replace function private.start_passkey_sign_in(challenge bytea, token_hash bytea default null::bytea)
+  returns jsonb
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+begin
+  if start_passkey_sign_in.token_hash is null then
+    perform private.start_passkey_ceremony(start_passkey_sign_in.challenge, 'sign_in', null);
+    return '[]';
+  end if;
+  v_user_id := private.find_sign_in_challenge(start_passkey_sign_in.token_hash);
+  perform from identity.users u where u.id = v_user_id for no key update;
+  if not found then
+    return null;
+  end if;
+  perform private.start_passkey_ceremony(start_passkey_sign_in.challenge, 'second_factor', v_user_id);
+  return private.list_passkeys(v_user_id);
+end
+$$;
+
+comment on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) is 'Begins a sign-in with a passkey, alone or as second factor; the passkeys to choose among, null when the challenge is not live.';
+revoke execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) from public;
+grant execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) to :PLINTH_SERVICE;
+
+-- Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
+create or replace function private.start_totp(name text, sealed_secret text)
+  returns table(factor_id uuid, username text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := plinth.current_user_id();
+begin
+  select u.username into username from identity.users u where u.id = v_user_id for no key update;
+  perform private.require_recent_authentication();
+  delete from identity.mfa_factors f where f.user_id = v_user_id and f.kind = 'totp' and f.confirmed_at is null;
+  if (select count(*) from identity.mfa_factors f where f.user_id = v_user_id and f.kind = 'totp') >= 3 then
+    raise exception 'An account can have at most 3 authenticator apps.' using errcode = 'PL409', hint = 'Remove one first.';
+  end if;
+  insert into identity.mfa_factors (user_id, kind, name)
+  values (v_user_id, 'totp', start_totp.name)
+  returning id into factor_id;
+  insert into private.totp_secrets (factor_id, sealed_secret) values (factor_id, start_totp.sealed_secret);
+  return next;
+end
+$$;
+
+comment on function private.start_totp(name text, sealed_secret text) is 'Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
+revoke execute on function private.start_totp(name text, sealed_secret text) from public;
+grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
+
+-- Replaces the account's recovery codes; those of before are dead.
+create or replace function private.store_recovery_codes(user_id uuid, code_hashes bytea[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  delete from private.recovery_codes c where c.user_id = store_recovery_codes.user_id;
+  insert into private.recovery_codes (user_id, code_hash)
+  select store_recovery_codes.user_id, h
+  from unnest(store_recovery_codes.code_hashes) h;
+  perform private.record_security_event(
+    'recovery_codes_made', store_recovery_codes.user_id,
+    jsonb_build_object('codes', cardinality(store_recovery_codes.code_hashes))
+  );
+end
+$$;
+
+comment on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) is 'Replaces the account''s recovery codes; those of before are dead.';
+revoke execute on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) from public;
 
 -- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)
@@ -2000,6 +3066,28 @@ $$;
 
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
+
+-- Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.
+create or replace function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  delete from private.passkey_challenges c
+  where c.challenge = take_passkey_challenge.challenge
+    and c.purpose = take_passkey_challenge.purpose
+    and c.user_id is not distinct from take_passkey_challenge.user_id
+    and c.expires_at > now();
+  return found;
+end
+$$;
+
+comment on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) is 'Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.';
+revoke execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) from public;
+grant execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) to :PLINTH_SERVICE;
 
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])

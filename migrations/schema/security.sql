@@ -122,7 +122,7 @@ create table security.login_attempts (
   correlation_id text,
   created_at timestamp with time zone not null default now(),
   constraint login_attempts_pkey primary key (id, created_at),
-  constraint login_attempts_status_check check (status = any (array['success'::text, 'failed'::text, 'locked'::text])),
+  constraint login_attempts_status_check check (status = any (array['success'::text, 'failed'::text, 'locked'::text, 'challenged'::text])),
   constraint login_attempts_success_has_no_failure_reason check (status <> 'success'::text or failure_reason is null),
   constraint login_attempts_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
 ) partition by range (created_at);
@@ -139,8 +139,8 @@ comment on column security.login_attempts.user_id is 'The account tried; null wh
 comment on column security.login_attempts.email is 'Username or address as it was typed, lower case; for a name of nobody, which may be a password, the head of its SHA-256.';
 comment on column security.login_attempts.ip_address is 'Client address.';
 comment on column security.login_attempts.user_agent is 'Client''s User-Agent header.';
-comment on column security.login_attempts.status is 'success, failed, or locked (refused unread because the account was locked).';
-comment on column security.login_attempts.failure_reason is 'unknown_account, wrong_password, account_locked, account_disabled or network_not_allowed; null on success.';
+comment on column security.login_attempts.status is 'success, failed, locked (refused unread because the account was locked) or challenged (right so far; a second factor is asked for).';
+comment on column security.login_attempts.failure_reason is 'unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
 comment on column security.login_attempts.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.login_attempts.created_at is 'Time of the attempt; the partition key.';
 
@@ -407,7 +407,11 @@ begin
     set failed_login_attempts = 0, locked_until = null, last_login_at = now()
     where u.id = track_login_attempt.user_id;
   elsif track_login_attempt.status = 'failed'
-    and coalesce(track_login_attempt.failure_reason, '') not in ('account_disabled', 'network_not_allowed')
+    -- Second factors are counted on their own, in private.mfa_attempts.
+    and coalesce(track_login_attempt.failure_reason, '') not in (
+      'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
+      'passkey_cloned'
+    )
   then
     update identity.users u
     set

@@ -17,7 +17,10 @@ export interface WidthLimits {
 const MAX_INTROSPECTION_FIELDS = 1_000;
 
 /** Each costs a password hash or a new session, so an alias must not be a way around the limits on sign-ins. */
-const CREDENTIAL_FIELDS = new Set(["register", "login", "refresh", "changePassword"]);
+const CREDENTIAL_FIELDS = new Set([
+  ...["register", "login", "refresh", "changePassword"],
+  ...["completeSignIn", "finishPasskeySignIn", "reauthenticate"],
+]);
 
 /**
  * Counts how wide each operation of a document is, before it is validated: validation takes time quadratic in the

@@ -112,6 +112,7 @@ export async function startServer(options: {
     attemptLimits: createAttemptLimits(callService),
     hasher,
     sealer,
+    relyingParty: { name: config.app.name, id: config.app.rpId, origins: config.app.origins },
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
   });

@@ -39,6 +39,9 @@ let violations: string[];
 let logins: number;
 /** API tokens that were seen. */
 let apiTokens: string[];
+let challenges: { readonly user: string; readonly challenge: Buffer }[];
+let completed: Set<Buffer>;
+let step = 0;
 beforeEach(async () => {
   const names = Array.from({ length: ACCOUNTS }, () => `user${randomInt(1e9)}`);
   users = await Promise.all(names.map((name) => registerUser(db, name)));
@@ -47,6 +50,8 @@ beforeEach(async () => {
   violations = [];
   logins = 0;
   apiTokens = [];
+  challenges = [];
+  completed = new Set();
 });
 
 /** mulberry32: small, seedable, good enough to choose. */
@@ -71,13 +76,32 @@ const version = async (run: Run, user: string) =>
 
 async function login(run: Run, matches = true): Promise<void> {
   const user = pick(users)!;
-  const hash = someHash();
+  const [hash, challenge] = [someHash(), someHash()];
   logins++;
-  const [opened] = await run<{ session_id: string }>(
-    "select * from private.finish_login($1, 'x@example.com', $2, $3, $4)",
-    [user, matches, await version(run, user), hash],
+  const [opened] = await run<{ session_id: string | null }>(
+    "select * from private.finish_login($1, 'x@example.com', $2, $3, $4, null, null, null, $5)",
+    [user, matches, await version(run, user), hash, challenge],
   );
-  if (opened) tokens.push({ user, session: opened.session_id, hash });
+  if (opened?.session_id) tokens.push({ user, session: opened.session_id, hash });
+  else if (opened) challenges.push({ user, challenge });
+}
+
+/** The second half of a sign-in, right or wrong, perhaps for the second time. */
+async function complete(run: Run): Promise<void> {
+  const half = pick(challenges.slice(-ACCOUNTS * 3));
+  if (!half) return;
+  const [factor] = await run<{ factor_id: string }>("select * from private.find_totp_secrets($1)", [
+    half.user,
+  ]);
+  const proof = { method: "totp", factor_id: factor?.factor_id ?? null, step: random(4) ? ++step : null };
+  const hash = someHash();
+  const [opened] = await run<{ session_id: string }>("select * from private.finish_sign_in($1, $2, $3)", [
+    ...[half.challenge, JSON.stringify(proof), hash],
+  ]);
+  if (!opened) return;
+  if (completed.has(half.challenge)) violations.push("one challenge became two sessions");
+  completed.add(half.challenge);
+  tokens.push({ user: half.user, session: opened.session_id, hash });
 }
 
 async function refresh(run: Run): Promise<void> {
@@ -211,6 +235,9 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
     touch,
     createToken,
     touchTokens,
+    complete,
+    complete,
+    (run) => run("select private.start_passkey_sign_in($1, $2)", [someHash(), pick(challenges)?.challenge]),
   ],
   authenticator: [
     end("select identity.logout()"),
@@ -247,8 +274,20 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
     (run) => run("select private.delete_old_api_tokens(10)"),
     (run) => run("select private.ensure_partitions(3)"),
   ],
-  // Time passes for some.
+  // Time passes for some, and some get or lose a second factor.
   owner: [
+    (run) =>
+      run(
+        `with f as (
+           insert into identity.mfa_factors (user_id, kind, name, confirmed_at)
+           select u.id, 'totp', 'x', now() from identity.users u where u.id = $1 for key share returning id
+         )
+         insert into private.totp_secrets (factor_id, sealed_secret) select id, 'v1.x' from f`,
+        [pick(users)],
+      ),
+    (run) => run("delete from identity.mfa_factors where user_id = $1", [pick(users)]),
+    (run) =>
+      run("update private.sign_in_challenges set expires_at = now() where user_id = $1", [pick(users)]),
     (run) =>
       run("update identity.user_sessions set expires_at = now() where id = $1", [pickToken()?.session]),
     (run) =>
@@ -294,6 +333,7 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   expect([...new Set(violations)]).toEqual([]);
   expect(ended.size).toBeGreaterThan(10);
   expect(await count("select from identity.api_tokens")).toBeGreaterThan(0);
+  expect(completed.size).toBeGreaterThan(0);
   expect({
     unrecordedLogins:
       logins - (await count("select from security.login_attempts where email = 'x@example.com'")),

@@ -43,6 +43,7 @@ export const SEED = `
     values ('terms', 1, 'Terms', 'https://example.com/1', now()), ('terms', 2, 'Terms', 'https://example.com/2', null);
   insert into identity.consents (user_id, purpose, version, granted_at)
     values (:ada, 'terms', 1, now()), (:bob, 'terms', 1, now());
+  insert into identity.mfa_factors (user_id, kind, name) values (:ada, 'totp', 'x'), (:bob, 'totp', 'x');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
   insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source, ip_address) values
@@ -127,6 +128,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "identity.user_settings": own("identity.user_settings", "display_name = 'x'"),
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
   "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
+  "identity.mfa_factors": own("identity.mfa_factors", "name = 'y'"),
   "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
   "identity.api_tokens": [
     ["ada", "select from identity.api_tokens", 1],

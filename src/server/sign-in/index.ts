@@ -1,5 +1,6 @@
 import type { AccessTokens } from "../../auth/access-token.ts";
 import type { RequestContext } from "../request-context.ts";
+import { createSecondFactors, type SecondFactors } from "../second-factor/index.ts";
 import { type ChangePasswordInput, changePassword } from "./change-password.ts";
 import { type CreateApiTokenInput, type CreatedApiToken, createApiToken } from "./create-api-token.ts";
 import { type Credentials, createCredentialMaker, type SignInResult } from "./credentials.ts";
@@ -12,7 +13,7 @@ import type { SignInTools } from "./tools.ts";
  * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
  * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many wait; or with the database's error.
  */
-export interface SignIn {
+export interface SignIn extends SecondFactors {
   register(input: RegisterInput, request: RequestContext): Promise<Credentials>;
   login(input: LoginInput, request: RequestContext): Promise<SignInResult>;
   refresh(refreshToken: string, request: RequestContext): Promise<Credentials>;
@@ -27,6 +28,7 @@ export function createSignIn(
   const { accessTokens, ...others } = options;
   const tools: SignInTools = { ...others, make: createCredentialMaker(accessTokens) };
   return {
+    ...createSecondFactors(tools),
     register: (input, request) => register(tools, input, request),
     login: (input, request) => login(tools, input, request),
     refresh: (refreshToken, request) => refresh(tools, refreshToken, request),

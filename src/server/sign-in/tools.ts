@@ -1,3 +1,4 @@
+import type { RelyingParty } from "../../auth/passkey.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
@@ -17,6 +18,8 @@ export interface SignInTools {
   readonly attemptLimits: AttemptLimits;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;
+  /** Whom passkeys and authenticator apps are for. */
+  readonly relyingParty: RelyingParty;
   readonly make: CredentialMaker;
   readonly findOwner: (request: RequestContext) => Promise<Owner | undefined>;
 }

@@ -1,0 +1,46 @@
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { hashChallengeToken } from "../sign-in/credentials.ts";
+import { badInput, checkText } from "../sign-in/input.ts";
+
+const MAX_NAME_LENGTH = 100;
+const CHALLENGE_TOKEN = /^plc_[A-Za-z0-9_-]{43}$/;
+
+/** @throws PlinthError BAD_USER_INPUT naming the field */
+export function checkFactorName(name: string): void {
+  checkText("name", name, MAX_NAME_LENGTH);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+  if (name.trim() === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name))
+    throw badInput("name", "may not be empty or hold control characters");
+}
+
+/**
+ * The six digits of a code, with or without blanks between them. Other alphabets' digits are not digits.
+ * @throws PlinthError BAD_USER_INPUT for what cannot be a code: no guess, so it is not counted
+ */
+export function readCode(typed: string): string {
+  const code = typed.length > 20 ? "" : typed.replaceAll(" ", "");
+  if (!/^[0-9]{6}$/.test(code)) throw badInput("code", "must be six digits");
+  return code;
+}
+
+/** @throws PlinthError INVALID_CREDENTIALS for what cannot be a challenge's token, as for one that is not known */
+export function readChallengeToken(token: string): Buffer {
+  if (!CHALLENGE_TOKEN.test(token)) throw invalidSecondFactor();
+  return hashChallengeToken(token);
+}
+
+/** The signed-in user's id. */
+export function signedInUser({ claims }: RequestContext): string {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  return claims.userId;
+}
+
+/** One answer for wrong, used and locked, and for a challenge that is over. */
+export function invalidSecondFactor(): PlinthError {
+  return new PlinthError(
+    "INVALID_CREDENTIALS",
+    "That is not right, was used already, or signing in is not possible now.",
+    { hint: "If it goes on, sign in from the beginning." },
+  );
+}

@@ -1,0 +1,140 @@
+import { challengeOf, credentialIdOf, verifyPasskeyAssertion } from "../../auth/passkey.ts";
+import { hashRecoveryCode } from "../../auth/recovery-code.ts";
+import { createTotpSecret, findTotpStep } from "../../auth/totp.ts";
+import type { RequestContext } from "../request-context.ts";
+import { badInput } from "../sign-in/input.ts";
+import type { SignInTools } from "../sign-in/tools.ts";
+import { invalidSecondFactor, readCode } from "./input.ts";
+import { unsealTotpSecret } from "./totp-secret.ts";
+
+/** What private.accept_second_factor decides on: what was shown, checked as far as that needs no lock. */
+export type Proof =
+  | { readonly method: "totp"; readonly factor_id: string | null; readonly step: number | null }
+  | { readonly method: "recovery_code"; readonly code_hash: string }
+  | {
+      readonly method: "passkey";
+      readonly factor_id: string;
+      readonly verified: boolean;
+      readonly sign_count: number | null;
+      readonly backed_up: boolean | null;
+    };
+
+/** Exactly one of these. */
+export interface SecondFactorInput {
+  readonly code?: string | null;
+  readonly recoveryCode?: string | null;
+  /** `PublicKeyCredential.toJSON()` */
+  readonly passkeyResponse?: unknown;
+}
+
+/** What a passkey is asked for, see private.passkey_challenges. */
+export type PasskeyPurpose = "sign_in" | "second_factor" | "reauthenticate";
+
+export function countGiven(values: readonly unknown[]): number {
+  return values.filter((value) => value !== null && value !== undefined).length;
+}
+
+/**
+ * Checks the one second factor that was given.
+ * @throws PlinthError BAD_USER_INPUT for none or several, or what cannot be one; INVALID_CREDENTIALS for a passkey that
+ *   nobody asked for or that is not the account's
+ */
+export async function proveSecondFactor(
+  tools: SignInTools,
+  request: RequestContext,
+  userId: string,
+  purpose: Exclude<PasskeyPurpose, "sign_in">,
+  { code, recoveryCode, passkeyResponse }: SecondFactorInput,
+): Promise<Proof> {
+  if (countGiven([code, recoveryCode, passkeyResponse]) !== 1)
+    throw badInput("code", "or `recoveryCode` or `passkeyResponse` must be given, and only one of them");
+  if (code != null) return proveTotp(tools, request, userId, readCode(code));
+  if (recoveryCode != null) return proveRecoveryCode(recoveryCode);
+  const field = "passkeyResponse";
+  const shown = await provePasskey(tools, request, { field, response: passkeyResponse, purpose, userId });
+  if (shown?.userId !== userId) throw invalidSecondFactor();
+  return shown.proof;
+}
+
+async function proveTotp(
+  { callService, sealer }: SignInTools,
+  request: RequestContext,
+  userId: string,
+  code: string,
+): Promise<Proof> {
+  const rows = await callService<{ factor_id: string; sealed_secret: string }>(
+    request,
+    "select factor_id, sealed_secret from private.find_totp_secrets($1)",
+    [userId],
+  );
+  // An account without an app gets the same work done.
+  if (rows.length === 0) findTotpStep(createTotpSecret(), code, Date.now());
+  let proof: Proof = { method: "totp", factor_id: null, step: null };
+  for (const { factor_id, sealed_secret } of rows) {
+    const step = findTotpStep(unsealTotpSecret(sealer, userId, sealed_secret), code, Date.now());
+    if (step !== null) proof = { method: "totp", factor_id, step };
+  }
+  return proof;
+}
+
+function proveRecoveryCode(typed: string): Proof {
+  const hash = typed.length > 100 ? undefined : hashRecoveryCode(typed);
+  if (!hash) throw badInput("recoveryCode", "must be six groups of four letters and digits");
+  return { method: "recovery_code", code_hash: hash.toString("hex") };
+}
+
+/**
+ * Takes the challenge that the response answers, which ends it, then checks the response.
+ * @returns whose passkey it is and what to decide on; undefined when nobody asked or nobody has it
+ */
+export async function provePasskey(
+  { callService, relyingParty }: SignInTools,
+  request: RequestContext,
+  given: {
+    /** Its name in the input. */
+    readonly field: string;
+    readonly response: unknown;
+    readonly purpose: PasskeyPurpose;
+    readonly userId: string | null;
+  },
+): Promise<{ readonly userId: string; readonly proof: Proof } | undefined> {
+  const { field, response, purpose, userId } = given;
+  const challenge = challengeOf(response);
+  const credentialId = credentialIdOf(response);
+  if (!challenge || !credentialId) throw badInput(field, "is not what an authenticator answers");
+  const [taken] = await callService<{ is_ours: boolean }>(
+    request,
+    "select private.take_passkey_challenge($1, $2, $3) as is_ours",
+    [challenge, purpose, userId],
+  );
+  if (!taken?.is_ours) return undefined;
+  const [passkey] = await callService<{
+    user_id: string;
+    factor_id: string;
+    public_key: Buffer;
+    backup_eligible: boolean;
+  }>(request, "select user_id, factor_id, public_key, backup_eligible from private.find_passkey($1)", [
+    credentialId,
+  ]);
+  if (!passkey) return undefined;
+  const verified = await verifyPasskeyAssertion(relyingParty, response, {
+    challenge,
+    credentialId,
+    publicKey: passkey.public_key,
+    isBackupEligible: passkey.backup_eligible,
+    userId: passkey.user_id,
+    // Alone it must be two factors in one; after a password, having it is enough.
+    requireUserVerification: purpose === "sign_in",
+    requireUserHandle: purpose === "sign_in",
+  });
+  return {
+    userId: passkey.user_id,
+    proof: {
+      method: "passkey",
+      factor_id: passkey.factor_id,
+      verified: verified !== undefined,
+      sign_count: verified?.signCount ?? null,
+      backed_up: verified?.isBackedUp ?? null,
+    },
+  };
+}

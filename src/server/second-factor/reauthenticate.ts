@@ -1,0 +1,52 @@
+import type { RequestContext } from "../request-context.ts";
+import { checkPassword, type PasswordAccount } from "../sign-in/check-password.ts";
+import { badInput, checkTypedPassword, invalidCredentials } from "../sign-in/input.ts";
+import type { SignInTools } from "../sign-in/tools.ts";
+import { invalidSecondFactor, signedInUser } from "./input.ts";
+import { countGiven, proveSecondFactor, type SecondFactorInput } from "./proof.ts";
+
+export interface ReauthenticateInput extends SecondFactorInput {
+  readonly password?: string | null;
+}
+
+export interface Reauthentication {
+  readonly authenticatedAt: string;
+}
+
+/** Shows again, within a session, that it is its owner: the password, or the second factor of who has one. */
+export async function reauthenticate(
+  tools: SignInTools,
+  { password, ...factor }: ReauthenticateInput,
+  request: RequestContext,
+): Promise<Reauthentication> {
+  const userId = signedInUser(request);
+  if (countGiven([password, factor.code, factor.recoveryCode, factor.passkeyResponse]) !== 1)
+    throw badInput("password", "or a second factor must be given, and only one of them");
+  const proof =
+    password == null
+      ? await proveSecondFactor(tools, request, userId, "reauthenticate", factor)
+      : await provePassword(tools, request, userId, password);
+  const [done] = await tools.callService<{ authenticated_at: Date | null }>(
+    request,
+    "select private.reauthenticate($1) as authenticated_at",
+    [JSON.stringify(proof)],
+  );
+  if (!done?.authenticated_at) throw password == null ? invalidSecondFactor() : invalidCredentials();
+  return { authenticatedAt: done.authenticated_at.toISOString() };
+}
+
+async function provePassword(
+  { callService, hasher }: SignInTools,
+  request: RequestContext,
+  userId: string,
+  password: string,
+) {
+  checkTypedPassword("password", password);
+  const [account] = await callService<PasswordAccount>(
+    request,
+    "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
+    [userId],
+  );
+  const { matches } = await checkPassword(hasher, password, account);
+  return { method: "password", matches, token_version: account?.token_version ?? null };
+}

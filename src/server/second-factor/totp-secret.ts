@@ -1,0 +1,24 @@
+import type { Sealer } from "../../auth/sealing.ts";
+import { PlinthError } from "../../errors.ts";
+
+const ID_BYTES = 16;
+
+/**
+ * Seals an authenticator app's secret together with its owner's id: whoever can write to the database but has no master
+ * key must not be able to give somebody a secret that he knows by copying his own row.
+ */
+export function sealTotpSecret(sealer: Sealer, userId: string, secret: Uint8Array): string {
+  return sealer.seal("totp secret", Buffer.concat([idBytes(userId), secret]));
+}
+
+/** @throws PlinthError UNSEALABLE for a secret that is somebody else's, and what unseal() throws */
+export function unsealTotpSecret(sealer: Sealer, userId: string, sealed: string): Buffer {
+  const opened = sealer.unseal("totp secret", sealed);
+  if (!opened.subarray(0, ID_BYTES).equals(idBytes(userId)))
+    throw new PlinthError("UNSEALABLE", "A sealed secret belongs to another account.");
+  return opened.subarray(ID_BYTES);
+}
+
+function idBytes(userId: string): Buffer {
+  return Buffer.from(userId.replaceAll("-", ""), "hex");
+}

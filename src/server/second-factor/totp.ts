@@ -1,0 +1,74 @@
+import { createRecoveryCodes } from "../../auth/recovery-code.ts";
+import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { SignInTools } from "../sign-in/tools.ts";
+import { checkFactorName, readCode, signedInUser } from "./input.ts";
+import { sealTotpSecret, unsealTotpSecret } from "./totp-secret.ts";
+
+export interface StartTotpInput {
+  readonly name?: string | null;
+}
+
+/** An enrolment under way. The secret is shown this once. */
+export interface TotpEnrolment {
+  readonly factorId: string;
+  readonly secret: string;
+  readonly uri: string;
+}
+
+export interface ConfirmTotpInput {
+  readonly factorId: string;
+  readonly code: string;
+}
+
+/** A factor that counts from now on. */
+export interface AddedFactor {
+  readonly factorId: string;
+  /** With an account's first factor only; shown this once. */
+  readonly recoveryCodes: readonly string[] | null;
+}
+
+/** Begins to enrol an authenticator app; nothing changes at sign-in until it is confirmed. */
+export async function startTotp(
+  { callService, sealer, relyingParty }: SignInTools,
+  { name }: StartTotpInput,
+  request: RequestContext,
+): Promise<TotpEnrolment> {
+  const userId = signedInUser(request);
+  const label = name ?? "Authenticator app";
+  checkFactorName(label);
+  const secret = createTotpSecret();
+  const [started] = await callService<{ factor_id: string; username: string }>(
+    request,
+    "select factor_id, username from private.start_totp($1, $2)",
+    [label, sealTotpSecret(sealer, userId, secret)],
+  );
+  const { factor_id: factorId, username } = started!;
+  const uri = totpUri(secret, { issuer: relyingParty.name, account: username });
+  return { factorId, secret: totpSecretText(secret), uri };
+}
+
+/** Ends the enrolment with a code that the app shows. */
+export async function confirmTotp(
+  { callService, sealer }: SignInTools,
+  { factorId, code: typed }: ConfirmTotpInput,
+  request: RequestContext,
+): Promise<AddedFactor> {
+  const userId = signedInUser(request);
+  const code = readCode(typed);
+  const [found] = await callService<{ sealed_secret: string | null }>(
+    request,
+    "select private.find_unconfirmed_totp($1) as sealed_secret",
+    [factorId],
+  );
+  if (!found?.sealed_secret) throw new PlinthError("NOT_FOUND", "There is no such enrolment under way.");
+  const step = findTotpStep(unsealTotpSecret(sealer, userId, found.sealed_secret), code, Date.now());
+  const { codes, hashes } = createRecoveryCodes();
+  const [confirmed] = await callService<{ codes_were_stored: boolean }>(
+    request,
+    "select private.confirm_totp($1, $2, $3) as codes_were_stored",
+    [factorId, step, hashes],
+  );
+  return { factorId, recoveryCodes: confirmed!.codes_were_stored ? codes : null };
+}

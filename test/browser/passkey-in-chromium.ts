@@ -1,0 +1,208 @@
+// Registers a passkey and signs in with it in a real Chromium, whose DevTools protocol brings a virtual authenticator:
+// proof that what we ask for is what browsers take, and what they answer is what we take. Run by hand (CI may have no
+// browser), see docs/development.md:
+//
+//   CHROMIUM=/usr/bin/chromium node test/browser/passkey-in-chromium.ts
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createPlinth } from "../../src/index.ts";
+
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** A DevTools connection to one page. */
+async function openDevTools(url: string) {
+  const socket = new WebSocket(url);
+  await new Promise((resolve, reject) => {
+    socket.addEventListener("open", resolve);
+    socket.addEventListener("error", reject);
+  });
+  const waiting = new Map<number, (message: { result?: unknown; error?: { message: string } }) => void>();
+  socket.addEventListener("message", ({ data }) => {
+    const message = JSON.parse(String(data));
+    waiting.get(message.id)?.(message);
+    waiting.delete(message.id);
+  });
+  let lastId = 0;
+  async function send<T = unknown>(method: string, params: object = {}): Promise<T> {
+    const id = ++lastId;
+    const answer = new Promise<{ result?: unknown; error?: { message: string } }>((resolve) =>
+      waiting.set(id, resolve),
+    );
+    socket.send(JSON.stringify({ id, method, params }));
+    const { result, error } = await answer;
+    if (error) throw new Error(`${method}: ${error.message}`);
+    return result as T;
+  }
+  /** Calls a function, given as text, in the page; what it resolves with must be JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: what is asked for is what it gets.
+  async function run(script: string, ...args: unknown[]): Promise<any> {
+    const expression = `(${script})(...${JSON.stringify(args)})`;
+    const { result, exceptionDetails } = await send<{
+      result: { value: unknown };
+      exceptionDetails?: { exception?: { description?: string } };
+    }>("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true, userGesture: true });
+    if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? "The page failed.");
+    return result.value;
+  }
+  return { send, run, close: () => socket.close() };
+}
+
+async function startChromium(profile: string): Promise<{ pageUrl: string; stop(): void }> {
+  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"];
+  const browser = spawn(CHROMIUM, [...flags, `--user-data-dir=${profile}`, "about:blank"], {
+    stdio: "ignore",
+  });
+  for (let tries = 0; tries < 150; tries++) {
+    await sleep(100);
+    const text = await readFile(join(profile, "DevToolsActivePort"), "utf8").catch(() => "");
+    const [port] = text.split("\n");
+    if (!port) continue;
+    const pages = await fetch(`http://127.0.0.1:${port}/json`).then((answer) => answer.json());
+    const page = (pages as { type: string; webSocketDebuggerUrl: string }[]).find(
+      ({ type }) => type === "page",
+    );
+    if (page) return { pageUrl: page.webSocketDebuggerUrl, stop: () => browser.kill() };
+  }
+  browser.kill();
+  throw new Error(`${CHROMIUM} did not start.`);
+}
+
+function check(what: string, holds: boolean): void {
+  console.log(`${holds ? "ok  " : "FAIL"} ${what}`);
+  if (!holds) process.exitCode = 1;
+}
+
+await using parts = new AsyncDisposableStack();
+const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
+parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+
+// The application's page; it is empty, the scripts below stand for the application's own.
+const site = createServer((_request, response) =>
+  response.setHeader("content-type", "text/html").end("<!doctype html><title>App</title>"),
+);
+await new Promise<void>((resolve) => site.listen(0, "127.0.0.1", resolve));
+parts.defer(() => void site.close());
+const origin = `http://localhost:${(site.address() as AddressInfo).port}`;
+
+const plinth = await createPlinth(
+  {
+    dataDirectory: join(folder, "data"),
+    logLevel: "silent",
+    http: { port: 0, corsOrigins: [origin] },
+    app: { name: "Plinth", rpId: "localhost", origins: [origin] },
+  },
+  { demo: false },
+);
+parts.defer(() => plinth.close());
+
+const chromium = await startChromium(join(folder, "profile"));
+parts.defer(() => chromium.stop());
+const page = await openDevTools(chromium.pageUrl);
+parts.defer(() => page.close());
+await page.send("Page.enable");
+await page.send("Page.navigate", { url: origin });
+await sleep(1_000);
+await page.send("WebAuthn.enable");
+const { authenticatorId } = await page.send<{ authenticatorId: string }>("WebAuthn.addVirtualAuthenticator", {
+  options: {
+    ...{ protocol: "ctap2", transport: "internal", hasResidentKey: true, hasUserVerification: true },
+    ...{ isUserVerified: true, automaticPresenceSimulation: true },
+  },
+});
+
+/** Asks the API from the page, as an application does, cross-origin. */
+async function graphql(query: string, input: unknown = {}, token: string | null = null) {
+  const script = `async (url, token, body) => {
+    const authorization = token ? { authorization: "Bearer " + token } : {};
+    const headers = { "content-type": "application/json", ...authorization };
+    const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+    const { data, errors } = await answer.json();
+    return data?.it ?? { errors };
+  }`;
+  return page.run(script, `${plinth.url}/graphql`, token, { query, variables: { input } });
+}
+const createInBrowser = (options: unknown) =>
+  page.run(
+    `async (options) => {
+      const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
+      return (await navigator.credentials.create({ publicKey })).toJSON();
+    }`,
+    options,
+  );
+const getInBrowser = (options: unknown) =>
+  page.run(
+    `async (options) => {
+      const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+      return (await navigator.credentials.get({ publicKey })).toJSON();
+    }`,
+    options,
+  );
+const OF_SESSION = "accessToken user { username }";
+
+const password = "a sentence nobody guesses";
+const { accessToken } = await graphql(
+  "mutation ($input: RegisterInput!) { it: register(input: $input) { accessToken } }",
+  { username: "maria", password },
+);
+const creation = await graphql(
+  "mutation ($input: StartPasskeyRegistrationInput!) { it: startPasskeyRegistration(input: $input) { options } }",
+  ...[{ passwordless: true }, accessToken],
+);
+const added = await graphql(
+  `mutation ($input: FinishPasskeyRegistrationInput!) {
+     it: finishPasskeyRegistration(input: $input) { factor { kind } recoveryCodes }
+   }`,
+  ...[{ response: await createInBrowser(creation.options) }, accessToken],
+);
+check("a passkey made by the browser is added", added.factor?.kind === "passkey");
+check("and comes with recovery codes", added.recoveryCodes?.length === 10);
+
+const START =
+  "mutation ($input: StartPasskeySignInInput!) { it: startPasskeySignIn(input: $input) { options } }";
+const FINISH = `mutation ($input: FinishPasskeySignInInput!) { it: finishPasskeySignIn(input: $input) { ${OF_SESSION} } }`;
+const alone = await getInBrowser((await graphql(START)).options);
+const signedIn = await graphql(FINISH, { response: alone });
+check("it signs in with nothing else", signedIn.user?.username === "maria");
+const replayed = await graphql(FINISH, { response: alone });
+check("its answer works once", replayed.errors?.[0].extensions.code === "INVALID_CREDENTIALS");
+
+const half = await graphql(
+  "mutation ($input: LoginInput!) { it: login(input: $input) { accessToken challenge { token methods } } }",
+  { identifier: "maria", password },
+);
+check("the password alone opens no session", half.accessToken === null && half.challenge !== null);
+const challengeToken = half.challenge?.token;
+const passkeyResponse = await getInBrowser((await graphql(START, { challengeToken })).options);
+const completed = await graphql(
+  `mutation ($input: CompleteSignInInput!) { it: completeSignIn(input: $input) { ${OF_SESSION} } }`,
+  { challengeToken, passkeyResponse },
+);
+check("it is the second factor after the password", completed.user?.username === "maria");
+
+await page.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: false });
+const refused = await getInBrowser((await graphql(START)).options).catch((error: Error) => error);
+check("the browser itself refuses where nobody can be verified", refused instanceof Error);
+await page.send("WebAuthn.setUserVerified", { authenticatorId, isUserVerified: true });
+
+const { credentials } = await page.send<{ credentials: { signCount: number }[] }>("WebAuthn.getCredentials", {
+  authenticatorId,
+});
+check(
+  "the authenticator holds one passkey, which counts",
+  credentials.length === 1 && credentials[0]!.signCount > 0,
+);
+// A copy of the key that has not counted along.
+await page.send("WebAuthn.removeCredential", {
+  ...{ authenticatorId, credentialId: (credentials[0] as { credentialId?: string }).credentialId },
+});
+await page.send("WebAuthn.addCredential", {
+  authenticatorId,
+  credential: { ...credentials[0], signCount: 0 },
+});
+const cloned = await graphql(FINISH, { response: await getInBrowser((await graphql(START)).options) });
+check("a copied key is refused", cloned.errors?.[0].extensions.code === "INVALID_CREDENTIALS");

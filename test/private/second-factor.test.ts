@@ -1,0 +1,679 @@
+import { randomBytes } from "node:crypto";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { registerUser, someHash } from "../support/accounts.ts";
+import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
+
+// What decides over second factors, as the service calls it, on real parallel connections. The secrets are opened and
+// the signatures checked outside: here a proof says what came of it.
+
+let db: TestDatabase;
+let user: string;
+let sequence = 0;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(async () => {
+  await db.drop();
+});
+beforeEach(async () => {
+  user = await registerUser(db, `user${sequence++}`);
+});
+
+interface Claims {
+  readonly user_id?: string;
+  readonly session_id?: string | null;
+}
+const service = async <T extends object>(
+  sql: string,
+  params: unknown[] = [],
+  claims: Claims = {},
+  ip = "203.0.113.7",
+): Promise<T[]> =>
+  withClient(db.url("service"), async (client) => {
+    await client.query(
+      `select set_config('plinth.client_ip', $1, false), set_config('jwt.claims.user_id', $2, false),
+         set_config('jwt.claims.session_id', $3, false)`,
+      [ip, claims.user_id ?? "", claims.session_id ?? ""],
+    );
+    return (await client.query<T>(sql, params)).rows;
+  });
+const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+
+const addTotp = async (userId = user): Promise<string> => {
+  const [row] = await owner<{ id: string }>(
+    `insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'totp', 'app', now()) returning id`,
+    [userId],
+  );
+  await owner("insert into private.totp_secrets (factor_id, sealed_secret) values ($1, 'v1.x')", [row!.id]);
+  return row!.id;
+};
+const addPasskey = async (signCount = 0, backupEligible = false): Promise<string> => {
+  const [row] = await owner<{ id: string }>(
+    `insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'passkey', 'key', now()) returning id`,
+    [user],
+  );
+  await owner(
+    `insert into private.passkeys (factor_id, credential_id, public_key, sign_count, backup_eligible, backed_up)
+     values ($1, $2, '\\x01', $3, $4, false)`,
+    [row!.id, randomBytes(16), signCount, backupEligible],
+  );
+  return row!.id;
+};
+const addRecoveryCode = async (): Promise<string> => {
+  const hash = someHash();
+  await owner("insert into private.recovery_codes (user_id, code_hash) values ($1, $2)", [user, hash]);
+  return hash.toString("hex");
+};
+
+interface Opened {
+  readonly session_id: string | null;
+  readonly challenge_expires_at: Date | null;
+  readonly challenge_methods: string[] | null;
+}
+const passwordSignIn = async (challenge = someHash()): Promise<{ opened: Opened; challenge: Buffer }> => {
+  const [row] = await owner<{ v: number }>("select token_version as v from identity.users where id = $1", [
+    user,
+  ]);
+  const [opened] = await service<Opened>(
+    "select * from private.finish_login($1, 'somebody', true, $2, $3, 'desk', null, null, $4)",
+    [user, row!.v, someHash(), challenge],
+  );
+  return { opened: opened!, challenge };
+};
+const challenged = async (): Promise<Buffer> => (await passwordSignIn()).challenge;
+
+type Proof = Record<string, unknown>;
+const totp = (factor_id: string | null, step: number | null): Proof => ({ method: "totp", factor_id, step });
+const recovery = (code_hash: string): Proof => ({ method: "recovery_code", code_hash });
+const passkey = (factor_id: string, sign_count: number, more: Proof = {}): Proof => ({
+  ...{ method: "passkey", factor_id, verified: true, sign_count, backed_up: false },
+  ...more,
+});
+const WRONG = totp(null, null);
+const finish = async (challenge: Buffer, proof: Proof, ip?: string) =>
+  (
+    await service<{ user_id: string; session_id: string }>(
+      "select * from private.finish_sign_in($1, $2, $3)",
+      [challenge, JSON.stringify(proof), someHash()],
+      {},
+      ip,
+    )
+  )[0];
+const guess = async (times: number): Promise<void> => {
+  for (let i = 0; i < times; i++) expect(await finish(await challenged(), WRONG)).toBeUndefined();
+};
+const unlock = () =>
+  owner("update private.mfa_attempts set locked_until = now() - interval '1 second' where user_id = $1", [
+    user,
+  ]);
+
+const account = async () =>
+  (
+    await owner<{ failed_login_attempts: number; last_login_at: Date | null }>(
+      "select failed_login_attempts, last_login_at from identity.users where id = $1",
+      [user],
+    )
+  )[0]!;
+const attempts = async () =>
+  (
+    await owner<{ failed_attempts: number; seconds: number | null }>(
+      `select failed_attempts, extract(epoch from locked_until - now())::integer as seconds
+       from private.mfa_attempts where user_id = $1`,
+      [user],
+    )
+  )[0];
+const events = async (type: string) =>
+  owner<{ severity: string; event_data: Record<string, unknown> }>(
+    "select severity, event_data from security.security_audit_log where user_id = $1 and event_type = $2",
+    [user, type],
+  );
+const statuses = async () =>
+  (
+    await owner<{ s: string }>(
+      `select status || coalesce(' ' || failure_reason, '') as s from security.login_attempts
+       where user_id = $1 order by created_at, id`,
+      [user],
+    )
+  ).map((row) => row.s);
+const sessionMethods = async (id: string) =>
+  (
+    await owner<{ m: string[]; d: string | null }>(
+      "select authentication_methods as m, device_name as d from identity.user_sessions where id = $1",
+      [id],
+    )
+  )[0];
+
+describe("A2 a sign-in by one factor", () => {
+  test("opens a session where there is no second factor, an unconfirmed one does not count", async () => {
+    await owner("insert into identity.mfa_factors (user_id, kind, name) values ($1, 'totp', 'half')", [user]);
+    const { opened } = await passwordSignIn();
+    expect(opened).toMatchObject({ challenge_expires_at: null, challenge_methods: null });
+    expect(opened.session_id).not.toBeNull();
+    expect(await statuses()).toEqual(["success"]);
+  });
+
+  test("opens a challenge for ten minutes and nothing else where there is one", async () => {
+    await addTotp();
+    await addPasskey();
+    await addRecoveryCode();
+    const { opened, challenge } = await passwordSignIn();
+    expect(opened).toMatchObject({
+      ...{ session_id: null, token_version: null, refresh_expires_at: null },
+      challenge_methods: ["passkey", "totp", "recovery_code"],
+    });
+    const [row] = await owner<{ s: number; m: string[]; d: string }>(
+      `select extract(epoch from expires_at - created_at)::integer as s, methods as m, device_name as d
+       from private.sign_in_challenges where token_hash = $1`,
+      [challenge],
+    );
+    expect(row).toEqual({ s: 600, m: ["pwd"], d: "desk" });
+    expect(await owner("select from identity.user_sessions where user_id = $1", [user])).toHaveLength(0);
+    expect(await owner("select from private.refresh_tokens where user_id = $1", [user])).toHaveLength(0);
+  });
+
+  test("is the same for another provider's word: a challenge", async () => {
+    await addTotp();
+    const rows = await owner<Opened>("select * from private.complete_sign_in($1, '{fed}', $2, null, $3)", [
+      ...[user, someHash(), someHash()],
+    ]);
+    expect(rows).toMatchObject([{ session_id: null, challenge_methods: ["totp"] }]);
+  });
+
+  test("cannot be had without a challenge by leaving its hash out", async () => {
+    await addTotp();
+    await expectSqlState(
+      owner("select * from private.complete_sign_in($1, '{fed,mfa}', $2, null, null)", [user, someHash()]),
+      "PL403",
+    );
+  });
+
+  test("is no success half way: failures stay counted, the last sign-in is the one before", async () => {
+    await addTotp();
+    await owner("update identity.users set failed_login_attempts = 3 where id = $1", [user]);
+    const challenge = await challenged();
+    expect(await account()).toEqual({ failed_login_attempts: 3, last_login_at: null });
+    expect(await statuses()).toEqual(["challenged"]);
+    expect(await finish(challenge, WRONG)).toBeUndefined();
+    expect(await account()).toEqual({ failed_login_attempts: 3, last_login_at: null });
+    const { challenge: next } = await passwordSignIn();
+    expect(await finish(next, totp(await addTotp(), 100))).toBeDefined();
+    expect(await account()).toEqual({ failed_login_attempts: 0, last_login_at: expect.any(Date) });
+    expect(await statuses()).toEqual(["challenged", "failed wrong_code", "challenged", "success"]);
+  });
+});
+
+describe("the second half", () => {
+  test("opens a session that says what was shown, under the name given at first", async () => {
+    const factor = await addTotp();
+    const opened = await finish(await challenged(), totp(factor, 100));
+    expect(opened!.user_id).toBe(user);
+    expect(await sessionMethods(opened!.session_id)).toEqual({ m: ["pwd", "otp", "mfa"], d: "desk" });
+    const [row] = await owner<{ used: boolean }>(
+      "select last_used_at is not null as used from identity.mfa_factors where id = $1",
+      [factor],
+    );
+    expect(row!.used).toBe(true);
+  });
+
+  test("happens once: twenty at once open one session", async () => {
+    const codes = await Promise.all(Array.from({ length: 20 }, addRecoveryCode));
+    await addTotp();
+    const challenge = await challenged();
+    const opened = await Promise.all(codes.map((code) => finish(challenge, recovery(code))));
+    expect(opened.filter(Boolean)).toHaveLength(1);
+    const left = await owner("select from private.recovery_codes where user_id = $1 and used_at is null", [
+      user,
+    ]);
+    expect(left).toHaveLength(19);
+  });
+
+  test.each([
+    ["the password changed", "update identity.users set token_version = token_version + 1 where id = $1"],
+    ["the account was disabled", "update identity.users set account_status = 'disabled' where id = $1"],
+    [
+      "it was disabled and enabled again",
+      `update identity.users set account_status = 'disabled' where id = $1;
+       update identity.users set account_status = 'active' where id = $1`,
+    ],
+    [
+      "too many passwords were guessed",
+      "update identity.users set locked_until = now() + interval '1 hour' where id = $1",
+    ],
+    ["ten minutes went by", "update private.sign_in_challenges set expires_at = now() where user_id = $1"],
+    [
+      "ten answers were wrong",
+      "update private.sign_in_challenges set failed_attempts = 10 where user_id = $1",
+    ],
+    [
+      "the network is not allowed",
+      "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
+    ],
+    ["the factor was removed", "delete from identity.mfa_factors where user_id = $1"],
+  ])("is refused once %s", async (_what, sql) => {
+    const factor = await addTotp();
+    const challenge = await challenged();
+    for (const statement of sql.split(";")) await owner(statement, [user]);
+    expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
+    expect((await events("login_failed")).length).toBe(1);
+  });
+
+  test("is refused after signing out everywhere", async () => {
+    const factor = await addTotp();
+    const challenge = await challenged();
+    await withClient(db.url("authenticator"), async (client) => {
+      await client.query("begin");
+      await client.query("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
+        ...[`${db.rolePrefix}_user`, user],
+      ]);
+      await client.query("select identity.logout_everywhere()");
+      await client.query("commit");
+    });
+    expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
+  });
+
+  test("tries do not extend the challenge, and the tenth wrong one ends it", async () => {
+    const factor = await addTotp();
+    const challenge = await challenged();
+    const read = async () =>
+      (
+        await owner<{ e: string; n: number }>(
+          "select expires_at::text as e, failed_attempts as n from private.sign_in_challenges where token_hash = $1",
+          [challenge],
+        )
+      )[0]!;
+    const before = await read();
+    for (let i = 0; i < 10; i++) await finish(challenge, WRONG);
+    expect(await read()).toEqual({ e: before.e, n: 10 });
+    await unlock();
+    expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
+  });
+
+  test("of an unknown challenge does nothing", async () => {
+    expect(await finish(someHash(), WRONG)).toBeUndefined();
+  });
+
+  test("by somebody else's factor is refused", async () => {
+    await addTotp();
+    const other = await addTotp(await registerUser(db, `user${sequence++}`));
+    expect(await finish(await challenged(), totp(other, 100))).toBeUndefined();
+  });
+
+  test("by a factor that was not confirmed is refused", async () => {
+    await addTotp();
+    const factor = await addTotp();
+    await owner("update identity.mfa_factors set confirmed_at = null where id = $1", [factor]);
+    expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
+  });
+});
+
+describe("A2 a code", () => {
+  test("works once: of twenty at once on challenges of their own one signs in, and no one is locked out", async () => {
+    const factor = await addTotp();
+    const challenges = await Promise.all(Array.from({ length: 20 }, challenged));
+    const opened = await Promise.all(challenges.map((challenge) => finish(challenge, totp(factor, 5_000))));
+    expect(opened.filter(Boolean)).toHaveLength(1);
+    // They were right, only late: nobody guessed.
+    expect(await attempts()).toBeUndefined();
+    expect((await events("mfa_failed")).map((event) => event.event_data.reason)).toEqual(
+      Array.from({ length: 19 }, () => "code_reused"),
+    );
+  });
+
+  test("of an earlier step is dead once a later one was used", async () => {
+    const factor = await addTotp();
+    expect(await finish(await challenged(), totp(factor, 5_000))).toBeDefined();
+    expect(await finish(await challenged(), totp(factor, 4_999))).toBeUndefined();
+    expect(await finish(await challenged(), totp(factor, 5_001))).toBeDefined();
+  });
+
+  test("that is wrong counts for the account, whatever the challenge: the tenth locks, right ones included", async () => {
+    const factor = await addTotp();
+    const code = await addRecoveryCode();
+    await guess(9);
+    expect(await attempts()).toEqual({ failed_attempts: 9, seconds: null });
+    await guess(1);
+    expect(await attempts()).toEqual({ failed_attempts: 10, seconds: 60 });
+    expect(await events("mfa_locked")).toMatchObject([{ severity: "warning" }]);
+    expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
+    expect(await finish(await challenged(), recovery(code))).toBeUndefined();
+    // Tries while it is locked neither count nor lengthen it.
+    expect((await attempts())!.failed_attempts).toBe(10);
+    await unlock();
+    expect(await finish(await challenged(), totp(factor, 100))).toBeDefined();
+    expect(await attempts()).toBeUndefined();
+  });
+
+  test("guessed on twenty connections at once is counted one by one", async () => {
+    await addTotp();
+    const challenges = await Promise.all(Array.from({ length: 20 }, challenged));
+    await Promise.all(challenges.map((challenge) => finish(challenge, WRONG)));
+    expect(await attempts()).toMatchObject({ failed_attempts: 10 });
+  });
+
+  test("locks twice as long each time, up to a day", async () => {
+    const seconds: number[] = [];
+    for (const failures of [9, 10, 11, 12, 20, 21, 22, 1000]) {
+      const [row] = await owner<{ s: number }>(
+        "select extract(epoch from private.mfa_lockout_duration($1))::integer as s",
+        [failures],
+      );
+      seconds.push(row!.s);
+    }
+    expect(seconds).toEqual([0, 60, 120, 240, 61_440, 86_400, 86_400, 86_400]);
+  });
+
+  test("is over after a hundred wrong ones in a row, until something that cannot be guessed was shown", async () => {
+    const factor = await addTotp();
+    const code = await addRecoveryCode();
+    await guess(1);
+    await owner("update private.mfa_attempts set failed_attempts = 100 where user_id = $1", [user]);
+    expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
+    expect(await finish(await challenged(), recovery(code))).toBeDefined();
+    expect(await finish(await challenged(), totp(factor, 100))).toBeDefined();
+  });
+});
+
+describe("A2 a recovery code", () => {
+  test("works once, in a race too, and says how many are left", async () => {
+    await addTotp();
+    const code = await addRecoveryCode();
+    await addRecoveryCode();
+    const challenges = await Promise.all(Array.from({ length: 9 }, challenged));
+    const opened = await Promise.all(challenges.map((challenge) => finish(challenge, recovery(code))));
+    expect(opened.filter(Boolean)).toHaveLength(1);
+    expect(await events("recovery_code_used")).toEqual([{ severity: "warning", event_data: { left: 1 } }]);
+  });
+
+  test("of somebody else is wrong", async () => {
+    await addTotp();
+    const code = await addRecoveryCode();
+    user = await registerUser(db, `user${sequence++}`);
+    await addTotp();
+    expect(await finish(await challenged(), recovery(code))).toBeUndefined();
+  });
+});
+
+describe("A2 a passkey", () => {
+  test("opens a session as second factor, and is told apart by whether it can be copied", async () => {
+    const bound = await addPasskey();
+    const first = await finish(await challenged(), passkey(bound, 1));
+    expect((await sessionMethods(first!.session_id))!.m).toEqual(["pwd", "hwk", "mfa"]);
+    const synced = await addPasskey(0, true);
+    const second = await finish(await challenged(), passkey(synced, 0, { backed_up: true }));
+    expect((await sessionMethods(second!.session_id))!.m).toEqual(["pwd", "swk", "mfa"]);
+  });
+
+  test.each([
+    [5, 5],
+    [5, 4],
+    [5, 0],
+  ])("that counted %i and now says %i was copied: refused, with a warning", async (before, now) => {
+    const factor = await addPasskey(before);
+    expect(await finish(await challenged(), passkey(factor, now))).toBeUndefined();
+    expect(await events("passkey_cloned")).toMatchObject([{ severity: "warning" }]);
+    const [row] = await owner<{ n: string }>(
+      "select sign_count as n from private.passkeys where factor_id = $1",
+      [factor],
+    );
+    expect(Number(row!.n)).toBe(before);
+    expect(await finish(await challenged(), passkey(factor, before + 1))).toBeDefined();
+  });
+
+  test("that does not count at all is accepted again and again", async () => {
+    const factor = await addPasskey();
+    for (let i = 0; i < 2; i++) expect(await finish(await challenged(), passkey(factor, 0))).toBeDefined();
+  });
+
+  test("that failed its check is refused", async () => {
+    const factor = await addPasskey();
+    expect(await finish(await challenged(), passkey(factor, 1, { verified: false }))).toBeUndefined();
+    expect(await attempts()).toBeUndefined();
+  });
+
+  test("goes through the lock on codes, or a thief of the password could shut the owner out", async () => {
+    await addTotp();
+    const factor = await addPasskey();
+    await guess(10);
+    expect(await finish(await challenged(), passkey(factor, 1))).toBeDefined();
+    expect(await attempts()).toBeUndefined();
+  });
+
+  const ceremonyOf = async (purpose: string, userId: string | null): Promise<Buffer> => {
+    const challenge = randomBytes(32);
+    await owner("select private.start_passkey_ceremony($1, $2, $3)", [challenge, purpose, userId]);
+    return challenge;
+  };
+  const take = async (challenge: Buffer, purpose: string, userId: string | null) =>
+    (
+      await service<{ taken: boolean }>("select private.take_passkey_challenge($1, $2, $3) as taken", [
+        ...[challenge, purpose, userId],
+      ])
+    )[0]!.taken;
+
+  test("challenge is taken once, by one of twenty at once", async () => {
+    const challenge = await ceremonyOf("sign_in", null);
+    const taken = await Promise.all(Array.from({ length: 20 }, () => take(challenge, "sign_in", null)));
+    expect(taken.filter(Boolean)).toHaveLength(1);
+  });
+
+  test("challenge is good for its purpose, its account and five minutes only", async () => {
+    const other = await registerUser(db, `user${sequence++}`);
+    const challenge = await ceremonyOf("second_factor", user);
+    expect(await take(challenge, "reauthenticate", user)).toBe(false);
+    expect(await take(challenge, "second_factor", other)).toBe(false);
+    expect(await take(challenge, "second_factor", null)).toBe(false);
+    expect(await take(challenge, "second_factor", user)).toBe(true);
+    const late = await ceremonyOf("register", user);
+    await owner("update private.passkey_challenges set expires_at = now() where challenge = $1", [late]);
+    expect(await take(late, "register", user)).toBe(false);
+    // One under way a purpose: beginning again forgets the last.
+    const first = await ceremonyOf("register", user);
+    await ceremonyOf("register", user);
+    expect(await take(first, "register", user)).toBe(false);
+  });
+});
+
+describe("step-up", () => {
+  const session = async (age: string, more = ""): Promise<Claims> => {
+    const [row] = await owner<{ id: string }>(
+      `insert into identity.user_sessions (user_id, authenticated_at) values ($1, now() - $2::interval) returning id`,
+      [user, age],
+    );
+    if (more) await owner(`update identity.user_sessions set ${more} where id = $1`, [row!.id]);
+    return { user_id: user, session_id: row!.id };
+  };
+  const require = (claims: Claims) => service("select private.require_recent_authentication()", [], claims);
+
+  test("is content with ten minutes, of a live session of the account that asks", async () => {
+    await require(await session("9 minutes"));
+    await expect(require(await session("601 seconds"))).rejects.toMatchObject({
+      ...{ code: "PL403", hint: "Confirm it is you with reauthenticate." },
+    });
+    await expectSqlState(require({}), "PL401");
+    await expectSqlState(require({ user_id: user }), "PL401");
+    await expectSqlState(require(await session("0", "ended_at = now(), end_reason = 'logout'")), "PL401");
+    await expectSqlState(require(await session("0", "expires_at = now()")), "PL401");
+    const other = await registerUser(db, `user${sequence++}`);
+    await expectSqlState(require({ ...(await session("0")), user_id: other }), "PL401");
+    const claims = await session("0");
+    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    await expectSqlState(require(claims), "PL401");
+  });
+
+  test("is asked for by everything that changes factors", async () => {
+    const claims = await session("11 minutes");
+    const factor = await addTotp();
+    const statements: [string, unknown[]][] = [
+      ["select * from private.start_totp('x', 'v1.x')", []],
+      ["select private.confirm_totp($1, 1, '{}')", [factor]],
+      ["select * from private.start_passkey_registration($1)", [randomBytes(32)]],
+      ["select private.regenerate_recovery_codes('{}')", []],
+    ];
+    for (const [sql, params] of statements) await expectSqlState(service(sql, params, claims), "PL403");
+    await withClient(db.url("authenticator"), async (client) => {
+      await client.query("begin");
+      await client.query(
+        `select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true),
+           set_config('jwt.claims.session_id', $3, true)`,
+        [`${db.rolePrefix}_user`, user, claims.session_id],
+      );
+      await expectSqlState(client.query("select identity.remove_mfa_factor($1)", [factor]), "PL403");
+    });
+  });
+
+  const reauthenticate = async (claims: Claims, proof: Proof) =>
+    (
+      await service<{ at: Date | null }>(
+        "select private.reauthenticate($1) as at",
+        [JSON.stringify(proof)],
+        claims,
+      )
+    )[0]!.at;
+  const password = (matches: boolean): Proof => ({ method: "password", matches, token_version: 1 });
+
+  test("is opened by the password where there is no second factor, and wrong ones lock the account", async () => {
+    const claims = await session("1 hour");
+    expect(await reauthenticate(claims, password(true))).toBeInstanceOf(Date);
+    await require(claims);
+    for (let i = 0; i < 5; i++) expect(await reauthenticate(claims, password(false))).toBeNull();
+    expect(await account()).toMatchObject({ failed_login_attempts: 5 });
+    expect(await reauthenticate(claims, password(true))).toBeNull();
+    expect((await events("reauthentication_failed")).length).toBe(6);
+  });
+
+  test("is opened by the second factor where there is one, and not by the password", async () => {
+    const claims = await session("1 hour");
+    const factor = await addTotp();
+    await expectSqlState(reauthenticate(claims, password(true)), "PL422");
+    await expectSqlState(reauthenticate(claims, password(false)), "PL422");
+    expect(await reauthenticate(claims, totp(factor, 7))).toBeInstanceOf(Date);
+    await require(claims);
+    expect((await sessionMethods(claims.session_id!))!.m).toEqual(["mfa", "otp"]);
+    expect(await reauthenticate(claims, totp(factor, 7))).toBeNull();
+  });
+
+  test("counts wrong codes with those of sign-ins", async () => {
+    const claims = await session("1 hour");
+    await addTotp();
+    await guess(9);
+    expect(await reauthenticate(claims, WRONG)).toBeNull();
+    expect(await attempts()).toMatchObject({ failed_attempts: 10, seconds: 60 });
+  });
+
+  test("needs a live session", async () => {
+    await expectSqlState(reauthenticate({ user_id: user }, password(true)), "PL401");
+  });
+});
+
+describe("enrolling", () => {
+  const signedIn = async (): Promise<Claims> => {
+    const [row] = await owner<{ id: string }>(
+      "insert into identity.user_sessions (user_id) values ($1) returning id",
+      [user],
+    );
+    return { user_id: user, session_id: row!.id };
+  };
+  const codes = () => Array.from({ length: 10 }, someHash);
+
+  test("an authenticator app counts from its first code on, which is used up; one of twenty confirms", async () => {
+    const claims = await signedIn();
+    const [started] = await service<{ factor_id: string }>(
+      "select * from private.start_totp('x', 'v1.x')",
+      [],
+      claims,
+    );
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () =>
+        service("select private.confirm_totp($1, 50, $2)", [started!.factor_id, codes()], claims),
+      ),
+    );
+    expect(results.filter((result) => result.status === "fulfilled")).toHaveLength(1);
+    expect(await finish(await challenged(), totp(started!.factor_id, 50))).toBeUndefined();
+    expect(await finish(await challenged(), totp(started!.factor_id, 51))).toBeDefined();
+    expect((await events("factor_added")).length).toBe(1);
+    expect(await owner("select from private.recovery_codes where user_id = $1", [user])).toHaveLength(10);
+    expect((await sessionMethods(claims.session_id!))!.m).toEqual(["mfa", "otp"]);
+  });
+
+  test("beginning again forgets the enrolment before; a fourth app is refused", async () => {
+    const claims = await signedIn();
+    const start = () =>
+      service<{ factor_id: string }>("select * from private.start_totp('x', 'v1.x')", [], claims);
+    const [first] = await start();
+    await start();
+    expect(await owner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(1);
+    await expectSqlState(
+      service("select private.confirm_totp($1, 50, $2)", [first!.factor_id, codes()], claims),
+      "PL404",
+    );
+    for (let i = 0; i < 3; i++) await addTotp();
+    await expectSqlState(start(), "PL409");
+  });
+
+  test("of somebody else cannot be confirmed or read", async () => {
+    const mine = await signedIn();
+    const [started] = await service<{ factor_id: string }>(
+      "select * from private.start_totp('x', 'v1.x')",
+      [],
+      mine,
+    );
+    user = await registerUser(db, `user${sequence++}`);
+    const theirs = await signedIn();
+    const id = started!.factor_id;
+    await expectSqlState(service("select private.confirm_totp($1, 50, $2)", [id, codes()], theirs), "PL404");
+    expect(await service("select private.find_unconfirmed_totp($1) as s", [id], theirs)).toEqual([
+      { s: null },
+    ]);
+  });
+
+  test("a second factor leaves the recovery codes of the first; new codes kill the old", async () => {
+    const claims = await signedIn();
+    const old = codes();
+    const add = (hashes: Buffer[]) =>
+      service<{ codes_were_stored: boolean }>(
+        "select codes_were_stored from private.finish_passkey_registration('x', $1, '\\x01', 0, '{}', false, false, null, $2)",
+        [randomBytes(16), hashes],
+        claims,
+      );
+    expect(await add(old)).toEqual([{ codes_were_stored: true }]);
+    expect(await add(codes())).toEqual([{ codes_were_stored: false }]);
+    await service("select private.regenerate_recovery_codes($1)", [codes()], claims);
+    expect(await finish(await challenged(), recovery(old[0]!.toString("hex")))).toBeUndefined();
+  });
+
+  test("recovery codes need something to recover", async () => {
+    await expectSqlState(
+      service("select private.regenerate_recovery_codes($1)", [codes()], await signedIn()),
+      "PL409",
+    );
+  });
+});
+
+test("the clean-up deletes what nobody went on with, and nothing else", async () => {
+  await addTotp();
+  const live = await challenged();
+  const dead = await challenged();
+  await owner("update private.sign_in_challenges set expires_at = now() where token_hash = $1", [dead]);
+  for (const age of ["0 hours", "25 hours"])
+    await owner(
+      "insert into identity.mfa_factors (user_id, kind, name, created_at) values ($1, 'totp', 'half', now() - $2::interval)",
+      [user, age],
+    );
+  for (const expires of ["1 minute", "0"])
+    await owner(
+      "insert into private.passkey_challenges (challenge, purpose, expires_at) values ($1, 'sign_in', now() + $2::interval)",
+      [randomBytes(32), expires],
+    );
+  const clean = () =>
+    withClient(
+      db.url("worker"),
+      async (client) =>
+        (await client.query<{ n: number }>("select private.delete_expired_tokens(1000) as n")).rows[0]!.n,
+    );
+  expect(await clean()).toBeGreaterThanOrEqual(3);
+  expect(await clean()).toBe(0);
+  expect(await owner("select from private.sign_in_challenges where token_hash = $1", [live])).toHaveLength(1);
+  expect(await owner("select from private.sign_in_challenges where token_hash = $1", [dead])).toHaveLength(0);
+  expect(await owner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(2);
+});
