@@ -41,7 +41,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 /**
  * Serves the API over HTTP and WebSocket.
- * @param options.signingKeys `kid:base64url[,kid:base64url…]`, see parseSigningKeys
+ * @param options.signingKeys `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`, see parseSigningKeys
  * @param options.masterKeys `version:base64url[,version:base64url…]`, see parseMasterKeys
  * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
@@ -57,8 +57,9 @@ export async function startServer(options: {
   const { auth, http, pool: poolSettings, rolePrefix } = config;
   await using stack = new AsyncDisposableStack();
 
+  const signingKeys = parseSigningKeys(options.signingKeys);
   const accessTokens = createAccessTokens({
-    keys: parseSigningKeys(options.signingKeys),
+    keys: signingKeys,
     issuer: auth.issuer,
     audience: auth.audience,
     ttlSeconds: auth.accessTokenSeconds,
@@ -123,6 +124,7 @@ export async function startServer(options: {
     authenticator,
     rateLimit,
     serv,
+    signingKeys,
     readiness: {
       pool: apiPool,
       isListening: revocations.isListening,
