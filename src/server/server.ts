@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { postgraphile } from "postgraphile";
 import { createAccessTokens } from "../auth/access-token.ts";
+import { createEmailHasher } from "../auth/email-hasher.ts";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { createSealer } from "../auth/sealing.ts";
@@ -15,10 +16,13 @@ import { createAuthenticator } from "./authenticate-step.ts";
 import { assertDatabaseReady } from "./database-state.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
 import { createLogger } from "./logger.ts";
+import { createConversationMemories } from "./memory/conversation-memories.ts";
+import { createUserKeys } from "./memory/user-keys.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
+import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
@@ -99,18 +103,28 @@ export async function startServer(options: {
   });
   stack.defer(() => revocations.close());
 
+  const emailHasher = createEmailHasher({
+    sealer,
+    query: (text, values) => callService(ownRequest(), text, values),
+  });
   const signIn = createSignIn({
     callService,
     hasher,
     sealer,
+    emailHasher,
+    privacyMode: auth.privacyMode,
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
+  });
+  const memories = createConversationMemories({
+    callService,
+    userKeys: createUserKeys({ callService, sealer }),
   });
   const rateLimit = createRateLimit(http.rateLimit);
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
-  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, onPlan }));
+  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, memories, onPlan }));
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
   await pgl.getSchema();
@@ -163,6 +177,11 @@ export async function startServer(options: {
       return closing;
     },
   };
+}
+
+/** For what the server asks for itself. */
+function ownRequest(): RequestContext {
+  return { correlationId: correlationIdOf({}), clientIp: undefined, userAgent: undefined, claims: null };
 }
 
 async function listen(server: Server, { host, port }: Config["http"]): Promise<string> {

@@ -80,9 +80,7 @@ describe("time", () => {
 
 describe("round trip", () => {
   const key = generateFernetKey();
-  test.each([
-    0, 1, 15, 16, 17, 1_000, 300_000,
-  ])("%d bytes", (length) => {
+  test.each([0, 1, 15, 16, 17, 1_000, 300_000])("%d bytes", (length) => {
     const plaintext = randomBytes(length);
     const token = encryptFernet(key, plaintext);
     expect(decryptFernet(key, token)).toEqual(plaintext);
@@ -99,7 +97,13 @@ describe("round trip", () => {
     }
     for (let length = 0; length < token.length; length++)
       expect(() => decryptFernet(key, token.slice(0, length))).toThrow(refused());
-    for (const same of [`${token}=`, token.replace(/=+$/, ""), ` ${token}`, `${token}\n`, token.replace("_", "/")])
+    for (const same of [
+      `${token}=`,
+      token.replace(/=+$/, ""),
+      ` ${token}`,
+      `${token}\n`,
+      token.replace("_", "/"),
+    ])
       if (same !== token) expect(() => decryptFernet(key, same)).toThrow(refused());
   });
 
@@ -117,10 +121,13 @@ describe("round trip", () => {
     expect(() => decryptFernet(generateFernetKey(), encryptFernet(key, "x"))).toThrow(refused());
   });
 
-  test.each(["", "short", `${SECRET}AA`, SECRET.slice(2), `!${SECRET.slice(1)}`])("a key must have 32 bytes: %j", (bad) => {
-    expect(() => encryptFernet(bad, "x")).toThrow(refused("FERNET_KEY_INVALID"));
-    expect(() => decryptFernet(bad, TOKEN)).toThrow(refused("FERNET_KEY_INVALID"));
-  });
+  test.each(["", "short", `${SECRET}AA`, SECRET.slice(2), `!${SECRET.slice(1)}`])(
+    "a key must have 32 bytes: %j",
+    (bad) => {
+      expect(() => encryptFernet(bad, "x")).toThrow(refused("FERNET_KEY_INVALID"));
+      expect(() => decryptFernet(bad, TOKEN)).toThrow(refused("FERNET_KEY_INVALID"));
+    },
+  );
 
   test("no error repeats a key, a token or a message", () => {
     expect.assertions(2);

@@ -16,17 +16,21 @@ function file(content: string, mode: number): string {
   return path;
 }
 const read = (path: string) => () => readKeyFile("PLINTH_MASTER_KEYS_FILE", path);
-const refused = (code: string) => expect.objectContaining({ code, message: expect.stringContaining("PLINTH_MASTER_KEYS_FILE") });
+const refused = (code: string) =>
+  expect.objectContaining({ code, message: expect.stringContaining("PLINTH_MASTER_KEYS_FILE") });
 
 test.each([0o600, 0o400])("a file that only its owner can read is read (mode %i)", (mode) => {
   expect(read(file("1:abc\n", mode))()).toBe("1:abc");
 });
 
-test.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])("others must have no right at all (mode %i)", (mode) => {
-  const path = file("1:canary", mode);
-  expect(read(path)).toThrow(refused("KEY_FILE_READABLE"));
-  expect(read(path)).not.toThrow(/canary/);
-});
+test.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])(
+  "others must have no right at all (mode %i)",
+  (mode) => {
+    const path = file("1:canary", mode);
+    expect(read(path)).toThrow(refused("KEY_FILE_READABLE"));
+    expect(read(path)).not.toThrow(/canary/);
+  },
+);
 
 test("what is not there, not a file, empty or far too long is refused", () => {
   expect(read(join(folder, "none"))).toThrow(refused("KEY_FILE_MISSING"));

@@ -45,11 +45,20 @@ describe("H11 sealing", () => {
       for (const bit of [1, 128]) {
         const altered = Buffer.from(bytes);
         altered[index]! ^= bit;
-        expect(() => sealer.unseal("user key", `${version}.${altered.toString("base64url")}`, "ada")).toThrow(refused());
+        expect(() => sealer.unseal("user key", `${version}.${altered.toString("base64url")}`, "ada")).toThrow(
+          refused(),
+        );
       }
     for (let length = 0; length < sealed.length; length++)
       expect(() => sealer.unseal("user key", sealed.slice(0, length), "ada")).toThrow(refused());
-    for (const other of [`${sealed}A`, `${sealed}=`, ` ${sealed}`, `${sealed}\n`, sealed.replace("v1", "v01"), encoded])
+    for (const other of [
+      `${sealed}A`,
+      `${sealed}=`,
+      ` ${sealed}`,
+      `${sealed}\n`,
+      sealed.replace("v1", "v01"),
+      encoded,
+    ])
       expect(() => sealer.unseal("user key", other, "ada")).toThrow(refused());
   });
 

@@ -112,7 +112,10 @@ describe("asymmetric keys", () => {
   test.each([
     ["another curve", `a:es256:${pkcs8("secp384r1")}`],
     ["secp256k1", `a:es256:${pkcs8("secp256k1")}`],
-    ["another kind of key", `a:es256:${generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }).toString("base64url")}`],
+    [
+      "another kind of key",
+      `a:es256:${generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }).toString("base64url")}`,
+    ],
     [
       "a public key",
       `a:es256:${generateKeyPairSync("ec", { namedCurve: "prime256v1" }).publicKey.export({ format: "der", type: "spki" }).toString("base64url")}`,
@@ -120,7 +123,6 @@ describe("asymmetric keys", () => {
     ["a cut key", `a:es256:${P256.slice(0, -8)}`],
     ["a symmetric key", `a:es256:${KEY}`],
     ["another algorithm", `a:es512:${P256}`],
-    ["a name of an algorithm for a key", "a:es256"],
     ["one key under two names", `a:es256:${P256},b:es256:${P256}`],
     ["one name for two keys", `a:es256:${P256},a:${KEY}`],
   ])("refuses %s and repeats none of it", (_, text) => {

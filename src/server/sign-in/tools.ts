@@ -1,3 +1,4 @@
+import type { EmailHasher } from "../../auth/email-hasher.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
 import type { RequestContext } from "../request-context.ts";
@@ -15,6 +16,9 @@ export interface SignInTools {
   readonly callService: CallService;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;
+  readonly emailHasher: EmailHasher;
+  /** Addresses are stored and looked up by their hash only; no statement may carry a clear one. */
+  readonly privacyMode: boolean;
   readonly make: CredentialMaker;
   readonly findOwner: (request: RequestContext) => Promise<Owner | undefined>;
 }
