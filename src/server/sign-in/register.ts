@@ -1,9 +1,10 @@
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
+import { storedEmail } from "../../auth/stored-email.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
-import { storedEmail } from "./email.ts";
+
 import { checkDeviceName, checkText, invalidCredentials, MAX_IDENTIFIER_LENGTH } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 
