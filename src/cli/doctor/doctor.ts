@@ -7,10 +7,18 @@ import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";
 import { checkMigrations } from "./migrations.ts";
 import { checkRoles } from "./roles.ts";
+import { checkSealedSecrets } from "./sealed-secrets.ts";
 import { checkServer } from "./server.ts";
 import { checkTables } from "./tables.ts";
 
-const GROUPS: readonly CheckGroup[] = [checkServer, checkMigrations, checkRoles, checkTables, checkJobs];
+const GROUPS: readonly CheckGroup[] = [
+  checkServer,
+  checkMigrations,
+  checkRoles,
+  checkTables,
+  checkJobs,
+  checkSealedSecrets,
+];
 
 /** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */
 export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
