@@ -55,10 +55,20 @@ export async function rotateSealed(options: RotationOptions): Promise<Rotation> 
     const total = counts
       .filter(({ version }) => version !== masterKeys.current)
       .reduce((sum, { count }) => sum + count, 0);
-    return await rotateAll(options, columns, total);
+    const rotation = await rotateAll(options, columns, total);
+    await record(client, rotation);
+    return rotation;
   } finally {
     await client.query(`select pg_advisory_unlock(${LOCK})`).catch(() => {});
   }
+}
+
+/** Who asks later when the old key could be dropped finds it in the audit log. */
+async function record(client: pg.ClientBase, rotation: Rotation): Promise<void> {
+  const { version, rotated, damaged, isComplete } = rotation;
+  if (rotated === 0) return;
+  const data = { version, rotated, damaged: damaged.length, isComplete };
+  await client.query("select private.record_security_event('master_key_rotated', null, $1)", [data]);
 }
 
 async function rotateAll(

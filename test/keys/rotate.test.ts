@@ -69,6 +69,12 @@ describe("H11 rotation", () => {
     const { rows } = await client.query<{ sealed_key: string }>("select sealed_key from private.lookup_keys");
     expect(both.unseal("lookup key", rows[0]!.sealed_key, "email").toString()).toBe("the lookup key");
     expect(await rotateSealed({ client, masterKeys })).toMatchObject({ rotated: 0, isComplete: true });
+    const { rows: events } = await client.query(
+      "select event_data from security.security_audit_log where event_type = 'master_key_rotated'",
+    );
+    expect(events).toEqual([
+      { event_data: { version: 2, rotated: KEY_COUNT + 1, damaged: 0, isComplete: true } },
+    ]);
   });
 
   test("readers never fail and never wait meanwhile", async () => {
