@@ -1,6 +1,7 @@
 import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
+import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { NamingPlugin } from "./naming.ts";
@@ -19,6 +20,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   ApiTokensPlugin, // nor is making a secret that the database never sees
   MfaPlugin, // nor opening sealed secrets and checking passkeys
+  ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

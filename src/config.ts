@@ -53,10 +53,16 @@ export interface Config {
     readonly issuer: string;
     readonly audience: string;
     readonly accessTokenSeconds: number;
-    /** `kid:base64url[,kid:base64url…]`; the first signs, the others still verify. */
+    /** `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`; the first signs, the others still verify. */
     readonly jwtKeys: string | undefined;
+    /** A file that holds the same instead. */
+    readonly jwtKeysFile: string | undefined;
     /** `version:base64url[,version:base64url…]`; the highest version seals, all unseal. */
     readonly masterKeys: string | undefined;
+    /** A file that holds the same instead. */
+    readonly masterKeysFile: string | undefined;
+    /** New accounts keep no clear e-mail address, only its keyed hash. */
+    readonly privacyMode: boolean;
     readonly hashConcurrency: number;
   };
   readonly logLevel: string;
@@ -113,7 +119,10 @@ export function loadConfig(env: Environment = process.env): Config {
       audience: text(env, "PLINTH_JWT_AUDIENCE", "plinth"),
       accessTokenSeconds: integer(env, "PLINTH_ACCESS_TOKEN_SECONDS", 600, 10, 86_400),
       jwtKeys: env.PLINTH_JWT_KEYS || undefined,
+      jwtKeysFile: fileInstead(env, "PLINTH_JWT_KEYS"),
       masterKeys: env.PLINTH_MASTER_KEYS || undefined,
+      masterKeysFile: fileInstead(env, "PLINTH_MASTER_KEYS"),
+      privacyMode: flag(env, "PLINTH_PRIVACY_MODE", false),
       hashConcurrency: integer(
         env,
         "PLINTH_HASH_CONCURRENCY",
@@ -143,6 +152,15 @@ function invalid(name: string, value: string, expected: string): PlinthError {
 
 function text(env: Environment, name: string, fallback: string): string {
   return env[name] || fallback;
+}
+
+/** The file that holds what the variable would; one of the two, so that nobody wonders which counts. */
+function fileInstead(env: Environment, name: string): string | undefined {
+  const path = env[`${name}_FILE`];
+  if (!path) return undefined;
+  if (env[name])
+    throw new PlinthError("INVALID_SETTING", `${name} and ${name}_FILE exclude each other; set one of them.`);
+  return resolve(path);
 }
 
 function matching(

@@ -2,10 +2,9 @@ import pg from "pg";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { type Database, openDatabase } from "./database/database.ts";
-import { loadSecrets } from "./database/secrets.ts";
 import type { DemoAccount } from "./demo/demo-data.ts";
-import { PlinthError } from "./errors.ts";
 import { startWorker } from "./jobs/index.ts";
+import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
 import { createLogger } from "./server/logger.ts";
 import { type PlinthServer, startServer } from "./server/server.ts";
 import { bringUpToDate } from "./up-to-date.ts";
@@ -78,23 +77,6 @@ export function serveApi(config: Config, database: Database, logger: Logger): Pr
   });
 }
 
-function signingKeysOf({ auth, dataDirectory }: Config, database: Database): string {
-  if (auth.jwtKeys) return auth.jwtKeys;
-  // Where the server is somebody's own, several processes sign and must share the keys, which only they can arrange.
-  if (database.kind === "embedded") return loadSecrets(dataDirectory).jwtKeys;
-  throw new PlinthError("SIGNING_KEYS_MISSING", "PLINTH_JWT_KEYS is not set.", {
-    hint: `Make a key with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')"`,
-  });
-}
-
-function masterKeysOf({ auth, dataDirectory }: Config, database: Database): string {
-  if (auth.masterKeys) return auth.masterKeys;
-  if (database.kind === "embedded") return loadSecrets(dataDirectory).masterKeys;
-  throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set.", {
-    hint: `Make a key with: node -p "'1:' + crypto.randomBytes(32).toString('base64url')"`,
-  });
-}
-
 async function prepareDemo(
   { config, demo }: PlinthOptions,
   database: Database,
@@ -106,7 +88,10 @@ async function prepareDemo(
   client.on("error", () => {});
   await client.connect();
   try {
-    await loadDemoData(client, config.dataDirectory);
+    await loadDemoData(client, config.dataDirectory, {
+      masterKeys: findMasterKeys(config, database),
+      privacyMode: config.auth.privacyMode,
+    });
     return await findDemoAccounts(client, config.dataDirectory);
   } finally {
     await client.end();

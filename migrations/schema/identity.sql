@@ -487,12 +487,15 @@ create table identity.users (
   metadata jsonb not null default '{}'::jsonb,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  hashed_email bytea,
   constraint users_pkey primary key (id),
   constraint users_email_key unique (email),
+  constraint users_hashed_email_key unique (hashed_email),
   constraint users_username_key unique (username),
   constraint users_account_status_check check (account_status = any (array['active'::text, 'disabled'::text, 'deleted'::text])),
   constraint users_email_check check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$'::text and length(email) <= 254 and email = lower(email)),
   constraint users_failed_login_attempts_is_not_negative check (failed_login_attempts >= 0),
+  constraint users_hashed_email_is_hmac_sha256 check (octet_length(hashed_email) = 32),
   constraint users_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
   constraint users_profile_data_is_an_object check (jsonb_typeof(profile_data) = 'object'::text),
   constraint users_token_version_is_positive check (token_version > 0),
@@ -508,6 +511,11 @@ create trigger _100_normalize
   before insert or update of username, email on identity.users
   for each row
   execute function identity.normalize_user();
+create trigger _110_drop_stale_email_hash
+  before update of email on identity.users
+  for each row
+  when (new.email is not null and new.email is distinct from old.email)
+  execute function identity.drop_stale_email_hash();
 create trigger _200_guard_token_version
   before update of token_version, account_status on identity.users
   for each row
@@ -533,7 +541,7 @@ create trigger _700_forget_data_changes
 create trigger _700_record_data_change
   after insert or delete or update on identity.users
   for each row
-  execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,profile_data,metadata');
+  execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,hashed_email,profile_data,metadata');
 create trigger _900_touch_updated_at
   before update on identity.users
   for each row
@@ -556,6 +564,8 @@ comment on column identity.users.profile_data is 'What the user tells about them
 comment on column identity.users.metadata is 'What the application keeps about the account (JSON object).';
 comment on column identity.users.created_at is 'When the account was made.';
 comment on column identity.users.updated_at is 'When the row last changed.';
+comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under a key of this installation; finds the account where no address is kept.';
+comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER
@@ -767,6 +777,23 @@ $$;
 
 comment on function identity.describe_session() is 'Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.';
 revoke execute on function identity.describe_session() from public;
+
+-- Trigger: a changed address does not keep the hash of the one before.
+create or replace function identity.drop_stale_email_hash()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if new.hashed_email is not distinct from old.hashed_email then
+    new.hashed_email := null;
+  end if;
+  return new;
+end
+$$;
+
+comment on function identity.drop_stale_email_hash() is 'Trigger: a changed address does not keep the hash of the one before.';
+revoke execute on function identity.drop_stale_email_hash() from public;
 
 -- Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.
 create or replace function identity.end_other_sessions()

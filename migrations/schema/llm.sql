@@ -45,6 +45,45 @@ comment on policy all_own on llm.chats is 'Users read and write their own chats.
 
 grant select, insert (title), update (title, is_archived), delete on llm.chats to :PLINTH_USER;
 
+-- One row per user with a memory: what an assistant remembers, encrypted under the user's key.
+create table llm.conversation_memories (
+  user_id uuid not null,
+  key_id uuid not null,
+  memory text not null,
+  version bigint generated always as identity,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint conversation_memories_pkey primary key (user_id),
+  constraint conversation_memories_memory_is_encrypted check (memory ~ '^gAAAA[A-Za-z0-9_-]+={0,2}$'::text),
+  constraint conversation_memories_memory_is_not_too_long check (length(memory) <= 400000),
+  constraint conversation_memories_key_id_user_id_fkey foreign key (key_id, user_id) references private.user_keys(id, user_id) on delete cascade,
+  constraint conversation_memories_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table llm.conversation_memories enable row level security;
+
+create index conversation_memories_key_id_user_id_idx on llm.conversation_memories using btree (key_id, user_id);
+
+create trigger _900_touch_updated_at
+  before update on llm.conversation_memories
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table llm.conversation_memories is E'@behavior -*\nOne row per user with a memory: what an assistant remembers, encrypted under the user''s key.';
+comment on column llm.conversation_memories.user_id is 'Whose memory.';
+comment on column llm.conversation_memories.key_id is 'The user''s key that encrypted it; the row goes with the key.';
+comment on column llm.conversation_memories.memory is 'Fernet token of a JSON document.';
+comment on column llm.conversation_memories.version is 'Another one with each change, never used twice.';
+comment on column llm.conversation_memories.created_at is 'When the user first had a memory, since it was last deleted.';
+comment on column llm.conversation_memories.updated_at is 'When it last changed.';
+
+create policy select_own on llm.conversation_memories
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on llm.conversation_memories is 'Users see that they have a memory.';
+
+grant select (user_id, version, created_at, updated_at) on llm.conversation_memories to :PLINTH_USER;
+
 -- One row per message of a chat.
 create table llm.messages (
   id uuid not null default plinth.uuid_v7(),

@@ -22,6 +22,30 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
+create table private.lookup_keys (
+  name text not null,
+  sealed_key text not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint lookup_keys_pkey primary key (name),
+  constraint lookup_keys_name_check check (name = 'email'::text),
+  constraint lookup_keys_sealed_key_is_sealed check (sealed_key ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text)
+);
+
+alter table private.lookup_keys enable row level security;
+
+create trigger _900_touch_updated_at
+  before update on private.lookup_keys
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table private.lookup_keys is 'One row per kind of value that is looked up by a keyed hash. Readable by no API role.';
+comment on column private.lookup_keys.name is 'email: identity.users.hashed_email.';
+comment on column private.lookup_keys.sealed_key is 'The key of the HMAC, sealed by a master key: v<version>.<base64url>.';
+comment on column private.lookup_keys.created_at is 'When the key was made.';
+comment on column private.lookup_keys.updated_at is 'When it was last sealed.';
+
 -- One row per account that typed a wrong code since a second factor was last accepted.
 create table private.mfa_attempts (
   user_id uuid not null,
@@ -247,6 +271,38 @@ comment on table private.totp_secrets is 'One row per authenticator app: its sea
 comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
+-- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
+create table private.user_keys (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  wrapped_key text not null,
+  master_key_version integer not null generated always as ("substring"(wrapped_key, '^v([0-9]+)'::text)::integer) stored,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint user_keys_pkey primary key (id),
+  constraint user_keys_id_user_id_key unique (id, user_id),
+  constraint user_keys_user_id_key unique (user_id),
+  constraint user_keys_wrapped_key_is_sealed check (wrapped_key ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text),
+  constraint user_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.user_keys enable row level security;
+
+create index user_keys_master_key_version_idx on private.user_keys using btree (master_key_version);
+
+create trigger _900_touch_updated_at
+  before update on private.user_keys
+  for each row
+  execute function plinth.touch_updated_at('master_key_version');
+
+comment on table private.user_keys is 'One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.';
+comment on column private.user_keys.id is 'UUIDv7; a user whose key was shredded gets another one with another id.';
+comment on column private.user_keys.user_id is 'Whose key; bound into the seal, so that it opens in no other row.';
+comment on column private.user_keys.wrapped_key is 'The Fernet key, sealed by a master key: v<version>.<base64url>.';
+comment on column private.user_keys.master_key_version is 'Version of the master key that sealed it.';
+comment on column private.user_keys.created_at is 'When the key was made.';
+comment on column private.user_keys.updated_at is 'When it was last sealed.';
 
 -- One row per account with a password. Readable by no API role.
 create table private.user_passwords (
@@ -1043,6 +1099,31 @@ comment on function private.delete_old_error_logs(batch_size integer) is 'Delete
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes a user's key and all that it encrypted, for good; whether there was one.
+create or replace function private.delete_user_key(user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_existed boolean;
+begin
+  -- The account before what belongs to it, as everywhere, so that nobody waits in a circle with who deletes the account.
+  perform from identity.users u where u.id = delete_user_key.user_id for key share;
+  delete from private.user_keys k where k.user_id = delete_user_key.user_id;
+  v_existed := found;
+  if v_existed then
+    perform private.record_security_event('user_key_shredded', delete_user_key.user_id);
+  end if;
+  return v_existed;
+end
+$$;
+
+comment on function private.delete_user_key(user_id uuid) is 'Deletes a user''s key and all that it encrypted, for good; whether there was one.';
+revoke execute on function private.delete_user_key(user_id uuid) from public;
+grant execute on function private.delete_user_key(user_id uuid) to :PLINTH_SERVICE;
+
 -- Platform and browser that a User-Agent header names, as a JSON object; what is not known is left out.
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb
@@ -1380,8 +1461,25 @@ comment on function private.find_api_token(token_hash bytea) is 'The live API to
 revoke execute on function private.find_api_token(token_hash bytea) from public;
 grant execute on function private.find_api_token(token_hash bytea) to :PLINTH_SERVICE;
 
--- Password hash of the account with this username or e-mail address; one row of nulls when there is none.
-create or replace function private.find_login(identifier text)
+-- A user's encrypted memory with its sealed key; no row when there is none.
+create or replace function private.find_conversation_memory(user_id uuid)
+  returns table(memory text, wrapped_key text, version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select m.memory, k.wrapped_key, m.version, m.created_at, m.updated_at
+  from llm.conversation_memories m
+  join private.user_keys k on k.id = m.key_id
+  where m.user_id = find_conversation_memory.user_id
+$$;
+
+comment on function private.find_conversation_memory(user_id uuid) is 'A user''s encrypted memory with its sealed key; no row when there is none.';
+revoke execute on function private.find_conversation_memory(user_id uuid) from public;
+grant execute on function private.find_conversation_memory(user_id uuid) to :PLINTH_SERVICE;
+
+-- Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.
+create or replace function private.find_login(identifier text, hashed_email bytea default null::bytea)
   returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer, bcrypt_is_in_use boolean)
   language sql
   stable security definer
@@ -1394,19 +1492,37 @@ as $$
     account.token_version,
     exists (select from private.user_passwords b where b.hash_algorithm = 'bcrypt')
   from (values (true)) as always (one)
-  left join (
-    select u.id, u.username, u.email, u.token_version, p.password_hash, p.hash_algorithm
+  left join lateral (
+    select u.id, u.token_version, p.password_hash, p.hash_algorithm
     from identity.users u
     join private.user_passwords p on p.user_id = u.id
-  ) account
-    -- A username has no @ and an address has one, so at most one account answers.
-    on account.username = lower(trim(find_login.identifier))
-    or account.email = lower(trim(find_login.identifier))
+    -- A username has no @ and an address has one, so at most one account answers to what was typed.
+    where u.username = lower(trim(find_login.identifier))
+      or u.email = lower(trim(find_login.identifier))
+      or u.hashed_email = find_login.hashed_email
+    -- An address without a hash yet and another account with the hash of it: the clear one is older.
+    order by u.email = lower(trim(find_login.identifier)) desc nulls last
+    limit 1
+  ) account on true
 $$;
 
-comment on function private.find_login(identifier text) is 'Password hash of the account with this username or e-mail address; one row of nulls when there is none.';
-revoke execute on function private.find_login(identifier text) from public;
-grant execute on function private.find_login(identifier text) to :PLINTH_SERVICE;
+comment on function private.find_login(identifier text, hashed_email bytea) is 'Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.';
+revoke execute on function private.find_login(identifier text, hashed_email bytea) from public;
+grant execute on function private.find_login(identifier text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- The sealed key of a kind of lookup; null when none was made.
+create or replace function private.find_lookup_key(name text)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select k.sealed_key from private.lookup_keys k where k.name = find_lookup_key.name
+$$;
+
+comment on function private.find_lookup_key(name text) is 'The sealed key of a kind of lookup; null when none was made.';
+revoke execute on function private.find_lookup_key(name text) from public;
+grant execute on function private.find_lookup_key(name text) to :PLINTH_SERVICE;
 
 -- Whose passkey this is, and its public key.
 create or replace function private.find_passkey(credential_id bytea)
@@ -1497,6 +1613,20 @@ $$;
 comment on function private.find_unconfirmed_totp(factor_id uuid) is 'Sealed secret of an authenticator app that the user who asks has not confirmed; null when there is none.';
 revoke execute on function private.find_unconfirmed_totp(factor_id uuid) from public;
 grant execute on function private.find_unconfirmed_totp(factor_id uuid) to :PLINTH_SERVICE;
+
+-- The user's sealed key; no row when none was made or it was shredded.
+create or replace function private.find_user_key(user_id uuid)
+  returns table(key_id uuid, wrapped_key text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select k.id, k.wrapped_key from private.user_keys k where k.user_id = find_user_key.user_id
+$$;
+
+comment on function private.find_user_key(user_id uuid) is 'The user''s sealed key; no row when none was made or it was shredded.';
+revoke execute on function private.find_user_key(user_id uuid) from public;
+grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
 create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, new_password_hash text default null::text, new_hash_algorithm text default null::text, challenge_hash bytea default null::bytea)
@@ -2475,7 +2605,7 @@ revoke execute on function private.regenerate_recovery_codes(code_hashes bytea[]
 grant execute on function private.regenerate_recovery_codes(code_hashes bytea[]) to :PLINTH_SERVICE;
 
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
-create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text)
+create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea default null::bytea)
   returns uuid
   language plpgsql
   security definer
@@ -2484,8 +2614,8 @@ as $$
 declare
   v_user_id uuid;
 begin
-  insert into identity.users (username, email, password_changed_at)
-  values (register_user.username, register_user.email, now())
+  insert into identity.users (username, email, hashed_email, password_changed_at)
+  values (register_user.username, register_user.email, register_user.hashed_email, now())
   returning id into v_user_id;
 
   insert into identity.user_settings (user_id, display_name) values (v_user_id, nullif(trim(register_user.display_name), ''));
@@ -2500,9 +2630,9 @@ begin
 end
 $$;
 
-comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
-revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) from public;
-grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text) to :PLINTH_SERVICE;
+comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
+revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
+grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
 
 -- Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.
 create or replace function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text)
@@ -2813,6 +2943,56 @@ $$;
 comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
 revoke execute on function private.session_idle_limit(user_id uuid) from public;
 
+-- Writes a user's encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).
+create or replace function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint default null::bigint)
+  returns table(version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  -- The account before what belongs to it, as everywhere.
+  perform from identity.users u where u.id = set_conversation_memory.user_id for key share;
+  perform from private.user_keys k
+  where k.id = set_conversation_memory.key_id and k.user_id = set_conversation_memory.user_id
+  for key share;
+  if not found then
+    return;
+  end if;
+
+  return query
+    update llm.conversation_memories m
+    set key_id = set_conversation_memory.key_id, memory = set_conversation_memory.memory, version = default
+    where m.user_id = set_conversation_memory.user_id
+      and (set_conversation_memory.expected_version is null or m.version = set_conversation_memory.expected_version)
+    returning m.version, m.created_at, m.updated_at;
+  if found then
+    return;
+  end if;
+
+  -- A memory to be replaced that is not there, or not the one, is a conflict; none or version 0 asks for a new one.
+  if coalesce(set_conversation_memory.expected_version, 0) = 0 then
+    return query
+      insert into llm.conversation_memories (user_id, key_id, memory)
+      values (set_conversation_memory.user_id, set_conversation_memory.key_id, set_conversation_memory.memory)
+      on conflict (user_id) do update
+        set key_id = excluded.key_id, memory = excluded.memory, version = default
+        where set_conversation_memory.expected_version is null
+      returning version, created_at, updated_at;
+    if found then
+      return;
+    end if;
+  end if;
+  raise exception 'The memory was changed in the meantime.'
+    using errcode = 'PL409', column = 'expected_version', hint = 'Read it again and repeat the change.';
+end
+$$;
+
+comment on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) is 'Writes a user''s encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).';
+revoke execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) from public;
+grant execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) to :PLINTH_SERVICE;
+
 -- Remembers what a passkey is to sign, for what and for whom.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
   returns void
@@ -2939,6 +3119,25 @@ comment on function private.start_totp(name text, sealed_secret text) is 'Adds a
 revoke execute on function private.start_totp(name text, sealed_secret text) from public;
 grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
 
+-- Keeps a sealed key where there is none; returns the one that is kept, which may be another's.
+create or replace function private.store_lookup_key(name text, sealed_key text)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into private.lookup_keys (name, sealed_key)
+  values (store_lookup_key.name, store_lookup_key.sealed_key)
+  on conflict on constraint lookup_keys_pkey do nothing;
+  return (select k.sealed_key from private.lookup_keys k where k.name = store_lookup_key.name);
+end
+$$;
+
+comment on function private.store_lookup_key(name text, sealed_key text) is 'Keeps a sealed key where there is none; returns the one that is kept, which may be another''s.';
+revoke execute on function private.store_lookup_key(name text, sealed_key text) from public;
+grant execute on function private.store_lookup_key(name text, sealed_key text) to :PLINTH_SERVICE;
+
 -- Replaces the account's recovery codes; those of before are dead.
 create or replace function private.store_recovery_codes(user_id uuid, code_hashes bytea[])
   returns void
@@ -2960,6 +3159,27 @@ $$;
 
 comment on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) is 'Replaces the account''s recovery codes; those of before are dead.';
 revoke execute on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) from public;
+
+-- Keeps a sealed key for a user who has none; returns the one that is kept, which may be another's.
+create or replace function private.store_user_key(user_id uuid, new_wrapped_key text)
+  returns table(key_id uuid, wrapped_key text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  insert into private.user_keys (user_id, wrapped_key)
+  values (store_user_key.user_id, store_user_key.new_wrapped_key)
+  on conflict (user_id) do nothing;
+  return query
+    select k.id, k.wrapped_key from private.user_keys k where k.user_id = store_user_key.user_id;
+end
+$$;
+
+comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Keeps a sealed key for a user who has none; returns the one that is kept, which may be another''s.';
+revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text) from public;
+grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text) to :PLINTH_SERVICE;
 
 -- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)

@@ -10,6 +10,9 @@ const MAX_TOKEN_LENGTH = 4096;
 /** Forgives a clock of another server that is ahead when it issues a token. Expiry is exact, see `verify`. */
 export const CLOCK_TOLERANCE_SECONDS = 5;
 
+/** Three parts of base64url; nothing else reaches the parser. */
+const FORM = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
+
 /** Lower case only, as PostgreSQL prints it: another spelling of an id would slip past the list of revoked ids. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -36,8 +39,8 @@ export interface AccessTokens {
 }
 
 /**
- * Issues and verifies access tokens: JWTs in the manner of RFC 9068 under RFC 8725's advice, signed with HS256 and
- * nothing else. The first key signs; a token verifies with the key its `kid` names.
+ * Issues and verifies access tokens: JWTs in the manner of RFC 9068 under RFC 8725's advice. The first key signs; a token
+ * verifies with the key its `kid` names, by that key's one algorithm whatever the token's `alg` says.
  */
 export function createAccessTokens(options: {
   keys: readonly SigningKey[];
@@ -51,18 +54,23 @@ export function createAccessTokens(options: {
   if (!signingKey || !issuer || !audience)
     throw new PlinthError("INVALID_SETTING", "Access tokens need a signing key, an issuer and an audience.");
   // A Map, because with an object the kid "__proto__" would find something.
-  const secrets = new Map(keys.map(({ kid, secret }) => [kid, secret]));
+  const keysByName = new Map(keys.map((key) => [key.kid, key]));
 
   function readClaims(token: string): AccessTokenClaims {
-    if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH) throw new Error("not a token");
+    if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH || !FORM.test(token))
+      throw new Error("not a token");
+    // Stray bits at the end of a part would give one token several texts, of which a list of revoked ones might know one.
+    if (token.split(".").some((part) => Buffer.from(part, "base64url").toString("base64url") !== part))
+      throw new Error("not canonical base64url");
     const header = jwt.decode(token, { complete: true })?.header;
     if (header?.typ !== TYPE) throw new Error("wrong type");
     // RFC 7515 §4.1.11: a token that demands an extension we do not know must be refused.
     if ("crit" in header) throw new Error("unknown critical header");
-    const secret = secrets.get(header.kid ?? "");
-    if (!secret) throw new Error("unknown key");
-    const payload = jwt.verify(token, secret, {
-      algorithms: ["HS256"],
+    const key = keysByName.get(header.kid ?? "");
+    if (!key) throw new Error("unknown key");
+    // A KeyObject: given text or bytes, jsonwebtoken first tries to parse them as a public key each time.
+    const payload = jwt.verify(token, key.verifier, {
+      algorithms: [key.algorithm],
       issuer,
       audience,
       clockTolerance: CLOCK_TOLERANCE_SECONDS,
@@ -86,8 +94,8 @@ export function createAccessTokens(options: {
         nbf: now,
         exp,
       };
-      const header = { alg: "HS256", typ: TYPE, kid: signingKey.kid };
-      const token = jwt.sign(claims, signingKey.secret, { algorithm: "HS256", header });
+      const { kid, algorithm, secret } = signingKey;
+      const token = jwt.sign(claims, secret, { algorithm, header: { alg: algorithm, typ: TYPE, kid } });
       return { token, tokenId, expiresAt: new Date(exp * 1000) };
     },
 

@@ -11,6 +11,7 @@ export interface MasterKeys {
   readonly current: number;
   /** @throws PlinthError MASTER_KEY_MISSING */
   get(version: number): KeyObject;
+  /** Lowest first. */
   readonly versions: readonly number[];
 }
 
@@ -19,8 +20,8 @@ const VERSION = /^[1-9]\d{0,5}$/;
 const HINT = "Make one with: plinth keys generate";
 
 /**
- * Reads `version:base64url[,version:base64url…]`. The highest version seals, all unseal: to rotate, add one with a
- * higher number, run `plinth keys rotate` and drop the old one.
+ * Reads `version:base64url[,version:base64url…]`; blanks and line breaks around an entry do not matter. The highest version
+ * seals, all unseal: to rotate, add one with a higher number, run `plinth keys rotate` and drop the old one.
  * @throws PlinthError INVALID_SETTING naming the entry by its position only
  */
 export function parseMasterKeys(text: string): MasterKeys {
@@ -49,6 +50,14 @@ export function parseMasterKeys(text: string): MasterKeys {
 /** A new `version:base64url` entry with 256 random bits. */
 export function generateMasterKey(version: number): string {
   return `${version}:${randomBytes(KEY_BYTES).toString("base64url")}`;
+}
+
+/**
+ * The same keys and a new one above them, which will seal.
+ * @throws PlinthError INVALID_SETTING
+ */
+export function addMasterKey(text: string): string {
+  return `${text.trim()},${generateMasterKey(parseMasterKeys(text).current + 1)}`;
 }
 
 function parseEntry(entry: string, position: number): { version: number; key: KeyObject } {

@@ -3,17 +3,20 @@ import { PlinthError } from "../errors.ts";
 import type { MasterKeys } from "./master-keys.ts";
 
 /** What is sealed; each purpose has a key of its own, so that one kind of secret cannot stand in for another. */
-export type SealingPurpose = "totp secret" | "oauth token" | "mail token";
+export type SealingPurpose = "totp secret" | "oauth token" | "mail token" | "user key" | "lookup key";
 
 /** Encrypts small secrets that the database keeps but must not be able to read. */
 export interface Sealer {
-  /** @returns `v<key version>.<base64url of IV, ciphertext and tag>` */
-  seal(purpose: SealingPurpose, plaintext: string | Uint8Array): string;
   /**
-   * @throws PlinthError UNSEALABLE for altered text or another purpose, MASTER_KEY_MISSING for a version that is not
-   *   there
+   * @param owner whose secret it is, such as a user's id: bound to it, so that a row copied to somebody else opens nothing
+   * @returns `v<key version>.<base64url of IV, ciphertext and tag>`
    */
-  unseal(purpose: SealingPurpose, sealed: string): Buffer;
+  seal(purpose: SealingPurpose, plaintext: string | Uint8Array, owner?: string): string;
+  /**
+   * @throws PlinthError UNSEALABLE for altered text, another purpose or another owner, MASTER_KEY_MISSING for a version
+   *   that is not there
+   */
+  unseal(purpose: SealingPurpose, sealed: string, owner?: string): Buffer;
 }
 
 const CIPHER = "aes-256-gcm";
@@ -22,7 +25,17 @@ const IV_BYTES = 12;
 const TAG_BYTES = 16;
 const FORM = /^v([1-9]\d{0,5})\.([A-Za-z0-9_-]{38,})$/;
 
-/** AES-256-GCM under HKDF-SHA256 of a master key (RFC 5869 §3.2: `info` names the purpose and the format). */
+/** The version of the master key that sealed a text; undefined for what is not sealed. */
+export function sealedVersion(sealed: string): number | undefined {
+  const version = FORM.exec(sealed)?.[1];
+  return version === undefined ? undefined : Number(version);
+}
+
+/**
+ * AES-256-GCM under HKDF-SHA256 of a master key (RFC 5869 §3.2: `info` names the purpose and the format); the owner is
+ * additional authenticated data. IVs are random: one purpose may seal 2^32 secrets under one master key (NIST SP 800-38D
+ * §8.3), far more than there are accounts, so rotating once in some years is enough.
+ */
 export function createSealer(masterKeys: MasterKeys): Sealer {
   const derived = new Map<string, Uint8Array>();
 
@@ -39,23 +52,27 @@ export function createSealer(masterKeys: MasterKeys): Sealer {
   }
 
   return {
-    seal(purpose, plaintext) {
+    seal(purpose, plaintext, owner = "") {
       const version = masterKeys.current;
       const iv = randomBytes(IV_BYTES);
       const cipher = createCipheriv(CIPHER, keyFor(purpose, version), iv, { authTagLength: TAG_BYTES });
+      cipher.setAAD(Buffer.from(owner));
       const bytes = Buffer.concat([iv, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
       return `v${version}.${bytes.toString("base64url")}`;
     },
 
-    unseal(purpose, sealed) {
+    unseal(purpose, sealed, owner = "") {
       const [, version, encoded] = FORM.exec(sealed) ?? [];
       if (!version || !encoded) throw unsealable();
       const key = keyFor(purpose, Number(version));
       const bytes = Buffer.from(encoded, "base64url");
+      // Buffer drops stray bits at the end; one secret must not have several texts.
+      if (bytes.toString("base64url") !== encoded) throw unsealable();
       try {
         const decipher = createDecipheriv(CIPHER, key, bytes.subarray(0, IV_BYTES), {
           authTagLength: TAG_BYTES,
         });
+        decipher.setAAD(Buffer.from(owner));
         decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
         return Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
       } catch (cause) {
@@ -67,7 +84,7 @@ export function createSealer(masterKeys: MasterKeys): Sealer {
 
 function unsealable(cause?: unknown): PlinthError {
   return new PlinthError("UNSEALABLE", "A sealed secret cannot be opened.", {
-    hint: "It was altered, or sealed for another purpose.",
+    hint: "It was altered, or sealed for another purpose or owner.",
     cause,
   });
 }

@@ -5,6 +5,7 @@ import { PACKAGE_ROOT } from "../paths.ts";
 import { addDb } from "./commands/db.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addImport } from "./commands/import.ts";
+import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
 import { addRollback } from "./commands/rollback.ts";
 import { addSchema } from "./commands/schema.ts";
@@ -54,6 +55,7 @@ export function buildProgram(): Command {
     addDb,
     addUser,
     addImport,
+    addKeys,
     addSchema,
     addDoctor,
   ])

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import type pg from "pg";
+import { type EmailStorageOptions, emailToStore } from "../auth/email-storage.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { loadSecrets, updateSecrets } from "../database/secrets.ts";
 import { importModels } from "../import/models.ts";
@@ -28,7 +29,11 @@ export interface DemoAccount {
  * @param client connected as the owner
  * @returns whether it did anything
  */
-export async function loadDemoData(client: pg.ClientBase, dataDirectory: string): Promise<boolean> {
+export async function loadDemoData(
+  client: pg.ClientBase,
+  dataDirectory: string,
+  emails: EmailStorageOptions = { masterKeys: undefined, privacyMode: false },
+): Promise<boolean> {
   const { rows } = await client.query<{ found: boolean }>(
     "select exists (select from identity.users) as found",
   );
@@ -38,7 +43,7 @@ export async function loadDemoData(client: pg.ClientBase, dataDirectory: string)
   const passwords = demoPasswords(dataDirectory);
   await client.query("begin");
   try {
-    const ids = await registerAccounts(client, passwords);
+    const ids = await registerAccounts(client, passwords, emails);
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
     await client.query("commit");
   } catch (error) {
@@ -82,15 +87,17 @@ function demoPasswords(dataDirectory: string): Readonly<Record<string, string>> 
 async function registerAccounts(
   client: pg.ClientBase,
   passwords: Readonly<Record<string, string>>,
+  emails: EmailStorageOptions,
 ): Promise<Record<string, string>> {
   const hasher = createPasswordHasher({ concurrency: 1 });
   const ids: Record<string, string> = {};
   try {
     for (const { username, email, displayName, role } of DEMO_ACCOUNTS) {
       const { hash, algorithm } = await hasher.hash(passwords[username]!);
+      const stored = await emailToStore(client, emails, email);
       const { rows } = await client.query<{ id: string }>(
-        "select private.register_user($1, $2, $3, $4, $5) as id",
-        [username, email, displayName, hash, algorithm],
+        "select private.register_user($1, $2, $3, $4, $5, $6) as id",
+        [username, stored.email, displayName, hash, algorithm, stored.hash],
       );
       ids[username] = rows[0]!.id;
       if (role !== "user") await client.query("select access.grant_role($1, $2)", [rows[0]!.id, role]);

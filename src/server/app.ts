@@ -1,5 +1,6 @@
 import express, { type Express } from "express";
 import type { Logger } from "pino";
+import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
 import { correlationStep } from "./correlation-step.ts";
@@ -9,6 +10,7 @@ import type { PlinthGrafserv } from "./grafserv.ts";
 import { graphiqlStep, graphqlStep } from "./graphql-step.ts";
 import { healthStep, type ReadinessChecks, readinessStep } from "./health-step.ts";
 import { errorResponses, HttpError } from "./http-error.ts";
+import { JWKS_PATH, jwksStep } from "./jwks-step.ts";
 import { logStep } from "./log-step.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
@@ -20,6 +22,7 @@ export interface AppParts {
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
   readonly readiness: ReadinessChecks;
+  readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
   readonly errorLog: ErrorLog;
 }
@@ -41,6 +44,7 @@ export function createApp(parts: AppParts): Express {
   app.get("/readyz", readinessStep(readiness));
   app.use(corsStep(config.corsOrigins)); // a preflight carries no token and is not counted
   app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
+  app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
   app.all(GRAPHQL_PATH, graphqlStep(serv, config));

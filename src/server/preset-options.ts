@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
@@ -15,6 +16,8 @@ export interface PlinthContext {
   readonly request: RequestContext;
   /** Absent where a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
+  /** Absent likewise. */
+  readonly memories: ConversationMemories | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** The settings under which a freshly signed-in account's statements run. */

@@ -12,6 +12,7 @@ import { roleName } from "../database/roles.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
 import type { UnforeseenError } from "./error-log.ts";
 import { makeMaskError } from "./mask-error.ts";
+import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
 import type { SignIn } from "./sign-in/index.ts";
@@ -39,6 +40,8 @@ export interface PresetOptions {
   readonly signIn?: SignIn | undefined;
   /** Told about errors that became INTERNAL. */
   readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
+  /** Without it conversation memories answer UNAVAILABLE. */
+  readonly memories?: ConversationMemories | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -48,7 +51,7 @@ export interface PresetOptions {
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -99,6 +102,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
           plinth: {
             request,
             signIn,
+            memories,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>
               requestSettings(

@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
 import { postgraphile } from "postgraphile";
 import { createAccessTokens } from "../auth/access-token.ts";
+import { createEmailHasher } from "../auth/email-hasher.ts";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { createSealer } from "../auth/sealing.ts";
@@ -20,10 +21,13 @@ import { createErrorLog } from "./error-log.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
 import { createLeaseTaker } from "./lease-taker.ts";
 import { createLogger } from "./logger.ts";
+import { createConversationMemories } from "./memory/conversation-memories.ts";
+import { createUserKeys } from "./memory/user-keys.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
+import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
@@ -46,7 +50,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 /**
  * Serves the API over HTTP and WebSocket.
- * @param options.signingKeys `kid:base64url[,kid:base64url…]`, see parseSigningKeys
+ * @param options.signingKeys `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`, see parseSigningKeys
  * @param options.masterKeys `version:base64url[,version:base64url…]`, see parseMasterKeys
  * @throws PlinthError INVALID_SETTING, DATABASE_UNREACHABLE, NOT_MIGRATED, ADDRESS_IN_USE, ADDRESS_NOT_ALLOWED
  */
@@ -62,8 +66,9 @@ export async function startServer(options: {
   const { auth, http, pool: poolSettings, rolePrefix } = config;
   await using stack = new AsyncDisposableStack();
 
+  const signingKeys = parseSigningKeys(options.signingKeys);
   const accessTokens = createAccessTokens({
-    keys: parseSigningKeys(options.signingKeys),
+    keys: signingKeys,
     issuer: auth.issuer,
     audience: auth.audience,
     ttlSeconds: auth.accessTokenSeconds,
@@ -107,14 +112,24 @@ export async function startServer(options: {
   const activity = startActivity({ callService, logger });
   stack.defer(() => activity.close());
 
+  const emailHasher = createEmailHasher({
+    sealer,
+    query: (text, values) => callService(ownRequest(), text, values),
+  });
   const signIn = createSignIn({
     callService,
     attemptLimits: createAttemptLimits(callService),
     hasher,
     sealer,
     relyingParty: { name: config.app.name, id: config.app.rpId, origins: config.app.origins },
+    emailHasher,
+    privacyMode: auth.privacyMode,
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
+  });
+  const memories = createConversationMemories({
+    callService,
+    userKeys: createUserKeys({ callService, sealer }),
   });
   const rateLimit = createRateLimit({
     config: http.rateLimit,
@@ -125,7 +140,15 @@ export async function startServer(options: {
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
   const pgl = postgraphile(
-    makePreset({ pool: apiPool, config, logger, signIn, onPlan, onUnforeseen: errorLog.record }),
+    makePreset({
+      pool: apiPool,
+      config,
+      logger,
+      signIn,
+      memories,
+      onPlan,
+      onUnforeseen: errorLog.record,
+    }),
   );
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
@@ -146,6 +169,7 @@ export async function startServer(options: {
     rateLimit,
     serv,
     errorLog,
+    signingKeys,
     readiness: {
       pool: apiPool,
       isListening: revocations.isListening,
@@ -183,6 +207,11 @@ export async function startServer(options: {
       return closing;
     },
   };
+}
+
+/** For what the server asks for itself. */
+function ownRequest(): RequestContext {
+  return { correlationId: correlationIdOf({}), clientIp: undefined, userAgent: undefined, claims: null };
 }
 
 async function listen(server: Server, { host, port }: Config["http"]): Promise<string> {

@@ -1,8 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { inspect } from "node:util";
 import { describe, expect, test } from "@jest/globals";
-import { generateSigningKey, parseSigningKeys } from "../../src/auth/signing-keys.ts";
+import {
+  generateAsymmetricSigningKey,
+  generateSigningKey,
+  parseSigningKeys,
+} from "../../src/auth/signing-keys.ts";
 
 const BYTES = Buffer.from("f4a1c36b0e927d5588e1b04fa97c2d63105bde86f2394ac7716e0db8559c2aef", "hex");
 const KEY = BYTES.toString("base64url");
@@ -75,7 +79,9 @@ describe("parseSigningKeys", () => {
     expect(logged).toContain("kid");
     expect(logged).not.toContain(KEY);
     expect(logged).not.toContain("f4 a1 c3");
-    expect(JSON.stringify(parseSigningKeys(`a:${KEY}`))).toBe('[{"kid":"a","secret":{}}]');
+    expect(JSON.stringify(parseSigningKeys(`a:${KEY}`))).toBe(
+      '[{"kid":"a","algorithm":"HS256","secret":{},"verifier":{}}]',
+    );
   });
 });
 
@@ -83,5 +89,49 @@ describe("generateSigningKey", () => {
   test("makes 256-bit keys, each with a name of its own", () => {
     const keys = parseSigningKeys([generateSigningKey(), generateSigningKey()].join(","));
     expect(keys.map(({ secret }) => secret.symmetricKeySize)).toEqual([32, 32]);
+  });
+});
+
+describe("asymmetric keys", () => {
+  const pkcs8 = (curve: string) =>
+    generateKeyPairSync("ec", { namedCurve: curve })
+      .privateKey.export({ format: "der", type: "pkcs8" })
+      .toString("base64url");
+  const P256 = pkcs8("prime256v1");
+
+  test("stand in one list with the others, each with one algorithm", () => {
+    const keys = parseSigningKeys(`${generateAsymmetricSigningKey()},a:${KEY},b:es256:${P256}`);
+    expect(keys.map(({ algorithm }) => algorithm)).toEqual(["ES256", "HS256", "ES256"]);
+    expect(keys.map(({ secret, verifier }) => [secret.type, verifier.type])).toEqual([
+      ["private", "public"],
+      ["secret", "secret"],
+      ["private", "public"],
+    ]);
+  });
+
+  test.each([
+    ["another curve", `a:es256:${pkcs8("secp384r1")}`],
+    ["secp256k1", `a:es256:${pkcs8("secp256k1")}`],
+    [
+      "another kind of key",
+      `a:es256:${generateKeyPairSync("ed25519").privateKey.export({ format: "der", type: "pkcs8" }).toString("base64url")}`,
+    ],
+    [
+      "a public key",
+      `a:es256:${generateKeyPairSync("ec", { namedCurve: "prime256v1" }).publicKey.export({ format: "der", type: "spki" }).toString("base64url")}`,
+    ],
+    ["a cut key", `a:es256:${P256.slice(0, -8)}`],
+    ["a symmetric key", `a:es256:${KEY}`],
+    ["another algorithm", `a:es512:${P256}`],
+    ["one key under two names", `a:es256:${P256},b:es256:${P256}`],
+    ["one name for two keys", `a:es256:${P256},a:${KEY}`],
+  ])("refuses %s and repeats none of it", (_, text) => {
+    expect.assertions(2);
+    try {
+      parseSigningKeys(text);
+    } catch (error) {
+      expect(error).toMatchObject({ code: "INVALID_SETTING" });
+      expect(inspect(error, { depth: null })).not.toContain(text.slice(10, 40));
+    }
   });
 });

@@ -2,6 +2,9 @@ import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.ts";
+import { createSealer } from "../../src/auth/sealing.ts";
+import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth/signing-keys.ts";
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { examineDatabase } from "../../src/cli/doctor/doctor.ts";
 import { checkSettings } from "../../src/cli/doctor/settings.ts";
@@ -232,6 +235,8 @@ describe("settings", () => {
     ["exposure", { PLINTH_HOST: "0.0.0.0" }],
     ["access-token-life", { PLINTH_ACCESS_TOKEN_SECONDS: "86400" }],
     ["signing-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
+    ["master-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
+    ["master-keys", { PLINTH_MASTER_KEYS: [1, 2, 3, 4, 5].map(generateMasterKey).join(",") }],
   ])("%s: a weak one is a warning", (check, env) => {
     expect(settings({})[check]?.status ?? "ok").toBe("ok");
     expect(settings(env as Record<string, string>)[check]).toMatchObject({ status: "warn" });
@@ -241,6 +246,34 @@ describe("settings", () => {
     const finding = settings({ PLINTH_JWT_KEYS: "k1:c2hvcnQ" })["signing-keys"];
     expect(finding).toMatchObject({ status: "fail" });
     expect(JSON.stringify(finding)).not.toContain("c2hvcnQ");
+  });
+
+  test("the key that signs is named, with its algorithm", () => {
+    const [first, second] = [generateAsymmetricSigningKey(), generateSigningKey()];
+    const kid = (key: string) => key.split(":")[0];
+    expect(settings({ PLINTH_JWT_KEYS: `${first},${second}` })["signing-keys"]).toMatchObject({
+      status: "ok",
+      message: `2 signing keys: ${kid(first)} (ES256) signs; ${kid(second)} (HS256) still verify.`,
+    });
+  });
+
+  test("a weak master key fails, and is not repeated; so does a key file that others can read", async () => {
+    const weak = Buffer.alloc(32, 7).toString("base64url");
+    const finding = settings({ PLINTH_MASTER_KEYS: `1:${weak}` })["master-keys"];
+    expect(finding).toMatchObject({ status: "fail" });
+    expect(JSON.stringify(finding)).not.toContain(weak);
+
+    const folder = await mkdtemp(join(tmpdir(), "plinth-doctor-"));
+    try {
+      const PLINTH_MASTER_KEYS_FILE = join(folder, "keys");
+      await writeFile(PLINTH_MASTER_KEYS_FILE, generateMasterKey(1));
+      await chmod(PLINTH_MASTER_KEYS_FILE, 0o640);
+      expect(settings({ PLINTH_MASTER_KEYS_FILE })["master-keys"]).toMatchObject({ status: "fail" });
+      await chmod(PLINTH_MASTER_KEYS_FILE, 0o600);
+      expect(settings({ PLINTH_MASTER_KEYS_FILE })["master-keys"]).toMatchObject({ status: "ok" });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test("a secrets file that others can read fails", async () => {
@@ -256,4 +289,38 @@ describe("settings", () => {
       await rm(folder, { recursive: true });
     }
   });
+});
+
+test("secrets under an old or a missing master key, and addresses without a hash, are found", async () => {
+  const [one, two] = [generateMasterKey(1), generateMasterKey(2)];
+  const look = (env: Record<string, string>) => examine({ ...databaseEnv(db), ...env });
+  expect((await look({ PLINTH_MASTER_KEYS: one }))["sealed-secrets"]).toMatchObject({ status: "ok" });
+  await sql(
+    db.url("owner"),
+    `insert into identity.users (username, email) values ('sealed', 'sealed@example.org');
+     insert into private.lookup_keys (name, sealed_key)
+     values ('email', '${createSealer(parseMasterKeys(one)).seal("lookup key", "x", "email")}')`,
+  );
+  try {
+    const fine = await look({ PLINTH_MASTER_KEYS: one });
+    expect(fine["sealed-secrets"]).toMatchObject({ status: "ok" });
+    expect(fine["email-hashes"]).toMatchObject({ status: "warn", hint: "plinth keys hash-emails" });
+    const behind = await look({ PLINTH_MASTER_KEYS: `${one},${two}`, PLINTH_PRIVACY_MODE: "on" });
+    expect(behind["sealed-secrets"]).toMatchObject({
+      status: "warn",
+      hint: "plinth keys rotate",
+      details: ["private.lookup_keys.sealed_key: 1 under version 1"],
+    });
+    expect(behind["email-hashes"]).toMatchObject({
+      status: "warn",
+      hint: expect.stringContaining("--forget-addresses"),
+    });
+    expect((await look({ PLINTH_MASTER_KEYS: two }))["sealed-secrets"]).toMatchObject({ status: "fail" });
+    expect((await look({}))["sealed-secrets"]).toMatchObject({ status: "skipped" });
+  } finally {
+    await sql(
+      db.url("owner"),
+      "delete from identity.users where username = 'sealed'; delete from private.lookup_keys",
+    );
+  }
 });

@@ -61,6 +61,9 @@ export const SEED = `
     select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
   insert into llm.chats (id, user_id) values (:ada, :ada), (:bob, :bob);
   insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user'), (:bob, :bob, 'user');
+  insert into private.user_keys (id, user_id, wrapped_key)
+    select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
+  insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
 `;
 
 const DENIED = "42501";
@@ -210,6 +213,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "update llm.messages set content = 'x'", 0],
     ["ada", "delete from llm.messages", 0],
   ],
+  "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
   "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),

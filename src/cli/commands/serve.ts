@@ -9,7 +9,8 @@ export function addServe(program: Command): void {
     .addHelpText(
       "after",
       `
-Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS. Without any PLINTH_…_URL it uses the embedded
+Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS
+(or …_KEYS_FILE for the keys). Without any PLINTH_…_URL it uses the embedded
 database: that of a running Plinth, or one of its own. Does not migrate. Logs are JSON lines on stdout.
 
 Example:

@@ -76,15 +76,21 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
 
   const hasher = createPasswordHasher({ concurrency: 1 });
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
-  const id = await withSession(({ database }) =>
+  const { emailToStore } = await import("../../auth/email-storage.ts");
+  const { findMasterKeys } = await import("../../key-settings.ts");
+  const id = await withSession(({ config, database }) =>
     withClient(database, "service", async (client) => {
+      const { privacyMode } = config.auth;
+      const masterKeys = findMasterKeys(config, database);
+      const stored = await emailToStore(client, { masterKeys, privacyMode }, flags.email);
       const { rows } = await client
-        .query<{ id: string }>("select private.register_user($1, $2, $3, $4, $5) as id", [
+        .query<{ id: string }>("select private.register_user($1, $2, $3, $4, $5, $6) as id", [
           username,
-          flags.email,
+          stored.email,
           flags.displayName ?? null,
           hash,
           algorithm,
+          stored.hash,
         ])
         .catch(explainRegistration);
       return rows[0]!.id;
@@ -116,6 +122,7 @@ async function choosePassword(flags: CreateFlags): Promise<string> {
 const REGISTRATION_ERRORS: Record<string, string> = {
   users_username_key: "There is an account of that name already.",
   users_email_key: "There is an account with that e-mail address already.",
+  users_hashed_email_key: "There is an account with that e-mail address already.",
   users_username_check: "The username is not allowed: see the rules in the README.",
   users_email_check: "The e-mail address is not valid.",
 };

@@ -7,6 +7,7 @@ import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";
 import { checkMigrations } from "./migrations.ts";
 import { checkRoles } from "./roles.ts";
+import { checkSealedSecrets } from "./sealed-secrets.ts";
 import { checkSecurityRules } from "./security-rules.ts";
 import { checkServer } from "./server.ts";
 import { checkTables } from "./tables.ts";
@@ -18,6 +19,7 @@ const GROUPS: readonly CheckGroup[] = [
   checkTables,
   checkSecurityRules,
   checkJobs,
+  checkSealedSecrets,
 ];
 
 /** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */

@@ -1,16 +1,15 @@
 import { statSync } from "node:fs";
-import { parseSigningKeys } from "../../auth/signing-keys.ts";
 import type { Config } from "../../config.ts";
 import { secretsPath } from "../../database/secrets.ts";
-import { PlinthError } from "../../errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
+import { checkKeySettings } from "./key-settings.ts";
 
 const NEEDED_NODE = 24;
 const HOUR_SECONDS = 3_600;
 
 /** What can be told without a database. */
 export function checkSettings(config: Config): Finding[] {
-  return [checkNode(), checkSecretsFile(config), checkSigningKeys(config), ...checkHttp(config)].filter(
+  return [checkNode(), checkSecretsFile(config), ...checkKeySettings(config), ...checkHttp(config)].filter(
     (finding) => finding !== undefined,
   );
 }
@@ -36,25 +35,6 @@ function checkSecretsFile({ dataDirectory, databaseUrls }: Config): Finding | un
         `Others can read ${path} (mode ${mode}).`,
         `chmod 600 ${path}; then replace what is in it.`,
       );
-}
-
-function checkSigningKeys({ auth, databaseUrls }: Config): Finding {
-  const name = "signing-keys";
-  if (auth.jwtKeys === undefined)
-    return Object.keys(databaseUrls).length === 0
-      ? ok(name, "Access tokens are signed with the key in secrets.json.")
-      : warn(
-          name,
-          "PLINTH_JWT_KEYS is not set.",
-          "plinth serve needs it where the database is an external one.",
-        );
-  try {
-    const keys = parseSigningKeys(auth.jwtKeys);
-    return ok(name, `${keys.length} signing ${keys.length === 1 ? "key" : "keys"}, the first one signs.`);
-  } catch (error) {
-    if (!(error instanceof PlinthError)) throw error;
-    return fail(name, error.message, error.hint ?? "Correct PLINTH_JWT_KEYS.");
-  }
 }
 
 function checkHttp({ http, auth }: Config): Finding[] {

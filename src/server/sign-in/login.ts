@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { RequestContext } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
+import { lookUp } from "./email.ts";
 import {
   checkDeviceName,
   checkText,
@@ -31,20 +32,22 @@ const SLOW_REFUSAL_MS = 1_000;
 
 /** Signs in by name and password; a challenge when the account has a second factor. */
 export async function login(
-  { callService, attemptLimits, hasher, make }: SignInTools,
-  { identifier, password, deviceName = null }: LoginInput,
+  tools: SignInTools,
+  { identifier: typed, password, deviceName = null }: LoginInput,
   request: RequestContext,
 ): Promise<SignInResult> {
-  checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
+  const { callService, attemptLimits, hasher, make } = tools;
+  checkText("identifier", typed, MAX_IDENTIFIER_LENGTH);
   checkTypedPassword("password", password);
   checkDeviceName(deviceName);
   // Per address only, whatever the account: a limit per account would be the lockout again, and would tell.
   await attemptLimits.perAddress("login_per_address", request);
   const startedAt = performance.now();
+  const { identifier, hash } = await lookUp(tools, typed);
   const [found] = await callService<FoundAccount>(
     request,
-    "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1)",
-    [identifier],
+    "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1, $2)",
+    [identifier, hash],
   );
   const account = found && found.user_id !== null ? found : undefined;
   const { matches, rehashed } = await checkPassword(hasher, password, account);

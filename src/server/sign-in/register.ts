@@ -1,7 +1,10 @@
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
+import { storedEmail } from "../../auth/stored-email.ts";
+import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
+
 import { checkDeviceName, checkText, invalidCredentials, MAX_IDENTIFIER_LENGTH } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 
@@ -15,10 +18,11 @@ export interface RegisterInput {
 
 /** Makes an account and signs it in. */
 export async function register(
-  { callService, attemptLimits, hasher, make }: SignInTools,
+  tools: SignInTools,
   input: RegisterInput,
   request: RequestContext,
 ): Promise<Credentials> {
+  const { callService, attemptLimits, hasher, make } = tools;
   const { username, email = null, displayName = null, password, deviceName = null } = input;
   checkText("username", username, MAX_IDENTIFIER_LENGTH);
   checkText("email", email, MAX_IDENTIFIER_LENGTH);
@@ -26,15 +30,23 @@ export async function register(
   checkDeviceName(deviceName);
   checkNewPassword(password, { username, email: email ?? "" });
   await attemptLimits.perAddress("register_per_address", request);
+  const stored = await storedEmail(tools, email);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
   const [session] = await callService<OpenedSession>(
     request,
     `select registered.user_id, opened.session_id, opened.token_version, opened.refresh_expires_at
-     from private.register_user($1, $2, $3, $4, $5) as registered (user_id)
+     from private.register_user($1, $2, $3, $4, $5, $8) as registered (user_id)
      cross join lateral private.finish_login(registered.user_id, $1, true, 1, $6, $7) as opened`,
-    [username, email, displayName, hash, algorithm, refresh.hash, deviceName],
-  );
+    [username, stored.email, displayName, hash, algorithm, refresh.hash, deviceName, stored.hash],
+  ).catch(explainTakenHash);
   if (!session) throw invalidCredentials();
   return make.credentials(session, refresh.token);
+}
+
+/** The hash is not in the schema; it stands for the address. */
+function explainTakenHash(error: unknown): never {
+  if ((error as { constraint?: unknown }).constraint === "users_hashed_email_key")
+    throw new PlinthError("CONFLICT", "`email` is already taken.", { field: "email", cause: error });
+  throw error;
 }

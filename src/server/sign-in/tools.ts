@@ -1,3 +1,4 @@
+import type { EmailHasher } from "../../auth/email-hasher.ts";
 import type { RelyingParty } from "../../auth/passkey.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
@@ -20,6 +21,9 @@ export interface SignInTools {
   readonly sealer: Sealer;
   /** Whom passkeys and authenticator apps are for. */
   readonly relyingParty: RelyingParty;
+  readonly emailHasher: EmailHasher;
+  /** Addresses are stored and looked up by their hash only; no statement may carry a clear one. */
+  readonly privacyMode: boolean;
   readonly make: CredentialMaker;
   readonly findOwner: (request: RequestContext) => Promise<Owner | undefined>;
 }

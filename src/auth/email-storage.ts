@@ -1,0 +1,33 @@
+import type pg from "pg";
+import { PlinthError } from "../errors.ts";
+import { createEmailHasher } from "./email-hasher.ts";
+import { parseMasterKeys } from "./master-keys.ts";
+import { createSealer } from "./sealing.ts";
+import { type StoredEmail, storedEmail } from "./stored-email.ts";
+
+/** Where accounts are made without a server: the command line and the demo data. */
+export interface EmailStorageOptions {
+  /** See parseMasterKeys. Without them an address is kept in clear only, until `plinth keys hash-emails`. */
+  readonly masterKeys: string | undefined;
+  readonly privacyMode: boolean;
+}
+
+/**
+ * What to store of an address, over one connection.
+ * @throws PlinthError MASTER_KEYS_MISSING in privacy mode, which cannot do without
+ */
+export async function emailToStore(
+  client: pg.ClientBase,
+  { masterKeys, privacyMode }: EmailStorageOptions,
+  address: string,
+): Promise<StoredEmail> {
+  if (masterKeys === undefined) {
+    if (!privacyMode) return { email: address, hash: null };
+    throw new PlinthError("MASTER_KEYS_MISSING", "Privacy mode needs PLINTH_MASTER_KEYS to hash addresses.");
+  }
+  const emailHasher = createEmailHasher({
+    sealer: createSealer(parseMasterKeys(masterKeys)),
+    query: async (text, values) => (await client.query<{ key: string | null }>(text, [...values])).rows,
+  });
+  return storedEmail({ emailHasher, privacyMode }, address);
+}

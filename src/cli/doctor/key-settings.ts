@@ -1,0 +1,73 @@
+import { readKeyFile } from "../../auth/key-file.ts";
+import { parseMasterKeys } from "../../auth/master-keys.ts";
+import { parseSigningKeys } from "../../auth/signing-keys.ts";
+import type { Config } from "../../config.ts";
+import { PlinthError } from "../../errors.ts";
+import { type Finding, fail, ok, warn } from "./check.ts";
+
+/** A long list of keys is work left undone: each of them still opens something. */
+const MANY_KEYS = 5;
+
+/** The keys as they are set; what the database holds under them is checked in sealed-secrets.ts. */
+export function checkKeySettings({ auth, databaseUrls }: Config): Finding[] {
+  const isExternal = Object.keys(databaseUrls).length > 0;
+  return [
+    checkKeys({
+      check: "signing-keys",
+      name: "PLINTH_JWT_KEYS",
+      text: auth.jwtKeys,
+      file: auth.jwtKeysFile,
+      isExternal,
+      inSecrets: "Access tokens are signed with the key in secrets.json.",
+      describe: describeSigningKeys,
+    }),
+    checkKeys({
+      check: "master-keys",
+      name: "PLINTH_MASTER_KEYS",
+      text: auth.masterKeys,
+      file: auth.masterKeysFile,
+      isExternal,
+      inSecrets: "Secrets in the database are sealed with the key in secrets.json.",
+      describe: describeMasterKeys,
+    }),
+  ];
+}
+
+function checkKeys(options: {
+  readonly check: string;
+  readonly name: string;
+  readonly text: string | undefined;
+  readonly file: string | undefined;
+  readonly isExternal: boolean;
+  readonly inSecrets: string;
+  readonly describe: (text: string) => { message: string; count: number };
+}): Finding {
+  const { check, name, text, file, isExternal, inSecrets, describe } = options;
+  if (text === undefined && file === undefined)
+    return isExternal
+      ? warn(check, `${name} is not set.`, "plinth serve needs it where the database is an external one.")
+      : ok(check, inSecrets);
+  try {
+    const { message, count } = describe(text ?? readKeyFile(`${name}_FILE`, file!));
+    return count < MANY_KEYS
+      ? ok(check, message)
+      : warn(check, `${message} That are many.`, `Drop the ones that are no longer needed from ${name}.`);
+  } catch (error) {
+    if (!(error instanceof PlinthError)) throw error;
+    return fail(check, error.message, error.hint ?? `Correct ${name}.`);
+  }
+}
+
+/** A kid stands in every token, so it is no secret. */
+function describeSigningKeys(text: string) {
+  const keys = parseSigningKeys(text);
+  const named = keys.map(({ kid, algorithm }) => `${kid} (${algorithm})`);
+  const others = named.length > 1 ? `; ${named.slice(1).join(", ")} still verify` : "";
+  const message = `${keys.length} signing ${keys.length === 1 ? "key" : "keys"}: ${named[0]} signs${others}.`;
+  return { message, count: keys.length };
+}
+
+function describeMasterKeys(text: string) {
+  const { current, versions } = parseMasterKeys(text);
+  return { message: `Master key versions ${versions.join(", ")}; ${current} seals.`, count: versions.length };
+}

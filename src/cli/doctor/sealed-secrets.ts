@@ -1,0 +1,76 @@
+import { parseMasterKeys } from "../../auth/master-keys.ts";
+import { PlinthError } from "../../errors.ts";
+import { findMasterKeys } from "../../key-settings.ts";
+import { countSealed } from "../../keys/sealed-columns.ts";
+import { type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
+
+/** Whether the keys that are set open what the database holds, and which addresses it holds in clear. */
+export async function checkSealedSecrets(context: DoctorContext): Promise<Finding[]> {
+  const { client, role } = context;
+  if (role !== "owner")
+    return [skipped("sealed-secrets", "Only the owner can count sealed secrets (PLINTH_OWNER_URL).")];
+  // Checked by itself: without the migration there is nothing to look at.
+  const { rowCount } = await client.query("select where to_regclass('private.user_keys') is not null");
+  return rowCount === 0 ? [] : [await checkVersions(context), await checkAddresses(context)];
+}
+
+async function checkVersions({ client, config, database }: DoctorContext): Promise<Finding> {
+  const check = "sealed-secrets";
+  const counts = await countSealed(client);
+  const total = counts.reduce((sum, { count }) => sum + count, 0);
+  const keys = readKeys(config, database);
+  if (!keys)
+    return total === 0
+      ? ok(check, "Nothing is sealed yet.")
+      : skipped(
+          check,
+          `${total} secrets are sealed; the master keys are not set here, so nothing is compared.`,
+        );
+  const missing = counts.filter(({ version }) => version === null || !keys.versions.includes(version));
+  const describe = ({ table, column, version, count }: (typeof counts)[number]) =>
+    `${table}.${column}: ${count} under ${version === null ? "no key" : `version ${version}`}`;
+  if (missing.length > 0)
+    return fail(
+      check,
+      "Some secrets are sealed by master keys that are not set.",
+      "Put them back into PLINTH_MASTER_KEYS.",
+      missing.map(describe),
+    );
+  const behind = counts.filter(({ version }) => version !== keys.current);
+  if (behind.length > 0)
+    return warn(
+      check,
+      `Some secrets are still sealed by an old master key; version ${keys.current} is there.`,
+      "plinth keys rotate",
+      behind.map(describe),
+    );
+  return ok(check, `${total} secrets, all sealed by master key version ${keys.current}.`);
+}
+
+/** What is wrong with the setting itself is another check's finding. */
+function readKeys(config: DoctorContext["config"], database: DoctorContext["database"]) {
+  try {
+    const text = findMasterKeys(config, database);
+    return text === undefined ? undefined : parseMasterKeys(text);
+  } catch (error) {
+    if (error instanceof PlinthError) return undefined;
+    throw error;
+  }
+}
+
+async function checkAddresses({ client, config }: DoctorContext): Promise<Finding> {
+  const check = "email-hashes";
+  const { rows } = await client.query<{ clear: number; unhashed: number }>(
+    `select count(*)::integer as clear, (count(*) filter (where hashed_email is null))::integer as unhashed
+     from identity.users where email is not null`,
+  );
+  const { clear, unhashed } = rows[0]!;
+  if (config.auth.privacyMode && clear > 0)
+    return warn(
+      check,
+      `Privacy mode is on, and ${clear} accounts still have a clear address.`,
+      "plinth keys hash-emails --forget-addresses",
+    );
+  if (unhashed > 0) return warn(check, `${unhashed} addresses have no hash yet.`, "plinth keys hash-emails");
+  return ok(check, config.auth.privacyMode ? "No clear address." : "Every address has its hash.");
+}

@@ -1,0 +1,51 @@
+import type pg from "pg";
+import type { EmailHasher } from "../auth/email-hasher.ts";
+
+export interface HashedEmails {
+  readonly hashed: number;
+  readonly forgotten: number;
+  /** Accounts whose address another account already has in privacy mode, by id. They keep their clear address only. */
+  readonly taken: readonly string[];
+}
+
+const BATCH_SIZE = 200;
+
+/**
+ * Gives accounts the hash of their address that have none: made before hashes were, or changed by SQL. With
+ * `forgetAddresses`, clear addresses that have a hash are then removed, as for accounts made in privacy mode.
+ * @param client connected as the owner
+ */
+export async function hashEmails(
+  client: pg.ClientBase,
+  emailHasher: EmailHasher,
+  options: { readonly forgetAddresses: boolean },
+): Promise<HashedEmails> {
+  let hashed = 0;
+  let after = "00000000-0000-0000-0000-000000000000";
+  const taken: string[] = [];
+  for (;;) {
+    const { rows } = await client.query<{ id: string; email: string }>(
+      `select id, email from identity.users
+       where email is not null and hashed_email is null and id > $1 order by id limit $2`,
+      [after, BATCH_SIZE],
+    );
+    if (rows.length === 0) break;
+    after = rows.at(-1)!.id;
+    for (const { id, email } of rows) {
+      // Only while it is the address that was hashed.
+      const { rowCount } = await client.query(
+        `update identity.users u set hashed_email = $3
+         where u.id = $1 and u.email = $2 and u.hashed_email is null
+           and not exists (select from identity.users o where o.hashed_email = $3)`,
+        [id, email, await emailHasher.hash(email)],
+      );
+      if (rowCount) hashed++;
+      else taken.push(id);
+    }
+  }
+  if (!options.forgetAddresses) return { hashed, forgotten: 0, taken };
+  const { rowCount } = await client.query(
+    "update identity.users set email = null where email is not null and hashed_email is not null",
+  );
+  return { hashed, forgotten: rowCount ?? 0, taken };
+}

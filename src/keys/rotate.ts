@@ -1,0 +1,155 @@
+import type pg from "pg";
+import type { MasterKeys } from "../auth/master-keys.ts";
+import { createSealer, type Sealer, sealedVersion } from "../auth/sealing.ts";
+import { PlinthError } from "../errors.ts";
+import { countSealed, SEALED_COLUMNS, type SealedColumn, versionOf } from "./sealed-columns.ts";
+
+export interface RotationOptions {
+  /** Connected as the owner, and used by nobody else meanwhile. */
+  readonly client: pg.ClientBase;
+  readonly masterKeys: MasterKeys;
+  /** Stops between two batches. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+  readonly columns?: readonly SealedColumn[];
+  readonly batchSize?: number;
+}
+
+export interface Rotation {
+  /** The version under which everything is sealed now, but for `damaged`. */
+  readonly version: number;
+  /** How many secrets were sealed anew by this call. */
+  readonly rotated: number;
+  /** Rows that no key opens, as `table id`. They were left as they are. */
+  readonly damaged: readonly string[];
+  /** False when it was told to stop; call it again to go on. */
+  readonly isComplete: boolean;
+}
+
+const BATCH_SIZE = 200;
+/** "plinth" and "keys" in one number that nothing else locks. */
+const LOCK = "hashtextextended('plinth keys rotate', 0)";
+
+interface SealedRow {
+  readonly id: string;
+  readonly sealed: string;
+  readonly owner: string | null;
+}
+
+/**
+ * Seals everything under the highest master key that is sealed under a lower one. Each batch is one statement, so stopping at
+ * any moment loses nothing and a later call goes on. Readers never wait and never fail, as long as they have both keys: a row
+ * holds the old text or the new one. A row that somebody else changes meanwhile is left to them and looked at again.
+ * @throws PlinthError MASTER_KEY_MISSING before anything was changed, when a version in use is not among the keys;
+ *   ROTATION_RUNNING
+ */
+export async function rotateSealed(options: RotationOptions): Promise<Rotation> {
+  const { client, masterKeys, columns = SEALED_COLUMNS } = options;
+  const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`);
+  if (!rows[0]!.locked)
+    throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is at work on this database.");
+  try {
+    const counts = await countSealed(client, columns);
+    // Each version in use must be there, or the rotation would stop half way.
+    for (const { version } of counts) if (version !== null) masterKeys.get(version);
+    const total = counts
+      .filter(({ version }) => version !== masterKeys.current)
+      .reduce((sum, { count }) => sum + count, 0);
+    const rotation = await rotateAll(options, columns, total);
+    await record(client, rotation);
+    return rotation;
+  } finally {
+    await client.query(`select pg_advisory_unlock(${LOCK})`).catch(() => {});
+  }
+}
+
+/** Who asks later when the old key could be dropped finds it in the audit log. */
+async function record(client: pg.ClientBase, rotation: Rotation): Promise<void> {
+  const { version, rotated, damaged, isComplete } = rotation;
+  if (rotated === 0) return;
+  const data = { version, rotated, damaged: damaged.length, isComplete };
+  await client.query("select private.record_security_event('master_key_rotated', null, $1)", [data]);
+}
+
+async function rotateAll(
+  { client, masterKeys, signal, onProgress, batchSize = BATCH_SIZE }: RotationOptions,
+  columns: readonly SealedColumn[],
+  total: number,
+): Promise<Rotation> {
+  const sealer = createSealer(masterKeys);
+  const version = masterKeys.current;
+  const damaged: string[] = [];
+  let rotated = 0;
+  for (const column of columns) {
+    const steps = await prepare(client, column, version);
+    /** Rows that were changed under our hands; they may have been written under the old key by a server that has no other. */
+    let missed: boolean;
+    do {
+      missed = false;
+      let after: string | null = null;
+      for (;;) {
+        if (signal?.aborted) return { version, rotated, damaged, isComplete: false };
+        const rows: SealedRow[] = await steps.read(after, batchSize);
+        if (rows.length === 0) break;
+        after = rows.at(-1)!.id;
+        const resealed = rows.flatMap((row) => {
+          const text = reseal(sealer, column, row);
+          if (text !== undefined) return [{ ...row, text }];
+          if (!damaged.includes(`${column.table} ${row.id}`)) damaged.push(`${column.table} ${row.id}`);
+          return [];
+        });
+        const written = await steps.write(resealed);
+        rotated += written;
+        if (written < resealed.length) missed = true;
+        onProgress?.(rotated, total);
+      }
+    } while (missed);
+  }
+  return { version, rotated, damaged, isComplete: true };
+}
+
+/** Undefined for a row that its key does not open. */
+function reseal(sealer: Sealer, { purpose, owner }: SealedColumn, row: SealedRow): string | undefined {
+  if (sealedVersion(row.sealed) === undefined) return undefined;
+  const bound = owner === undefined ? undefined : (row.owner ?? "");
+  try {
+    return sealer.seal(purpose, sealer.unseal(purpose, row.sealed, bound), bound);
+  } catch (error) {
+    if (error instanceof PlinthError && error.code === "UNSEALABLE") return undefined;
+    throw error;
+  }
+}
+
+async function prepare(client: pg.ClientBase, { table, id, column, owner }: SealedColumn, version: number) {
+  const { rows } = await client.query<{ type: string }>(
+    `select format_type(atttypid, atttypmod) as type from pg_attribute where attrelid = $1::regclass and attname = $2`,
+    [table, id],
+  );
+  const { type } = rows[0]!;
+  return {
+    /** The next rows in the order of their ids. */
+    async read(after: string | null, limit: number): Promise<SealedRow[]> {
+      const result = await client.query<SealedRow>(
+        `select ${id}::text as id, ${column} as sealed, ${owner ?? "null"}::text as owner
+         from ${table}
+         where ${column} is not null and ${versionOf(column)} is distinct from $1
+           and ($2::${type} is null or ${id} > $2::${type})
+         order by ${table}.${id}
+         limit $3`,
+        [version, after, limit],
+      );
+      return result.rows;
+    },
+    /** Compare-and-set; returns how many were still what was read. */
+    async write(changes: readonly (SealedRow & { readonly text: string })[]): Promise<number> {
+      const result = await client.query(
+        `update ${table} t
+         set ${column} = n.text
+         from unnest($1::${type}[], $2::text[], $3::text[]) as n (id, sealed, text)
+         where t.${id} = n.id and t.${column} = n.sealed`,
+        [changes.map((row) => row.id), changes.map((row) => row.sealed), changes.map((row) => row.text)],
+      );
+      return result.rowCount ?? 0;
+    },
+  };
+}

@@ -1,0 +1,51 @@
+import type pg from "pg";
+import type { SealingPurpose } from "../auth/sealing.ts";
+
+/** A text column of secrets that a master key has sealed (see src/auth/sealing.ts); null where a row has none. */
+export interface SealedColumn {
+  /** With its schema. */
+  readonly table: string;
+  /** The primary key, one column. */
+  readonly id: string;
+  readonly column: string;
+  readonly purpose: SealingPurpose;
+  /** The column whose text is bound into the seal; none for secrets sealed without an owner. */
+  readonly owner?: string;
+}
+
+/** All of them. Whoever adds a sealed column adds a line: otherwise its secrets are lost when an old master key is dropped. */
+export const SEALED_COLUMNS: readonly SealedColumn[] = [
+  { table: "private.user_keys", id: "id", column: "wrapped_key", purpose: "user key", owner: "user_id" },
+  { table: "private.lookup_keys", id: "name", column: "sealed_key", purpose: "lookup key", owner: "name" },
+  { table: "private.totp_secrets", id: "factor_id", column: "sealed_secret", purpose: "totp secret" },
+];
+
+/** How many secrets of a column one version of the master keys has sealed. */
+export interface SealedCount {
+  readonly table: string;
+  readonly column: string;
+  /** Null for text that is not sealed at all. */
+  readonly version: number | null;
+  readonly count: number;
+}
+
+/** The version in the text, in SQL. Constant names only, so that nothing needs quoting. */
+export const versionOf = (column: string): string => `substring(${column} from '^v([0-9]+)[.]')::integer`;
+
+/**
+ * What is sealed under which version.
+ * @param client connected as the owner
+ */
+export async function countSealed(
+  client: pg.ClientBase,
+  columns: readonly SealedColumn[] = SEALED_COLUMNS,
+): Promise<SealedCount[]> {
+  const counts: SealedCount[] = [];
+  for (const { table, column } of columns) {
+    const { rows } = await client.query<{ version: number | null; count: string }>(
+      `select ${versionOf(column)} as version, count(*) from ${table} where ${column} is not null group by 1 order by 1`,
+    );
+    for (const { version, count } of rows) counts.push({ table, column, version, count: Number(count) });
+  }
+  return counts;
+}

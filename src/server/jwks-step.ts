@@ -1,0 +1,20 @@
+import type { RequestHandler } from "express";
+import { publicKeySet } from "../auth/jwks.ts";
+import type { SigningKey } from "../auth/signing-keys.ts";
+
+/** Where RFC 8414 and OpenID Connect deployments put it. */
+export const JWKS_PATH = "/.well-known/jwks.json";
+/** A new key stands in the list this long before it signs, see docs/operations.md. */
+export const JWKS_MAX_AGE_SECONDS = 300;
+
+/** The public keys that access tokens verify with, for services that are handed tokens of this one. */
+export function jwksStep(keys: readonly SigningKey[]): RequestHandler {
+  const body = JSON.stringify(publicKeySet(keys));
+  return (_request, response) => {
+    response
+      .set("Cache-Control", `public, max-age=${JWKS_MAX_AGE_SECONDS}`)
+      // RFC 7517 §8.5.1
+      .type("application/jwk-set+json")
+      .send(body);
+  };
+}

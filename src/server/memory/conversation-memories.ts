@@ -1,0 +1,113 @@
+import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { CallService } from "../service.ts";
+import type { UserKeys } from "./user-keys.ts";
+
+/** What an assistant remembers of its user. */
+export interface ConversationMemory {
+  /** Any JSON value. */
+  readonly memory: unknown;
+  /** Opaque; another one after each change. */
+  readonly version: string;
+  /** ISO 8601. */
+  readonly createdAt: string;
+  readonly updatedAt: string;
+}
+
+export interface SetMemoryInput {
+  readonly memory: unknown;
+  /** Only if the memory is still this one; "0" if there is none. */
+  readonly expectedVersion?: string | null;
+}
+
+/** All reject with PlinthError UNAUTHENTICATED for a visitor; what they touch is always the caller's own. */
+export interface ConversationMemories {
+  find(request: RequestContext): Promise<ConversationMemory | null>;
+  /** @throws PlinthError BAD_USER_INPUT (too large, bad version); PL409 when `expectedVersion` is not the present one */
+  set(input: SetMemoryInput, request: RequestContext): Promise<ConversationMemory>;
+  /** Deletes the memory and shreds the key it was encrypted under; whether there was anything. */
+  delete(request: RequestContext): Promise<boolean>;
+}
+
+/** The UTF-8 text of the JSON document. */
+export const MAX_MEMORY_BYTES = 256 * 1024;
+const VERSION = /^(0|[1-9]\d{0,17})$/;
+/** A key is shredded by its user, so more than a few in a row is a client gone wrong. */
+const ATTEMPTS = 5;
+
+interface WrittenRow {
+  readonly version: string;
+  readonly created_at: Date;
+  readonly updated_at: Date;
+}
+
+interface StoredRow extends WrittenRow {
+  readonly memory: string;
+  readonly wrapped_key: string;
+}
+
+/** Memories are encrypted here and not in SQL: the database, its logs, backups and replicas never see the clear text. */
+export function createConversationMemories(parts: {
+  callService: CallService;
+  userKeys: UserKeys;
+}): ConversationMemories {
+  const { callService, userKeys } = parts;
+
+  return {
+    async find(request) {
+      const userId = userOf(request);
+      const text = "select * from private.find_conversation_memory($1)";
+      const [row] = await callService<StoredRow>(request, text, [userId]);
+      if (!row) return null;
+      const plaintext = decryptFernet(userKeys.open(userId, row.wrapped_key), row.memory);
+      return shape(JSON.parse(plaintext.toString()), row);
+    },
+
+    async set({ memory, expectedVersion = null }, request) {
+      const userId = userOf(request);
+      const plaintext = serialize(memory);
+      if (expectedVersion !== null && !VERSION.test(expectedVersion))
+        throw badInput("expectedVersion", "is not a version that was handed out");
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const { id, key } = await userKeys.findOrMake(userId, request);
+        const [row] = await callService<WrittenRow>(
+          request,
+          "select * from private.set_conversation_memory($1, $2, $3, $4)",
+          [userId, id, encryptFernet(key, plaintext), expectedVersion],
+        );
+        if (row) return shape(JSON.parse(plaintext), row);
+        // The key was shredded since it was read: the memory is written under the next one.
+      }
+      throw new PlinthError("CONFLICT", "The memory is being deleted; try again.");
+    },
+
+    delete: async (request) => userKeys.shred(userOf(request), request),
+  };
+}
+
+function userOf({ claims }: RequestContext): string {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to have a memory.");
+  return claims.userId;
+}
+
+function serialize(memory: unknown): string {
+  const text = JSON.stringify(memory);
+  if (text === undefined) throw badInput("memory", "is not JSON");
+  if (Buffer.byteLength(text) > MAX_MEMORY_BYTES)
+    throw badInput("memory", `may have at most ${MAX_MEMORY_BYTES} bytes as JSON`);
+  return text;
+}
+
+function badInput(field: string, problem: string): PlinthError {
+  return new PlinthError("BAD_USER_INPUT", `\`${field}\` ${problem}.`, { field });
+}
+
+function shape(memory: unknown, row: WrittenRow): ConversationMemory {
+  return {
+    memory,
+    version: row.version,
+    createdAt: row.created_at.toISOString(),
+    updatedAt: row.updated_at.toISOString(),
+  };
+}

@@ -1,0 +1,54 @@
+import { generateFernetKey } from "../../auth/fernet.ts";
+import type { Sealer } from "../../auth/sealing.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { CallService } from "../service.ts";
+
+/** A user's key, opened. */
+export interface UserKey {
+  readonly id: string;
+  /** For encryptFernet and decryptFernet. */
+  readonly key: string;
+}
+
+interface StoredKey {
+  readonly key_id: string;
+  readonly wrapped_key: string;
+}
+
+/**
+ * The keys of users: made when first needed, kept in the database sealed by the master key. Never kept in memory here, so
+ * that a shredded key is gone at once on every server.
+ */
+export function createUserKeys({ callService, sealer }: { callService: CallService; sealer: Sealer }) {
+  const open = (userId: string, wrapped: string): string =>
+    sealer.unseal("user key", wrapped, userId).toString();
+
+  return {
+    open,
+
+    /** The user's key, a new one where there is none. */
+    async findOrMake(userId: string, request: RequestContext): Promise<UserKey> {
+      const [found] = await callService<StoredKey>(request, "select * from private.find_user_key($1)", [
+        userId,
+      ]);
+      const stored = found ?? (await store(userId, request));
+      return { id: stored.key_id, key: open(userId, stored.wrapped_key) };
+    },
+
+    /** Whether there was one. */
+    async shred(userId: string, request: RequestContext): Promise<boolean> {
+      const text = "select private.delete_user_key($1) as existed";
+      const [row] = await callService<{ existed: boolean }>(request, text, [userId]);
+      return row!.existed;
+    },
+  };
+
+  async function store(userId: string, request: RequestContext): Promise<StoredKey> {
+    const wrapped = sealer.seal("user key", generateFernetKey(), userId);
+    const text = "select * from private.store_user_key($1, $2)";
+    const [kept] = await callService<StoredKey>(request, text, [userId, wrapped]);
+    return kept!;
+  }
+}
+
+export type UserKeys = ReturnType<typeof createUserKeys>;

@@ -1,0 +1,162 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { normalizeEmail } from "../../src/auth/email-hash.ts";
+import { type Api, codeOf, PASSWORD, signIn, signUp, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { tablesWith } from "../support/whole-database.ts";
+
+let db: TestDatabase;
+let api: Api;
+let privateApi: Api;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  [api, privateApi] = await Promise.all([startApi(db), startApi(db, { PLINTH_PRIVACY_MODE: "true" })]);
+}, 60_000);
+afterAll(async () => {
+  await api.close();
+  await privateApi.close();
+  await db.drop();
+});
+
+const rows = (sql: string, values: unknown[] = []) =>
+  withClient(db.url("owner"), async (client) => (await client.query(sql, values)).rows);
+const register = (to: Api, username: string, email: string | null) =>
+  to.ask("mutation ($input: RegisterInput!) { register(input: $input) { user { id email } } }", {
+    variables: { input: { username, email, password: PASSWORD } },
+  });
+const logIn = (to: Api, identifier: string, password = PASSWORD) =>
+  to.ask("mutation ($input: LoginInput!) { login(input: $input) { user { id } } }", {
+    variables: { input: { identifier, password } },
+  });
+
+describe("S1 hashed addresses", () => {
+  test("are stored at registration, the same for every spelling, unique, and find the account", async () => {
+    const { userId } = await signUp(api, "ada"); // ada@example.org
+    const [user] = await rows("select email, hashed_email from identity.users where id = $1", [userId]);
+    expect([user.email, user.hashed_email.length]).toEqual(["ada@example.org", 32]);
+    // The clear address goes: only the hash is left to find the account.
+    await rows("update identity.users set email = null where id = $1", [userId]);
+    for (const typed of ["ada@example.org", " Ada@Example.ORG ", "ada"])
+      expect((await signIn(api, typed)).userId).toBe(userId);
+    const again = await register(api, "ada2", "ADA@example.org");
+    expect([codeOf(again), again.errors![0]!.extensions.field]).toEqual(["CONFLICT", "email"]);
+    expect(await rows("select from identity.users where username = 'ada2'")).toEqual([]);
+  });
+
+  test("depend on a key of the installation that is in no table in clear", async () => {
+    const [user] = await rows(
+      "select encode(hashed_email, 'hex') as hash from identity.users where username = 'ada'",
+    );
+    const plain = await rows("select encode(sha256('ada@example.org'), 'hex') as hash");
+    expect(user.hash).not.toBe(plain[0].hash);
+    const [key] = await rows("select sealed_key from private.lookup_keys");
+    expect(key.sealed_key).toMatch(/^v1\./);
+  });
+
+  test("of an address that SQL changed do not lead its old owner into the account", async () => {
+    const { userId } = await signUp(api, "bob");
+    await rows("update identity.users set email = 'new@example.org' where id = $1", [userId]);
+    expect(codeOf(await logIn(api, "bob@example.org"))).toBe("INVALID_CREDENTIALS");
+    expect((await signIn(api, "new@example.org")).userId).toBe(userId);
+    // Given with the address, it is kept.
+    await rows(
+      "update identity.users set email = 'newer@example.org', hashed_email = sha256('x') where id = $1",
+      [userId],
+    );
+    expect(
+      await rows("select from identity.users where id = $1 and hashed_email = sha256('x')", [userId]),
+    ).toHaveLength(1);
+  });
+
+  test("two servers that start at once make one lookup key", async () => {
+    const fresh = await createTestDatabase();
+    const servers = await Promise.all([startApi(fresh), startApi(fresh)]);
+    try {
+      await Promise.all(servers.flatMap((to, n) => [signUp(to, `first${n}`), signUp(to, `second${n}`)]));
+      for (const to of servers)
+        for (const name of ["first0", "second0", "first1", "second1"])
+          await signIn(to, `${name}@example.org`);
+      const other = await register(servers[1]!, "copy", "First0@example.org");
+      expect(codeOf(other)).toBe("CONFLICT");
+    } finally {
+      for (const to of servers) await to.close();
+      await fresh.drop();
+    }
+  });
+
+  test("are not in the schema and cannot be asked for", async () => {
+    const { token } = await signUp(api, "curious");
+    const names = JSON.stringify(
+      (
+        await api.ask(
+          "{ __schema { types { name fields { name } inputFields { name } enumValues { name } } } }",
+        )
+      ).data,
+    );
+    expect(names).toContain("emailVerifiedAt");
+    expect(names.match(/hashed|HASHED|Hashed/g)).toBeNull();
+    expect(codeOf(await api.ask("{ currentUser { hashedEmail } }", { token }))).toBe(
+      "GRAPHQL_VALIDATION_FAILED",
+    );
+  });
+
+  test.each([
+    ["Ada@Example.org", "ada@example.org"],
+    ["  ada@example.org ", "ada@example.org"],
+    ["e\u0301@example.org", "\u00e9@example.org"],
+    ["\u00c9@example.org", "\u00e9@example.org"],
+  ])("normalise %j", (typed, expected) => expect(normalizeEmail(typed)).toBe(expected));
+});
+
+describe("S1 C11 privacy mode", () => {
+  const CANARY = "kanari3nvogel";
+  const ADDRESS = `Some.One+${CANARY}@example.org`;
+
+  test("keeps no clear address in any table, log line or answer, whatever happens with it", async () => {
+    const answer = await register(privateApi, "hidden", ADDRESS);
+    expect(answer.data.register.user.email).toBeNull();
+    const { userId } = await signIn(privateApi, ADDRESS);
+    expect((await signIn(privateApi, ADDRESS.toUpperCase())).userId).toBe(userId);
+    expect((await signIn(privateApi, "hidden")).userId).toBe(userId);
+    // A wrong password, an unknown address, a taken one, a bad one.
+    expect(codeOf(await logIn(privateApi, ADDRESS, "wrong password"))).toBe("INVALID_CREDENTIALS");
+    expect(codeOf(await logIn(privateApi, `nobody.${CANARY}@example.org`))).toBe("INVALID_CREDENTIALS");
+    const taken = await register(privateApi, "hidden2", ADDRESS.toLowerCase());
+    expect([codeOf(taken), taken.errors![0]!.extensions.field]).toEqual(["CONFLICT", "email"]);
+    for (const bad of [
+      CANARY,
+      `${CANARY}@`,
+      `a b${CANARY}@example.org`,
+      `a@${CANARY}@x`,
+      `${"x".repeat(250)}@${CANARY}.example`,
+    ]) {
+      const refused = await register(privateApi, "hidden3", bad);
+      expect([codeOf(refused), refused.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", "email"]);
+    }
+    expect(await tablesWith(db, CANARY)).toEqual([]);
+    expect(privateApi.logLines.filter((line) => JSON.stringify(line).toLowerCase().includes(CANARY))).toEqual(
+      [],
+    );
+    // The same address of a server that is not in privacy mode is still the same account's.
+    expect(codeOf(await register(api, "hidden4", ADDRESS))).toBe("CONFLICT");
+    expect(await tablesWith(db, CANARY)).toEqual([]);
+  });
+
+  test("attempts on one address can still be told from others, and lock the account", async () => {
+    await register(privateApi, "locked", "locked@example.org");
+    const guess = () => logIn(privateApi, "locked@example.org", "wrong password");
+    for (let n = 0; n < 5; n++) expect(codeOf(await guess())).toBe("INVALID_CREDENTIALS");
+    expect(codeOf(await logIn(privateApi, "locked@example.org"))).toBe("INVALID_CREDENTIALS");
+    const attempts = await rows(
+      "select distinct a.email from security.login_attempts a join identity.users u on u.id = a.user_id where u.username = 'locked' and status <> 'success'",
+    );
+    expect(attempts).toEqual([{ email: expect.stringMatching(/^hmac:[0-9a-f]{16}$/) }]);
+  });
+
+  test("an account needs no address", async () => {
+    expect((await register(privateApi, "without", null)).errors).toBeUndefined();
+    expect(await rows("select email, hashed_email from identity.users where username = 'without'")).toEqual([
+      { email: null, hashed_email: null },
+    ]);
+    expect((await signIn(privateApi, "without")).token).toEqual(expect.any(String));
+  });
+});
