@@ -253,13 +253,18 @@ create table identity.users (
   metadata jsonb not null default '{}'::jsonb,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  phone_number text,
+  phone_verified_at timestamp with time zone,
   constraint users_pkey primary key (id),
   constraint users_email_key unique (email),
+  constraint users_phone_number_key unique (phone_number),
   constraint users_username_key unique (username),
   constraint users_account_status_check check (account_status = any (array['active'::text, 'disabled'::text, 'deleted'::text])),
   constraint users_email_check check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$'::text and length(email) <= 254 and email = lower(email)),
   constraint users_failed_login_attempts_is_not_negative check (failed_login_attempts >= 0),
   constraint users_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
+  constraint users_phone_number_check check (phone_number ~ '^\+[1-9][0-9]{6,14}$'::text),
+  constraint users_phone_number_is_verified check ((phone_number is null) = (phone_verified_at is null)),
   constraint users_profile_data_is_an_object check (jsonb_typeof(profile_data) = 'object'::text),
   constraint users_token_version_is_positive check (token_version > 0),
   constraint users_username_check check (username ~ '^[a-z0-9]([a-z0-9_.-]{0,98}[a-z0-9])?$'::text and length(username) >= 2)
@@ -309,6 +314,8 @@ comment on column identity.users.profile_data is 'What the user tells about them
 comment on column identity.users.metadata is 'What the application keeps about the account (JSON object).';
 comment on column identity.users.created_at is 'When the account was made.';
 comment on column identity.users.updated_at is 'When the row last changed.';
+comment on column identity.users.phone_number is 'Unique number in E.164 form (+ and digits), proven by a code; null where none was.';
+comment on column identity.users.phone_verified_at is 'When the owner proved to receive codes at the number.';
 
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER
