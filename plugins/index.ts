@@ -1,3 +1,4 @@
+import { AccountRecoveryPlugin } from "./account-recovery.ts";
 import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
@@ -15,6 +16,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
+  AccountRecoveryPlugin, // nor is making the tokens that mails carry
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

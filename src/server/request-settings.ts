@@ -1,8 +1,6 @@
-import type { Pool } from "pg";
 import type { AccessTokenClaims } from "../auth/access-token.ts";
 import { type Role, roleName } from "../database/roles.ts";
 import { contextSettings, type RequestContext } from "./request-context.ts";
-import { runInTransaction } from "./transaction.ts";
 
 /** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
 export function requestSettings(
@@ -21,19 +19,4 @@ export function requestSettings(
     statement_timeout: String(options.statementTimeoutMs),
     transaction_read_only: options.readOnly ? "on" : undefined,
   };
-}
-
-/** The names of the signed-in account, read as the account itself. */
-export async function findOwner(
-  pool: Pool,
-  request: RequestContext,
-  options: { rolePrefix: string; statementTimeoutMs: number },
-): Promise<{ username: string; email: string | null } | undefined> {
-  const settings = requestSettings(request, { ...options, readOnly: true });
-  const { rows } = await runInTransaction(pool, settings, (client) =>
-    client.query<{ username: string; email: string | null }>({
-      text: "select username, email from identity.users where id = plinth.current_user_id()",
-    }),
-  );
-  return rows[0];
 }

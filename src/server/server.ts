@@ -19,7 +19,6 @@ import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
-import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
 import { createSignIn } from "./sign-in/index.ts";
@@ -51,10 +50,12 @@ export async function startServer(options: {
   serviceUrl: string;
   signingKeys: string;
   masterKeys: string;
+  /** Whether a worker that delivers SMS is there; without one, asking for a code answers UNAVAILABLE. */
+  canSendSms?: boolean;
   logger?: Logger;
 }): Promise<PlinthServer> {
   const { config, authenticatorUrl, serviceUrl, logger = createLogger(config.logLevel) } = options;
-  const { auth, http, pool: poolSettings, rolePrefix } = config;
+  const { auth, http, pool: poolSettings } = config;
   await using stack = new AsyncDisposableStack();
 
   const accessTokens = createAccessTokens({
@@ -64,7 +65,10 @@ export async function startServer(options: {
     ttlSeconds: auth.accessTokenSeconds,
   });
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
-  const hasher = createPasswordHasher({ concurrency: auth.hashConcurrency });
+  const hasher = createPasswordHasher({
+    concurrency: auth.hashConcurrency,
+    algorithm: auth.passwordHash,
+  });
   stack.defer(() => hasher.close());
 
   const onError = (err: Error) => logger.warn({ err }, "database connection lost");
@@ -103,7 +107,9 @@ export async function startServer(options: {
     hasher,
     sealer,
     accessTokens,
-    findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
+    passwordHistory: auth.passwordHistory,
+    appName: config.mail.appName,
+    canSendSms: options.canSendSms ?? false,
   });
   const rateLimit = createRateLimit(http.rateLimit);
   stack.defer(() => rateLimit.close());

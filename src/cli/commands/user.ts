@@ -72,9 +72,16 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const { createPasswordHasher } = await import("../../auth/password-hash.ts");
   const { checkNewPassword } = await import("../../auth/password-policy.ts");
   const password = await choosePassword(flags);
-  checkNewPassword(password, { username, email: flags.email });
+  const { loadConfig } = await import("../../config.ts");
+  const { auth, mail } = loadConfig();
+  checkNewPassword(password, {
+    username,
+    email: flags.email,
+    displayName: flags.displayName ?? null,
+    serviceName: mail.appName,
+  });
 
-  const hasher = createPasswordHasher({ concurrency: 1 });
+  const hasher = createPasswordHasher({ concurrency: 1, algorithm: auth.passwordHash });
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
   const id = await withSession(({ database }) =>
     withClient(database, "service", async (client) => {

@@ -1,3 +1,4 @@
+import { createMailToken } from "../../auth/mail-token.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import type { RequestContext } from "../request-context.ts";
@@ -13,9 +14,9 @@ export interface RegisterInput {
   readonly deviceName?: string | null;
 }
 
-/** Makes an account and signs it in. */
+/** Makes an account, signs it in, and sends a link that proves its address. */
 export async function register(
-  { callService, hasher, make }: SignInTools,
+  { callService, hasher, sealer, make, appName }: SignInTools,
   input: RegisterInput,
   request: RequestContext,
 ): Promise<Credentials> {
@@ -24,15 +25,27 @@ export async function register(
   checkText("email", email, MAX_IDENTIFIER_LENGTH);
   checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
   checkDeviceName(deviceName);
-  checkNewPassword(password, { username, email: email ?? "" });
+  checkNewPassword(password, { username, email, displayName, serviceName: appName });
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
+  const verification = createMailToken("plv_");
   const [session] = await callService<OpenedSession>(
     request,
     `select registered.user_id, opened.session_id, opened.token_version, opened.refresh_expires_at
      from private.register_user($1, $2, $3, $4, $5) as registered (user_id)
+     cross join lateral private.request_email_verification(registered.user_id, $8, $9)
      cross join lateral private.finish_login(registered.user_id, $1, true, 1, $6, $7) as opened`,
-    [username, email, displayName, hash, algorithm, refresh.hash, deviceName],
+    [
+      username,
+      email,
+      displayName,
+      hash,
+      algorithm,
+      refresh.hash,
+      deviceName,
+      verification.hash,
+      sealer.seal("mail token", verification.token),
+    ],
   );
   if (!session) throw invalidCredentials();
   return make.credentials(session, refresh.token);
