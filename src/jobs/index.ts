@@ -1,5 +1,8 @@
 import type { Queue } from "pg-boss";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
+import { deleteOldMails } from "./delete-old-mails.ts";
+import { deliverMail } from "./deliver-mail.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
 import type { TimetableEntry } from "./job.ts";
@@ -33,6 +36,24 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "7 * * * *",
     reason: "The list of my sessions shows only those that still work, and old ones are personal data.",
     run: endExpiredSessions,
+  },
+  {
+    name: "deliver-mail",
+    cron: "* * * * *",
+    reason: "The worker looks for mail every few seconds by itself; this is where doctor sees it fail.",
+    run: deliverMail,
+  },
+  {
+    name: "delete-old-mails",
+    cron: "37 * * * *",
+    reason: "Addresses and names in sent mail are personal data that nobody needs any more.",
+    run: deleteOldMails,
+  },
+  {
+    name: "delete-expired-verifications",
+    cron: "47 3 * * *",
+    reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
+    run: deleteExpiredVerifications,
   },
 ];
 

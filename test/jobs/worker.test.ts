@@ -105,6 +105,9 @@ test("runs the real timetable as the worker role, with a schedule a job", async 
   const { rows } = await owner.query("select name, cron, timezone from pgboss.schedule order by name");
   expect(rows).toEqual([
     { name: "delete-expired-tokens", cron: expect.any(String), timezone: "UTC" },
+    { name: "delete-expired-verifications", cron: expect.any(String), timezone: "UTC" },
+    { name: "delete-old-mails", cron: expect.any(String), timezone: "UTC" },
+    { name: "deliver-mail", cron: expect.any(String), timezone: "UTC" },
     { name: "end-expired-sessions", cron: expect.any(String), timezone: "UTC" },
     { name: "ensure-partitions", cron: expect.any(String), timezone: "UTC" },
   ]);

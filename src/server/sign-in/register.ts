@@ -3,7 +3,13 @@ import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
-import { checkDeviceName, checkText, invalidCredentials, MAX_IDENTIFIER_LENGTH } from "./input.ts";
+import {
+  checkDeviceName,
+  checkEmail,
+  checkText,
+  invalidCredentials,
+  MAX_IDENTIFIER_LENGTH,
+} from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 
 export interface RegisterInput {
@@ -22,7 +28,7 @@ export async function register(
 ): Promise<Credentials> {
   const { username, email = null, displayName = null, password, deviceName = null } = input;
   checkText("username", username, MAX_IDENTIFIER_LENGTH);
-  checkText("email", email, MAX_IDENTIFIER_LENGTH);
+  const address = email === null ? null : checkEmail("email", email);
   checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
   checkDeviceName(deviceName);
   checkNewPassword(password, { username, email, displayName, serviceName: appName });
@@ -37,7 +43,7 @@ export async function register(
      cross join lateral private.finish_login(registered.user_id, $1, true, 1, $6, $7) as opened`,
     [
       username,
-      email,
+      address,
       displayName,
       hash,
       algorithm,
