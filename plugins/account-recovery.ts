@@ -1,11 +1,21 @@
 import "postgraphile";
-import { constant } from "postgraphile/grafast";
+import { constant, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import type { SignIn } from "../src/server/sign-in/index.ts";
 import { serviceField } from "./credentials-field.ts";
 
-/** Input of a mutation of the sign-in service. */
-type InputOf<TName extends keyof SignIn> = Parameters<SignIn[TName]>[0];
+/** The operations that answer nothing but "done". */
+type Acknowledged = {
+  [TName in keyof SignIn]: SignIn[TName] extends (...parameters: never[]) => Promise<void> ? TName : never;
+}[keyof SignIn];
+
+/** Their payload is an object, because a field without a value would be null. */
+function acknowledged(name: Acknowledged) {
+  return serviceField<never, object>(async (signIn, input, request) => {
+    await signIn[name](input, request);
+    return {};
+  });
+}
 
 /**
  * Lost passwords, and addresses and numbers to be proven: tokens are made and sealed, passwords and codes hashed outside
@@ -88,27 +98,15 @@ export const AccountRecoveryPlugin = extendSchema(
     objects: {
       Mutation: {
         plans: {
-          requestPasswordReset: serviceField<InputOf<"requestPasswordReset">, void>(
-            (signIn, input, request) => signIn.requestPasswordReset(input, request),
-          ),
-          resetPassword: serviceField<InputOf<"resetPassword">, void>((signIn, input, request) =>
-            signIn.resetPassword(input, request),
-          ),
-          requestEmailVerification: serviceField<undefined, void>((signIn, _input, request) =>
-            signIn.requestEmailVerification(request),
-          ),
-          verifyEmail: serviceField<InputOf<"verifyEmail">, void>((signIn, input, request) =>
-            signIn.verifyEmail(input, request),
-          ),
-          changeEmail: serviceField<InputOf<"changeEmail">, void>((signIn, input, request) =>
-            signIn.changeEmail(input, request),
-          ),
-          requestPhoneVerification: serviceField<InputOf<"requestPhoneVerification">, void>(
-            (signIn, input, request) => signIn.requestPhoneVerification(input, request),
-          ),
-          verifyPhone: serviceField<InputOf<"verifyPhone">, void>((signIn, input, request) =>
-            signIn.verifyPhone(input, request),
-          ),
+          requestPasswordReset: acknowledged("requestPasswordReset"),
+          resetPassword: acknowledged("resetPassword"),
+          // It has no input to read.
+          requestEmailVerification: ($root: Step) =>
+            acknowledged("requestEmailVerification")($root, { getRaw: () => constant(null) }),
+          verifyEmail: acknowledged("verifyEmail"),
+          changeEmail: acknowledged("changeEmail"),
+          requestPhoneVerification: acknowledged("requestPhoneVerification"),
+          verifyPhone: acknowledged("verifyPhone"),
         },
       },
       AcknowledgedPayload: {
