@@ -56,6 +56,8 @@ export const AuthPlugin = extendSchema((build) => {
         currentPassword: String!
         """At least 15 characters; a few unrelated words are good."""
         newPassword: String!
+        """Whether all other devices are signed out; if not, they stay signed in, access tokens and all."""
+        endOtherSessions: Boolean = true
       }
 
       """A signed-in session: send the access token as \`Authorization: Bearer …\`."""
@@ -103,7 +105,7 @@ export const AuthPlugin = extendSchema((build) => {
         the same tokens for a minute; any later use ends the session.
         """
         refresh(input: RefreshInput!): AuthPayload
-        """Sets a new password and ends every other session. Fails with INVALID_CREDENTIALS for a wrong current password."""
+        """Sets a new password and ends every other session, unless told not to. Fails with INVALID_CREDENTIALS for a wrong current password."""
         changePassword(input: ChangePasswordInput!): AuthPayload
       }
     `,

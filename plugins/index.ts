@@ -1,3 +1,4 @@
+import { AccountRecoveryPlugin } from "./account-recovery.ts";
 import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
@@ -21,6 +22,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ApiTokensPlugin, // nor is making a secret that the database never sees
   MfaPlugin, // nor opening sealed secrets and checking passkeys
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
+  AccountRecoveryPlugin, // nor is making the tokens that mails carry
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

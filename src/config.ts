@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import type { HashAlgorithm } from "./auth/password-hash-format.ts";
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./database/roles.ts";
 import { PlinthError } from "./errors.ts";
 
@@ -64,6 +65,18 @@ export interface Config {
     /** New accounts keep no clear e-mail address, only its keyed hash. */
     readonly privacyMode: boolean;
     readonly hashConcurrency: number;
+    /** How new password hashes are made. */
+    readonly passwordHash: HashAlgorithm;
+    /** How many of an account's last passwords, the current one included, may not be chosen again; 0 allows all. */
+    readonly passwordHistory: number;
+  };
+  readonly mail: {
+    /** `smtp(s)://user:password@host:port`; without it mail is written into the data folder. */
+    readonly smtpUrl: string | undefined;
+    /** `Name <address>` or an address. */
+    readonly from: string;
+    /** Where the application is, for links in mail; no slash at the end. */
+    readonly appUrl: string;
   };
   readonly logLevel: string;
 }
@@ -130,6 +143,23 @@ export function loadConfig(env: Environment = process.env): Config {
         1,
         64,
       ),
+      passwordHash:
+        matching(env, "PLINTH_PASSWORD_HASH", "argon2id", /^(argon2id|bcrypt)$/, "argon2id or bcrypt") ===
+        "bcrypt"
+          ? "bcrypt-sha256"
+          : "argon2id",
+      passwordHistory: integer(env, "PLINTH_PASSWORD_HISTORY", 5, 0, 20),
+    },
+    mail: {
+      smtpUrl: smtpUrl(env),
+      from: matching(
+        env,
+        "PLINTH_MAIL_FROM",
+        "Plinth <plinth@localhost>",
+        /^([^<>@\p{Cc}]*<[^<>@\s\p{Cc}]+@[^<>@\s\p{Cc}]+>|[^<>@\s\p{Cc}]+@[^<>@\s\p{Cc}]+)$/u,
+        "an address, or a name and an address in <>",
+      ),
+      appUrl: webUrl(env, "PLINTH_APP_URL", "http://localhost:3000"),
     },
     logLevel: matching(
       env,
@@ -221,6 +251,25 @@ function app(env: Environment): Config["app"] {
       );
   }
   return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
+}
+
+/** It may hold a password, so no message repeats it. */
+function smtpUrl(env: Environment): string | undefined {
+  const value = env.PLINTH_SMTP_URL;
+  if (!value) return undefined;
+  if (/^smtps?:\/\/[^/]/.test(value) && URL.canParse(value)) return value;
+  throw new PlinthError(
+    "INVALID_SETTING",
+    "PLINTH_SMTP_URL must be a URL such as smtps://user:password@mail.example.com:465.",
+  );
+}
+
+/** Without a fragment, which is where links put their token. */
+function webUrl(env: Environment, name: string, fallback: string): string {
+  const value = env[name] || fallback;
+  if (!/^https?:\/\/[^/]/.test(value) || !URL.canParse(value) || /[#?\s]/.test(value))
+    throw invalid(name, value, "a URL such as https://app.example.com, without ? and #");
+  return value.replace(/\/+$/, "");
 }
 
 /** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may hold a password, so no message repeats it. */

@@ -7,6 +7,9 @@ export type { LoginRole, Role } from "./database/roles.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
 export { PlinthError } from "./errors.ts";
 export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
+export type { SendSms, SmsMessage } from "./mail/message.ts";
+export type { MailHooks } from "./mail/open-mailer.ts";
+export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
 export type { Plinth } from "./plinth.ts";
 export { makePreset } from "./server/preset.ts";
 

@@ -3,13 +3,14 @@ import type { Logger } from "pino";
 import type { Config } from "./config.ts";
 import { type Database, openDatabase } from "./database/database.ts";
 import type { DemoAccount } from "./demo/demo-data.ts";
-import { startWorker } from "./jobs/index.ts";
+import { startWorker, type Worker } from "./jobs/index.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
+import { type MailHooks, openMailer } from "./mail/open-mailer.ts";
 import { createLogger } from "./server/logger.ts";
 import { type PlinthServer, startServer } from "./server/server.ts";
 import { bringUpToDate } from "./up-to-date.ts";
 
-export interface PlinthOptions {
+export interface PlinthOptions extends MailHooks {
   readonly config: Config;
   /** Fills an empty database with demo data. By default the embedded one is filled and an external one is not. */
   readonly demo?: boolean;
@@ -43,9 +44,9 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
   parts.defer(() => database.close());
   await bringUpToDate(config, database, log);
   const demoAccounts = await prepareDemo(options, database);
-  const worker = await startWorker({ workerUrl: database.url("worker"), logger });
+  const worker = await startJobs(config, database, logger, options);
   parts.defer(() => worker.close());
-  const server = await serveApi(config, database, logger);
+  const server = await serveApi(config, database, logger, options);
   parts.defer(() => server.close());
 
   const running = parts.move();
@@ -63,16 +64,45 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
 }
 
 /**
+ * Starts the jobs alone, mail among them.
+ * @throws PlinthError INVALID_SETTING, and what startWorker throws
+ */
+export async function startJobs(
+  config: Config,
+  database: Database,
+  logger: Logger,
+  hooks: MailHooks = {},
+): Promise<Worker> {
+  const isDevelopment = database.kind === "embedded";
+  const masterKeys = findMasterKeys(config, database);
+  const mailer = openMailer({ ...hooks, config, masterKeys, isDevelopment, logger });
+  try {
+    const worker = await startWorker({ workerUrl: database.url("worker"), logger, mailer });
+    return { close: () => worker.close().finally(() => mailer.close()) };
+  } catch (error) {
+    await mailer.close();
+    throw error;
+  }
+}
+
+/**
  * Starts the API alone.
  * @throws PlinthError SIGNING_KEYS_MISSING, MASTER_KEYS_MISSING, and what startServer throws
  */
-export function serveApi(config: Config, database: Database, logger: Logger): Promise<PlinthServer> {
+export function serveApi(
+  config: Config,
+  database: Database,
+  logger: Logger,
+  { sendSms }: MailHooks = {},
+): Promise<PlinthServer> {
   return startServer({
     config,
     authenticatorUrl: database.url("authenticator"),
     serviceUrl: database.url("service"),
     signingKeys: signingKeysOf(config, database),
     masterKeys: masterKeysOf(config, database),
+    // Embedded, text messages go into files.
+    canSendSms: sendSms !== undefined || database.kind === "embedded",
     logger,
   });
 }

@@ -1,5 +1,5 @@
 --! Previous: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
---! Hash: sha1:dd1326c1a6b4a179bcf8cb4bb56f02e69ce4e8e2
+--! Hash: sha1:f832de2290e6af7f58670b5a6067412da8649ca0
 --! Message: security monitoring
 
 -- Watching over security: how often somebody may try, who changed which data, what went wrong on our side, and what looks like an
@@ -62,18 +62,6 @@ insert into security.rate_limit_rules (rule_name, algorithm, limit_value, window
   (
     'password_reset_per_address', 'sliding_window', 50, '1 hour',
     'Requests to reset a password from one address, each of which may send a mail.'
-  ),
-  (
-    'password_reset_per_account', 'token_bucket', 5, '1 hour',
-    'Mails to reset the password of one account: nobody''s mailbox is filled by a stranger.'
-  ),
-  (
-    'verification_per_account', 'token_bucket', 5, '1 hour',
-    'Mails or messages that verify an address or number of one account.'
-  ),
-  (
-    'mfa_per_account', 'token_bucket', 10, '15 minutes',
-    'Second factors tried for one account: six digits would take years to guess.'
   );
 
 -- The counters. A key is an address or an account, so only its SHA-256 is kept; that is no secret (there are few IPv4 addresses

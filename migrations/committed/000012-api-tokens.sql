@@ -1,5 +1,5 @@
---! Previous: sha1:dd1326c1a6b4a179bcf8cb4bb56f02e69ce4e8e2
---! Hash: sha1:85647f495429b8efd8488e6aedf4f782b71ba76c
+--! Previous: sha1:f832de2290e6af7f58670b5a6067412da8649ca0
+--! Hash: sha1:070a3033c30f8974c4535b86b38289e7e5ee38cd
 --! Message: api tokens
 
 -- API tokens for programs, sessions that know how they are used, and consents.

@@ -1,5 +1,5 @@
---! Previous: sha1:85647f495429b8efd8488e6aedf4f782b71ba76c
---! Hash: sha1:306edb34403ca34868c0ae433dce3d2b21d6e1e9
+--! Previous: sha1:070a3033c30f8974c4535b86b38289e7e5ee38cd
+--! Hash: sha1:d140d5e6085179e8e292d37cc2ec9d71854adcbf
 --! Message: second factors
 
 -- Second factors: authenticator apps (TOTP), passkeys and recovery codes, and the sign-in that waits for one.

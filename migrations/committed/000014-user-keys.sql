@@ -1,5 +1,5 @@
---! Previous: sha1:306edb34403ca34868c0ae433dce3d2b21d6e1e9
---! Hash: sha1:d905c6a953b35e006192942371168472c4933276
+--! Previous: sha1:d140d5e6085179e8e292d37cc2ec9d71854adcbf
+--! Hash: sha1:f77d3ab949f0be35acec3536b4e54ce760456064
 --! Message: user keys
 
 -- A key for each user, sealed by a master key that is not in the database; what is encrypted under it; and addresses known by

@@ -488,15 +488,20 @@ create table identity.users (
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   hashed_email bytea,
+  phone_number text,
+  phone_verified_at timestamp with time zone,
   constraint users_pkey primary key (id),
   constraint users_email_key unique (email),
   constraint users_hashed_email_key unique (hashed_email),
+  constraint users_phone_number_key unique (phone_number),
   constraint users_username_key unique (username),
   constraint users_account_status_check check (account_status = any (array['active'::text, 'disabled'::text, 'deleted'::text])),
   constraint users_email_check check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$'::text and length(email) <= 254 and email = lower(email)),
   constraint users_failed_login_attempts_is_not_negative check (failed_login_attempts >= 0),
   constraint users_hashed_email_is_hmac_sha256 check (octet_length(hashed_email) = 32),
   constraint users_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
+  constraint users_phone_number_check check (phone_number ~ '^\+[1-9][0-9]{6,14}$'::text),
+  constraint users_phone_number_is_verified check ((phone_number is null) = (phone_verified_at is null)),
   constraint users_profile_data_is_an_object check (jsonb_typeof(profile_data) = 'object'::text),
   constraint users_token_version_is_positive check (token_version > 0),
   constraint users_username_check check (username ~ '^[a-z0-9]([a-z0-9_.-]{0,98}[a-z0-9])?$'::text and length(username) >= 2)
@@ -541,7 +546,7 @@ create trigger _700_forget_data_changes
 create trigger _700_record_data_change
   after insert or delete or update on identity.users
   for each row
-  execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,hashed_email,profile_data,metadata');
+  execute function private.record_data_change('id', 'id', 'failed_login_attempts,locked_until,last_login_at,updated_at,is_active,is_verified', 'email,hashed_email,phone_number,profile_data,metadata');
 create trigger _900_touch_updated_at
   before update on identity.users
   for each row
@@ -565,6 +570,8 @@ comment on column identity.users.metadata is 'What the application keeps about t
 comment on column identity.users.created_at is 'When the account was made.';
 comment on column identity.users.updated_at is 'When the row last changed.';
 comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under a key of this installation; finds the account where no address is kept.';
+comment on column identity.users.phone_number is 'Unique number in E.164 form (+ and digits), proven by a code; null where none was.';
+comment on column identity.users.phone_verified_at is 'When the owner proved to receive codes at the number.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users

@@ -46,6 +46,53 @@ comment on column private.lookup_keys.sealed_key is 'The key of the HMAC, sealed
 comment on column private.lookup_keys.created_at is 'When the key was made.';
 comment on column private.lookup_keys.updated_at is 'When it was last sealed.';
 
+-- One row per message to be sent or sent lately; kept 7 days when sent, 30 when it failed.
+create table private.mail_outbox (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid,
+  channel text not null default 'email'::text,
+  to_address text not null,
+  template text not null,
+  variables jsonb not null default '{}'::jsonb,
+  status text not null default 'pending'::text,
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone,
+  last_error text,
+  created_at timestamp with time zone not null default now(),
+  sent_at timestamp with time zone,
+  constraint mail_outbox_pkey primary key (id),
+  constraint mail_outbox_attempts_is_not_negative check (attempts >= 0),
+  constraint mail_outbox_channel_check check (channel = any (array['email'::text, 'sms'::text])),
+  constraint mail_outbox_sent_with_time check ((status = 'sent'::text) = (sent_at is not null)),
+  constraint mail_outbox_status_check check (status = any (array['pending'::text, 'sent'::text, 'failed'::text])),
+  constraint mail_outbox_template_check check (template ~ '^[a-z]+(-[a-z]+)*$'::text and length(template) <= 100),
+  constraint mail_outbox_to_address_check check (to_address ~ '^[^[:space:][:cntrl:]]+$'::text and length(to_address) >= 3 and length(to_address) <= 254),
+  constraint mail_outbox_variables_is_an_object check (jsonb_typeof(variables) = 'object'::text),
+  constraint mail_outbox_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.mail_outbox enable row level security;
+
+create index mail_outbox_done_idx on private.mail_outbox using btree (created_at) where (status <> 'pending'::text);
+create index mail_outbox_due_idx on private.mail_outbox using btree (next_attempt_at) where (status = 'pending'::text);
+create index mail_outbox_user_id_idx on private.mail_outbox using btree (user_id);
+
+comment on table private.mail_outbox is 'One row per message to be sent or sent lately; kept 7 days when sent, 30 when it failed.';
+comment on column private.mail_outbox.id is 'UUIDv7; also in the Message-ID, so that a repeat can be told.';
+comment on column private.mail_outbox.user_id is 'The account it is about; its messages go with it.';
+comment on column private.mail_outbox.channel is 'email or sms.';
+comment on column private.mail_outbox.to_address is 'One address or number.';
+comment on column private.mail_outbox.template is 'Name of the text, such as password-reset; see src/mail/templates.';
+comment on column private.mail_outbox.variables is 'What the template is filled with (JSON object). A secret is there only sealed, as sealed_token, and goes when the message is done.';
+comment on column private.mail_outbox.status is 'pending, sent, or failed (refused for good, too old, or tried ten times).';
+comment on column private.mail_outbox.attempts is 'How often somebody has taken it to send.';
+comment on column private.mail_outbox.next_attempt_at is 'Not taken before; while somebody sends it, the end of their lease.';
+comment on column private.mail_outbox.expires_at is 'Not worth sending from then on; null means never.';
+comment on column private.mail_outbox.last_error is 'What the last attempt failed with.';
+comment on column private.mail_outbox.created_at is 'When it was queued.';
+comment on column private.mail_outbox.sent_at is 'When the mail server took it.';
+
 -- One row per account that typed a wrong code since a second factor was last accepted.
 create table private.mfa_attempts (
   user_id uuid not null,
@@ -122,6 +169,65 @@ comment on column private.passkeys.transports is 'How the authenticator can be r
 comment on column private.passkeys.backup_eligible is 'Whether the key may be copied between devices; never changes.';
 comment on column private.passkeys.backed_up is 'Whether it was copied when last used.';
 comment on column private.passkeys.aaguid is 'Model of the authenticator; null where it does not say.';
+
+-- One row per earlier password of an account that may not be chosen again. Readable by no API role.
+create table private.password_history (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  password_hash text not null,
+  hash_algorithm text not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint password_history_pkey primary key (id),
+  constraint password_history_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text])),
+  constraint password_history_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.password_history enable row level security;
+
+create index password_history_user_id_created_at_idx on private.password_history using btree (user_id, created_at desc);
+
+comment on table private.password_history is 'One row per earlier password of an account that may not be chosen again. Readable by no API role.';
+comment on column private.password_history.id is 'UUIDv7.';
+comment on column private.password_history.user_id is 'Whose password it was.';
+comment on column private.password_history.password_hash is 'As in private.user_passwords.';
+comment on column private.password_history.hash_algorithm is 'As in private.user_passwords.';
+comment on column private.password_history.created_at is 'When it was replaced.';
+
+-- One row per password reset somebody asked for and mail was sent for; kept 30 days.
+create table private.password_reset_tokens (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  token_hash bytea not null,
+  used_at timestamp with time zone,
+  is_used boolean not null generated always as (used_at is not null) stored,
+  expires_at timestamp with time zone not null default now() + '00:30:00'::interval,
+  client_ip inet,
+  user_agent text,
+  security_context jsonb not null default '{}'::jsonb,
+  created_at timestamp with time zone not null default now(),
+  constraint password_reset_tokens_pkey primary key (id),
+  constraint password_reset_tokens_token_hash_key unique (token_hash),
+  constraint password_reset_tokens_security_context_is_an_object check (jsonb_typeof(security_context) = 'object'::text),
+  constraint password_reset_tokens_token_hash_is_sha256 check (octet_length(token_hash) = 32),
+  constraint password_reset_tokens_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.password_reset_tokens enable row level security;
+
+create index password_reset_tokens_expires_at_idx on private.password_reset_tokens using btree (expires_at);
+create index password_reset_tokens_user_id_expires_at_idx on private.password_reset_tokens using btree (user_id, expires_at);
+
+comment on table private.password_reset_tokens is 'One row per password reset somebody asked for and mail was sent for; kept 30 days.';
+comment on column private.password_reset_tokens.id is 'UUIDv7.';
+comment on column private.password_reset_tokens.user_id is 'Whose password may be set.';
+comment on column private.password_reset_tokens.token_hash is 'SHA-256 of the token; the token itself is only in the mail.';
+comment on column private.password_reset_tokens.used_at is 'When the password was set with it; null if never.';
+comment on column private.password_reset_tokens.is_used is 'Whether the password was set with it.';
+comment on column private.password_reset_tokens.expires_at is 'From then on it is refused: 30 minutes, or the moment another one was used.';
+comment on column private.password_reset_tokens.client_ip is 'Address that asked for it.';
+comment on column private.password_reset_tokens.user_agent is 'User-Agent header that asked for it.';
+comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
+comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
 
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
@@ -310,12 +416,14 @@ create table private.user_passwords (
   password_hash text not null,
   hash_algorithm text not null default 'argon2id'::text,
   updated_at timestamp with time zone not null default now(),
+  suffices_alone boolean not null default true,
   constraint user_passwords_pkey primary key (user_id),
-  constraint user_passwords_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text])),
+  constraint user_passwords_hash_algorithm_check check (hash_algorithm = any (array['argon2id'::text, 'bcrypt'::text, 'bcrypt-sha256'::text])),
   constraint user_passwords_password_hash_check check (
 case hash_algorithm
     when 'argon2id'::text then password_hash ~ '^\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+$'::text
     when 'bcrypt'::text then password_hash ~ '^\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}$'::text
+    when 'bcrypt-sha256'::text then password_hash ~ '^\$bcrypt-sha256\$v=2,t=2b,r=\d\d?\$[./A-Za-z0-9]{22}\$[./A-Za-z0-9]{31}$'::text
     else null::boolean
 end),
   constraint user_passwords_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -323,13 +431,59 @@ end),
 
 alter table private.user_passwords enable row level security;
 
-create index user_passwords_bcrypt_idx on private.user_passwords using btree (user_id) where (hash_algorithm = 'bcrypt'::text);
+create index user_passwords_bcrypt_idx on private.user_passwords using btree (user_id) where (hash_algorithm <> 'argon2id'::text);
 
 comment on table private.user_passwords is 'One row per account with a password. Readable by no API role.';
 comment on column private.user_passwords.user_id is 'Whose password.';
-comment on column private.user_passwords.password_hash is 'PHC string (argon2id) or modular crypt string (bcrypt).';
-comment on column private.user_passwords.hash_algorithm is 'argon2id (default) or bcrypt (brought along; replaced at the next sign-in).';
+comment on column private.user_passwords.password_hash is 'PHC string (argon2id, bcrypt-sha256 in passlib''s second form) or modular crypt string (bcrypt).';
+comment on column private.user_passwords.hash_algorithm is 'argon2id (default), bcrypt-sha256 (PLINTH_PASSWORD_HASH=bcrypt) or bcrypt (brought along; replaced at the next sign-in).';
 comment on column private.user_passwords.updated_at is 'When the hash was last set.';
+comment on column private.user_passwords.suffices_alone is 'Whether it was chosen under the rule for a password without a second factor (15 characters); if not, the last factor stays.';
+
+-- One row per address or number somebody was asked to prove; kept 30 days.
+create table private.user_verifications (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  kind text not null,
+  new_value text not null,
+  hashed_email bytea,
+  token_hash bytea,
+  code_hash text,
+  attempts integer not null default 0,
+  client_ip inet,
+  user_agent text,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null,
+  used_at timestamp with time zone,
+  constraint user_verifications_pkey primary key (id),
+  constraint user_verifications_token_hash_key unique (token_hash),
+  constraint user_verifications_attempts_check check (attempts >= 0 and attempts <= 5),
+  constraint user_verifications_kind_check check (kind = any (array['email'::text, 'phone'::text])),
+  constraint user_verifications_secret_suits_kind check ((kind = 'email'::text) = (token_hash is not null) and (kind = 'phone'::text) = (code_hash is not null)),
+  constraint user_verifications_token_hash_is_sha256 check (octet_length(token_hash) = 32),
+  constraint user_verifications_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.user_verifications enable row level security;
+
+create index user_verifications_expires_at_idx on private.user_verifications using btree (expires_at);
+create index user_verifications_new_value_idx on private.user_verifications using btree (new_value, created_at) where (kind = 'phone'::text);
+create index user_verifications_user_id_created_at_idx on private.user_verifications using btree (user_id, created_at desc);
+
+comment on table private.user_verifications is 'One row per address or number somebody was asked to prove; kept 30 days.';
+comment on column private.user_verifications.id is 'UUIDv7.';
+comment on column private.user_verifications.user_id is 'Whose address or number it is to be.';
+comment on column private.user_verifications.kind is 'email or phone.';
+comment on column private.user_verifications.new_value is 'The address (lower case) or number (E.164) to be proven.';
+comment on column private.user_verifications.hashed_email is 'HMAC-SHA256 of a new e-mail address, for identity.users.hashed_email; null where none was given.';
+comment on column private.user_verifications.token_hash is 'For an address: SHA-256 of the token in the link.';
+comment on column private.user_verifications.code_hash is 'For a number: argon2id hash of the code (PHC string).';
+comment on column private.user_verifications.attempts is 'Codes tried, 5 at most, right or wrong.';
+comment on column private.user_verifications.client_ip is 'Address that asked for it.';
+comment on column private.user_verifications.user_agent is 'User-Agent header that asked for it.';
+comment on column private.user_verifications.created_at is 'When it was asked for.';
+comment on column private.user_verifications.expires_at is 'From then on it is refused: a day for links, ten minutes for codes, or when another took its place.';
+comment on column private.user_verifications.used_at is 'When it was proven; null if never.';
 
 -- Functions -------------------------------------------------------------------------------------------
 
@@ -472,68 +626,61 @@ $$;
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
 
--- Sets a new password, ends the other sessions and all access tokens; no row when refused. Counts and audits either way.
-create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea)
-  returns table(token_version integer, refresh_expires_at timestamp with time zone)
+-- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
+create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
+  returns table(token_version integer, refresh_expires_at timestamp with time zone, is_refused_as_known boolean)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
 as $$
 #variable_conflict use_column
-declare
-  v_user identity.users;
-  v_session identity.user_sessions;
-  v_refusal text;
 begin
-  select u.* into v_user from identity.users u where u.id = change_password.user_id for no key update;
-  select s.* into v_session
-  from identity.user_sessions s
-  where s.id = change_password.session_id and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
-  for update;
-
-  v_refusal := case
-    when v_session.id is null or v_user.account_status <> 'active' then 'session_ended'
-    when v_user.locked_until > now() then 'account_locked'
-    when not coalesce(change_password.password_matches, false) then 'wrong_password'
-    -- Changed between the check and now.
-    when v_user.token_version is distinct from change_password.checked_token_version then 'wrong_password'
-  end;
-  if v_refusal is not null then
-    if v_refusal = 'wrong_password' then
-      perform security.track_login_attempt(
-        v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(), 'failed', 'wrong_password'
-      );
-    end if;
+  if not private.confirm_password(
+    change_password.user_id, change_password.session_id, change_password.password_matches,
+    change_password.checked_token_version, change_password.checked_password_hash, 'password_change_failed'
+  ) then
+    return;
+  end if;
+  -- Told only to who knows the current password, or it would be a way to guess it without being counted.
+  is_refused_as_known := change_password.is_known;
+  if is_refused_as_known then
     perform private.record_security_event(
-      'password_change_failed', change_password.user_id, jsonb_build_object('reason', v_refusal), 'warning'
+      'password_change_failed', change_password.user_id, jsonb_build_object('reason', 'used_before')
     );
+    return next;
     return;
   end if;
 
-  update private.user_passwords p
-  set
-    password_hash = change_password.new_password_hash,
-    hash_algorithm = change_password.new_hash_algorithm,
-    updated_at = now()
-  where p.user_id = v_user.id;
-
+  perform private.set_password(
+    change_password.user_id, change_password.new_password_hash, change_password.new_hash_algorithm,
+    change_password.suffices_alone, change_password.history_length
+  );
   update identity.users u
-  set password_changed_at = now(), token_version = u.token_version + 1, failed_login_attempts = 0
-  where u.id = v_user.id
+  set
+    password_changed_at = now(),
+    token_version = u.token_version + change_password.end_other_sessions::integer,
+    failed_login_attempts = 0
+  where u.id = change_password.user_id
   returning u.token_version into token_version;
 
-  perform private.end_sessions(v_user.id, 'password_changed', v_session.id);
+  if change_password.end_other_sessions then
+    perform private.end_sessions(change_password.user_id, 'password_changed', change_password.session_id);
+  end if;
   -- The old family of this session ends as well; its tokens are forgotten, so they are simply unknown.
-  delete from private.refresh_tokens t where t.session_id = v_session.id;
-  refresh_expires_at := private.issue_refresh_token(v_session.id, change_password.refresh_token_hash);
-  perform private.record_security_event('password_changed', v_user.id);
+  delete from private.refresh_tokens t where t.session_id = change_password.session_id;
+  refresh_expires_at := private.issue_refresh_token(change_password.session_id, change_password.refresh_token_hash);
+  perform private.record_security_event(
+    'password_changed', change_password.user_id,
+    jsonb_build_object('ended_other_sessions', change_password.end_other_sessions)
+  );
+  perform private.notify_user(change_password.user_id, 'password-changed');
   return next;
 end
 $$;
 
-comment on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) is 'Sets a new password, ends the other sessions and all access tokens; no row when refused. Counts and audits either way.';
-revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) from public;
-grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) to :PLINTH_SERVICE;
+comment on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) is 'Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.';
+revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
+grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
 -- The network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
@@ -584,6 +731,53 @@ $$;
 
 comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.';
 revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+
+-- Whether a live session's owner has shown the current password; counts and audits when not.
+create or replace function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_session_id uuid;
+  v_refusal text;
+begin
+  select u.* into v_user from identity.users u where u.id = confirm_password.user_id for no key update;
+  select s.id into v_session_id
+  from identity.user_sessions s
+  where s.id = confirm_password.session_id and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
+  for update;
+
+  v_refusal := case
+    when v_session_id is null or v_user.account_status <> 'active' then 'session_ended'
+    when v_user.locked_until > now() then 'account_locked'
+    when not coalesce(confirm_password.password_matches, false) then 'wrong_password'
+    -- Changed between the check and now.
+    when v_user.token_version is distinct from confirm_password.checked_token_version then 'wrong_password'
+    when confirm_password.checked_password_hash is not null and not exists (
+      select
+      from private.user_passwords p
+      where p.user_id = v_user.id and p.password_hash = confirm_password.checked_password_hash
+    ) then 'wrong_password'
+  end;
+  if v_refusal is null then
+    return true;
+  end if;
+  if v_refusal = 'wrong_password' then
+    perform security.track_login_attempt(
+      v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(), 'failed', 'wrong_password'
+    );
+  end if;
+  perform private.record_security_event(
+    confirm_password.failure_event, confirm_password.user_id, jsonb_build_object('reason', v_refusal), 'warning'
+  );
+  return false;
+end
+$$;
+
+comment on function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text) is 'Whether a live session''s owner has shown the current password; counts and audits when not.';
+revoke execute on function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text) from public;
 
 -- Makes an authenticator app count; whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.
 create or replace function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[])
@@ -1038,6 +1232,50 @@ comment on function private.delete_expired_tokens(batch_size integer) is 'Delete
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns how many.
+create or replace function private.delete_expired_verifications(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_resets integer;
+  v_verifications integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select t.id
+    from private.password_reset_tokens t
+    where t.expires_at <= now() - interval '30 days'
+    order by t.expires_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.password_reset_tokens t using old o where t.id = o.id;
+  get diagnostics v_resets = row_count;
+
+  with old as (
+    select v.id
+    from private.user_verifications v
+    where v.expires_at <= now() - interval '30 days'
+    order by v.expires_at
+    limit batch_size - v_resets
+    for update skip locked
+  )
+  delete from private.user_verifications v using old o where v.id = o.id;
+  get diagnostics v_verifications = row_count;
+  return v_resets + v_verifications;
+end
+$$;
+
+comment on function private.delete_expired_verifications(batch_size integer) is 'Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns how many.';
+revoke execute on function private.delete_expired_verifications(batch_size integer) from public;
+grant execute on function private.delete_expired_verifications(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns how many.
 create or replace function private.delete_old_api_tokens(batch_size integer default 1000)
   returns integer
@@ -1098,6 +1336,39 @@ $$;
 comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.
+create or replace function private.delete_old_mails(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_mails integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select m.id
+    from private.mail_outbox m
+    where m.status <> 'pending'
+      and m.created_at <= now() - case m.status when 'sent' then interval '7 days' else interval '30 days' end
+    order by m.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.mail_outbox m using old o where m.id = o.id;
+  get diagnostics v_mails = row_count;
+  return v_mails;
+end
+$$;
+
+comment on function private.delete_old_mails(batch_size integer) is 'Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.';
+revoke execute on function private.delete_old_mails(batch_size integer) from public;
+grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes a user's key and all that it encrypted, for good; whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
@@ -1439,6 +1710,21 @@ $$;
 comment on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) is 'Audits a new factor and credits it to the session that asks.';
 revoke execute on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) from public;
 
+-- Id of the account with this username or e-mail address, or null.
+create or replace function private.find_account(identifier text)
+  returns uuid
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select u.id
+  from identity.users u
+  where u.username = lower(trim(find_account.identifier)) or u.email = lower(trim(find_account.identifier))
+$$;
+
+comment on function private.find_account(identifier text) is 'Id of the account with this username or e-mail address, or null.';
+revoke execute on function private.find_account(identifier text) from public;
+
 -- The live API token with this hash, whose it is, what it may and from where; no row when there is none.
 create or replace function private.find_api_token(token_hash bytea)
   returns table(token_id uuid, user_id uuid, token_version integer, scopes text[], expires_at timestamp with time zone, allowed_networks text[])
@@ -1490,7 +1776,7 @@ as $$
     account.password_hash,
     account.hash_algorithm,
     account.token_version,
-    exists (select from private.user_passwords b where b.hash_algorithm = 'bcrypt')
+    exists (select from private.user_passwords b where b.hash_algorithm <> 'argon2id')
   from (values (true)) as always (one)
   left join lateral (
     select u.id, u.token_version, p.password_hash, p.hash_algorithm
@@ -1557,6 +1843,69 @@ $$;
 comment on function private.find_password(user_id uuid) is 'Password hash of an account, to check the current password before a change.';
 revoke execute on function private.find_password(user_id uuid) from public;
 grant execute on function private.find_password(user_id uuid) to :PLINTH_SERVICE;
+
+-- Hashes of an account's last passwords, the current one included, newest first.
+create or replace function private.find_password_history(user_id uuid, history_length integer)
+  returns table(password_hash text)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select known.password_hash
+  from (
+    select p.password_hash, 'infinity'::timestamptz as created_at
+    from private.user_passwords p
+    where p.user_id = find_password_history.user_id
+    union all
+    select h.password_hash, h.created_at
+    from private.password_history h
+    where h.user_id = find_password_history.user_id
+  ) known
+  order by known.created_at desc
+  limit greatest(find_password_history.history_length, 0)
+$$;
+
+comment on function private.find_password_history(user_id uuid, history_length integer) is 'Hashes of an account''s last passwords, the current one included, newest first.';
+revoke execute on function private.find_password_history(user_id uuid, history_length integer) from public;
+grant execute on function private.find_password_history(user_id uuid, history_length integer) to :PLINTH_SERVICE;
+
+-- Names of the account, which its password may not contain, and whether a second factor is enforced.
+create or replace function private.find_password_owner(user_id uuid)
+  returns table(username text, email text, display_name text, second_factor boolean)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select u.username, u.email, s.display_name, cardinality(private.second_factors(u.id)) > 0
+  from identity.users u
+  left join identity.user_settings s on s.user_id = u.id
+  where u.id = find_password_owner.user_id
+$$;
+
+comment on function private.find_password_owner(user_id uuid) is 'Names of the account, which its password may not contain, and whether a second factor is enforced.';
+revoke execute on function private.find_password_owner(user_id uuid) from public;
+grant execute on function private.find_password_owner(user_id uuid) to :PLINTH_SERVICE;
+
+-- The account a live reset token belongs to; no row for any other token.
+create or replace function private.find_password_reset(token_hash bytea)
+  returns table(user_id uuid, username text, email text, display_name text, second_factor boolean)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select t.user_id, o.username, o.email, o.display_name, o.second_factor
+  from private.password_reset_tokens t
+  join identity.users u on u.id = t.user_id
+  cross join lateral private.find_password_owner(t.user_id) o
+  where t.token_hash = find_password_reset.token_hash
+    and t.used_at is null
+    and t.expires_at > now()
+    and u.account_status = 'active'
+$$;
+
+comment on function private.find_password_reset(token_hash bytea) is 'The account a live reset token belongs to; no row for any other token.';
+revoke execute on function private.find_password_reset(token_hash bytea) from public;
+grant execute on function private.find_password_reset(token_hash bytea) to :PLINTH_SERVICE;
 
 -- Whose half-finished sign-in this is; null when there is none or it is over.
 create or replace function private.find_sign_in_challenge(token_hash bytea)
@@ -1704,6 +2053,39 @@ comment on function private.finish_login(user_id uuid, identifier text, password
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) from public;
 grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) to :PLINTH_SERVICE;
 
+-- Marks a taken message sent (error null), to be tried again, or failed; returns which.
+create or replace function private.finish_mail(mail_id uuid, error text, is_permanent boolean default false)
+  returns text
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  update private.mail_outbox m
+  set
+    status = done.status,
+    sent_at = case done.status when 'sent' then clock_timestamp() end,
+    next_attempt_at = clock_timestamp() + least(interval '1 hour', interval '30 seconds' * power(2, least(m.attempts, 10) - 1)),
+    last_error = left(finish_mail.error, 500),
+    variables = case done.status when 'pending' then m.variables else m.variables - 'sealed_token' end
+  from (
+    select o.id,
+      case
+        when finish_mail.error is null then 'sent'
+        when finish_mail.is_permanent or o.attempts >= 10 then 'failed'
+        else 'pending'
+      end as status
+    from private.mail_outbox o
+    where o.id = finish_mail.mail_id
+    for update
+  ) done
+  where m.id = done.id and m.status = 'pending'
+  returning m.status
+$$;
+
+comment on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) is 'Marks a taken message sent (error null), to be tried again, or failed; returns which.';
+revoke execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) from public;
+grant execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) to :PLINTH_WORKER;
+
 -- Adds a passkey to the user who asks; PL409 when it is somebody's already.
 create or replace function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[])
   returns table(factor_id uuid, codes_were_stored boolean)
@@ -1810,6 +2192,57 @@ comment on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, re
 revoke execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Makes a number the account's after its code was checked; returns verified, refused or taken.
+create or replace function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_number text;
+begin
+  select u.* into v_user from identity.users u where u.id = finish_phone_verification.user_id for no key update;
+  update private.user_verifications v
+  set used_at = now()
+  where v.id = finish_phone_verification.verification_id
+    and v.user_id = v_user.id
+    and v.kind = 'phone'
+    and v.used_at is null
+    and v.expires_at > now()
+    and v_user.account_status = 'active'
+    and coalesce(finish_phone_verification.code_matches, false)
+  returning v.new_value into v_number;
+  if v_number is null then
+    perform private.record_security_event(
+      'phone_verification_failed', v_user.id, jsonb_build_object('reason', 'code_not_valid')
+    );
+    return 'refused';
+  end if;
+
+  begin
+    update identity.users u set phone_number = v_number, phone_verified_at = now() where u.id = v_user.id;
+  exception
+    when unique_violation then
+      -- Told to somebody who has just shown that they hold the number.
+      perform private.record_security_event(
+        'phone_verification_failed', v_user.id, jsonb_build_object('reason', 'number_taken')
+      );
+      return 'taken';
+  end;
+  perform private.record_security_event('phone_verified', v_user.id);
+  if v_user.phone_number is distinct from v_number then
+    perform private.notify_user(v_user.id, 'phone-changed');
+  end if;
+  return 'verified';
+end
+$$;
+
+comment on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) is 'Makes a number the account''s after its code was checked; returns verified, refused or taken.';
+revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
+grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
+
 -- Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
   returns table(user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -1902,6 +2335,23 @@ $$;
 
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
+
+-- Whether the account was sent five links or codes of this kind within a day.
+create or replace function private.has_asked_too_often(user_id uuid, kind text)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select count(*) >= 5
+  from private.user_verifications v
+  where v.user_id = has_asked_too_often.user_id
+    and v.kind = has_asked_too_often.kind
+    and v.created_at > now() - interval '1 day'
+$$;
+
+comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
+revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
@@ -2260,6 +2710,29 @@ $$;
 comment on function private.lockout_duration(failed_attempts integer) is 'How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
 
+-- Names of the account and context of the request, for the texts of mails.
+create or replace function private.mail_variables(user_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'username', u.username,
+    'display_name', s.display_name,
+    'locale', left(s.preferences ->> 'locale', 35),
+    'occurred_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'ip_address', host(plinth.client_ip()),
+    'user_agent', left(plinth.user_agent(), 300)
+  ))
+  from identity.users u
+  left join identity.user_settings s on s.user_id = u.id
+  where u.id = mail_variables.user_id
+$$;
+
+comment on function private.mail_variables(user_id uuid) is 'Names of the account and context of the request, for the texts of mails.';
+revoke execute on function private.mail_variables(user_id uuid) from public;
+
 -- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
 create or replace function private.mfa_lockout_duration(failed_attempts integer)
   returns interval
@@ -2306,6 +2779,34 @@ $$;
 comment on function private.network_of(address inet) is 'The network of an address, coarsely: /16 for IPv4, /32 for IPv6.';
 revoke execute on function private.network_of(address inet) from public;
 
+-- Queues a notification when the account is signed in to with a new program or from a new network.
+create or replace function private.notify_new_sign_in(user_id uuid)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select private.notify_user(u.id, 'new-sign-in')
+  from identity.users u
+  where u.id = notify_new_sign_in.user_id
+    and u.created_at < now()
+    and not exists (
+      select
+      from identity.user_sessions s
+      where s.user_id = u.id
+        and s.created_at > now() - interval '90 days'
+        and s.user_agent is not distinct from left(plinth.user_agent(), 1000)
+        and (
+          s.ip_address is not distinct from plinth.client_ip()
+          or plinth.client_ip() <<= network(
+            set_masklen(s.ip_address, case family(s.ip_address) when 4 then 24 else 64 end)
+          )
+        )
+    )
+$$;
+
+comment on function private.notify_new_sign_in(user_id uuid) is 'Queues a notification when the account is signed in to with a new program or from a new network.';
+revoke execute on function private.notify_new_sign_in(user_id uuid) from public;
+
 -- Trigger: tells every server of a revocation through NOTIFY plinth_revocation.
 create or replace function private.notify_revocation()
   returns trigger
@@ -2322,6 +2823,22 @@ $$;
 comment on function private.notify_revocation() is 'Trigger: tells every server of a revocation through NOTIFY plinth_revocation.';
 revoke execute on function private.notify_revocation() from public;
 
+-- Queues a notification to the account's address; without an address nothing.
+create or replace function private.notify_user(user_id uuid, template text, variables jsonb default '{}'::jsonb)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select private.queue_mail(u.id, u.email, notify_user.template, private.mail_variables(u.id) || coalesce(notify_user.variables, '{}'))
+  from identity.users u
+  where u.id = notify_user.user_id
+    and u.email is not null
+    and u.account_status <> 'deleted'
+$$;
+
+comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
+revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
+
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -2330,6 +2847,7 @@ create or replace function private.open_session(user_id uuid, methods text[], re
 as $$
 #variable_conflict use_column
 begin
+  perform private.notify_new_sign_in(open_session.user_id);
   insert into identity.user_sessions (user_id, device_name, authentication_methods, ip_address, user_agent)
   values (
     open_session.user_id, open_session.device_name, open_session.methods, plinth.client_ip(), left(plinth.user_agent(), 1000)
@@ -2347,6 +2865,22 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Queues one message in the caller's transaction; the worker sends it within seconds.
+create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into private.mail_outbox (user_id, to_address, template, variables, channel, expires_at)
+  values (
+    queue_mail.user_id, queue_mail.to_address, queue_mail.template, coalesce(queue_mail.variables, '{}'),
+    queue_mail.channel, queue_mail.expires_at
+  )
+$$;
+
+comment on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) is 'Queues one message in the caller''s transaction; the worker sends it within seconds.';
+revoke execute on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) from public;
 
 -- Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.
 create or replace function private.reauthenticate(proof jsonb)
@@ -2634,6 +3168,29 @@ comment on function private.register_user(username text, email text, display_nam
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
 
+-- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
+create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
+  returns boolean
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  with replaced as (
+    update private.user_passwords p
+    set
+      password_hash = replace_password_hash.new_password_hash,
+      hash_algorithm = replace_password_hash.new_hash_algorithm,
+      updated_at = now()
+    where p.user_id = replace_password_hash.user_id and p.password_hash = replace_password_hash.old_password_hash
+    returning true
+  )
+  select exists (select from replaced)
+$$;
+
+comment on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) is 'Replaces a hash by another one of the same password; false if the password was changed meanwhile.';
+revoke execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) from public;
+grant execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) to :PLINTH_SERVICE;
+
 -- Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.
 create or replace function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text)
   returns void
@@ -2653,6 +3210,202 @@ $$;
 
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
+
+-- Queues a link to a new address; returns accepted (also for a taken one), refused, unchanged or too_many.
+create or replace function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea default null::bytea)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_address constant text := lower(trim(request_email_change.new_email));
+  v_holder_id uuid;
+begin
+  if not private.confirm_password(
+    request_email_change.user_id, request_email_change.session_id, request_email_change.password_matches,
+    request_email_change.checked_token_version, request_email_change.checked_password_hash, 'email_change_failed'
+  ) then
+    return 'refused';
+  end if;
+  select u.* into v_user from identity.users u where u.id = request_email_change.user_id;
+  if v_address = v_user.email and v_user.email_verified_at is not null then
+    return 'unchanged';
+  elsif private.has_asked_too_often(v_user.id, 'email') then
+    return 'too_many';
+  end if;
+
+  -- The last one asked for counts.
+  update private.user_verifications v
+  set expires_at = now()
+  where v.user_id = v_user.id and v.kind = 'email' and v.new_value is distinct from v_user.email
+    and v.expires_at > now() and v.used_at is null;
+  v_holder_id := (select u.id from identity.users u where u.email = v_address and u.id <> v_user.id);
+  -- For a taken address the row is made as well, with a token that goes nowhere: the work is the same, and it counts.
+  perform private.send_email_verification(
+    v_user.id, v_address, request_email_change.token_hash,
+    case when v_holder_id is null then request_email_change.sealed_token end
+  );
+  update private.user_verifications v
+  set hashed_email = request_email_change.hashed_email
+  where v.token_hash = request_email_change.token_hash;
+  if v_holder_id is not null then
+    -- Says nothing of who asked.
+    perform private.queue_mail(
+      v_holder_id, v_address, 'address-taken', private.mail_variables(v_holder_id) - 'ip_address' - 'user_agent'
+    );
+  end if;
+  perform private.record_security_event(
+    'email_change_requested', v_user.id, jsonb_build_object('is_taken', v_holder_id is not null)
+  );
+  return 'accepted';
+end
+$$;
+
+comment on function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea) is 'Queues a link to a new address; returns accepted (also for a taken one), refused, unchanged or too_many.';
+revoke execute on function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea) from public;
+grant execute on function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- Queues a link that proves the account's address; returns sent, no_address, already_verified or too_many.
+create or replace function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+begin
+  select u.* into v_user
+  from identity.users u
+  where u.id = request_email_verification.user_id and u.account_status = 'active'
+  for no key update;
+  if v_user.email is null then
+    return 'no_address';
+  elsif v_user.email_verified_at is not null then
+    return 'already_verified';
+  elsif private.has_asked_too_often(v_user.id, 'email') then
+    return 'too_many';
+  end if;
+  perform private.send_email_verification(
+    v_user.id, v_user.email, request_email_verification.token_hash, request_email_verification.sealed_token
+  );
+  perform private.record_security_event('email_verification_requested', v_user.id);
+  return 'sent';
+end
+$$;
+
+comment on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) is 'Queues a link that proves the account''s address; returns sent, no_address, already_verified or too_many.';
+revoke execute on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) from public;
+grant execute on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) to :PLINTH_SERVICE;
+
+-- Queues a link to set a new password, if there is such an account with an address; tells the caller nothing.
+create or replace function private.request_password_reset(identifier text, token_hash bytea, sealed_token text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_expires_at constant timestamptz := now() + interval '30 minutes';
+  v_reason text;
+begin
+  select u.* into v_user
+  from identity.users u
+  where u.id = private.find_account(request_password_reset.identifier)
+  for no key update;
+
+  v_reason := case
+    when v_user.id is null then 'unknown_account'
+    when v_user.account_status <> 'active' then 'account_disabled'
+    when v_user.email is null then 'no_address'
+    when (
+      select count(*) >= 3
+      from private.password_reset_tokens t
+      where t.user_id = v_user.id and t.expires_at > now() and t.used_at is null
+    ) then 'too_many'
+  end;
+  if v_reason is not null then
+    perform private.record_security_event(
+      'password_reset_not_sent', v_user.id,
+      jsonb_build_object(
+        'reason', v_reason,
+        -- Kept so that repeats can be told, not read: it may be a password typed into the wrong field.
+        'identifier_hash', case when v_user.id is null then
+          left(encode(sha256(convert_to(lower(trim(request_password_reset.identifier)), 'UTF8')), 'hex'), 16) end
+      )
+    );
+    return;
+  end if;
+
+  insert into private.password_reset_tokens (user_id, token_hash, expires_at, client_ip, user_agent)
+  values (
+    v_user.id, request_password_reset.token_hash, v_expires_at, plinth.client_ip(), left(plinth.user_agent(), 1000)
+  );
+  perform private.queue_mail(
+    v_user.id, v_user.email, 'password-reset',
+    private.mail_variables(v_user.id) || jsonb_build_object('sealed_token', request_password_reset.sealed_token),
+    'email', v_expires_at
+  );
+  perform private.record_security_event('password_reset_requested', v_user.id);
+end
+$$;
+
+comment on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) is 'Queues a link to set a new password, if there is such an account with an address; tells the caller nothing.';
+revoke execute on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) from public;
+grant execute on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) to :PLINTH_SERVICE;
+
+-- Queues a code to a number; returns sent, too_many or refused.
+create or replace function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_expires_at constant timestamptz := now() + interval '10 minutes';
+begin
+  select u.id into v_user_id
+  from identity.users u
+  where u.id = request_phone_verification.user_id and u.account_status = 'active'
+  for no key update;
+  -- Two accounts may ask for one number at once.
+  perform pg_advisory_xact_lock(hashtextextended('phone ' || request_phone_verification.phone_number, 0));
+  if v_user_id is null then
+    return 'refused';
+  elsif private.has_asked_too_often(v_user_id, 'phone') or (
+    select count(*) >= 5
+    from private.user_verifications v
+    where v.kind = 'phone'
+      and v.new_value = request_phone_verification.phone_number
+      and v.created_at > now() - interval '1 day'
+  ) then
+    return 'too_many';
+  end if;
+
+  update private.user_verifications v
+  set expires_at = now()
+  where v.user_id = v_user_id and v.kind = 'phone' and v.expires_at > now() and v.used_at is null;
+  insert into private.user_verifications (user_id, kind, new_value, code_hash, expires_at, client_ip, user_agent)
+  values (
+    v_user_id, 'phone', request_phone_verification.phone_number, request_phone_verification.code_hash, v_expires_at,
+    plinth.client_ip(), left(plinth.user_agent(), 1000)
+  );
+  perform private.queue_mail(
+    v_user_id, request_phone_verification.phone_number, 'phone-code',
+    jsonb_build_object('sealed_token', request_phone_verification.sealed_code), 'sms', v_expires_at
+  );
+  perform private.record_security_event('phone_verification_requested', v_user_id);
+  return 'sent';
+end
+$$;
+
+comment on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) is 'Queues a code to a number; returns sent, too_many or refused.';
+revoke execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) from public;
+grant execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) to :PLINTH_SERVICE;
 
 -- PL403 unless the signed-in user has manage_users and every permission of the account.
 create or replace function private.require_administration(user_id uuid)
@@ -2704,6 +3457,58 @@ $$;
 comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
+
+-- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
+create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_ended integer;
+begin
+  select u.* into v_user
+  from identity.users u
+  where u.id = (select t.user_id from private.password_reset_tokens t where t.token_hash = reset_password.token_hash)
+  for no key update;
+  -- Looked at only now, with the account locked: who waited for a winner finds the token used.
+  update private.password_reset_tokens t
+  set used_at = now()
+  where t.token_hash = reset_password.token_hash
+    and t.used_at is null
+    and t.expires_at > now()
+    and v_user.account_status = 'active';
+  if not found then
+    perform private.record_security_event(
+      'password_reset_failed', v_user.id, jsonb_build_object('reason', 'token_not_valid'), 'warning'
+    );
+    return false;
+  end if;
+
+  perform private.set_password(
+    v_user.id, reset_password.new_password_hash, reset_password.new_hash_algorithm, reset_password.suffices_alone,
+    reset_password.history_length
+  );
+  update identity.users u
+  set
+    password_changed_at = now(), token_version = u.token_version + 1, failed_login_attempts = 0, locked_until = null
+  where u.id = v_user.id;
+  v_ended := private.end_sessions(v_user.id, 'password_changed');
+  delete from private.refresh_tokens t where t.user_id = v_user.id;
+  perform private.record_security_event(
+    'password_reset', v_user.id,
+    jsonb_build_object('ended_sessions', v_ended, 'lifted_lock', coalesce(v_user.locked_until > now(), false)), 'warning'
+  );
+  perform private.notify_user(v_user.id, 'password-changed', jsonb_build_object('by_reset', true));
+  return true;
+end
+$$;
+
+comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; false for a token that is not valid.';
+revoke execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+grant execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) to :PLINTH_SERVICE;
 
 -- Trigger: tells the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
@@ -2923,6 +3728,35 @@ $$;
 comment on function private.second_factors(user_id uuid) is 'What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.';
 revoke execute on function private.second_factors(user_id uuid) from public;
 
+-- Stores a verification of an address and queues its link; without a token to send only the former.
+create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_expires_at constant timestamptz := now() + interval '1 day';
+begin
+  insert into private.user_verifications (user_id, kind, new_value, token_hash, expires_at, client_ip, user_agent)
+  values (
+    send_email_verification.user_id, 'email', send_email_verification.address, send_email_verification.token_hash, v_expires_at,
+    plinth.client_ip(), left(plinth.user_agent(), 1000)
+  );
+  -- No names: who reads there may be a stranger, and the display name is whatever somebody typed.
+  if send_email_verification.sealed_token is not null then
+    perform private.queue_mail(
+      send_email_verification.user_id, send_email_verification.address, 'verify-email',
+      (private.mail_variables(send_email_verification.user_id) - 'display_name' - 'user_agent')
+        || jsonb_build_object('sealed_token', send_email_verification.sealed_token),
+      'email', v_expires_at
+    );
+  end if;
+end
+$$;
+
+comment on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) is 'Stores a verification of an address and queues its link; without a token to send only the former.';
+revoke execute on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) from public;
+
 -- How long a user's sessions may stay unused: session_timeout_minutes, or 30 days.
 create or replace function private.session_idle_limit(user_id uuid)
   returns interval
@@ -2992,6 +3826,55 @@ $$;
 comment on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) is 'Writes a user''s encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).';
 revoke execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) from public;
 grant execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) to :PLINTH_SERVICE;
+
+-- Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.
+create or replace function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into private.password_history (user_id, password_hash, hash_algorithm)
+  select p.user_id, p.password_hash, p.hash_algorithm
+  from private.user_passwords p
+  where p.user_id = set_password.user_id;
+  -- The new one counts as one of them.
+  delete from private.password_history h
+  where h.user_id = set_password.user_id
+    and h.id not in (
+      select k.id
+      from private.password_history k
+      where k.user_id = set_password.user_id
+      order by k.created_at desc
+      limit greatest(set_password.history_length - 1, 0)
+    );
+
+  insert into private.user_passwords as p (user_id, password_hash, hash_algorithm, suffices_alone)
+  values (set_password.user_id, set_password.password_hash, set_password.hash_algorithm, set_password.suffices_alone)
+  on conflict on constraint user_passwords_pkey do update
+    set
+      password_hash = excluded.password_hash,
+      hash_algorithm = excluded.hash_algorithm,
+      suffices_alone = excluded.suffices_alone,
+      updated_at = now();
+
+  update private.password_reset_tokens t
+  set expires_at = now()
+  where t.user_id = set_password.user_id and t.expires_at > now() and t.used_at is null;
+  update private.user_verifications v
+  set expires_at = now()
+  from identity.users u
+  where u.id = set_password.user_id
+    and v.user_id = u.id
+    and v.kind = 'email'
+    and v.new_value is distinct from u.email
+    and v.expires_at > now()
+    and v.used_at is null;
+end
+$$;
+
+comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
+revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
 
 -- Remembers what a passkey is to sign, for what and for whom.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
@@ -3287,6 +4170,49 @@ $$;
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
 
+-- Leases up to batch_size due messages to the caller, who sends them and calls private.finish_mail for each.
+create or replace function private.take_mails(batch_size integer, lease interval default '00:02:00'::interval)
+  returns table(id uuid, channel text, to_address text, template text, variables jsonb, created_at timestamp with time zone)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if batch_size is null or batch_size not between 1 and 1000 then
+    raise exception 'batch_size must be from 1 to 1000.' using errcode = 'PL422';
+  end if;
+
+  update private.mail_outbox m
+  set status = 'failed', last_error = coalesce(m.last_error || ' ', '') || '(too old to be sent)', variables = m.variables - 'sealed_token'
+  where m.id in (
+    select o.id
+    from private.mail_outbox o
+    where o.status = 'pending' and o.next_attempt_at <= now() and o.expires_at <= now()
+    limit batch_size
+    for update skip locked
+  );
+
+  return query
+    with due as (
+      select o.id
+      from private.mail_outbox o
+      where o.status = 'pending' and o.next_attempt_at <= now() and (o.expires_at is null or o.expires_at > now())
+      order by o.next_attempt_at
+      limit batch_size
+      for update skip locked
+    )
+    update private.mail_outbox m
+    set attempts = m.attempts + 1, next_attempt_at = clock_timestamp() + take_mails.lease
+    from due
+    where m.id = due.id
+    returning m.id, m.channel, m.to_address, m.template, m.variables, m.created_at;
+end
+$$;
+
+comment on function private.take_mails(batch_size integer, lease interval) is 'Leases up to batch_size due messages to the caller, who sends them and calls private.finish_mail for each.';
+revoke execute on function private.take_mails(batch_size integer, lease interval) from public;
+grant execute on function private.take_mails(batch_size integer, lease interval) to :PLINTH_WORKER;
+
 -- Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.
 create or replace function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid)
   returns boolean
@@ -3308,6 +4234,27 @@ $$;
 comment on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) is 'Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.';
 revoke execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) from public;
 grant execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) to :PLINTH_SERVICE;
+
+-- Counts a try at the account's live code and returns its hash; no row when there is none or its five tries are spent.
+create or replace function private.take_phone_attempt(user_id uuid)
+  returns table(verification_id uuid, code_hash text)
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  update private.user_verifications v
+  set attempts = v.attempts + 1
+  where v.user_id = take_phone_attempt.user_id
+    and v.kind = 'phone'
+    and v.used_at is null
+    and v.expires_at > now()
+    and v.attempts < 5
+  returning v.id, v.code_hash
+$$;
+
+comment on function private.take_phone_attempt(user_id uuid) is 'Counts a try at the account''s live code and returns its hash; no row when there is none or its five tries are spent.';
+revoke execute on function private.take_phone_attempt(user_id uuid) from public;
+grant execute on function private.take_phone_attempt(user_id uuid) to :PLINTH_SERVICE;
 
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
@@ -3399,6 +4346,69 @@ $$;
 comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- Makes the address a link was sent to the account's verified one; false for a token that is not valid.
+create or replace function private.verify_email(token_hash bytea)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_address text;
+  v_hash bytea;
+begin
+  select u.* into v_user
+  from identity.users u
+  where u.id = (select v.user_id from private.user_verifications v where v.token_hash = verify_email.token_hash)
+  for no key update;
+  -- Looked at only now, with the account locked: who waited for a winner finds the token used.
+  update private.user_verifications v
+  set used_at = now()
+  where v.token_hash = verify_email.token_hash
+    and v.kind = 'email'
+    and v.used_at is null
+    and v.expires_at > now()
+    and v_user.account_status = 'active'
+  returning v.new_value, v.hashed_email into v_address, v_hash;
+  if v_address is null then
+    perform private.record_security_event(
+      'email_verification_failed', v_user.id, jsonb_build_object('reason', 'token_not_valid')
+    );
+    return false;
+  end if;
+
+  if v_address is not distinct from v_user.email then
+    update identity.users u set email_verified_at = now() where u.id = v_user.id;
+    perform private.record_security_event('email_verified', v_user.id);
+    return true;
+  end if;
+
+  begin
+    update identity.users u set email = v_address, hashed_email = v_hash, email_verified_at = now() where u.id = v_user.id;
+  exception
+    when unique_violation then
+      -- Somebody else proved it first.
+      perform private.record_security_event(
+        'email_verification_failed', v_user.id, jsonb_build_object('reason', 'address_taken')
+      );
+      return false;
+  end;
+  update private.password_reset_tokens t
+  set expires_at = now()
+  where t.user_id = v_user.id and t.expires_at > now() and t.used_at is null;
+  if v_user.email is not null then
+    perform private.queue_mail(v_user.id, v_user.email, 'email-changed', private.mail_variables(v_user.id));
+  end if;
+  perform private.record_security_event('email_changed', v_user.id, '{}', 'warning');
+  return true;
+end
+$$;
+
+comment on function private.verify_email(token_hash bytea) is 'Makes the address a link was sent to the account''s verified one; false for a token that is not valid.';
+revoke execute on function private.verify_email(token_hash bytea) from public;
+grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERVICE;
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)

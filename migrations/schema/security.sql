@@ -423,6 +423,10 @@ begin
       perform private.record_security_event(
         'account_locked', track_login_attempt.user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
       );
+      -- Once a lock: attempts while it lasts do not come here.
+      perform private.notify_user(
+        track_login_attempt.user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
+      );
     end if;
   end if;
   return v_id;

@@ -7,14 +7,16 @@ import type { BcryptJob } from "./bcrypt-worker.ts";
 const WORKER = new URL(`./bcrypt-worker${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
 
 export interface BcryptPool {
-  /** As many verifications run at once as callers start: the caller sets the limit. */
+  /** As many run at once as callers start: the caller sets the limit. */
   verify(password: string, hash: string): Promise<boolean>;
-  /** Ends the threads; call it when no verification runs. */
+  /** @param setting cost and salt, `$2b$12$` and 22 characters */
+  hash(password: string, setting: string): Promise<string>;
+  /** Ends the threads; call it when nothing runs. */
   close(): Promise<void>;
 }
 
 /**
- * Verifies bcrypt hashes in threads of their own. bcryptjs computes in JavaScript, hundreds of milliseconds for each
+ * Makes and verifies bcrypt hashes in threads of their own. bcryptjs computes in JavaScript, hundreds of milliseconds for each
  * hash; on the main thread every request would wait for it. Threads start when first needed, are used again, and
  * keep the process alive only while they work.
  */
@@ -33,22 +35,25 @@ export function createBcryptPool(): BcryptPool {
     return worker;
   }
 
+  async function compute<T>(job: BcryptJob): Promise<T> {
+    const [worker = start()] = idle;
+    idle.delete(worker);
+    try {
+      worker.ref();
+      const answer = await ask<T>(worker, job);
+      worker.unref();
+      idle.add(worker);
+      return answer;
+    } catch (error) {
+      // A thread that failed once is not trusted with the next password.
+      await worker.terminate();
+      throw error;
+    }
+  }
+
   return {
-    async verify(password, hash) {
-      const [worker = start()] = idle;
-      idle.delete(worker);
-      try {
-        worker.ref();
-        const matches = await ask(worker, { password, hash });
-        worker.unref();
-        idle.add(worker);
-        return matches;
-      } catch (error) {
-        // A thread that failed once is not trusted with the next password.
-        await worker.terminate();
-        throw error;
-      }
-    },
+    verify: (password, hash) => compute<boolean>({ password, hash }),
+    hash: (password, setting) => compute<string>({ password, setting }),
 
     async close() {
       await Promise.all([...workers].map((worker) => worker.terminate()));
@@ -56,8 +61,8 @@ export function createBcryptPool(): BcryptPool {
   };
 }
 
-function ask(worker: Worker, job: BcryptJob): Promise<boolean> {
-  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+function ask<T>(worker: Worker, job: BcryptJob): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
   const exited = () => reject(new Error("The bcrypt thread ended before it answered."));
   worker.once("message", resolve).once("error", reject).once("exit", exited);
   worker.postMessage(job);

@@ -1,12 +1,15 @@
 import { parentPort } from "node:worker_threads";
-import { compareSync } from "bcryptjs";
+import { compareSync, hashSync } from "bcryptjs";
 
-/** One message in (a job), one message out (whether the password matches), one at a time: see bcrypt-pool.ts. */
-export interface BcryptJob {
-  readonly password: string;
-  readonly hash: string;
-}
+/** One message in (a job), one message out (its answer), one at a time: see bcrypt-pool.ts. */
+export type BcryptJob =
+  /** Whether the password matches. */
+  | { readonly password: string; readonly hash: string }
+  /** The hash, by cost and salt (`$2b$12$…`). */
+  | { readonly password: string; readonly setting: string };
 
-parentPort?.on("message", ({ password, hash }: BcryptJob) => {
-  parentPort?.postMessage(compareSync(password, hash));
+parentPort?.on("message", (job: BcryptJob) => {
+  parentPort?.postMessage(
+    "hash" in job ? compareSync(job.password, job.hash) : hashSync(job.password, job.setting),
+  );
 });

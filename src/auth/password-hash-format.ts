@@ -1,5 +1,6 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { type ParsedHashOptions, parseOptions } from "@node-rs/argon2";
+import { encodeBase64 } from "bcryptjs";
 import { PlinthError } from "../errors.ts";
 
 /**
@@ -22,16 +23,42 @@ const MAX_ARGON2_WORK_KIB = 8 * 1024 * 1024;
 const MAX_BCRYPT_COST = 16;
 
 const ARGON2_PREFIX = /^\$argon2(id|i|d)\$/;
+/**
+ * passlib's bcrypt_sha256 in its second version: bcrypt of base64(HMAC-SHA-256(key: the salt's text, the password)).
+ * Bcrypt alone reads 72 bytes and stops at NUL; this reads everything.
+ */
+const BCRYPT_SHA256_PREFIX = "$bcrypt-sha256$";
+const BCRYPT_SHA256 =
+  /^\$bcrypt-sha256\$v=2,t=2b,r=([4-9]|[12]\d|3[01])\$([./A-Za-z0-9]{22})\$([./A-Za-z0-9]{31})$/;
+/** The OWASP Password Storage Cheat Sheet asks for 10 or more; 12 takes some 0.3 s. */
+const BCRYPT_COST = 12;
+
 const BCRYPT_PREFIX = /^\$2[aby]\$/;
 const BCRYPT = /^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$/;
 
-export type HashFormat = "argon2" | "bcrypt" | "malformed";
+/** How new hashes are made; the names stand in private.user_passwords. */
+export type HashAlgorithm = "argon2id" | "bcrypt-sha256";
+export type HashFormat = "argon2" | "bcrypt" | "bcrypt-sha256" | "malformed";
+
+/** A hash as `$bcrypt-sha256$`, taken apart: `plain` is what bcrypt itself makes of the pre-hashed password. */
+export interface BcryptSha256 {
+  readonly cost: number;
+  /** 22 characters of bcrypt's base64. */
+  readonly salt: string;
+  readonly plain: string;
+}
 
 /**
  * Which library verifies this hash; "malformed" for one that names a known algorithm but cannot be parsed.
  * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for an unknown algorithm or a cost beyond what a sign-in may take.
  */
 export function hashFormat(hash: string): HashFormat {
+  if (hash.startsWith(BCRYPT_SHA256_PREFIX)) {
+    const parts = parseBcryptSha256(hash);
+    if (!parts) return "malformed";
+    if (parts.cost > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above what this server spends");
+    return "bcrypt-sha256";
+  }
   if (BCRYPT_PREFIX.test(hash)) {
     const cost = BCRYPT.exec(hash)?.[1];
     if (cost === undefined) return "malformed";
@@ -46,11 +73,14 @@ export function hashFormat(hash: string): HashFormat {
       throw unsupported("an argon2 cost above what this server spends");
     return "argon2";
   }
-  throw unsupported("an algorithm other than argon2 (PHC string) and bcrypt ($2a$, $2b$, $2y$)");
+  throw unsupported(
+    "an algorithm other than argon2 (PHC string), bcrypt ($2a$, $2b$, $2y$) and $bcrypt-sha256$",
+  );
 }
 
 /** Whether to replace the hash at the next successful sign-in: anything not at least as strong as today's. */
-export function needsRehash(hash: string): boolean {
+export function needsRehash(hash: string, algorithm: HashAlgorithm = "argon2id"): boolean {
+  if (algorithm === "bcrypt-sha256") return (parseBcryptSha256(hash)?.cost ?? 0) < BCRYPT_COST;
   const parameters = ARGON2_PREFIX.test(hash) ? argon2Parameters(hash) : undefined;
   return (
     !parameters ||
@@ -63,11 +93,43 @@ export function needsRehash(hash: string): boolean {
   );
 }
 
+/** undefined for what is not of the form. */
+export function parseBcryptSha256(hash: string): BcryptSha256 | undefined {
+  const [, cost, salt, digest] = BCRYPT_SHA256.exec(hash) ?? [];
+  if (!cost || !salt || !digest) return undefined;
+  return { cost: Number(cost), salt, plain: `${bcryptSetting(Number(cost), salt)}${digest}` };
+}
+
+/** What bcrypt is given to make a hash of today's cost: `$2b$12$` and a random salt. */
+export function newBcryptSetting(): { setting: string; salt: string } {
+  const salt = encodeBase64(randomBytes(SALT_BYTES), SALT_BYTES);
+  return { setting: bcryptSetting(BCRYPT_COST, salt), salt };
+}
+
+/** The stored form of what bcrypt made with `newBcryptSetting()`. */
+export function formatBcryptSha256(plain: string): string {
+  const { cost, salt, digest } = /^\$2b\$(?<cost>\d\d)\$(?<salt>.{22})(?<digest>.{31})$/.exec(plain)!.groups!;
+  return `${BCRYPT_SHA256_PREFIX}v=2,t=2b,r=${Number(cost)}$${salt}$${digest}`;
+}
+
+/** What bcrypt reads in place of the password: 44 characters, whatever its length. */
+export function preHash(password: string, salt: string): string {
+  return createHmac("sha256", salt).update(password).digest("base64");
+}
+
+function bcryptSetting(cost: number, salt: string): string {
+  return `$2b$${String(cost).padStart(2, "0")}$${salt}`;
+}
+
 /**
  * A hash with today's cost that no password is known to match: salt and digest are random. It needs no computing,
  * so that even the first sign-in to an unknown account takes as long as one to a known account.
  */
-export function unmatchableHash(): string {
+export function unmatchableHash(algorithm: HashAlgorithm = "argon2id"): string {
+  if (algorithm === "bcrypt-sha256") {
+    const digest = encodeBase64(randomBytes(23), 23);
+    return formatBcryptSha256(`${newBcryptSetting().setting}${digest}`);
+  }
   const { memoryCost, timeCost, parallelism, outputLen } = ARGON2;
   const [salt, digest] = [SALT_BYTES, outputLen].map((size) =>
     randomBytes(size).toString("base64").replaceAll("=", ""),

@@ -2,17 +2,27 @@ import { hash as argon2Hash, verify as argon2Verify } from "@node-rs/argon2";
 import pLimit from "p-limit";
 import { PlinthError } from "../errors.ts";
 import { createBcryptPool } from "./bcrypt-pool.ts";
-import { ARGON2, hashFormat, unmatchableHash } from "./password-hash-format.ts";
+import {
+  ARGON2,
+  formatBcryptSha256,
+  type HashAlgorithm,
+  hashFormat,
+  needsRehash,
+  newBcryptSetting,
+  parseBcryptSha256,
+  preHash,
+  unmatchableHash,
+} from "./password-hash-format.ts";
 import { isPasswordTooLongToRead, normalizePassword } from "./password-policy.ts";
 
-export { needsRehash } from "./password-hash-format.ts";
+export { type HashAlgorithm, needsRehash } from "./password-hash-format.ts";
 
 const DEFAULT_QUEUE_LIMIT = 64;
 
 export interface HashedPassword {
   /** PHC string, with its salt and parameters. */
   readonly hash: string;
-  readonly algorithm: "argon2id";
+  readonly algorithm: HashAlgorithm;
 }
 
 /**
@@ -21,19 +31,21 @@ export interface HashedPassword {
  */
 export interface PasswordHasher {
   /**
-   * Hashes the NFC form with argon2id.
+   * Hashes the NFC form, with argon2id unless told otherwise.
    * @throws PlinthError BAD_USER_INPUT for a password too long to read; call checkNewPassword first.
    */
   hash(password: string): Promise<HashedPassword>;
   /**
-   * Whether the password matches: argon2 hashes against the NFC form, bcrypt hashes against what was typed, of which
-   * bcrypt reads the first 72 bytes, because they were made elsewhere and that way. A hash that cannot be parsed and
+   * Whether the password matches: argon2 and bcrypt-sha256 hashes against the NFC form, plain bcrypt hashes against
+   * what was typed, of which bcrypt reads the first 72 bytes, because they were made elsewhere and that way. A hash that cannot be parsed and
    * a password too long to read match nothing; the former costs as much time as one that can.
    * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for another algorithm or an unaffordable cost.
    */
   verify(password: string, hash: string): Promise<boolean>;
   /** For an account that does not exist: takes as long as `verify` with one of today's hashes; never matches. */
   verifyDummy(password: string): Promise<false>;
+  /** Whether to replace a hash that has just been verified. */
+  needsRehash(hash: string): boolean;
   /** How many hashes are being computed and how many wait. */
   load(): { running: number; waiting: number };
   /** Lets running hashes finish, refuses waiting ones and ends the bcrypt threads. */
@@ -44,11 +56,16 @@ export interface PasswordHasher {
  * Hashes and verifies passwords off the event loop, at most `concurrency` at once so that other work keeps a core,
  * with at most `queueLimit` waiting so that a flood of sign-ins can hold neither memory nor clients for long.
  */
-export function createPasswordHasher(options: { concurrency: number; queueLimit?: number }): PasswordHasher {
-  const { concurrency, queueLimit = DEFAULT_QUEUE_LIMIT } = options;
+export function createPasswordHasher(options: {
+  concurrency: number;
+  queueLimit?: number;
+  /** Of new hashes; all are verified. */
+  algorithm?: HashAlgorithm;
+}): PasswordHasher {
+  const { concurrency, queueLimit = DEFAULT_QUEUE_LIMIT, algorithm = "argon2id" } = options;
   const limit = pLimit(concurrency);
   const bcrypt = createBcryptPool();
-  const dummyHash = unmatchableHash();
+  const dummyHash = unmatchableHash(algorithm);
   const jobs = new Set<Promise<unknown>>();
   let closed = false;
 
@@ -66,9 +83,22 @@ export function createPasswordHasher(options: { concurrency: number; queueLimit?
     }
   }
 
+  /** For argon2 and bcrypt-sha256. */
+  function verifyNormalized(password: string, hash: string): Promise<boolean> {
+    const parts = parseBcryptSha256(hash);
+    return compute(() =>
+      parts ? bcrypt.verify(preHash(password, parts.salt), parts.plain) : argon2Verify(hash, password),
+    );
+  }
+
+  async function makeHash(password: string): Promise<string> {
+    if (algorithm === "argon2id") return argon2Hash(password, ARGON2);
+    const { setting, salt } = newBcryptSetting();
+    return formatBcryptSha256(await bcrypt.hash(preHash(password, salt), setting));
+  }
+
   async function verifyDummy(password: string): Promise<false> {
-    if (!isPasswordTooLongToRead(password))
-      await compute(() => argon2Verify(dummyHash, normalizePassword(password)));
+    if (!isPasswordTooLongToRead(password)) await verifyNormalized(normalizePassword(password), dummyHash);
     return false;
   }
 
@@ -76,8 +106,8 @@ export function createPasswordHasher(options: { concurrency: number; queueLimit?
     async hash(password) {
       if (isPasswordTooLongToRead(password))
         throw new PlinthError("BAD_USER_INPUT", "The password is too long.", { field: "password" });
-      const hash = await compute(() => argon2Hash(normalizePassword(password), ARGON2));
-      return { hash, algorithm: "argon2id" };
+      const hash = await compute(() => makeHash(normalizePassword(password)));
+      return { hash, algorithm };
     },
 
     async verify(password, hash) {
@@ -85,10 +115,12 @@ export function createPasswordHasher(options: { concurrency: number; queueLimit?
       if (isPasswordTooLongToRead(password)) return false;
       if (format === "malformed") return verifyDummy(password);
       if (format === "bcrypt") return compute(() => bcrypt.verify(password, hash));
-      return compute(() => argon2Verify(hash, normalizePassword(password)));
+      return verifyNormalized(normalizePassword(password), hash);
     },
 
     verifyDummy,
+
+    needsRehash: (hash) => needsRehash(hash, algorithm),
 
     load: () => ({ running: limit.activeCount, waiting: limit.pendingCount }),
 

@@ -1,7 +1,10 @@
 import { PlinthError } from "../errors.ts";
+import { isCommonPassword } from "./common-passwords.ts";
 
 /** In Unicode code points: NIST SP 800-63B-4 §3.1.1.2 for a password that is the only factor. */
 export const MIN_PASSWORD_LENGTH = 15;
+/** The same section, where the account cannot be signed in to without a second factor. */
+export const MIN_PASSWORD_LENGTH_BESIDE_SECOND_FACTOR = 8;
 /** In UTF-8 bytes of the normalised password. Long enough for any passphrase, short enough to hash without fear. */
 export const MAX_PASSWORD_BYTES = 1024;
 
@@ -24,12 +27,31 @@ export function isPasswordTooLongToRead(password: string): boolean {
   return Buffer.byteLength(password) > 4 * MAX_PASSWORD_BYTES;
 }
 
+/** The account's own words, which its password may not contain; what is shorter than four characters does not count. */
+export interface PasswordOwner {
+  readonly username: string;
+  readonly email: string | null;
+  readonly displayName?: string | null;
+  /** The service's name, as people know it. */
+  readonly serviceName?: string;
+}
+
+export interface PasswordPolicy {
+  /** Whether nobody can sign in to the account without a second factor; then 8 characters do. */
+  readonly secondFactor?: boolean;
+}
+
 /**
- * Checks a password somebody chooses, following NIST SP 800-63B-4 §3.1.1.2: length and what an attacker tries first,
- * no rules of composition (digits, capitals, signs).
+ * Checks a password somebody chooses, following NIST SP 800-63B-4 §3.1.1.2 and OWASP ASVS 5 §6.2: length, what an
+ * attacker tries first and the account's own words; no rules of composition (digits, capitals, signs).
+ * @returns `sufficesAlone`: whether it is long enough for an account without a second factor
  * @throws PlinthError BAD_USER_INPUT with `field` "password".
  */
-export function checkNewPassword(password: string, owner: { username: string; email: string }): void {
+export function checkNewPassword(
+  password: string,
+  owner: PasswordOwner,
+  { secondFactor = false }: PasswordPolicy = {},
+): { sufficesAlone: boolean } {
   if (isPasswordTooLongToRead(password)) throw tooLong();
   // A lone surrogate has no UTF-8 form: all of them would hash as U+FFFD and stand for each other.
   if (!password.isWellFormed()) throw refused("The password holds a character that is not valid Unicode.");
@@ -38,21 +60,34 @@ export function checkNewPassword(password: string, owner: { username: string; em
 
   const normalized = normalizePassword(password);
   if (Buffer.byteLength(normalized) > MAX_PASSWORD_BYTES) throw tooLong();
-  if (codePoints(normalized) < MIN_PASSWORD_LENGTH)
-    throw refused(`The password must be at least ${MIN_PASSWORD_LENGTH} characters long.`, {
+  const length = codePoints(normalized);
+  const minimum = secondFactor ? MIN_PASSWORD_LENGTH_BESIDE_SECOND_FACTOR : MIN_PASSWORD_LENGTH;
+  if (length < minimum)
+    throw refused(`The password must be at least ${minimum} characters long.`, {
       hint: "A few unrelated words make a password that is long and easy to remember.",
     });
 
   const searched = fold(password);
-  if (names(owner).some((name) => searched.includes(name)))
-    throw refused("The password may not contain your user name or the first part of your e-mail address.");
+  if (ownWords(owner).some((word) => searched.includes(word)))
+    throw refused(
+      "The password may not contain your user name, your name, parts of your e-mail address or the name of this service.",
+    );
+  if (isCommonPassword(searched))
+    throw refused("The password is one that many people use, or easily made from one.", {
+      hint: "A few unrelated words make a password that is long and easy to remember.",
+    });
+  return { sufficesAlone: length >= MIN_PASSWORD_LENGTH };
 }
 
-function names({ username, email }: { username: string; email: string }): string[] {
-  const at = email.lastIndexOf("@");
-  return [username, at < 0 ? email : email.slice(0, at)]
-    .map(fold)
-    .filter((name) => codePoints(name) >= MIN_FORBIDDEN_NAME_LENGTH);
+/** Whole names and what they are put together from; of the address's domain all but the last label ("com"). */
+function ownWords({ username, email, displayName, serviceName }: PasswordOwner): string[] {
+  const at = email?.lastIndexOf("@") ?? -1;
+  const local = email && at >= 0 ? email.slice(0, at) : (email ?? "");
+  const domain = email && at >= 0 ? email.slice(at + 1) : "";
+  const names = [username, local, displayName ?? "", serviceName ?? ""].map(fold);
+  const parts = names.flatMap((name) => name.split(/[^\p{L}\p{M}\p{N}]+/u));
+  const labels = fold(domain).split(".").slice(0, -1);
+  return [...names, ...parts, ...labels].filter((word) => codePoints(word) >= MIN_FORBIDDEN_NAME_LENGTH);
 }
 
 /** For comparing only: the compatibility form makes full-width and other look-alike letters plain. */

@@ -1,8 +1,11 @@
 import type { Queue } from "pg-boss";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
 import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
+import { deleteOldMails } from "./delete-old-mails.ts";
+import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
@@ -64,6 +67,24 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     reason:
       "Tokens that ended long ago are of no use to their owner, and where they were used is personal data.",
     run: deleteOldApiTokens,
+  },
+  {
+    name: "deliver-mail",
+    cron: "* * * * *",
+    reason: "The worker looks for mail every few seconds by itself; this is where doctor sees it fail.",
+    run: deliverMail,
+  },
+  {
+    name: "delete-old-mails",
+    cron: "37 * * * *",
+    reason: "Addresses and names in sent mail are personal data that nobody needs any more.",
+    run: deleteOldMails,
+  },
+  {
+    name: "delete-expired-verifications",
+    cron: "47 3 * * *",
+    reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
+    run: deleteExpiredVerifications,
   },
 ];
 

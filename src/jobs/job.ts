@@ -1,4 +1,5 @@
 import type { QueueOptions } from "pg-boss";
+import type { Mailer } from "../mail/mailer.ts";
 
 /** What a job gets: one connection's worth of SQL as the worker role, and the signal to stop early. */
 export interface JobContext {
@@ -6,6 +7,8 @@ export interface JobContext {
   query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]>;
   /** Set when the worker stops or the job has used up its time; a job that works in batches then returns. */
   readonly signal: AbortSignal;
+  /** Sends mail; undefined in a worker that was started without one. */
+  readonly mailer?: Mailer;
 }
 
 /** Does the work and says what it did, as numbers for the log: never names, addresses or payloads. */

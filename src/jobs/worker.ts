@@ -1,7 +1,9 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
+import type { Mailer } from "../mail/mailer.ts";
 import type { JobContext, TimetableEntry } from "./job.ts";
+import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE } from "./queues.ts";
 import { quietly } from "./quiet-log.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
@@ -13,6 +15,8 @@ export interface WorkerOptions {
   readonly timetable: readonly TimetableEntry[];
   /** How often an idle queue is looked at; pg-boss accepts 0.5 or more. */
   readonly pollingIntervalSeconds?: number;
+  /** Sends mail; without it mail waits for a worker that has one. The caller closes it after the worker. */
+  readonly mailer?: Mailer;
 }
 
 export interface Worker {
@@ -25,6 +29,7 @@ interface Running {
   readonly boss: PgBoss;
   readonly database: WorkerDatabase;
   readonly logger: Logger;
+  readonly mailer: Mailer | undefined;
 }
 
 const STOP_TIMEOUT_MS = 30_000;
@@ -34,7 +39,7 @@ const STOP_TIMEOUT_MS = 30_000;
  * @throws PlinthError WORKER_CANNOT_START when the database or pg-boss's schema cannot be used.
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
-  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2 } = options;
+  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer } = options;
   // pg-boss tries again at the next poll by itself.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
     logger.error(
@@ -59,7 +64,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     for (const entry of timetable) {
       await boss.schedule(entry.name, entry.cron, null, { tz: "UTC", missed: "once" });
       await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) =>
-        runJob({ boss, database, logger }, entry, jobs),
+        runJob({ boss, database, logger, mailer }, entry, jobs),
       );
     }
   } catch (cause) {
@@ -67,9 +72,19 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     await database.close();
     throw cannotStart(cause);
   }
-  await runAtStart({ boss, database, logger }, timetable);
+  await runAtStart({ boss, database, logger, mailer }, timetable);
+  const poller =
+    mailer &&
+    startMailPoller({
+      mailer,
+      query: contextOf(database, new AbortController().signal).query,
+      logger,
+      intervalMs: pollingIntervalSeconds * 1_000,
+      onError: logError,
+    });
 
   const stop = async (): Promise<void> => {
+    await poller?.close();
     await boss.stop({ graceful: true, timeout: STOP_TIMEOUT_MS });
     await database.close();
   };
@@ -95,13 +110,13 @@ async function dropSchedulesBesides(boss: PgBoss, timetable: readonly TimetableE
  * so that they exist when `startWorker` returns; when that fails, the queue's retries take over.
  */
 async function runAtStart(
-  { boss, database, logger }: Running,
+  { boss, database, logger, mailer }: Running,
   timetable: readonly TimetableEntry[],
 ): Promise<void> {
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(database, new AbortController().signal));
+    await entry.run(contextOf(database, new AbortController().signal, mailer));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -112,7 +127,7 @@ async function runAtStart(
 }
 
 async function runJob(
-  { boss, database, logger }: Running,
+  { boss, database, logger, mailer }: Running,
   entry: TimetableEntry,
   jobs: Job<unknown>[],
 ): Promise<unknown> {
@@ -121,7 +136,7 @@ async function runJob(
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
   try {
-    const result = await entry.run(contextOf(database, job.signal));
+    const result = await entry.run(contextOf(database, job.signal, mailer));
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
@@ -136,8 +151,9 @@ async function runJob(
   }
 }
 
-function contextOf(database: WorkerDatabase, signal: AbortSignal): JobContext {
-  return { signal, query: async (sql, values) => (await database.executeSql(sql, values)).rows };
+function contextOf(database: WorkerDatabase, signal: AbortSignal, mailer?: Mailer): JobContext {
+  const query: JobContext["query"] = async (sql, values) => (await database.executeSql(sql, values)).rows;
+  return { signal, query, ...(mailer && { mailer }) };
 }
 
 /** Only words a log line, so a database that is away must not hide the job's own error. */

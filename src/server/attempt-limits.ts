@@ -8,10 +8,7 @@ export type AttemptRule =
   | "login_per_address"
   | "register_per_address"
   | "password_change_per_account"
-  | "password_reset_per_address"
-  | "password_reset_per_account"
-  | "verification_per_account"
-  | "mfa_per_account";
+  | "password_reset_per_address";
 
 /** Limits on what is worth guessing or costly, counted in the database for all servers together. */
 export interface AttemptLimits {

@@ -16,10 +16,22 @@ export interface WidthLimits {
 /** Introspection is answered from memory; the query that GraphiQL sends has about 300 fields. */
 const MAX_INTROSPECTION_FIELDS = 1_000;
 
-/** Each costs a password hash or a new session, so an alias must not be a way around the limits on sign-ins. */
+/** Each costs a password hash, a session, a guess or a mail, so an alias must not be a way around the limits on sign-ins. */
 const CREDENTIAL_FIELDS = new Set([
-  ...["register", "login", "refresh", "changePassword"],
-  ...["completeSignIn", "finishPasskeySignIn", "reauthenticate"],
+  "register",
+  "login",
+  "refresh",
+  "changePassword",
+  "requestPasswordReset",
+  "resetPassword",
+  "requestEmailVerification",
+  "verifyEmail",
+  "changeEmail",
+  "requestPhoneVerification",
+  "verifyPhone",
+  "completeSignIn",
+  "finishPasskeySignIn",
+  "reauthenticate",
 ]);
 
 /**

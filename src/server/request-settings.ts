@@ -1,9 +1,7 @@
-import type { Pool } from "pg";
 import type { AccessTokenClaims } from "../auth/access-token.ts";
 import type { Claims } from "../auth/api-token.ts";
 import { type Role, roleName } from "../database/roles.ts";
 import { contextSettings, type RequestContext } from "./request-context.ts";
-import { runInTransaction } from "./transaction.ts";
 
 /** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
 export function requestSettings(
@@ -33,19 +31,4 @@ export function claimSettings(
     "jwt.claims.session_id": claims?.sessionId ?? undefined,
     "jwt.claims.api_token_id": claims && "scopes" in claims ? claims.tokenId : undefined,
   };
-}
-
-/** The names of the signed-in account, read as the account itself. */
-export async function findOwner(
-  pool: Pool,
-  request: RequestContext,
-  options: { rolePrefix: string; statementTimeoutMs: number },
-): Promise<{ username: string; email: string | null } | undefined> {
-  const settings = requestSettings(request, { ...options, readOnly: true });
-  const { rows } = await runInTransaction(pool, settings, (client) =>
-    client.query<{ username: string; email: string | null }>({
-      text: "select username, email from identity.users where id = plinth.current_user_id()",
-    }),
-  );
-  return rows[0];
 }

@@ -28,7 +28,6 @@ import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
-import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
 import { createSignIn } from "./sign-in/index.ts";
@@ -60,10 +59,12 @@ export async function startServer(options: {
   serviceUrl: string;
   signingKeys: string;
   masterKeys: string;
+  /** Whether a worker that delivers SMS is there; without one, asking for a code answers UNAVAILABLE. */
+  canSendSms?: boolean;
   logger?: Logger;
 }): Promise<PlinthServer> {
   const { config, authenticatorUrl, serviceUrl, logger = createLogger(config.logLevel) } = options;
-  const { auth, http, pool: poolSettings, rolePrefix } = config;
+  const { auth, http, pool: poolSettings } = config;
   await using stack = new AsyncDisposableStack();
 
   const signingKeys = parseSigningKeys(options.signingKeys);
@@ -74,7 +75,10 @@ export async function startServer(options: {
     ttlSeconds: auth.accessTokenSeconds,
   });
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
-  const hasher = createPasswordHasher({ concurrency: auth.hashConcurrency });
+  const hasher = createPasswordHasher({
+    concurrency: auth.hashConcurrency,
+    algorithm: auth.passwordHash,
+  });
   stack.defer(() => hasher.close());
 
   const onError = (err: Error) => logger.warn({ err }, "database connection lost");
@@ -125,7 +129,9 @@ export async function startServer(options: {
     emailHasher,
     privacyMode: auth.privacyMode,
     accessTokens,
-    findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
+    passwordHistory: auth.passwordHistory,
+    appName: config.app.name,
+    canSendSms: options.canSendSms ?? false,
   });
   const memories = createConversationMemories({
     callService,

@@ -92,6 +92,68 @@ describe("bcrypt", () => {
   });
 });
 
+describe("bcrypt-sha256", () => {
+  // passlib 1.7, test_handlers_bcrypt.py: bcrypt_sha256, version 2
+  test.each([
+    ["", "$bcrypt-sha256$v=2,t=2b,r=5$E/e/2AOhqM5W/KJTFQzLce$WFPIZKtDDTriqWwlmRFfHiOTeheAZWe"],
+    ["password", "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS"],
+    [
+      "t\u00e1\u0411\u2113\u0259",
+      "$bcrypt-sha256$v=2,t=2b,r=5$.US1fQ4TQS.ZTz/uJ5Kyn.$pzzgp40k8reM1CuQb03PvE0IDPQSdV6",
+    ],
+    [
+      "abc123".repeat(12),
+      "$bcrypt-sha256$v=2,t=2b,r=5$X1g1nh3g0v4h6970O68cxe$zu1cloESVFIOsUIo7fCEgkdHaI9SSue",
+    ],
+    [
+      `${"abc123".repeat(12)}qwr`,
+      "$bcrypt-sha256$v=2,t=2b,r=5$X1g1nh3g0v4h6970O68cxe$CBF9csfEdW68xv3DwE6xSULXMtqEFP.",
+    ],
+    [
+      `${"abc123".repeat(12)}xyz`,
+      "$bcrypt-sha256$v=2,t=2b,r=5$X1g1nh3g0v4h6970O68cxe$zC/1UDUG2ofEXB6Onr2vvyFzfhEOS3S",
+    ],
+  ])("verifies the published vector for %j", async (password, hash) => {
+    expect(await hasher.verify(password, hash)).toBe(true);
+    expect(await hasher.verify(`${password}!`, hash)).toBe(false);
+  });
+
+  test("H4 is made where bcrypt is asked for, and reads a password of any length to its end", async () => {
+    const bcryptHasher = createPasswordHasher({ concurrency: 1, algorithm: "bcrypt-sha256" });
+    try {
+      const { hash, algorithm } = await bcryptHasher.hash(`${"x".repeat(1023)}a`);
+      expect(algorithm).toBe("bcrypt-sha256");
+      expect(hash).toMatch(/^\$bcrypt-sha256\$v=2,t=2b,r=12\$[./A-Za-z0-9]{22}\$[./A-Za-z0-9]{31}$/);
+      expect(await bcryptHasher.verify(`${"x".repeat(1023)}a`, hash)).toBe(true);
+      expect(await hasher.verify(`${"x".repeat(1023)}b`, hash)).toBe(false);
+      expect([bcryptHasher.needsRehash(hash), bcryptHasher.needsRehash(REFERENCE_ARGON2ID)]).toEqual([
+        false,
+        true,
+      ]);
+      // Whoever goes back to argon2id has the hashes replaced at the next sign-in.
+      expect(hasher.needsRehash(hash)).toBe(true);
+      expect(await bcryptHasher.verifyDummy(PASSWORD)).toBe(false);
+    } finally {
+      await bcryptHasher.close();
+    }
+  });
+
+  test.each([
+    "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKF!PE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+    "$bcrypt-sha256$v=1,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
+    "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$short",
+  ])("matches nothing when malformed: %s", async (hash) => {
+    expect(await hasher.verify("password", hash)).toBe(false);
+  });
+
+  test("of an unaffordable cost is refused", async () => {
+    const hash = "$bcrypt-sha256$v=2,t=2b,r=31$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS";
+    await expect(hasher.verify("password", hash)).rejects.toMatchObject({
+      code: "UNSUPPORTED_PASSWORD_HASH",
+    });
+  });
+});
+
 describe("a hash that cannot be used", () => {
   test.each([
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ",

@@ -1,44 +1,90 @@
 import { describe, expect, test } from "@jest/globals";
-import { checkNewPassword } from "../../src/auth/password-policy.ts";
+import { checkNewPassword, type PasswordOwner } from "../../src/auth/password-policy.ts";
 
-const OWNER = { username: "ada_lovelace", email: "countess@example.org" };
-const check = (password: string, owner = OWNER) => checkNewPassword(password, owner);
+const OWNER = {
+  username: "ada_lovelace",
+  email: "countess.zebra@mail.zoolander.org",
+  displayName: "Great Engineress",
+  serviceName: "Plinthos",
+};
+/** Ever other characters, of one byte and of two. */
+const LONG = Array.from({ length: 1024 }, (_, index) =>
+  String.fromCharCode(35 + ((index * index) % 89)),
+).join("");
+const LONG_ACCENTED = Array.from({ length: 512 }, (_, index) => "éàôüñ"[(index * index) % 5]).join("");
+
+const check = (password: string, owner: PasswordOwner = OWNER) => checkNewPassword(password, owner);
 const refusal = expect.objectContaining({ code: "BAD_USER_INPUT", field: "password" });
 
 describe("checkNewPassword", () => {
   test.each([
-    ["fifteen letters of one kind", "abcdefghijklmno"],
+    ["fifteen letters of one kind", "vbgnhmjzxqwlkrt"],
     ["spaces", "correct horse battery staple"],
     ["fifteen code points beyond the basic plane", "🂡🂢🂣🂤🂥🂦🂧🂨🂩🂪🂫🂭🂮🂱🂲"],
-    ["1024 bytes", "x".repeat(1024)],
-    ["1024 bytes once normalised", "é".normalize("NFD").repeat(512)],
-  ])("takes %s", (_, password) => expect(check(password)).toBeUndefined());
+    ["1024 bytes", LONG],
+    ["1024 bytes once normalised", LONG_ACCENTED.normalize("NFD")],
+    ["common words in a row", "dragon monkey shadow"],
+    ["a common word among others", "my password is a riddle"],
+  ])("takes %s", (_, password) => expect(check(password)).toEqual({ sufficesAlone: true }));
+
+  test("takes eight characters beside a second factor, and says that they do not suffice alone", () => {
+    const beside = (password: string) => checkNewPassword(password, OWNER, { secondFactor: true });
+    expect(beside("k9#rWq2z")).toEqual({ sufficesAlone: false });
+    expect(beside("vbgnhmjzxqwlkrt")).toEqual({ sufficesAlone: true });
+    expect(() => beside("k9#rWq2")).toThrow(refusal);
+    expect(() => check("k9#rWq2z")).toThrow(refusal);
+    expect(() => beside("ｐａｓｓｗｏｒｄ１")).toThrow(refusal);
+  });
 
   test.each([
     ["nothing", ""],
     ["fourteen letters", "abcdefghijklmn"],
     ["fourteen code points of two units each", "🂡🂢🂣🂤🂥🂦🂧🂨🂩🂪🂫🂭🂮🂱"],
     ["fourteen letters with accents of their own", "é".normalize("NFD").repeat(14)],
-    ["1025 bytes", "x".repeat(1025)],
-    ["1025 bytes in fewer characters", `${"é".repeat(512)}x`],
+    ["1025 bytes", `${LONG}x`],
+    ["1025 bytes in fewer characters", `${LONG_ACCENTED}x`],
     ["a megabyte", "x".repeat(1_000_000)],
     ["NUL", "correct horse\0battery staple"],
     ["half a surrogate pair", "correct horse \ud83c battery"],
     ["the user name", "my ada_lovelace secret"],
     ["the user name in other case", "my ADA_Lovelace secret"],
     ["the user name in full-width letters", "my ａｄａ_ｌｏｖｅｌａｃｅ secret"],
-    ["the e-mail address's first part", "I am the Countess of Sums"],
+    ["the e-mail address's first part", "I am the Countess.Zebra of Sums"],
+    ["a part of it", "the zebra eats lunch"],
+    ["its domain", "hello, zoolander world"],
+    ["the display name", "the great Engineress of numbers"],
+    ["a part of the user name", "some lovelace for a dress"],
+    ["the service's name", "an orange plinthos wall"],
+    ["one that is common", "passwordpassword"],
+    ["one that is common, in capitals", "PasswordPassword"],
+    ["one that is common, in full-width letters", "ｐａｓｓｗｏｒｄｐａｓｓｗｏｒｄ"],
+    ["a common one with digits behind", "password1234567"],
+    ["a common one with signs around", "!!!!monkey!!!!!!"],
+    ["a common one three times", "dragondragondragon"],
+    ["a common one three times with a digit", "dragondragondragon7"],
+    ["a common number gone through twice", "12345678901234567"],
+    ["one letter many times", "zzzzzzzzzzzzzzzzzz"],
+    ["two letters many times", "xyxyxyxyxyxyxyxy"],
+    ["the alphabet", "abcdefghijklmnop"],
+    ["the alphabet backwards", "zyxwvutsrqponmlk"],
   ])("refuses %s", (_, password) => {
     expect(() => check(password)).toThrow(refusal);
   });
 
   test("minds names of four characters and more", () => {
     expect(() => check("anna likes to walk", { username: "anna", email: "x@example.org" })).toThrow(refusal);
-    expect(check("ann likes to walk far", { username: "ann", email: "far@example.org" })).toBeUndefined();
+    expect(check("ann likes to walk far", { username: "ann", email: "far@example.org" })).toEqual({
+      sufficesAlone: true,
+    });
   });
 
   test("never repeats the password", () => {
-    for (const password of ["hunter2", "ada_lovelace and more", `${"hunter2".repeat(200)}`]) {
+    for (const password of [
+      "hunter2",
+      "ada_lovelace and more",
+      "passwordpassword",
+      `${"hunter2".repeat(200)}`,
+    ]) {
       let message = "";
       try {
         check(password);

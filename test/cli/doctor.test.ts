@@ -84,14 +84,14 @@ describe("weak rules of security are told, and fail nothing", () => {
   test("rate limits that are off, or allow more than anybody needs", async () => {
     const findings = await whileBroken(
       `update security.rate_limit_rules set is_enabled = false where rule_name = 'login_per_address';
-       update security.rate_limit_rules set limit_value = 100000 where rule_name = 'mfa_per_account'`,
+       update security.rate_limit_rules set limit_value = 100000 where rule_name = 'password_change_per_account'`,
       `update security.rate_limit_rules set is_enabled = true, limit_value = 300 where rule_name = 'login_per_address';
-       update security.rate_limit_rules set limit_value = 10 where rule_name = 'mfa_per_account'`,
+       update security.rate_limit_rules set limit_value = 10 where rule_name = 'password_change_per_account'`,
     );
     expect(findings["rate-limit-rules"]).toMatchObject({
       status: "warn",
       hint: expect.any(String),
-      details: ["login_per_address: switched off", "mfa_per_account: allows 400000 an hour"],
+      details: ["login_per_address: switched off", "password_change_per_account: allows 100000 an hour"],
     });
     expect(findings["suspicious-activity-rules"]).toMatchObject({ status: "ok" });
   });

@@ -168,6 +168,38 @@ const touchTokens = (run: Run) =>
     [apiTokens.slice(-10)],
   );
 
+/** Asks for a link and opens it, as somebody who reads the account's mail. */
+async function resetPassword(run: Run): Promise<void> {
+  const user = pick(users)!;
+  const [account] = await run<{ username: string }>("select username from private.find_password_owner($1)", [
+    user,
+  ]);
+  const before = sessionsOf(user);
+  const token = someHash();
+  await run("select private.request_password_reset($1, $2, 'sealed')", [account?.username ?? "", token]);
+  const [answer] = await run<{ done: boolean }>(
+    "select private.reset_password($1, $2, 'argon2id', true, 5) as done",
+    [token, SOME_HASH],
+  );
+  if (answer!.done) for (const session of before) ended.add(session);
+}
+
+/** Asks for another address, now and then one that somebody has, and opens the link. */
+async function changeEmail(run: Run): Promise<void> {
+  const token = pickToken();
+  if (!token) return;
+  const hash = someHash();
+  const address = random(3) ? `new${randomInt(1e9)}@example.com` : "shared@example.com";
+  await run("select private.request_email_change($1, $2, true, $3, null, $4, $5, 'sealed')", [
+    token.user,
+    token.session,
+    await version(run, token.user),
+    address,
+    hash,
+  ]);
+  await run("select private.verify_email($1)", [hash]);
+}
+
 const asUserOperation =
   (operation: (run: Run, token: Token) => Promise<unknown>): Operation =>
   async (run) => {
@@ -238,6 +270,8 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
     complete,
     complete,
     (run) => run("select private.start_passkey_sign_in($1, $2)", [someHash(), pick(challenges)?.challenge]),
+    resetPassword,
+    changeEmail,
   ],
   authenticator: [
     end("select identity.logout()"),
@@ -273,6 +307,12 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
     (run) => run("select private.delete_expired_tokens(10)"),
     (run) => run("select private.delete_old_api_tokens(10)"),
     (run) => run("select private.ensure_partitions(3)"),
+    // Two transactions, as the worker has them: a row changed twice in one would lock its account as well.
+    async (run) => {
+      for (const { id } of await run<{ id: string }>("select id from private.take_mails(5)"))
+        await run("select private.finish_mail($1, null)", [id]);
+    },
+    (run) => run("select private.delete_old_mails(10), private.delete_expired_verifications(10)"),
   ],
   // Time passes for some, and some get or lose a second factor.
   owner: [

@@ -246,19 +246,19 @@ test("C7 the largest arguments do not overflow", async () => {
 });
 
 describe("rules", () => {
-  const RULE = "select * from private.consume_rate_limit_rule('password_reset_per_account', $1)";
+  const RULE = "select * from private.consume_rate_limit_rule('password_change_per_account', $1)";
 
   test("C7 limit by name, for the service alone, and change while the product runs", async () => {
     await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const take = async () => (await service.query(RULE, [key])).rows[0];
-      for (let i = 0; i < 5; i++) expect((await take()).allowed).toBe(true);
+      for (let i = 0; i < 10; i++) expect((await take()).allowed).toBe(true);
       expect((await take()).allowed).toBe(false);
       const set = (what: string) =>
         owner.query(
-          `update security.rate_limit_rules set ${what} where rule_name = 'password_reset_per_account'`,
+          `update security.rate_limit_rules set ${what} where rule_name = 'password_change_per_account'`,
         );
-      await set("limit_value = 7");
+      await set("limit_value = 12");
       expect((await take()).allowed).toBe(true);
       expect((await take()).allowed).toBe(true);
       expect((await take()).allowed).toBe(false);
@@ -269,7 +269,7 @@ describe("rules", () => {
         retry_after: expect.anything(),
         reset_at: null,
       });
-      await set("is_enabled = true, limit_value = 5");
+      await set("is_enabled = true, limit_value = 10");
     });
     for (const role of ["worker", "analyst", "authenticator"] as const)
       await withClient(db.url(role), (client) => expectSqlState(client.query(RULE, ["x"]), "42501"));
@@ -279,12 +279,12 @@ describe("rules", () => {
     await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const enforce = () =>
-        service.query("select private.enforce_rate_limit('password_reset_per_account', $1)", [key]);
-      for (let i = 0; i < 5; i++) await enforce();
+        service.query("select private.enforce_rate_limit('password_change_per_account', $1)", [key]);
+      for (let i = 0; i < 10; i++) await enforce();
       for (let i = 0; i < 3; i++)
         await expect(enforce()).rejects.toMatchObject({
           code: "PL429",
-          hint: expect.stringMatching(/^Try again in (7[12]\d|720) seconds\.$/),
+          hint: expect.stringMatching(/^Try again in (3[56]\d) seconds\.$/),
         });
     });
   });
@@ -295,9 +295,9 @@ describe("rules", () => {
         service.query("select * from private.consume_rate_limit_rule($1, $2)", args);
       await expectSqlState(take("no_such_rule", "k"), "PL422");
       await expectSqlState(take(null, "k"), "PL422");
-      await expectSqlState(take("mfa_per_account", null), "PL422");
-      await expectSqlState(take("mfa_per_account", ""), "PL422");
-      await expectSqlState(take("mfa_per_account", "x".repeat(801)), "PL422");
+      await expectSqlState(take("password_change_per_account", null), "PL422");
+      await expectSqlState(take("password_change_per_account", ""), "PL422");
+      await expectSqlState(take("password_change_per_account", "x".repeat(801)), "PL422");
     });
   });
 });

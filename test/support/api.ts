@@ -49,7 +49,11 @@ export const PASSWORD = "correct horse battery staple";
  * Starts the API on a free port.
  * @param settings environment variables, as in production
  */
-export async function startApi(db: TestDatabase, settings: Record<string, string> = {}): Promise<Api> {
+export async function startApi(
+  db: TestDatabase,
+  settings: Record<string, string> = {},
+  { canSendSms = false }: { canSendSms?: boolean } = {},
+): Promise<Api> {
   const logLines: Record<string, unknown>[] = [];
   const config = loadConfig({
     PLINTH_PORT: "0",
@@ -64,6 +68,7 @@ export async function startApi(db: TestDatabase, settings: Record<string, string
     serviceUrl: db.url("service"),
     signingKeys: SIGNING_KEYS,
     masterKeys: MASTER_KEYS,
+    canSendSms,
     logger: collectLog(logLines),
   });
   return {

@@ -72,9 +72,16 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const { createPasswordHasher } = await import("../../auth/password-hash.ts");
   const { checkNewPassword } = await import("../../auth/password-policy.ts");
   const password = await choosePassword(flags);
-  checkNewPassword(password, { username, email: flags.email });
+  const { loadConfig } = await import("../../config.ts");
+  const { auth, app } = loadConfig();
+  checkNewPassword(password, {
+    username,
+    email: flags.email,
+    displayName: flags.displayName ?? null,
+    serviceName: app.name,
+  });
 
-  const hasher = createPasswordHasher({ concurrency: 1 });
+  const hasher = createPasswordHasher({ concurrency: 1, algorithm: auth.passwordHash });
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
   const { emailToStore } = await import("../../auth/email-storage.ts");
   const { findMasterKeys } = await import("../../key-settings.ts");

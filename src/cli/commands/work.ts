@@ -9,7 +9,7 @@ export function addWork(program: Command): void {
     .addHelpText(
       "after",
       `
-Needs PLINTH_WORKER_URL. Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its
+Needs PLINTH_WORKER_URL; to send mail also PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes. Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its
 own. Several workers share the work. Does not migrate. Logs are JSON lines on stdout.
 
 Example:
@@ -18,15 +18,13 @@ Example:
     .action(async () => {
       const { loadConfig } = await import("../../config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { startWorker, TIMETABLE } = await import("../../jobs/index.ts");
+      const { TIMETABLE } = await import("../../jobs/index.ts");
+      const { startJobs } = await import("../../plinth.ts");
       const { createLogger } = await import("../../server/logger.ts");
       const config = loadConfig();
       const logger = createLogger(config.logLevel);
       await untilStopped({
-        start: () =>
-          openOrAttach(config, note, (database) =>
-            startWorker({ workerUrl: database.url("worker"), logger }),
-          ),
+        start: () => openOrAttach(config, note, (database) => startJobs(config, database, logger)),
         started: () => print(`Working the jobs ${TIMETABLE.map(({ name }) => name).join(", ")}`),
       });
     });

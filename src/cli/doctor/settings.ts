@@ -9,9 +9,13 @@ const HOUR_SECONDS = 3_600;
 
 /** What can be told without a database. */
 export function checkSettings(config: Config): Finding[] {
-  return [checkNode(), checkSecretsFile(config), ...checkKeySettings(config), ...checkHttp(config)].filter(
-    (finding) => finding !== undefined,
-  );
+  return [
+    checkNode(),
+    checkSecretsFile(config),
+    ...checkKeySettings(config),
+    ...checkHttp(config),
+    checkMail(config),
+  ].filter((finding) => finding !== undefined);
 }
 
 function checkNode(): Finding {
@@ -68,6 +72,28 @@ function checkHttp({ http, auth }: Config): Finding[] {
       ),
     );
   return findings.length > 0 ? findings : [ok("settings", "No weak setting.")];
+}
+
+function checkMail({ mail, databaseUrls }: Config): Finding {
+  const name = "mail";
+  if (!mail.smtpUrl)
+    return Object.keys(databaseUrls).length === 0
+      ? ok(name, "Mail is written into the data folder.")
+      : warn(name, "PLINTH_SMTP_URL is not set: mail reaches nobody.", "Set it where plinth work runs.");
+  const { hostname } = new URL(mail.appUrl);
+  if (mail.appUrl.startsWith("http:") && !isLocal(hostname))
+    return warn(
+      name,
+      "PLINTH_APP_URL is not https: links in mail can be read on the way.",
+      "Serve the application over https.",
+    );
+  if (isLocal(hostname))
+    return warn(
+      name,
+      `Links in mail lead to ${hostname}.`,
+      "Set PLINTH_APP_URL to where the application is.",
+    );
+  return ok(name, "Mail is sent by SMTP.");
 }
 
 export function isLocal(host: string): boolean {

@@ -1,8 +1,8 @@
-import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
+import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
 import { checkTypedPassword, invalidCredentials } from "./input.ts";
 import type { Owner, SignInTools } from "./tools.ts";
@@ -10,43 +10,57 @@ import type { Owner, SignInTools } from "./tools.ts";
 export interface ChangePasswordInput {
   readonly currentPassword: string;
   readonly newPassword: string;
+  /** True unless said otherwise. */
+  readonly endOtherSessions?: boolean | null;
 }
 
-/** Sets a new password for who knows the current one. */
+/**
+ * Sets a new password for who knows the current one. The work is the same whether that one is right: what is found of
+ * the new one is told only to who knows it, and never of a locked account.
+ */
 export async function changePassword(
-  { callService, attemptLimits, hasher, make, findOwner }: SignInTools,
-  { currentPassword, newPassword }: ChangePasswordInput,
+  tools: SignInTools,
+  { currentPassword, newPassword, endOtherSessions }: ChangePasswordInput,
   request: RequestContext,
 ): Promise<Credentials> {
+  const { callService, attemptLimits, hasher, make, passwordHistory } = tools;
   const { claims } = request;
   if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to change your password.");
   checkTypedPassword("currentPassword", currentPassword);
-  checkChosenPassword("newPassword", newPassword, await findOwner(request));
   await attemptLimits.perAccount("password_change_per_account", claims.userId, request);
+  const [owner] = await callService<Owner>(request, "select * from private.find_password_owner($1)", [
+    claims.userId,
+  ]);
+  const { sufficesAlone } = checkChosenPassword("newPassword", newPassword, owner, tools);
   const [account] = await callService<PasswordAccount>(
     request,
     "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
     [claims.userId],
   );
   const { matches } = await checkPassword(hasher, currentPassword, account);
+  const isKnown = await isKnownPassword(tools, newPassword, claims.userId, request);
   const { hash, algorithm } = await hasher.hash(newPassword);
   const refresh = createRefreshToken();
-  const [session] = await callService<OpenedSession>(
+  const [changed] = await callService<OpenedSession & { readonly is_refused_as_known: boolean }>(
     request,
-    `select $1::uuid as user_id, $2::uuid as session_id, token_version, refresh_expires_at
-     from private.change_password($1, $2, $3, $4, $5, $6, $7)`,
-    [claims.userId, claims.sessionId, matches, account?.token_version ?? null, hash, algorithm, refresh.hash],
+    `select $1::uuid as user_id, $2::uuid as session_id, token_version, refresh_expires_at, is_refused_as_known
+     from private.change_password($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+    [
+      claims.userId,
+      claims.sessionId,
+      matches,
+      account?.token_version ?? null,
+      hash,
+      algorithm,
+      refresh.hash,
+      sufficesAlone,
+      endOtherSessions ?? true,
+      account?.password_hash ?? null,
+      isKnown,
+      passwordHistory,
+    ],
   );
-  if (!session) throw invalidCredentials();
-  return make.credentials(session, refresh.token);
-}
-
-function checkChosenPassword(field: string, password: string, owner: Owner | undefined): void {
-  try {
-    checkNewPassword(password, { username: owner?.username ?? "", email: owner?.email ?? "" });
-  } catch (error) {
-    if (!(error instanceof PlinthError)) throw error;
-    const { code, message, hint } = error;
-    throw new PlinthError(code, message, { field, ...(hint && { hint }) });
-  }
+  if (!changed) throw invalidCredentials();
+  if (changed.is_refused_as_known) throw knownPassword("newPassword");
+  return make.credentials(changed, refresh.token);
 }

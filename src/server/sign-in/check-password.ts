@@ -1,4 +1,4 @@
-import { needsRehash, type PasswordHasher } from "../../auth/password-hash.ts";
+import type { PasswordHasher } from "../../auth/password-hash.ts";
 
 /** The part of an account that a password is checked against. */
 export interface PasswordAccount {
@@ -19,6 +19,6 @@ export async function checkPassword(
 ) {
   if (!account) return { matches: await hasher.verifyDummy(password), rehashed: undefined };
   const matches = await hasher.verify(password, account.password_hash);
-  const rehashed = needsRehash(account.password_hash) ? await hasher.hash(password) : undefined;
+  const rehashed = hasher.needsRehash(account.password_hash) ? await hasher.hash(password) : undefined;
   return { matches, rehashed: matches ? rehashed : undefined };
 }

@@ -1,13 +1,23 @@
 import type { AccessTokens } from "../../auth/access-token.ts";
 import type { RequestContext } from "../request-context.ts";
 import { createSecondFactors, type SecondFactors } from "../second-factor/index.ts";
+import { type ChangeEmailInput, changeEmail } from "./change-email.ts";
 import { type ChangePasswordInput, changePassword } from "./change-password.ts";
 import { type CreateApiTokenInput, type CreatedApiToken, createApiToken } from "./create-api-token.ts";
 import { type Credentials, createCredentialMaker, type SignInResult } from "./credentials.ts";
 import { type LoginInput, login } from "./login.ts";
 import { refresh } from "./refresh.ts";
 import { type RegisterInput, register } from "./register.ts";
+import { type RequestPasswordResetInput, requestPasswordReset } from "./request-password-reset.ts";
+import { type ResetPasswordInput, resetPassword } from "./reset-password.ts";
 import type { SignInTools } from "./tools.ts";
+import { requestEmailVerification, type VerifyEmailInput, verifyEmail } from "./verify-email.ts";
+import {
+  type RequestPhoneVerificationInput,
+  requestPhoneVerification,
+  type VerifyPhoneInput,
+  verifyPhone,
+} from "./verify-phone.ts";
 
 /**
  * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
@@ -19,6 +29,13 @@ export interface SignIn extends SecondFactors {
   refresh(refreshToken: string, request: RequestContext): Promise<Credentials>;
   changePassword(input: ChangePasswordInput, request: RequestContext): Promise<Credentials>;
   createApiToken(input: CreateApiTokenInput, request: RequestContext): Promise<CreatedApiToken>;
+  requestPasswordReset(input: RequestPasswordResetInput, request: RequestContext): Promise<void>;
+  resetPassword(input: ResetPasswordInput, request: RequestContext): Promise<void>;
+  requestEmailVerification(input: unknown, request: RequestContext): Promise<void>;
+  verifyEmail(input: VerifyEmailInput, request: RequestContext): Promise<void>;
+  changeEmail(input: ChangeEmailInput, request: RequestContext): Promise<void>;
+  requestPhoneVerification(input: RequestPhoneVerificationInput, request: RequestContext): Promise<void>;
+  verifyPhone(input: VerifyPhoneInput, request: RequestContext): Promise<void>;
 }
 
 /** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
@@ -34,5 +51,12 @@ export function createSignIn(
     refresh: (refreshToken, request) => refresh(tools, refreshToken, request),
     changePassword: (input, request) => changePassword(tools, input, request),
     createApiToken: (input, request) => createApiToken(tools, input, request),
+    requestPasswordReset: (input, request) => requestPasswordReset(tools, input, request),
+    resetPassword: (input, request) => resetPassword(tools, input, request),
+    requestEmailVerification: (_input, request) => requestEmailVerification(tools, request),
+    verifyEmail: (input, request) => verifyEmail(tools, input, request),
+    changeEmail: (input, request) => changeEmail(tools, input, request),
+    requestPhoneVerification: (input, request) => requestPhoneVerification(tools, input, request),
+    verifyPhone: (input, request) => verifyPhone(tools, input, request),
   };
 }

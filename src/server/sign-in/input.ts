@@ -1,9 +1,12 @@
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
 
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 export const MAX_IDENTIFIER_LENGTH = 320;
 const MAX_DEVICE_NAME_LENGTH = 100;
+/** One address: nothing that mail software reads as a list, a name or the end of a header. */
+const EMAIL = /^[^@\s\p{Cc},;<>"()]+@[^@\s\p{Cc},;<>"()]+$/u;
 
 /**
  * Stops what PostgreSQL could not store before it is sent.
@@ -31,6 +34,33 @@ export function checkTypedPassword(field: string, password: string): void {
   if (isPasswordTooLongToRead(password)) throw badInput(field, "is too long");
 }
 
+/**
+ * As the table's constraint has it. Checked here too: after the current password was found right, an error would undo
+ * the count and tell the difference.
+ * @returns in lower case, without blanks around it
+ */
+export function checkEmail(field: string, address: string): string {
+  checkText(field, address, MAX_IDENTIFIER_LENGTH);
+  const plain = address.trim().toLowerCase();
+  if (!EMAIL.test(plain) || plain.length > 254) throw badInput(field, "is not an e-mail address");
+  return plain;
+}
+
+/** ITU-T E.164 with its plus sign, such as +4915112345678; blanks, dots and hyphens are dropped. */
+export function checkPhoneNumber(field: string, number: string): string {
+  checkText(field, number, 40);
+  const plain = number.replace(/[ .()\u00a0-]/g, "");
+  if (!/^\+[1-9][0-9]{6,14}$/.test(plain))
+    throw badInput(field, "must be a number with its country, such as +4915112345678");
+  return plain;
+}
+
+/** @throws PlinthError UNAUTHENTICATED */
+export function requireClaims({ claims }: RequestContext): NonNullable<RequestContext["claims"]> {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  return claims;
+}
+
 export function badInput(field: string, problem: string): PlinthError {
   return new PlinthError("BAD_USER_INPUT", `\`${field}\` ${problem}.`, { field });
 }
@@ -41,4 +71,9 @@ export function invalidCredentials(): PlinthError {
     "INVALID_CREDENTIALS",
     "The name or password is wrong, or signing in is not possible now.",
   );
+}
+
+/** In privacy mode there is no address to write to, and none may be stored until it was proven. */
+export function noAddresses(): PlinthError {
+  return new PlinthError("UNAVAILABLE", "This server keeps no e-mail addresses, so it sends no mail.");
 }

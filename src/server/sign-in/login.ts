@@ -63,8 +63,9 @@ export async function login(
       account?.token_version ?? null,
       tokens.refresh.hash,
       deviceName,
-      rehashed?.hash ?? null,
-      rehashed?.algorithm ?? null,
+      // The hash is replaced below, and only if it still is the one that was checked.
+      null,
+      null,
       tokens.challenge.hash,
     ],
   );
@@ -72,5 +73,12 @@ export async function login(
     if (found?.bcrypt_is_in_use) await sleep(Math.max(0, startedAt + SLOW_REFUSAL_MS - performance.now()));
     throw invalidCredentials();
   }
+  if (rehashed)
+    await callService(request, "select private.replace_password_hash($1, $2, $3, $4)", [
+      account!.user_id,
+      account!.password_hash,
+      rehashed.hash,
+      rehashed.algorithm,
+    ]);
   return make.result(completed, tokens);
 }

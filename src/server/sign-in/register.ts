@@ -1,11 +1,17 @@
+import { createMailToken } from "../../auth/mail-token.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { storedEmail } from "../../auth/stored-email.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
-
-import { checkDeviceName, checkText, invalidCredentials, MAX_IDENTIFIER_LENGTH } from "./input.ts";
+import {
+  checkDeviceName,
+  checkEmail,
+  checkText,
+  invalidCredentials,
+  MAX_IDENTIFIER_LENGTH,
+} from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 
 export interface RegisterInput {
@@ -16,29 +22,42 @@ export interface RegisterInput {
   readonly deviceName?: string | null;
 }
 
-/** Makes an account and signs it in. */
+/** Makes an account, signs it in, and sends a link that proves its address. */
 export async function register(
   tools: SignInTools,
   input: RegisterInput,
   request: RequestContext,
 ): Promise<Credentials> {
-  const { callService, attemptLimits, hasher, make } = tools;
+  const { callService, attemptLimits, hasher, sealer, make, appName } = tools;
   const { username, email = null, displayName = null, password, deviceName = null } = input;
   checkText("username", username, MAX_IDENTIFIER_LENGTH);
-  checkText("email", email, MAX_IDENTIFIER_LENGTH);
+  const address = email === null ? null : checkEmail("email", email);
   checkText("displayName", displayName, MAX_IDENTIFIER_LENGTH);
   checkDeviceName(deviceName);
-  checkNewPassword(password, { username, email: email ?? "" });
+  checkNewPassword(password, { username, email, displayName, serviceName: appName });
   await attemptLimits.perAddress("register_per_address", request);
-  const stored = await storedEmail(tools, email);
+  const stored = await storedEmail(tools, address);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
+  const verification = createMailToken("plv_");
   const [session] = await callService<OpenedSession>(
     request,
     `select registered.user_id, opened.session_id, opened.token_version, opened.refresh_expires_at
      from private.register_user($1, $2, $3, $4, $5, $8) as registered (user_id)
+     cross join lateral private.request_email_verification(registered.user_id, $9, $10)
      cross join lateral private.finish_login(registered.user_id, $1, true, 1, $6, $7) as opened`,
-    [username, stored.email, displayName, hash, algorithm, refresh.hash, deviceName, stored.hash],
+    [
+      username,
+      stored.email,
+      displayName,
+      hash,
+      algorithm,
+      refresh.hash,
+      deviceName,
+      stored.hash,
+      verification.hash,
+      sealer.seal("mail token", verification.token),
+    ],
   ).catch(explainTakenHash);
   if (!session) throw invalidCredentials();
   return make.credentials(session, refresh.token);

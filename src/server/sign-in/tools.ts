@@ -3,7 +3,6 @@ import type { RelyingParty } from "../../auth/passkey.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
-import type { RequestContext } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
@@ -11,6 +10,9 @@ import type { CredentialMaker } from "./credentials.ts";
 export interface Owner {
   readonly username: string;
   readonly email: string | null;
+  readonly display_name: string | null;
+  /** Whether nobody can sign in to the account without a second factor. */
+  readonly second_factor: boolean;
 }
 
 /** What the operations work with. */
@@ -25,5 +27,10 @@ export interface SignInTools {
   /** Addresses are stored and looked up by their hash only; no statement may carry a clear one. */
   readonly privacyMode: boolean;
   readonly make: CredentialMaker;
-  readonly findOwner: (request: RequestContext) => Promise<Owner | undefined>;
+  /** How many of the last passwords may not be chosen again. */
+  readonly passwordHistory: number;
+  /** The service's name, which passwords may not contain. */
+  readonly appName: string;
+  /** Whether there is a way to send SMS. */
+  readonly canSendSms: boolean;
 }

@@ -1,0 +1,61 @@
+import type { Sealer } from "../auth/sealing.ts";
+import { PlinthError } from "../errors.ts";
+import { MailRefused, type QueuedMail, type SendSms, type Transport } from "./message.ts";
+import { render } from "./render.ts";
+import type { Template } from "./template.ts";
+import { TEMPLATES } from "./templates/index.ts";
+
+export interface Mailer {
+  /**
+   * Fills the template and sends it.
+   * @throws MailRefused when trying again is no use; any other error when it may be
+   */
+  deliver(mail: QueuedMail): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface MailerOptions {
+  readonly transport: Transport;
+  /** Opens `sealed_token`; without it, mail with a token waits. */
+  readonly sealer: Sealer | undefined;
+  /** Without it text messages wait. */
+  readonly sendSms: SendSms | undefined;
+  readonly appName: string;
+  readonly appUrl: string;
+  /** In place of Plinth's own, or besides them. */
+  readonly templates?: Readonly<Record<string, Template>>;
+}
+
+export function createMailer(options: MailerOptions): Mailer {
+  const { transport, sealer, sendSms, appName, appUrl } = options;
+  const templates = { ...TEMPLATES, ...options.templates };
+
+  function unseal(sealed: unknown): string {
+    if (sealed === undefined) return "";
+    if (typeof sealed !== "string") throw new MailRefused("The sealed token is not text.");
+    if (!sealer)
+      throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set: mail with a token waits.");
+    try {
+      return sealer.unseal("mail token", sealed).toString();
+    } catch (error) {
+      // A key that is missing can be put back; a text that was altered stays so.
+      if (error instanceof PlinthError && error.code === "UNSEALABLE")
+        throw new MailRefused(error.message, { cause: error });
+      throw error;
+    }
+  }
+
+  return {
+    async deliver({ id, channel, to_address: to, template: name, variables, created_at: date }) {
+      const template = Object.hasOwn(templates, name) ? templates[name] : undefined;
+      // Not for good: a newer release may be writing what this worker cannot read yet.
+      if (!template) throw new Error(`There is no template ${name}.`);
+      const { sealed_token: sealed, ...others } = variables;
+      const message = render(template(others, { appName, appUrl, token: unseal(sealed) }));
+      if (channel === "email") await transport.send({ ...message, id, to, date });
+      else if (sendSms) await sendSms({ id, to, text: message.text.trim() });
+      else throw new PlinthError("UNAVAILABLE", "There is no way to send text messages (sendSms).");
+    },
+    close: () => transport.close(),
+  };
+}

@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { parseMasterKeys } from "../auth/master-keys.ts";
+import { createSealer } from "../auth/sealing.ts";
+import type { Config } from "../config.ts";
+import { createFolderSms, createFolderTransport } from "./folder-transport.ts";
+import { createMailer, type Mailer } from "./mailer.ts";
+import type { SendSms } from "./message.ts";
+import { createSmtpTransport } from "./smtp-transport.ts";
+import type { Template } from "./template.ts";
+
+/** What an application brings along for its mail. */
+export interface MailHooks {
+  /** Sends a text message; without it numbers can be verified only on the embedded database, into files. */
+  readonly sendSms?: SendSms;
+  /** Texts in place of Plinth's own, by name; see src/mail/templates. */
+  readonly templates?: Readonly<Record<string, Template>>;
+}
+
+/**
+ * The mailer that the settings ask for.
+ * @param options.masterKeys undefined where they are not known: mail with tokens then waits for a worker that has them
+ * @param options.isDevelopment whether text messages go into files where nothing else sends them
+ */
+export function openMailer(
+  options: MailHooks & {
+    config: Config;
+    masterKeys: string | undefined;
+    isDevelopment: boolean;
+    logger: Logger;
+  },
+): Mailer {
+  const { config, masterKeys, isDevelopment, logger, templates, sendSms } = options;
+  const { smtpUrl, from, appUrl } = config.mail;
+  const folder = join(config.dataDirectory, "mail");
+  if (!smtpUrl && !isDevelopment)
+    logger.warn(
+      { folder },
+      "PLINTH_SMTP_URL is not set: mail is written into this folder and reaches nobody",
+    );
+  if (!masterKeys)
+    logger.warn("PLINTH_MASTER_KEYS is not set: mail with links and codes waits for a worker that has them");
+  return createMailer({
+    transport: smtpUrl
+      ? createSmtpTransport({ url: smtpUrl, from })
+      : createFolderTransport({ folder, from, logger }),
+    sealer: masterKeys ? createSealer(parseMasterKeys(masterKeys)) : undefined,
+    sendSms: sendSms ?? (isDevelopment ? createFolderSms({ folder, logger }) : undefined),
+    appName: config.app.name,
+    appUrl,
+    ...(templates && { templates }),
+  });
+}

@@ -1,0 +1,33 @@
+import type { Template } from "../template.ts";
+import { accountLocked } from "./account-locked.ts";
+import { addressTaken } from "./address-taken.ts";
+import { apiTokenCreated } from "./api-token-created.ts";
+import { emailChanged } from "./email-changed.ts";
+import { mfaChanged } from "./mfa-changed.ts";
+import { newSignIn } from "./new-sign-in.ts";
+import { oauthChanged } from "./oauth-changed.ts";
+import { passwordChanged } from "./password-changed.ts";
+import { passwordReset } from "./password-reset.ts";
+import { phoneChanged } from "./phone-changed.ts";
+import { phoneCode } from "./phone-code.ts";
+import { sessionEnded } from "./session-ended.ts";
+import { suspiciousActivity } from "./suspicious-activity.ts";
+import { verifyEmail } from "./verify-email.ts";
+
+/** The texts by the name that private.queue_mail is given. */
+export const TEMPLATES: Readonly<Record<string, Template>> = {
+  "account-locked": accountLocked,
+  "address-taken": addressTaken,
+  "api-token-created": apiTokenCreated,
+  "email-changed": emailChanged,
+  "mfa-changed": mfaChanged,
+  "new-sign-in": newSignIn,
+  "oauth-changed": oauthChanged,
+  "password-changed": passwordChanged,
+  "password-reset": passwordReset,
+  "phone-changed": phoneChanged,
+  "phone-code": phoneCode,
+  "session-ended": sessionEnded,
+  "suspicious-activity": suspiciousActivity,
+  "verify-email": verifyEmail,
+};

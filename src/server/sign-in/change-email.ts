@@ -1,0 +1,60 @@
+import { createMailToken } from "../../auth/mail-token.ts";
+import type { RequestContext } from "../request-context.ts";
+import { checkPassword, type PasswordAccount } from "./check-password.ts";
+import {
+  badInput,
+  checkEmail,
+  checkTypedPassword,
+  invalidCredentials,
+  noAddresses,
+  requireClaims,
+} from "./input.ts";
+import type { SignInTools } from "./tools.ts";
+import { tooManyRequested } from "./verify-email.ts";
+
+export interface ChangeEmailInput {
+  readonly newEmail: string;
+  readonly currentPassword: string;
+}
+
+type Outcome = "accepted" | "refused" | "unchanged" | "too_many";
+
+/**
+ * Sends a link to another address, which becomes the account's when it is opened. The answer is the same for an address
+ * that somebody else has.
+ */
+export async function changeEmail(
+  { callService, emailHasher, hasher, sealer, privacyMode }: SignInTools,
+  { newEmail, currentPassword }: ChangeEmailInput,
+  request: RequestContext,
+): Promise<void> {
+  const { userId, sessionId } = requireClaims(request);
+  if (privacyMode) throw noAddresses();
+  const address = checkEmail("newEmail", newEmail);
+  checkTypedPassword("currentPassword", currentPassword);
+  const [account] = await callService<PasswordAccount>(
+    request,
+    "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
+    [userId],
+  );
+  const { matches } = await checkPassword(hasher, currentPassword, account);
+  const { token, hash } = createMailToken("plv_");
+  const [row] = await callService<{ outcome: Outcome }>(
+    request,
+    "select private.request_email_change($1, $2, $3, $4, $5, $6, $7, $8, $9) as outcome",
+    [
+      userId,
+      sessionId,
+      matches,
+      account?.token_version ?? null,
+      account?.password_hash ?? null,
+      address,
+      hash,
+      sealer.seal("mail token", token),
+      await emailHasher.hash(address),
+    ],
+  );
+  if (row?.outcome === "unchanged") throw badInput("newEmail", "is your address already");
+  if (row?.outcome === "too_many") throw tooManyRequested("links");
+  if (row?.outcome !== "accepted") throw invalidCredentials();
+}

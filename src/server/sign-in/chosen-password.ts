@@ -1,0 +1,62 @@
+import { checkNewPassword } from "../../auth/password-policy.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { Owner, SignInTools } from "./tools.ts";
+
+/**
+ * checkNewPassword for an account that exists, naming the caller's field.
+ * @throws PlinthError BAD_USER_INPUT
+ */
+export function checkChosenPassword(
+  field: string,
+  password: string,
+  owner: Owner | undefined,
+  { appName }: Pick<SignInTools, "appName">,
+): { sufficesAlone: boolean } {
+  const { username = "", email = null, display_name: displayName = null, second_factor } = owner ?? {};
+  try {
+    return checkNewPassword(
+      password,
+      { username, email, displayName, serviceName: appName },
+      { secondFactor: second_factor ?? false },
+    );
+  } catch (error) {
+    if (!(error instanceof PlinthError)) throw error;
+    const { code, message, hint } = error;
+    throw new PlinthError(code, message, { field, ...(hint && { hint }) });
+  }
+}
+
+/**
+ * Whether the password is one of the account's last. One hash after the other and all of them, so that the work depends
+ * on how many there are, not on which one matches.
+ */
+export async function isKnownPassword(
+  { callService, hasher, passwordHistory }: SignInTools,
+  password: string,
+  userId: string,
+  request: RequestContext,
+): Promise<boolean> {
+  const known = await callService<{ password_hash: string }>(
+    request,
+    "select password_hash from private.find_password_history($1, $2)",
+    [userId, passwordHistory],
+  );
+  let isKnown = false;
+  for (const { password_hash: hash } of known)
+    if (await hasher.verify(password, hash).catch(ignoreUnsupported)) isKnown = true;
+  return isKnown;
+}
+
+export function knownPassword(field: string): PlinthError {
+  return new PlinthError("BAD_USER_INPUT", "The password is one of the last that this account had.", {
+    field,
+    hint: "Choose one that you have not used here.",
+  });
+}
+
+/** An old hash that no longer can be checked must not keep anybody from a new password. */
+function ignoreUnsupported(error: unknown): false {
+  if (error instanceof PlinthError && error.code === "UNSUPPORTED_PASSWORD_HASH") return false;
+  throw error;
+}

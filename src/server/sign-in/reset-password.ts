@@ -1,0 +1,50 @@
+import { hashMailToken, isMailToken } from "../../auth/mail-token.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
+import type { Owner, SignInTools } from "./tools.ts";
+
+export interface ResetPasswordInput {
+  /** From the mail: `plp_…`. */
+  readonly token: string;
+  readonly newPassword: string;
+}
+
+/**
+ * Sets a password with a token from the account's mail. Opens no session. A password that is refused leaves the token as
+ * it was, so that the user may choose another one.
+ */
+export async function resetPassword(
+  tools: SignInTools,
+  { token, newPassword }: ResetPasswordInput,
+  request: RequestContext,
+): Promise<void> {
+  const { callService, hasher, passwordHistory } = tools;
+  const tokenHash = hashMailToken(token);
+  const [found] = isMailToken("plp_", token)
+    ? await callService<Owner & { readonly user_id: string }>(
+        request,
+        "select * from private.find_password_reset($1)",
+        [tokenHash],
+      )
+    : [];
+  // Before anything is hashed: a wrong token costs this server nothing.
+  if (!found) throw invalidLink();
+  const { sufficesAlone } = checkChosenPassword("newPassword", newPassword, found, tools);
+  if (await isKnownPassword(tools, newPassword, found.user_id, request)) throw knownPassword("newPassword");
+  const { hash, algorithm } = await hasher.hash(newPassword);
+  const [{ is_reset } = { is_reset: false }] = await callService<{ is_reset: boolean }>(
+    request,
+    "select private.reset_password($1, $2, $3, $4, $5) as is_reset",
+    [tokenHash, hash, algorithm, sufficesAlone, passwordHistory],
+  );
+  if (!is_reset) throw invalidLink();
+}
+
+/** One answer for tokens that never were, were used, are too old, or belong to an account that is disabled. */
+export function invalidLink(): PlinthError {
+  return new PlinthError("BAD_USER_INPUT", "This link is not valid, or not any more.", {
+    field: "token",
+    hint: "Ask for a new one.",
+  });
+}

@@ -1,0 +1,52 @@
+import { createMailToken, hashMailToken, isMailToken } from "../../auth/mail-token.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { requireClaims } from "./input.ts";
+import { invalidLink } from "./reset-password.ts";
+import type { SignInTools } from "./tools.ts";
+
+export interface VerifyEmailInput {
+  /** From the mail: `plv_…`. */
+  readonly token: string;
+}
+
+type Outcome = "sent" | "no_address" | "already_verified" | "too_many";
+
+/**
+ * Sends a link that proves the account's own address.
+ * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED, CONFLICT when there is nothing to prove
+ */
+export async function requestEmailVerification(
+  { callService, sealer }: SignInTools,
+  request: RequestContext,
+): Promise<void> {
+  const { userId } = requireClaims(request);
+  const { token, hash } = createMailToken("plv_");
+  const [row] = await callService<{ outcome: Outcome }>(
+    request,
+    "select private.request_email_verification($1, $2, $3) as outcome",
+    [userId, hash, sealer.seal("mail token", token)],
+  );
+  if (row?.outcome === "too_many") throw tooManyRequested("links");
+  if (row?.outcome === "already_verified")
+    throw new PlinthError("CONFLICT", "The address is verified already.");
+  if (row?.outcome === "no_address") throw new PlinthError("CONFLICT", "The account has no address.");
+}
+
+/** Proves an address with a token from its mail; works in any browser, signed in or not. */
+export async function verifyEmail(
+  { callService }: SignInTools,
+  { token }: VerifyEmailInput,
+  request: RequestContext,
+): Promise<void> {
+  const [row] = isMailToken("plv_", token)
+    ? await callService<{ verified: boolean }>(request, "select private.verify_email($1) as verified", [
+        hashMailToken(token),
+      ])
+    : [];
+  if (!row?.verified) throw invalidLink();
+}
+
+export function tooManyRequested(what: string): PlinthError {
+  return new PlinthError("RATE_LIMITED", `Too many ${what} were asked for.`, { hint: "Try again tomorrow." });
+}

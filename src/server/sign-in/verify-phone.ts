@@ -1,0 +1,69 @@
+import { createCode } from "../../auth/mail-token.ts";
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { badInput, checkPhoneNumber, checkText, requireClaims } from "./input.ts";
+import type { SignInTools } from "./tools.ts";
+import { tooManyRequested } from "./verify-email.ts";
+
+export interface RequestPhoneVerificationInput {
+  readonly phoneNumber: string;
+}
+
+export interface VerifyPhoneInput {
+  /** Eight digits; blanks and hyphens between them do not count. */
+  readonly code: string;
+}
+
+/**
+ * Sends a code to a number.
+ * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE where no SMS can be sent
+ */
+export async function requestPhoneVerification(
+  { callService, hasher, sealer, canSendSms }: SignInTools,
+  { phoneNumber }: RequestPhoneVerificationInput,
+  request: RequestContext,
+): Promise<void> {
+  const { userId } = requireClaims(request);
+  const number = checkPhoneNumber("phoneNumber", phoneNumber);
+  if (!canSendSms) throw new PlinthError("UNAVAILABLE", "This server cannot send text messages.");
+  const code = createCode();
+  // So few digits would be found from a plain hash at once.
+  const { hash } = await hasher.hash(code);
+  const [row] = await callService<{ outcome: "sent" | "too_many" | "refused" }>(
+    request,
+    "select private.request_phone_verification($1, $2, $3, $4) as outcome",
+    [userId, number, hash, sealer.seal("mail token", code)],
+  );
+  if (row?.outcome === "too_many") throw tooManyRequested("codes");
+  if (row?.outcome !== "sent") throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+}
+
+/** Proves a number with the code that was sent there. A try counts before it is looked at. */
+export async function verifyPhone(
+  { callService, hasher }: SignInTools,
+  { code }: VerifyPhoneInput,
+  request: RequestContext,
+): Promise<void> {
+  const { userId } = requireClaims(request);
+  checkText("code", code, 40);
+  const digits = code.replace(/[\s-]/g, "");
+  if (!/^[0-9]{8}$/.test(digits)) throw badInput("code", "must be the eight digits of the message");
+  const [attempt] = await callService<{ verification_id: string; code_hash: string }>(
+    request,
+    "select verification_id, code_hash from private.take_phone_attempt($1)",
+    [userId],
+  );
+  const matches = attempt ? await hasher.verify(digits, attempt.code_hash) : await hasher.verifyDummy(digits);
+  const [row] = await callService<{ outcome: "verified" | "refused" | "taken" }>(
+    request,
+    "select private.finish_phone_verification($1, $2, $3) as outcome",
+    [userId, attempt?.verification_id ?? null, matches],
+  );
+  if (row?.outcome === "taken")
+    throw new PlinthError("CONFLICT", "`phoneNumber` is already taken.", { field: "phoneNumber" });
+  if (row?.outcome !== "verified")
+    throw new PlinthError("BAD_USER_INPUT", "The code is wrong, too old, or was tried too often.", {
+      field: "code",
+      hint: "Ask for a new one.",
+    });
+}
