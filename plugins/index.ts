@@ -5,6 +5,7 @@ import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
+import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
@@ -15,6 +16,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
+  ProvidersPlugin, // nor is asking another provider who somebody is
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./database/roles.ts";
@@ -50,6 +51,8 @@ export interface Config {
     /** `version:base64url[,version:base64url…]`; the highest version seals, all unseal. */
     readonly masterKeys: string | undefined;
     readonly hashConcurrency: number;
+    /** JSON list of providers that people may sign in with; holds secrets. */
+    readonly oauthProviders: string;
   };
   readonly logLevel: string;
 }
@@ -112,6 +115,7 @@ export function loadConfig(env: Environment = process.env): Config {
         1,
         64,
       ),
+      oauthProviders: textOrFile(env, "PLINTH_OAUTH_PROVIDERS", "PLINTH_OAUTH_PROVIDERS_FILE", "[]"),
     },
     logLevel: matching(
       env,
@@ -134,6 +138,25 @@ function invalid(name: string, value: string, expected: string): PlinthError {
 
 function text(env: Environment, name: string, fallback: string): string {
   return env[name] || fallback;
+}
+
+/** A text that is long or secret and may therefore stand in a file; no message repeats it. */
+function textOrFile(env: Environment, name: string, fileName: string, fallback: string): string {
+  const file = env[fileName];
+  if (!file) return text(env, name, fallback);
+  if (env[name])
+    throw new PlinthError("INVALID_SETTING", `${name} and ${fileName} are both set.`, { hint: "Set one." });
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new PlinthError(
+      "INVALID_SETTING",
+      `${fileName} is ${JSON.stringify(file)}, which cannot be read.`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function matching(

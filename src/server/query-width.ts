@@ -16,8 +16,17 @@ export interface WidthLimits {
 /** Introspection is answered from memory; the query that GraphiQL sends has about 300 fields. */
 const MAX_INTROSPECTION_FIELDS = 1_000;
 
-/** Each costs a password hash or a new session, so an alias must not be a way around the limits on sign-ins. */
-const CREDENTIAL_FIELDS = new Set(["register", "login", "refresh", "changePassword"]);
+/** Each costs a password hash, a new session or a request to a provider, so an alias must not be a way around the limits on sign-ins. */
+const CREDENTIAL_FIELDS = new Set([
+  "register",
+  "login",
+  "refresh",
+  "changePassword",
+  "startProviderSignIn",
+  "finishProviderSignIn",
+  "startProviderLink",
+  "finishProviderLink",
+]);
 
 /**
  * Counts how wide each operation of a document is, before it is validated: validation takes time quadratic in the

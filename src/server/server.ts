@@ -10,6 +10,8 @@ import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { parseProviders } from "../oauth/provider-settings.ts";
+import { createProviders } from "../oauth/providers.ts";
 import { createApp } from "./app.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
 import { assertDatabaseReady } from "./database-state.ts";
@@ -64,6 +66,7 @@ export async function startServer(options: {
     ttlSeconds: auth.accessTokenSeconds,
   });
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
+  const providers = createProviders(parseProviders(auth.oauthProviders));
   const hasher = createPasswordHasher({ concurrency: auth.hashConcurrency });
   stack.defer(() => hasher.close());
 
@@ -102,6 +105,7 @@ export async function startServer(options: {
     callService,
     hasher,
     sealer,
+    providers,
     accessTokens,
     findOwner: (request) => findOwner(apiPool, request, { rolePrefix, ...poolSettings }),
   });

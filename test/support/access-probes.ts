@@ -37,6 +37,7 @@ export const SEED = `
   insert into identity.user_preferences (user_id, preference_type, preference_key, preference_value)
     values (:ada, 't', 'k', '1'), (:bob, 't', 'k', '1');
   insert into identity.user_sessions (user_id) values (:ada), (:bob);
+  insert into identity.oauth_profiles (user_id, provider, provider_user_id) values (:ada, 'p', 'ada'), (:bob, 'p', 'bob');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
   insert into llm.model_providers (id, name) values (:shown, 'shown'), (:granted, 'granted'), (:hidden, 'hidden');
@@ -108,6 +109,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "identity.user_security_settings": own("identity.user_security_settings", "session_timeout_minutes = 5"),
   "identity.user_preferences": own("identity.user_preferences", "confidence = 0"),
   "identity.user_sessions": own("identity.user_sessions", "device_name = 'x'"),
+  "identity.oauth_profiles": [["ada", "select from identity.oauth_profiles", 1]],
   "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
   "access.permissions": managed(
     "access.permissions",

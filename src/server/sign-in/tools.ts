@@ -1,5 +1,6 @@
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
+import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { CredentialMaker } from "./credentials.ts";
@@ -15,6 +16,7 @@ export interface SignInTools {
   readonly callService: CallService;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;
+  readonly providers: Providers;
   readonly make: CredentialMaker;
   readonly findOwner: (request: RequestContext) => Promise<Owner | undefined>;
 }
