@@ -29,14 +29,8 @@ export class ProviderError extends PlinthError {
 /** RFC 6749 §4.1.2.1: the provider's own trouble, sent by way of the browser. */
 const OWN_TROUBLE = new Set(["server_error", "temporarily_unavailable"]);
 const CODE = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
-/** openid-client's word for an answer that never came or is none. */
-const UNREACHABLE = new Set([
-  "OAUTH_TIMEOUT",
-  "OAUTH_ABORT",
-  "OAUTH_RESPONSE_IS_NOT_CONFORM",
-  "OAUTH_RESPONSE_IS_NOT_JSON",
-  "OAUTH_PARSE_ERROR",
-]);
+/** openid-client's words for a page where an answer should be: an error page, or maintenance. */
+const NO_ANSWER = new Set(["OAUTH_RESPONSE_IS_NOT_CONFORM", "OAUTH_RESPONSE_IS_NOT_JSON"]);
 
 /** Sorts what openid-client throws. */
 export function providerError(error: unknown): ProviderError {
@@ -50,21 +44,22 @@ export function providerError(error: unknown): ProviderError {
       error.error === "invalid_grant" ? "not_believed" : "unavailable",
       codeOf(error.error),
     );
+  if (isNetworkError(error)) return new ProviderError("unavailable", "unreachable");
   const code = codeOf((error as { code?: unknown } | null)?.code);
-  return new ProviderError(
-    UNREACHABLE.has(code) || isNetworkError(error) ? "unavailable" : "not_believed",
-    code,
-  );
+  return new ProviderError(NO_ANSWER.has(code) ? "unavailable" : "not_believed", code);
 }
 
 function codeOf(code: unknown): string {
   return typeof code === "string" && CODE.test(code) ? code : "unknown";
 }
 
-/** What fetch throws is a TypeError whose cause is the system's; openid-client wraps or passes it. */
+/** What fetch throws when nobody answers or the answer breaks off; openid-client passes it on inside its own errors. */
 function isNetworkError(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause)
-    if (cause.message === "fetch failed" || cause.name === "TimeoutError" || cause.name === "AbortError")
-      return true;
+  let cause = error as { message?: unknown; name?: unknown; cause?: unknown } | null | undefined;
+  for (let depth = 0; depth < 5 && typeof cause === "object" && cause; depth++) {
+    if (cause.message === "fetch failed" || cause.message === "terminated") return true;
+    if (cause.name === "TimeoutError" || cause.name === "AbortError") return true;
+    cause = cause.cause as typeof cause;
+  }
   return false;
 }
