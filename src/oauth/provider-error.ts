@@ -1,4 +1,4 @@
-import { AuthorizationResponseError, ResponseBodyError } from "openid-client";
+import { AuthorizationResponseError, ResponseBodyError, WWWAuthenticateChallengeError } from "openid-client";
 import { PlinthError } from "../errors.ts";
 
 /** How a provider's answer ended when it was not accepted. */
@@ -44,6 +44,9 @@ export function providerError(error: unknown): ProviderError {
       error.error === "invalid_grant" ? "not_believed" : "unavailable",
       codeOf(error.error),
     );
+  // The same, or a userinfo endpoint that does not take the token it gave out, told in a header (RFC 6750 §3).
+  if (error instanceof WWWAuthenticateChallengeError)
+    return new ProviderError("unavailable", "client_or_token_not_accepted");
   if (isNetworkError(error)) return new ProviderError("unavailable", "unreachable");
   const code = codeOf((error as { code?: unknown } | null)?.code);
   return new ProviderError(NO_ANSWER.has(code) ? "unavailable" : "not_believed", code);

@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
@@ -265,10 +266,12 @@ describe("a provider that says no or nothing", () => {
   test("one that cannot be reached is UNAVAILABLE, at the start and at the end", async () => {
     expect(codeOf(await startAnswer(api, { provider: "down" }))).toBe("UNAVAILABLE");
     for (const answer of [
-      (_: string, response: import("node:http").ServerResponse) => Boolean(response.writeHead(503).end()),
-      (_: string, response: import("node:http").ServerResponse) => Boolean(response.destroy()),
-      (_: string, response: import("node:http").ServerResponse) => Boolean(response.end("<html>maintenance")),
-      (_: string, response: import("node:http").ServerResponse) =>
+      (_: string, response: ServerResponse) => Boolean(response.writeHead(503).end()),
+      (_: string, response: ServerResponse) => Boolean(response.destroy()),
+      (_: string, response: ServerResponse) =>
+        Boolean(response.writeHead(401, { "www-authenticate": 'Basic realm="canary"' }).end()),
+      (_: string, response: ServerResponse) => Boolean(response.end("<html>maintenance")),
+      (_: string, response: ServerResponse) =>
         Boolean(response.writeHead(200, { "content-type": "application/json" }).end("x".repeat(2_000_000))),
     ]) {
       forged.forgery = { answer };

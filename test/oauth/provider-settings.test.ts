@@ -1,4 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
+import { checkProviders } from "../../src/cli/doctor/providers.ts";
 import { loadConfig } from "../../src/config.ts";
 import { parseProviders } from "../../src/oauth/provider-settings.ts";
 
@@ -90,6 +91,17 @@ describe("refused, without repeating a value", () => {
     expect(() => parse(GOOD, { ...GOOD, redirectUris: ["https://app.example.org/2"] })).toThrow(code);
     expect(() => parse(GOOD, { ...GOOD, name: "other" })).toThrow(code);
   });
+});
+
+test("plinth doctor says what is wrong with them, without their values", () => {
+  const finding = (...entries: unknown[]) =>
+    checkProviders(loadConfig({ PLINTH_OAUTH_PROVIDERS: JSON.stringify(entries) }));
+  expect(finding()).toMatchObject({ status: "ok" });
+  expect(finding(GOOD)).toMatchObject({ status: "ok" });
+  expect(finding({ ...GOOD, issuer: "http://localhost" })).toMatchObject({ status: "warn" });
+  const broken = finding({ ...GOOD, issuer: "http://canary.example.org" });
+  expect(broken).toMatchObject({ status: "fail" });
+  expect(JSON.stringify(broken)).not.toContain("canary");
 });
 
 test("may stand in a file instead; both at once and a file that is not there are refused", () => {

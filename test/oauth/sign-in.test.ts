@@ -312,6 +312,27 @@ describe("addresses", () => {
     );
   });
 
+  test("of two people with one verified address at once, one gets an account with it and the other is told", async () => {
+    for (let round = 0; round < 3; round++) {
+      const email = `${randomUUID()}@example.com`;
+      const flows = await Promise.all(
+        [1, 2].map(async () => {
+          const { authorizationUrl, flowToken } = await start(api, "trusted");
+          const subject = person({ email, email_verified: true });
+          return { flowToken, callbackUrl: await provider.visit(authorizationUrl, subject) };
+        }),
+      );
+      const answers = await Promise.all(
+        flows.map((flow) => finishSignIn(api, flow.flowToken, flow.callbackUrl)),
+      );
+      expect(answers.map((answer) => (answer.errors ? codeOf(answer) : "in")).sort()).toEqual([
+        "CONFLICT",
+        "in",
+      ]);
+      expect(await owner("select from identity.users where email = $1", [email])).toHaveLength(1);
+    }
+  });
+
   test("a changed address at the provider changes nothing here but what the provider told", async () => {
     const subject = person({ email: "before@example.com", email_verified: true });
     await signInAt("trusted", subject);

@@ -4,15 +4,20 @@ import type { Config } from "../../config.ts";
 import { secretsPath } from "../../database/secrets.ts";
 import { PlinthError } from "../../errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
+import { checkProviders } from "./providers.ts";
 
 const NEEDED_NODE = 24;
 const HOUR_SECONDS = 3_600;
 
 /** What can be told without a database. */
 export function checkSettings(config: Config): Finding[] {
-  return [checkNode(), checkSecretsFile(config), checkSigningKeys(config), ...checkHttp(config)].filter(
-    (finding) => finding !== undefined,
-  );
+  return [
+    checkNode(),
+    checkSecretsFile(config),
+    checkSigningKeys(config),
+    checkProviders(config),
+    ...checkHttp(config),
+  ].filter((finding) => finding !== undefined);
 }
 
 function checkNode(): Finding {
