@@ -140,9 +140,12 @@ describe("linking", () => {
     expect(codeOf(await finishSignIn(api, flowToken, callbackUrl))).toBe("INVALID_CREDENTIALS");
     expect(await owner("select from identity.oauth_profiles where provider_user_id = $1", [sub])).toEqual([]);
     const foreign = await start(api, "one");
-    expect(
-      codeOf(await finishLink(api, ada.token, foreign.flowToken, one.visit(foreign.authorizationUrl))),
-    ).toBe("INVALID_CREDENTIALS");
+    const foreignUrl = one.visit(foreign.authorizationUrl);
+    expect(codeOf(await finishLink(api, ada.token, foreign.flowToken, foreignUrl))).toBe(
+      "INVALID_CREDENTIALS",
+    );
+    expect((await finishSignIn(api, foreign.flowToken, foreignUrl)).errors).toBeUndefined();
+    expect(await owner("delete from identity.oauth_profiles where provider_user_id = $1", [sub])).toEqual([]);
     // None of this used it up.
     one.visit(authorizationUrl);
     expect((await finishLink(api, ada.token, flowToken, callbackUrl)).errors).toBeUndefined();
