@@ -9,6 +9,7 @@ import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
+import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
@@ -23,6 +24,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   MfaPlugin, // nor opening sealed secrets and checking passkeys
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   AccountRecoveryPlugin, // nor is making the tokens that mails carry
+  ProvidersPlugin, // nor is asking another provider who somebody is
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { HashAlgorithm } from "./auth/password-hash-format.ts";
@@ -69,6 +70,8 @@ export interface Config {
     readonly passwordHash: HashAlgorithm;
     /** How many of an account's last passwords, the current one included, may not be chosen again; 0 allows all. */
     readonly passwordHistory: number;
+    /** JSON list of providers that people may sign in with; holds secrets. */
+    readonly oauthProviders: string;
   };
   readonly mail: {
     /** `smtp(s)://user:password@host:port`; without it mail is written into the data folder. */
@@ -149,6 +152,7 @@ export function loadConfig(env: Environment = process.env): Config {
           ? "bcrypt-sha256"
           : "argon2id",
       passwordHistory: integer(env, "PLINTH_PASSWORD_HISTORY", 5, 0, 20),
+      oauthProviders: textOrFile(env, "PLINTH_OAUTH_PROVIDERS", "[]"),
     },
     mail: {
       smtpUrl: smtpUrl(env),
@@ -191,6 +195,23 @@ function fileInstead(env: Environment, name: string): string | undefined {
   if (env[name])
     throw new PlinthError("INVALID_SETTING", `${name} and ${name}_FILE exclude each other; set one of them.`);
   return resolve(path);
+}
+
+/** A text that is long or secret and may therefore stand in a file; no message repeats it. */
+function textOrFile(env: Environment, name: string, fallback: string): string {
+  const file = fileInstead(env, name);
+  if (!file) return text(env, name, fallback);
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new PlinthError(
+      "INVALID_SETTING",
+      `${name}_FILE is ${JSON.stringify(file)}, which cannot be read.`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function matching(

@@ -201,6 +201,57 @@ comment on policy update_own on identity.mfa_factors is 'Users name their own se
 
 grant select, update (name) on identity.mfa_factors to :PLINTH_USER;
 
+-- One row per account at another provider that may sign in here: at most one a user and provider.
+create table identity.oauth_profiles (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  provider text not null,
+  provider_user_id text not null,
+  email text,
+  email_verified boolean not null default false,
+  user_info jsonb not null default '{}'::jsonb,
+  token_expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint oauth_profiles_pkey primary key (id),
+  constraint oauth_profiles_provider_provider_user_id_key unique (provider, provider_user_id),
+  constraint oauth_profiles_user_id_provider_key unique (user_id, provider),
+  constraint oauth_profiles_email_check check (length(email) >= 3 and length(email) <= 254),
+  constraint oauth_profiles_provider_check check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'::text),
+  constraint oauth_profiles_provider_user_id_check check (length(provider_user_id) >= 1 and length(provider_user_id) <= 255),
+  constraint oauth_profiles_user_info_is_a_small_object check (jsonb_typeof(user_info) = 'object'::text and octet_length(user_info::text) <= 16384),
+  constraint oauth_profiles_verified_email_is_there check (email is not null or not email_verified),
+  constraint oauth_profiles_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.oauth_profiles enable row level security;
+
+create trigger _900_touch_updated_at
+  before update on identity.oauth_profiles
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table identity.oauth_profiles is 'One row per account at another provider that may sign in here: at most one a user and provider.';
+comment on column identity.oauth_profiles.id is 'UUIDv7.';
+comment on column identity.oauth_profiles.user_id is 'The account it signs in to.';
+comment on column identity.oauth_profiles.provider is 'Name of the provider in the settings (PLINTH_OAUTH_PROVIDERS).';
+comment on column identity.oauth_profiles.provider_user_id is 'Who it is at the provider: the sub claim, unique there and never given to somebody else.';
+comment on column identity.oauth_profiles.email is 'Address the provider told last, lower case. Not the account''s address, and no proof of anything.';
+comment on column identity.oauth_profiles.email_verified is 'Whether the provider says that it verified the address.';
+comment on column identity.oauth_profiles.user_info is 'What else the provider told last (JSON object of texts, 16 kB at most): name, given_name, family_name, preferred_username, picture, locale.';
+comment on column identity.oauth_profiles.token_expires_at is 'When the provider''s access token expires; null if it did not say.';
+comment on column identity.oauth_profiles.last_used_at is 'Last sign-in with it; null if it was linked and not used since.';
+comment on column identity.oauth_profiles.created_at is 'When it was linked.';
+comment on column identity.oauth_profiles.updated_at is 'When the row last changed.';
+
+create policy select_own on identity.oauth_profiles
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.oauth_profiles is 'Users read their own accounts at other providers.';
+
+grant select on identity.oauth_profiles to :PLINTH_USER;
+
 -- Learnt preferences: one row per user, type and key.
 create table identity.user_preferences (
   id uuid not null default plinth.uuid_v7(),
@@ -1215,6 +1266,39 @@ $$;
 comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks one may sign in, refresh and use API tokens from; null for any. PL422 when the address that asks is not in them, unless forced.';
 revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
 grant execute on function identity.set_allowed_networks(networks cidr[], force boolean) to :PLINTH_USER;
+
+-- Ends signing in with a provider and forgets its tokens. CONFLICT for the only way in; NOT_FOUND if it is not linked.
+create or replace function identity.unlink_provider(provider text)
+  returns identity.oauth_profiles
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_profile identity.oauth_profiles;
+begin
+  perform private.check_provider_change();
+  select o.* into v_profile
+  from identity.oauth_profiles o
+  where o.user_id = plinth.current_user_id() and o.provider = unlink_provider.provider;
+  if v_profile.id is null then
+    raise exception 'Your account has no such provider.' using errcode = 'PL404', column = 'provider';
+  end if;
+  if not private.has_another_way_in(v_profile.user_id, v_profile.id) then
+    raise exception 'This provider is the only way into your account.'
+      using errcode = 'PL409', column = 'provider', hint = 'Set a password or link another provider first.';
+  end if;
+  delete from identity.oauth_profiles o where o.id = v_profile.id;
+  perform private.record_security_event(
+    'provider_unlinked', v_profile.user_id, jsonb_build_object('provider', v_profile.provider)
+  );
+  return v_profile;
+end
+$$;
+
+comment on function identity.unlink_provider(provider text) is 'Ends signing in with a provider and forgets its tokens. CONFLICT for the only way in; NOT_FOUND if it is not linked.';
+revoke execute on function identity.unlink_provider(provider text) from public;
+grant execute on function identity.unlink_provider(provider text) to :PLINTH_USER;
 
 -- Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
 create or replace function identity.unlock_account(user_id uuid)

@@ -112,6 +112,73 @@ comment on column private.mfa_attempts.failed_attempts is 'Wrong codes in a row,
 comment on column private.mfa_attempts.last_failed_at is 'Time of the last wrong code.';
 comment on column private.mfa_attempts.locked_until is 'No code is accepted before this time; null or past when not locked.';
 
+-- One row per sign-in or link under way at another provider; works once, for ten minutes.
+create table private.oauth_states (
+  id uuid not null default plinth.uuid_v7(),
+  flow_hash bytea not null,
+  state_hash bytea not null,
+  provider text not null,
+  purpose text not null,
+  user_id uuid,
+  session_id uuid,
+  redirect_uri text not null,
+  secrets_sealed text not null,
+  device_name text,
+  created_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone not null default now() + '00:10:00'::interval,
+  used_at timestamp with time zone,
+  constraint oauth_states_pkey primary key (id),
+  constraint oauth_states_flow_hash_key unique (flow_hash),
+  constraint oauth_states_state_hash_key unique (state_hash),
+  constraint oauth_states_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
+  constraint oauth_states_hashes_are_sha256 check (octet_length(flow_hash) = 32 and octet_length(state_hash) = 32),
+  constraint oauth_states_link_has_a_session check ((purpose = 'link'::text) = (session_id is not null) and (session_id is null) = (user_id is null)),
+  constraint oauth_states_provider_check check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'::text),
+  constraint oauth_states_purpose_check check (purpose = any (array['sign_in'::text, 'link'::text])),
+  constraint oauth_states_redirect_uri_check check (length(redirect_uri) >= 1 and length(redirect_uri) <= 2048),
+  constraint oauth_states_session_id_user_id_fkey foreign key (session_id, user_id) references identity.user_sessions(id, user_id) on delete cascade
+);
+
+alter table private.oauth_states enable row level security;
+
+create index oauth_states_expires_at_idx on private.oauth_states using btree (expires_at);
+create index oauth_states_session_id_user_id_idx on private.oauth_states using btree (session_id, user_id);
+
+comment on table private.oauth_states is 'One row per sign-in or link under way at another provider; works once, for ten minutes.';
+comment on column private.oauth_states.id is 'UUIDv7.';
+comment on column private.oauth_states.flow_hash is 'SHA-256 of the flow token, which only the client that began holds.';
+comment on column private.oauth_states.state_hash is 'SHA-256 of the state that the provider gives back.';
+comment on column private.oauth_states.provider is 'Name of the provider in the settings.';
+comment on column private.oauth_states.purpose is 'sign_in, or link: add the provider to the account that is signed in.';
+comment on column private.oauth_states.user_id is 'Who links; null for a sign-in.';
+comment on column private.oauth_states.session_id is 'The session that links, and the only one that may finish; null for a sign-in.';
+comment on column private.oauth_states.redirect_uri is 'Where the provider sends the browser back to.';
+comment on column private.oauth_states.secrets_sealed is 'PKCE code verifier and nonce (JSON), sealed for the purpose "oauth flow".';
+comment on column private.oauth_states.device_name is 'Name for the session to be made.';
+comment on column private.oauth_states.created_at is 'When the client asked to begin.';
+comment on column private.oauth_states.expires_at is 'From then on it is refused.';
+comment on column private.oauth_states.used_at is 'When somebody came back with it; it does not work again.';
+
+-- One row per account at another provider: its tokens of the last sign-in, sealed.
+create table private.oauth_tokens (
+  profile_id uuid not null,
+  access_token_sealed text not null,
+  refresh_token_sealed text,
+  updated_at timestamp with time zone not null default now(),
+  constraint oauth_tokens_pkey primary key (profile_id),
+  constraint oauth_tokens_are_sealed check (access_token_sealed ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text and refresh_token_sealed ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$'::text),
+  constraint oauth_tokens_are_small check (length(access_token_sealed) <= 32768 and length(refresh_token_sealed) <= 32768),
+  constraint oauth_tokens_profile_id_fkey foreign key (profile_id) references identity.oauth_profiles(id) on delete cascade
+);
+
+alter table private.oauth_tokens enable row level security;
+
+comment on table private.oauth_tokens is 'One row per account at another provider: its tokens of the last sign-in, sealed.';
+comment on column private.oauth_tokens.profile_id is 'Whose tokens.';
+comment on column private.oauth_tokens.access_token_sealed is 'Access token, sealed for the purpose "oauth token".';
+comment on column private.oauth_tokens.refresh_token_sealed is 'Refresh token, sealed likewise; null if the provider gave none.';
+comment on column private.oauth_tokens.updated_at is 'When the provider gave them.';
+
 -- One row per passkey ceremony under way. Readable by no API role.
 create table private.passkey_challenges (
   challenge bytea not null,
@@ -682,6 +749,33 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
+-- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.
+create or replace function private.check_provider_change()
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform from identity.users u where u.id = plinth.current_user_id() and u.account_status = 'active' for no key update;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform
+  from identity.user_sessions s
+  where s.id = plinth.current_session_id()
+    and s.user_id = plinth.current_user_id()
+    and s.ended_at is null
+    and s.expires_at > now()
+  for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+end
+$$;
+
+comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.';
+revoke execute on function private.check_provider_change() from public;
+
 -- The network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
@@ -1149,7 +1243,7 @@ comment on function private.delete_expired_rate_limits(batch_size integer) is 'D
 revoke execute on function private.delete_expired_rate_limits(batch_size integer) from public;
 grant execute on function private.delete_expired_rate_limits(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size expired refresh tokens, revocations, challenges and unconfirmed factors; returns how many.
+-- Deletes up to batch_size expired refresh tokens, revocations, challenges, trips to providers and unconfirmed factors; returns how many.
 create or replace function private.delete_expired_tokens(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -1224,11 +1318,23 @@ begin
   delete from identity.mfa_factors f using expired e where f.id = e.id;
   get diagnostics v_rows = row_count;
   v_deleted := v_deleted + v_rows;
+
+  with expired as (
+    select s.id
+    from private.oauth_states s
+    where s.expires_at <= now()
+    order by s.expires_at
+    limit batch_size - v_deleted
+    for update skip locked
+  )
+  delete from private.oauth_states s using expired e where s.id = e.id;
+  get diagnostics v_rows = row_count;
+  v_deleted := v_deleted + v_rows;
   return v_deleted;
 end
 $$;
 
-comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges and unconfirmed factors; returns how many.';
+comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges, trips to providers and unconfirmed factors; returns how many.';
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
 
@@ -1709,6 +1815,42 @@ $$;
 
 comment on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) is 'Audits a new factor and credits it to the session that asks.';
 revoke execute on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) from public;
+
+-- Ends a flow whose answer was not accepted; audited with the reason.
+create or replace function private.fail_provider_flow(flow_id uuid, reason text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_flow private.oauth_states;
+begin
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
+  delete from private.oauth_states s
+  where s.id = fail_provider_flow.flow_id and s.used_at is not null
+  returning s.* into v_flow;
+  if v_flow.id is null then
+    return;
+  end if;
+  if v_flow.purpose = 'sign_in' then
+    perform security.track_login_attempt(
+      null, null, plinth.client_ip(), plinth.user_agent(), 'failed', 'provider_refused'
+    );
+  end if;
+  perform private.record_security_event(
+    'provider_sign_in_failed', v_flow.user_id,
+    jsonb_build_object(
+      'provider', v_flow.provider, 'purpose', v_flow.purpose, 'reason', left(fail_provider_flow.reason, 100)
+    ),
+    'warning'
+  );
+end
+$$;
+
+comment on function private.fail_provider_flow(flow_id uuid, reason text) is 'Ends a flow whose answer was not accepted; audited with the reason.';
+revoke execute on function private.fail_provider_flow(flow_id uuid, reason text) from public;
+grant execute on function private.fail_provider_flow(flow_id uuid, reason text) to :PLINTH_SERVICE;
 
 -- Id of the account with this username or e-mail address, or null.
 create or replace function private.find_account(identifier text)
@@ -2243,6 +2385,212 @@ comment on function private.finish_phone_verification(user_id uuid, verification
 revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
 grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
 
+-- Links an account at a provider to the session's account; outcome linked, refused, belongs_to_another or has_another. Audited.
+create or replace function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone)
+  returns table(outcome text, profile_id uuid)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_flow private.oauth_states;
+  v_owner_id uuid;
+begin
+  select s.* into v_flow from private.oauth_states s where s.id = finish_provider_link.flow_id;
+  perform private.lock_provider_subject(v_flow.provider, finish_provider_link.provider_user_id);
+  perform from identity.users u where u.id = v_flow.user_id and u.account_status = 'active' for no key update;
+  if found then
+    perform
+    from identity.user_sessions s
+    where s.id = v_flow.session_id and s.ended_at is null and s.expires_at > now()
+    for key share;
+  end if;
+  if found then
+    delete from private.oauth_states s
+    where s.id = v_flow.id
+      and s.purpose = 'link'
+      and s.used_at is not null
+      and s.user_id = plinth.current_user_id()
+      and s.session_id = plinth.current_session_id();
+  end if;
+  if not found then
+    outcome := 'refused';
+    return next;
+    return;
+  end if;
+
+  select o.user_id into v_owner_id
+  from identity.oauth_profiles o
+  where o.provider = v_flow.provider and o.provider_user_id = finish_provider_link.provider_user_id;
+  outcome := case
+    when v_owner_id <> v_flow.user_id then 'belongs_to_another'
+    when v_owner_id is null and exists (
+      select from identity.oauth_profiles o where o.user_id = v_flow.user_id and o.provider = v_flow.provider
+    ) then 'has_another'
+    else 'linked'
+  end;
+
+  if outcome = 'linked' then
+    profile_id := private.save_provider_profile(
+      v_flow.user_id,
+      v_flow.provider,
+      finish_provider_link.provider_user_id,
+      finish_provider_link.email,
+      finish_provider_link.email_verified,
+      finish_provider_link.user_info,
+      finish_provider_link.access_token_sealed,
+      finish_provider_link.refresh_token_sealed,
+      finish_provider_link.token_expires_at,
+      null
+    );
+    perform private.record_security_event(
+      'provider_linked', v_flow.user_id, jsonb_build_object('provider', v_flow.provider, 'by', 'link')
+    );
+  else
+    perform private.record_security_event(
+      'provider_link_failed', v_flow.user_id,
+      jsonb_build_object('provider', v_flow.provider, 'reason', outcome), 'warning'
+    );
+  end if;
+  return next;
+end
+$$;
+
+comment on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) is 'Links an account at a provider to the session''s account; outcome linked, refused, belongs_to_another or has_another. Audited.';
+revoke execute on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) from public;
+grant execute on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.
+create or replace function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea)
+  returns table(outcome text, user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_flow private.oauth_states;
+  v_user_id uuid;
+  v_user identity.users;
+  v_is_new boolean := false;
+  v_refusal text;
+begin
+  -- What private.take_provider_flow took; it ends here, so that one answer opens one session.
+  delete from private.oauth_states s
+  where s.id = finish_provider_sign_in.flow_id and s.purpose = 'sign_in' and s.used_at is not null
+  returning s.* into v_flow;
+  if v_flow.id is null then
+    outcome := 'refused';
+    return next;
+    return;
+  end if;
+
+  perform private.lock_provider_subject(v_flow.provider, finish_provider_sign_in.provider_user_id);
+  select o.user_id into v_user_id
+  from identity.oauth_profiles o
+  where o.provider = v_flow.provider and o.provider_user_id = finish_provider_sign_in.provider_user_id;
+
+  if v_user_id is not null then
+    select u.* into v_user from identity.users u where u.id = v_user_id for no key update;
+    -- Unlinked, or deleted, while we waited for the account.
+    perform
+    from identity.oauth_profiles o
+    where o.provider = v_flow.provider
+      and o.provider_user_id = finish_provider_sign_in.provider_user_id
+      and o.user_id = v_user.id;
+    if not found then
+      v_user := null;
+      v_refusal := 'unlinked';
+    end if;
+  elsif not finish_provider_sign_in.may_register then
+    v_refusal := 'not_registered';
+  else
+    v_user_id := private.register_by_provider(
+      coalesce(
+        finish_provider_sign_in.user_info ->> 'preferred_username',
+        finish_provider_sign_in.email,
+        finish_provider_sign_in.user_info ->> 'name'
+      ),
+      case
+        when finish_provider_sign_in.trusts_email and finish_provider_sign_in.email_verified
+        then finish_provider_sign_in.email
+      end,
+      finish_provider_sign_in.user_info ->> 'name'
+    );
+    v_is_new := v_user_id is not null;
+    select u.* into v_user from identity.users u where u.id = v_user_id for no key update;
+    if v_user.id is null then
+      v_refusal := 'address_taken';
+    end if;
+  end if;
+
+  v_refusal := coalesce(
+    v_refusal,
+    case
+      when v_user.locked_until > now() then 'account_locked'
+      when v_user.account_status <> 'active' then 'account_disabled'
+      when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
+    end
+  );
+
+  perform security.track_login_attempt(
+    v_user.id,
+    v_user.username,
+    plinth.client_ip(),
+    plinth.user_agent(),
+    case v_refusal when 'account_locked' then 'locked' else case when v_refusal is null then 'success' else 'failed' end end,
+    v_refusal
+  );
+
+  if v_refusal is not null then
+    perform private.record_security_event(
+      'provider_sign_in_failed', v_user.id,
+      jsonb_build_object('provider', v_flow.provider, 'purpose', 'sign_in', 'reason', v_refusal), 'warning'
+    );
+    outcome := case when v_refusal in ('not_registered', 'address_taken') then v_refusal else 'refused' end;
+    return next;
+    return;
+  end if;
+
+  perform private.save_provider_profile(
+    v_user.id,
+    v_flow.provider,
+    finish_provider_sign_in.provider_user_id,
+    finish_provider_sign_in.email,
+    finish_provider_sign_in.email_verified,
+    finish_provider_sign_in.user_info,
+    finish_provider_sign_in.access_token_sealed,
+    finish_provider_sign_in.refresh_token_sealed,
+    finish_provider_sign_in.token_expires_at,
+    now()
+  );
+  if v_is_new then
+    perform private.record_security_event(
+      'provider_linked', v_user.id, jsonb_build_object('provider', v_flow.provider, 'by', 'registration')
+    );
+  end if;
+  perform private.record_security_event(
+    'provider_sign_in', v_user.id, jsonb_build_object('provider', v_flow.provider)
+  );
+
+  return query
+    select
+      'accepted', v_user.id, c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
+    from private.complete_sign_in(
+      v_user.id,
+      array['fed'],
+      finish_provider_sign_in.refresh_token_hash,
+      v_flow.device_name,
+      finish_provider_sign_in.challenge_hash
+    ) c;
+end
+$$;
+
+comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
+revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) from public;
+grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
+
 -- Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
   returns table(user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -2335,6 +2683,24 @@ $$;
 
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
+
+-- Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account's row.
+create or replace function private.has_another_way_in(user_id uuid, except_profile_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (select from private.user_passwords p where p.user_id = has_another_way_in.user_id)
+    or exists (
+      select
+      from identity.oauth_profiles o
+      where o.user_id = has_another_way_in.user_id and o.id is distinct from has_another_way_in.except_profile_id
+    )
+$$;
+
+comment on function private.has_another_way_in(user_id uuid, except_profile_id uuid) is 'Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account''s row.';
+revoke execute on function private.has_another_way_in(user_id uuid, except_profile_id uuid) from public;
 
 -- Whether the account was sent five links or codes of this kind within a day.
 create or replace function private.has_asked_too_often(user_id uuid, kind text)
@@ -2694,6 +3060,20 @@ $$;
 
 comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
 revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
+
+-- Holds the lock of one person at one provider until the transaction ends.
+create or replace function private.lock_provider_subject(provider text, provider_user_id text)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select pg_advisory_xact_lock(
+    hashtextextended(jsonb_build_array('oauth', lock_provider_subject.provider, lock_provider_subject.provider_user_id)::text, 0)
+  )
+$$;
+
+comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Holds the lock of one person at one provider until the transaction ends.';
+revoke execute on function private.lock_provider_subject(provider text, provider_user_id text) from public;
 
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
@@ -3137,6 +3517,52 @@ $$;
 comment on function private.regenerate_recovery_codes(code_hashes bytea[]) is 'New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).';
 revoke execute on function private.regenerate_recovery_codes(code_hashes bytea[]) from public;
 grant execute on function private.regenerate_recovery_codes(code_hashes bytea[]) to :PLINTH_SERVICE;
+
+-- Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.
+create or replace function private.register_by_provider(suggested_username text, verified_email text, display_name text)
+  returns uuid
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_name text := private.username_from(suggested_username);
+  v_email text := lower(trim(verified_email));
+  v_user_id uuid;
+begin
+  -- A conflict is a name or an address taken, perhaps just now: look again.
+  for v_attempt in 1..20 loop
+    if exists (select from identity.users u where u.email = v_email and u.email_verified_at is not null) then
+      return null;
+    end if;
+    if exists (select from identity.users u where u.email = v_email) then
+      v_email := null;
+    end if;
+    insert into identity.users (username, email, email_verified_at)
+    values (
+      case v_attempt when 1 then v_name else v_name || '-' || left(replace(gen_random_uuid()::text, '-', ''), 8) end,
+      v_email,
+      case when v_email is not null then now() end
+    )
+    on conflict do nothing
+    returning id into v_user_id;
+    exit when v_user_id is not null;
+  end loop;
+  if v_user_id is null then
+    raise exception 'No free name was found; try again.' using errcode = 'PL409';
+  end if;
+
+  insert into identity.user_settings (user_id, display_name)
+  values (v_user_id, nullif(trim(left(regexp_replace(display_name, '[[:cntrl:]]', '', 'g'), 100)), ''));
+  insert into identity.user_security_settings (user_id) values (v_user_id);
+  insert into access.user_roles (user_id, role_id)
+  select v_user_id, r.id from access.roles r where r.role_name = 'user';
+  perform private.record_security_event('user_registered', v_user_id, jsonb_build_object('by', 'provider'));
+  return v_user_id;
+end
+$$;
+
+comment on function private.register_by_provider(suggested_username text, verified_email text, display_name text) is 'Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.';
+revoke execute on function private.register_by_provider(suggested_username text, verified_email text, display_name text) from public;
 
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea default null::bytea)
@@ -3699,6 +4125,53 @@ comment on function private.rotate_refresh_token(presented_hash bytea, successor
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
 
+-- Makes or refreshes a user's account at a provider with its sealed tokens; returns the profile's id.
+create or replace function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone)
+  returns uuid
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_id uuid;
+begin
+  insert into identity.oauth_profiles as o
+    (user_id, provider, provider_user_id, email, email_verified, user_info, token_expires_at, last_used_at)
+  values (
+    save_provider_profile.user_id,
+    save_provider_profile.provider,
+    save_provider_profile.provider_user_id,
+    save_provider_profile.email,
+    save_provider_profile.email is not null and coalesce(save_provider_profile.email_verified, false),
+    coalesce(save_provider_profile.user_info, '{}'),
+    save_provider_profile.token_expires_at,
+    save_provider_profile.last_used_at
+  )
+  on conflict (provider, provider_user_id) do update
+  set
+    email = excluded.email,
+    email_verified = excluded.email_verified,
+    user_info = excluded.user_info,
+    token_expires_at = excluded.token_expires_at,
+    last_used_at = coalesce(excluded.last_used_at, o.last_used_at)
+  -- A net under the callers' checks: a profile never changes hands.
+  where o.user_id = excluded.user_id
+  returning o.id into strict v_id;
+
+  insert into private.oauth_tokens as t (profile_id, access_token_sealed, refresh_token_sealed)
+  values (v_id, save_provider_profile.access_token_sealed, save_provider_profile.refresh_token_sealed)
+  on conflict (profile_id) do update
+  set
+    access_token_sealed = excluded.access_token_sealed,
+    refresh_token_sealed = excluded.refresh_token_sealed,
+    updated_at = now();
+  return v_id;
+end
+$$;
+
+comment on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) is 'Makes or refreshes a user''s account at a provider with its sealed tokens; returns the profile''s id.';
+revoke execute on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) from public;
+
 -- What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.
 create or replace function private.second_factors(user_id uuid)
   returns text[]
@@ -3972,6 +4445,42 @@ $$;
 comment on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) is 'Begins a sign-in with a passkey, alone or as second factor; the passkeys to choose among, null when the challenge is not live.';
 revoke execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) from public;
 grant execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) to :PLINTH_SERVICE;
+
+-- Begins a sign-in or link at another provider; returns until when it can be finished. PL401 for a link without a session.
+create or replace function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text default null::text)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_links boolean := start_provider_flow.purpose = 'link';
+  v_expires_at timestamptz;
+begin
+  if v_links then
+    perform private.check_provider_change();
+  end if;
+  insert into private.oauth_states
+    (provider, purpose, user_id, session_id, flow_hash, state_hash, redirect_uri, secrets_sealed, device_name)
+  values (
+    start_provider_flow.provider,
+    start_provider_flow.purpose,
+    case when v_links then plinth.current_user_id() end,
+    case when v_links then plinth.current_session_id() end,
+    start_provider_flow.flow_hash,
+    start_provider_flow.state_hash,
+    start_provider_flow.redirect_uri,
+    start_provider_flow.secrets_sealed,
+    start_provider_flow.device_name
+  )
+  returning expires_at into v_expires_at;
+  return v_expires_at;
+end
+$$;
+
+comment on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) is 'Begins a sign-in or link at another provider; returns until when it can be finished. PL401 for a link without a session.';
+revoke execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) from public;
+grant execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) to :PLINTH_SERVICE;
 
 -- Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
 create or replace function private.start_totp(name text, sealed_secret text)
@@ -4256,6 +4765,47 @@ comment on function private.take_phone_attempt(user_id uuid) is 'Counts a try at
 revoke execute on function private.take_phone_attempt(user_id uuid) from public;
 grant execute on function private.take_phone_attempt(user_id uuid) to :PLINTH_SERVICE;
 
+-- Uses up a flow and returns what is needed to finish it; no row if it is unknown, used, expired or another session's.
+create or replace function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea)
+  returns table(flow_id uuid, provider text, redirect_uri text, secrets_sealed text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  -- Account before token, as everywhere; deleting the account would otherwise meet us half way.
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
+
+  return query
+    update private.oauth_states s
+    set used_at = now()
+    where s.flow_hash = take_provider_flow.flow_hash
+      and s.state_hash = take_provider_flow.state_hash
+      and s.purpose = take_provider_flow.purpose
+      and s.used_at is null
+      and s.expires_at > now()
+      -- A link belongs to the session that began it.
+      and (
+        s.session_id is null
+        or s.session_id = plinth.current_session_id() and s.user_id = plinth.current_user_id()
+      )
+    returning s.id, s.provider, s.redirect_uri, s.secrets_sealed;
+
+  if not found then
+    perform private.record_security_event(
+      'provider_sign_in_failed', plinth.current_user_id(),
+      jsonb_build_object('purpose', take_provider_flow.purpose, 'reason', 'unknown_used_or_expired_flow'),
+      'warning'
+    );
+  end if;
+end
+$$;
+
+comment on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) is 'Uses up a flow and returns what is needed to finish it; no row if it is unknown, used, expired or another session''s.';
+revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
+grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -4346,6 +4896,27 @@ $$;
 comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- A well-formed username made of a name or address; not necessarily a free one.
+create or replace function private.username_from(suggestion text)
+  returns text
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select case when length(cleaned) >= 2 then cleaned else 'user' end
+  from (
+    select trim(
+      both '._-' from left(
+        trim(both '._-' from regexp_replace(lower(split_part(coalesce(username_from.suggestion, ''), '@', 1)), '[^a-z0-9_.-]+', '-', 'g')),
+        80
+      )
+    ) as cleaned
+  ) c
+$$;
+
+comment on function private.username_from(suggestion text) is 'A well-formed username made of a name or address; not necessarily a free one.';
+revoke execute on function private.username_from(suggestion text) from public;
 
 -- Makes the address a link was sent to the account's verified one; false for a token that is not valid.
 create or replace function private.verify_email(token_hash bytea)

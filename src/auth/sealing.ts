@@ -3,7 +3,13 @@ import { PlinthError } from "../errors.ts";
 import type { MasterKeys } from "./master-keys.ts";
 
 /** What is sealed; each purpose has a key of its own, so that one kind of secret cannot stand in for another. */
-export type SealingPurpose = "totp secret" | "oauth token" | "mail token" | "user key" | "lookup key";
+export type SealingPurpose =
+  | "totp secret"
+  | "oauth token"
+  | "oauth flow"
+  | "mail token"
+  | "user key"
+  | "lookup key";
 
 /** Encrypts small secrets that the database keeps but must not be able to read. */
 export interface Sealer {

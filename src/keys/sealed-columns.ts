@@ -18,6 +18,9 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: "private.user_keys", id: "id", column: "wrapped_key", purpose: "user key", owner: "user_id" },
   { table: "private.lookup_keys", id: "name", column: "sealed_key", purpose: "lookup key", owner: "name" },
   { table: "private.totp_secrets", id: "factor_id", column: "sealed_secret", purpose: "totp secret" },
+  { table: "private.oauth_tokens", id: "profile_id", column: "access_token_sealed", purpose: "oauth token" },
+  { table: "private.oauth_tokens", id: "profile_id", column: "refresh_token_sealed", purpose: "oauth token" },
+  { table: "private.oauth_states", id: "id", column: "secrets_sealed", purpose: "oauth flow" },
 ];
 
 /** How many secrets of a column one version of the master keys has sealed. */

@@ -10,6 +10,9 @@ const SECRETS = [
   "token",
   "accessToken",
   "refreshToken",
+  "flowToken",
+  "callbackUrl",
+  "clientSecret",
   "variables",
 ];
 

@@ -32,6 +32,10 @@ const CREDENTIAL_FIELDS = new Set([
   "completeSignIn",
   "finishPasskeySignIn",
   "reauthenticate",
+  "startProviderSignIn",
+  "finishProviderSignIn",
+  "startProviderLink",
+  "finishProviderLink",
 ]);
 
 /**

@@ -11,6 +11,8 @@ import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { parseProviders } from "../oauth/provider-settings.ts";
+import { createProviders } from "../oauth/providers.ts";
 import { startActivity } from "./activity.ts";
 import { createApiTokenFinder } from "./api-tokens/find-api-token.ts";
 import { createApp } from "./app.ts";
@@ -75,6 +77,7 @@ export async function startServer(options: {
     ttlSeconds: auth.accessTokenSeconds,
   });
   const sealer = createSealer(parseMasterKeys(options.masterKeys));
+  const providers = createProviders(parseProviders(auth.oauthProviders));
   const hasher = createPasswordHasher({
     concurrency: auth.hashConcurrency,
     algorithm: auth.passwordHash,
@@ -128,6 +131,7 @@ export async function startServer(options: {
     relyingParty: { name: config.app.name, id: config.app.rpId, origins: config.app.origins },
     emailHasher,
     privacyMode: auth.privacyMode,
+    providers,
     accessTokens,
     passwordHistory: auth.passwordHistory,
     appName: config.app.name,

@@ -116,6 +116,7 @@ describe("keys and indexes", () => {
 
   test("every column that names another row is a foreign key", async () => {
     const exceptions = [
+      "identity.oauth_profiles.provider_user_id", // names a person at another provider
       "private.passkeys.credential_id", // names a key on somebody's device
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names

@@ -1,4 +1,4 @@
-import { randomUUID } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { addModel, grantRole, registerUser } from "../support/accounts.ts";
 import {
@@ -154,6 +154,7 @@ describe("no secret is in the audit trail", () => {
     "billing.model_prices.output_price_per_million_tokens",
     "identity.users.email_verified_at", // a time
     "identity.users.password_changed_at", // a time
+    "identity.users.phone_verified_at", // a time
     "identity.users.token_version", // a counter
   ];
   interface Column {
@@ -195,6 +196,7 @@ describe("no secret is in the audit trail", () => {
 
   test("canaries planted in all hidden columns, and passwords, are nowhere in it", async () => {
     const canary = `canary${randomUUID()}`;
+    const phone = `+4915${String(randomInt(1e9)).padStart(9, "0")}`;
     const model = await addModel(db, { isPublic: true });
     await inRolledBackTransaction(db, async (tx) => {
       const planted: string[] = [];
@@ -205,9 +207,11 @@ describe("no secret is in the audit trail", () => {
             ? JSON.stringify({ x: canary })
             : column === "email"
               ? `${canary}@example.com`
-              : `https://example.com/${canary}`;
+              : column === "phone_number"
+                ? phone
+                : `https://example.com/${canary}`;
         await tx.rows(
-          `update ${table} set ${column} = $1 where ${table === "llm.models" ? "id" : table === "llm.model_providers" ? "id" : table === "identity.users" ? "id" : "user_id"}
+          `update ${table} set ${column} = $1${column === "phone_number" ? ", phone_verified_at = now()" : ""} where ${table === "llm.models" ? "id" : table === "llm.model_providers" ? "id" : table === "identity.users" ? "id" : "user_id"}
              = ${table === "llm.models" ? "$2" : table === "llm.model_providers" ? "(select provider_id from llm.models where id = $2)" : "$2"}`,
           [value, table.startsWith("llm.") ? model : ada],
         );
@@ -218,6 +222,7 @@ describe("no secret is in the audit trail", () => {
         "identity.user_settings.preferences",
         "identity.users.email",
         "identity.users.metadata",
+        "identity.users.phone_number",
         "identity.users.profile_data",
         "llm.model_providers.api_url",
         "llm.models.config",
@@ -236,6 +241,7 @@ describe("no secret is in the audit trail", () => {
           }),
         );
       expect(JSON.stringify(trail)).not.toContain("canary");
+      expect(JSON.stringify(trail)).not.toContain(phone.slice(1));
     });
   });
 });

@@ -44,6 +44,7 @@ export const SEED = `
   insert into identity.consents (user_id, purpose, version, granted_at)
     values (:ada, 'terms', 1, now()), (:bob, 'terms', 1, now());
   insert into identity.mfa_factors (user_id, kind, name) values (:ada, 'totp', 'x'), (:bob, 'totp', 'x');
+  insert into identity.oauth_profiles (user_id, provider, provider_user_id) values (:ada, 'p', 'ada'), (:bob, 'p', 'bob');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
   insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source, ip_address) values
@@ -150,6 +151,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["manage_consents", "delete from identity.consent_purposes where version = 2", 1],
   ],
   "identity.consents": [["ada", "select from identity.consents", 1]],
+  "identity.oauth_profiles": [["ada", "select from identity.oauth_profiles", 1]],
   "access.roles": managed("access.roles", "role_name = 'spare'", "(role_name) values ('x')", "rank = 1"),
   "access.permissions": managed(
     "access.permissions",

@@ -3,6 +3,7 @@ import type { Config } from "../../config.ts";
 import { secretsPath } from "../../database/secrets.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 import { checkKeySettings } from "./key-settings.ts";
+import { checkProviders } from "./providers.ts";
 
 const NEEDED_NODE = 24;
 const HOUR_SECONDS = 3_600;
@@ -13,6 +14,7 @@ export function checkSettings(config: Config): Finding[] {
     checkNode(),
     checkSecretsFile(config),
     ...checkKeySettings(config),
+    checkProviders(config),
     ...checkHttp(config),
     checkMail(config),
   ].filter((finding) => finding !== undefined);

@@ -6,6 +6,16 @@ import { type ChangePasswordInput, changePassword } from "./change-password.ts";
 import { type CreateApiTokenInput, type CreatedApiToken, createApiToken } from "./create-api-token.ts";
 import { type Credentials, createCredentialMaker, type SignInResult } from "./credentials.ts";
 import { type LoginInput, login } from "./login.ts";
+import {
+  type FinishProviderInput,
+  type LinkedProfile,
+  listProviders,
+  type SignInProvider,
+  type StartedProviderFlow,
+  type StartProviderInput,
+} from "./provider-flow.ts";
+import { finishProviderLink, startProviderLink } from "./provider-link.ts";
+import { finishProviderSignIn, startProviderSignIn } from "./provider-sign-in.ts";
 import { refresh } from "./refresh.ts";
 import { type RegisterInput, register } from "./register.ts";
 import { type RequestPasswordResetInput, requestPasswordReset } from "./request-password-reset.ts";
@@ -36,6 +46,11 @@ export interface SignIn extends SecondFactors {
   changeEmail(input: ChangeEmailInput, request: RequestContext): Promise<void>;
   requestPhoneVerification(input: RequestPhoneVerificationInput, request: RequestContext): Promise<void>;
   verifyPhone(input: VerifyPhoneInput, request: RequestContext): Promise<void>;
+  readonly providers: readonly SignInProvider[];
+  startProviderSignIn(input: StartProviderInput, request: RequestContext): Promise<StartedProviderFlow>;
+  finishProviderSignIn(input: FinishProviderInput, request: RequestContext): Promise<SignInResult>;
+  startProviderLink(input: StartProviderInput, request: RequestContext): Promise<StartedProviderFlow>;
+  finishProviderLink(input: FinishProviderInput, request: RequestContext): Promise<LinkedProfile>;
 }
 
 /** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
@@ -58,5 +73,10 @@ export function createSignIn(
     changeEmail: (input, request) => changeEmail(tools, input, request),
     requestPhoneVerification: (input, request) => requestPhoneVerification(tools, input, request),
     verifyPhone: (input, request) => verifyPhone(tools, input, request),
+    providers: listProviders(tools.providers),
+    startProviderSignIn: (input, request) => startProviderSignIn(tools, input, request),
+    finishProviderSignIn: (input, request) => finishProviderSignIn(tools, input, request),
+    startProviderLink: (input, request) => startProviderLink(tools, input, request),
+    finishProviderLink: (input, request) => finishProviderLink(tools, input, request),
   };
 }

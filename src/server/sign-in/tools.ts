@@ -2,6 +2,7 @@ import type { EmailHasher } from "../../auth/email-hasher.ts";
 import type { RelyingParty } from "../../auth/passkey.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
+import type { Providers } from "../../oauth/providers.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
 import type { CallService } from "../service.ts";
 import type { CredentialMaker } from "./credentials.ts";
@@ -26,6 +27,7 @@ export interface SignInTools {
   readonly emailHasher: EmailHasher;
   /** Addresses are stored and looked up by their hash only; no statement may carry a clear one. */
   readonly privacyMode: boolean;
+  readonly providers: Providers;
   readonly make: CredentialMaker;
   /** How many of the last passwords may not be chosen again. */
   readonly passwordHistory: number;

@@ -1,0 +1,20 @@
+import type { CustomFetch } from "openid-client";
+
+/** A token response, a key set and a discovery document are some kilobytes each. */
+const MAX_BYTES = 1_000_000;
+
+/** fetch that does not read an endless answer into memory; openid-client follows no redirects and sets the timeout. */
+export const boundedFetch: CustomFetch = async (url, options) => {
+  const response = await fetch(url, options as RequestInit);
+  if (!response.body) return response;
+  let read = 0;
+  const counter = new TransformStream<Uint8Array, Uint8Array>({
+    transform(chunk, controller) {
+      read += chunk.byteLength;
+      if (read > MAX_BYTES) controller.error(new DOMException("The answer is too long.", "AbortError"));
+      else controller.enqueue(chunk);
+    },
+  });
+  const { status, statusText, headers } = response;
+  return new Response(response.body.pipeThrough(counter), { status, statusText, headers });
+};

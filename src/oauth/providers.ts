@@ -1,0 +1,13 @@
+import { createProvider, type Provider } from "./provider.ts";
+import type { ProviderSettings } from "./provider-settings.ts";
+
+/** The providers of the settings, by name. */
+export interface Providers {
+  readonly all: readonly Provider[];
+  get(name: string): Provider | undefined;
+}
+
+export function createProviders(settings: readonly ProviderSettings[]): Providers {
+  const byName = new Map(settings.map((one) => [one.name, createProvider(one)]));
+  return { all: [...byName.values()], get: (name) => byName.get(name) };
+}

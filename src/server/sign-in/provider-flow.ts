@@ -1,0 +1,196 @@
+import { createHash, randomBytes } from "node:crypto";
+import { PlinthError } from "../../errors.ts";
+import type { Provider, ProviderAnswer } from "../../oauth/provider.ts";
+import { ProviderError } from "../../oauth/provider-error.ts";
+import type { Providers } from "../../oauth/providers.ts";
+import type { RequestContext } from "../request-context.ts";
+import { badInput, checkText } from "./input.ts";
+import type { SignInTools } from "./tools.ts";
+
+// Signing in with another provider, as both ends of it share it. The client receives the provider's answer at an address of
+// its own and brings it here; Plinth serves no callback page. So it goes alike for a page and for a native app, no cookie is
+// needed, and no token ever stands in an address.
+//
+//   start:   flow token → to the client that asks, its hash is kept
+//            state, nonce, code challenge → through the browser to the provider
+//            code verifier, nonce → sealed into the database
+//   finish:  flow token + the whole address that the browser came back to, code and state in it
+//
+// What stands in the address is worth nothing to who sees it: the code needs the verifier, which only this server can read,
+// and the flow needs the token, which only the client has that began. Without that token nobody can be made to finish a
+// sign-in that somebody else began (login CSRF), and with it nobody can finish a sign-in with another's code (injection):
+// the provider holds the code to this flow's verifier, and the ID token to its nonce.
+
+export type FlowPurpose = "sign_in" | "link";
+
+export interface SignInProvider {
+  readonly name: string;
+  readonly label: string;
+}
+
+export interface StartProviderInput {
+  readonly provider: string;
+  /** One of the provider's redirect URIs; the first if it is left out. */
+  readonly redirectUri?: string | null;
+  readonly deviceName?: string | null;
+}
+
+export interface StartedProviderFlow {
+  /** Where to send the browser. */
+  readonly authorizationUrl: string;
+  /** To be kept by the client that began, and shown by it at the end. */
+  readonly flowToken: string;
+  readonly expiresAt: string;
+}
+
+export interface FinishProviderInput {
+  readonly flowToken: string;
+  /** The whole address that the browser came back to. */
+  readonly callbackUrl: string;
+}
+
+export interface LinkedProfile {
+  readonly profileId: string;
+}
+
+/** A flow whose answer the provider stands by, ready for the database. */
+export interface AnsweredFlow {
+  readonly id: string;
+  readonly provider: Provider;
+  readonly answer: ProviderAnswer;
+  /** The provider's tokens as the database keeps them. */
+  readonly sealed: { readonly accessToken: string; readonly refreshToken: string | null };
+}
+
+interface TakenFlow {
+  readonly flow_id: string;
+  readonly provider: string;
+  readonly redirect_uri: string;
+  readonly secrets_sealed: string;
+}
+
+const FLOW_TOKEN = /^plo_[A-Za-z0-9_-]{43}$/;
+const MAX_NAME_LENGTH = 50;
+const MAX_URL_LENGTH = 16_384;
+
+export function listProviders(providers: Providers): readonly SignInProvider[] {
+  return providers.all.map(({ settings: { name, label } }) => ({ name, label }));
+}
+
+/** @throws PlinthError BAD_USER_INPUT, UNAVAILABLE; UNAUTHENTICATED for a link without a session */
+export async function startFlow(
+  { callService, providers, sealer }: SignInTools,
+  purpose: FlowPurpose,
+  { provider: name, redirectUri = null, deviceName = null }: StartProviderInput,
+  request: RequestContext,
+): Promise<StartedProviderFlow> {
+  checkText("provider", name, MAX_NAME_LENGTH);
+  checkText("redirectUri", redirectUri, MAX_URL_LENGTH);
+  const provider = providers.get(name);
+  if (!provider) throw badInput("provider", "names no provider of this server");
+  const uri = redirectUri ?? provider.settings.redirectUris[0]!;
+  if (!provider.settings.redirectUris.includes(uri))
+    throw badInput("redirectUri", "is not among the provider's redirect URIs");
+
+  const [flowToken, state, nonce, codeVerifier] = [`plo_${random()}`, random(), random(), random()];
+  const authorizationUrl = await provider
+    .authorizationUrl({ state, nonce, codeVerifier }, uri)
+    .catch((error: unknown) => {
+      throw error instanceof ProviderError ? unavailable(error) : error;
+    });
+  const [started] = await callService<{ expires_at: Date }>(
+    request,
+    "select private.start_provider_flow($1, $2, $3, $4, $5, $6, $7) as expires_at",
+    [
+      name,
+      purpose,
+      sha256(flowToken),
+      sha256(state),
+      uri,
+      sealer.seal("oauth flow", JSON.stringify({ nonce, codeVerifier })),
+      deviceName,
+    ],
+  );
+  return { authorizationUrl, flowToken, expiresAt: started!.expires_at.toISOString() };
+}
+
+/**
+ * Uses the flow up and asks its provider. No database client is held meanwhile.
+ * @throws PlinthError BAD_USER_INPUT, INVALID_CREDENTIALS, FORBIDDEN, UNAVAILABLE
+ */
+export async function answerFlow(
+  { callService, providers, sealer }: SignInTools,
+  purpose: FlowPurpose,
+  { flowToken, callbackUrl }: FinishProviderInput,
+  request: RequestContext,
+): Promise<AnsweredFlow> {
+  checkText("callbackUrl", callbackUrl, MAX_URL_LENGTH);
+  const url = URL.parse(callbackUrl);
+  const [state, ...others] = url?.searchParams.getAll("state") ?? [];
+  if (!url || !state || others.length > 0)
+    throw badInput("callbackUrl", "is not the address that a provider sent the browser back to");
+  if (!FLOW_TOKEN.test(flowToken)) throw refused();
+
+  const [flow] = await callService<TakenFlow>(
+    request,
+    "select flow_id, provider, redirect_uri, secrets_sealed from private.take_provider_flow($1, $2, $3)",
+    [purpose, sha256(flowToken), sha256(state)],
+  );
+  if (!flow) throw refused();
+  try {
+    // Exactly where the provider was told to send it: an answer that came in elsewhere was another provider's (mix-up).
+    if (withoutParameters(url) !== flow.redirect_uri)
+      throw new ProviderError("not_believed", "wrong_redirect_uri");
+    const provider = providers.get(flow.provider);
+    if (!provider) throw new ProviderError("unavailable", "no_such_provider");
+    const secrets = JSON.parse(sealer.unseal("oauth flow", flow.secrets_sealed).toString());
+    const answer = await provider.exchange(url, { state, ...secrets });
+    const sealed = {
+      accessToken: sealer.seal("oauth token", answer.accessToken),
+      refreshToken: answer.refreshToken ? sealer.seal("oauth token", answer.refreshToken) : null,
+    };
+    return { id: flow.flow_id, provider, answer, sealed };
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    await callService(request, "select private.fail_provider_flow($1, $2)", [flow.flow_id, error.reason]);
+    throw told(error);
+  }
+}
+
+/** One answer for a flow that is unknown, used, expired or another client's, and for an answer that does not hold. */
+export function refused(): PlinthError {
+  return new PlinthError("INVALID_CREDENTIALS", "The provider's answer was not accepted.", {
+    hint: "Begin again.",
+  });
+}
+
+function told(error: ProviderError): PlinthError {
+  if (error.failure === "unavailable") return unavailable(error);
+  if (error.failure === "not_believed") return refused();
+  return new PlinthError("FORBIDDEN", "The provider did not agree to the sign-in.", {
+    hint: "Begin again and agree to it there.",
+  });
+}
+
+function unavailable(cause: ProviderError): PlinthError {
+  return new PlinthError("UNAVAILABLE", "The provider cannot be asked at the moment; try again later.", {
+    cause,
+  });
+}
+
+function withoutParameters(url: URL): string {
+  const bare = new URL(url);
+  bare.search = "";
+  bare.hash = "";
+  return bare.href;
+}
+
+/** 256 bits: 43 characters, which is also the shortest code verifier allowed (RFC 7636 §4.1). */
+function random(): string {
+  return randomBytes(32).toString("base64url");
+}
+
+/** Of 256 random bits, which need no salt. */
+function sha256(secret: string): Buffer {
+  return createHash("sha256").update(secret).digest();
+}

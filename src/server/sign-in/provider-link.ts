@@ -1,0 +1,68 @@
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import {
+  answerFlow,
+  type FinishProviderInput,
+  type LinkedProfile,
+  refused,
+  type StartedProviderFlow,
+  type StartProviderInput,
+  startFlow,
+} from "./provider-flow.ts";
+import type { SignInTools } from "./tools.ts";
+
+interface Finished {
+  readonly outcome: "linked" | "refused" | "belongs_to_another" | "has_another";
+  readonly profile_id: string;
+}
+
+/** Begins to add a provider to the signed-in account. What must hold for it: private.check_provider_change. */
+export async function startProviderLink(
+  tools: SignInTools,
+  { provider, redirectUri }: StartProviderInput,
+  request: RequestContext,
+): Promise<StartedProviderFlow> {
+  checkSignedIn(request);
+  return startFlow(tools, "link", { provider, redirectUri: redirectUri ?? null }, request);
+}
+
+/** Adds the provider's account to the signed-in one; only in the session that began. */
+export async function finishProviderLink(
+  tools: SignInTools,
+  input: FinishProviderInput,
+  request: RequestContext,
+): Promise<LinkedProfile> {
+  checkSignedIn(request);
+  const { id, answer, sealed } = await answerFlow(tools, "link", input, request);
+  const { account } = answer;
+  const [finished] = await tools.callService<Finished>(
+    request,
+    "select outcome, profile_id from private.finish_provider_link($1, $2, $3, $4, $5, $6, $7, $8)",
+    [
+      id,
+      account.subject,
+      account.email ?? null,
+      account.emailVerified,
+      account.userInfo,
+      sealed.accessToken,
+      sealed.refreshToken,
+      answer.expiresAt ?? null,
+    ],
+  );
+  switch (finished?.outcome) {
+    case "linked":
+      return { profileId: finished.profile_id };
+    case "belongs_to_another":
+      throw new PlinthError("CONFLICT", "This account at the provider is linked to another account here.");
+    case "has_another":
+      throw new PlinthError("CONFLICT", "Your account is linked to another account at this provider.", {
+        hint: "Unlink that one first.",
+      });
+    default:
+      throw refused();
+  }
+}
+
+function checkSignedIn({ claims }: RequestContext): void {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to link a provider.");
+}

@@ -1,0 +1,73 @@
+import { PlinthError } from "../../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
+import { checkDeviceName } from "./input.ts";
+import {
+  answerFlow,
+  type FinishProviderInput,
+  refused,
+  type StartedProviderFlow,
+  type StartProviderInput,
+  startFlow,
+} from "./provider-flow.ts";
+import type { SignInTools } from "./tools.ts";
+
+/** A row of private.finish_provider_sign_in. */
+type Finished =
+  | (CompletedSignIn & { readonly outcome: "accepted" })
+  | { readonly outcome: "refused" | "not_registered" | "address_taken" };
+
+/** Begins a sign-in at another provider. */
+export async function startProviderSignIn(
+  tools: SignInTools,
+  input: StartProviderInput,
+  request: RequestContext,
+): Promise<StartedProviderFlow> {
+  checkDeviceName(input.deviceName ?? null);
+  return startFlow(tools, "sign_in", input, request);
+}
+
+/** Signs in whom a provider vouches for; a challenge when the account has a second factor. */
+export async function finishProviderSignIn(
+  tools: SignInTools,
+  input: FinishProviderInput,
+  request: RequestContext,
+): Promise<SignInResult> {
+  const { id, provider, answer, sealed } = await answerFlow(tools, "sign_in", input, request);
+  const { account } = answer;
+  const tokens = createSignInTokens();
+  const [finished] = await tools.callService<Finished>(
+    request,
+    "select * from private.finish_provider_sign_in($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    [
+      id,
+      account.subject,
+      account.email ?? null,
+      account.emailVerified,
+      account.userInfo,
+      sealed.accessToken,
+      sealed.refreshToken,
+      answer.expiresAt ?? null,
+      provider.settings.trustsEmail,
+      provider.settings.mayRegister,
+      tokens.refresh.hash,
+      tokens.challenge.hash,
+    ],
+  );
+  switch (finished?.outcome) {
+    case "accepted":
+      return tools.make.result(finished, tokens);
+    case "not_registered":
+      throw new PlinthError("FORBIDDEN", "No account is linked to this one at the provider.", {
+        hint: "Sign in to your account and link the provider to it.",
+      });
+    // Told only to who has just proved, at a provider we trust with it, to own the address; who owns it could learn as much
+    // from a mail. Anybody else's answer says nothing of other accounts.
+    case "address_taken":
+      throw new PlinthError("CONFLICT", "An account with your verified address exists.", {
+        hint: "Sign in to that account and link the provider to it.",
+      });
+    default:
+      throw refused();
+  }
+}

@@ -1,0 +1,367 @@
+import type { ServerResponse } from "node:http";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
+import { type Answer, type Api, codeOf, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { type ForgedProvider, type Forgery, startForgedProvider } from "../support/forged-provider.ts";
+import { startOidcProvider, type TestProvider } from "../support/oidc-provider.ts";
+import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
+
+// What must not open a session: answers that do not hold, and flows that are somebody else's, used or old.
+
+let db: TestDatabase;
+let api: Api;
+let forged: ForgedProvider;
+let real: TestProvider;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  forged = await startForgedProvider();
+  real = await startOidcProvider({ redirectUris: [`${APP}/real`] });
+  real.people.ada = {};
+  api = await startApi(db, {
+    PLINTH_OAUTH_PROVIDERS: JSON.stringify([
+      entry("forged", forged, { trustsEmail: true }),
+      entry("real", real),
+      entry("misconfigured", { ...real, clientSecret: "not-the-secret" }),
+      entry("down", { ...real, issuer: "http://127.0.0.1:9" }),
+    ]),
+  });
+});
+afterAll(async () => {
+  await api.close();
+  await forged.close();
+  await real.close();
+  await db.drop();
+});
+beforeEach(() => {
+  forged.forgery = {};
+});
+
+const owner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows as TRow[]);
+const count = async (table: string) =>
+  (await owner<{ n: number }>(`select count(*)::int as n from ${table}`))[0]!.n;
+
+async function finishForged(changes: Record<string, string | undefined> = {}): Promise<Answer> {
+  const { authorizationUrl, flowToken } = await start(api, "forged");
+  return finishSignIn(api, flowToken, forged.visit(authorizationUrl, changes));
+}
+
+/** Nothing was opened, and why is in the audit log. */
+async function refusal(work: () => Promise<Answer>): Promise<{ code: string; reason: string; text: string }> {
+  const before = [await count("identity.users"), await count("identity.user_sessions")];
+  const answer = await work();
+  expect([await count("identity.users"), await count("identity.user_sessions")]).toEqual(before);
+  const [event] = await owner<{ reason: string }>(
+    `select event_data ->> 'reason' as reason from security.security_audit_log
+     where event_type = 'provider_sign_in_failed' order by id desc limit 1`,
+  );
+  return { code: codeOf(answer), reason: event!.reason, text: answer.text };
+}
+
+describe("an answer that does not hold", () => {
+  test("the forged provider is believed when it forges nothing, so that what follows is refused for its fault", async () => {
+    const { data, errors } = await finishForged();
+    expect(errors).toBeUndefined();
+    expect(data.finishProviderSignIn.accessToken).toEqual(expect.any(String));
+    expect(forged.requests.at(-1)!.get("code_verifier")).toMatch(/^[\w-]{43}$/);
+  });
+
+  const now = () => Math.floor(Date.now() / 1000);
+  const forgeries: [string, () => Forgery][] = [
+    ["a nonce of another sign-in", () => ({ claims: { nonce: "another" } })],
+    ["no nonce", () => ({ claims: { nonce: undefined } })],
+    ["another audience", () => ({ claims: { aud: "another-client" } })],
+    [
+      "several audiences and another authorized party",
+      () => ({ claims: { aud: ["client", "x"], azp: "x" } }),
+    ],
+    ["another issuer", () => ({ claims: { iss: "https://accounts.example.org" } })],
+    ["a time that is over", () => ({ claims: { iat: now() - 7200, exp: now() - 3600 } })],
+    ["no subject", () => ({ claims: { sub: undefined } })],
+    ["an empty subject", () => ({ claims: { sub: "" } })],
+    ["a subject with a NUL", () => ({ claims: { sub: "a\0b" } })],
+    ["an oversized subject", () => ({ claims: { sub: "x".repeat(256) } })],
+    ["a subject that is no text", () => ({ claims: { sub: 7 } })],
+    ["another key's signature", () => ({ signature: "another key" })],
+    ["no signature", () => ({ signature: "none" })],
+    ["a MAC made with the public key", () => ({ signature: "HS256 with the public key" })],
+    ["claims altered after signing", () => ({ signature: "altered" })],
+    ["no ID token", () => ({ tokens: { id_token: undefined } })],
+    ["an ID token that is none", () => ({ tokens: { id_token: "x.y.z" } })],
+    ["no access token", () => ({ tokens: { access_token: undefined } })],
+    ["an oversized access token", () => ({ tokens: { access_token: "x".repeat(20_000) } })],
+    ["another person's userinfo", () => ({ userInfo: { sub: "victim", email: "v@example.com" } })],
+  ];
+  test.each(forgeries)("%s", async (_what, forgery) => {
+    forged.forgery = forgery();
+    const { code, text } = await refusal(() => finishForged());
+    expect({ code, text }).toEqual({
+      code: "INVALID_CREDENTIALS",
+      text: expect.not.stringContaining("canary"),
+    });
+  });
+
+  test("hostile claims are cut to what can be kept, and the person gets in", async () => {
+    forged.forgery = {
+      claims: {
+        sub: "hostile",
+        email: `"><script>\0@example.com`,
+        email_verified: true,
+        name: "x".repeat(10_000),
+        preferred_username: "\u0000\u202e; drop table users",
+        picture: { toString: "no text" },
+        locale: "\ud800",
+        given_name: "Ada",
+      },
+    };
+    const { data, errors } = await finishForged();
+    expect(errors).toBeUndefined();
+    expect(data.finishProviderSignIn.user).toMatchObject({
+      email: null,
+      oauthProfiles: { nodes: [{ email: null, emailVerified: false, userInfo: { given_name: "Ada" } }] },
+    });
+  });
+});
+
+describe("mix-up", () => {
+  test("an answer that names another issuer is not taken to this one (RFC 9207)", async () => {
+    const sent = forged.requests.length;
+    const other = await refusal(() => finishForged({ iss: "https://accounts.example.org" }));
+    const missing = await refusal(() => finishForged({ iss: undefined }));
+    expect([other.code, missing.code]).toEqual(["INVALID_CREDENTIALS", "INVALID_CREDENTIALS"]);
+    expect(forged.requests.length).toBe(sent);
+  });
+
+  test("nor is one that came in where another provider sends its answers, or anywhere else", async () => {
+    const sent = forged.requests.length;
+    for (const place of [`${APP}/real`, "https://evil.example.org/callback/forged", `${APP}/forged/`]) {
+      const { code, reason } = await refusal(async () => {
+        const { authorizationUrl, flowToken } = await start(api, "forged");
+        const back = new URL(forged.visit(authorizationUrl));
+        return finishSignIn(api, flowToken, `${place}${back.search}`);
+      });
+      expect([place, code, reason]).toEqual([place, "INVALID_CREDENTIALS", "wrong_redirect_uri"]);
+    }
+    expect(forged.requests.length).toBe(sent);
+  });
+
+  test("nor is another provider's code taken to this flow: the state is not this flow's", async () => {
+    const [here, there] = [await start(api, "forged"), await start(api, "real")];
+    const callbackUrl = await real.visit(there.authorizationUrl, "ada");
+    const { code } = await refusal(() => finishSignIn(api, here.flowToken, callbackUrl));
+    expect(code).toBe("INVALID_CREDENTIALS");
+  });
+});
+
+describe("login CSRF and stolen codes", () => {
+  test("an answer is of no use with another client's flow token, and spoils neither flow", async () => {
+    const [attacker, victim] = [await start(api, "real"), await start(api, "real")];
+    const attackersAnswer = await real.visit(attacker.authorizationUrl, "ada");
+    const forced = await refusal(() => finishSignIn(api, victim.flowToken, attackersAnswer));
+    expect(forced.code).toBe("INVALID_CREDENTIALS");
+    const victimsAnswer = await real.visit(victim.authorizationUrl, "ada");
+    expect((await finishSignIn(api, victim.flowToken, victimsAnswer)).errors).toBeUndefined();
+    expect((await finishSignIn(api, attacker.flowToken, attackersAnswer)).errors).toBeUndefined();
+  });
+
+  test("PKCE: a code put into another flow's answer is refused by the provider", async () => {
+    const [thief, owner_] = [await start(api, "real"), await start(api, "real")];
+    const code = new URL(await real.visit(owner_.authorizationUrl, "ada")).searchParams.get("code")!;
+    const thiefsAnswer = new URL(await real.visit(thief.authorizationUrl, "ada"));
+    thiefsAnswer.searchParams.set("code", code);
+    expect(await refusal(() => finishSignIn(api, thief.flowToken, thiefsAnswer.href))).toMatchObject({
+      code: "INVALID_CREDENTIALS",
+      reason: "invalid_grant",
+    });
+  });
+
+  test("PKCE: a changed challenge makes the code worthless, a missing one gets none", async () => {
+    const changed = await start(api, "real");
+    const url = new URL(changed.authorizationUrl);
+    url.searchParams.set("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"); // RFC 7636, Appendix B
+    expect(
+      await refusal(async () => finishSignIn(api, changed.flowToken, await real.visit(url.href, "ada"))),
+    ).toMatchObject({ code: "INVALID_CREDENTIALS", reason: "invalid_grant" });
+
+    const missing = await start(api, "real");
+    const bare = new URL(missing.authorizationUrl);
+    bare.searchParams.delete("code_challenge");
+    bare.searchParams.delete("code_challenge_method");
+    const callbackUrl = await real.visit(bare.href, "ada");
+    expect(new URL(callbackUrl).searchParams.get("error")).toBe("invalid_request");
+    expect((await refusal(() => finishSignIn(api, missing.flowToken, callbackUrl))).code).toBe("FORBIDDEN");
+  });
+});
+
+describe("a flow works once and for ten minutes", () => {
+  test("of many who come with one answer at once one gets in; later nobody", async () => {
+    const { authorizationUrl, flowToken } = await start(api, "real");
+    const callbackUrl = await real.visit(authorizationUrl, "ada");
+    const answers = await Promise.all(
+      Array.from({ length: 8 }, () => finishSignIn(api, flowToken, callbackUrl)),
+    );
+    const codes = answers.map((answer) => (answer.errors ? codeOf(answer) : "in"));
+    expect(codes.sort()).toEqual([...Array(7).fill("INVALID_CREDENTIALS"), "in"]);
+    expect((await refusal(() => finishSignIn(api, flowToken, callbackUrl))).code).toBe("INVALID_CREDENTIALS");
+  });
+
+  test("an expired one is refused before the provider is asked, and deleted by the job", async () => {
+    const { authorizationUrl, flowToken } = await start(api, "forged");
+    await owner("update private.oauth_states set expires_at = now() - interval '1 second'");
+    const sent = forged.requests.length;
+    const { code } = await refusal(() => finishSignIn(api, flowToken, forged.visit(authorizationUrl)));
+    expect(code).toBe("INVALID_CREDENTIALS");
+    expect(forged.requests.length).toBe(sent);
+    const kept = await start(api, "forged");
+    await withClient(db.url("worker"), (client) => client.query("select private.delete_expired_tokens()"));
+    expect(await count("private.oauth_states")).toBe(1);
+    expect(
+      (await finishSignIn(api, kept.flowToken, forged.visit(kept.authorizationUrl))).errors,
+    ).toBeUndefined();
+  });
+
+  test("a finished or failed one leaves no row", async () => {
+    await owner("delete from private.oauth_states");
+    await finishForged();
+    await finishForged({ iss: "https://accounts.example.org" });
+    expect(await count("private.oauth_states")).toBe(0);
+  });
+});
+
+describe("a provider that says no or nothing", () => {
+  test("a person who declines gets FORBIDDEN", async () => {
+    const { authorizationUrl, flowToken } = await start(api, "real");
+    const callbackUrl = await real.visit(authorizationUrl, null);
+    expect(await refusal(() => finishSignIn(api, flowToken, callbackUrl))).toMatchObject({
+      code: "FORBIDDEN",
+      reason: "access_denied",
+    });
+  });
+
+  test("its errors are sorted, and none of its words is passed on", async () => {
+    const outcomes: [string, string | undefined][] = [];
+    for (const error of [
+      "access_denied",
+      "server_error",
+      "temporarily_unavailable",
+      "<script>",
+      "x".repeat(500),
+    ]) {
+      const { code, reason, text } = await refusal(() =>
+        finishForged({ code: undefined, error, error_description: "canary words" }),
+      );
+      expect(text).not.toContain("canary");
+      expect(text).not.toContain("script");
+      outcomes.push([code, reason]);
+    }
+    expect(outcomes).toEqual([
+      ["FORBIDDEN", "access_denied"],
+      ["UNAVAILABLE", "server_error"],
+      ["UNAVAILABLE", "temporarily_unavailable"],
+      ["FORBIDDEN", "unknown"],
+      ["FORBIDDEN", "unknown"],
+    ]);
+  });
+
+  test("one that cannot be reached is UNAVAILABLE, at the start and at the end", async () => {
+    expect(codeOf(await startAnswer(api, { provider: "down" }))).toBe("UNAVAILABLE");
+    for (const answer of [
+      (_: string, response: ServerResponse) => Boolean(response.writeHead(503).end()),
+      (_: string, response: ServerResponse) => Boolean(response.destroy()),
+      (_: string, response: ServerResponse) =>
+        Boolean(response.writeHead(401, { "www-authenticate": 'Basic realm="canary"' }).end()),
+      (_: string, response: ServerResponse) => Boolean(response.end("<html>maintenance")),
+      (_: string, response: ServerResponse) =>
+        Boolean(response.writeHead(200, { "content-type": "application/json" }).end("x".repeat(2_000_000))),
+    ]) {
+      forged.forgery = { answer };
+      expect((await refusal(() => finishForged())).code).toBe("UNAVAILABLE");
+    }
+  });
+
+  test("one that does not accept us is UNAVAILABLE, and the log says why without the secret", async () => {
+    const { authorizationUrl, flowToken } = await start(api, "misconfigured");
+    const url = new URL(authorizationUrl);
+    url.searchParams.set("redirect_uri", `${APP}/real`);
+    const back = new URL(await real.visit(url.href, "ada"));
+    const outcome = await refusal(() => finishSignIn(api, flowToken, `${APP}/misconfigured${back.search}`));
+    expect(outcome).toMatchObject({ code: "UNAVAILABLE", reason: "invalid_client" });
+    const log = JSON.stringify(api.logLines);
+    expect(log).toContain("invalid_client");
+    expect(log).not.toContain("not-the-secret");
+  });
+
+  test("what the log holds of all this names no code, token or secret", () => {
+    const log = JSON.stringify(api.logLines);
+    expect(log).toContain("OAUTH_RESPONSE_IS_NOT_CONFORM");
+    expect(log).not.toContain("canary");
+  });
+});
+
+describe("bad input", () => {
+  const url = `${APP}/forged?code=x&state=y`;
+  const token = `plo_${"A".repeat(43)}`;
+
+  test.each([
+    ["provider", { provider: "nobody" }],
+    ["provider", { provider: "" }],
+    ["provider", { provider: "forged\0" }],
+    ["provider", { provider: "x".repeat(100_000) }],
+    ["provider", { provider: "__proto__" }],
+    ["provider", { provider: "f\u043erged" }],
+    ["deviceName", { provider: "forged", deviceName: "" }],
+    ["deviceName", { provider: "forged", deviceName: "x".repeat(101) }],
+    ["deviceName", { provider: "forged", deviceName: "a\nb" }],
+    ["redirectUri", { provider: "forged", redirectUri: "javascript:alert(1)" }],
+    ["redirectUri", { provider: "forged", redirectUri: "x".repeat(100_000) }],
+    ["redirectUri", { provider: "forged", redirectUri: "\0" }],
+  ])("startProviderSignIn names %s: %j", async (field, input) => {
+    const answer = await startAnswer(api, input);
+    expect([codeOf(answer), answer.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", field]);
+  });
+
+  test.each([
+    "",
+    "not an address",
+    "/callback?code=x&state=y",
+    `${APP}/forged`,
+    `${APP}/forged?code=x`,
+    `${APP}/forged?code=x&state=`,
+    `${APP}/forged?code=x&state=a&state=b`,
+    `${APP}/forged?code=x&state=\0`,
+    `${APP}/forged?code=\ud800&state=a`,
+    `${APP}/forged?state=a&code=${"x".repeat(20_000)}`,
+  ])("finishProviderSignIn names callbackUrl: %j", async (callbackUrl) => {
+    const answer = await finishSignIn(api, token, callbackUrl);
+    expect([codeOf(answer), answer.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", "callbackUrl"]);
+  });
+
+  test.each(["", "x", token, `${token}\0`, `plr_${"A".repeat(43)}`, "x".repeat(100_000)])(
+    "a flow token that is none is refused like one that is unknown",
+    async (flowToken) => {
+      expect(codeOf(await finishSignIn(api, flowToken, url))).toBe("INVALID_CREDENTIALS");
+    },
+  );
+
+  test("a code that stands twice is refused", async () => {
+    const { authorizationUrl, flowToken } = await start(api, "forged");
+    const back = `${forged.visit(authorizationUrl)}&code=another`;
+    expect((await refusal(() => finishSignIn(api, flowToken, back))).code).toBe("INVALID_CREDENTIALS");
+  });
+
+  test("wrong types and missing values never reach a provider", async () => {
+    for (const input of [
+      {},
+      { provider: null },
+      { provider: 7 },
+      { provider: ["forged"] },
+      { provider: "forged", x: 1 },
+    ])
+      expect(codeOf(await startAnswer(api, input))).toBe("BAD_USER_INPUT");
+  });
+
+  test("one operation finishes one sign-in", async () => {
+    const field = `finishProviderSignIn(input: { flowToken: "x", callbackUrl: "y" }) { accessToken }`;
+    expect(codeOf(await api.ask(`mutation { a: ${field} b: ${field} }`))).toBe("QUERY_TOO_COMPLEX");
+  });
+});
