@@ -1,6 +1,7 @@
 import "postgraphile";
 import { constant, context, get, lambda, type Step, sideEffect } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
+import { refuseReadOnlyToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/errors.ts";
 import type {
   ConversationMemories,
@@ -76,13 +77,15 @@ export const ConversationMemoryPlugin = extendSchema(() => {
         plans: {
           // Side effects without a database client: that would hold a transaction for nothing.
           setConversationMemory: (_$root: Step, args: { getRaw(path: string): Step }) =>
-            sideEffect([args.getRaw("input"), context()], ([input, value]) =>
-              memories(value).set(input as SetMemoryInput, value.plinth.request),
-            ),
+            sideEffect([args.getRaw("input"), context()], ([input, value]) => {
+              refuseReadOnlyToken(value.plinth.request.claims);
+              return memories(value).set(input as SetMemoryInput, value.plinth.request);
+            }),
           deleteConversationMemory: () =>
-            sideEffect(context(), async (value) => ({
-              wasDeleted: await memories(value).delete(value.plinth.request),
-            })),
+            sideEffect(context(), async (value) => {
+              refuseReadOnlyToken(value.plinth.request.claims);
+              return { wasDeleted: await memories(value).delete(value.plinth.request) };
+            }),
         },
       },
       SetConversationMemoryPayload: {

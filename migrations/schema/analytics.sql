@@ -16,7 +16,10 @@ create view analytics.account_security with (security_barrier=true) as
     coalesce(s.live_sessions, 0::bigint) as live_sessions,
     extract(day from now() - u.password_changed_at)::integer as password_age_days,
     u.last_login_at,
-    u.created_at
+    u.created_at,
+    (exists ( select
+           from identity.mfa_factors f
+          where f.user_id = u.id and f.confirmed_at is not null)) as mfa_enabled
    from identity.users u
      left join ( select s_1.user_id,
             count(*) as live_sessions
@@ -34,6 +37,7 @@ comment on column analytics.account_security.live_sessions is 'Devices signed in
 comment on column analytics.account_security.password_age_days is 'Whole days since the password was set; null without one.';
 comment on column analytics.account_security.last_login_at is 'Last successful sign-in.';
 comment on column analytics.account_security.created_at is 'When the account was made.';
+comment on column analytics.account_security.mfa_enabled is 'Whether the account has a confirmed second factor.';
 
 grant select on analytics.account_security to :PLINTH_ANALYST;
 

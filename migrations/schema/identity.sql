@@ -681,7 +681,10 @@ create view identity.user_security_status with (security_invoker=true) as
     extract(day from now() - password_changed_at)::integer as password_age_days,
     ( select count(*) as count
            from identity.user_sessions s
-          where s.user_id = u.id and s.ended_at is null and s.expires_at > now()) as live_sessions
+          where s.user_id = u.id and s.ended_at is null and s.expires_at > now()) as live_sessions,
+    (exists ( select
+           from identity.mfa_factors f
+          where f.user_id = u.id and f.confirmed_at is not null)) as mfa_enabled
    from identity.users u
   where id = plinth.current_user_id() or plinth.current_user_id() is null;
 
@@ -696,6 +699,7 @@ comment on column identity.user_security_status.last_login_at is 'Last successfu
 comment on column identity.user_security_status.password_changed_at is 'When the password was set.';
 comment on column identity.user_security_status.password_age_days is 'Whole days since then.';
 comment on column identity.user_security_status.live_sessions is 'Devices signed in now.';
+comment on column identity.user_security_status.mfa_enabled is 'Whether a password alone does not sign in: the account has a confirmed second factor.';
 
 grant select on identity.user_security_status to :PLINTH_USER;
 
@@ -1136,7 +1140,7 @@ comment on function identity.recovery_codes_left() is 'How many of the user''s r
 revoke execute on function identity.recovery_codes_left() from public;
 grant execute on function identity.recovery_codes_left() to :PLINTH_USER;
 
--- Removes one of the user's own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in would be left.
+-- Removes one of the user's own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in, or a short password alone, would be left.
 create or replace function identity.remove_mfa_factor(factor_id uuid)
   returns identity.mfa_factors
   language plpgsql
@@ -1155,12 +1159,18 @@ begin
   if v_factor.id is null then
     raise exception 'You have no such second factor.' using errcode = 'PL404';
   end if;
-  if v_factor.confirmed_at is not null and not private.factor_may_go(v_user_id, v_factor.id) then
+  if v_factor.confirmed_at is not null and not private.has_another_way_in(v_user_id, v_factor.id) then
     raise exception 'Without it you could not sign in any more.'
-      using errcode = 'PL409', hint = 'Set a password or add another passkey first.';
+      using errcode = 'PL409', hint = 'Set a password, link a provider or add another passkey first.';
   end if;
   delete from identity.mfa_factors f where f.id = v_factor.id;
   if cardinality(private.second_factors(v_user_id)) = 0 then
+    if v_factor.confirmed_at is not null
+      and exists (select from private.user_passwords p where p.user_id = v_user_id and not p.suffices_alone)
+    then
+      raise exception 'Your password is too short to be all that protects the account.'
+        using errcode = 'PL409', hint = 'Change it to one of 15 characters or more first.';
+    end if;
     delete from private.recovery_codes c where c.user_id = v_user_id;
     delete from private.mfa_attempts a where a.user_id = v_user_id;
   end if;
@@ -1173,7 +1183,7 @@ begin
 end
 $$;
 
-comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in would be left.';
+comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in, or a short password alone, would be left.';
 revoke execute on function identity.remove_mfa_factor(factor_id uuid) from public;
 grant execute on function identity.remove_mfa_factor(factor_id uuid) to :PLINTH_USER;
 
@@ -1267,7 +1277,7 @@ comment on function identity.set_allowed_networks(networks cidr[], force boolean
 revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
 grant execute on function identity.set_allowed_networks(networks cidr[], force boolean) to :PLINTH_USER;
 
--- Ends signing in with a provider and forgets its tokens. CONFLICT for the only way in; NOT_FOUND if it is not linked.
+-- Ends signing in with a provider and forgets its tokens. Needs a recent sign-in (PL403 otherwise); PL409 for the only way in, PL404 if it is not linked.
 create or replace function identity.unlink_provider(provider text)
   returns identity.oauth_profiles
   language plpgsql
@@ -1286,7 +1296,7 @@ begin
   end if;
   if not private.has_another_way_in(v_profile.user_id, v_profile.id) then
     raise exception 'This provider is the only way into your account.'
-      using errcode = 'PL409', column = 'provider', hint = 'Set a password or link another provider first.';
+      using errcode = 'PL409', column = 'provider', hint = 'Set a password, link another provider or add a passkey first.';
   end if;
   delete from identity.oauth_profiles o where o.id = v_profile.id;
   perform private.record_security_event(
@@ -1296,7 +1306,7 @@ begin
 end
 $$;
 
-comment on function identity.unlink_provider(provider text) is 'Ends signing in with a provider and forgets its tokens. CONFLICT for the only way in; NOT_FOUND if it is not linked.';
+comment on function identity.unlink_provider(provider text) is 'Ends signing in with a provider and forgets its tokens. Needs a recent sign-in (PL403 otherwise); PL409 for the only way in, PL404 if it is not linked.';
 revoke execute on function identity.unlink_provider(provider text) from public;
 grant execute on function identity.unlink_provider(provider text) to :PLINTH_USER;
 

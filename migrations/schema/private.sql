@@ -749,7 +749,7 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
--- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.
+-- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
   language plpgsql
@@ -770,10 +770,11 @@ begin
   if not found then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
+  perform private.require_recent_authentication();
 end
 $$;
 
-comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.';
+comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session, PL403 without a recent sign-in.';
 revoke execute on function private.check_provider_change() from public;
 
 -- The network of one client: /32 for IPv4, /56 for IPv6.
@@ -1163,7 +1164,7 @@ begin
   end if;
   -- A token outlives the session: whoever finds an open browser must not take one away.
   if v_authenticated_at < now() - interval '10 minutes' then
-    raise exception 'This needs a recent sign-in.' using errcode = 'PL403', hint = 'Confirm it is you';
+    raise exception 'This needs a recent sign-in.' using errcode = 'PL403', hint = 'Confirm it is you with reauthenticate.';
   end if;
 
   if create_api_token.scopes is null
@@ -1777,27 +1778,6 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Makes th
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
--- Whether removing this factor leaves a way to sign in.
-create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
-  returns boolean
-  language sql
-  stable
-  set search_path to 'pg_catalog'
-as $$
-  select exists (select from private.user_passwords p where p.user_id = factor_may_go.user_id)
-    or not exists (select from private.passkeys p where p.factor_id = factor_may_go.factor_id)
-    or exists (
-      select
-      from identity.mfa_factors f
-      where f.user_id = factor_may_go.user_id
-        and f.kind = 'passkey'
-        and f.id <> factor_may_go.factor_id
-    )
-$$;
-
-comment on function private.factor_may_go(user_id uuid, factor_id uuid) is 'Whether removing this factor leaves a way to sign in.';
-revoke execute on function private.factor_may_go(user_id uuid, factor_id uuid) from public;
-
 -- Audits a new factor and credits it to the session that asks.
 create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
   returns void
@@ -2120,7 +2100,7 @@ revoke execute on function private.find_user_key(user_id uuid) from public;
 grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
-create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, new_password_hash text default null::text, new_hash_algorithm text default null::text, challenge_hash bytea default null::bytea)
+create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, challenge_hash bytea default null::bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
   security definer
@@ -2144,15 +2124,6 @@ begin
   end;
 
   if v_refusal is null then
-    if finish_login.new_password_hash is not null then
-      update private.user_passwords p
-      set
-        password_hash = finish_login.new_password_hash,
-        hash_algorithm = finish_login.new_hash_algorithm,
-        updated_at = now()
-      where p.user_id = v_user.id;
-    end if;
-
     select c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
     into session_id, token_version, refresh_expires_at, challenge_expires_at, challenge_methods
     from private.complete_sign_in(
@@ -2191,9 +2162,9 @@ begin
 end
 $$;
 
-comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
-revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) from public;
-grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, new_password_hash text, new_hash_algorithm text, challenge_hash bytea) to :PLINTH_SERVICE;
+comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
+revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) to :PLINTH_SERVICE;
 
 -- Marks a taken message sent (error null), to be tried again, or failed; returns which.
 create or replace function private.finish_mail(mail_id uuid, error text, is_permanent boolean default false)
@@ -2352,7 +2323,7 @@ begin
     and v.user_id = v_user.id
     and v.kind = 'phone'
     and v.used_at is null
-    and v.expires_at > now()
+    and v.expires_at > clock_timestamp()
     and v_user.account_status = 'active'
     and coalesce(finish_phone_verification.code_matches, false)
   returning v.new_value into v_number;
@@ -2462,7 +2433,7 @@ revoke execute on function private.finish_provider_link(flow_id uuid, provider_u
 grant execute on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.
-create or replace function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea)
+create or replace function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea)
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
   security definer
@@ -2512,10 +2483,8 @@ begin
         finish_provider_sign_in.email,
         finish_provider_sign_in.user_info ->> 'name'
       ),
-      case
-        when finish_provider_sign_in.trusts_email and finish_provider_sign_in.email_verified
-        then finish_provider_sign_in.email
-      end,
+      finish_provider_sign_in.verified_email,
+      finish_provider_sign_in.verified_email_hash,
       finish_provider_sign_in.user_info ->> 'name'
     );
     v_is_new := v_user_id is not null;
@@ -2534,16 +2503,11 @@ begin
     end
   );
 
-  perform security.track_login_attempt(
-    v_user.id,
-    v_user.username,
-    plinth.client_ip(),
-    plinth.user_agent(),
-    case v_refusal when 'account_locked' then 'locked' else case when v_refusal is null then 'success' else 'failed' end end,
-    v_refusal
-  );
-
   if v_refusal is not null then
+    perform security.track_login_attempt(
+      v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(),
+      case v_refusal when 'account_locked' then 'locked' else 'failed' end, v_refusal
+    );
     perform private.record_security_event(
       'provider_sign_in_failed', v_user.id,
       jsonb_build_object('provider', v_flow.provider, 'purpose', 'sign_in', 'reason', v_refusal), 'warning'
@@ -2574,22 +2538,29 @@ begin
     'provider_sign_in', v_user.id, jsonb_build_object('provider', v_flow.provider)
   );
 
-  return query
-    select
-      'accepted', v_user.id, c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
-    from private.complete_sign_in(
-      v_user.id,
-      array['fed'],
-      finish_provider_sign_in.refresh_token_hash,
-      v_flow.device_name,
-      finish_provider_sign_in.challenge_hash
-    ) c;
+  outcome := 'accepted';
+  user_id := v_user.id;
+  select c.session_id, c.token_version, c.refresh_expires_at, c.challenge_expires_at, c.challenge_methods
+  into session_id, token_version, refresh_expires_at, challenge_expires_at, challenge_methods
+  from private.complete_sign_in(
+    v_user.id,
+    array['fed'],
+    finish_provider_sign_in.refresh_token_hash,
+    v_flow.device_name,
+    finish_provider_sign_in.challenge_hash
+  ) c;
+  perform security.track_login_attempt(
+    v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(),
+    -- Half way is no success (see private.finish_login).
+    case when session_id is null then 'challenged' else 'success' end, null
+  );
+  return next;
 end
 $$;
 
-comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
-revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) from public;
-grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, trusts_email boolean, may_register boolean, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
+comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
+revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) from public;
+grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
 
 -- Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
@@ -2684,8 +2655,8 @@ $$;
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
 
--- Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account's row.
-create or replace function private.has_another_way_in(user_id uuid, except_profile_id uuid)
+-- Whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account's row.
+create or replace function private.has_another_way_in(user_id uuid, except_id uuid)
   returns boolean
   language sql
   stable
@@ -2695,12 +2666,20 @@ as $$
     or exists (
       select
       from identity.oauth_profiles o
-      where o.user_id = has_another_way_in.user_id and o.id is distinct from has_another_way_in.except_profile_id
+      where o.user_id = has_another_way_in.user_id and o.id is distinct from has_another_way_in.except_id
+    )
+    or exists (
+      select
+      from identity.mfa_factors f
+      where f.user_id = has_another_way_in.user_id
+        and f.kind = 'passkey'
+        and f.confirmed_at is not null
+        and f.id is distinct from has_another_way_in.except_id
     )
 $$;
 
-comment on function private.has_another_way_in(user_id uuid, except_profile_id uuid) is 'Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account''s row.';
-revoke execute on function private.has_another_way_in(user_id uuid, except_profile_id uuid) from public;
+comment on function private.has_another_way_in(user_id uuid, except_id uuid) is 'Whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account''s row.';
+revoke execute on function private.has_another_way_in(user_id uuid, except_id uuid) from public;
 
 -- Whether the account was sent five links or codes of this kind within a day.
 create or replace function private.has_asked_too_often(user_id uuid, kind text)
@@ -3159,6 +3138,30 @@ $$;
 comment on function private.network_of(address inet) is 'The network of an address, coarsely: /16 for IPv4, /32 for IPv6.';
 revoke execute on function private.network_of(address inet) from public;
 
+-- The mail template that tells an account's owner of an event of the audit log; null for what they are not told.
+create or replace function private.notification_of(event_type text, event_data jsonb)
+  returns text
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when event_type in (
+      'factor_added', 'factor_removed', 'mfa_locked', 'recovery_code_used', 'recovery_codes_replaced', 'passkey_cloned'
+    ) then 'mfa-changed'
+    when event_type = 'provider_unlinked' then 'oauth-changed'
+    -- An account that was just made with a provider has nothing to be told.
+    when event_type = 'provider_linked' and event_data ->> 'by' = 'link' then 'oauth-changed'
+    when event_type = 'api_token_created' then 'api-token-created'
+    when event_type = 'security_settings_changed' then 'security-settings-changed'
+    when event_type in ('refresh_token_reused', 'sessions_ended_by_administrator') then 'session-ended'
+    when event_type = 'suspicious_activity' then 'suspicious-activity'
+  end
+$$;
+
+comment on function private.notification_of(event_type text, event_data jsonb) is 'The mail template that tells an account''s owner of an event of the audit log; null for what they are not told.';
+revoke execute on function private.notification_of(event_type text, event_data jsonb) from public;
+
 -- Queues a notification when the account is signed in to with a new program or from a new network.
 create or replace function private.notify_new_sign_in(user_id uuid)
   returns void
@@ -3209,11 +3212,17 @@ create or replace function private.notify_user(user_id uuid, template text, vari
   language sql
   set search_path to 'pg_catalog'
 as $$
-  select private.queue_mail(u.id, u.email, notify_user.template, private.mail_variables(u.id) || coalesce(notify_user.variables, '{}'))
-  from identity.users u
-  where u.id = notify_user.user_id
-    and u.email is not null
-    and u.account_status <> 'deleted'
+  -- Materialized: the lock comes before the row that points there.
+  with account as materialized (
+    select u.id, u.email
+    from identity.users u
+    where u.id = notify_user.user_id
+      and u.email is not null
+      and u.account_status <> 'deleted'
+    for key share skip locked
+  )
+  select private.queue_mail(a.id, a.email, notify_user.template, private.mail_variables(a.id) || coalesce(notify_user.variables, '{}'))
+  from account a
 $$;
 
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
@@ -3424,7 +3433,7 @@ comment on function private.record_error(error_id uuid, user_id uuid, message te
 revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
 grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Adds a row to security.security_audit_log with the request's context.
+-- Adds a row to security.security_audit_log with the request's context, and tells the owner where private.notification_of says so.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
   language sql
@@ -3446,10 +3455,13 @@ as $$
     plinth.client_ip(),
     left(plinth.user_agent(), 1000),
     plinth.correlation_id()
-  )
+  );
+  select private.notify_user(record_security_event.user_id, n.template, jsonb_build_object('event', record_security_event.event_type))
+  from private.notification_of(record_security_event.event_type, record_security_event.event_data) n (template)
+  where n.template is not null
 $$;
 
-comment on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) is 'Adds a row to security.security_audit_log with the request''s context.';
+comment on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) is 'Adds a row to security.security_audit_log with the request''s context, and tells the owner where private.notification_of says so.';
 revoke execute on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) from public;
 
 -- Trigger: writes session_network_changed to the audit log when a session goes on from another network.
@@ -3519,7 +3531,7 @@ revoke execute on function private.regenerate_recovery_codes(code_hashes bytea[]
 grant execute on function private.regenerate_recovery_codes(code_hashes bytea[]) to :PLINTH_SERVICE;
 
 -- Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.
-create or replace function private.register_by_provider(suggested_username text, verified_email text, display_name text)
+create or replace function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text)
   returns uuid
   language plpgsql
   set search_path to 'pg_catalog'
@@ -3527,21 +3539,26 @@ as $$
 declare
   v_name text := private.username_from(suggested_username);
   v_email text := lower(trim(verified_email));
+  v_hash bytea := verified_email_hash;
   v_user_id uuid;
 begin
   -- A conflict is a name or an address taken, perhaps just now: look again.
   for v_attempt in 1..20 loop
-    if exists (select from identity.users u where u.email = v_email and u.email_verified_at is not null) then
+    if exists (
+      select from identity.users u where (u.email = v_email or u.hashed_email = v_hash) and u.email_verified_at is not null
+    ) then
       return null;
     end if;
-    if exists (select from identity.users u where u.email = v_email) then
+    if exists (select from identity.users u where u.email = v_email or u.hashed_email = v_hash) then
       v_email := null;
+      v_hash := null;
     end if;
-    insert into identity.users (username, email, email_verified_at)
+    insert into identity.users (username, email, hashed_email, email_verified_at)
     values (
       case v_attempt when 1 then v_name else v_name || '-' || left(replace(gen_random_uuid()::text, '-', ''), 8) end,
       v_email,
-      case when v_email is not null then now() end
+      v_hash,
+      case when v_email is not null or v_hash is not null then now() end
     )
     on conflict do nothing
     returning id into v_user_id;
@@ -3561,8 +3578,8 @@ begin
 end
 $$;
 
-comment on function private.register_by_provider(suggested_username text, verified_email text, display_name text) is 'Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.';
-revoke execute on function private.register_by_provider(suggested_username text, verified_email text, display_name text) from public;
+comment on function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text) is 'Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.';
+revoke execute on function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text) from public;
 
 -- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea default null::bytea)
@@ -3899,12 +3916,13 @@ begin
   from identity.users u
   where u.id = (select t.user_id from private.password_reset_tokens t where t.token_hash = reset_password.token_hash)
   for no key update;
-  -- Looked at only now, with the account locked: who waited for a winner finds the token used.
+  -- Looked at only now, with the account locked: who waited for a winner finds the token used, or ended by the clock of a
+  -- transaction that began after this one.
   update private.password_reset_tokens t
   set used_at = now()
   where t.token_hash = reset_password.token_hash
     and t.used_at is null
-    and t.expires_at > now()
+    and t.expires_at > clock_timestamp()
     and v_user.account_status = 'active';
   if not found then
     perform private.record_security_event(
@@ -4537,13 +4555,16 @@ create or replace function private.store_recovery_codes(user_id uuid, code_hashe
   set search_path to 'pg_catalog'
 as $$
 #variable_conflict use_column
+declare
+  v_had_codes boolean;
 begin
   delete from private.recovery_codes c where c.user_id = store_recovery_codes.user_id;
+  v_had_codes := found;
   insert into private.recovery_codes (user_id, code_hash)
   select store_recovery_codes.user_id, h
   from unnest(store_recovery_codes.code_hashes) h;
   perform private.record_security_event(
-    'recovery_codes_made', store_recovery_codes.user_id,
+    case when v_had_codes then 'recovery_codes_replaced' else 'recovery_codes_made' end, store_recovery_codes.user_id,
     jsonb_build_object('codes', cardinality(store_recovery_codes.code_hashes))
   );
 end
@@ -4756,7 +4777,7 @@ as $$
   where v.user_id = take_phone_attempt.user_id
     and v.kind = 'phone'
     and v.used_at is null
-    and v.expires_at > now()
+    and v.expires_at > clock_timestamp()
     and v.attempts < 5
   returning v.id, v.code_hash
 $$;
@@ -4934,13 +4955,14 @@ begin
   from identity.users u
   where u.id = (select v.user_id from private.user_verifications v where v.token_hash = verify_email.token_hash)
   for no key update;
-  -- Looked at only now, with the account locked: who waited for a winner finds the token used.
+  -- Looked at only now, with the account locked: who waited for a winner finds the token used, or ended by the clock of a
+  -- transaction that began after this one.
   update private.user_verifications v
   set used_at = now()
   where v.token_hash = verify_email.token_hash
     and v.kind = 'email'
     and v.used_at is null
-    and v.expires_at > now()
+    and v.expires_at > clock_timestamp()
     and v_user.account_status = 'active'
   returning v.new_value, v.hashed_email into v_address, v_hash;
   if v_address is null then

@@ -29,6 +29,15 @@ export function isApiToken(claims: Claims | null): claims is ApiTokenClaims {
 }
 
 /**
+ * For what is written outside the transaction of the request, which such a token has read-only.
+ * @throws PlinthError FORBIDDEN for an API token without the scope `write`
+ */
+export function refuseReadOnlyToken(claims: Claims | null): void {
+  if (isApiToken(claims) && !claims.scopes.includes("write"))
+    throw new PlinthError("FORBIDDEN", "This token may read and not write.");
+}
+
+/**
  * A new API token: `pla_`, 256 random bits and a checksum. Hand out the token, store the hash and the prefix.
  *
  * The checksum (CRC-32 of what stands before it, 6 base64url characters) is no secret and protects nothing. It tells

@@ -76,7 +76,7 @@ const passwordSignIn = async (challenge = someHash()): Promise<{ opened: Opened;
     user,
   ]);
   const [opened] = await service<Opened>(
-    "select * from private.finish_login($1, 'somebody', true, $2, $3, 'desk', null, null, $4)",
+    "select * from private.finish_login($1, 'somebody', true, $2, $3, 'desk', $4)",
     [user, row!.v, someHash(), challenge],
   );
   return { opened: opened!, challenge };

@@ -167,19 +167,6 @@ describe("finish_login", () => {
     expect(await login(true, someHash(), "203.0.113.7")).toBeUndefined();
     expect(await login(true, someHash(), "10.1.2.3")).toBeDefined();
   });
-
-  test("replaces the hash when it is given a new one", async () => {
-    await service("select * from private.finish_login($1, 'x', true, 1, $2, null, $3, 'argon2id')", [
-      user,
-      someHash(),
-      SOME_HASH.replace("t=2", "t=3"),
-    ]);
-    const [row] = await owner<{ h: string }>(
-      "select password_hash as h from private.user_passwords where user_id = $1",
-      [user],
-    );
-    expect(row!.h).toContain("t=3");
-  });
 });
 
 describe("refresh tokens", () => {

@@ -10,6 +10,7 @@ import { passwordChanged } from "./password-changed.ts";
 import { passwordReset } from "./password-reset.ts";
 import { phoneChanged } from "./phone-changed.ts";
 import { phoneCode } from "./phone-code.ts";
+import { securitySettingsChanged } from "./security-settings-changed.ts";
 import { sessionEnded } from "./session-ended.ts";
 import { suspiciousActivity } from "./suspicious-activity.ts";
 import { verifyEmail } from "./verify-email.ts";
@@ -27,6 +28,7 @@ export const TEMPLATES: Readonly<Record<string, Template>> = {
   "password-reset": passwordReset,
   "phone-changed": phoneChanged,
   "phone-code": phoneCode,
+  "security-settings-changed": securitySettingsChanged,
   "session-ended": sessionEnded,
   "suspicious-activity": suspiciousActivity,
   "verify-email": verifyEmail,

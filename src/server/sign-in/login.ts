@@ -55,7 +55,7 @@ export async function login(
   const [completed] = await callService<CompletedSignIn>(
     request,
     `select $1::uuid as user_id, *
-     from private.finish_login($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+     from private.finish_login($1, $2, $3, $4, $5, $6, $7)`,
     [
       account?.user_id ?? null,
       identifier,
@@ -63,9 +63,6 @@ export async function login(
       account?.token_version ?? null,
       tokens.refresh.hash,
       deviceName,
-      // The hash is replaced below, and only if it still is the one that was checked.
-      null,
-      null,
       tokens.challenge.hash,
     ],
   );
@@ -73,6 +70,7 @@ export async function login(
     if (found?.bcrypt_is_in_use) await sleep(Math.max(0, startedAt + SLOW_REFUSAL_MS - performance.now()));
     throw invalidCredentials();
   }
+  // Only if the hash still is the one that was checked.
   if (rehashed)
     await callService(request, "select private.replace_password_hash($1, $2, $3, $4)", [
       account!.user_id,

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { PlinthError } from "../../errors.ts";
 import type { Provider, ProviderAnswer } from "../../oauth/provider.ts";
+import type { ProviderAccount } from "../../oauth/provider-account.ts";
 import { ProviderError } from "../../oauth/provider-error.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../request-context.ts";
@@ -155,6 +156,14 @@ export async function answerFlow(
     await callService(request, "select private.fail_provider_flow($1, $2)", [flow.flow_id, error.reason]);
     throw told(error);
   }
+}
+
+/** What is kept of a person at a provider: in privacy mode nothing that names them. */
+export function keptProfile({ privacyMode }: Pick<SignInTools, "privacyMode">, account: ProviderAccount) {
+  if (!privacyMode)
+    return { email: account.email ?? null, emailVerified: account.emailVerified, userInfo: account.userInfo };
+  const { locale } = account.userInfo;
+  return { email: null, emailVerified: false, userInfo: locale === undefined ? {} : { locale } };
 }
 
 /** One answer for a flow that is unknown, used, expired or another client's, and for an answer that does not hold. */

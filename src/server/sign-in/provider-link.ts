@@ -3,6 +3,7 @@ import type { RequestContext } from "../request-context.ts";
 import {
   answerFlow,
   type FinishProviderInput,
+  keptProfile,
   type LinkedProfile,
   refused,
   type StartedProviderFlow,
@@ -34,16 +35,16 @@ export async function finishProviderLink(
 ): Promise<LinkedProfile> {
   checkSignedIn(request);
   const { id, answer, sealed } = await answerFlow(tools, "link", input, request);
-  const { account } = answer;
+  const profile = keptProfile(tools, answer.account);
   const [finished] = await tools.callService<Finished>(
     request,
     "select outcome, profile_id from private.finish_provider_link($1, $2, $3, $4, $5, $6, $7, $8)",
     [
       id,
-      account.subject,
-      account.email ?? null,
-      account.emailVerified,
-      account.userInfo,
+      answer.account.subject,
+      profile.email,
+      profile.emailVerified,
+      profile.userInfo,
       sealed.accessToken,
       sealed.refreshToken,
       answer.expiresAt ?? null,

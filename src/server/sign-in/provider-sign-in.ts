@@ -1,3 +1,4 @@
+import { storedEmail } from "../../auth/stored-email.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
@@ -5,6 +6,7 @@ import { checkDeviceName } from "./input.ts";
 import {
   answerFlow,
   type FinishProviderInput,
+  keptProfile,
   refused,
   type StartedProviderFlow,
   type StartProviderInput,
@@ -35,21 +37,25 @@ export async function finishProviderSignIn(
 ): Promise<SignInResult> {
   const { id, provider, answer, sealed } = await answerFlow(tools, "sign_in", input, request);
   const { account } = answer;
+  const profile = keptProfile(tools, account);
+  const isProven = provider.settings.trustsEmail && account.emailVerified;
+  const verified = await storedEmail(tools, isProven ? (account.email ?? null) : null);
   const tokens = createSignInTokens();
   const [finished] = await tools.callService<Finished>(
     request,
-    "select * from private.finish_provider_sign_in($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    "select * from private.finish_provider_sign_in($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     [
       id,
       account.subject,
-      account.email ?? null,
-      account.emailVerified,
-      account.userInfo,
+      profile.email,
+      profile.emailVerified,
+      profile.userInfo,
       sealed.accessToken,
       sealed.refreshToken,
       answer.expiresAt ?? null,
-      provider.settings.trustsEmail,
       provider.settings.mayRegister,
+      verified.email,
+      verified.hash,
       tokens.refresh.hash,
       tokens.challenge.hash,
     ],
