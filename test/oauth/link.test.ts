@@ -12,6 +12,7 @@ import {
 } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { type ForgedProvider, startForgedProvider } from "../support/forged-provider.ts";
+import { templatesTo } from "../support/mail.ts";
 import { entry, finishLink, finishSignIn, start, startAnswer, unlink } from "../support/provider-flow.ts";
 
 // Adding a provider to an account that is signed in, and taking it away again.
@@ -244,6 +245,54 @@ describe("unlinking", () => {
     await link(nobody.token, two, subject());
     expect((await unlink(api, nobody.token, "one")).errors).toBeUndefined();
     expect(codeOf(await unlink(api, nobody.token, "two"))).toBe("CONFLICT");
+  });
+
+  test("the only way in may go when a passkey is left, and a passkey when a provider is", async () => {
+    const ada = await newcomer(one, subject());
+    const addPasskey = async () =>
+      (
+        await owner<{ id: string }>(
+          "insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'passkey', 'key', now()) returning id",
+          [ada.userId],
+        )
+      )[0]!.id;
+    const remove = (factorId: string) =>
+      api.ask(
+        "mutation ($input: RemoveMfaFactorInput!) { removeMfaFactor(input: $input) { result { id } } }",
+        {
+          token: ada.token,
+          variables: { input: { factorId } },
+        },
+      );
+    const first = await addPasskey();
+    expect((await remove(first)).errors).toBeUndefined();
+    const second = await addPasskey();
+    expect((await unlink(api, ada.token, "one")).errors).toBeUndefined();
+    expect(codeOf(await remove(second))).toBe("CONFLICT");
+    await addPasskey();
+    expect((await remove(second)).errors).toBeUndefined();
+  });
+
+  test("and linking need a recent sign-in, and tell the owner by mail", async () => {
+    const ada = await account();
+    const [{ email }] = (await owner<{ email: string }>("select email from identity.users where id = $1", [
+      ada.userId,
+    ])) as [{ email: string }];
+    const age = (interval: string) =>
+      owner("update identity.user_sessions set authenticated_at = now() - $2::interval where user_id = $1", [
+        ada.userId,
+        interval,
+      ]);
+    await age("11 minutes");
+    expect(codeOf(await startAnswer(api, { provider: "one" }, ada.token))).toBe("FORBIDDEN");
+    await age("0");
+    await link(ada.token, one, subject());
+    await age("11 minutes");
+    expect(codeOf(await unlink(api, ada.token, "one"))).toBe("FORBIDDEN");
+    expect(await profilesOf(ada.userId)).toHaveLength(1);
+    await age("0");
+    await unlink(api, ada.token, "one");
+    expect((await templatesTo(db, email)).filter((template) => template === "oauth-changed")).toHaveLength(2);
   });
 
   test("of two that each leave the other's way in, one is refused", async () => {

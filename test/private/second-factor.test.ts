@@ -522,6 +522,33 @@ describe("step-up", () => {
     });
   });
 
+  test("A1 the last factor stays while the password is one that was allowed only beside it", async () => {
+    const claims = await session("0");
+    const factor = await addTotp();
+    const remove = () =>
+      withClient(db.url("authenticator"), async (client) => {
+        await client.query("begin");
+        await client.query(
+          `select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true),
+             set_config('jwt.claims.session_id', $3, true)`,
+          [`${db.rolePrefix}_user`, user, claims.session_id],
+        );
+        await client.query("select identity.remove_mfa_factor($1)", [factor]);
+        await client.query("commit");
+      });
+    const setPassword = (sufficesAlone: boolean) =>
+      owner("update private.user_passwords set suffices_alone = $2 where user_id = $1", [
+        user,
+        sufficesAlone,
+      ]);
+    await setPassword(false);
+    await expectSqlState(remove(), "PL409");
+    expect(await owner("select from identity.mfa_factors where id = $1", [factor])).toHaveLength(1);
+    await setPassword(true);
+    await remove();
+    expect(await owner("select from identity.mfa_factors where id = $1", [factor])).toEqual([]);
+  });
+
   const reauthenticate = async (claims: Claims, proof: Proof) =>
     (
       await service<{ at: Date | null }>(

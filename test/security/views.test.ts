@@ -21,6 +21,11 @@ test("A9 user_security_status: one's own row, right in every column, and everybo
          password_changed_at = now() - interval '40 days', email_verified_at = now() where id = $1`,
       [ada],
     );
+    await tx.rows(
+      `insert into identity.mfa_factors (user_id, kind, name, confirmed_at)
+       values ($1, 'totp', 'app', now()), ($2, 'totp', 'begun', null)`,
+      [ada, bob],
+    );
     for (const set of [
       "now() + interval '1 day', null, null",
       "now() + interval '1 day', now(), 'logout'",
@@ -38,6 +43,7 @@ test("A9 user_security_status: one's own row, right in every column, and everybo
       failed_login_attempts: 6,
       password_age_days: 40,
       live_sessions: "1",
+      mfa_enabled: true,
     };
     await tx.asUser(ada);
     expect(await tx.rows("select * from identity.user_security_status")).toEqual([
@@ -50,8 +56,13 @@ test("A9 user_security_status: one's own row, right in every column, and everybo
       code: "42501",
     });
     await tx.asOwner();
-    const all = await tx.rows<{ user_id: string }>("select * from user_security_status order by user_id");
-    expect(all.map(({ user_id }) => user_id)).toEqual([ada, bob].sort());
+    const all = await tx.rows<{ user_id: string; mfa_enabled: boolean }>(
+      "select * from user_security_status",
+    );
+    expect(Object.fromEntries(all.map((row) => [row.user_id, row.mfa_enabled]))).toEqual({
+      [ada]: true,
+      [bob]: false,
+    });
     await tx.asAnalyst();
     const { user_id: _, ...facts } = expected;
     expect(await tx.rows("select * from account_security where user_id = $1", [ada])).toEqual([

@@ -219,6 +219,22 @@ describe("A5 a token that only reads", () => {
     ).toEqual([{ display_name: null }]);
   });
 
+  test("cannot change or delete the memory either, which is written outside the request's transaction", async () => {
+    const SET =
+      "mutation ($input: SetConversationMemoryInput!) { setConversationMemory(input: $input) { conversationMemory { memory } } }";
+    const MEMORY = "{ conversationMemory { memory } }";
+    const { token } = await make(["read"]);
+    await here.ask(SET, { token: ada.token, variables: { input: { memory: "kept" } } });
+    const set = await here.ask(SET, { token, variables: { input: { memory: "lost" } } });
+    const deleted = await here.ask("mutation { deleteConversationMemory { wasDeleted } }", { token });
+    expect([codeOf(set), codeOf(deleted)]).toEqual(["FORBIDDEN", "FORBIDDEN"]);
+    expect((await here.ask(MEMORY, { token })).data.conversationMemory).toEqual({ memory: "kept" });
+    const { token: writer } = await make(["read", "write"]);
+    expect((await here.ask(SET, { token: writer, variables: { input: { memory: "new" } } })).errors).toBe(
+      undefined,
+    );
+  });
+
   test("does so over a WebSocket as well", async () => {
     const { token } = await make(["read"]);
     const socket = await openSocket(here, token);

@@ -1,0 +1,119 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { render } from "../../src/mail/render.ts";
+import { TEMPLATES } from "../../src/mail/templates/index.ts";
+import { grantRole, registerUser, someHash } from "../support/accounts.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { mailsTo } from "../support/mail.ts";
+import { inRolledBackTransaction } from "../support/transaction.ts";
+
+// Who is told of what, by the events of the audit log (private.notification_of).
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+const owner = <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
+  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows as T[]);
+async function someone() {
+  const username = `u${randomUUID().slice(0, 13)}`;
+  return { id: await registerUser(db, username), email: `${username}@example.com` };
+}
+const told = async (email: string) =>
+  (await mailsTo(db, email)).map(({ template, variables }) => [template, variables.event]);
+
+describe("A6 the owner of an account is told", () => {
+  test.each([
+    ["factor_added", "mfa-changed", /a second factor was added/],
+    ["factor_removed", "mfa-changed", /was removed/],
+    ["mfa_locked", "mfa-changed", /too many wrong ones/],
+    ["recovery_code_used", "mfa-changed", /a recovery code of your account was used/],
+    ["recovery_codes_replaced", "mfa-changed", /were replaced/],
+    ["passkey_cloned", "mfa-changed", /a copy of it/],
+    ["provider_unlinked", "oauth-changed", /through another provider/],
+    ["api_token_created", "api-token-created", /acts as you/],
+    ["security_settings_changed", "security-settings-changed", /session timeout or the allowed networks/],
+    ["refresh_token_reused", "session-ended", /its token was used twice/],
+    ["sessions_ended_by_administrator", "session-ended", /an administrator ended all your sessions/],
+    ["suspicious_activity", "suspicious-activity", /looked unusual/],
+  ])("of %s", async (event, template, words) => {
+    const ada = await someone();
+    await owner("select private.record_security_event($1, $2)", [event, ada.id]);
+    expect(await told(ada.email)).toEqual([[template, event]]);
+    const [mail] = await mailsTo(db, ada.email);
+    const context = { appName: "Plinth", appUrl: "https://app.example.org", token: "" };
+    expect(render(TEMPLATES[template]!(mail!.variables, context)).text).toMatch(words);
+  });
+
+  test("of a provider that was linked, and not of the one they registered with", async () => {
+    const ada = await someone();
+    for (const by of ["registration", "link"])
+      await owner("select private.record_security_event('provider_linked', $1, $2)", [ada.id, { by }]);
+    expect(await told(ada.email)).toEqual([["oauth-changed", "provider_linked"]]);
+  });
+
+  test("by nothing when the account is nobody's, has no address or is deleted", async () => {
+    const ada = await someone();
+    await owner("update identity.users set account_status = 'deleted' where id = $1", [ada.id]);
+    await owner("select private.record_security_event('factor_added', $1)", [ada.id]);
+    await owner("select private.record_security_event('factor_added', null)");
+    await owner("select private.record_security_event('factor_added', $1)", [randomUUID()]);
+    expect(await told(ada.email)).toEqual([]);
+  });
+
+  test("only if what happened is committed", async () => {
+    const ada = await someone();
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.rows("select private.record_security_event('factor_added', $1)", [ada.id]);
+    });
+    expect(await told(ada.email)).toEqual([]);
+  });
+});
+
+test("A6 the events are those that really happen: settings, an administrator, a token used twice", async () => {
+  const [ada, admin] = [await someone(), await someone()];
+  await grantRole(db, admin.id, "admin");
+  const refresh = someHash();
+  await withClient(db.url("service"), async (client) => {
+    await client.query("select private.finish_login($1, 'x', true, 1, $2)", [ada.id, refresh]);
+    for (const successor of [someHash(), someHash()]) {
+      await client.query("select private.rotate_refresh_token($1, $2, $3)", [
+        refresh,
+        successor,
+        Buffer.from("x"),
+      ]);
+      // Beyond the grace that a lost answer gets.
+      await owner(
+        "update private.refresh_tokens set used_at = used_at - interval '1 hour' where used_at is not null",
+      );
+    }
+  });
+  await inCommittedTransaction(
+    ada.id,
+    "update identity.user_security_settings set session_timeout_minutes = 30",
+  );
+  await inCommittedTransaction(admin.id, `select identity.end_user_sessions('${ada.id}')`);
+  expect(await told(ada.email)).toEqual(
+    expect.arrayContaining([
+      ["session-ended", "refresh_token_reused"],
+      ["security-settings-changed", "security_settings_changed"],
+      ["session-ended", "sessions_ended_by_administrator"],
+    ]),
+  );
+});
+
+async function inCommittedTransaction(userId: string, sql: string): Promise<void> {
+  await withClient(db.url("authenticator"), async (client) => {
+    await client.query("begin");
+    await client.query("select set_config('role', $1, true), set_config('jwt.claims.user_id', $2, true)", [
+      `${db.rolePrefix}_user`,
+      userId,
+    ]);
+    await client.query(sql);
+    await client.query("commit");
+  });
+}
