@@ -36,6 +36,9 @@ const CREDENTIAL_FIELDS = new Set([
   "finishProviderSignIn",
   "startProviderLink",
   "finishProviderLink",
+  "createApiToken",
+  "confirmTotp",
+  "regenerateRecoveryCodes",
 ]);
 
 /**

@@ -233,6 +233,8 @@ describe("settings", () => {
     ["cors", { PLINTH_CORS_ORIGINS: "*" }],
     ["trusted-proxies", { PLINTH_TRUSTED_PROXIES: "0.0.0.0/0" }],
     ["exposure", { PLINTH_HOST: "0.0.0.0" }],
+    ["password-history", { PLINTH_PASSWORD_HISTORY: "0" }],
+    ["passkeys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
     ["access-token-life", { PLINTH_ACCESS_TOKEN_SECONDS: "86400" }],
     ["signing-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
     ["master-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],

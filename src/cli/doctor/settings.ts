@@ -16,6 +16,7 @@ export function checkSettings(config: Config): Finding[] {
     ...checkKeySettings(config),
     checkProviders(config),
     ...checkHttp(config),
+    ...checkSignIn(config),
     checkMail(config),
   ].filter((finding) => finding !== undefined);
 }
@@ -74,6 +75,27 @@ function checkHttp({ http, auth }: Config): Finding[] {
       ),
     );
   return findings.length > 0 ? findings : [ok("settings", "No weak setting.")];
+}
+
+function checkSignIn({ app, auth, databaseUrls }: Config): Finding[] {
+  const findings: Finding[] = [];
+  if (auth.passwordHistory === 0)
+    findings.push(
+      warn(
+        "password-history",
+        "A changed password may be the one it was before.",
+        "Set PLINTH_PASSWORD_HISTORY to 1 or more.",
+      ),
+    );
+  if (Object.keys(databaseUrls).length > 0 && app.rpId === "localhost")
+    findings.push(
+      warn(
+        "passkeys",
+        "Passkeys are made for localhost: they will not work where the application is.",
+        "Set PLINTH_RP_ID and PLINTH_APP_ORIGINS to the application's domain and origins.",
+      ),
+    );
+  return findings;
 }
 
 function checkMail({ mail, databaseUrls }: Config): Finding {

@@ -1,0 +1,28 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "@jest/globals";
+import { LOGIN_ROLES } from "../../src/database/roles.ts";
+
+const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
+
+/** The names in the first column of the README's table; `…_X` stands for the name before it with another ending. */
+function documented(): string[] {
+  return read("README.md")
+    .split("\n")
+    .filter((line) => line.startsWith("| `PLINTH_"))
+    .flatMap((line) => {
+      const names = [...line.split("|")[1]!.matchAll(/`([^`]+)`/g)].map(([, name]) => name!);
+      return names.map((name) => name.replace(/^…/, names[0]!.replace(/_[A-Z]+$/, "")));
+    });
+}
+
+test("the README's table has the settings that src/config.ts reads, no more and no fewer", () => {
+  const source = read("src/config.ts");
+  const named = [...source.matchAll(/(?:"|env\.)(PLINTH_[A-Z_]+)\b/g)].map(([, name]) => name!);
+  const files = [...source.matchAll(/(?:fileInstead|textOrFile)\(env, "(PLINTH_[A-Z_]+)"/g)];
+  const wanted = [
+    ...named,
+    ...files.map(([, name]) => `${name}_FILE`),
+    ...LOGIN_ROLES.map((role) => `PLINTH_${role.toUpperCase()}_URL`),
+  ];
+  expect(documented().sort()).toEqual([...new Set(wanted)].sort());
+});
