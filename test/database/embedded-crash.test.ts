@@ -166,7 +166,7 @@ test("a first start that is killed at any moment is finished by the next one", a
     expect(readSecrets(dataDirectory)!.passwords).toEqual(secrets.passwords);
     await stop(second.child, "SIGTERM");
   }
-}, 30_000);
+});
 
 test("a postmaster.pid that names a process of another program is no obstacle", async () => {
   const dataDirectory = join(folder, "commits");

@@ -94,10 +94,13 @@ describe("migrateDatabase", () => {
 
   test("does not depend on what the owner's sessions have set", async () => {
     await use({
-      committed: { "000001-one.sql": "create table public.t (at timestamptz default '2026-01-01 00:00');" },
+      committed: {
+        "000001-one.sql":
+          "create table public.t (at timestamptz default '2026-01-01 00:00'); select pg_sleep(0.4);",
+      },
     });
     await rows(`alter role ${db.rolePrefix}_owner set timezone = 'Asia/Tokyo'`);
-    await rows(`alter role ${db.rolePrefix}_owner set statement_timeout = '1ms'`);
+    await rows(`alter role ${db.rolePrefix}_owner set statement_timeout = '200ms'`);
     await migrate();
     await rows(`alter role ${db.rolePrefix}_owner reset all`);
     expect(

@@ -143,4 +143,4 @@ test("no policy can be dropped or weakened, and no row security switched off, un
     }
     expect(survivors).toEqual([]);
   });
-}, 20_000);
+});

@@ -197,7 +197,7 @@ describe("H4 PLINTH_PASSWORD_HASH=bcrypt", () => {
     } finally {
       await bcrypt.close();
     }
-  }, 30_000);
+  });
 });
 
 describe("notifications", () => {

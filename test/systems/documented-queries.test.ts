@@ -76,6 +76,41 @@ test("C3 C9 sessions: the health count and the clean-up of expired ones, in batc
   });
 });
 
+test("C1 users: state, verification, failures, lock and times in one row, the role derived", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    for (let n = 0; n < 5; n++)
+      await tx.rows("select track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')", [ada]);
+    await tx.rows("update users set email_verified_at = now() where id = $1", [ada]);
+    expect(
+      await tx.rows(
+        `select username, is_active, is_verified, users_role(u) as role, failed_login_attempts,
+           locked_until > now() as is_locked, password_changed_at is not null as has_password_date,
+           email_verified_at is not null as has_email_date, last_login_at, profile_data, metadata, preferences,
+           u.updated_at >= u.created_at as is_touched
+         from users u join user_settings s on s.user_id = u.id where u.id = $1`,
+        [ada],
+      ),
+    ).toEqual([
+      {
+        username: "ada",
+        is_active: true,
+        is_verified: true,
+        role: "user",
+        failed_login_attempts: 5,
+        is_locked: true,
+        has_password_date: true,
+        has_email_date: true,
+        last_login_at: null,
+        profile_data: {},
+        metadata: {},
+        preferences: {},
+        is_touched: true,
+      },
+    ]);
+  });
+});
+
 test("C6 C9 audit by user and time range", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
