@@ -1,4 +1,5 @@
 import { AuthPlugin } from "./auth.ts";
+import { CheckoutPlugin } from "./checkout.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { NamingPlugin } from "./naming.ts";
@@ -15,6 +16,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
+  CheckoutPlugin, // a payment provider is asked over HTTP
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

@@ -1,4 +1,4 @@
-import express, { type Express } from "express";
+import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { Config } from "../config.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
@@ -12,6 +12,7 @@ import { logStep } from "./log-step.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import { securityHeadersStep } from "./security-headers-step.ts";
+import { STRIPE_WEBHOOK_PATH } from "./stripe-webhook-step.ts";
 
 export interface AppParts {
   readonly config: Config["http"];
@@ -20,10 +21,13 @@ export interface AppParts {
   readonly rateLimit: RateLimit;
   readonly readiness: ReadinessChecks;
   readonly serv: PlinthGrafserv;
+  /** Absent where no secret for it is set. */
+  readonly stripeWebhook?: RequestHandler | undefined;
 }
 
 /** The HTTP side as an ordered list of steps; each is a file of its own. */
-export function createApp({ config, logger, authenticator, rateLimit, readiness, serv }: AppParts): Express {
+export function createApp(parts: AppParts): Express {
+  const { config, logger, authenticator, rateLimit, readiness, serv, stripeWebhook } = parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -38,6 +42,7 @@ export function createApp({ config, logger, authenticator, rateLimit, readiness,
   app.get("/readyz", readinessStep(readiness));
   app.use(corsStep(config.corsOrigins)); // a preflight carries no token and is not counted
   app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
+  if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
   app.all(GRAPHQL_PATH, graphqlStep(serv, config));

@@ -1,5 +1,6 @@
 import type { Config } from "../config.ts";
 import type { RequestContext } from "./request-context.ts";
+import type { Shop } from "./shop.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import type { TransactionSettings } from "./transaction.ts";
@@ -15,6 +16,8 @@ export interface PlinthContext {
   readonly request: RequestContext;
   /** Absent where a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
+  /** Absent where nothing is sold. */
+  readonly shop: Shop | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** The settings under which a freshly signed-in account's statements run. */

@@ -13,6 +13,7 @@ import { ConstraintFields } from "./constraint-fields.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
+import type { Shop } from "./shop.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
@@ -36,6 +37,8 @@ export interface PresetOptions {
   readonly logger: Logger;
   /** Without it register, login, refresh and changePassword answer UNAVAILABLE. */
   readonly signIn?: SignIn | undefined;
+  /** Without it createCheckout and createBillingPortal answer UNAVAILABLE. */
+  readonly shop?: Shop | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -44,7 +47,14 @@ export interface PresetOptions {
  * Everything that makes PostGraphile Plinth's API, for `postgraphile()` and `makeSchema()`. Whoever serves it puts the
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
-export function makePreset({ pool, config, logger, signIn, onPlan }: PresetOptions): GraphileConfig.Preset {
+export function makePreset({
+  pool,
+  config,
+  logger,
+  signIn,
+  shop,
+  onPlan,
+}: PresetOptions): GraphileConfig.Preset {
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -90,6 +100,7 @@ export function makePreset({ pool, config, logger, signIn, onPlan }: PresetOptio
           plinth: {
             request,
             signIn,
+            shop,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>
               requestSettings(

@@ -22,7 +22,9 @@ import { createRateLimit } from "./rate-limit-step.ts";
 import { findOwner } from "./request-settings.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
+import { createShop } from "./shop.ts";
 import { createSignIn } from "./sign-in/index.ts";
+import { stripeWebhookStep } from "./stripe-webhook-step.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {
@@ -109,7 +111,8 @@ export async function startServer(options: {
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
-  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, onPlan }));
+  const shop = createShop({ settings: config.payments, callService });
+  const pgl = postgraphile(makePreset({ pool: apiPool, config, logger, signIn, shop, onPlan }));
   stack.defer(() => pgl.release());
   const serv = pgl.createServ((parts) => new PlinthGrafserv(parts));
   await pgl.getSchema();
@@ -123,6 +126,7 @@ export async function startServer(options: {
     authenticator,
     rateLimit,
     serv,
+    stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
       pool: apiPool,
       isListening: revocations.isListening,

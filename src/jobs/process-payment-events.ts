@@ -1,0 +1,4 @@
+import { inBatches } from "./job.ts";
+
+/** Works on payment events that a server kept and could not finish, and tries those that wait again. */
+export const processPaymentEvents = inBatches("select private.process_payment_events($1) as handled", 50);
