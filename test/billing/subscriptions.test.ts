@@ -44,7 +44,7 @@ describe("H6 A3 the state machine", () => {
     insert into user_subscriptions (user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end,
       trial_end, past_due_since, paused_at, ended_at, quota_period_start, quota_period_end)
     values ($1, $2, $3, '2026-01-01Z', '2026-01-01Z', '2026-01-01Z', '2026-02-01Z',
-      case when $3 = 'trialing' then timestamptz '2026-02-01Z' end, case when $3 = 'past_due' then timestamptz '2026-01-05Z' end,
+      timestamptz '2026-02-01Z', case when $3 = 'past_due' then timestamptz '2026-01-05Z' end,
       case when $3 = 'paused' then timestamptz '2026-01-05Z' end,
       case when $3 in ('canceled', 'expired') then timestamptz '2026-01-05Z' end, '2026-01-01Z', '2026-02-01Z')
     returning id`;
