@@ -36,10 +36,12 @@ export const CheckoutPlugin = extendSchema(
     objects: {
       Mutation: {
         plans: {
-          createCheckout: shopField<{ planId: string }>((shop, { planId }, request) =>
-            shop.createCheckout(planId, request),
-          ),
-          createBillingPortal: shopField((shop, _input, request) => shop.createBillingPortal(request)),
+          createCheckout: (_$root: Step, args: { getRaw(path: string): Step }) =>
+            pageOf(args.getRaw("input") as Step<{ planId: string }>, (shop, { planId }, request) =>
+              shop.createCheckout(planId, request),
+            ),
+          createBillingPortal: () =>
+            pageOf(constant(null), (shop, _input, request) => shop.createBillingPortal(request)),
         },
       },
       CheckoutPayload: {
@@ -53,13 +55,13 @@ export const CheckoutPlugin = extendSchema(
   "PlinthCheckoutPlugin",
 );
 
-function shopField<TInput>(
+function pageOf<TInput>(
+  $input: Step<TInput>,
   ask: (shop: Shop, input: TInput, request: RequestContext) => Promise<{ url: string }>,
 ) {
-  return (_$root: Step, args: { getRaw(path: string): Step }) =>
-    // A side effect of its own and not one with a database client: that would hold a transaction while the provider thinks.
-    sideEffect([args.getRaw("input"), context()], async ([input, { plinth }]) => {
-      if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
-      return ask(plinth.shop, input as TInput, plinth.request);
-    });
+  // A side effect of its own and not one with a database client: that would hold a transaction while the provider thinks.
+  return sideEffect([$input, context()], async ([input, { plinth }]) => {
+    if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
+    return ask(plinth.shop, input as TInput, plinth.request);
+  });
 }

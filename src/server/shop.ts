@@ -94,15 +94,22 @@ function withOutcome(returnUrl: string, outcome: string): string {
   return url.href;
 }
 
-/** Stripe's own message may quote the request, so it stays in the cause. */
+/** Stripe's error quotes the request and parts of the key, so only its kind goes on. */
 async function page(create: () => Promise<{ url?: string | null }>): Promise<{ url: string }> {
   try {
     const { url } = await create();
     if (url) return { url };
-  } catch (cause) {
-    throw new PlinthError("UNAVAILABLE", "The payment provider does not answer; try again later.", { cause });
+  } catch (error) {
+    throw new PlinthError("UNAVAILABLE", "The payment provider does not answer; try again later.", {
+      cause: new Error(`Stripe: ${kindOf(error)}`),
+    });
   }
   throw new PlinthError("UNAVAILABLE", "The payment provider gave no page; try again later.");
+}
+
+function kindOf(error: unknown): string {
+  if (!(error instanceof Stripe.errors.StripeError)) return "unexpected error";
+  return [error.type, error.code, error.statusCode, error.requestId].filter(Boolean).join(" ");
 }
 
 function endpoint(url: string | undefined): { host?: string; port?: number; protocol?: "http" | "https" } {

@@ -47,7 +47,7 @@ beforeAll(async () => {
   await withClient(db.url("owner"), async (client) => {
     await client.query(`
       insert into subscription_plans (code, plan_name, billing_cycle, price_cents, trial_days, access_level)
-      values ('basic', 'Basic', 'monthly', 1000, 0, 5), ('forever', 'Forever', 'lifetime', 50000, 0, 9), ('unsold', 'Unsold', 'monthly', 1, 0, 0);
+      values ('basic', 'Basic', 'monthly', 1000, 0, 5), ('forever', 'Forever', 'lifetime', 50000, 0, 19), ('unsold', 'Unsold', 'monthly', 1, 0, 0);
       insert into plan_prices (plan_id, provider, provider_price_id)
       select id, 'stripe', 'price_' || code from subscription_plans where code in ('basic', 'premium', 'forever')`);
     const { rows } = await client.query<{ code: string; id: string }>(
