@@ -1,5 +1,5 @@
 --! Previous: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
---! Hash: sha1:0dc342d13dec615f75da763494084074d22e85ed
+--! Hash: sha1:9fa7ea9bd2a622794d343e2084e403adc89095aa
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.
@@ -564,6 +564,38 @@ create or replace trigger _900_touch_updated_at
   before update on billing.subscription_plans
   for each row
   execute function plinth.touch_updated_at();
+
+-- What is sold for how much is a matter of money: every change of it is an event, whoever makes it and however.
+create or replace function billing.record_plan_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+begin
+  perform private.record_security_event(
+    case tg_table_name when 'plan_prices' then 'plan_price_changed' else 'plan_changed' end,
+    null,
+    jsonb_build_object('operation', lower(tg_op))
+      || (v_row - array['features', 'plan_name', 'created_at', 'updated_at', 'superseded_at'])
+  );
+  return null;
+end
+$$;
+
+comment on function billing.record_plan_change() is 'Trigger: notes a change of plans or their prices in the audit log.';
+
+create or replace trigger _500_record_change
+  after insert or update or delete on billing.subscription_plans
+  for each row
+  execute function billing.record_plan_change();
+
+create or replace trigger _500_record_change
+  after insert or update or delete on billing.plan_prices
+  for each row
+  execute function billing.record_plan_change();
 
 -- No step outside the state machine, not even by psql.
 create or replace function billing.check_subscription_status()
@@ -1860,7 +1892,7 @@ begin
     return 'ignored';
   end if;
   -- Ours, because only our own checkout writes it into the provider's objects.
-  v_user_id := (select u.id from identity.users u where u.id::text = v_news ->> 'user_id');
+  v_user_id := (select u.id from identity.users u where u.id = (v_news ->> 'user_id')::uuid);
   if v_user_id is not null and event.provider_customer_id is not null then
     insert into billing.provider_customers (provider, provider_customer_id, user_id)
     values (event.provider, event.provider_customer_id, v_user_id)
@@ -1874,6 +1906,8 @@ begin
     ),
     v_user_id
   );
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
 
   if v_kind in ('invoice', 'purchase') then
     insert into billing.payments as p (
@@ -1883,7 +1917,7 @@ begin
     select
       v_user_id,
       coalesce(
-        (select sp.id from billing.subscription_plans sp where sp.id::text = v_news ->> 'plan_id'),
+        (select sp.id from billing.subscription_plans sp where sp.id = (v_news ->> 'plan_id')::uuid),
         (
           select pp.plan_id
           from billing.plan_prices pp

@@ -68,5 +68,9 @@ drop table
   billing.provider_customers,
   billing.plan_prices,
   billing.subscription_plans;
-drop function billing.check_subscription_status(), billing.keep_plan_terms(), billing.number_plan_version();
+drop function
+  billing.check_subscription_status(),
+  billing.keep_plan_terms(),
+  billing.number_plan_version(),
+  billing.record_plan_change();
 delete from access.permissions where permission_name in ('manage_plans', 'manage_subscriptions');

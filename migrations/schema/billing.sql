@@ -171,6 +171,11 @@ alter table billing.plan_prices enable row level security;
 
 create index plan_prices_plan_id_provider_idx on billing.plan_prices using btree (plan_id, provider);
 
+create trigger _500_record_change
+  after insert or delete or update on billing.plan_prices
+  for each row
+  execute function billing.record_plan_change();
+
 comment on table billing.plan_prices is 'One row per price at a payment provider; several may sell one plan.';
 comment on column billing.plan_prices.plan_id is 'The plan sold.';
 comment on column billing.plan_prices.provider is 'The payment provider, such as stripe.';
@@ -332,6 +337,10 @@ create trigger _100_number_version
   before insert on billing.subscription_plans
   for each row
   execute function billing.number_plan_version();
+create trigger _500_record_change
+  after insert or delete or update on billing.subscription_plans
+  for each row
+  execute function billing.record_plan_change();
 create trigger _900_touch_updated_at
   before update on billing.subscription_plans
   for each row
@@ -736,6 +745,29 @@ $$;
 comment on function billing.pause_subscription(user_id uuid) is 'Stops a paid period''s clock until its user resumes. Needs manage_subscriptions (PL403). PL404, PL409.';
 revoke execute on function billing.pause_subscription(user_id uuid) from public;
 grant execute on function billing.pause_subscription(user_id uuid) to :PLINTH_USER;
+
+-- Trigger: notes a change of plans or their prices in the audit log.
+create or replace function billing.record_plan_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
+begin
+  perform private.record_security_event(
+    case tg_table_name when 'plan_prices' then 'plan_price_changed' else 'plan_changed' end,
+    null,
+    jsonb_build_object('operation', lower(tg_op))
+      || (v_row - array['features', 'plan_name', 'created_at', 'updated_at', 'superseded_at'])
+  );
+  return null;
+end
+$$;
+
+comment on function billing.record_plan_change() is 'Trigger: notes a change of plans or their prices in the audit log.';
+revoke execute on function billing.record_plan_change() from public;
 
 -- Takes a cancellation back before the period ends, or goes on after a pause. PL404 without a subscription, PL409 when there is nothing to resume.
 create or replace function billing.resume_subscription()

@@ -382,7 +382,7 @@ begin
     return 'ignored';
   end if;
   -- Ours, because only our own checkout writes it into the provider's objects.
-  v_user_id := (select u.id from identity.users u where u.id::text = v_news ->> 'user_id');
+  v_user_id := (select u.id from identity.users u where u.id = (v_news ->> 'user_id')::uuid);
   if v_user_id is not null and event.provider_customer_id is not null then
     insert into billing.provider_customers (provider, provider_customer_id, user_id)
     values (event.provider, event.provider_customer_id, v_user_id)
@@ -396,6 +396,8 @@ begin
     ),
     v_user_id
   );
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
 
   if v_kind in ('invoice', 'purchase') then
     insert into billing.payments as p (
@@ -405,7 +407,7 @@ begin
     select
       v_user_id,
       coalesce(
-        (select sp.id from billing.subscription_plans sp where sp.id::text = v_news ->> 'plan_id'),
+        (select sp.id from billing.subscription_plans sp where sp.id = (v_news ->> 'plan_id')::uuid),
         (
           select pp.plan_id
           from billing.plan_prices pp

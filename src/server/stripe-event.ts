@@ -75,7 +75,7 @@ const READERS: Readonly<Record<string, (object: Fields) => Payload>> = {
 /** A subscription tells of itself by events of its own; a plan for life is bought here and now. */
 function checkout(object: Fields): Payload {
   const { metadata, created } = object;
-  const userId = token(fields(metadata).plinth_user_id);
+  const userId = uuid(fields(metadata).plinth_user_id);
   if (object.mode !== "payment" || object.payment_status !== "paid")
     return { kind: "customer", user_id: userId };
   const reference_ = reference(object.payment_intent);
@@ -102,7 +102,7 @@ function subscription(object: Fields, rank: number): Payload {
   return {
     kind: "subscription",
     rank: `${rank}${status ? STATUS_RANKS.indexOf(status) : 0}`,
-    user_id: token(fields(object.metadata).plinth_user_id),
+    user_id: uuid(fields(object.metadata).plinth_user_id),
     subscription: reference(object.id),
     status,
     price: reference(item.price) ?? reference(item.plan),
@@ -126,7 +126,7 @@ function invoice(object: Fields, paid: boolean): Payload {
   return {
     kind: "invoice",
     rank: "20",
-    user_id: token(fields(details.metadata ?? fields(object.subscription_details).metadata).plinth_user_id),
+    user_id: uuid(fields(details.metadata ?? fields(object.subscription_details).metadata).plinth_user_id),
     payment: reference(object.id),
     reference:
       reference(object.payment_intent) ??

@@ -413,6 +413,11 @@ describe("A3 changes of plan", () => {
       ).toEqual([{ version: 2, price: 1200, quota: 1000 }]);
       expect(
         await tx.rows(
+          "select event_data -> 'price_cents' as price from security_audit_log where event_type = 'plan_changed' and event_data ->> 'code' = 'basic' and event_data ->> 'version' = '2'",
+        ),
+      ).toEqual([{ price: 1200 }]);
+      expect(
+        await tx.rows(
           "select version, superseded_at is null as newest from subscription_plans where code = 'basic' and billing_cycle = 'monthly' order by 1",
         ),
       ).toEqual([
