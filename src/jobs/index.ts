@@ -1,4 +1,5 @@
 import type { Queue } from "pg-boss";
+import { advanceSubscriptions } from "./advance-subscriptions.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
@@ -9,8 +10,11 @@ import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
+import { grantFreeQuotas } from "./grant-free-quotas.ts";
 import type { TimetableEntry } from "./job.ts";
+import { processPaymentEvents } from "./process-payment-events.ts";
 import { queuesOf } from "./queues.ts";
+import { refreshSubscriptionMetrics } from "./refresh-subscription-metrics.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
@@ -85,6 +89,31 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "47 3 * * *",
     reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
     run: deleteExpiredVerifications,
+  },
+  {
+    name: "advance-subscriptions",
+    cron: "*/5 * * * *",
+    reason:
+      "A subscription that ended must stop giving access, and a new period's tokens are wanted at once.",
+    run: advanceSubscriptions,
+  },
+  {
+    name: "grant-free-quotas",
+    cron: "3 * * * *",
+    reason: "A balance should be right when the month begins, before anything is spent.",
+    run: grantFreeQuotas,
+  },
+  {
+    name: "process-payment-events",
+    cron: "* * * * *",
+    reason: "A server may die between keeping an event and acting on it; some events wait for others.",
+    run: processPaymentEvents,
+  },
+  {
+    name: "refresh-subscription-metrics",
+    cron: "11 * * * *",
+    reason: "Who reads the metrics should not compute them, and an hour is recent enough.",
+    run: refreshSubscriptionMetrics,
   },
 ];
 

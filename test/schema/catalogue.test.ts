@@ -116,6 +116,16 @@ describe("keys and indexes", () => {
 
   test("every column that names another row is a foreign key", async () => {
     const exceptions = [
+      "billing.payments.provider_payment_id", // names a row of the payment provider's
+      "billing.payments.provider_subscription_id", // names a row of the payment provider's
+      "billing.plan_prices.provider_price_id", // names a row of the payment provider's
+      "billing.provider_customers.provider_customer_id", // names a row of the payment provider's
+      "billing.user_subscriptions.provider_subscription_id", // names a row of the payment provider's
+      "private.payment_events.provider_customer_id", // names a row of the payment provider's
+      "private.payment_events.provider_event_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "identity.oauth_profiles.provider_user_id", // names a person at another provider
       "private.passkeys.credential_id", // names a key on somebody's device
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
