@@ -34,6 +34,7 @@ drop function
 drop table
   billing.usage_limits, billing.daily_usage, private.usage_keys, billing.usage_events, billing.token_holds,
   billing.token_grants, billing.usage_tracking;
+drop function billing.forget_usage_account();
 drop type billing.token_balance, billing.grant_balance;
 
 drop view analytics.model_catalogue, billing.current_model_prices;
