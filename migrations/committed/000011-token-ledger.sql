@@ -1,5 +1,5 @@
 --! Previous: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
---! Hash: sha1:6278ca3eaf3e8283ef6aa21d02613dcf9b75c663
+--! Hash: sha1:9572895cc3a2feb5f806db54d07c178cc083afea
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and
@@ -905,12 +905,15 @@ begin
     v_event.grant_tokens := '{}';
     for v_taken in
       select a.grant_id, sum(a.tokens)::bigint as tokens
-      from billing.usage_events e
-      cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
-      where e.id = v_event.id or e.corrects_event_id = v_event.id
+      from (
+        select a.grant_id, a.tokens, row_number() over (order by e.created_at, e.id, a.position) as position
+        from billing.usage_events e
+        cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
+        where e.id = v_event.id or e.corrects_event_id = v_event.id
+      ) a
       group by a.grant_id
       having sum(a.tokens) > 0
-      order by max((e.created_at, e.id, a.position)) filter (where a.tokens > 0) desc
+      order by max(a.position) filter (where a.tokens > 0) desc
     loop
       exit when v_back <= 0;
       v_taken.tokens := least(v_taken.tokens, v_back);

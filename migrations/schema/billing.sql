@@ -55,9 +55,7 @@ create table billing.daily_usage (
   currency text not null default 'USD'::text,
   constraint daily_usage_pkey primary key (id),
   constraint daily_usage_user_id_day_model_id_key unique (user_id, day, model_id),
-  constraint daily_usage_cost_is_not_negative check (cost >= 0::numeric),
-  constraint daily_usage_currency_check check (currency ~ '^[A-Z]{3}$'::text),
-  constraint daily_usage_totals_are_not_negative check (least(requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens, overdraft_tokens, unpriced_tokens, self_reported_tokens) >= 0),
+  constraint daily_usage_totals_are_not_negative check (least(total_tokens::numeric, overdraft_tokens::numeric, cost) >= 0::numeric),
   constraint daily_usage_model_id_fkey foreign key (model_id) references llm.models(id) on delete restrict,
   constraint daily_usage_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete set null
 ) with (fillfactor=50);
@@ -173,13 +171,8 @@ create table billing.token_grants (
   created_at timestamp with time zone not null default now(),
   constraint token_grants_pkey primary key (id),
   constraint token_grants_user_id_idempotency_key_key unique (user_id, idempotency_key),
-  constraint token_grants_amount_is_positive check (amount > 0),
-  constraint token_grants_consumed_is_not_negative check (consumed >= 0),
-  constraint token_grants_held_is_not_negative check (held >= 0),
-  constraint token_grants_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
-  constraint token_grants_never_give_more_than_they_have check ((consumed + held) <= amount),
+  constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and (consumed + held) <= amount),
   constraint token_grants_source_check check (source = any (array['plan'::text, 'purchase'::text, 'manual'::text, 'promotion'::text, 'rollover'::text])),
-  constraint token_grants_start_before_they_end check (starts_at <= expires_at),
   constraint token_grants_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
 ) with (fillfactor=50);
 
@@ -228,22 +221,16 @@ create table billing.token_holds (
   created_at timestamp with time zone not null default now(),
   constraint token_holds_pkey primary key (id),
   constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key),
-  constraint token_holds_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
-  constraint token_holds_max_tokens_is_positive check (max_tokens > 0),
-  constraint token_holds_one_amount_for_each_grant check (cardinality(grant_ids) = cardinality(grant_tokens)),
-  constraint token_holds_settled_has_its_event check ((state = 'settled'::text) = (usage_event_id is not null)),
-  constraint token_holds_settled_has_its_time check ((state = 'settled'::text) = (settled_at is not null)),
-  constraint token_holds_state_check check (state = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text])),
-  constraint token_holds_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
+  constraint token_holds_state_check check ((state = any (array['open'::text, 'settled'::text, 'released'::text, 'expired'::text])) and (state = 'settled'::text) = (usage_event_id is not null))
 ) with (fillfactor=70);
 
 alter table billing.token_holds enable row level security;
 
 create index token_holds_open_idx on billing.token_holds using btree (user_id, expires_at) where (state = 'open'::text);
 
-comment on table billing.token_holds is 'One row per reservation: tokens set aside for a call to a model that is under way. Kept when it ends: it is the memory of its idempotency key.';
+comment on table billing.token_holds is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per reservation: tokens set aside for a call to a model that is under way. Kept when it ends: it is the memory of its idempotency key.';
 comment on column billing.token_holds.id is 'UUIDv7.';
-comment on column billing.token_holds.user_id is 'Whose tokens.';
+comment on column billing.token_holds.user_id is 'Whose tokens; see billing.forget_usage_account for why it is no foreign key.';
 comment on column billing.token_holds.model_id is 'The model; no foreign key, because its row would be locked by everybody''s every call. The row of daily_usage has one.';
 comment on column billing.token_holds.max_tokens is 'Tokens set aside.';
 comment on column billing.token_holds.grant_ids is 'The grants they were taken from, in order; see billing.token_hold_allocations.';
@@ -294,16 +281,9 @@ create table billing.usage_events (
   occurred_at timestamp with time zone not null,
   created_at timestamp with time zone not null default now(),
   constraint usage_events_pkey primary key (id, created_at),
-  constraint usage_events_correction_names_its_event check ((kind = 'correction'::text) = (corrects_event_id is not null)),
-  constraint usage_events_counts_are_possible check (kind = 'correction'::text or cached_input_tokens >= 0 and cached_input_tokens <= input_tokens and reasoning_tokens >= 0 and reasoning_tokens <= output_tokens and overdraft_tokens >= 0),
-  constraint usage_events_currency_check check (currency ~ '^[A-Z]{3}$'::text),
-  constraint usage_events_kind_check check (kind = any (array['usage'::text, 'correction'::text])),
-  constraint usage_events_one_amount_for_each_grant check (cardinality(grant_ids) = cardinality(grant_tokens)),
-  constraint usage_events_priced_has_a_cost check (is_priced = (cost is not null)),
-  constraint usage_events_source_check check (source = any (array['hold'::text, 'service'::text, 'message'::text, 'self_reported'::text])),
-  constraint usage_events_total_is_charged_or_overdraft check (total_tokens = (charged_tokens + overdraft_tokens)),
-  constraint usage_events_total_is_input_and_output check (total_tokens = (input_tokens + output_tokens)),
-  constraint usage_events_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete set null
+  constraint usage_events_counts_add_up check (total_tokens = (input_tokens + output_tokens) and total_tokens = (charged_tokens + overdraft_tokens) and (kind = 'correction'::text or cached_input_tokens >= 0 and cached_input_tokens <= input_tokens and reasoning_tokens >= 0 and reasoning_tokens <= output_tokens and overdraft_tokens >= 0)),
+  constraint usage_events_kind_check check ((kind = any (array['usage'::text, 'correction'::text])) and (kind = 'correction'::text) = (corrects_event_id is not null)),
+  constraint usage_events_priced_has_a_cost check (is_priced = (cost is not null))
 ) partition by range (created_at);
 
 alter table billing.usage_events enable row level security;
@@ -311,9 +291,9 @@ alter table billing.usage_events enable row level security;
 create index usage_events_corrects_event_id_idx on billing.usage_events using btree (corrects_event_id) where (corrects_event_id is not null);
 create index usage_events_user_id_occurred_at_idx on billing.usage_events using btree (user_id, occurred_at);
 
-comment on table billing.usage_events is 'One row per use of a model, or correction of one; append-only, partitioned by month of created_at. Sums over it are the truth, corrections counting as the differences they are.';
+comment on table billing.usage_events is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per use of a model, or correction of one; append-only, partitioned by month of created_at. Sums over it are the truth, corrections counting as the differences they are.';
 comment on column billing.usage_events.id is 'UUIDv7.';
-comment on column billing.usage_events.user_id is 'Who used it; null when the account was deleted.';
+comment on column billing.usage_events.user_id is 'Who used it; null when the account was deleted. See billing.forget_usage_account for why it is no foreign key.';
 comment on column billing.usage_events.model_id is 'The model; null when nobody said. No foreign key: the row of daily_usage made with it has one, and keeps the model.';
 comment on column billing.usage_events.chat_id is 'The chat, which may be gone: usage outlives it.';
 comment on column billing.usage_events.message_id is 'The message, which may be gone. No foreign key: deleting a chat would search every partition for each of its messages.';
@@ -414,7 +394,6 @@ create table billing.usage_tracking (
   last_reset timestamp with time zone not null,
   next_hold_expires_at timestamp with time zone,
   constraint usage_tracking_pkey primary key (user_id),
-  constraint usage_tracking_lifetime_tokens_is_not_less_than_token_count check (lifetime_tokens >= token_count),
   constraint usage_tracking_token_count_is_not_negative check (token_count >= 0),
   constraint usage_tracking_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 ) with (fillfactor=50);
@@ -423,6 +402,11 @@ alter table billing.usage_tracking enable row level security;
 
 create index usage_tracking_last_reset_idx on billing.usage_tracking using btree (last_reset);
 create index usage_tracking_next_hold_expires_at_idx on billing.usage_tracking using btree (next_hold_expires_at) where (next_hold_expires_at is not null);
+
+create trigger _500_forget_usage_account
+  after delete on billing.usage_tracking
+  for each row
+  execute function billing.forget_usage_account();
 
 comment on table billing.usage_tracking is 'One row per user who ever had tokens: what was used, always the sum of the user''s usage_events.';
 comment on column billing.usage_tracking.user_id is 'The account.';
@@ -510,6 +494,23 @@ comment on column billing.token_hold_allocations.expires_at is 'When the hold en
 grant select on billing.token_hold_allocations to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
+
+-- Trigger: holds go with their account, usage stays without a name.
+create or replace function billing.forget_usage_account()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  delete from billing.token_holds h where h.user_id = old.user_id;
+  update billing.usage_events e set user_id = null where e.user_id = old.user_id;
+  return null;
+end
+$$;
+
+comment on function billing.forget_usage_account() is 'Trigger: holds go with their account, usage stays without a name.';
+revoke execute on function billing.forget_usage_account() from public;
 
 -- Whether the signed-in user's grants have this many tokens left now. It sets nothing aside: reserve does.
 create or replace function billing.has_tokens(amount bigint default 1)

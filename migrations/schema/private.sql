@@ -170,12 +170,15 @@ begin
     v_event.grant_tokens := '{}';
     for v_taken in
       select a.grant_id, sum(a.tokens)::bigint as tokens
-      from billing.usage_events e
-      cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
-      where e.id = v_event.id or e.corrects_event_id = v_event.id
+      from (
+        select a.grant_id, a.tokens, row_number() over (order by e.created_at, e.id, a.position) as position
+        from billing.usage_events e
+        cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
+        where e.id = v_event.id or e.corrects_event_id = v_event.id
+      ) a
       group by a.grant_id
       having sum(a.tokens) > 0
-      order by max((e.created_at, e.id, a.position)) filter (where a.tokens > 0) desc
+      order by max(a.position) filter (where a.tokens > 0) desc
     loop
       exit when v_back <= 0;
       v_taken.tokens := least(v_taken.tokens, v_back);
@@ -293,9 +296,9 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea) to :PLINTH_SERVICE;
 
--- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12.
+-- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.
 create or replace function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
-  returns void
+  returns boolean
   language plpgsql
   immutable
 as $$
@@ -312,10 +315,11 @@ begin
       using errcode = 'PL422', column = v_column,
         hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
   end if;
+  return true;
 end
 $$;
 
-comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12.';
+comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
 revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
 -- Makes an event the one that counts its message. The caller has locked the user's ledger.
@@ -353,6 +357,7 @@ create or replace function private.close_plan_grant(user_id uuid, source_id uuid
 as $$
 #variable_conflict use_column
 declare
+  v_locked timestamptz;
   v_arguments jsonb := jsonb_build_array(
     close_plan_grant.source_id, extract(epoch from close_plan_grant.closed_at), close_plan_grant.rollover_limit,
     extract(epoch from close_plan_grant.rollover_expires_at)
@@ -364,7 +369,7 @@ begin
   if close_plan_grant.closed_at is null then
     raise exception 'closed_at is missing.' using errcode = 'PL422', column = 'closed_at';
   end if;
-  perform private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
+  v_locked := private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
   v_key := private.used_key(close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments);
   if v_key.amount is not null then
     return v_key.amount;
@@ -438,6 +443,8 @@ create or replace function private.correct_usage(event_id uuid, input_tokens big
 as $$
 #variable_conflict use_column
 declare
+  v_valid boolean;
+  v_locked timestamptz;
   v_arguments jsonb := jsonb_build_array(
     correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
     correct_usage.reasoning_tokens
@@ -445,7 +452,7 @@ declare
   v_event billing.usage_events;
   v_key private.usage_keys;
 begin
-  perform private.check_token_counts(
+  v_valid := private.check_token_counts(
     correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
     correct_usage.reasoning_tokens
   );
@@ -456,7 +463,7 @@ begin
   if v_event.kind <> 'usage' then
     raise exception 'Correct the usage, not its correction.' using errcode = 'PL422', column = 'event_id';
   end if;
-  perform private.lock_usage(v_event.user_id, correct_usage.at);
+  v_locked := private.lock_usage(v_event.user_id, correct_usage.at);
   v_key := private.used_key(v_event.user_id, 'correct', correct_usage.idempotency_key, v_arguments);
   if v_key.event_id is not null then
     select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
@@ -734,13 +741,13 @@ comment on function private.expire_token_holds(batch_size integer, at timestamp 
 revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
 grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
--- Expires the holds of a user that are due; returns how many. The caller has locked the user's row of usage_tracking.
+-- Expires the holds of a user that are due; returns when the next one is. The caller has locked the user's row of usage_tracking.
 create or replace function private.expire_user_holds(user_id uuid, at timestamp with time zone)
-  returns integer
+  returns timestamp with time zone
   language plpgsql
 as $$
 declare
-  v_count integer;
+  v_next timestamptz;
 begin
   with due as (
     update billing.token_holds h
@@ -752,21 +759,18 @@ begin
     from due d
     cross join unnest(d.grant_ids, d.grant_tokens) as a (grant_id, tokens)
     group by a.grant_id
-  ), changed as (
-    update billing.token_grants g set held = g.held - b.tokens from given_back b where g.id = b.grant_id
   )
-  select count(*) into v_count from due;
+  update billing.token_grants g set held = g.held - b.tokens from given_back b where g.id = b.grant_id;
 
-  update billing.usage_tracking t
-  set next_hold_expires_at = (
-    select min(h.expires_at) from billing.token_holds h where h.user_id = t.user_id and h.state = 'open'
-  )
-  where t.user_id = expire_user_holds.user_id;
-  return v_count;
+  select min(h.expires_at) into v_next
+  from billing.token_holds h
+  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
+  return v_next;
 end
 $$;
 
-comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns how many. The caller has locked the user''s row of usage_tracking.';
+comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
 revoke execute on function private.expire_user_holds(user_id uuid, at timestamp with time zone) from public;
 
 -- Password hash of the account with this username or e-mail address; one row of nulls when there is none.
@@ -890,9 +894,19 @@ create or replace function private.grant_tokens(user_id uuid, amount bigint, sou
 as $$
 #variable_conflict use_column
 declare
+  v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  perform private.lock_usage(grant_tokens.user_id, grant_tokens.at);
+  if grant_tokens.amount <= 0 then
+    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  end if;
+  if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if coalesce(grant_tokens.starts_at, grant_tokens.at) > grant_tokens.expires_at then
+    raise exception 'A grant ends after it starts.' using errcode = 'PL422', column = 'expires_at';
+  end if;
+  v_locked := private.lock_usage(grant_tokens.user_id, grant_tokens.at);
   select g.* into v_grant
   from billing.token_grants g
   where g.user_id = grant_tokens.user_id and g.idempotency_key = grant_tokens.idempotency_key;
@@ -1210,15 +1224,15 @@ $$;
 comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
 revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
 
--- Locks a user's ledger until the end of the transaction, due holds expired and the month begun. PL404 for no such account.
+-- Locks a user's ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.
 create or replace function private.lock_usage(user_id uuid, at timestamp with time zone)
-  returns void
+  returns timestamp with time zone
   language plpgsql
 as $$
 declare
   v_row billing.usage_tracking;
 begin
-  select t.* into v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for update;
+  select t.* into v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
   if not found then
     begin
       insert into billing.usage_tracking (user_id, last_reset)
@@ -1228,20 +1242,21 @@ begin
       when foreign_key_violation or not_null_violation then
         raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
     end;
-    select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for update;
+    select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
   end if;
   if v_row.next_hold_expires_at <= lock_usage.at then
-    perform private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
   end if;
   if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
     update billing.usage_tracking t
     set token_count = 0, last_reset = date_trunc('month', lock_usage.at, 'UTC')
     where t.user_id = lock_usage.user_id;
   end if;
+  return v_row.next_hold_expires_at;
 end
 $$;
 
-comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun. PL404 for no such account.';
+comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
 revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
 
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
@@ -1408,13 +1423,14 @@ create or replace function private.record_message_usage(message llm.messages, at
   language plpgsql
 as $$
 declare
+  v_locked timestamptz;
   v_tokens bigint := coalesce(message.tokens_used, 0);
   v_counted billing.usage_events;
   v_event billing.usage_events;
   v_taken record;
 begin
   perform private.ensure_current_grants(message.user_id);
-  perform private.lock_usage(message.user_id, record_message_usage.at);
+  v_locked := private.lock_usage(message.user_id, record_message_usage.at);
   select e.* into v_counted
   from private.usage_keys k
   join billing.usage_events e on e.id = k.event_id
@@ -1490,6 +1506,8 @@ create or replace function private.record_usage(user_id uuid, model_id uuid, inp
 as $$
 #variable_conflict use_column
 declare
+  v_valid boolean;
+  v_locked timestamptz;
   v_arguments jsonb := jsonb_build_array(
     record_usage.model_id, record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens,
     record_usage.reasoning_tokens, extract(epoch from record_usage.occurred_at), record_usage.message_id
@@ -1498,11 +1516,11 @@ declare
   v_event billing.usage_events;
   v_taken record;
 begin
-  perform private.check_token_counts(
+  v_valid := private.check_token_counts(
     record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens, record_usage.reasoning_tokens
   );
   perform private.ensure_current_grants(record_usage.user_id);
-  perform private.lock_usage(record_usage.user_id, record_usage.at);
+  v_locked := private.lock_usage(record_usage.user_id, record_usage.at);
   v_key := private.used_key(record_usage.user_id, 'record', record_usage.idempotency_key, v_arguments);
   if v_key.event_id is not null then
     select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
@@ -1593,13 +1611,14 @@ create or replace function private.release_hold(hold_id uuid, at timestamp with 
 as $$
 #variable_conflict use_column
 declare
+  v_locked timestamptz;
   v_hold billing.token_holds;
 begin
   select h.user_id into v_hold.user_id from billing.token_holds h where h.id = release_hold.hold_id;
   if not found then
     raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
   end if;
-  perform private.lock_usage(v_hold.user_id, release_hold.at);
+  v_locked := private.lock_usage(v_hold.user_id, release_hold.at);
   select h.* into strict v_hold from billing.token_holds h where h.id = release_hold.hold_id;
   if v_hold.state = 'settled' then
     raise exception 'The hold was settled.' using errcode = 'PL409', column = 'hold_id';
@@ -1648,6 +1667,8 @@ create or replace function private.reserve_tokens(user_id uuid, model_id uuid, m
 as $$
 #variable_conflict use_column
 declare
+  v_next timestamptz;
+  v_check record;
   v_hold billing.token_holds;
   v_taken record;
 begin
@@ -1661,7 +1682,7 @@ begin
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
   perform private.ensure_current_grants(reserve_tokens.user_id);
-  perform private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
+  v_next := private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
 
   select h.* into v_hold
   from billing.token_holds h
@@ -1674,10 +1695,14 @@ begin
     return v_hold;
   end if;
 
-  if not exists (select from llm.models m where m.id = reserve_tokens.model_id) then
+  select
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_check;
+  if not v_check.has_model then
     raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
   end if;
-  if private.limits_passed(
+  if v_check.has_limits and private.limits_passed(
     reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
   ) > 0 then
     raise exception 'A limit on usage does not leave that many tokens.'
@@ -1699,10 +1724,9 @@ begin
   )
   returning * into v_hold;
   -- Seldom: the next hold to end is mostly an earlier one.
-  update billing.usage_tracking t
-  set next_hold_expires_at = v_hold.expires_at
-  where t.user_id = v_hold.user_id
-    and (t.next_hold_expires_at is null or t.next_hold_expires_at > v_hold.expires_at);
+  if v_next <= v_hold.expires_at is not true then
+    update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+  end if;
   return v_hold;
 end
 $$;
@@ -1941,23 +1965,34 @@ create or replace function private.settle_hold(hold_id uuid, input_tokens bigint
 as $$
 #variable_conflict use_column
 declare
+  v_valid boolean;
+  v_locked timestamptz;
   v_hold billing.token_holds;
   v_event billing.usage_events;
   v_taken record;
+  v_was_open boolean;
   v_left bigint;
   v_take bigint;
 begin
-  perform private.check_token_counts(
+  v_valid := private.check_token_counts(
     settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
   );
   select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
   if not found then
     raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
   end if;
-  perform private.lock_usage(v_hold.user_id, settle_hold.at);
-  select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
+  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  v_event.id := plinth.uuid_v7();
+  update billing.token_holds h
+  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
+  where h.id = settle_hold.hold_id and h.state = 'open'
+  returning h.* into v_hold;
+  v_was_open := found;
+  if not found then
+    select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
+  end if;
 
-  if v_hold.state = 'settled' then
+  if not v_was_open and v_hold.state = 'settled' then
     select e.* into strict v_event
     from billing.usage_events e
     where e.id = v_hold.usage_event_id and e.created_at = v_hold.settled_at;
@@ -1989,7 +2024,7 @@ begin
   v_event.grant_ids := '{}';
   v_event.grant_tokens := '{}';
   v_left := settle_hold.input_tokens + settle_hold.output_tokens;
-  if v_hold.state = 'open' then
+  if v_was_open then
     for i in 1 .. cardinality(v_hold.grant_ids) loop
       v_take := least(v_left, v_hold.grant_tokens[i]);
       update billing.token_grants g
@@ -2009,7 +2044,6 @@ begin
     v_left := v_taken.missing;
   end if;
 
-  v_event.id := plinth.uuid_v7();
   v_event.user_id := v_hold.user_id;
   v_event.model_id := v_hold.model_id;
   v_event.message_id := settle_hold.message_id;
@@ -2027,9 +2061,11 @@ begin
   v_event.created_at := settle_hold.at;
   v_event := private.post_usage_event(v_event);
 
-  update billing.token_holds h
-  set state = 'settled', settled_at = v_event.created_at, usage_event_id = v_event.id
-  where h.id = v_hold.id;
+  if not v_was_open then
+    update billing.token_holds h
+    set state = 'settled', settled_at = v_event.created_at, usage_event_id = v_event.id
+    where h.id = v_hold.id;
+  end if;
   if v_event.message_id is not null then
     perform private.claim_message(v_event, settle_hold.at);
   end if;
@@ -2050,6 +2086,29 @@ declare
   v_grant record;
   v_take bigint;
 begin
+  missing := 0;
+  -- Mostly the first grant has enough.
+  update billing.token_grants g
+  set
+    held = g.held + case when for_hold then take_tokens.tokens else 0 end,
+    consumed = g.consumed + case when for_hold then 0 else take_tokens.tokens end
+  where g.id = (
+      select f.id
+      from billing.token_grants f
+      where f.user_id = take_tokens.user_id
+        and f.retired_at is null
+        and f.starts_at <= take_tokens.at
+        and (f.expires_at is null or f.expires_at > take_tokens.at)
+      order by f.priority, f.expires_at, f.created_at, f.id
+      limit 1
+    )
+    and take_tokens.tokens > 0
+    and (g.amount is null or g.amount - g.consumed - g.held >= take_tokens.tokens)
+  returning array[g.id], array[take_tokens.tokens] into grant_ids, grant_tokens;
+  if found then
+    return;
+  end if;
+
   grant_ids := '{}';
   grant_tokens := '{}';
   missing := take_tokens.tokens;

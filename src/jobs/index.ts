@@ -2,8 +2,11 @@ import type { Queue } from "pg-boss";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
+import { expireTokenHolds } from "./expire-token-holds.ts";
 import type { TimetableEntry } from "./job.ts";
 import { queuesOf } from "./queues.ts";
+import { resetUsageTracking } from "./reset-usage-tracking.ts";
+import { retireTokenGrants } from "./retire-token-grants.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
@@ -33,6 +36,25 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "7 * * * *",
     reason: "The list of my sessions shows only those that still work, and old ones are personal data.",
     run: endExpiredSessions,
+  },
+  {
+    name: "expire-token-holds",
+    cron: "* * * * *",
+    reason: "Tokens set aside for a call that died are the user's again within a minute, in every total.",
+    run: expireTokenHolds,
+  },
+  {
+    name: "reset-usage-tracking",
+    cron: "*/10 * * * *",
+    reason:
+      "A month begins at 0 for everybody; often, so that a start missed at midnight is made up for soon.",
+    run: resetUsageTracking,
+  },
+  {
+    name: "retire-token-grants",
+    cron: "23 * * * *",
+    reason: "Ended grants would be looked at by every reserve for good.",
+    run: retireTokenGrants,
   },
 ];
 
