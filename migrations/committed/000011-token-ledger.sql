@@ -1,5 +1,5 @@
 --! Previous: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
---! Hash: sha1:9572895cc3a2feb5f806db54d07c178cc083afea
+--! Hash: sha1:286dbb8c2c17bf222d3fa01695fc06e8d4dc3b8f
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and
@@ -894,7 +894,7 @@ begin
   v_difference := v_event.input_tokens + v_event.output_tokens;
 
   if v_difference > 0 then
-    select t.* into v_taken from private.take_tokens(v_event.user_id, v_difference, false, apply_correction.at) t;
+    v_taken := private.take_tokens(v_event.user_id, v_difference, false, apply_correction.at);
     v_event.grant_ids := v_taken.grant_ids;
     v_event.grant_tokens := v_taken.grant_tokens;
     v_event.overdraft_tokens := v_taken.missing;
@@ -1131,8 +1131,7 @@ begin
     raise exception 'A limit on usage does not leave that many tokens.'
       using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
   end if;
-  select t.* into v_taken
-  from private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at) t;
+  v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
   if v_taken.missing > 0 then
     raise exception 'There are not that many tokens left.'
       using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
@@ -1254,7 +1253,7 @@ begin
     end loop;
   end if;
   if v_left > 0 then
-    select t.* into v_taken from private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at) t;
+    v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
     v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
     v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;
     v_left := v_taken.missing;
@@ -1387,10 +1386,9 @@ begin
     end if;
   end if;
 
-  select t.* into v_taken
-  from private.take_tokens(
+  v_taken := private.take_tokens(
     record_usage.user_id, record_usage.input_tokens + record_usage.output_tokens, false, record_usage.at
-  ) t;
+  );
   v_event.id := plinth.uuid_v7();
   v_event.user_id := record_usage.user_id;
   v_event.model_id := record_usage.model_id;
@@ -2088,7 +2086,7 @@ begin
   if v_tokens = 0 then
     return;
   end if;
-  select t.* into v_taken from private.take_tokens(message.user_id, v_tokens, false, record_message_usage.at) t;
+  v_taken := private.take_tokens(message.user_id, v_tokens, false, record_message_usage.at);
   v_event.id := plinth.uuid_v7();
   v_event.user_id := message.user_id;
   v_event.model_id := message.model_id;
