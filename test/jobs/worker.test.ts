@@ -107,6 +107,9 @@ test("runs the real timetable as the worker role, with a schedule a job", async 
     { name: "delete-expired-tokens", cron: expect.any(String), timezone: "UTC" },
     { name: "end-expired-sessions", cron: expect.any(String), timezone: "UTC" },
     { name: "ensure-partitions", cron: expect.any(String), timezone: "UTC" },
+    { name: "expire-token-holds", cron: expect.any(String), timezone: "UTC" },
+    { name: "reset-usage-tracking", cron: expect.any(String), timezone: "UTC" },
+    { name: "retire-token-grants", cron: expect.any(String), timezone: "UTC" },
   ]);
   await send("delete-expired-tokens");
   await until(async () => (await jobs("delete-expired-tokens", "completed")) === 1);
