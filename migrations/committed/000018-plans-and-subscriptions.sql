@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:4403ccc203810dd7e5c52ecdd84d15ee735c5d2f
+--! Hash: sha1:b079ea0ea554cc3b768ca6d929d01f49a56d2dc1
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.
@@ -893,6 +893,7 @@ declare
   v_before billing.user_subscriptions;
   v_after billing.user_subscriptions;
   v_status text;
+  v_end timestamptz;
 begin
   select s.* into v_before
   from billing.user_subscriptions s
@@ -925,9 +926,10 @@ begin
   if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
     and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
   then
+    -- An end that the provider dates before the period's tokens were given takes them all the same.
+    v_end := greatest(transition_subscription.at, v_after.quota_period_start);
     perform private.close_plan_grant(
-      v_after.user_id, v_after.id, transition_subscription.at, 0, transition_subscription.at,
-      format('end:%s:%s', v_after.id, extract(epoch from transition_subscription.at))
+      v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s:%s', v_after.id, extract(epoch from v_end))
     );
   end if;
   perform private.record_subscription_change(
@@ -1153,10 +1155,21 @@ begin
   if old_plan.token_quota is null then
     -- Unlimited ends here, or there would be no limit left to speak of.
     perform private.close_plan_grant(
-      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at, 'unlimited-end:' || v_key
+      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at,
+      format('unlimited-end:%s:%s', v_key, extract(epoch from grant_quota_difference.at))
     );
   end if;
   if v_tokens <= 0 or unused_seconds = 0 then
+    return 0;
+  end if;
+  if old_plan.token_quota is null or new_plan.token_quota is null then
+    -- Each time: unlimited adds to nothing, and what comes after it is all there is.
+    v_key := format('%s:%s', v_key, extract(epoch from grant_quota_difference.at));
+  elsif exists (
+    select
+    from billing.token_grants g
+    where g.user_id = subscription.user_id and g.idempotency_key = 'upgrade:' || v_key
+  ) then
     return 0;
   end if;
   perform private.grant_tokens(
@@ -1373,8 +1386,8 @@ comment on function private.advance_subscription(uuid, timestamptz) is
   'Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.';
 --! EndIncluded private/functions/advance_subscription.sql
 --! Included private/functions/advance_subscriptions.sql
--- One batch of the job. An account that somebody else holds is left to them or to the next run, so two workers never do the
--- same step; one that fails is reported and does not stop the others.
+-- One batch of the job. An account or ledger that somebody else holds is left to them or to the next run: two workers never
+-- do the same step, and who holds several accounts waits for nobody. One that fails is reported and does not stop the others.
 create or replace function private.advance_subscriptions_at(batch_size integer, at timestamptz)
   returns integer
   language plpgsql
@@ -1396,7 +1409,7 @@ begin
     limit batch_size
   loop
     perform from identity.users u where u.id = v_row.user_id for no key update skip locked;
-    continue when not found;
+    continue when not found or not private.try_lock_usage(v_row.user_id);
     begin
       if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
         v_handled := v_handled + 1;
@@ -1428,66 +1441,64 @@ comment on function private.advance_subscriptions(integer) is
 grant execute on function private.advance_subscriptions(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/advance_subscriptions.sql
 --! Included private/functions/ensure_current_grants.sql
--- What a user is entitled to right now stands in the ledger before tokens are spent, whether or not a job came by. Nearly
--- always nothing is to be done, and then nothing is locked.
-create or replace function private.ensure_grants_at(user_id uuid, at timestamptz)
+-- What a user is entitled to right now stands in the ledger before tokens are spent, whether or not a job came by. Until when
+-- nothing is to be done is written down in usage_tracking.entitled_until, which a change of the subscription takes back: the
+-- ledger looks at it in the row that it locks anyway, and comes here only when it is over.
+create or replace function private.ensure_grants_at(user_id uuid, at timestamptz, may_wait boolean default true)
   returns void
   language plpgsql
   volatile
   set search_path = pg_catalog
 as $$
 declare
-  v_month date := date_trunc('month', ensure_grants_at.at at time zone 'UTC')::date;
-  v_subscription_id uuid;
-  v_status text;
-  v_is_settled boolean;
-  v_is_free boolean;
+  v_month timestamp := date_trunc('month', ensure_grants_at.at at time zone 'UTC');
+  v_subscription record;
+  v_has_free boolean;
 begin
-  for v_try in 1 .. 2 loop
-    select
-      s.id,
-      s.status,
-      s.status not in ('trialing', 'active')
-        or (s.quota_granted_from = s.quota_period_start and s.due_at > ensure_grants_at.at),
-      p.code = 'free' or s.status = 'paused'
-    into v_subscription_id, v_status, v_is_settled, v_is_free
-    from billing.user_subscriptions s
-    join billing.subscription_plans p on p.id = s.plan_id
-    where s.user_id = ensure_grants_at.user_id
-      and s.status in ('trialing', 'active', 'past_due', 'paused');
-    if v_subscription_id is null then
-      v_is_settled := true;
-      v_is_free := true;
-    end if;
-    if v_is_settled
-      and (
-        not v_is_free
-        or exists (
-          select
-          from private.free_quotas q
-          where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month
-        )
-      )
-    then
-      return;
-    end if;
+  -- Who holds a lock that comes after the account's must not wait for the account.
+  if may_wait then
     perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
-    if not found then
-      return;
-    end if;
-    if v_subscription_id is not null then
-      perform private.advance_subscription(v_subscription_id, ensure_grants_at.at);
-    end if;
-    -- The subscription may have ended just now: look again.
-    if v_is_free then
-      perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
-    end if;
-  end loop;
+  else
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update skip locked;
+  end if;
+  if not found then
+    return;
+  end if;
+  perform private.advance_subscription(s.id, ensure_grants_at.at)
+  from billing.user_subscriptions s
+  where s.user_id = ensure_grants_at.user_id and s.status in ('trialing', 'active', 'past_due');
+
+  select
+    s.due_at,
+    s.status not in ('trialing', 'active') or s.quota_granted_from = s.quota_period_start as is_granted,
+    p.code = 'free' or s.status = 'paused' as is_free
+  into v_subscription
+  from billing.user_subscriptions s
+  join billing.subscription_plans p on p.id = s.plan_id
+  where s.user_id = ensure_grants_at.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  if not found or v_subscription.is_free then
+    perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
+    v_has_free := exists (
+      select
+      from private.free_quotas q
+      where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month::date
+    );
+  end if;
+  update billing.usage_tracking t
+  set entitled_until = least(
+    v_subscription.due_at,
+    case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
+  )
+  where t.user_id = ensure_grants_at.user_id
+    -- A quota that waits for something is asked for again each time.
+    and v_has_free is not false
+    and v_subscription.is_granted is not false;
 end
 $$;
 
-comment on function private.ensure_grants_at(uuid, timestamptz) is
-  'Grants the tokens of the periods that a moment falls into, once.';
+comment on function private.ensure_grants_at(uuid, timestamptz, boolean) is
+  'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
 
 create or replace function private.ensure_current_grants(user_id uuid)
   returns void
@@ -1537,6 +1548,8 @@ begin
     for no key update of u skip locked
   loop
     exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
+    -- Who holds several accounts waits for nobody.
+    continue when not private.try_lock_usage(v_user_id);
     if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
       v_handled := v_handled + 1;
     end if;

@@ -35,7 +35,7 @@ drop function
   private.grant_free_quotas(integer),
   private.grant_free_quotas_at(integer, timestamptz),
   private.ensure_current_grants(uuid),
-  private.ensure_grants_at(uuid, timestamptz),
+  private.ensure_grants_at(uuid, timestamptz, boolean),
   private.advance_subscriptions(integer),
   private.advance_subscriptions_at(integer, timestamptz),
   private.advance_subscription(uuid, timestamptz),

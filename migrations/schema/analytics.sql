@@ -128,6 +128,70 @@ comment on column analytics.daily_sign_ins.ip_addresses is 'From how many addres
 
 grant select on analytics.daily_sign_ins to :PLINTH_ANALYST;
 
+-- Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts' usage stays in.
+create view analytics.daily_token_usage with (security_barrier=true) as
+ select d.day,
+    d.model_id,
+    p.name as provider_name,
+    m.name as model_name,
+    sum(d.requests)::bigint as requests,
+    count(distinct d.user_id) as users,
+    sum(d.input_tokens)::bigint as input_tokens,
+    sum(d.cached_input_tokens)::bigint as cached_input_tokens,
+    sum(d.output_tokens)::bigint as output_tokens,
+    sum(d.reasoning_tokens)::bigint as reasoning_tokens,
+    sum(d.total_tokens)::bigint as total_tokens,
+    sum(d.overdraft_tokens)::bigint as overdraft_tokens,
+    sum(d.self_reported_tokens)::bigint as self_reported_tokens
+   from billing.daily_usage d
+     left join llm.models m on m.id = d.model_id
+     left join llm.model_providers p on p.id = m.provider_id
+  group by d.day, d.model_id, p.name, m.name;
+
+comment on view analytics.daily_token_usage is 'Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts'' usage stays in.';
+comment on column analytics.daily_token_usage.day is 'Day in UTC on which it occurred.';
+comment on column analytics.daily_token_usage.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_token_usage.provider_name is 'Its provider.';
+comment on column analytics.daily_token_usage.model_name is 'The provider''s name for it.';
+comment on column analytics.daily_token_usage.requests is 'Uses.';
+comment on column analytics.daily_token_usage.users is 'Accounts that used it and still exist.';
+comment on column analytics.daily_token_usage.input_tokens is 'Tokens sent, cached ones included.';
+comment on column analytics.daily_token_usage.cached_input_tokens is 'Those of the input that were cached.';
+comment on column analytics.daily_token_usage.output_tokens is 'Tokens made, reasoning included.';
+comment on column analytics.daily_token_usage.reasoning_tokens is 'Those of the output that were thinking.';
+comment on column analytics.daily_token_usage.total_tokens is 'Input and output together.';
+comment on column analytics.daily_token_usage.overdraft_tokens is 'Those that no grant covered.';
+comment on column analytics.daily_token_usage.self_reported_tokens is 'Those that only users speak for.';
+
+grant select on analytics.daily_token_usage to :PLINTH_ANALYST;
+
+-- Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.
+create view analytics.daily_usage_cost with (security_barrier=true) as
+ select d.day,
+    d.model_id,
+    d.currency,
+    p.name as provider_name,
+    m.name as model_name,
+    sum(d.total_tokens)::bigint as total_tokens,
+    sum(d.unpriced_tokens)::bigint as unpriced_tokens,
+    sum(d.cost) as cost
+   from billing.daily_usage d
+     left join llm.models m on m.id = d.model_id
+     left join llm.model_providers p on p.id = m.provider_id
+  group by d.day, d.model_id, d.currency, p.name, m.name;
+
+comment on view analytics.daily_usage_cost is 'Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.';
+comment on column analytics.daily_usage_cost.day is 'Day in UTC on which it occurred.';
+comment on column analytics.daily_usage_cost.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_usage_cost.currency is 'ISO 4217 code of cost.';
+comment on column analytics.daily_usage_cost.provider_name is 'Its provider.';
+comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for it.';
+comment on column analytics.daily_usage_cost.total_tokens is 'Tokens sent and made.';
+comment on column analytics.daily_usage_cost.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column analytics.daily_usage_cost.cost is 'Exact cost of the priced tokens in units of currency, not rounded.';
+
+grant select on analytics.daily_usage_cost to :PLINTH_ANALYST;
+
 -- Grain: one row per day (UTC) and network with refused sign-ins.
 create view analytics.failed_logins_by_network with (security_barrier=true) as
  select (created_at at time zone 'UTC'::text)::date as day,
@@ -170,7 +234,8 @@ create view analytics.model_catalogue with (security_barrier=true) as
     mp.input_price_per_million_tokens,
     mp.output_price_per_million_tokens,
     mp.cached_input_price_per_million_tokens,
-    mp.effective_from as price_effective_from
+    mp.effective_from as price_effective_from,
+    mp.reasoning_price_per_million_tokens
    from llm.models m
      join llm.model_providers p on p.id = m.provider_id
      left join billing.model_prices mp on mp.model_id = m.id and tstzrange(mp.effective_from, mp.effective_to) @> now();
@@ -187,6 +252,7 @@ comment on column analytics.model_catalogue.input_price_per_million_tokens is 'P
 comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
 comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent.';
 comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
+comment on column analytics.model_catalogue.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
 
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 

@@ -574,6 +574,30 @@ comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
 
+-- One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.
+create table private.usage_keys (
+  user_id uuid not null,
+  operation text not null,
+  idempotency_key text not null,
+  arguments jsonb not null,
+  event_id uuid,
+  amount bigint,
+  constraint usage_keys_pkey primary key (user_id, operation, idempotency_key),
+  constraint usage_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text])),
+  constraint usage_keys_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
+);
+
+alter table private.usage_keys enable row level security;
+
+comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
+comment on column private.usage_keys.user_id is 'Whose ledger.';
+comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
+comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
+comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
+comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
+comment on column private.usage_keys.amount is 'What close_grant answered: tokens carried over.';
+
 -- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
 create table private.user_keys (
   id uuid not null default plinth.uuid_v7(),
@@ -931,7 +955,7 @@ begin
     limit batch_size
   loop
     perform from identity.users u where u.id = v_row.user_id for no key update skip locked;
-    continue when not found;
+    continue when not found or not private.try_lock_usage(v_row.user_id);
     begin
       if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
         v_handled := v_handled + 1;
@@ -947,6 +971,84 @@ $$;
 
 comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
 revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
+
+-- Adds the event that brings a usage to these counts; returns it. The caller has locked the user's ledger.
+create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
+  returns billing.usage_events
+  language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_event billing.usage_events;
+  v_before record;
+  v_taken record;
+  v_difference bigint;
+  v_back bigint;
+begin
+  select e.* into strict v_event from billing.usage_events e where e.id = apply_correction.event_id;
+  select
+    sum(e.input_tokens)::bigint as input_tokens,
+    sum(e.output_tokens)::bigint as output_tokens,
+    sum(e.cached_input_tokens)::bigint as cached_input_tokens,
+    sum(e.reasoning_tokens)::bigint as reasoning_tokens,
+    sum(e.overdraft_tokens)::bigint as overdraft_tokens
+  into v_before
+  from billing.usage_events e
+  where e.id = v_event.id or e.corrects_event_id = v_event.id;
+
+  v_event.input_tokens := apply_correction.input_tokens - v_before.input_tokens;
+  v_event.output_tokens := apply_correction.output_tokens - v_before.output_tokens;
+  v_event.cached_input_tokens := apply_correction.cached_input_tokens - v_before.cached_input_tokens;
+  v_event.reasoning_tokens := apply_correction.reasoning_tokens - v_before.reasoning_tokens;
+  v_difference := v_event.input_tokens + v_event.output_tokens;
+
+  if v_difference > 0 then
+    v_taken := private.take_tokens(v_event.user_id, v_difference, false, apply_correction.at);
+    v_event.grant_ids := v_taken.grant_ids;
+    v_event.grant_tokens := v_taken.grant_tokens;
+    v_event.overdraft_tokens := v_taken.missing;
+  else
+    v_event.overdraft_tokens := - least(- v_difference, v_before.overdraft_tokens);
+    v_back := v_event.overdraft_tokens - v_difference;
+    v_event.grant_ids := '{}';
+    v_event.grant_tokens := '{}';
+    for v_taken in
+      select a.grant_id, sum(a.tokens)::bigint as tokens
+      from (
+        select a.grant_id, a.tokens, row_number() over (order by e.created_at, e.id, a.position) as position
+        from billing.usage_events e
+        cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
+        where e.id = v_event.id or e.corrects_event_id = v_event.id
+      ) a
+      group by a.grant_id
+      having sum(a.tokens) > 0
+      order by max(a.position) filter (where a.tokens > 0) desc
+    loop
+      exit when v_back <= 0;
+      v_taken.tokens := least(v_taken.tokens, v_back);
+      update billing.token_grants g
+      set
+        consumed = g.consumed - v_taken.tokens,
+        retired_at = case when g.expires_at <= apply_correction.at then g.retired_at end
+      where g.id = v_taken.grant_id;
+      v_event.grant_ids := v_event.grant_ids || v_taken.grant_id;
+      v_event.grant_tokens := v_event.grant_tokens || - v_taken.tokens;
+      v_back := v_back - v_taken.tokens;
+    end loop;
+  end if;
+
+  v_event.corrects_event_id := v_event.id;
+  v_event.id := plinth.uuid_v7();
+  v_event.kind := 'correction';
+  v_event.hold_id := null;
+  v_event.idempotency_key := apply_correction.idempotency_key;
+  v_event.created_at := apply_correction.at;
+  return private.post_usage_event(v_event);
+end
+$$;
+
+comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
+revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
 
 -- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
 create or replace function private.apply_payment_event(event private.payment_events)
@@ -1244,6 +1346,33 @@ $$;
 comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
 revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
 
+-- The user's grants in force with what is left of each, in the order in which they are used.
+create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
+  returns setof billing.grant_balance
+  language sql
+  stable
+as $$
+  select g.id, g.source, g.amount - g.consumed - g.held + due.tokens, g.held - due.tokens, g.expires_at
+  from billing.token_grants g
+  cross join lateral (
+    select coalesce(sum(a.tokens), 0)::bigint as tokens
+    from billing.token_holds h
+    cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
+    where h.user_id = available_grants.user_id
+      and h.state = 'open'
+      and h.expires_at <= available_grants.at
+      and a.grant_id = g.id
+  ) due
+  where g.user_id = available_grants.user_id
+    and g.retired_at is null
+    and g.starts_at <= available_grants.at
+    and (g.expires_at is null or g.expires_at > available_grants.at)
+  order by g.priority, g.expires_at, g.created_at, g.id
+$$;
+
+comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used.';
+revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
+
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
   returns table(token_version integer, refresh_expires_at timestamp with time zone, is_refused_as_known boolean)
@@ -1423,6 +1552,58 @@ $$;
 comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.';
 revoke execute on function private.check_provider_change() from public;
 
+-- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.
+create or replace function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
+  returns boolean
+  language plpgsql
+  immutable
+as $$
+declare
+  v_column text := case
+    when input_tokens between 0 and 1000000000000 is not true then 'input_tokens'
+    when output_tokens between 0 and 1000000000000 is not true then 'output_tokens'
+    when cached_input_tokens between 0 and input_tokens is not true then 'cached_input_tokens'
+    when reasoning_tokens between 0 and output_tokens is not true then 'reasoning_tokens'
+  end;
+begin
+  if v_column is not null then
+    raise exception '% is not a possible number of tokens.', v_column
+      using errcode = 'PL422', column = v_column,
+        hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
+revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
+-- Makes an event the one that counts its message. The caller has locked the user's ledger.
+create or replace function private.claim_message(event billing.usage_events, at timestamp with time zone)
+  returns void
+  language plpgsql
+as $$
+declare
+  v_reported uuid;
+begin
+  select k.event_id into v_reported
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id and e.source in ('message', 'self_reported')
+  where k.user_id = event.user_id and k.operation = 'message' and k.idempotency_key = event.message_id::text;
+  if found then
+    perform private.apply_correction(v_reported, 0, 0, 0, 0, null, claim_message.at);
+  end if;
+  insert into private.usage_keys as k (user_id, operation, idempotency_key, arguments, event_id)
+  values (event.user_id, 'message', event.message_id::text, '{}', event.id)
+  on conflict on constraint usage_keys_pkey do update
+  set event_id = excluded.event_id
+  where k.event_id = v_reported;
+end
+$$;
+
+comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
+revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
+
 -- The network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
@@ -1434,6 +1615,75 @@ $$;
 
 comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
+
+-- Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.
+create or replace function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    close_plan_grant.source_id, extract(epoch from close_plan_grant.closed_at), close_plan_grant.rollover_limit,
+    extract(epoch from close_plan_grant.rollover_expires_at)
+  );
+  v_key private.usage_keys;
+  v_carried bigint;
+  v_priority integer;
+  v_last text;
+begin
+  if close_plan_grant.closed_at is null then
+    raise exception 'closed_at is missing.' using errcode = 'PL422', column = 'closed_at';
+  end if;
+  if close_plan_grant.rollover_limit >= 0 is not true then
+    raise exception 'rollover_limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
+  end if;
+  v_locked := private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
+  v_key := private.used_key(close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments);
+  if v_key.amount is not null then
+    return v_key.amount;
+  end if;
+  -- The period's grants have often ended by themselves when a late job closes them; the next one may have begun at that
+  -- moment, and is meant only where there is none before it.
+  with period as (
+    select g.id, g.starts_at < close_plan_grant.closed_at as began_before
+    from billing.token_grants g
+    where g.user_id = close_plan_grant.user_id
+      and g.source = 'plan'
+      and g.source_id = close_plan_grant.source_id
+      and g.closed_at is null
+      and g.starts_at <= close_plan_grant.closed_at
+      and (g.expires_at is null or g.expires_at >= close_plan_grant.closed_at)
+  ),
+  closed as (
+    update billing.token_grants g
+    set expires_at = close_plan_grant.closed_at, closed_at = close_plan_grant.at
+    from period p
+    where g.id = p.id and (p.began_before or not exists (select from period o where o.began_before))
+    returning g.id, g.priority, g.amount - g.consumed - g.held as rest
+  )
+  -- A grant without limit has no rest to carry.
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  into v_carried, v_priority, v_last
+  from closed c;
+  if v_carried > 0 then
+    perform private.grant_tokens(
+      close_plan_grant.user_id, v_carried, 'rollover', close_plan_grant.source_id, v_priority,
+      close_plan_grant.closed_at, close_plan_grant.rollover_expires_at, 'rollover of ' || v_last, close_plan_grant.at
+    );
+  end if;
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, amount)
+  values (close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments, v_carried);
+  return v_carried;
+end
+$$;
+
+comment on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.';
+revoke execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
@@ -1749,6 +1999,55 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.
+create or replace function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  v_event billing.usage_events;
+  v_key private.usage_keys;
+begin
+  v_valid := private.check_token_counts(
+    correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  select e.* into v_event from billing.usage_events e where e.id = correct_usage.event_id;
+  if v_event.user_id is null then
+    raise exception 'There is no such usage, or its account was deleted.' using errcode = 'PL404', column = 'event_id';
+  end if;
+  if v_event.kind <> 'usage' then
+    raise exception 'Correct the usage, not its correction.' using errcode = 'PL422', column = 'event_id';
+  end if;
+  v_locked := private.lock_usage(v_event.user_id, correct_usage.at);
+  v_key := private.used_key(v_event.user_id, 'correct', correct_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  v_event := private.apply_correction(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens, correct_usage.idempotency_key, correct_usage.at
+  );
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'correct', v_event.idempotency_key, v_arguments, v_event.id);
+  return v_event;
+end
+$$;
+
+comment on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) is 'Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.';
+revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
+grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
   returns void
@@ -1855,6 +2154,27 @@ $$;
 comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
+
+-- Code of the plan that the user is on (trialing, active or past_due), or free.
+create or replace function private.current_plan_code(user_id uuid)
+  returns text
+  language sql
+  stable
+as $$
+  select coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = current_plan_code.user_id
+        and s.status in ('trialing', 'active', 'past_due')
+    ),
+    'free'
+  )
+$$;
+
+comment on function private.current_plan_code(user_id uuid) is 'Code of the plan that the user is on (trialing, active or past_due), or free.';
+revoke execute on function private.current_plan_code(user_id uuid) from public;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -2351,64 +2671,61 @@ $$;
 comment on function private.ensure_current_grants(user_id uuid) is 'Grants the tokens that the user''s plan, or the free plan, gives for the current period, unless they were granted.';
 revoke execute on function private.ensure_current_grants(user_id uuid) from public;
 
--- Grants the tokens of the periods that a moment falls into, once.
-create or replace function private.ensure_grants_at(user_id uuid, at timestamp with time zone)
+-- Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.
+create or replace function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean default true)
   returns void
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 declare
-  v_month date := date_trunc('month', ensure_grants_at.at at time zone 'UTC')::date;
-  v_subscription_id uuid;
-  v_status text;
-  v_is_settled boolean;
-  v_is_free boolean;
+  v_month timestamp := date_trunc('month', ensure_grants_at.at at time zone 'UTC');
+  v_subscription record;
+  v_has_free boolean;
 begin
-  for v_try in 1 .. 2 loop
-    select
-      s.id,
-      s.status,
-      s.status not in ('trialing', 'active')
-        or (s.quota_granted_from = s.quota_period_start and s.due_at > ensure_grants_at.at),
-      p.code = 'free' or s.status = 'paused'
-    into v_subscription_id, v_status, v_is_settled, v_is_free
-    from billing.user_subscriptions s
-    join billing.subscription_plans p on p.id = s.plan_id
-    where s.user_id = ensure_grants_at.user_id
-      and s.status in ('trialing', 'active', 'past_due', 'paused');
-    if v_subscription_id is null then
-      v_is_settled := true;
-      v_is_free := true;
-    end if;
-    if v_is_settled
-      and (
-        not v_is_free
-        or exists (
-          select
-          from private.free_quotas q
-          where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month
-        )
-      )
-    then
-      return;
-    end if;
+  -- Who holds a lock that comes after the account's must not wait for the account.
+  if may_wait then
     perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
-    if not found then
-      return;
-    end if;
-    if v_subscription_id is not null then
-      perform private.advance_subscription(v_subscription_id, ensure_grants_at.at);
-    end if;
-    -- The subscription may have ended just now: look again.
-    if v_is_free then
-      perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
-    end if;
-  end loop;
+  else
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update skip locked;
+  end if;
+  if not found then
+    return;
+  end if;
+  perform private.advance_subscription(s.id, ensure_grants_at.at)
+  from billing.user_subscriptions s
+  where s.user_id = ensure_grants_at.user_id and s.status in ('trialing', 'active', 'past_due');
+
+  select
+    s.due_at,
+    s.status not in ('trialing', 'active') or s.quota_granted_from = s.quota_period_start as is_granted,
+    p.code = 'free' or s.status = 'paused' as is_free
+  into v_subscription
+  from billing.user_subscriptions s
+  join billing.subscription_plans p on p.id = s.plan_id
+  where s.user_id = ensure_grants_at.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  if not found or v_subscription.is_free then
+    perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
+    v_has_free := exists (
+      select
+      from private.free_quotas q
+      where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month::date
+    );
+  end if;
+  update billing.usage_tracking t
+  set entitled_until = least(
+    v_subscription.due_at,
+    case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
+  )
+  where t.user_id = ensure_grants_at.user_id
+    -- A quota that waits for something is asked for again each time.
+    and v_has_free is not false
+    and v_subscription.is_granted is not false;
 end
 $$;
 
-comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone) is 'Grants the tokens of the periods that a moment falls into, once.';
-revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone) from public;
+comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
+revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) from public;
 
 -- Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
@@ -2495,6 +2812,70 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.
+create or replace function private.expire_token_holds(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.next_hold_expires_at <= expire_token_holds.at
+    limit batch_size
+    for update skip locked
+  loop
+    perform private.expire_user_holds(v_user_id, expire_token_holds.at);
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.expire_token_holds(batch_size integer, at timestamp with time zone) is 'Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.';
+revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Expires the holds of a user that are due; returns when the next one is. The caller has locked the user's row of usage_tracking.
+create or replace function private.expire_user_holds(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_next timestamptz;
+begin
+  with due as (
+    update billing.token_holds h
+    set state = 'expired'
+    where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at <= expire_user_holds.at
+    returning h.id, h.grant_ids, h.grant_tokens
+  ), given_back as (
+    select a.grant_id, sum(a.tokens)::bigint as tokens
+    from due d
+    cross join unnest(d.grant_ids, d.grant_tokens) as a (grant_id, tokens)
+    group by a.grant_id
+  )
+  update billing.token_grants g set held = g.held - b.tokens from given_back b where g.id = b.grant_id;
+
+  select min(h.expires_at) into v_next
+  from billing.token_holds h
+  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
+  return v_next;
+end
+$$;
+
+comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+revoke execute on function private.expire_user_holds(user_id uuid, at timestamp with time zone) from public;
 
 -- Whether removing this factor leaves a way to sign in.
 create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
@@ -3565,6 +3946,8 @@ begin
     for no key update of u skip locked
   loop
     exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
+    -- Who holds several accounts waits for nobody.
+    continue when not private.try_lock_usage(v_user_id);
     if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
       v_handled := v_handled + 1;
     end if;
@@ -3652,10 +4035,21 @@ begin
   if old_plan.token_quota is null then
     -- Unlimited ends here, or there would be no limit left to speak of.
     perform private.close_plan_grant(
-      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at, 'unlimited-end:' || v_key
+      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at,
+      format('unlimited-end:%s:%s', v_key, extract(epoch from grant_quota_difference.at))
     );
   end if;
   if v_tokens <= 0 or unused_seconds = 0 then
+    return 0;
+  end if;
+  if old_plan.token_quota is null or new_plan.token_quota is null then
+    -- Each time: unlimited adds to nothing, and what comes after it is all there is.
+    v_key := format('%s:%s', v_key, extract(epoch from grant_quota_difference.at));
+  elsif exists (
+    select
+    from billing.token_grants g
+    where g.user_id = subscription.user_id and g.idempotency_key = 'upgrade:' || v_key
+  ) then
     return 0;
   end if;
   perform private.grant_tokens(
@@ -3695,6 +4089,60 @@ $$;
 
 comment on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.grant_subscription at a moment.';
 revoke execute on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- Grants a user tokens (null: without limit while in force) and returns the grant's id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.
+create or replace function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_grant billing.token_grants;
+begin
+  if grant_tokens.amount <= 0 then
+    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  end if;
+  if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if coalesce(grant_tokens.starts_at, grant_tokens.at) > grant_tokens.expires_at then
+    raise exception 'A grant ends after it starts.' using errcode = 'PL422', column = 'expires_at';
+  end if;
+  v_locked := private.lock_usage(grant_tokens.user_id, grant_tokens.at);
+  select g.* into v_grant
+  from billing.token_grants g
+  where g.user_id = grant_tokens.user_id and g.idempotency_key = grant_tokens.idempotency_key;
+  if found then
+    -- Its end may have been brought forward since, and without a start it began when it was made.
+    if (v_grant.amount, v_grant.source, v_grant.source_id, v_grant.priority)
+      is distinct from (grant_tokens.amount, grant_tokens.source, grant_tokens.source_id, coalesce(grant_tokens.priority, 100))
+      or v_grant.starts_at <> grant_tokens.starts_at
+      or (v_grant.closed_at is null and v_grant.expires_at is distinct from grant_tokens.expires_at)
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_grant.id;
+  end if;
+  insert into billing.token_grants (
+    user_id, amount, source, source_id, priority, starts_at, expires_at, idempotency_key, created_at
+  )
+  values (
+    grant_tokens.user_id, grant_tokens.amount, grant_tokens.source, grant_tokens.source_id,
+    coalesce(grant_tokens.priority, 100), coalesce(grant_tokens.starts_at, grant_tokens.at), grant_tokens.expires_at,
+    grant_tokens.idempotency_key, grant_tokens.at
+  )
+  returning * into v_grant;
+  return v_grant.id;
+end
+$$;
+
+comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: without limit while in force) and returns the grant''s id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.';
+revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account's row.
 create or replace function private.has_another_way_in(user_id uuid, except_profile_id uuid)
@@ -3779,9 +4227,11 @@ begin
         and not exists (
           select
           from private.wanted_prices(v_model -> 'priceHistory') w
-          where (w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to) is not distinct from (
+          where (
+            w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
+          ) is not distinct from (
             p.input_price_per_million_tokens, p.output_price_per_million_tokens,
-            p.cached_input_price_per_million_tokens, p.effective_from, p.effective_to
+            p.cached_input_price_per_million_tokens, p.reasoning_price_per_million_tokens, p.effective_from, p.effective_to
           )
         );
       get diagnostics v_count = row_count;
@@ -3789,9 +4239,10 @@ begin
 
       insert into billing.model_prices (
         model_id, input_price_per_million_tokens, output_price_per_million_tokens,
-        cached_input_price_per_million_tokens, effective_from, effective_to
+        cached_input_price_per_million_tokens, reasoning_price_per_million_tokens, effective_from, effective_to
       )
-      select v_model_id, w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to
+      select
+        v_model_id, w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
       from private.wanted_prices(v_model -> 'priceHistory') w
       where not exists (
         select
@@ -4001,6 +4452,39 @@ comment on function private.lease_requests(client text, limit_value integer, win
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
 
+-- How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.
+create or replace function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone)
+  returns integer
+  language sql
+  stable
+as $$
+  select count(*)::integer
+  from billing.usage_limits l
+  where (l.user_id is null or l.user_id = limits_passed.user_id)
+    -- Without a model all limits are asked about.
+    and (limits_passed.model_id is null or l.model_id is null or l.model_id = limits_passed.model_id)
+    and l.is_hard = limits_passed.is_hard
+    and (l.plan_code is null or l.plan_code = private.current_plan_code(limits_passed.user_id))
+    and limits_passed.tokens + (
+      select coalesce(sum(d.total_tokens), 0)
+      from billing.daily_usage d
+      where d.user_id = limits_passed.user_id
+        and d.day >= date_trunc(l.period, limits_passed.at at time zone 'UTC')::date
+        and d.day < (date_trunc(l.period, limits_passed.at at time zone 'UTC') + ('1 ' || l.period)::interval)::date
+        and (l.model_id is null or d.model_id = l.model_id)
+    ) + (
+      select coalesce(sum(h.max_tokens), 0)
+      from billing.token_holds h
+      where h.user_id = limits_passed.user_id
+        and h.state = 'open'
+        and h.expires_at > limits_passed.at
+        and (l.model_id is null or h.model_id = l.model_id)
+    ) > l.max_tokens
+$$;
+
+comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.';
+revoke execute on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) from public;
+
 -- Credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
   returns jsonb
@@ -4132,6 +4616,41 @@ $$;
 
 comment on function private.lock_subscriber(user_id uuid, at timestamp with time zone) is 'Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.';
 revoke execute on function private.lock_subscriber(user_id uuid, at timestamp with time zone) from public;
+
+-- Locks a user's ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.
+create or replace function private.lock_usage(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_row billing.usage_tracking;
+begin
+  select t.* into v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  if not found then
+    begin
+      insert into billing.usage_tracking (user_id, last_reset)
+      values (lock_usage.user_id, date_trunc('month', lock_usage.at, 'UTC'))
+      on conflict on constraint usage_tracking_pkey do nothing;
+    exception
+      when foreign_key_violation or not_null_violation then
+        raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+    end;
+    select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  end if;
+  if v_row.next_hold_expires_at <= lock_usage.at then
+    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+  end if;
+  if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
+    update billing.usage_tracking t
+    set token_count = 0, last_reset = date_trunc('month', lock_usage.at, 'UTC')
+    where t.user_id = lock_usage.user_id;
+  end if;
+  return v_row.next_hold_expires_at;
+end
+$$;
+
+comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
+revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
 
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
@@ -4423,6 +4942,88 @@ $$;
 
 comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
 revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
+create or replace function private.post_usage_event(event billing.usage_events)
+  returns billing.usage_events
+  language plpgsql
+as $$
+declare
+  v_price billing.model_prices;
+  v_day date := (event.occurred_at at time zone 'UTC')::date;
+begin
+  event.currency := 'USD';
+  event.total_tokens := event.input_tokens + event.output_tokens;
+  event.charged_tokens := event.total_tokens - event.overdraft_tokens;
+  if event.kind = 'usage' then
+    -- As llm.models_price says, by the index that is cheap to read.
+    select p.* into v_price
+    from billing.model_prices p
+    where p.model_id = event.model_id
+      and p.currency = event.currency
+      and (p.effective_from is null or p.effective_from <= event.occurred_at)
+      and (p.effective_to is null or p.effective_to > event.occurred_at);
+    event.is_priced := found;
+    event.price_id := v_price.id;
+    event.input_price_per_million_tokens := v_price.input_price_per_million_tokens;
+    event.output_price_per_million_tokens := v_price.output_price_per_million_tokens;
+    event.cached_input_price_per_million_tokens :=
+      coalesce(v_price.cached_input_price_per_million_tokens, v_price.input_price_per_million_tokens);
+    event.reasoning_price_per_million_tokens :=
+      coalesce(v_price.reasoning_price_per_million_tokens, v_price.output_price_per_million_tokens);
+  end if;
+  -- Multiplied and not divided: a product of numerics is exact.
+  event.cost := 0.000001 * (
+    (event.input_tokens - event.cached_input_tokens) * event.input_price_per_million_tokens
+    + event.cached_input_tokens * event.cached_input_price_per_million_tokens
+    + (event.output_tokens - event.reasoning_tokens) * event.output_price_per_million_tokens
+    + event.reasoning_tokens * event.reasoning_price_per_million_tokens
+  );
+
+  insert into billing.usage_events values (event.*);
+
+  update billing.usage_tracking t
+  set
+    token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
+    lifetime_tokens = t.lifetime_tokens + event.total_tokens
+  where t.user_id = event.user_id;
+
+  update billing.daily_usage d
+  set
+    requests = d.requests + (event.kind = 'usage')::integer,
+    input_tokens = d.input_tokens + event.input_tokens,
+    output_tokens = d.output_tokens + event.output_tokens,
+    cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
+    reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
+    total_tokens = d.total_tokens + event.total_tokens,
+    overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
+    unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
+    self_reported_tokens = d.self_reported_tokens
+      + case when event.source = 'self_reported' then event.total_tokens else 0 end,
+    cost = d.cost + coalesce(event.cost, 0)
+  where d.user_id = event.user_id
+    and d.day = v_day
+    and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
+  if not found then
+    -- First of the day. Nobody else can be making it: they would need the user's lock.
+    insert into billing.daily_usage (
+      user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
+      overdraft_tokens, unpriced_tokens, self_reported_tokens, cost
+    )
+    values (
+      event.user_id, event.model_id, v_day, (event.kind = 'usage')::integer, event.input_tokens, event.output_tokens,
+      event.cached_input_tokens, event.reasoning_tokens, event.total_tokens, event.overdraft_tokens,
+      case when event.is_priced then 0 else event.total_tokens end,
+      case when event.source = 'self_reported' then event.total_tokens else 0 end,
+      coalesce(event.cost, 0)
+    );
+  end if;
+  return event;
+end
+$$;
+
+comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
+revoke execute on function private.post_usage_event(event billing.usage_events) from public;
 
 -- What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.
 create or replace function private.prepare_checkout(plan_id uuid, provider text)
@@ -4811,6 +5412,63 @@ comment on function private.record_error(error_id uuid, user_id uuid, message te
 revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
 grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Brings the ledger to what a message's tokens_used says, unless a service has settled the message.
+create or replace function private.record_message_usage(message llm.messages, at timestamp with time zone default now())
+  returns void
+  language plpgsql
+as $$
+declare
+  v_locked timestamptz;
+  v_tokens bigint := coalesce(message.tokens_used, 0);
+  v_counted billing.usage_events;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  -- The writer holds the message or its chat, which come after the account.
+  perform private.ensure_grants_at(message.user_id, now(), false)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = message.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(message.user_id, record_message_usage.at);
+  select e.* into v_counted
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id
+  where k.user_id = message.user_id and k.operation = 'message' and k.idempotency_key = message.id::text;
+  if found then
+    if v_counted.source in ('message', 'self_reported') then
+      perform private.apply_correction(v_counted.id, 0, v_tokens, 0, 0, null, record_message_usage.at);
+    end if;
+    return;
+  end if;
+  if v_tokens = 0 then
+    return;
+  end if;
+  v_taken := private.take_tokens(message.user_id, v_tokens, false, record_message_usage.at);
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := message.user_id;
+  v_event.model_id := message.model_id;
+  v_event.chat_id := message.chat_id;
+  v_event.message_id := message.id;
+  v_event.kind := 'usage';
+  v_event.source := case when plinth.current_user_id() is null then 'message' else 'self_reported' end;
+  v_event.input_tokens := 0;
+  v_event.output_tokens := v_tokens;
+  v_event.cached_input_tokens := 0;
+  v_event.reasoning_tokens := 0;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(message.created_at, record_message_usage.at);
+  v_event.created_at := record_message_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (message.user_id, 'message', message.id::text, '{}', v_event.id);
+end
+$$;
+
+comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger to what a message''s tokens_used says, unless a service has settled the message.';
+revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
+
 -- Adds a row to security.security_audit_log with the request's context.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
@@ -4899,6 +5557,83 @@ $$;
 
 comment on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) is 'Adds a row to billing.subscription_changes and to the audit log.';
 revoke execute on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) from public;
+
+-- Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.
+create or replace function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    record_usage.model_id, record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens,
+    record_usage.reasoning_tokens, extract(epoch from record_usage.occurred_at), record_usage.message_id
+  );
+  v_key private.usage_keys;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  v_valid := private.check_token_counts(
+    record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens, record_usage.reasoning_tokens
+  );
+  perform private.ensure_current_grants(record_usage.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = record_usage.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(record_usage.user_id, record_usage.at);
+  v_key := private.used_key(record_usage.user_id, 'record', record_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  if record_usage.model_id is not null and not exists (select from llm.models m where m.id = record_usage.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if record_usage.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = record_usage.message_id and m.user_id = record_usage.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_taken := private.take_tokens(
+    record_usage.user_id, record_usage.input_tokens + record_usage.output_tokens, false, record_usage.at
+  );
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := record_usage.user_id;
+  v_event.model_id := record_usage.model_id;
+  v_event.message_id := record_usage.message_id;
+  v_event.kind := 'usage';
+  v_event.source := 'service';
+  v_event.idempotency_key := record_usage.idempotency_key;
+  v_event.input_tokens := record_usage.input_tokens;
+  v_event.output_tokens := record_usage.output_tokens;
+  v_event.cached_input_tokens := record_usage.cached_input_tokens;
+  v_event.reasoning_tokens := record_usage.reasoning_tokens;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(record_usage.occurred_at, record_usage.at);
+  v_event.created_at := record_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'record', v_event.idempotency_key, v_arguments, v_event.id);
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, record_usage.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.';
+revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Recomputes analytics.subscription_metrics without blocking its readers.
 create or replace function private.refresh_subscription_metrics()
@@ -5033,6 +5768,42 @@ $$;
 comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.
+create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+begin
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = release_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, release_hold.at);
+  select h.* into strict v_hold from billing.token_holds h where h.id = release_hold.hold_id;
+  if v_hold.state = 'settled' then
+    raise exception 'The hold was settled.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+  if v_hold.state = 'open' then
+    update billing.token_grants g
+    set held = g.held - a.tokens
+    from unnest(v_hold.grant_ids, v_hold.grant_tokens) as a (grant_id, tokens)
+    where g.id = a.grant_id;
+    update billing.token_holds h set state = 'released' where h.id = v_hold.id returning h.* into v_hold;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.';
+revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
+grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.
 create or replace function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone)
@@ -5431,6 +6202,85 @@ $$;
 comment on function private.require_subscription_manager() is 'PL403 unless the signed-in user has manage_subscriptions.';
 revoke execute on function private.require_subscription_manager() from public;
 
+-- Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.
+create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_next timestamptz;
+  v_check record;
+  v_hold billing.token_holds;
+  v_taken record;
+begin
+  if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
+    raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+  end if;
+  perform private.ensure_current_grants(reserve_tokens.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
+  );
+  v_next := private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
+
+  select h.* into v_hold
+  from billing.token_holds h
+  where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key;
+  if found then
+    if v_hold.model_id is distinct from reserve_tokens.model_id or v_hold.max_tokens <> reserve_tokens.max_tokens then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_hold;
+  end if;
+
+  select
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_check;
+  if not v_check.has_model then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if v_check.has_limits and private.limits_passed(
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
+  ) > 0 then
+    raise exception 'A limit on usage does not leave that many tokens.'
+      using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
+  end if;
+  v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
+  if v_taken.missing > 0 then
+    raise exception 'There are not that many tokens left.'
+      using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
+  end if;
+
+  insert into billing.token_holds (
+    user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+  )
+  values (
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, v_taken.grant_ids, v_taken.grant_tokens,
+    reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
+  )
+  returning * into v_hold;
+  -- Seldom: the next hold to end is mostly an earlier one.
+  if v_next <= v_hold.expires_at is not true then
+    update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.';
+revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
+grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
 create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
   returns boolean
@@ -5482,6 +6332,78 @@ $$;
 comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; false for a token that is not valid.';
 revoke execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) from public;
 grant execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) to :PLINTH_SERVICE;
+
+-- Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.
+create or replace function private.reset_usage_tracking(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', reset_usage_tracking.at, 'UTC');
+  v_count integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with due as (
+    select t.user_id
+    from billing.usage_tracking t
+    where t.last_reset < v_month
+    limit batch_size
+    for update skip locked
+  )
+  update billing.usage_tracking t
+  set token_count = 0, last_reset = v_month
+  from due d
+  where t.user_id = d.user_id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+comment on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) is 'Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.';
+revoke execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Retires the ended grants of up to batch_size users; returns of how many.
+create or replace function private.retire_token_grants(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.user_id in (
+      select g.user_id
+      from billing.token_grants g
+      where g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at
+    )
+    limit batch_size
+    for update skip locked
+  loop
+    update billing.token_grants g
+    set retired_at = retire_token_grants.at
+    where g.user_id = v_user_id and g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at;
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.retire_token_grants(batch_size integer, at timestamp with time zone) is 'Retires the ended grants of up to batch_size users; returns of how many.';
+revoke execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
 -- Trigger: tells the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
@@ -5983,6 +6905,127 @@ $$;
 
 comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+
+-- Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.
+create or replace function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+  v_event billing.usage_events;
+  v_taken record;
+  v_was_open boolean;
+  v_left bigint;
+  v_take bigint;
+begin
+  v_valid := private.check_token_counts(
+    settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
+  );
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  v_event.id := plinth.uuid_v7();
+  update billing.token_holds h
+  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
+  where h.id = settle_hold.hold_id and h.state = 'open'
+  returning h.* into v_hold;
+  v_was_open := found;
+  if not found then
+    select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
+  end if;
+
+  if not v_was_open and v_hold.state = 'settled' then
+    select e.* into strict v_event
+    from billing.usage_events e
+    where e.id = v_hold.usage_event_id and e.created_at = v_hold.settled_at;
+    if (v_event.input_tokens, v_event.output_tokens, v_event.cached_input_tokens, v_event.reasoning_tokens, v_event.message_id)
+      is distinct from (
+        settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens,
+        settle_hold.reasoning_tokens, settle_hold.message_id
+      )
+      or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
+    then
+      raise exception 'The hold was settled with other numbers.'
+        using errcode = 'PL409', column = 'hold_id', hint = 'private.correct_usage corrects what was recorded.';
+    end if;
+    return v_event;
+  end if;
+  if v_hold.state = 'released' then
+    raise exception 'The hold was released.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+
+  if settle_hold.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = settle_hold.message_id and m.user_id = v_hold.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_event.grant_ids := '{}';
+  v_event.grant_tokens := '{}';
+  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
+  if v_was_open then
+    for i in 1 .. cardinality(v_hold.grant_ids) loop
+      v_take := least(v_left, v_hold.grant_tokens[i]);
+      update billing.token_grants g
+      set held = g.held - v_hold.grant_tokens[i], consumed = g.consumed + v_take
+      where g.id = v_hold.grant_ids[i];
+      if v_take > 0 then
+        v_event.grant_ids := v_event.grant_ids || v_hold.grant_ids[i];
+        v_event.grant_tokens := v_event.grant_tokens || v_take;
+        v_left := v_left - v_take;
+      end if;
+    end loop;
+  end if;
+  if v_left > 0 then
+    v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
+    v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
+    v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;
+    v_left := v_taken.missing;
+  end if;
+
+  v_event.user_id := v_hold.user_id;
+  v_event.model_id := v_hold.model_id;
+  v_event.message_id := settle_hold.message_id;
+  v_event.hold_id := v_hold.id;
+  v_event.kind := 'usage';
+  v_event.source := 'hold';
+  v_event.idempotency_key := v_hold.idempotency_key;
+  v_event.input_tokens := settle_hold.input_tokens;
+  v_event.output_tokens := settle_hold.output_tokens;
+  v_event.cached_input_tokens := settle_hold.cached_input_tokens;
+  v_event.reasoning_tokens := settle_hold.reasoning_tokens;
+  v_event.overdraft_tokens := v_left;
+  -- A clock that runs ahead must not open tomorrow's books.
+  v_event.occurred_at := least(settle_hold.occurred_at, settle_hold.at);
+  v_event.created_at := settle_hold.at;
+  v_event := private.post_usage_event(v_event);
+
+  if not v_was_open then
+    update billing.token_holds h
+    set state = 'settled', settled_at = v_event.created_at, usage_event_id = v_event.id
+    where h.id = v_hold.id;
+  end if;
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, settle_hold.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.';
+revoke execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Tries an event and notes the outcome: done, or when it is tried next.
 create or replace function private.settle_payment_event(event private.payment_events)
@@ -6602,6 +7645,126 @@ comment on function private.take_provider_flow(purpose text, flow_hash bytea, st
 revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
 grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
 
+-- Takes tokens from the user's grants in force, in their order, and says from which, how many, and how many are missing.
+create or replace function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint)
+  returns record
+  language plpgsql
+as $$
+declare
+  v_grant record;
+  v_take bigint;
+begin
+  missing := 0;
+  -- Mostly the first grant has enough.
+  update billing.token_grants g
+  set
+    held = g.held + case when for_hold then take_tokens.tokens else 0 end,
+    consumed = g.consumed + case when for_hold then 0 else take_tokens.tokens end
+  where g.id = (
+      select f.id
+      from billing.token_grants f
+      where f.user_id = take_tokens.user_id
+        and f.retired_at is null
+        and f.starts_at <= take_tokens.at
+        and (f.expires_at is null or f.expires_at > take_tokens.at)
+      order by f.priority, f.expires_at, f.created_at, f.id
+      limit 1
+    )
+    and take_tokens.tokens > 0
+    and (g.amount is null or g.amount - g.consumed - g.held >= take_tokens.tokens)
+  returning array[g.id], array[take_tokens.tokens] into grant_ids, grant_tokens;
+  if found then
+    return;
+  end if;
+
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  missing := take_tokens.tokens;
+  for v_grant in
+    select g.id, g.amount - g.consumed - g.held as free, g.consumed >= g.amount as is_used_up
+    from billing.token_grants g
+    where g.user_id = take_tokens.user_id
+      and g.retired_at is null
+      and g.starts_at <= take_tokens.at
+      and (g.expires_at is null or g.expires_at > take_tokens.at)
+    order by g.priority, g.expires_at, g.created_at, g.id
+  loop
+    exit when missing <= 0;
+    if v_grant.is_used_up then
+      -- Seen once more and then never again.
+      update billing.token_grants g set retired_at = take_tokens.at where g.id = v_grant.id;
+    end if;
+    -- Without an amount there is always enough.
+    v_take := least(missing, coalesce(v_grant.free, missing));
+    continue when v_take <= 0;
+    if for_hold then
+      update billing.token_grants g set held = g.held + v_take where g.id = v_grant.id;
+    else
+      update billing.token_grants g set consumed = g.consumed + v_take where g.id = v_grant.id;
+    end if;
+    grant_ids := grant_ids || v_grant.id;
+    grant_tokens := grant_tokens || v_take;
+    missing := missing - v_take;
+  end loop;
+end
+$$;
+
+comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
+revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
+
+-- A user's tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.
+create or replace function private.token_balance_at(user_id uuid, at timestamp with time zone default now())
+  returns billing.token_balance
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', token_balance_at.at, 'UTC');
+  v_today date := (token_balance_at.at at time zone 'UTC')::date;
+  v_balance billing.token_balance;
+begin
+  select
+    coalesce(bool_or(g.available is null), false),
+    case when bool_or(g.available is null) then null else coalesce(sum(g.available), 0) end,
+    coalesce(array_agg(g order by g.ordinality), '{}')
+  into v_balance.is_unlimited, v_balance.available, v_balance.grants
+  from (
+    select (b.grant_id, b.source, b.available, b.held, b.expires_at)::billing.grant_balance as g, b.available, b.ordinality
+    from private.available_grants(token_balance_at.user_id, token_balance_at.at)
+      with ordinality as b (grant_id, source, available, held, expires_at, ordinality)
+  ) g;
+  select coalesce(sum(h.max_tokens), 0)
+  into v_balance.held
+  from billing.token_holds h
+  where h.user_id = token_balance_at.user_id and h.state = 'open' and h.expires_at > token_balance_at.at;
+  select case when t.last_reset = v_month then t.token_count else 0 end, t.lifetime_tokens
+  into v_balance.used_this_period, v_balance.lifetime_tokens
+  from billing.usage_tracking t
+  where t.user_id = token_balance_at.user_id;
+  v_balance.used_this_period := coalesce(v_balance.used_this_period, 0);
+  v_balance.lifetime_tokens := coalesce(v_balance.lifetime_tokens, 0);
+  v_balance.period_started_at := v_month;
+  v_balance.period_ends_at := (v_month at time zone 'UTC' + interval '1 month') at time zone 'UTC';
+  select round(coalesce(sum(d.total_tokens), 0) / 7.0, 3)
+  into v_balance.tokens_per_day
+  from billing.daily_usage d
+  where d.user_id = token_balance_at.user_id and d.day between v_today - 7 and v_today - 1;
+  -- Beyond a century it is no forecast.
+  if v_balance.available < 36525 * v_balance.tokens_per_day then
+    v_balance.exhausted_at := token_balance_at.at
+      + make_interval(secs => (86400 * v_balance.available / v_balance.tokens_per_day)::double precision);
+  end if;
+  v_balance.soft_limits_reached :=
+    private.limits_passed(token_balance_at.user_id, null, 1, false, token_balance_at.at);
+  return v_balance;
+end
+$$;
+
+comment on function private.token_balance_at(user_id uuid, at timestamp with time zone) is 'A user''s tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.';
+revoke execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) from public;
+grant execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -6703,6 +7866,7 @@ declare
   v_before billing.user_subscriptions;
   v_after billing.user_subscriptions;
   v_status text;
+  v_end timestamptz;
 begin
   select s.* into v_before
   from billing.user_subscriptions s
@@ -6735,9 +7899,10 @@ begin
   if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
     and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
   then
+    -- An end that the provider dates before the period's tokens were given takes them all the same.
+    v_end := greatest(transition_subscription.at, v_after.quota_period_start);
     perform private.close_plan_grant(
-      v_after.user_id, v_after.id, transition_subscription.at, 0, transition_subscription.at,
-      format('end:%s:%s', v_after.id, extract(epoch from transition_subscription.at))
+      v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s:%s', v_after.id, extract(epoch from v_end))
     );
   end if;
   perform private.record_subscription_change(
@@ -6749,6 +7914,20 @@ $$;
 
 comment on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) is 'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
 revoke execute on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) from public;
+
+-- Locks a user's ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody's.
+create or replace function private.try_lock_usage(user_id uuid)
+  returns boolean
+  language plpgsql
+as $$
+begin
+  perform from billing.usage_tracking t where t.user_id = try_lock_usage.user_id for no key update skip locked;
+  return found or not exists (select from billing.usage_tracking t where t.user_id = try_lock_usage.user_id);
+end
+$$;
+
+comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
+revoke execute on function private.try_lock_usage(user_id uuid) from public;
 
 -- Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.
 create or replace function private.unpause_subscription(subscription_id uuid, at timestamp with time zone)
@@ -6784,6 +7963,33 @@ $$;
 
 comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.';
 revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.
+create or replace function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb)
+  returns private.usage_keys
+  language plpgsql
+  stable
+as $$
+declare
+  v_key private.usage_keys;
+begin
+  if length(used_key.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  select k.* into v_key
+  from private.usage_keys k
+  where k.user_id = used_key.user_id
+    and k.operation = used_key.operation
+    and k.idempotency_key = used_key.idempotency_key;
+  if found and v_key.arguments <> used_key.arguments then
+    raise exception 'The idempotency key was used with other arguments.' using errcode = 'PL409', column = 'idempotency_key';
+  end if;
+  return v_key;
+end
+$$;
+
+comment on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) is 'The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.';
+revoke execute on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) from public;
 
 -- A well-formed username made of a name or address; not necessarily a free one.
 create or replace function private.username_from(suggestion text)
@@ -6871,7 +8077,7 @@ grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERV
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)
-  returns table(input_price numeric, output_price numeric, cached_input_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
+  returns table(input_price numeric, output_price numeric, cached_input_price numeric, reasoning_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
   language sql
   stable
   set search_path to 'pg_catalog'
@@ -6881,6 +8087,7 @@ as $$
     (h ->> 'input')::numeric(18, 6),
     (h ->> 'output')::numeric(18, 6),
     (h ->> 'inputCached')::numeric(18, 6),
+    (h ->> 'reasoning')::numeric(18, 6),
     (h ->> 'from')::date,
     (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h

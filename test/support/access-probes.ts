@@ -77,6 +77,10 @@ export const SEED = `
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
+  select private.grant_tokens(u, 100, 'manual', null, 1, null, null, 'g') from unnest(array[:ada, :bob]::uuid[]) u;
+  select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
+  insert into billing.usage_limits (user_id, model_id, period, max_tokens)
+    values (:ada, null, 'day', 1), (:bob, null, 'day', 1), (null, :shown, 'day', 1), (null, :hidden, 'day', 1);
 `;
 
 const DENIED = "42501";
@@ -231,6 +235,25 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "billing.user_subscriptions": billed("billing.user_subscriptions"),
   "billing.subscription_changes": billed("billing.subscription_changes"),
   "billing.payments": billed("billing.payments"),
+  "billing.usage_tracking": [["ada", "select from billing.usage_tracking", 1]],
+  "billing.token_grants": [["ada", "select from billing.token_grants", 1]],
+  "billing.token_holds": [["ada", "select from billing.token_holds", 1]],
+  "billing.usage_events": [["ada", "select from billing.usage_events", 1]],
+  "billing.daily_usage": [["ada", "select from billing.daily_usage", 1]],
+  "billing.usage_limits": [
+    ["ada", "select from billing.usage_limits", 2],
+    ["manage_users", "select from billing.usage_limits", 4],
+    [
+      "ada",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      DENIED,
+    ],
+    [
+      "manage_users",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      1,
+    ],
+  ],
   "llm.prompts": [
     ["visitor", "select from llm.prompts", 1],
     ["ada", "select from llm.prompts", 2],
