@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:b079ea0ea554cc3b768ca6d929d01f49a56d2dc1
+--! Hash: sha1:4a3a10cc4a9ae6161509f1fea000a5ce20cfac19
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.
@@ -1681,6 +1681,12 @@ begin
   where m.provider = apply_provider_subscription.provider
     and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
   returning m.* into strict v_known;
+  -- Payments that came in a moment before anybody knew whose they were.
+  update billing.payments p
+  set user_id = v_user_id
+  where p.provider = v_known.provider
+    and p.provider_subscription_id = v_known.provider_subscription_id
+    and p.user_id is null;
   select p.* into v_plan
   from billing.subscription_plans p
   where p.id = coalesce(

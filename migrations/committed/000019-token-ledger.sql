@@ -1,5 +1,5 @@
---! Previous: sha1:b079ea0ea554cc3b768ca6d929d01f49a56d2dc1
---! Hash: sha1:0784d8299fcc2f9f7df761f8322c4df3254715bb
+--! Previous: sha1:4a3a10cc4a9ae6161509f1fea000a5ce20cfac19
+--! Hash: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and

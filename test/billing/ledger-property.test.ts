@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { brokenLaws, makeRandom } from "../support/ledger.ts";
+import { brokenLaws, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
 import { type Hold, LedgerModel, type Part, Refused, type Usage } from "../support/ledger-model.ts";
 
 // Every operation of the ledger at random, in lists and in SQL, with the clock running through a leap day and month ends.
@@ -20,6 +20,7 @@ let owner: pg.Client;
 let worker: pg.Client;
 beforeAll(async () => {
   db = await createTestDatabase();
+  await withoutFreeTokens(db);
   service = new pg.Client(db.url("service"));
   owner = new pg.Client(db.url("owner"));
   worker = new pg.Client(db.url("worker"));

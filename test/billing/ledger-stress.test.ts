@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
-import { brokenLawsAt, makeRandom } from "../support/ledger.ts";
+import { brokenLawsAt, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
 
 // 200 clients at once over connections that die at random. Who loses an answer asks again with the same key, as a real
 // caller does; some never come back. PLINTH_SEED repeats the choices.
@@ -18,6 +18,7 @@ const RUN_MS = 5_000;
 let db: TestDatabase;
 beforeAll(async () => {
   db = await createTestDatabase();
+  await withoutFreeTokens(db);
 });
 afterAll(async () => {
   await db.drop();

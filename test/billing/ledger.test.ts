@@ -9,7 +9,7 @@ import {
   type Transaction,
   withClient,
 } from "../support/database.ts";
-import { brokenLaws } from "../support/ledger.ts";
+import { brokenLaws, withoutFreeTokens } from "../support/ledger.ts";
 
 let db: TestDatabase;
 let ada: string;
@@ -17,6 +17,7 @@ let bob: string;
 let model: string;
 beforeAll(async () => {
   db = await createTestDatabase();
+  await withoutFreeTokens(db);
   ada = await registerUser(db, "ada");
   bob = await registerUser(db, "bob");
   model = await addModel(db, { isPublic: true });

@@ -4,7 +4,7 @@ import {
   type TestDatabase,
   type Transaction,
 } from "../support/database.ts";
-import { useLedgerDouble } from "../support/ledger-double.ts";
+import { recordLedgerCalls } from "../support/ledger-recorder.ts";
 
 export interface Subscription {
   readonly id: string;
@@ -14,10 +14,10 @@ export interface Subscription {
   readonly end: string | null;
 }
 
-/** A database with the ledger's stand-in and plans to choose from. */
+/** A database that notes what plans ask of the ledger. */
 export async function billingDatabase(): Promise<TestDatabase> {
   const db = await createTestDatabase();
-  await useLedgerDouble(db);
+  await recordLedgerCalls(db);
   return db;
 }
 

@@ -236,7 +236,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "billing.subscription_changes": billed("billing.subscription_changes"),
   "billing.payments": billed("billing.payments"),
   "billing.usage_tracking": [["ada", "select from billing.usage_tracking", 1]],
-  "billing.token_grants": [["ada", "select from billing.token_grants", 1]],
+  "billing.token_grants": [["ada", "select from billing.token_grants", 2]], // of hers and of the free plan
   "billing.token_holds": [["ada", "select from billing.token_holds", 1]],
   "billing.usage_events": [["ada", "select from billing.usage_events", 1]],
   "billing.daily_usage": [["ada", "select from billing.daily_usage", 1]],

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { withClient } from "./database.ts";
+import { type TestDatabase, withClient } from "./database.ts";
 
 /** mulberry32: small, seedable, good enough to choose. */
 export function makeRandom(seed: number): (below: number) => number {
@@ -11,6 +11,12 @@ export function makeRandom(seed: number): (below: number) => number {
     return ((t ^ (t >>> 14)) >>> 0) % below;
   };
 }
+
+/** For tests that count tokens: only what they grant themselves is there. */
+export const withoutFreeTokens = (db: TestDatabase): Promise<unknown> =>
+  withClient(db.url("owner"), (client) =>
+    client.query("update billing.subscription_plans set is_active = false where code = 'free'"),
+  );
 
 /** Sentences that must be true of every ledger at every moment; each query returns the rows of which it is not. */
 const LAWS: Readonly<Record<string, string>> = {
