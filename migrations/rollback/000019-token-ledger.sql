@@ -29,7 +29,7 @@ drop function
   private.take_tokens(uuid, bigint, boolean, timestamptz),
   private.try_lock_usage(uuid),
   private.lock_usage(uuid, timestamptz),
-  private.expire_user_holds(uuid, timestamptz),
+  private.expire_user_holds(uuid, timestamptz, timestamptz),
   private.current_plan_code(uuid);
 drop trigger _500_forget_entitlement on billing.user_subscriptions;
 drop function billing.forget_entitlement();
