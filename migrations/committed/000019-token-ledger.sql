@@ -1,5 +1,5 @@
 --! Previous: sha1:d11f4aadab4b25ca20e0e9c6600b3859a4a8d7b8
---! Hash: sha1:39312632809b5d626efc6001be6163ac56d07581
+--! Hash: sha1:59aed9f19f070024e6a6a7f74d2ab645ba9efccf
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and
@@ -1105,6 +1105,7 @@ as $$
 #variable_conflict use_column
 declare
   v_ledger record;
+  v_is_locked boolean;
   v_next timestamptz;
   v_check record;
   v_hold billing.token_holds;
@@ -1120,18 +1121,19 @@ begin
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
   -- Nearly always the ledger is up to date and the first grant has enough: then these two statements are all.
+  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without.
   select
     t.next_hold_expires_at,
+    (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
     exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
     exists (select from billing.usage_limits l where l.is_hard) as has_limits
   into v_ledger
   from billing.usage_tracking t
   where t.user_id = reserve_tokens.user_id
-    and t.entitled_until > now()
-    and t.last_reset >= date_trunc('month', reserve_tokens.at, 'UTC')
-    and t.next_hold_expires_at <= reserve_tokens.at is not true
+    and (select e.entitled_until > now() from billing.usage_tracking e where e.user_id = reserve_tokens.user_id)
   for no key update of t;
-  if v_ledger.has_model and not v_ledger.has_limits then
+  v_is_locked := found;
+  if v_is_locked and not v_ledger.is_due and v_ledger.has_model and not v_ledger.has_limits then
     with taken as (
       update billing.token_grants g
       set held = g.held + reserve_tokens.max_tokens
@@ -1171,7 +1173,7 @@ begin
     end if;
   end if;
 
-  perform private.ensure_current_grants(reserve_tokens.user_id)
+  perform private.ensure_grants_at(reserve_tokens.user_id, now(), not v_is_locked)
   where not exists (
     select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
   );
@@ -2342,6 +2344,38 @@ create or replace trigger _700_record_changed_usage
   for each statement
   execute function llm.record_messages_usage();
 --! EndIncluded llm/triggers/messages_usage.sql
+--! Included llm/triggers/chats_activity.sql
+-- A chat's updated_at is its last activity. Once a statement, not once a message: bulk inserts touch each chat once, users in
+-- the order of their ids as in the ledger that follows (llm.record_messages_usage), so that two do not wait for each other.
+create or replace function llm.touch_chats()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  update llm.chats c
+  set updated_at = clock_timestamp()
+  from (
+    select l.id
+    from llm.chats l
+    where (l.id, l.user_id) in (select n.chat_id, n.user_id from new_messages n)
+    order by l.user_id, l.id
+    for no key update
+  ) as touched
+  where c.id = touched.id;
+  return null;
+end
+$$;
+
+comment on function llm.touch_chats() is 'Trigger: a new message is activity of its chat.';
+
+create or replace trigger _500_touch_chats
+  after insert on llm.messages
+  referencing new table as new_messages
+  for each statement
+  execute function llm.touch_chats();
+--! EndIncluded llm/triggers/chats_activity.sql
 --! Included analytics/views/daily_token_usage.sql
 -- Tokens by day and model, from the ledger; daily_model_usage counts messages.
 create or replace view analytics.daily_token_usage

@@ -47,3 +47,4 @@ alter table billing.model_prices drop column reasoning_price_per_million_tokens;
 --!restore billing/policies/model_prices.sql
 --!restore billing/views/current_model_prices.sql
 --!restore analytics/views/model_catalogue.sql
+--!restore llm/triggers/chats_activity.sql

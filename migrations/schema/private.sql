@@ -6278,6 +6278,7 @@ as $$
 #variable_conflict use_column
 declare
   v_ledger record;
+  v_is_locked boolean;
   v_next timestamptz;
   v_check record;
   v_hold billing.token_holds;
@@ -6293,18 +6294,19 @@ begin
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
   -- Nearly always the ledger is up to date and the first grant has enough: then these two statements are all.
+  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without.
   select
     t.next_hold_expires_at,
+    (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
     exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
     exists (select from billing.usage_limits l where l.is_hard) as has_limits
   into v_ledger
   from billing.usage_tracking t
   where t.user_id = reserve_tokens.user_id
-    and t.entitled_until > now()
-    and t.last_reset >= date_trunc('month', reserve_tokens.at, 'UTC')
-    and t.next_hold_expires_at <= reserve_tokens.at is not true
+    and (select e.entitled_until > now() from billing.usage_tracking e where e.user_id = reserve_tokens.user_id)
   for no key update of t;
-  if v_ledger.has_model and not v_ledger.has_limits then
+  v_is_locked := found;
+  if v_is_locked and not v_ledger.is_due and v_ledger.has_model and not v_ledger.has_limits then
     with taken as (
       update billing.token_grants g
       set held = g.held + reserve_tokens.max_tokens
@@ -6344,7 +6346,7 @@ begin
     end if;
   end if;
 
-  perform private.ensure_current_grants(reserve_tokens.user_id)
+  perform private.ensure_grants_at(reserve_tokens.user_id, now(), not v_is_locked)
   where not exists (
     select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
   );
