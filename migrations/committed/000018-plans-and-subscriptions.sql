@@ -1,5 +1,5 @@
 --! Previous: sha1:2e576da02d0f39c1c9996f35f76ef729597bacb4
---! Hash: sha1:224eab8bfe4e7587cc5fae9cc141eb380b4d169c
+--! Hash: sha1:4b6291c5a6b0ec796d77629b7d5d47696d252161
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.
@@ -32,7 +32,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_price_cents_check check (price_cents between 0 and 1000000000),
   constraint subscription_plans_currency_check check (currency ~ '^[A-Z]{3}$'),
   constraint subscription_plans_trial_days_check check (trial_days between 0 and 365),
-  constraint subscription_plans_token_quota_is_not_negative check (token_quota >= 0),
+  constraint subscription_plans_token_quota_check check (token_quota between 0 and 1000000000000000),
   constraint subscription_plans_rollover_limit_is_not_negative check (rollover_limit >= 0),
   constraint subscription_plans_features_is_an_object check (jsonb_typeof(features) = 'object'),
   constraint subscription_plans_access_level_check check (access_level between 0 and 1000000),

@@ -1,5 +1,5 @@
---! Previous: sha1:224eab8bfe4e7587cc5fae9cc141eb380b4d169c
---! Hash: sha1:cb5852967d9e3e8dd341168bb21deb6d3077442e
+--! Previous: sha1:4b6291c5a6b0ec796d77629b7d5d47696d252161
+--! Hash: sha1:27bb0373f11aaf267f9bcac4b8c9a5c876d76b13
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and
@@ -1623,8 +1623,9 @@ declare
   v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  if grant_tokens.amount <= 0 then
-    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  -- Sums of some thousand grants stay inside a bigint.
+  if grant_tokens.amount not between 1 and 1000000000000000 then
+    raise exception 'A grant has from 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
   end if;
   -- What no later statement changes is checked here and not by a CHECK, which each settlement would pay for.
   if grant_tokens.source in ('plan', 'purchase', 'manual', 'promotion', 'rollover') is not true then
@@ -1734,7 +1735,7 @@ begin
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
   -- A grant without limit has no rest to carry.
-  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
   if v_carried > 0 then

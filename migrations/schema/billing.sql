@@ -410,7 +410,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_plan_name_check check (length(plan_name) >= 1 and length(plan_name) <= 100 and plan_name !~ '[[:cntrl:]]'::text),
   constraint subscription_plans_price_cents_check check (price_cents >= 0 and price_cents <= 1000000000),
   constraint subscription_plans_rollover_limit_is_not_negative check (rollover_limit >= 0),
-  constraint subscription_plans_token_quota_is_not_negative check (token_quota >= 0),
+  constraint subscription_plans_token_quota_check check (token_quota >= 0 and token_quota <= '1000000000000000'::bigint),
   constraint subscription_plans_trial_days_check check (trial_days >= 0 and trial_days <= 365),
   constraint subscription_plans_version_is_positive check (version > 0)
 );

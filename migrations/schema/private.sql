@@ -1701,7 +1701,7 @@ begin
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
   -- A grant without limit has no rest to carry.
-  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
   if v_carried > 0 then
@@ -4121,8 +4121,9 @@ declare
   v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  if grant_tokens.amount <= 0 then
-    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  -- Sums of some thousand grants stay inside a bigint.
+  if grant_tokens.amount not between 1 and 1000000000000000 then
+    raise exception 'A grant has from 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
   end if;
   -- What no later statement changes is checked here and not by a CHECK, which each settlement would pay for.
   if grant_tokens.source in ('plan', 'purchase', 'manual', 'promotion', 'rollover') is not true then

@@ -123,6 +123,113 @@ describe("tokens follow the plan", () => {
   });
 });
 
+describe("what cannot be is refused", () => {
+  const NOTHING = "00000000-0000-7000-8000-000000000000";
+  test.each([
+    ["grant_tokens($1, 0, 'manual', null, 1, null, null, 'k')"],
+    ["grant_tokens($1, -1, 'manual', null, 1, null, null, 'k')"],
+    ["grant_tokens($1, 9223372036854775807, 'manual', null, 1, null, null, 'k')"],
+    ["grant_tokens($1, 1, 'gift', null, 1, null, null, 'k')"],
+    ["grant_tokens($1, 1, 'manual', null, 1, '2030-02-01Z', '2030-01-01Z', 'k')"],
+    ["grant_tokens($1, 1, 'manual', null, 1, null, null, '')"],
+    [`close_plan_grant($1, '${NOTHING}', now(), -1, null, 'k')`],
+    [`close_plan_grant($1, '${NOTHING}', null, 1, null, 'k')`],
+    [`reserve_tokens($1, '${NOTHING}', 0, 'k')`],
+    [`reserve_tokens($1, '${NOTHING}', -5, 'k')`],
+    [`reserve_tokens($1, '${NOTHING}', null, 'k')`],
+    [`reserve_tokens($1, '${NOTHING}', 1, null)`],
+    [`reserve_tokens($1, '${NOTHING}', 1, 'k', '-1 hour')`],
+    ["record_usage($1, null, -1, 0, 'k')"],
+    ["record_usage($1, null, 1, null, 'k')"],
+    ["record_usage($1, null, 1, 0, 'k', 2)"],
+  ])("%s", async (call) => {
+    await withBilling(db, async ({ tx, user }) => {
+      await expect(tx.attempt(`select private.${call}`, [user])).rejects.toMatchObject({ code: "PL422" });
+    });
+  });
+
+  test("an event in a currency that is none is kept, and changes nothing; another currency is what was paid", async () => {
+    await withBilling(db, async ({ tx, user, latest, plan }) => {
+      await tx.rows(
+        "insert into billing.plan_prices (plan_id, provider, provider_price_id) values ($1, 'stripe', 'price_euro')",
+        [await plan("euro")],
+      );
+      const send = async (name: string, currency: string) => {
+        const payload = {
+          kind: "invoice",
+          payment: `in_${name}`,
+          subscription: "sub_euro",
+          user_id: user,
+          price: "price_euro",
+          amount: 3000,
+          currency,
+          paid: true,
+          status: "active",
+          period_start: 1_900_000_000,
+          period_end: 1_902_592_000,
+        };
+        const [event] = await tx.rows<{ id: string }>(
+          "select private.receive_payment_event('stripe', $1, 'invoice.paid', 'cus_euro', now(), $2) as id",
+          [`evt_${name}`, JSON.stringify(payload)],
+        );
+        const [done] = await tx.rows<{ outcome: string }>(
+          "select private.process_payment_event($1) as outcome",
+          [event!.id],
+        );
+        return done!.outcome;
+      };
+      expect(await send("none", "not a currency")).toMatch(/^failed_/);
+      expect(await tx.rows("select from billing.payments where user_id = $1", [user])).toEqual([]);
+      expect(await latest()).toBeUndefined();
+      expect(await send("euro", "eur")).not.toMatch(/^failed_/);
+      expect(
+        await tx.rows(
+          "select currency, amount_cents::integer as cents from billing.payments where user_id = $1",
+          [user],
+        ),
+      ).toEqual([{ currency: "EUR", cents: 3000 }]);
+    });
+  });
+
+  test("a clock that goes back and forth breaks no law", async () => {
+    await withBilling(db, async (billing) => {
+      const { tx, user } = billing;
+      const model = await tx.rows<{ id: string }>(
+        `with p as (insert into llm.model_providers (name) values ('clock') returning id)
+         insert into llm.models (provider_id, name, display_name) select id, 'm', 'm' from p returning id`,
+      );
+      await tx.rows("select private.grant_tokens($1, 10000, 'manual', null, 1, '2029-01-01Z', null, 'g')", [
+        user,
+      ]);
+      const times = [
+        "2030-03-31Z",
+        "2030-02-28Z",
+        "2030-05-01Z",
+        "2030-04-30T23:59:59Z",
+        "2029-12-31Z",
+        "2030-06-01Z",
+      ];
+      for (const [i, at] of times.entries()) {
+        const [hold] = await tx.rows<{ id: string }>(
+          "select id from private.reserve_tokens($1, $2, 100, $3, '5 minutes', $4)",
+          [user, model[0]!.id, `clock ${i}`, at],
+        );
+        if (i % 2)
+          await tx.rows("select private.settle_hold($1, 10, 5, 0, 0, null, null, $2)", [
+            hold!.id,
+            times[i - 1],
+          ]);
+        expect({ at, broken: await brokenLaws(tx.client) }).toEqual({ at, broken: [] });
+      }
+      await tx.rows("select private.expire_token_holds(100, '2031-01-01Z')");
+      expect(
+        await tx.rows("select from billing.token_grants where user_id = $1 and held <> 0", [user]),
+      ).toEqual([]);
+      expect(await brokenLaws(tx.client)).toEqual([]);
+    });
+  });
+});
+
 const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 test(`events, jobs, messages, calls and deletions at once never wait in a circle (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
