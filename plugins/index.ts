@@ -4,6 +4,7 @@ import { AuthPlugin } from "./auth.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
+import { RoomEventsPlugin } from "./live/room-events.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
@@ -25,6 +26,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   AccountRecoveryPlugin, // nor is making the tokens that mails carry
   ProvidersPlugin, // nor is asking another provider who somebody is
+  RoomEventsPlugin,
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself
