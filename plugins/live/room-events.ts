@@ -61,6 +61,7 @@ export const RoomEventsPlugin = extendSchema((build) => {
               const $after = $rows.placeholder(get($item, "after"), TYPES.bigint);
               $rows.where(sql`${$rows.alias}.sequence > ${$after}`);
               $rows.orderBy({ attribute: "sequence", direction: "ASC" });
+              $rows.setOrderIsUnique();
               $rows.setFirst(constant(PAGE_SIZE));
               const $sequences = applyTransforms(each($rows, ($row: any) => $row.get("sequence")));
               return new ReadingStep($item, $rows, $sequences, (item, sequences: string[]) => {

@@ -27,7 +27,8 @@ export class Hub {
   hear(payload: string): void {
     const [, topic, sequence] = HINT.exec(payload) ?? [];
     if (topic === undefined || sequence === undefined) return;
-    for (const listener of this.#listeners.get(topic) ?? []) listener.onHint(topic, BigInt(sequence));
+    const listeners = this.#listeners.get(topic);
+    if (listeners) tellInTurn([...listeners], topic, BigInt(sequence));
   }
 
   /** Tells everybody once that notifications may have been lost. */
@@ -41,4 +42,13 @@ export class Hub {
   get size(): number {
     return this.#listeners.size;
   }
+}
+
+/** Listeners told in one go: enough for their reads to leave together, few enough for a crowded topic to stop nobody. */
+const TOLD_TOGETHER = 32;
+
+function tellInTurn(listeners: readonly Listener[], topic: string, sequence: bigint): void {
+  for (const listener of listeners.slice(0, TOLD_TOGETHER)) listener.onHint(topic, sequence);
+  const others = listeners.slice(TOLD_TOGETHER);
+  if (others.length > 0) setImmediate(tellInTurn, others, topic, sequence);
 }

@@ -36,9 +36,10 @@ export async function startLive(options: { url: string; pool: Pool; logger: Logg
   const hub = new Hub();
   const listener = createLiveListener({ url, logger, hub });
   const limits = new SubscriptionLimits({ perSocket: MAX_PER_SOCKET, perUser: MAX_PER_USER });
+  const reads = new SharedReads(pool);
   await listener.start();
   return {
-    reads: new SharedReads(pool),
+    reads,
     open(socket, userId, onEnd) {
       const giveBack = limits.take(socket, userId);
       if (!giveBack) return undefined;
@@ -51,6 +52,9 @@ export async function startLive(options: { url: string; pool: Pool; logger: Logg
       });
       return subscription;
     },
-    close: () => listener.close(),
+    async close() {
+      reads.close();
+      await listener.close();
+    },
   };
 }

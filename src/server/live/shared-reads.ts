@@ -1,46 +1,35 @@
-import type { Pool, PoolClient, QueryConfig } from "pg";
-import { touchStatement } from "../prepared-statements.ts";
-import {
-  giveBack,
-  roleQualifiedName,
-  SET_ALL,
-  type Statement,
-  type StatementResult,
-  type TransactionSettings,
-} from "../transaction.ts";
+import type { Pool } from "pg";
+import { giveBack, type Statement, type StatementResult, type TransactionSettings } from "../transaction.ts";
+import { type Read, ReadLane } from "./read-lane.ts";
 
-/** Flights under way at once: each is a connection, leased for some milliseconds. */
-const MAX_FLIGHTS = 2;
-/** Reads that leave together; what comes meanwhile takes the next flight. */
-const MAX_READS_PER_FLIGHT = 50;
-/** What is told to statements behind a failed one: the transaction has failed, or their shared name was never prepared. */
-const TAKEN_ALONG = new Set<unknown>(["25P02", "26000"]);
-
-interface Read {
-  readonly settings: TransactionSettings;
-  readonly statement: Statement;
-  readonly resolve: (result: StatementResult<never>) => void;
-  readonly reject: (error: unknown) => void;
-}
+/** Connections that all subscriptions together use at once. */
+const MAX_LANES = 2;
+/** A connection nobody has read on for so long goes back to the pool. */
+const LINGER_MS = 250;
+/** A connection in steady use is exchanged after so long, since a pool cares for those that come back. */
+const MAX_LEASE_MS = 5_000;
 
 /** What a reader gets in place of a client. */
 export interface ReadClient {
   query<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
 }
 
+interface Lease {
+  readonly lane: ReadLane;
+  readonly endsAt: number;
+  lingering: NodeJS.Timeout | undefined;
+}
+
 /**
- * Reads of many subscribers, each under its own claims, over few connections. Reads that are asked for at the same time
- * leave in one flight: one read-only transaction in which each statement is preceded by the settings of whoever asked,
- * all sent at once. The answers come in that order and are handed on as they come. So a thousand subscriptions need two
- * connections, and none of them while nothing happens.
- *
- * A statement that fails takes the rest of its flight with it: those are sent again, in another one.
+ * Reads of many subscribers, each under its own claims, over few connections: see ReadLane. So a thousand subscriptions
+ * need two connections, and none of them while nothing happens.
  */
 export class SharedReads {
   readonly #pool: Pool;
+  readonly #leases = new Set<Lease>();
+  #connecting = 0;
   #waiting: Read[] = [];
-  #flights = 0;
-  #isScheduled = false;
+  #isClosed = false;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -58,82 +47,63 @@ export class SharedReads {
   /** @throws the server's error; what the pool throws when it has no connection */
   read<TRow>(settings: TransactionSettings, statement: Statement): Promise<StatementResult<TRow>> {
     return new Promise<StatementResult<never>>((resolve, reject) => {
-      this.#waiting.push({ settings, statement, resolve, reject });
-      this.#schedule();
+      this.#send({ settings, statement, resolve, reject });
     }) as Promise<StatementResult<TRow>>;
   }
 
-  #schedule(): void {
-    if (this.#isScheduled || this.#flights >= MAX_FLIGHTS || this.#waiting.length === 0) return;
-    this.#isScheduled = true;
-    // Whoever was woken by the same notification asks within the same turn of the event loop.
-    setImmediate(() => {
-      this.#isScheduled = false;
-      while (this.#flights < MAX_FLIGHTS && this.#waiting.length > 0)
-        void this.#fly(this.#waiting.splice(0, MAX_READS_PER_FLIGHT));
-    });
+  /** Gives back what nobody uses, and the rest when it is answered. */
+  close(): void {
+    this.#isClosed = true;
+    for (const lease of this.#leases) this.#endIfIdle(lease);
   }
 
-  /** Never rejects. */
-  async #fly(reads: readonly Read[]): Promise<void> {
-    this.#flights += 1;
+  #send(read: Read): void {
+    const now = Date.now();
+    let best: Lease | undefined;
+    for (const lease of this.#leases)
+      if (now < lease.endsAt && (!best || lease.lane.unanswered < best.lane.unanswered)) best = lease;
+    const isIdle = best?.lane.unanswered === 0;
+    if (!isIdle && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
+    if (best) {
+      clearTimeout(best.lingering);
+      best.lane.send(read);
+    } else this.#waiting.push(read);
+  }
+
+  /** Never rejects: whoever waits for a connection that cannot be had learns of it. */
+  async #lease(): Promise<void> {
+    this.#connecting += 1;
     try {
       const client = await this.#pool.connect();
-      try {
-        await this.#send(client, reads);
-      } finally {
-        await giveBack(client);
-      }
+      const lane = new ReadLane(
+        client,
+        (read) => this.#send(read),
+        () => this.#onIdle(lease),
+      );
+      const lease: Lease = { lane, endsAt: Date.now() + MAX_LEASE_MS, lingering: undefined };
+      this.#leases.add(lease);
+      this.#connecting -= 1;
+      for (const read of this.#waiting.splice(0)) lane.send(read);
+      if (lane.unanswered === 0) this.#onIdle(lease);
     } catch (error) {
-      for (const read of reads) read.reject(error);
-    } finally {
-      this.#flights -= 1;
-      this.#schedule();
+      this.#connecting -= 1;
+      if (this.#leases.size + this.#connecting === 0)
+        for (const read of this.#waiting.splice(0)) read.reject(error);
     }
   }
 
-  async #send(client: PoolClient, reads: readonly Read[]): Promise<void> {
-    const names = new Set(reads.flatMap(({ settings }) => Object.keys(settings)));
-    // The transaction says it once; it cannot be taken back for a single statement.
-    names.delete("transaction_read_only");
-    const opened = client.query("begin read only");
-    opened.catch(() => {});
-    let current: string | undefined;
-    let hasFailed = false;
-    const answers = reads.map(async (read) => {
-      const entries = entriesOf(read.settings, names);
-      if (entries !== current) client.query({ ...SET_ALL, values: [entries] }).catch(() => {});
-      current = entries;
-      try {
-        const { rows, rowCount } = await client.query<never>(queryOf(client, read));
-        read.resolve({ rows, rowCount, notices: [] });
-      } catch (error) {
-        // Answers come in order, so the first failure is the cause of the others.
-        if (hasFailed && TAKEN_ALONG.has((error as { code?: unknown }).code)) this.#waiting.push(read);
-        else read.reject(error);
-        hasFailed = true;
-      }
-    });
-    const ended = client.query("commit");
-    ended.catch(() => {});
-    await Promise.all(answers);
-    await ended.catch(() => {});
+  #onIdle(lease: Lease): void {
+    const isDone = this.#isClosed || Date.now() >= lease.endsAt;
+    // One that is broken must not be lent another read.
+    if (isDone || lease.lane.client.getTransactionStatus() !== "I") return this.#endIfIdle(lease);
+    clearTimeout(lease.lingering);
+    lease.lingering = setTimeout(() => this.#endIfIdle(lease), LINGER_MS).unref();
   }
-}
 
-/** Every setting that anybody in the flight has is set for everybody, so that none is inherited from another. */
-function entriesOf(settings: TransactionSettings, names: ReadonlySet<string>): string {
-  return JSON.stringify([...names].map((name) => [name, settings[name] ?? ""]));
-}
-
-function queryOf(client: PoolClient, { settings, statement }: Read): QueryConfig & { rowMode?: "array" } {
-  const { text, values, name, arrayMode } = statement;
-  const statementName = name && roleQualifiedName(settings.role ?? undefined, name);
-  if (statementName) touchStatement(client, statementName);
-  return {
-    text,
-    ...(values && { values: [...values] }),
-    ...(statementName && { name: statementName }),
-    ...(arrayMode && { rowMode: "array" as const }),
-  };
+  #endIfIdle(lease: Lease): void {
+    if (lease.lane.unanswered > 0 || !this.#leases.delete(lease)) return;
+    clearTimeout(lease.lingering);
+    void giveBack(lease.lane.client);
+    if (this.#waiting.length > 0 && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
+  }
 }
