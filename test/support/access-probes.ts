@@ -61,7 +61,17 @@ export const SEED = `
   insert into llm.user_prompts (user_id, prompt_id)
     select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
   insert into llm.chats (id, user_id) values (:ada, :ada), (:bob, :bob);
-  insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user'), (:bob, :bob, 'user');
+  insert into llm.prompts (id, user_id, name, content, visibility) values
+    (:granted, :bob, 'lent', 'x', 'shared'), (:shown, :bob, 'shown', 'x', 'public'), (:hidden, :bob, 'not lent', 'x', 'private');
+  insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:granted, :bob, :ada), (:hidden, :bob, :ada);
+  insert into llm.prompt_labels (prompt_id, label, version) select id, 'production', 1 from llm.prompts;
+  insert into llm.messages (id, chat_id, user_id, role) values (:ada, :ada, :ada, 'assistant'), (:bob, :bob, :bob, 'assistant');
+  insert into llm.message_feedback (message_id, user_id, chat_id, rating) values (:ada, :ada, :ada, 'up'), (:bob, :bob, :bob, 'up');
+  insert into llm.message_attachments (message_id, user_id, chat_id, position, url, mime_type, size_bytes, name)
+    select id, id, id, 1, 'https://example.com/a.png', 'image/png', 1, 'a.png' from llm.messages;
+  insert into private.turns (message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens)
+    select id, id, id, 'client', '1 minute', now(), 1, 0 from llm.messages;
+  insert into llm.message_deltas (message_id, user_id, sequence, content) select id, id, 1, 'x' from llm.messages;
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
@@ -192,8 +202,11 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     "(model_id, currency, input_price_per_million_tokens, output_price_per_million_tokens) values (:shown, 'EUR', 1, 1)",
   ),
   "llm.prompts": [
-    ["visitor", "select from llm.prompts", 1],
-    ["ada", "select from llm.prompts", 2],
+    ["visitor", "select from llm.prompts", 2],
+    // The library, her own, what is public, and what was shared; not what was shared once and is private now.
+    ["ada", "select from llm.prompts", 4],
+    ["ada", "update llm.prompts set content = 'y' where user_id = :bob", 0],
+    ["ada", "delete from llm.prompts where user_id = :bob", 0],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:ada, 'x', 'x')", 1],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:bob, 'x', 'x')", DENIED],
     ["ada", "insert into llm.prompts (user_id, name, content) values (null, 'x', 'x')", DENIED],
@@ -214,6 +227,30 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ],
     ["ada", "update llm.messages set content = 'x'", 0],
     ["ada", "delete from llm.messages", 0],
+  ],
+  "llm.message_deltas": [["ada", "select from llm.message_deltas", 1]],
+  "llm.message_attachments": [["ada", "select from llm.message_attachments", 1]],
+  "llm.message_feedback": [["ada", "select from llm.message_feedback", 1]],
+  "llm.prompt_versions": [
+    ["visitor", "select from llm.prompt_versions", 2],
+    ["ada", "select from llm.prompt_versions", 4],
+  ],
+  "llm.prompt_labels": [
+    ["visitor", "select from llm.prompt_labels", 2],
+    ["ada", "select from llm.prompt_labels", 4],
+  ],
+  "llm.prompt_shares": [
+    ["ada", "select from llm.prompt_shares", 2],
+    ["edit_content", "select from llm.prompt_shares", 0],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) select id, user_id, :bob from llm.prompts where user_id = :ada",
+      1,
+    ],
+    ["ada", "insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:shown, :bob, :ada)", DENIED],
+    ["ada", "update llm.prompt_shares set user_id = user_id", 0],
+    ["ada", "delete from llm.prompt_shares where user_id = :ada", 2],
+    ["edit_content", "delete from llm.prompt_shares", 0],
   ],
   "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
   "security.login_attempts": log("security.login_attempts", "true"),
