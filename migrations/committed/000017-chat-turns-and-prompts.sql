@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:cc7240dcac0199399359350e70dadc5d7bd449ac
+--! Hash: sha1:d0d4b01ec0acae33182343512c425cd45a3bd249
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -89,6 +89,8 @@ create index messages_search_idx
   using gin (user_id, to_tsvector('pg_catalog.english', left(content, 100000)))
   where role in ('user', 'assistant');
 
+comment on constraint messages_parent_id_fkey on llm.messages is
+  E'@fieldName parent\n@foreignFieldName children\nThe message it follows.';
 comment on column llm.messages.parent_id is 'The message it follows; null for the first of a chat. Two with one parent are alternatives: an edit, or another answer.';
 comment on column llm.messages.depth is 'How many messages there are from the first to this one, 1 for the first.';
 comment on column llm.messages.state is 'complete; or of an answer: streaming, broken_off or cancelled, the last two with what had arrived.';
@@ -185,7 +187,7 @@ with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_fact
 alter table llm.message_deltas enable row level security;
 
 comment on table llm.message_deltas is
-  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.';
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single -node:node\nOne row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.';
 comment on column llm.message_deltas.user_id is 'The chat''s owner.';
 comment on column llm.message_deltas.message_id is 'The answer.';
 comment on column llm.message_deltas.sequence is '1, 2, 3 … without a gap.';
@@ -227,6 +229,9 @@ create index message_attachments_user_id_chat_id_message_id_idx
   on llm.message_attachments (user_id, chat_id, message_id);
 
 comment on table llm.message_attachments is 'One row per file of a message, by reference: the file itself is elsewhere. At most ten a message.';
+comment on constraint message_attachments_message_id_fkey on llm.message_attachments is
+  E'@fieldName message\n@foreignFieldName attachments\nThe message.';
+comment on constraint message_attachments_message_id_position_key on llm.message_attachments is E'@behavior -*';
 comment on column llm.message_attachments.id is 'UUIDv7.';
 comment on column llm.message_attachments.user_id is 'The chat''s owner.';
 comment on column llm.message_attachments.chat_id is 'The chat.';
@@ -258,6 +263,8 @@ alter table llm.message_feedback enable row level security;
 create index message_feedback_user_id_chat_id_message_id_idx on llm.message_feedback (user_id, chat_id, message_id);
 
 comment on table llm.message_feedback is 'One row per answer that its reader rated.';
+comment on constraint message_feedback_message_id_fkey on llm.message_feedback is
+  E'@fieldName message\n@foreignFieldName feedback\nThe answer.';
 comment on column llm.message_feedback.message_id is 'The answer.';
 comment on column llm.message_feedback.user_id is 'Who rated it: the chat''s owner.';
 comment on column llm.message_feedback.chat_id is 'The chat.';
@@ -376,6 +383,8 @@ alter table llm.prompt_versions enable row level security;
 create index prompt_versions_created_by_idx on llm.prompt_versions (created_by);
 
 comment on table llm.prompt_versions is 'One row per state a prompt''s content and variables ever had. Never changed.';
+comment on constraint prompt_versions_prompt_id_fkey on llm.prompt_versions is
+  E'@fieldName prompt\n@foreignFieldName versions\nThe prompt.';
 comment on column llm.prompt_versions.prompt_id is 'The prompt.';
 comment on column llm.prompt_versions.version is '1, 2, 3 … without a gap.';
 comment on column llm.prompt_versions.content is 'The content of that version.';
@@ -405,6 +414,8 @@ alter table llm.prompt_labels enable row level security;
 create index prompt_labels_prompt_id_version_idx on llm.prompt_labels (prompt_id, version);
 
 comment on table llm.prompt_labels is 'One row per name, such as production, that points at a version of a prompt.';
+comment on constraint prompt_labels_version_fkey on llm.prompt_labels is
+  E'@fieldName promptVersion\n@foreignFieldName labels\nThe version it points at.';
 comment on column llm.prompt_labels.prompt_id is 'The prompt.';
 comment on column llm.prompt_labels.label is 'Lowercase letters, digits, _ . and -, such as production or staging.';
 comment on column llm.prompt_labels.version is 'The version it points at.';
@@ -430,6 +441,8 @@ create index prompt_shares_user_id_idx on llm.prompt_shares (user_id);
 create index prompt_shares_owner_id_prompt_id_idx on llm.prompt_shares (owner_id, prompt_id);
 
 comment on table llm.prompt_shares is 'One row per prompt and user who may read it while its visibility is shared.';
+comment on constraint prompt_shares_prompt_id_owner_id_fkey on llm.prompt_shares is
+  E'@fieldName prompt\n@foreignFieldName shares\nThe prompt.';
 comment on column llm.prompt_shares.prompt_id is 'The prompt.';
 comment on column llm.prompt_shares.owner_id is 'Its owner, repeated so that policies need no join.';
 comment on column llm.prompt_shares.user_id is 'Who may read it.';
@@ -1386,7 +1399,7 @@ as $$
 $$;
 
 comment on function llm.message_deltas_after(uuid, integer, integer) is
-  'Deltas of an answer after a sequence, in order, up to 1,000.';
+  E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
 grant execute on function llm.message_deltas_after(uuid, integer, integer) to :PLINTH_USER;
 
 create or replace function llm.messages_current_content(message llm.messages)

@@ -296,6 +296,29 @@ comment on column private.password_reset_tokens.user_agent is 'User-Agent header
 comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
 comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
 
+-- One row per use of a prompt that was counted under a key in the last week.
+create table private.prompt_use_keys (
+  user_id uuid not null,
+  idempotency_key text not null,
+  prompt_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint prompt_use_keys_pkey primary key (user_id, idempotency_key),
+  constraint prompt_use_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint prompt_use_keys_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade,
+  constraint prompt_use_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.prompt_use_keys enable row level security;
+
+create index prompt_use_keys_created_at_idx on private.prompt_use_keys using btree (created_at);
+create index prompt_use_keys_prompt_id_idx on private.prompt_use_keys using btree (prompt_id);
+
+comment on table private.prompt_use_keys is 'One row per use of a prompt that was counted under a key in the last week.';
+comment on column private.prompt_use_keys.user_id is 'Who used it.';
+comment on column private.prompt_use_keys.idempotency_key is 'The key: the same use told again counts once.';
+comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
+comment on column private.prompt_use_keys.created_at is 'When it was counted.';
+
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
   id uuid not null default plinth.uuid_v7(),
@@ -444,6 +467,51 @@ comment on table private.totp_secrets is 'One row per authenticator app: its sea
 comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
+-- One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.
+create table private.turns (
+  message_id uuid not null,
+  user_id uuid not null,
+  chat_id uuid not null,
+  writer text not null,
+  last_sequence integer not null default 0,
+  streamed_bytes integer not null default 0,
+  lease interval not null,
+  lease_expires_at timestamp with time zone not null,
+  max_tokens bigint not null,
+  input_tokens bigint not null,
+  created_at timestamp with time zone not null default now(),
+  ended_at timestamp with time zone,
+  constraint turns_pkey primary key (message_id),
+  constraint turns_user_id_message_id_key unique (user_id, message_id),
+  constraint turns_input_tokens_is_not_negative check (input_tokens >= 0),
+  constraint turns_last_sequence_is_not_negative check (last_sequence >= 0),
+  constraint turns_lease_check check (lease >= '00:00:05'::interval and lease <= '01:00:00'::interval),
+  constraint turns_max_tokens_is_positive check (max_tokens > 0),
+  constraint turns_streamed_bytes_is_limited check (streamed_bytes >= 0 and streamed_bytes <= 1000000),
+  constraint turns_writer_check check (writer = any (array['client'::text, 'service'::text])),
+  constraint turns_message_id_fkey foreign key (user_id, message_id, chat_id) references llm.messages(user_id, id, chat_id) on delete cascade
+) with (fillfactor=50);
+
+alter table private.turns enable row level security;
+
+create index turns_ended_at_idx on private.turns using btree (ended_at) where (ended_at is not null);
+create index turns_running_idx on private.turns using btree (message_id) where (ended_at is null);
+create index turns_user_id_message_id_chat_id_idx on private.turns using btree (user_id, message_id, chat_id);
+
+comment on table private.turns is 'One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.';
+comment on column private.turns.message_id is 'The answer.';
+comment on column private.turns.user_id is 'The chat''s owner.';
+comment on column private.turns.chat_id is 'The chat.';
+comment on column private.turns.writer is 'Who appends: client (the owner, through the API) or service (private.append_delta).';
+comment on column private.turns.last_sequence is 'Sequence of the last delta; 0 before the first.';
+comment on column private.turns.streamed_bytes is 'Bytes of content and thinking so far.';
+comment on column private.turns.lease is 'How long the writer may be silent.';
+comment on column private.turns.lease_expires_at is 'From then on others may end the turn. Each delta moves it.';
+comment on column private.turns.max_tokens is 'Tokens set aside for it.';
+comment on column private.turns.input_tokens is 'Tokens of the question, as told at the start; counted when the writer never tells what was used.';
+comment on column private.turns.created_at is 'When it was started.';
+comment on column private.turns.ended_at is 'When it ended; null while it runs.';
 
 -- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
 create table private.user_keys (
@@ -692,6 +760,109 @@ $$;
 
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
+
+-- Appends the next piece of an answer, from sequence 1 on; see private.write_delta.
+create or replace function private.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return private.write_delta(
+    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking, null, 'service'
+  );
+end
+$$;
+
+comment on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) is 'Appends the next piece of an answer, from sequence 1 on; see private.write_delta.';
+revoke execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
+grant execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_SERVICE;
+
+-- Ends up to batch_size answers whose writer fell silent; returns how many it looked at.
+create or replace function private.break_off_expired_turns(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_turns integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 10000 then
+    raise exception 'batch_size must be from 1 to 10000.' using errcode = 'PL422';
+  end if;
+  for v_id in
+    select t.message_id
+    from private.turns t
+    where t.ended_at is null and t.lease_expires_at <= clock_timestamp()
+    order by t.user_id, t.chat_id
+    limit batch_size
+  loop
+    begin
+      perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
+    exception
+      -- Its chat was deleted meanwhile, and the turn with it.
+      when sqlstate 'PL404' then null;
+    end;
+    v_turns := v_turns + 1;
+  end loop;
+  return v_turns;
+end
+$$;
+
+comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many it looked at.';
+revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
+grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Ends an answer that failed, with what had arrived; see private.end_turn.
+create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
+    break_off_turn.input_tokens, break_off_turn.output_tokens, break_off_turn.cached_input_tokens,
+    break_off_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that failed, with what had arrived; see private.end_turn.';
+revoke execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
+-- Whether a user may use a model.
+create or replace function private.can_user_use_model(user_id uuid, model_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from llm.models m
+    join llm.model_providers p on p.id = m.provider_id
+    where m.id = can_user_use_model.model_id
+      and m.is_active
+      and p.is_active
+      and (
+        m.is_public
+        or exists (
+          select
+          from access.user_model_access a
+          where a.user_id = can_user_use_model.user_id
+            and a.model_id = m.id
+            and a.is_active
+        )
+      )
+  )
+$$;
+
+comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Whether a user may use a model.';
+revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
 
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
@@ -1209,6 +1380,38 @@ comment on function private.create_api_token(user_id uuid, session_id uuid, name
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
 
+-- Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.
+create or replace function private.delete_ended_turns(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_turns integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select t.message_id
+    from private.turns t
+    where t.ended_at <= now() - interval '1 day'
+    order by t.ended_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.turns t using old o where t.message_id = o.message_id;
+  get diagnostics v_turns = row_count;
+  return v_turns;
+end
+$$;
+
+comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.';
+revoke execute on function private.delete_ended_turns(batch_size integer) from public;
+grant execute on function private.delete_ended_turns(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
   returns integer
@@ -1476,6 +1679,40 @@ comment on function private.delete_old_mails(batch_size integer) is 'Deletes up 
 revoke execute on function private.delete_old_mails(batch_size integer) from public;
 grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.
+create or replace function private.delete_old_prompt_use_keys(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_keys integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select k.user_id, k.idempotency_key
+    from private.prompt_use_keys k
+    where k.created_at <= now() - interval '7 days'
+    order by k.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.prompt_use_keys k
+  using old o
+  where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
+  get diagnostics v_keys = row_count;
+  return v_keys;
+end
+$$;
+
+comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.';
+revoke execute on function private.delete_old_prompt_use_keys(batch_size integer) from public;
+grant execute on function private.delete_old_prompt_use_keys(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes a user's key and all that it encrypted, for good; whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
   returns boolean
@@ -1665,6 +1902,98 @@ $$;
 
 comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions but one; returns how many.';
 revoke execute on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) from public;
+
+-- Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.
+create or replace function private.end_turn(message_id uuid, state text, finish_reason text, error_code text default null::text, error_message text default null::text, tool_calls jsonb default null::jsonb, expected_sequence integer default null::integer, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, user_id uuid default null::uuid, writer text default null::text, only_expired boolean default false)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.turns;
+  v_message llm.messages;
+  v_text record;
+  v_output bigint;
+begin
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = end_turn.message_id
+    and (end_turn.writer is null or t.writer = end_turn.writer)
+    and (end_turn.user_id is null or t.user_id = end_turn.user_id);
+  if not found then
+    -- Turns are forgotten a day after their end; the message is not.
+    select m.* into v_message
+    from llm.messages m
+    where m.id = end_turn.message_id
+      and m.role = 'assistant'
+      and m.state <> 'streaming'
+      and (end_turn.user_id is null or m.user_id = end_turn.user_id);
+    if found then
+      return v_message;
+    end if;
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if end_turn.state = 'complete'
+    and (end_turn.finish_reason in ('stop', 'length', 'tool_calls', 'content_filter')) is not true
+  then
+    raise exception 'An answer is finished by stop, length, tool_calls or content_filter.'
+      using errcode = 'PL422', column = 'finish_reason';
+  end if;
+  if coalesce(end_turn.input_tokens, 0) < 0 or coalesce(end_turn.output_tokens, 0) < 0 then
+    raise exception 'Token counts are not negative.' using errcode = 'PL422', column = 'output_tokens';
+  end if;
+  perform from identity.users u where u.id = v_turn.user_id for key share;
+  perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select t.* into v_turn from private.turns t where t.message_id = end_turn.message_id for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_turn.ended_at is not null or (end_turn.only_expired and v_turn.lease_expires_at > clock_timestamp()) then
+    select m.* into strict v_message from llm.messages m where m.id = v_turn.message_id;
+    return v_message;
+  end if;
+  if end_turn.expected_sequence <> v_turn.last_sequence then
+    raise exception 'There are % deltas, not %.', v_turn.last_sequence, end_turn.expected_sequence
+      using errcode = 'PL409', column = 'last_sequence';
+  end if;
+
+  select
+    coalesce(string_agg(d.content, '' order by d.sequence), '') as content,
+    nullif(string_agg(d.thinking, '' order by d.sequence), '') as thinking
+  into v_text
+  from llm.message_deltas d
+  where d.user_id = v_turn.user_id and d.message_id = v_turn.message_id;
+  -- Four bytes a token is what tokenizers make of plain text, near enough to bill what nobody counted. A client may not count
+  -- less than it streamed.
+  v_output := case
+    when end_turn.output_tokens is null or v_turn.writer = 'client'
+      then greatest(coalesce(end_turn.output_tokens, 0), (v_turn.streamed_bytes + 3) / 4)
+    else end_turn.output_tokens
+  end;
+
+  update private.turns t set ended_at = clock_timestamp() where t.message_id = v_turn.message_id;
+  update llm.messages m
+  set
+    content = v_text.content,
+    thinking = v_text.thinking,
+    tool_calls = coalesce(end_turn.tool_calls, m.tool_calls),
+    state = end_turn.state,
+    finish_reason = end_turn.finish_reason,
+    error_code = end_turn.error_code,
+    error_message = left(end_turn.error_message, 2000),
+    last_sequence = v_turn.last_sequence,
+    tokens_used = v_output
+  where m.id = v_turn.message_id
+  returning m.* into v_message;
+  update llm.chats c set updated_at = clock_timestamp() where c.id = v_turn.chat_id;
+  perform plinth.announce('turn:' || v_turn.message_id, v_turn.last_sequence);
+  return v_message;
+end
+$$;
+
+comment on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) is 'Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.';
+revoke execute on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) from public;
 
 -- Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.
 create or replace function private.enforce_rate_limit(rule_name text, key text)
@@ -2666,6 +2995,24 @@ comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refres
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Ends an answer that is whole and says what it used; see private.end_turn.
+create or replace function private.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, finish_turn.cached_input_tokens,
+    finish_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that is whole and says what it used; see private.end_turn.';
+revoke execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
 -- Trigger: removes an account's values from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
   returns trigger
@@ -2718,6 +3065,98 @@ $$;
 
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
+
+-- Imports an array of a user's chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_chats(chats jsonb, user_id uuid)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_chat jsonb;
+  v_message jsonb;
+  v_chat_id uuid;
+  v_is_new boolean;
+  v_added integer;
+  v_parent record;
+  v_id uuid;
+  v_head uuid;
+  v_activity timestamptz;
+begin
+  for v_chat, ordinal in
+    select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
+  loop
+    message := null;
+    begin
+      insert into llm.chats as c (user_id, import_key, title, is_archived, created_at, updated_at)
+      values (
+        import_chats.user_id, v_chat ->> 'key', v_chat ->> 'title', (v_chat ->> 'isArchived')::boolean,
+        (v_chat ->> 'createdAt')::timestamptz, (v_chat ->> 'updatedAt')::timestamptz
+      )
+      on conflict (user_id, import_key) where import_key is not null do nothing
+      returning c.id into v_chat_id;
+      v_is_new := found;
+      if not v_is_new then
+        select c.id into strict v_chat_id
+        from llm.chats c
+        where c.user_id = import_chats.user_id and c.import_key = v_chat ->> 'key'
+        for no key update;
+      end if;
+      select c.updated_at into v_activity from llm.chats c where c.id = v_chat_id;
+      v_added := 0;
+      for v_message in select jsonb_array_elements(v_chat -> 'messages') loop
+        if exists (
+          select
+          from llm.messages m
+          where m.user_id = import_chats.user_id and m.idempotency_key = v_message ->> 'key'
+        ) then
+          continue;
+        end if;
+        v_parent := null;
+        if v_message ->> 'parent' is not null then
+          select m.id, m.depth into strict v_parent
+          from llm.messages m
+          where m.user_id = import_chats.user_id
+            and m.chat_id = v_chat_id
+            and m.idempotency_key = v_message ->> 'parent';
+        end if;
+        insert into llm.messages (
+          chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
+        )
+        values (
+          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
+        );
+        v_added := v_added + 1;
+      end loop;
+      if v_added > 0 then
+        select m.id into v_head
+        from llm.messages m
+        where m.user_id = import_chats.user_id and m.chat_id = v_chat_id and m.idempotency_key = v_chat ->> 'head';
+        if v_head is not null then
+          perform private.move_head(import_chats.user_id, v_chat_id, v_head);
+        end if;
+      end if;
+      -- Importing is no activity of the chat.
+      update llm.chats c
+      set updated_at = greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz)
+      where c.id = v_chat_id
+        and c.updated_at <> greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz);
+      outcome := case when v_is_new then 'inserted' when v_added > 0 then 'updated' else 'unchanged' end;
+    exception
+      when data_exception or integrity_constraint_violation or no_data_found then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_chats(chats jsonb, user_id uuid) from public;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
@@ -2852,6 +3291,35 @@ $$;
 
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
+
+-- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.
+create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if jsonb_typeof(insert_attachments.attachments) is distinct from 'array' then
+    raise exception 'Attachments are a list.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  if jsonb_array_length(insert_attachments.attachments) > 10 then
+    raise exception 'A message has at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+  select
+    message.user_id, message.chat_id, message.id, a.ordinality,
+    a.value ->> 'url', a.value ->> 'mimeType', (a.value ->> 'sizeBytes')::bigint, a.value ->> 'name'
+  from jsonb_array_elements(insert_attachments.attachments) with ordinality a
+  order by a.ordinality;
+exception
+  when check_violation or not_null_violation or data_exception then
+    raise exception 'An attachment is {url, mimeType, sizeBytes, name}: %', sqlerrm
+      using errcode = 'PL422', column = 'attachments';
+end
+$$;
+
+comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
+revoke execute on function private.insert_attachments(message llm.messages, attachments jsonb) from public;
 
 -- Whether an API token that was found before is still to be believed.
 create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
@@ -3128,6 +3596,33 @@ $$;
 comment on function private.mfa_lockout_duration(failed_attempts integer) is 'How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
 revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
 
+-- Makes a message the end of its chat's active path.
+create or replace function private.move_head(user_id uuid, chat_id uuid, message_id uuid)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  update llm.chats c
+  set head_id = head.id
+  from (
+    select case
+      when move_head.message_id < (
+        select m.id
+        from llm.messages m
+        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
+        order by m.id desc
+        limit 1
+      ) then move_head.message_id
+    end as id
+  ) as head
+  where c.id = move_head.chat_id
+    and c.user_id = move_head.user_id
+    and c.head_id is distinct from head.id
+$$;
+
+comment on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) is 'Makes a message the end of its chat''s active path.';
+revoke execute on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) from public;
+
 -- Whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
   returns boolean
@@ -3245,6 +3740,93 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Starts an answer of a model in a chat; the same key again gives the same one. PL404 for no such chat, message or model, PL409 while another answer is under way.
+create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_head uuid;
+  v_message llm.messages;
+  v_running private.turns;
+begin
+  if open_turn.max_tokens between 1 and 1000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if open_turn.input_tokens between 0 and 1000000000 is not true then
+    raise exception 'input_tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
+  end if;
+  if open_turn.lease_seconds between 5 and 3600 is not true then
+    raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
+  end if;
+  if length(open_turn.idempotency_key) between 1 and 255 is false then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  -- The account before what belongs to it, as everywhere.
+  perform from identity.users u where u.id = open_turn.user_id for key share;
+  select c.head_id into v_head
+  from llm.chats c
+  where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
+  for no key update;
+  if not found then
+    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+  end if;
+
+  select m.* into v_message
+  from llm.messages m
+  where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
+  if found then
+    if v_message.chat_id <> open_turn.chat_id
+      or v_message.role <> 'assistant'
+      or v_message.model_id is distinct from open_turn.model_id
+      or v_message.parent_id <> open_turn.parent_id
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_message;
+  end if;
+
+  select t.* into v_running
+  from llm.messages m
+  join private.turns t on t.message_id = m.id
+  where m.chat_id = open_turn.chat_id and m.state = 'streaming';
+  if found then
+    if v_running.lease_expires_at > clock_timestamp() then
+      raise exception 'An answer is under way in this chat.'
+        using errcode = 'PL409', column = 'chat_id', detail = v_running.message_id::text,
+          hint = 'Wait for it, or cancel it.';
+    end if;
+    v_message := private.end_turn(v_running.message_id, 'broken_off', 'expired');
+  end if;
+
+  if not private.can_user_use_model(open_turn.user_id, open_turn.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  -- Its place comes from llm.place_message.
+  insert into llm.messages (chat_id, user_id, parent_id, role, model_id, state, idempotency_key)
+  values (
+    open_turn.chat_id, open_turn.user_id, open_turn.parent_id, 'assistant', open_turn.model_id, 'streaming',
+    open_turn.idempotency_key
+  )
+  returning * into v_message;
+  insert into private.turns (
+    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens
+  )
+  values (
+    v_message.id, v_message.user_id, v_message.chat_id, open_turn.writer, make_interval(secs => open_turn.lease_seconds),
+    clock_timestamp() + make_interval(secs => open_turn.lease_seconds), open_turn.max_tokens, open_turn.input_tokens
+  );
+  perform plinth.announce('turn:' || v_message.id, 0);
+  return v_message;
+end
+$$;
+
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL404 for no such chat, message or model, PL409 while another answer is under way.';
+revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
 
 -- Queues one message in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -4511,6 +5093,23 @@ comment on function private.start_totp(name text, sealed_secret text) is 'Adds a
 revoke execute on function private.start_totp(name text, sealed_secret text) from public;
 grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
 
+-- Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.
+create or replace function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, input_tokens bigint default 0, idempotency_key text default null::text, lease_seconds integer default 60)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.open_turn(
+    start_turn.user_id, start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens,
+    start_turn.input_tokens, start_turn.idempotency_key, start_turn.lease_seconds, 'service'
+  )
+$$;
+
+comment on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) is 'Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.';
+revoke execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) from public;
+grant execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_SERVICE;
+
 -- Keeps a sealed key where there is none; returns the one that is kept, which may be another's.
 create or replace function private.store_lookup_key(name text, sealed_key text)
   returns text
@@ -4806,6 +5405,25 @@ comment on function private.take_provider_flow(purpose text, flow_hash bytea, st
 revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
 grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
 
+-- First line of a text as a title of up to 80 characters; null when there is none.
+create or replace function private.title_of(content text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when length(line) <= 80 then nullif(line, '')
+    else regexp_replace(left(line, 79), '(?<=.{40})[[:space:]]+[^[:space:]]*$', '') || '…'
+  end
+  from (
+    select btrim(regexp_replace(substring(left(content, 2000) from '[^[:space:]][^\r\n]*'), '[[:space:][:cntrl:]]+', ' ', 'g')) as line
+  ) as first
+$$;
+
+comment on function private.title_of(content text) is 'First line of a text as a title of up to 80 characters; null when there is none.';
+revoke execute on function private.title_of(content text) from public;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -4896,6 +5514,34 @@ $$;
 comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- The last max_count messages before an answer, oldest first: what the model is asked with.
+create or replace function private.turn_context(message_id uuid, max_count integer default 50)
+  returns setof llm.messages
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  with recursive path as (
+    select m.id, m.user_id, m.chat_id, m.parent_id, 0 as distance
+    from llm.messages m
+    where m.id = turn_context.message_id
+    union all
+    select m.id, m.user_id, m.chat_id, m.parent_id, p.distance + 1
+    from path p
+    join llm.messages m on m.user_id = p.user_id and m.chat_id = p.chat_id and m.id = p.parent_id
+    where p.distance < turn_context.max_count
+  )
+  select m.*
+  from path p
+  join llm.messages m on m.id = p.id
+  where p.distance > 0
+  order by p.distance desc
+$$;
+
+comment on function private.turn_context(message_id uuid, max_count integer) is 'The last max_count messages before an answer, oldest first: what the model is asked with.';
+revoke execute on function private.turn_context(message_id uuid, max_count integer) from public;
+grant execute on function private.turn_context(message_id uuid, max_count integer) to :PLINTH_SERVICE;
 
 -- A well-formed username made of a name or address; not necessarily a free one.
 create or replace function private.username_from(suggestion text)
@@ -5000,3 +5646,78 @@ $$;
 
 comment on function private.wanted_prices(price_history jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
+
+-- Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.
+create or replace function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_bytes integer := coalesce(octet_length(write_delta.content), 0) + coalesce(octet_length(write_delta.thinking), 0);
+  v_owner uuid;
+  v_turn private.turns;
+begin
+  if v_bytes not between 1 and 65536 then
+    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'content';
+  end if;
+  update private.turns t
+  set
+    last_sequence = t.last_sequence + 1,
+    streamed_bytes = t.streamed_bytes + v_bytes,
+    lease_expires_at = clock_timestamp() + t.lease
+  where t.message_id = write_delta.message_id
+    and t.last_sequence = write_delta.sequence - 1
+    and t.ended_at is null
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id)
+    and t.streamed_bytes + v_bytes <= 1000000
+  returning t.user_id into v_owner;
+  if found then
+    insert into llm.message_deltas (user_id, message_id, sequence, content, thinking)
+    values (
+      v_owner, write_delta.message_id, write_delta.sequence, coalesce(write_delta.content, ''),
+      coalesce(write_delta.thinking, '')
+    );
+    perform plinth.announce('turn:' || write_delta.message_id, write_delta.sequence);
+    return write_delta.sequence;
+  end if;
+
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = write_delta.message_id
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id);
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if write_delta.sequence between 1 and v_turn.last_sequence then
+    if exists (
+      select
+      from llm.message_deltas d
+      where d.user_id = v_turn.user_id
+        and d.message_id = v_turn.message_id
+        and d.sequence = write_delta.sequence
+        and d.content = coalesce(write_delta.content, '')
+        and d.thinking = coalesce(write_delta.thinking, '')
+    ) then
+      return v_turn.last_sequence;
+    end if;
+    raise exception 'Delta % says something else.', write_delta.sequence using errcode = 'PL409', column = 'sequence';
+  end if;
+  if v_turn.ended_at is not null then
+    raise exception 'The turn has ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+  end if;
+  if v_turn.last_sequence <> write_delta.sequence - 1 or write_delta.sequence is null then
+    raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_delta.sequence::text, 'null')
+      using errcode = 'PL409', column = 'sequence';
+  end if;
+  raise exception 'An answer has at most 1,000,000 bytes.'
+    using errcode = 'PL422', column = 'content', hint = 'Finish it with the reason length.';
+end
+$$;
+
+comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.';
+revoke execute on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) from public;

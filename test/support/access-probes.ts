@@ -247,7 +247,11 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
       "insert into llm.prompt_shares (prompt_id, owner_id, user_id) select id, user_id, :bob from llm.prompts where user_id = :ada",
       1,
     ],
-    ["ada", "insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:shown, :bob, :ada)", DENIED],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:shown, :bob, :ada)",
+      DENIED,
+    ],
     ["ada", "update llm.prompt_shares set user_id = user_id", 0],
     ["ada", "delete from llm.prompt_shares where user_id = :ada", 2],
     ["edit_content", "delete from llm.prompt_shares", 0],
