@@ -289,6 +289,14 @@ create trigger _500_touch_chats
   after insert on llm.messages referencing new table as new_messages
   for each statement
   execute function llm.touch_chats();
+create trigger _700_record_changed_usage
+  after update on llm.messages referencing old table as old_messages new table as new_messages
+  for each statement
+  execute function llm.record_messages_usage();
+create trigger _700_record_usage
+  after insert on llm.messages referencing new table as new_messages
+  for each statement
+  execute function llm.record_messages_usage();
 
 comment on table llm.messages is 'One row per message of a chat.';
 comment on column llm.messages.id is 'UUIDv7: messages of a chat sort by it.';
@@ -1361,6 +1369,40 @@ comment on function llm.rate_message(message_id uuid, rating text, comment text)
 revoke execute on function llm.rate_message(message_id uuid, rating text, comment text) from public;
 grant execute on function llm.rate_message(message_id uuid, rating text, comment text) to :PLINTH_USER;
 
+-- Trigger: tokens_used of an assistant's message is usage of its owner.
+create or replace function llm.record_messages_usage()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_message llm.messages;
+begin
+  if tg_op = 'INSERT' then
+    for v_message in
+      select n.* from new_messages n where n.role = 'assistant' and n.tokens_used > 0 order by n.user_id, n.id
+    loop
+      perform private.record_message_usage(v_message);
+    end loop;
+  else
+    for v_message in
+      select n.*
+      from new_messages n
+      join old_messages o on o.id = n.id
+      where n.role = 'assistant' and n.tokens_used is distinct from o.tokens_used
+      order by n.user_id, n.id
+    loop
+      perform private.record_message_usage(v_message);
+    end loop;
+  end if;
+  return null;
+end
+$$;
+
+comment on function llm.record_messages_usage() is 'Trigger: tokens_used of an assistant''s message is usage of its owner.';
+revoke execute on function llm.record_messages_usage() from public;
+
 -- Trigger: versions of prompts stay as they were written.
 create or replace function llm.refuse_version_change()
   returns trigger
@@ -1629,7 +1671,7 @@ comment on function llm.send_chat_message(chat_id uuid, content text, parent_id 
 revoke execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) from public;
 grant execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 
--- Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.
+-- Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.
 create or replace function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, idempotency_key text default null::text, lease_seconds integer default 60)
   returns llm.messages
   language plpgsql
@@ -1647,7 +1689,7 @@ begin
 end
 $$;
 
-comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
+comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
 revoke execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) from public;
 grant execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_USER;
 

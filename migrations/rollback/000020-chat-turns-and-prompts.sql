@@ -39,6 +39,9 @@ drop function
   private.write_delta(uuid, integer, text, text, uuid, text),
   private.open_turn(uuid, uuid, uuid, uuid, bigint, bigint, text, integer, text),
   private.end_turn(uuid, text, text, text, text, jsonb, integer, bigint, bigint, bigint, bigint, uuid, text, boolean),
+  private.correct_turn_usage(private.turns, uuid, bigint, bigint, bigint, bigint),
+  private.bill_turn(private.turns, uuid, bigint, bigint, bigint, bigint, uuid),
+  private.estimated_tokens(integer),
   private.insert_attachments(llm.messages, jsonb),
   private.move_head(uuid, uuid, uuid),
   private.title_of(text),
@@ -48,7 +51,7 @@ drop function
 drop table
   private.prompt_use_keys, llm.prompt_shares, llm.prompt_labels, llm.prompt_versions,
   llm.message_feedback, llm.message_attachments, llm.message_deltas, private.turns;
-drop function llm.refuse_version_change();
+drop function llm.refuse_version_change(), private.bill_deleted_turn();
 
 alter table llm.prompts
   drop column variables,

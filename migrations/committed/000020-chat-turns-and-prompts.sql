@@ -1,5 +1,5 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:d0d4b01ec0acae33182343512c425cd45a3bd249
+--! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
+--! Hash: sha1:580711efd99b3959e1121ea041cc37e4f087c20f
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -130,6 +130,8 @@ create table private.turns (
   lease_expires_at timestamptz not null,
   max_tokens bigint not null,
   input_tokens bigint not null,
+  hold_id uuid references billing.token_holds on delete set null,
+  is_usage_estimated boolean not null default false,
   created_at timestamptz not null default now(),
   ended_at timestamptz,
   constraint turns_user_id_message_id_key unique (user_id, message_id),
@@ -147,8 +149,9 @@ with (fillfactor = 50);
 
 alter table private.turns enable row level security;
 
--- Serves the foreign key.
+-- Serve the foreign keys.
 create index turns_user_id_message_id_chat_id_idx on private.turns (user_id, message_id, chat_id);
+create index turns_hold_id_idx on private.turns (hold_id);
 -- The few that run, for the job that ends what expired. Without the time, which changes with each delta.
 create index turns_running_idx on private.turns (message_id) where ended_at is null;
 create index turns_ended_at_idx on private.turns (ended_at) where ended_at is not null;
@@ -164,6 +167,8 @@ comment on column private.turns.lease is 'How long the writer may be silent.';
 comment on column private.turns.lease_expires_at is 'From then on others may end the turn. Each delta moves it.';
 comment on column private.turns.max_tokens is 'Tokens set aside for it.';
 comment on column private.turns.input_tokens is 'Tokens of the question, as told at the start; counted when the writer never tells what was used.';
+comment on column private.turns.hold_id is 'The tokens set aside; settled or released when the turn ends.';
+comment on column private.turns.is_usage_estimated is 'True when it was billed for what streamed because its writer never told what was used; a service may still tell.';
 comment on column private.turns.created_at is 'When it was started.';
 comment on column private.turns.ended_at is 'When it ended; null while it runs.';
 
@@ -738,6 +743,126 @@ $$;
 comment on function private.insert_attachments(llm.messages, jsonb) is
   'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
 --! EndIncluded private/functions/insert_attachments.sql
+--! Included private/functions/bill_turn.sql
+-- Settles what an answer used, once: the turn's end is what calls it, and a turn ends once. What used nothing gives its hold back. The
+-- caller has locked chat, message and turn, which come before the ledger.
+create or replace function private.bill_turn(
+  turn private.turns,
+  model_id uuid,
+  input_tokens bigint,
+  output_tokens bigint,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0,
+  message_id uuid default null
+)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+begin
+  if turn.hold_id is null then
+    perform private.record_usage(
+      turn.user_id, bill_turn.model_id, bill_turn.input_tokens, bill_turn.output_tokens, 'turn:' || turn.message_id,
+      bill_turn.cached_input_tokens, bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  elsif bill_turn.input_tokens + bill_turn.output_tokens > 0 then
+    perform private.settle_hold(
+      turn.hold_id, bill_turn.input_tokens, bill_turn.output_tokens, bill_turn.cached_input_tokens,
+      bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  else
+    perform private.release_hold(turn.hold_id);
+  end if;
+end
+$$;
+
+comment on function private.bill_turn(private.turns, uuid, bigint, bigint, bigint, bigint, uuid) is
+  'Settles the hold of a turn for what it used, or releases it.';
+
+-- Four bytes a token is what tokenizers make of plain text, near enough to bill what nobody counted.
+create or replace function private.estimated_tokens(bytes integer)
+  returns bigint
+  language sql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+  select (bytes::bigint + 3) / 4
+$$;
+
+comment on function private.estimated_tokens(integer) is 'About how many tokens a text of so many bytes has.';
+
+-- A service tells what an answer used that was cancelled or expired meanwhile: the estimate it was billed for is corrected. The
+-- caller has locked account, chat, message and turn.
+create or replace function private.correct_turn_usage(
+  turn private.turns,
+  model_id uuid,
+  input_tokens bigint,
+  output_tokens bigint,
+  cached_input_tokens bigint,
+  reasoning_tokens bigint
+)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_event_id uuid;
+begin
+  select h.usage_event_id into v_event_id from billing.token_holds h where h.id = turn.hold_id;
+  if v_event_id is not null then
+    perform private.correct_usage(
+      v_event_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens, 'turn:' || turn.message_id,
+      correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens
+    );
+  elsif correct_turn_usage.input_tokens + correct_turn_usage.output_tokens > 0 then
+    perform private.record_usage(
+      turn.user_id, correct_turn_usage.model_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens,
+      'turn:' || turn.message_id, correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens, null,
+      turn.message_id
+    );
+  end if;
+  update private.turns t set is_usage_estimated = false where t.message_id = turn.message_id;
+  update llm.messages m set tokens_used = correct_turn_usage.output_tokens where m.id = turn.message_id;
+end
+$$;
+
+comment on function private.correct_turn_usage(private.turns, uuid, bigint, bigint, bigint, bigint) is
+  'Replaces the estimate that an ended turn was billed for by what its writer counted.';
+--! EndIncluded private/functions/bill_turn.sql
+--! Included private/triggers/turns.sql
+-- A chat may be deleted while an answer streams in. What had streamed is billed all the same, or deleting would be a way not to
+-- pay. With the account goes its ledger, and there is nothing to bill.
+create or replace function private.bill_deleted_turn()
+  returns trigger
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_model_id uuid;
+begin
+  if exists (select from identity.users u where u.id = old.user_id) then
+    select h.model_id into v_model_id from billing.token_holds h where h.id = old.hold_id;
+    perform private.bill_turn(
+      old, v_model_id, old.input_tokens, private.estimated_tokens(old.streamed_bytes)
+    );
+  end if;
+  return old;
+end
+$$;
+
+comment on function private.bill_deleted_turn() is 'Trigger: an answer deleted while it streams is billed for what had come.';
+
+create or replace trigger _200_bill_deleted_turn
+  before delete on private.turns
+  for each row
+  when (old.ended_at is null)
+  execute function private.bill_deleted_turn();
+--! EndIncluded private/triggers/turns.sql
 --! Included private/functions/end_turn.sql
 -- Ends an answer, once: what had arrived becomes the message's text, and the chat is free. Whoever comes later, the writer
 -- itself told again, a cancel that lost the race or the job, gets the message as it ended. Locks chat, then turn; an append
@@ -797,14 +922,25 @@ begin
   if coalesce(end_turn.input_tokens, 0) < 0 or coalesce(end_turn.output_tokens, 0) < 0 then
     raise exception 'Token counts are not negative.' using errcode = 'PL422', column = 'output_tokens';
   end if;
-  perform from identity.users u where u.id = v_turn.user_id for key share;
+  -- The account before what belongs to it, as everywhere.
+  perform from identity.users u where u.id = v_turn.user_id for no key update;
   perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select m.* into v_message from llm.messages m where m.id = end_turn.message_id for no key update;
   select t.* into v_turn from private.turns t where t.message_id = end_turn.message_id for no key update;
   if not found then
     raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
   end if;
-  if v_turn.ended_at is not null or (end_turn.only_expired and v_turn.lease_expires_at > clock_timestamp()) then
-    select m.* into strict v_message from llm.messages m where m.id = v_turn.message_id;
+  if v_turn.ended_at is not null then
+    if v_turn.is_usage_estimated and end_turn.writer = 'service' and end_turn.output_tokens is not null then
+      perform private.correct_turn_usage(
+        v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), end_turn.output_tokens,
+        end_turn.cached_input_tokens, end_turn.reasoning_tokens
+      );
+      v_message.tokens_used := end_turn.output_tokens;
+    end if;
+    return v_message;
+  end if;
+  if end_turn.only_expired and v_turn.lease_expires_at > clock_timestamp() then
     return v_message;
   end if;
   if end_turn.expected_sequence <> v_turn.last_sequence then
@@ -818,15 +954,21 @@ begin
   into v_text
   from llm.message_deltas d
   where d.user_id = v_turn.user_id and d.message_id = v_turn.message_id;
-  -- Four bytes a token is what tokenizers make of plain text, near enough to bill what nobody counted. A client may not count
-  -- less than it streamed.
+  -- A client may not count less than it streamed.
   v_output := case
     when end_turn.output_tokens is null or v_turn.writer = 'client'
-      then greatest(coalesce(end_turn.output_tokens, 0), (v_turn.streamed_bytes + 3) / 4)
+      then greatest(end_turn.output_tokens, private.estimated_tokens(v_turn.streamed_bytes))
     else end_turn.output_tokens
   end;
+  -- Before the message says how many, so that the ledger does not count them a second time.
+  perform private.bill_turn(
+    v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), v_output,
+    end_turn.cached_input_tokens, end_turn.reasoning_tokens, v_turn.message_id
+  );
 
-  update private.turns t set ended_at = clock_timestamp() where t.message_id = v_turn.message_id;
+  update private.turns t
+  set ended_at = clock_timestamp(), is_usage_estimated = end_turn.output_tokens is null
+  where t.message_id = v_turn.message_id;
   update llm.messages m
   set
     content = v_text.content,
@@ -873,6 +1015,7 @@ declare
   v_head uuid;
   v_message llm.messages;
   v_running private.turns;
+  v_hold_id uuid;
 begin
   if open_turn.max_tokens between 1 and 1000000000 is not true then
     raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
@@ -886,8 +1029,8 @@ begin
   if length(open_turn.idempotency_key) between 1 and 255 is false then
     raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
-  -- The account before what belongs to it, as everywhere.
-  perform from identity.users u where u.id = open_turn.user_id for key share;
+  -- The account before what belongs to it, as everywhere: also because a new period's tokens may have to be granted.
+  perform from identity.users u where u.id = open_turn.user_id for no key update;
   select c.head_id into v_head
   from llm.chats c
   where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
@@ -934,12 +1077,18 @@ begin
     open_turn.idempotency_key
   )
   returning * into v_message;
+  -- Its end settles the hold long before that, if only the job does.
+  select h.id into strict v_hold_id
+  from private.reserve_tokens(
+    open_turn.user_id, open_turn.model_id, open_turn.max_tokens, 'turn:' || v_message.id, interval '6 hours'
+  ) h;
   insert into private.turns (
-    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens
+    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens, hold_id
   )
   values (
     v_message.id, v_message.user_id, v_message.chat_id, open_turn.writer, make_interval(secs => open_turn.lease_seconds),
-    clock_timestamp() + make_interval(secs => open_turn.lease_seconds), open_turn.max_tokens, open_turn.input_tokens
+    clock_timestamp() + make_interval(secs => open_turn.lease_seconds), open_turn.max_tokens, open_turn.input_tokens,
+    v_hold_id
   );
   perform plinth.announce('turn:' || v_message.id, 0);
   return v_message;
@@ -947,7 +1096,7 @@ end
 $$;
 
 comment on function private.open_turn(uuid, uuid, uuid, uuid, bigint, bigint, text, integer, text) is
-  'Starts an answer of a model in a chat; the same key again gives the same one. PL404 for no such chat, message or model, PL409 while another answer is under way.';
+  'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.';
 --! EndIncluded private/functions/open_turn.sql
 --! Included private/functions/write_delta.sql
 -- Appends a piece of an answer: one narrow row changed in place, one row added. The sequence must be the next; the piece
@@ -1454,7 +1603,7 @@ end
 $$;
 
 comment on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) is
-  E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
+  E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
 grant execute on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) to :PLINTH_USER;
 
 create or replace function llm.append_delta(
