@@ -56,15 +56,41 @@ export const SEED = `
     select id, id, name, name, name = 'shown' from llm.model_providers;
   insert into billing.model_prices (model_id, input_price_per_million_tokens, output_price_per_million_tokens)
     select id, 1, 1 from llm.models;
+  insert into billing.plan_prices (plan_id, provider, provider_price_id)
+    select id, 'probe', 'price' from billing.subscription_plans where code = 'premium';
+  insert into billing.provider_customers (provider, provider_customer_id, user_id)
+    values ('probe', 'ada', :ada), ('probe', 'bob', :bob);
+  insert into billing.user_subscriptions
+    (id, user_id, plan_id, status, started_at, anchor_at, current_period_start, quota_period_start, quota_period_end)
+    select u.id, u.id, p.id, 'active', now(), now(), now(), now(), now() + interval '1 month'
+    from identity.users u, billing.subscription_plans p where u.username in ('ada', 'bob') and p.code = 'premium';
+  insert into billing.subscription_changes (subscription_id, user_id, event, to_status, to_plan_id, currency, effective_at)
+    select id, user_id, 'started', 'active', plan_id, 'USD', now() from billing.user_subscriptions;
+  insert into billing.payments (user_id, provider, provider_payment_id, amount_cents, currency)
+    values (:ada, 'probe', 'ada', 1, 'USD'), (:bob, 'probe', 'bob', 1, 'USD');
   insert into access.user_model_access (user_id, model_id) values (:ada, :granted), (:bob, :granted);
   insert into llm.prompts (user_id, name, content) values (null, 'library', 'x'), (:ada, 'own', 'x'), (:bob, 'own', 'x');
   insert into llm.user_prompts (user_id, prompt_id)
     select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
   insert into llm.chats (id, user_id) values (:ada, :ada), (:bob, :bob);
-  insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user'), (:bob, :bob, 'user');
+  insert into llm.prompts (id, user_id, name, content, visibility) values
+    (:granted, :bob, 'lent', 'x', 'shared'), (:shown, :bob, 'shown', 'x', 'public'), (:hidden, :bob, 'not lent', 'x', 'private');
+  insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:granted, :bob, :ada), (:hidden, :bob, :ada);
+  insert into llm.prompt_labels (prompt_id, label, version) select id, 'production', 1 from llm.prompts;
+  insert into llm.messages (id, chat_id, user_id, role) values (:ada, :ada, :ada, 'assistant'), (:bob, :bob, :bob, 'assistant');
+  insert into llm.message_feedback (message_id, user_id, chat_id, rating) values (:ada, :ada, :ada, 'up'), (:bob, :bob, :bob, 'up');
+  insert into llm.message_attachments (message_id, user_id, chat_id, position, url, mime_type, size_bytes, name)
+    select id, id, id, 1, 'https://example.com/a.png', 'image/png', 1, 'a.png' from llm.messages;
+  insert into private.turns (message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens)
+    select id, id, id, 'client', '1 minute', now(), 1, 0 from llm.messages;
+  insert into llm.message_deltas (message_id, user_id, sequence, content) select id, id, 1, 'x' from llm.messages;
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
+  select private.grant_tokens(u, 100, 'manual', null, 1, null, null, 'g') from unnest(array[:ada, :bob]::uuid[]) u;
+  select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
+  insert into billing.usage_limits (user_id, model_id, period, max_tokens)
+    values (:ada, null, 'day', 1), (:bob, null, 'day', 1), (null, :shown, 'day', 1), (null, :hidden, 'day', 1);
 `;
 
 const DENIED = "42501";
@@ -114,6 +140,16 @@ const rules = (table: string, where: string): Probe[] => [
   ["view_audit_log", `update ${table} set is_enabled = false where ${where}`, 0],
   ["manage_security", `update ${table} set is_enabled = false where ${where}`, 1],
 ];
+
+/** Users read their own row of two; who manages subscriptions reads both. */
+const billed = (table: string): Probe[] => [
+  ["ada", `select from ${table}`, 1],
+  ["manage_subscriptions", `select from ${table}`, 2],
+];
+
+const NEW_PLAN = "insert into billing.subscription_plans (code, plan_name, price_cents) values ('x', 'x', 1)";
+const NEW_PRICE =
+  "insert into billing.plan_prices (plan_id, provider, provider_price_id) select id, 'x', 'x' from billing.subscription_plans where code = 'free'";
 
 const ids =
   "(select id from access.roles where role_name = 'user'), (select id from access.permissions where permission_name = 'spare')";
@@ -191,9 +227,49 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     "billing.model_prices",
     "(model_id, currency, input_price_per_million_tokens, output_price_per_million_tokens) values (:shown, 'EUR', 1, 1)",
   ),
+  "billing.subscription_plans": [
+    ["visitor", "select from billing.subscription_plans", 2],
+    ["ada", "select from billing.subscription_plans", 2],
+    ["ada", NEW_PLAN, DENIED],
+    ["manage_plans", NEW_PLAN, 1],
+    ["ada", "update billing.subscription_plans set plan_name = 'x'", 0],
+    ["manage_plans", "update billing.subscription_plans set plan_name = 'x'", 2],
+  ],
+  "billing.plan_prices": [
+    ["ada", "select from billing.plan_prices", 0],
+    ["manage_plans", "select from billing.plan_prices", 1],
+    ["ada", NEW_PRICE, DENIED],
+    ["manage_plans", NEW_PRICE, 1],
+  ],
+  "billing.provider_customers": billed("billing.provider_customers"),
+  "billing.user_subscriptions": billed("billing.user_subscriptions"),
+  "billing.subscription_changes": billed("billing.subscription_changes"),
+  "billing.payments": billed("billing.payments"),
+  "billing.usage_tracking": [["ada", "select from billing.usage_tracking", 1]],
+  "billing.token_grants": [["ada", "select from billing.token_grants", 2]], // of hers and of the free plan
+  "billing.token_holds": [["ada", "select from billing.token_holds", 1]],
+  "billing.usage_events": [["ada", "select from billing.usage_events", 1]],
+  "billing.daily_usage": [["ada", "select from billing.daily_usage", 1]],
+  "billing.usage_limits": [
+    ["ada", "select from billing.usage_limits", 2],
+    ["manage_users", "select from billing.usage_limits", 4],
+    [
+      "ada",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      DENIED,
+    ],
+    [
+      "manage_users",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      1,
+    ],
+  ],
   "llm.prompts": [
-    ["visitor", "select from llm.prompts", 1],
-    ["ada", "select from llm.prompts", 2],
+    ["visitor", "select from llm.prompts", 2],
+    // The library, her own, what is public, and what was shared; not what was shared once and is private now.
+    ["ada", "select from llm.prompts", 4],
+    ["ada", "update llm.prompts set content = 'y' where user_id = :bob", 0],
+    ["ada", "delete from llm.prompts where user_id = :bob", 0],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:ada, 'x', 'x')", 1],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:bob, 'x', 'x')", DENIED],
     ["ada", "insert into llm.prompts (user_id, name, content) values (null, 'x', 'x')", DENIED],
@@ -214,6 +290,34 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ],
     ["ada", "update llm.messages set content = 'x'", 0],
     ["ada", "delete from llm.messages", 0],
+  ],
+  "llm.message_deltas": [["ada", "select from llm.message_deltas", 1]],
+  "llm.message_attachments": [["ada", "select from llm.message_attachments", 1]],
+  "llm.message_feedback": [["ada", "select from llm.message_feedback", 1]],
+  "llm.prompt_versions": [
+    ["visitor", "select from llm.prompt_versions", 2],
+    ["ada", "select from llm.prompt_versions", 4],
+  ],
+  "llm.prompt_labels": [
+    ["visitor", "select from llm.prompt_labels", 2],
+    ["ada", "select from llm.prompt_labels", 4],
+  ],
+  "llm.prompt_shares": [
+    ["ada", "select from llm.prompt_shares", 2],
+    ["edit_content", "select from llm.prompt_shares", 0],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) select id, user_id, :bob from llm.prompts where user_id = :ada",
+      1,
+    ],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:shown, :bob, :ada)",
+      DENIED,
+    ],
+    ["ada", "update llm.prompt_shares set user_id = user_id", 0],
+    ["ada", "delete from llm.prompt_shares where user_id = :ada", 2],
+    ["edit_content", "delete from llm.prompt_shares", 0],
   ],
   "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
   "security.login_attempts": log("security.login_attempts", "true"),
