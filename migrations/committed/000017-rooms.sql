@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:b96bea4e0466088088a6b23fa7c9a08af55fc098
+--! Hash: sha1:b294e39957bfafba227bad5cc679e1211822196c
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -56,11 +56,9 @@ comment on column rooms.chat_rooms.ai_enabled is 'Whether an AI is a member.';
 comment on column rooms.chat_rooms.history_is_shared is 'Whether new members see what was written before they joined.';
 comment on column rooms.chat_rooms.last_sequence is 'How many messages were ever posted; the last one''s number.';
 comment on column rooms.chat_rooms.last_event_sequence is 'How many events there were; the last one''s number.';
-comment on column rooms.chat_rooms.audience_version is '@omit
-Grows when somebody joins or blocks somebody: an answer made for the audience before is not posted to the one after.';
+comment on column rooms.chat_rooms.audience_version is E'@behavior -*\nGrows when somebody joins or blocks somebody: an answer made for the audience before is not posted to the one after.';
 comment on column rooms.chat_rooms.last_activity_at is 'When the last message was posted, or the room was made.';
-comment on column rooms.chat_rooms.idempotency_key is '@omit
-What the client that made the room called the attempt, so that a repeated one makes no second room.';
+comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nWhat the client that made the room called the attempt, so that a repeated one makes no second room.';
 comment on column rooms.chat_rooms.created_at is 'When it was made.';
 comment on column rooms.chat_rooms.updated_at is 'When its name or settings last changed.';
 
@@ -87,7 +85,8 @@ alter table rooms.room_members enable row level security;
 -- A user's rooms; also serves the foreign key. The unique key serves room_id.
 create index room_members_user_id_room_id_idx on rooms.room_members (user_id, room_id);
 
-comment on table rooms.room_members is 'One row per member of a room; who leaves loses the row.';
+comment on table rooms.room_members is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per member of a room; who leaves loses the row.';
 comment on column rooms.room_members.id is 'UUIDv7.';
 comment on column rooms.room_members.room_id is 'The room.';
 comment on column rooms.room_members.user_id is 'The member; null for the AI.';
@@ -98,6 +97,7 @@ comment on column rooms.room_members.visible_after is 'The member sees what came
 comment on column rooms.room_members.last_read_sequence is 'The last message the member has read: others up to it are not unread.';
 comment on column rooms.room_members.last_read_at is 'When the member last marked something read or unread.';
 comment on column rooms.room_members.joined_at is 'When they joined.';
+comment on constraint room_members_room_id_fkey on rooms.room_members is E'@foreignFieldName members';
 
 -- Few indexes, since each is a cost of posting: sequence and time grow together, so what is asked by number goes by event_sequence.
 create table rooms.room_messages (
@@ -142,7 +142,8 @@ create index room_messages_reply_to_id_idx on rooms.room_messages (reply_to_id);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages (room_id, sender_id, idempotency_key)
   where idempotency_key is not null;
 
-comment on table rooms.room_messages is 'One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';
+comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';
 comment on column rooms.room_messages.id is 'UUIDv7.';
 comment on column rooms.room_messages.room_id is 'The room.';
 comment on column rooms.room_messages.sender_id is 'Who wrote it; null for the AI, the system and deleted accounts.';
@@ -155,13 +156,13 @@ comment on column rooms.room_messages.is_private is 'Only the sender and the rec
 comment on column rooms.room_messages.is_deleted is 'Whether it was deleted; its content is then in room_message_revisions.';
 comment on column rooms.room_messages.sequence is 'Its number in the room: 1, 2, 3 without gaps.';
 comment on column rooms.room_messages.event_sequence is 'Number of the event of its posting.';
-comment on column rooms.room_messages.sender_sequence is '@omit
-How many messages for all members the sender had posted in the room, this one included.';
-comment on column rooms.room_messages.idempotency_key is '@omit
-What the client called the attempt, so that a repeated one posts nothing twice.';
+comment on column rooms.room_messages.sender_sequence is E'@behavior -*\nHow many messages for all members the sender had posted in the room, this one included.';
+comment on column rooms.room_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
 comment on column rooms.room_messages.edited_at is 'When it was last edited, or null.';
 comment on column rooms.room_messages.deleted_at is 'When it was deleted, or null.';
 comment on column rooms.room_messages.created_at is 'When it was posted; grows with the sequence.';
+comment on constraint room_messages_room_id_fkey on rooms.room_messages is E'@foreignFieldName messages';
+comment on constraint room_messages_reply_to_id_fkey on rooms.room_messages is E'@foreignFieldName replies';
 
 create table rooms.room_message_recipients (
   message_id uuid not null references rooms.room_messages on delete cascade,
@@ -174,9 +175,11 @@ alter table rooms.room_message_recipients enable row level security;
 -- Serves the foreign key.
 create index room_message_recipients_user_id_idx on rooms.room_message_recipients (user_id);
 
-comment on table rooms.room_message_recipients is 'One row per private message and member who may read it, besides its sender.';
+comment on table rooms.room_message_recipients is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per private message and member who may read it, besides its sender.';
 comment on column rooms.room_message_recipients.message_id is 'The message.';
 comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
+comment on constraint room_message_recipients_message_id_fkey on rooms.room_message_recipients is E'@foreignFieldName recipients';
 
 create table rooms.room_message_mentions (
   message_id uuid not null references rooms.room_messages on delete cascade,
@@ -189,9 +192,11 @@ alter table rooms.room_message_mentions enable row level security;
 -- A user's mentions, newest last; also serves the foreign key.
 create index room_message_mentions_user_id_message_id_idx on rooms.room_message_mentions (user_id, message_id);
 
-comment on table rooms.room_message_mentions is 'One row per message and member mentioned in it.';
+comment on table rooms.room_message_mentions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per message and member mentioned in it.';
 comment on column rooms.room_message_mentions.message_id is 'The message.';
 comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
+comment on constraint room_message_mentions_message_id_fkey on rooms.room_message_mentions is E'@foreignFieldName mentions';
 
 create table rooms.room_message_reactions (
   message_id uuid not null references rooms.room_messages on delete cascade,
@@ -207,11 +212,13 @@ alter table rooms.room_message_reactions enable row level security;
 -- Serves the foreign key.
 create index room_message_reactions_user_id_idx on rooms.room_message_reactions (user_id);
 
-comment on table rooms.room_message_reactions is 'One row per message, member and emoji they reacted with.';
+comment on table rooms.room_message_reactions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per message, member and emoji they reacted with.';
 comment on column rooms.room_message_reactions.message_id is 'The message.';
 comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
 comment on column rooms.room_message_reactions.emoji is 'With what: an emoji or a short word, up to 16 characters.';
 comment on column rooms.room_message_reactions.created_at is 'When.';
+comment on constraint room_message_reactions_message_id_fkey on rooms.room_message_reactions is E'@foreignFieldName reactions';
 
 create table rooms.room_message_revisions (
   message_id uuid not null references rooms.room_messages on delete cascade,
@@ -240,6 +247,7 @@ comment on column rooms.room_message_revisions.actor_id is 'Who edited or delete
 comment on column rooms.room_message_revisions.change is 'edited or deleted.';
 comment on column rooms.room_message_revisions.content is 'The text before the change.';
 comment on column rooms.room_message_revisions.created_at is 'When it was changed.';
+comment on constraint room_message_revisions_message_id_fkey on rooms.room_message_revisions is E'@foreignFieldName revisions';
 
 -- Postings are not here: a message is the event of its posting, and rooms.room_events shows both as one log. It would be a second
 -- row for every message. Not partitioned: it is read by room and number, and goes with its room.
@@ -266,8 +274,7 @@ alter table rooms.room_changes enable row level security;
 create index room_changes_message_id_idx on rooms.room_changes (message_id);
 create index room_changes_user_id_idx on rooms.room_changes (user_id);
 
-comment on table rooms.room_changes is '@omit
-One row per event of a room that is not the posting of a message; see the view room_events.';
+comment on table rooms.room_changes is E'@behavior -*\nOne row per event of a room that is not the posting of a message; see the view room_events.';
 comment on column rooms.room_changes.room_id is 'The room.';
 comment on column rooms.room_changes.sequence is 'The event''s number in the room.';
 comment on column rooms.room_changes.kind is 'What happened.';
@@ -300,16 +307,20 @@ create index room_invites_invitee_id_status_idx on rooms.room_invites (invitee_i
 create index room_invites_inviter_id_idx on rooms.room_invites (inviter_id);
 create index room_invites_message_id_idx on rooms.room_invites (message_id);
 
-comment on table rooms.room_invites is 'One row per room and person invited to it; a new invite after a refusal takes the place of the old one.';
+comment on table rooms.room_invites is E'@foreignKey (inviter_id) references identity.profiles (id)|@fieldName inviterProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+@foreignKey (invitee_id) references identity.profiles (id)|@fieldName inviteeProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per room and person invited to it; a new invite after a refusal takes the place of the old one.';
 comment on column rooms.room_invites.id is 'UUIDv7.';
 comment on column rooms.room_invites.room_id is 'Where to.';
 comment on column rooms.room_invites.inviter_id is 'Who invites.';
 comment on column rooms.room_invites.invitee_id is 'Who is invited.';
 comment on column rooms.room_invites.message_id is 'The message of type invite by which it was made known in another room, or null.';
+comment on constraint room_invites_message_id_fkey on rooms.room_invites is E'@fieldName roomMessage\n@foreignFieldName roomInvites';
 comment on column rooms.room_invites.message is 'A few words from the inviter, up to 1000 characters, or null.';
 comment on column rooms.room_invites.status is 'pending, accepted or declined.';
 comment on column rooms.room_invites.responded_at is 'When it was answered, or null.';
 comment on column rooms.room_invites.created_at is 'When it was made.';
+comment on constraint room_invites_room_id_fkey on rooms.room_invites is E'@foreignFieldName invites';
 
 create table rooms.room_bans (
   room_id uuid not null references rooms.chat_rooms on delete cascade,
@@ -327,12 +338,14 @@ alter table rooms.room_bans enable row level security;
 create index room_bans_user_id_idx on rooms.room_bans (user_id);
 create index room_bans_banned_by_idx on rooms.room_bans (banned_by);
 
-comment on table rooms.room_bans is 'One row per room and person who may not come back.';
+comment on table rooms.room_bans is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per room and person who may not come back.';
 comment on column rooms.room_bans.room_id is 'The room.';
 comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
 comment on column rooms.room_bans.banned_by is 'Which moderator decided it; null for a deleted account.';
 comment on column rooms.room_bans.reason is 'Why, or null.';
 comment on column rooms.room_bans.created_at is 'When.';
+comment on constraint room_bans_room_id_fkey on rooms.room_bans is E'@foreignFieldName bans';
 
 create table rooms.user_blocks (
   user_id uuid not null references identity.users on delete cascade,
@@ -347,7 +360,8 @@ alter table rooms.user_blocks enable row level security;
 -- Serves the foreign key.
 create index user_blocks_blocked_id_idx on rooms.user_blocks (blocked_id);
 
-comment on table rooms.user_blocks is 'One row per user and person they do not want to hear from.';
+comment on table rooms.user_blocks is E'@foreignKey (blocked_id) references identity.profiles (id)|@fieldName blockedProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per user and person they do not want to hear from.';
 comment on column rooms.user_blocks.user_id is 'Who blocks.';
 comment on column rooms.user_blocks.blocked_id is 'Whose messages they do not see, and who cannot write to them directly or invite them.';
 comment on column rooms.user_blocks.created_at is 'Since when.';
@@ -360,8 +374,7 @@ create table rooms.user_event_counters (
 
 alter table rooms.user_event_counters enable row level security;
 
-comment on table rooms.user_event_counters is '@omit
-One row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.';
+comment on table rooms.user_event_counters is E'@behavior -*\nOne row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.';
 comment on column rooms.user_event_counters.user_id is 'The user.';
 comment on column rooms.user_event_counters.sequence is 'Number of changes.';
 
@@ -389,13 +402,13 @@ create index general_chat_messages_sender_id_created_at_idx on rooms.general_cha
 create unique index general_chat_messages_idempotency_key_idx on rooms.general_chat_messages (sender_id, idempotency_key)
   where idempotency_key is not null;
 
-comment on table rooms.general_chat_messages is 'One row per message of the chat that all who are signed in share.';
+comment on table rooms.general_chat_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per message of the chat that all who are signed in share.';
 comment on column rooms.general_chat_messages.id is 'UUIDv7.';
 comment on column rooms.general_chat_messages.sender_id is 'Who wrote it; null for a deleted account.';
 comment on column rooms.general_chat_messages.content is 'The text, up to 4,000 bytes; empty when deleted.';
 comment on column rooms.general_chat_messages.is_deleted is 'Whether it was deleted; its content is then in general_chat_revisions.';
-comment on column rooms.general_chat_messages.idempotency_key is '@omit
-What the client called the attempt, so that a repeated one posts nothing twice.';
+comment on column rooms.general_chat_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
 comment on column rooms.general_chat_messages.edited_at is 'When it was last edited, or null.';
 comment on column rooms.general_chat_messages.deleted_at is 'When it was deleted, or null.';
 comment on column rooms.general_chat_messages.created_at is 'When it was posted.';
@@ -427,6 +440,7 @@ comment on column rooms.general_chat_revisions.actor_id is 'Who edited or delete
 comment on column rooms.general_chat_revisions.change is 'edited or deleted.';
 comment on column rooms.general_chat_revisions.content is 'The text before the change.';
 comment on column rooms.general_chat_revisions.created_at is 'When it was changed.';
+comment on constraint general_chat_revisions_message_id_fkey on rooms.general_chat_revisions is E'@foreignFieldName revisions';
 
 create table rooms.general_chat_settings (
   id boolean primary key default true,
@@ -461,7 +475,8 @@ alter table rooms.general_chat_mutes enable row level security;
 -- Serves the foreign key.
 create index general_chat_mutes_muted_by_idx on rooms.general_chat_mutes (muted_by);
 
-comment on table rooms.general_chat_mutes is 'One row per user who may not write in the general chat for a while.';
+comment on table rooms.general_chat_mutes is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+One row per user who may not write in the general chat for a while.';
 comment on column rooms.general_chat_mutes.user_id is 'Who.';
 comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided it; null for a deleted account.';
 comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
@@ -1107,12 +1122,12 @@ cross join lateral rooms.count_unread(m.room_id) c
 where m.user_id = (select plinth.current_user_id());
 
 comment on view rooms.unread_counts is
-  E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)\nUnread messages and mentions of the signed-in user, one row per room; exact.';
-comment on column rooms.unread_counts.room_id is 'The room.';
-comment on column rooms.unread_counts.unread_count is 'Messages of others that the user may see, after the read mark, not deleted.';
-comment on column rooms.unread_counts.mention_count is 'Those of them that mention the user.';
-comment on column rooms.unread_counts.last_read_sequence is 'The read mark: the number of the last message read.';
-comment on column rooms.unread_counts.last_sequence is 'The number of the room''s last message.';
+  E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\nUnread messages and mentions of the signed-in user, one row per room; exact.';
+comment on column rooms.unread_counts.room_id is E'@notNull\nThe room.';
+comment on column rooms.unread_counts.unread_count is E'@notNull\nMessages of others that the user may see, after the read mark, not deleted.';
+comment on column rooms.unread_counts.mention_count is E'@notNull\nThose of them that mention the user.';
+comment on column rooms.unread_counts.last_read_sequence is E'@notNull\nThe read mark: the number of the last message read.';
+comment on column rooms.unread_counts.last_sequence is E'@notNull\nThe number of the room''s last message.';
 revoke all on rooms.unread_counts from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on rooms.unread_counts to :PLINTH_USER;
 --! EndIncluded rooms/views/unread_counts.sql
@@ -1129,13 +1144,13 @@ from rooms.room_changes c;
 
 comment on view rooms.room_events is
   E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
-comment on column rooms.room_events.room_id is 'The room.';
-comment on column rooms.room_events.sequence is 'The event''s number in the room.';
+comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
+comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
 comment on column rooms.room_events.kind is
-  'message_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+  E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
 comment on column rooms.room_events.message_id is 'The message concerned, or null.';
 comment on column rooms.room_events.user_id is 'Sender, member concerned, or who did it; null for the AI and deleted accounts.';
-comment on column rooms.room_events.created_at is 'When.';
+comment on column rooms.room_events.created_at is E'@notNull\nWhen.';
 revoke all on rooms.room_events from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on rooms.room_events to :PLINTH_USER;
 

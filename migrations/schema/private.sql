@@ -22,6 +22,28 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per pair of people with a direct room.
+create table private.direct_rooms (
+  first_user_id uuid not null,
+  second_user_id uuid not null,
+  room_id uuid not null,
+  constraint direct_rooms_pkey primary key (first_user_id, second_user_id),
+  constraint direct_rooms_room_id_key unique (room_id),
+  constraint direct_rooms_are_of_two_in_order check (first_user_id < second_user_id),
+  constraint direct_rooms_first_user_id_fkey foreign key (first_user_id) references identity.users(id) on delete cascade,
+  constraint direct_rooms_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint direct_rooms_second_user_id_fkey foreign key (second_user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.direct_rooms enable row level security;
+
+create index direct_rooms_second_user_id_idx on private.direct_rooms using btree (second_user_id);
+
+comment on table private.direct_rooms is 'One row per pair of people with a direct room.';
+comment on column private.direct_rooms.first_user_id is 'The one of the pair with the smaller id.';
+comment on column private.direct_rooms.second_user_id is 'The other.';
+comment on column private.direct_rooms.room_id is 'Their room.';
+
 -- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
 create table private.lookup_keys (
   name text not null,
@@ -356,6 +378,58 @@ comment on column private.refresh_tokens.expires_at is 'From then on it is refus
 comment on column private.refresh_tokens.used_at is 'When it was exchanged for its successor; null while live.';
 comment on column private.refresh_tokens.successor_sealed is 'The successor, encrypted under a key derived from this token.';
 
+-- One row per room with a password.
+create table private.room_passwords (
+  room_id uuid not null,
+  password_hash text not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint room_passwords_pkey primary key (room_id),
+  constraint room_passwords_password_hash_is_a_phc_string check (password_hash ~ '^\$[a-z0-9-]+\$'::text and length(password_hash) <= 500),
+  constraint room_passwords_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade
+);
+
+alter table private.room_passwords enable row level security;
+
+comment on table private.room_passwords is 'One row per room with a password.';
+comment on column private.room_passwords.room_id is 'The room.';
+comment on column private.room_passwords.password_hash is 'PHC string, made as those of accounts.';
+comment on column private.room_passwords.updated_at is 'When it was set.';
+
+-- One row per room, kind, user and block of message numbers in which something is counted.
+create table private.room_tallies (
+  id bigint generated always as identity,
+  room_id uuid not null,
+  kind text not null,
+  user_id uuid,
+  level smallint not null,
+  bucket bigint not null,
+  peer_id uuid,
+  amount bigint not null,
+  constraint room_tallies_pkey primary key (id),
+  constraint room_tallies_key unique nulls not distinct (room_id, kind, user_id, level, bucket, peer_id),
+  constraint room_tallies_amount_is_not_negative check (amount >= 0),
+  constraint room_tallies_kind_check check (kind = any (array['uncounted'::text, 'deleted'::text, 'private'::text, 'mention'::text])),
+  constraint room_tallies_level_check check (level >= 0 and level <= 2),
+  constraint room_tallies_peer_id_fkey foreign key (peer_id) references identity.users(id) on delete cascade,
+  constraint room_tallies_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_tallies_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=80);
+
+alter table private.room_tallies enable row level security;
+
+create index room_tallies_peer_id_idx on private.room_tallies using btree (peer_id);
+create index room_tallies_user_id_idx on private.room_tallies using btree (user_id);
+
+comment on table private.room_tallies is 'One row per room, kind, user and block of message numbers in which something is counted.';
+comment on column private.room_tallies.id is 'Surrogate key.';
+comment on column private.room_tallies.room_id is 'The room.';
+comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
+comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
+comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 256; 2: sequence / 65536.';
+comment on column private.room_tallies.bucket is 'Block of message numbers.';
+comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
+comment on column private.room_tallies.amount is 'How many.';
+
 -- One row per sign-in that waits for a second factor. Readable by no API role.
 create table private.sign_in_challenges (
   id uuid not null default plinth.uuid_v7(),
@@ -672,6 +746,26 @@ $$;
 comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.';
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
+-- Adds mentions to a message and to the counts.
+create or replace function private.add_mentions(message rooms.room_messages, mentions uuid[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into rooms.room_message_mentions (message_id, user_id)
+  select message.id, m.user_id
+  from rooms.room_members m
+  where m.room_id = message.room_id and m.user_id = any (mentions);
+  perform private.count_in_room(message.room_id, 'mention', m.user_id, message.sender_id, message.sequence, 1)
+  from rooms.room_message_mentions m
+  where m.message_id = message.id and m.user_id = any (mentions);
+end
+$$;
+
+comment on function private.add_mentions(message rooms.room_messages, mentions uuid[]) is 'Adds mentions to a message and to the counts.';
+revoke execute on function private.add_mentions(message rooms.room_messages, mentions uuid[]) from public;
+
 -- Notes that the session that asks has just shown these (amr values); returns when.
 create or replace function private.add_session_methods(methods text[])
   returns timestamp with time zone
@@ -692,6 +786,144 @@ $$;
 
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
+
+-- Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.
+create or replace function private.add_to_room(room_id uuid, user_id uuid)
+  returns rooms.room_members
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_member rooms.room_members;
+begin
+  perform private.lock_room(add_to_room.room_id);
+  if exists (
+    select from rooms.room_bans b where b.room_id = add_to_room.room_id and b.user_id = add_to_room.user_id
+  ) then
+    raise exception 'You were removed from this room for good.' using errcode = 'PL403';
+  end if;
+  select m.* into v_member
+  from rooms.room_members m
+  where m.room_id = add_to_room.room_id and m.user_id = add_to_room.user_id;
+  if v_member.id is null then
+    insert into rooms.room_members as m (room_id, user_id)
+    values (add_to_room.room_id, add_to_room.user_id)
+    returning m.* into v_member;
+    update rooms.room_invites i
+    set status = 'accepted', responded_at = clock_timestamp()
+    where i.room_id = add_to_room.room_id and i.invitee_id = add_to_room.user_id and i.status = 'pending';
+  end if;
+  return v_member;
+end
+$$;
+
+comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
+revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
+
+-- Counts a change of a user's memberships, read marks or invites, and announces it.
+create or replace function private.announce_user(user_id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_sequence bigint;
+begin
+  -- An account that is just being deleted has no subscribers.
+  insert into rooms.user_event_counters as c (user_id, sequence)
+  select u.id, 1 from identity.users u where u.id = announce_user.user_id
+  on conflict on constraint user_event_counters_pkey do update set sequence = c.sequence + 1
+  returning c.sequence into v_sequence;
+  if v_sequence is not null then
+    perform plinth.announce('user:' || announce_user.user_id, v_sequence);
+  end if;
+end
+$$;
+
+comment on function private.announce_user(user_id uuid) is 'Counts a change of a user''s memberships, read marks or invites, and announces it.';
+revoke execute on function private.announce_user(user_id uuid) from public;
+
+-- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a room that is gone.
+create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_sequence bigint;
+begin
+  update rooms.chat_rooms r
+  set last_event_sequence = r.last_event_sequence + 1
+  where r.id = append_room_event.room_id
+  returning r.last_event_sequence into v_sequence;
+  if v_sequence is not null then
+    insert into rooms.room_changes (room_id, sequence, kind, message_id, user_id)
+    values (
+      append_room_event.room_id, v_sequence, append_room_event.kind, append_room_event.message_id,
+      -- An account that is just being deleted is not named.
+      (select u.id from identity.users u where u.id = append_room_event.user_id)
+    );
+    perform plinth.announce('room:' || append_room_event.room_id, v_sequence);
+  end if;
+  return v_sequence;
+end
+$$;
+
+comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a room that is gone.';
+revoke execute on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) from public;
+
+-- Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.
+create or replace function private.change_general_chat_message(message_id uuid, content text)
+  returns rooms.general_chat_messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_message rooms.general_chat_messages;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = v_user for key share;
+  select m.* into v_message
+  from rooms.general_chat_messages m
+  where m.id = change_general_chat_message.message_id
+  for no key update;
+  if v_message.id is null then
+    raise exception 'There is no such message.' using errcode = 'PL404';
+  elsif v_message.sender_id is distinct from v_user
+    and not (content = '' and access.has_permission('moderate_general_chat'))
+  then
+    raise exception 'This is not your message.' using errcode = 'PL403';
+  elsif v_message.content = content then
+    return v_message;
+  elsif v_message.is_deleted then
+    raise exception 'The message was deleted.' using errcode = 'PL409';
+  end if;
+  insert into rooms.general_chat_revisions (message_id, revision, author_id, actor_id, change, content)
+  select
+    v_message.id, count(*) + 1, v_message.sender_id, v_user,
+    case when change_general_chat_message.content = '' then 'deleted' else 'edited' end, v_message.content
+  from rooms.general_chat_revisions r
+  where r.message_id = v_message.id;
+  update rooms.general_chat_messages m
+  set
+    content = change_general_chat_message.content,
+    is_deleted = change_general_chat_message.content = '',
+    deleted_at = case when change_general_chat_message.content = '' then clock_timestamp() end,
+    edited_at = case when change_general_chat_message.content = '' then m.edited_at else clock_timestamp() end
+  where m.id = v_message.id
+  returning m.* into v_message;
+  return v_message;
+end
+$$;
+
+comment on function private.change_general_chat_message(message_id uuid, content text) is 'Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.';
+revoke execute on function private.change_general_chat_message(message_id uuid, content text) from public;
 
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
@@ -1102,6 +1334,53 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Adds an amount (1, or -1 for what was counted before) at a message's number, in all levels.
+create or replace function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into private.room_tallies as t (room_id, kind, user_id, peer_id, level, bucket, amount)
+  select
+    count_in_room.room_id,
+    count_in_room.kind,
+    count_in_room.user_id,
+    count_in_room.peer_id,
+    l.level,
+    count_in_room.sequence >> (8 * l.level),
+    greatest(count_in_room.amount, 0)
+  from generate_series(0, 2) l (level)
+  on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
+$$;
+
+comment on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) is 'Adds an amount (1, or -1 for what was counted before) at a message''s number, in all levels.';
+revoke execute on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) from public;
+
+-- Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).
+create or replace function private.count_message(message rooms.room_messages, amount integer)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not message.is_private then
+    perform private.count_in_room(message.room_id, 'uncounted', null, null, message.sequence, -amount);
+    if message.sender_id is not null then
+      perform private.count_in_room(message.room_id, 'deleted', message.sender_id, null, message.sequence, -amount);
+    end if;
+  end if;
+  perform private.count_in_room(message.room_id, 'private', r.user_id, message.sender_id, message.sequence, amount)
+  from rooms.room_message_recipients r
+  where r.message_id = message.id;
+  perform private.count_in_room(message.room_id, 'mention', m.user_id, message.sender_id, message.sequence, amount)
+  from rooms.room_message_mentions m
+  where m.message_id = message.id;
+end
+$$;
+
+comment on function private.count_message(message rooms.room_messages, amount integer) is 'Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).';
+revoke execute on function private.count_message(message rooms.room_messages, amount integer) from public;
+
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
   returns void
@@ -1134,6 +1413,34 @@ $$;
 
 comment on function private.count_wrong_code(user_id uuid) is 'Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.';
 revoke execute on function private.count_wrong_code(user_id uuid) from public;
+
+-- Sum of a user's tallies of a kind after a watermark, without those from some peers.
+create or replace function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[] default '{}'::uuid[])
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(t.amount), 0)::bigint
+  from (
+    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
+    union all
+    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
+    union all
+    select 2, (watermark + 65536) >> 16, 9223372036854775807
+  ) as l
+  join private.room_tallies t
+    on t.room_id = counted_in_room_after.room_id
+    and t.kind = counted_in_room_after.kind
+    and t.user_id = counted_in_room_after.user_id
+    and t.level = l.level
+    and t.bucket >= l.first_bucket
+    and t.bucket < l.end_bucket
+    and (t.peer_id is null or not t.peer_id = any (without_peers))
+$$;
+
+comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Sum of a user''s tallies of a kind after a watermark, without those from some peers.';
+revoke execute on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) from public;
 
 -- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
@@ -1208,6 +1515,32 @@ $$;
 comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
+
+-- The caller's role in a room; PL401 for a visitor, PL404 for who is no member.
+create or replace function private.current_room_role(room_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role text;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select m.role into v_role
+  from rooms.room_members m
+  where m.room_id = current_room_role.room_id and m.user_id = plinth.current_user_id();
+  if v_role is null then
+    raise exception 'There is no such room.' using errcode = 'PL404';
+  end if;
+  return v_role;
+end
+$$;
+
+comment on function private.current_room_role(room_id uuid) is 'The caller''s role in a room; PL401 for a visitor, PL404 for who is no member.';
+revoke execute on function private.current_room_role(room_id uuid) from public;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -1952,6 +2285,49 @@ comment on function private.find_lookup_key(name text) is 'The sealed key of a k
 revoke execute on function private.find_lookup_key(name text) from public;
 grant execute on function private.find_lookup_key(name text) to :PLINTH_SERVICE;
 
+-- Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.
+create or replace function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[])
+  returns uuid[]
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_declared uuid[] := coalesce(declared, '{}');
+  v_found uuid[] := '{}';
+begin
+  if strpos(content, '@') > 0 then
+    v_found := array(
+      select distinct m.user_id
+      from regexp_matches(content, '(?:^|[^[:alnum:]_@.-])@([[:alnum:]_.-]{1,100})', 'g') as name (parts)
+      -- A full stop after a name ends the sentence.
+      join identity.users u on u.username in (lower(parts[1]), rtrim(lower(parts[1]), '.-'))
+      join rooms.room_members m on m.room_id = find_mentions.room_id and m.user_id = u.id
+    );
+  end if;
+  if cardinality(v_declared) > 0 and (
+    select count(*) < (select count(distinct d) from unnest(v_declared) d)
+    from rooms.room_members m
+    where m.room_id = find_mentions.room_id and m.user_id = any (v_declared)
+  ) then
+    raise exception 'Only members are mentioned.' using errcode = 'PL422', column = 'mentions';
+  end if;
+  v_found := array(
+    select distinct f
+    from unnest(v_found || v_declared) f
+    where f is distinct from find_mentions.sender_id and (recipients is null or f = any (recipients))
+    order by f
+  );
+  if cardinality(v_found) > 50 then
+    raise exception 'A message mentions at most 50 members.' using errcode = 'PL422', column = 'mentions';
+  end if;
+  return v_found;
+end
+$$;
+
+comment on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) is 'Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
+revoke execute on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) from public;
+
 -- Whose passkey this is, and its public key.
 create or replace function private.find_passkey(credential_id bytea)
   returns table(user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
@@ -2048,6 +2424,20 @@ $$;
 comment on function private.find_password_reset(token_hash bytea) is 'The account a live reset token belongs to; no row for any other token.';
 revoke execute on function private.find_password_reset(token_hash bytea) from public;
 grant execute on function private.find_password_reset(token_hash bytea) to :PLINTH_SERVICE;
+
+-- The hash of a room's password, or null.
+create or replace function private.find_room_password(room_id uuid)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select p.password_hash from private.room_passwords p where p.room_id = find_room_password.room_id
+$$;
+
+comment on function private.find_room_password(room_id uuid) is 'The hash of a room''s password, or null.';
+revoke execute on function private.find_room_password(room_id uuid) from public;
+grant execute on function private.find_room_password(room_id uuid) to :PLINTH_SERVICE;
 
 -- Whose half-finished sign-in this is; null when there is none or it is over.
 create or replace function private.find_sign_in_challenge(token_hash bytea)
@@ -2666,6 +3056,136 @@ comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refres
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.
+create or replace function private.follow_room_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into rooms.room_changes (room_id, sequence, kind, user_id)
+  values (
+    new.id, new.last_event_sequence, 'room_changed',
+    (select u.id from identity.users u where u.id = plinth.current_user_id())
+  );
+  perform plinth.announce('room:' || new.id, new.last_event_sequence);
+  if new.ai_enabled and not old.ai_enabled then
+    insert into rooms.room_members (room_id, user_id, role)
+    values (new.id, null, 'ai')
+    on conflict on constraint room_members_room_id_user_id_key do nothing;
+  elsif old.ai_enabled and not new.ai_enabled then
+    delete from rooms.room_members m where m.room_id = new.id and m.role = 'ai';
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_change() is 'Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.';
+revoke execute on function private.follow_room_change() from public;
+
+-- Trigger: tells the subscribers of inviter and invitee that an invite changed.
+create or replace function private.follow_room_invite()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  -- Both sides list the invite; in the order of their ids, so that two that meet do not wait for each other.
+  perform private.announce_user(u.id)
+  from unnest(array[coalesce(new.invitee_id, old.invitee_id), coalesce(new.inviter_id, old.inviter_id)]) u (id)
+  order by u.id;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_invite() is 'Trigger: tells the subscribers of inviter and invitee that an invite changed.';
+revoke execute on function private.follow_room_invite() from public;
+
+-- Trigger: logs who joins, leaves or gets another role, and tells the member's own subscribers.
+create or replace function private.follow_room_member()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'INSERT' then
+    if new.user_id is not null then
+      update rooms.chat_rooms r set audience_version = r.audience_version + 1 where r.id = new.room_id;
+    end if;
+    perform private.append_room_event(new.room_id, 'member_joined', null, new.user_id);
+  elsif tg_op = 'DELETE' then
+    perform private.append_room_event(old.room_id, 'member_left', null, old.user_id);
+  elsif new.role <> old.role then
+    perform private.append_room_event(new.room_id, 'member_changed', null, new.user_id);
+  end if;
+  if coalesce(new.user_id, old.user_id) is not null then
+    perform private.announce_user(coalesce(new.user_id, old.user_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_member() is 'Trigger: logs who joins, leaves or gets another role, and tells the member''s own subscribers.';
+revoke execute on function private.follow_room_member() from public;
+
+-- Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.
+create or replace function private.follow_room_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if new.is_deleted is distinct from old.is_deleted then
+    perform private.append_room_event(
+      new.room_id, case when new.is_deleted then 'message_deleted' else 'message_restored' end, new.id, plinth.current_user_id()
+    );
+    -- As it was: the sender of an erased account is taken out in the same update.
+    perform private.count_message(old, case when new.is_deleted then -1 else 1 end);
+  elsif new.content is distinct from old.content then
+    perform private.append_room_event(new.room_id, 'message_edited', new.id, plinth.current_user_id());
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_message() is 'Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.';
+revoke execute on function private.follow_room_message() from public;
+
+-- Trigger: a block changes the audience of the rooms that both are in.
+create or replace function private.follow_user_block()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.lock_room(shared.room_id)
+  from (
+    select m.room_id
+    from rooms.room_members m
+    join rooms.room_members b on b.room_id = m.room_id and b.user_id = new.blocked_id
+    where m.user_id = new.user_id
+    order by m.room_id
+  ) as shared;
+  update rooms.chat_rooms r
+  set audience_version = r.audience_version + 1
+  where r.id in (
+    select m.room_id
+    from rooms.room_members m
+    join rooms.room_members b on b.room_id = m.room_id and b.user_id = new.blocked_id
+    where m.user_id = new.user_id
+  );
+  return null;
+end
+$$;
+
+comment on function private.follow_user_block() is 'Trigger: a block changes the audience of the rooms that both are in.';
+revoke execute on function private.follow_user_block() from public;
+
 -- Trigger: removes an account's values from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
   returns trigger
@@ -2853,6 +3373,61 @@ $$;
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
 
+-- Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.
+create or replace function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid)
+  returns rooms.room_messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_message rooms.room_messages;
+begin
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
+  if insert_room_message.reply_to_id is not null and not exists (
+    select
+    from rooms.room_messages m
+    where m.id = insert_room_message.reply_to_id
+      and m.room_id = insert_room_message.room_id
+      -- Who answers a private message answers it privately, or everybody would learn that there is one.
+      and (not m.is_private or recipients is not null)
+      and (insert_room_message.sender_id is null or private.sees_message(m.id, insert_room_message.sender_id))
+  ) then
+    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
+  end if;
+  insert into rooms.room_messages as m (
+    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
+  )
+  values (
+    insert_room_message.room_id, insert_room_message.sender_id, insert_room_message.sender_type, insert_room_message.content,
+    insert_room_message.reply_to_id, coalesce(insert_room_message.metadata, '{}'), recipients is not null,
+    insert_room_message.idempotency_key
+  )
+  returning m.* into v_message;
+  -- The room is locked now: who was a member before may not be one any more.
+  if recipients is not null then
+    if (
+      select count(*) <> cardinality(recipients)
+      from rooms.room_members m
+      where m.room_id = v_message.room_id and m.user_id = any (recipients)
+    ) then
+      raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
+    end if;
+    insert into rooms.room_message_recipients (message_id, user_id) select v_message.id, r from unnest(recipients) r;
+    perform private.count_in_room(v_message.room_id, 'private', r, v_message.sender_id, v_message.sequence, 1)
+    from unnest(recipients) r;
+  end if;
+  if cardinality(mentions) > 0 then
+    perform private.add_mentions(v_message, mentions);
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.';
+revoke execute on function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
+
 -- Whether an API token that was found before is still to be believed.
 create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
   returns boolean
@@ -2876,6 +3451,21 @@ $$;
 comment on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) is 'Whether an API token that was found before is still to be believed.';
 revoke execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
+
+-- Whether the second user does not want to hear from the first.
+create or replace function private.is_blocked(user_id uuid, by_user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select from rooms.user_blocks b where b.user_id = is_blocked.by_user_id and b.blocked_id = is_blocked.user_id
+  )
+$$;
+
+comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Whether the second user does not want to hear from the first.';
+revoke execute on function private.is_blocked(user_id uuid, by_user_id uuid) from public;
 
 -- Whether an access token with these claims is still to be believed.
 create or replace function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer)
@@ -2919,6 +3509,56 @@ $$;
 
 comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires if the session is not used before.';
 revoke execute on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) from public;
+
+-- Makes the signed-in user a member if the room's password still is the one whose hash was verified; the membership's id, or null. PL403 for the banned.
+create or replace function private.join_room_with_password(room_id uuid, verified_hash text)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform private.lock_accounts(array[v_user]);
+  -- The password may have been changed since it was checked.
+  perform from rooms.chat_rooms r where r.id = join_room_with_password.room_id for no key update;
+  if not exists (
+    select
+    from private.room_passwords p
+    where p.room_id = join_room_with_password.room_id and p.password_hash = verified_hash
+  ) then
+    return null;
+  end if;
+  return (private.add_to_room(join_room_with_password.room_id, v_user)).id;
+end
+$$;
+
+comment on function private.join_room_with_password(room_id uuid, verified_hash text) is 'Makes the signed-in user a member if the room''s password still is the one whose hash was verified; the membership''s id, or null. PL403 for the banned.';
+revoke execute on function private.join_room_with_password(room_id uuid, verified_hash text) from public;
+grant execute on function private.join_room_with_password(room_id uuid, verified_hash text) to :PLINTH_SERVICE;
+
+-- Keeps the text that a message is about to lose.
+create or replace function private.keep_revision(message rooms.room_messages, change text)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into rooms.room_message_revisions (message_id, revision, author_id, actor_id, change, content)
+  select
+    message.id,
+    coalesce((select max(r.revision) from rooms.room_message_revisions r where r.message_id = message.id), 0) + 1,
+    message.sender_id,
+    plinth.current_user_id(),
+    keep_revision.change,
+    message.content
+$$;
+
+comment on function private.keep_revision(message rooms.room_messages, change text) is 'Keeps the text that a message is about to lose.';
+revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
 
 -- A user's last decision on a purpose; null when there is none.
 create or replace function private.last_consent(user_id uuid, purpose text)
@@ -2974,6 +3614,45 @@ comment on function private.lease_requests(client text, limit_value integer, win
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
 
+-- Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.
+create or replace function private.leave_rooms_of_user()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room_id uuid;
+begin
+  for v_room_id in
+    select m.room_id from rooms.room_members m where m.user_id = old.id
+    union
+    select m.room_id from rooms.room_messages m where m.sender_id = old.id
+    order by 1
+  loop
+    perform from rooms.chat_rooms r where r.id = v_room_id for no key update;
+    update rooms.room_messages m
+    set
+      sender_id = null,
+      content = '',
+      metadata = '{}',
+      is_deleted = true,
+      deleted_at = coalesce(m.deleted_at, clock_timestamp()),
+      idempotency_key = null
+    where m.room_id = v_room_id and m.sender_id = old.id;
+    perform private.remove_from_room(v_room_id, old.id);
+  end loop;
+  update rooms.general_chat_messages m
+  set
+    sender_id = null, content = '', is_deleted = true, deleted_at = coalesce(m.deleted_at, clock_timestamp()), idempotency_key = null
+  where m.sender_id = old.id;
+  return old;
+end
+$$;
+
+comment on function private.leave_rooms_of_user() is 'Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.';
+revoke execute on function private.leave_rooms_of_user() from public;
+
 -- Credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
   returns jsonb
@@ -3011,6 +3690,18 @@ $$;
 comment on function private.list_revocations(max_age interval) is 'Revocations not older than max_age, which is the longest life of an access token.';
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
+
+-- Keeps accounts from being deleted until the transaction ends.
+create or replace function private.lock_accounts(user_ids uuid[])
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select from identity.users u where u.id = any (lock_accounts.user_ids) order by u.id for key share
+$$;
+
+comment on function private.lock_accounts(user_ids uuid[]) is 'Keeps accounts from being deleted until the transaction ends.';
+revoke execute on function private.lock_accounts(user_ids uuid[]) from public;
 
 -- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
 create or replace function private.lock_for_new_partition(partitioned_table regclass)
@@ -3074,6 +3765,58 @@ $$;
 
 comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Holds the lock of one person at one provider until the transaction ends.';
 revoke execute on function private.lock_provider_subject(provider text, provider_user_id text) from public;
+
+-- Locks a room until the transaction ends and returns it; PL404.
+create or replace function private.lock_room(room_id uuid)
+  returns rooms.chat_rooms
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room rooms.chat_rooms;
+begin
+  select r.* into v_room from rooms.chat_rooms r where r.id = lock_room.room_id for no key update;
+  if v_room.id is null then
+    raise exception 'There is no such room.' using errcode = 'PL404';
+  end if;
+  return v_room;
+end
+$$;
+
+comment on function private.lock_room(room_id uuid) is 'Locks a room until the transaction ends and returns it; PL404.';
+revoke execute on function private.lock_room(room_id uuid) from public;
+
+-- Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.
+create or replace function private.lock_room_of_message(message_id uuid)
+  returns uuid
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room_id uuid;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select msg.room_id into v_room_id
+  from rooms.room_messages msg
+  join rooms.room_members m on m.room_id = msg.room_id and m.user_id = v_user
+  where msg.id = lock_room_of_message.message_id;
+  if v_room_id is not null then
+    perform private.lock_accounts(array[v_user]);
+    perform private.lock_room(v_room_id);
+  end if;
+  -- As of now.
+  if not private.sees_message(lock_room_of_message.message_id, v_user) then
+    raise exception 'There is no such message.' using errcode = 'PL404';
+  end if;
+  return v_room_id;
+end
+$$;
+
+comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
+revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
@@ -3219,6 +3962,63 @@ $$;
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
+-- Trigger: gives a change of a room its event number.
+create or replace function private.number_room_change()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  new.last_event_sequence := old.last_event_sequence + 1;
+  return new;
+end
+$$;
+
+comment on function private.number_room_change() is 'Trigger: gives a change of a room its event number.';
+revoke execute on function private.number_room_change() from public;
+
+-- Trigger: gives a message its numbers and time, and announces it.
+create or replace function private.number_room_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update rooms.chat_rooms r
+  set
+    last_sequence = r.last_sequence + 1,
+    last_event_sequence = r.last_event_sequence + 1,
+    -- A clock that was put back does not put a message before the last one.
+    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+  where r.id = new.room_id
+  returning r.last_sequence, r.last_event_sequence, r.last_activity_at
+  into new.sequence, new.event_sequence, new.created_at;
+  if not found then
+    -- For the foreign key to refuse.
+    return new;
+  end if;
+  new.sender_sequence := 0;
+  if new.sender_id is not null then
+    new.sender_sequence := coalesce((
+      select m.sender_sequence
+      from rooms.room_messages m
+      where m.sender_id = new.sender_id and m.room_id = new.room_id
+      order by m.sequence desc
+      limit 1
+    ), 0) + (not new.is_private)::integer;
+  end if;
+  if new.is_private then
+    perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
+  end if;
+  perform plinth.announce('room:' || new.room_id, new.event_sequence);
+  return new;
+end
+$$;
+
+comment on function private.number_room_message() is 'Trigger: gives a message its numbers and time, and announces it.';
+revoke execute on function private.number_room_message() from public;
+
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -3245,6 +4045,110 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Trigger: sets where a new member begins to see and to read.
+create or replace function private.place_room_member()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  select r.last_sequence, case when r.history_is_shared then 0 else r.last_event_sequence end
+  into new.last_read_sequence, new.visible_after
+  from rooms.chat_rooms r
+  where r.id = new.room_id
+  for no key update;
+  -- Without a room the foreign key refuses the row.
+  new.last_read_sequence := coalesce(new.last_read_sequence, 0);
+  new.visible_after := coalesce(new.visible_after, 0);
+  return new;
+end
+$$;
+
+comment on function private.place_room_member() is 'Trigger: sets where a new member begins to see and to read.';
+revoke execute on function private.place_room_member() from public;
+
+-- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.
+create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room rooms.chat_rooms;
+  v_message rooms.room_messages;
+  v_recipients uuid[] := case
+    when post_ai_message.recipients is not null
+    then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
+  end;
+  v_mentions constant uuid[] := private.find_mentions(
+    post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
+  );
+begin
+  if cardinality(v_recipients) not between 1 and 50 then
+    raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+  end if;
+  perform private.lock_accounts(v_mentions || v_recipients);
+  v_room := private.lock_room(post_ai_message.room_id);
+  if not exists (select from rooms.room_members m where m.room_id = v_room.id and m.role = 'ai') then
+    raise exception 'No AI is a member of this room.' using errcode = 'PL403';
+  end if;
+  if post_ai_message.idempotency_key is not null then
+    select m.* into v_message
+    from rooms.room_messages m
+    where m.room_id = v_room.id and m.sender_id is null and m.idempotency_key = post_ai_message.idempotency_key;
+    if v_message.id is not null then
+      return v_message;
+    end if;
+  end if;
+  -- A private answer goes to who was named when the context was read, whoever joined since.
+  if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
+    raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
+  end if;
+  return private.insert_room_message(
+    v_room.id, null, 'ai', content, post_ai_message.reply_to_id, v_mentions, v_recipients, post_ai_message.metadata,
+    post_ai_message.idempotency_key
+  );
+end
+$$;
+
+comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) is 'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.';
+revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) from public;
+grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) to :PLINTH_SERVICE;
+
+-- How many messages for all a sender posted in a room after a watermark and did not lose by deletion.
+create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    coalesce((
+      select msg.sender_sequence
+      from rooms.room_messages msg
+      where msg.sender_id = posted_in_room_after.sender_id and msg.room_id = posted_in_room_after.room_id
+      order by msg.sequence desc
+      limit 1
+    ), 0)
+    - coalesce((
+      select msg.sender_sequence
+      from rooms.room_messages msg
+      where msg.sender_id = posted_in_room_after.sender_id
+        and msg.room_id = posted_in_room_after.room_id
+        and msg.sequence <= posted_in_room_after.watermark
+      order by msg.sequence desc
+      limit 1
+    ), 0)
+    - private.counted_in_room_after(
+      posted_in_room_after.room_id, 'deleted', posted_in_room_after.sender_id, posted_in_room_after.watermark
+    )
+$$;
+
+comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'How many messages for all a sender posted in a room after a watermark and did not lose by deletion.';
+revoke execute on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) from public;
 
 -- Queues one message in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -3494,6 +4398,33 @@ $$;
 comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
 revoke execute on function private.refuse_api_token() from public;
 
+-- PL403 in a direct room whose members do not want to hear from each other.
+create or replace function private.refuse_blocked_direct(room_id uuid, sender_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if exists (
+    select
+    from rooms.chat_rooms r
+    join rooms.room_members m on m.room_id = r.id and m.user_id <> refuse_blocked_direct.sender_id
+    where r.id = refuse_blocked_direct.room_id
+      and r.room_type = 'direct'
+      and (
+        private.is_blocked(m.user_id, refuse_blocked_direct.sender_id)
+        or private.is_blocked(refuse_blocked_direct.sender_id, m.user_id)
+      )
+  ) then
+    raise exception 'You cannot write to this person.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'PL403 in a direct room whose members do not want to hear from each other.';
+revoke execute on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) from public;
+
 -- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
 create or replace function private.regenerate_recovery_codes(code_hashes bytea[])
   returns void
@@ -3593,6 +4524,44 @@ $$;
 comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- Ends a membership and hands on the room or deletes an empty one; whether there was a membership.
+create or replace function private.remove_from_room(room_id uuid, user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role text;
+begin
+  delete from rooms.room_members m
+  where m.room_id = remove_from_room.room_id and m.user_id = remove_from_room.user_id
+  returning m.role into v_role;
+  if v_role is null then
+    return false;
+  end if;
+  if not exists (
+    select from rooms.room_members m where m.room_id = remove_from_room.room_id and m.user_id is not null
+  ) then
+    delete from rooms.chat_rooms r where r.id = remove_from_room.room_id;
+  elsif v_role = 'creator' then
+    update rooms.room_members m
+    set role = 'creator'
+    where m.id = (
+      select o.id
+      from rooms.room_members o
+      where o.room_id = remove_from_room.room_id and o.user_id is not null
+      order by o.role = 'moderator' desc, o.joined_at, o.id
+      limit 1
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.remove_from_room(room_id uuid, user_id uuid) is 'Ends a membership and hands on the room or deletes an empty one; whether there was a membership.';
+revoke execute on function private.remove_from_room(room_id uuid, user_id uuid) from public;
 
 -- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
@@ -3884,6 +4853,23 @@ comment on function private.require_recent_authentication() is 'PL403 with the h
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
 
+-- PL403 for a member who does not moderate the room; PL404 for who is no member.
+create or replace function private.require_room_moderator(room_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if private.current_room_role(require_room_moderator.room_id) not in ('creator', 'moderator') then
+    raise exception 'Only moderators of the room may do this.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_room_moderator(room_id uuid) is 'PL403 for a member who does not moderate the room; PL404 for who is no member.';
+revoke execute on function private.require_room_moderator(room_id uuid) from public;
+
 -- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
 create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
   returns boolean
@@ -4020,6 +5006,64 @@ $$;
 
 comment on function private.revoke_user_tokens() is 'Trigger: revokes a user''s access tokens when token_version grows or the account is disabled or deleted.';
 revoke execute on function private.revoke_user_tokens() from public;
+
+-- rooms.room_context for the service, which acts for the AI of any room.
+create or replace function private.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
+  returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_visible_after bigint;
+  v_audience uuid[];
+  v_hidden uuid[];
+begin
+  select array_agg(m.user_id), max(m.visible_after)
+  into v_audience, v_visible_after
+  from rooms.room_members m
+  where m.room_id = room_context.room_id
+    and m.user_id is not null
+    and (room_context.audience_id is null or m.user_id = room_context.audience_id);
+  v_hidden := array(select distinct b.blocked_id from rooms.user_blocks b where b.user_id = any (v_audience));
+  return query
+    select
+      last.id, last.sequence, last.sender_id, last.sender_type, u.username, last.reply_to_id, last.content, last.created_at,
+      last.audience_version
+    from (
+      select m.*, r.audience_version
+      from rooms.room_messages m
+      join rooms.chat_rooms r on r.id = m.room_id
+      where m.room_id = room_context.room_id
+        and m.event_sequence > v_visible_after
+        and not m.is_deleted
+        and (m.sender_id is null or not m.sender_id = any (v_hidden))
+        and (
+          not m.is_private
+          or (
+            room_context.audience_id is not null
+            and (
+              m.sender_id = room_context.audience_id
+              or exists (
+                select
+                from rooms.room_message_recipients p
+                where p.message_id = m.id and p.user_id = room_context.audience_id
+              )
+            )
+          )
+        )
+      order by m.event_sequence desc
+      limit least(greatest(room_context.max_count, 0), 500)
+    ) as last
+    left join identity.users u on u.id = last.sender_id
+    order by last.event_sequence;
+end
+$$;
+
+comment on function private.room_context(room_id uuid, max_count integer, audience_id uuid) is 'rooms.room_context for the service, which acts for the AI of any room.';
+revoke execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
+grant execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_SERVICE;
 
 -- Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.
 create or replace function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea)
@@ -4201,6 +5245,33 @@ $$;
 comment on function private.second_factors(user_id uuid) is 'What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.';
 revoke execute on function private.second_factors(user_id uuid) from public;
 
+-- Whether a user may see a message of a room.
+create or replace function private.sees_message(message_id uuid, user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from rooms.room_messages msg
+    join rooms.room_members m
+      on m.room_id = msg.room_id and m.user_id = sees_message.user_id and msg.event_sequence > m.visible_after
+    where msg.id = sees_message.message_id
+      and (
+        not msg.is_private
+        or msg.sender_id = sees_message.user_id
+        or exists (
+          select from rooms.room_message_recipients r where r.message_id = msg.id and r.user_id = sees_message.user_id
+        )
+      )
+      and (msg.sender_id is null or not private.is_blocked(msg.sender_id, sees_message.user_id))
+  )
+$$;
+
+comment on function private.sees_message(message_id uuid, user_id uuid) is 'Whether a user may see a message of a room.';
+revoke execute on function private.sees_message(message_id uuid, user_id uuid) from public;
+
 -- Stores a verification of an address and queues its link; without a token to send only the former.
 create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
   returns void
@@ -4348,6 +5419,36 @@ $$;
 
 comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+
+-- Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.
+create or replace function private.set_room_password(room_id uuid, password_hash text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.require_room_moderator(set_room_password.room_id);
+  perform private.lock_room(set_room_password.room_id);
+  perform private.require_room_moderator(set_room_password.room_id);
+  if set_room_password.password_hash is null then
+    delete from private.room_passwords p where p.room_id = set_room_password.room_id;
+  else
+    insert into private.room_passwords (room_id, password_hash)
+    values (set_room_password.room_id, set_room_password.password_hash)
+    on conflict on constraint room_passwords_pkey
+    do update set password_hash = excluded.password_hash, updated_at = now();
+  end if;
+  update rooms.chat_rooms r
+  set has_password = set_room_password.password_hash is not null
+  where r.id = set_room_password.room_id
+    and r.has_password <> (set_room_password.password_hash is not null);
+end
+$$;
+
+comment on function private.set_room_password(room_id uuid, password_hash text) is 'Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.';
+revoke execute on function private.set_room_password(room_id uuid, password_hash text) from public;
+grant execute on function private.set_room_password(room_id uuid, password_hash text) to :PLINTH_SERVICE;
 
 -- Remembers what a passkey is to sign, for what and for whom.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
@@ -4896,6 +5997,33 @@ $$;
 comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
+
+-- How many messages of a room after a watermark are unread for nobody: deleted and private ones.
+create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(t.amount), 0)::bigint
+  from (
+    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
+    union all
+    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
+    union all
+    select 2, (watermark + 65536) >> 16, 9223372036854775807
+  ) as l
+  join private.room_tallies t
+    on t.room_id = uncounted_in_room_after.room_id
+    and t.kind = 'uncounted'
+    and t.user_id is null
+    and t.level = l.level
+    and t.bucket >= l.first_bucket
+    and t.bucket < l.end_bucket
+$$;
+
+comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'How many messages of a room after a watermark are unread for nobody: deleted and private ones.';
+revoke execute on function private.uncounted_in_room_after(room_id uuid, watermark bigint) from public;
 
 -- A well-formed username made of a name or address; not necessarily a free one.
 create or replace function private.username_from(suggestion text)
