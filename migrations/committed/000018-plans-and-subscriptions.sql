@@ -1,5 +1,5 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:4a3a10cc4a9ae6161509f1fea000a5ce20cfac19
+--! Previous: sha1:b294e39957bfafba227bad5cc679e1211822196c
+--! Hash: sha1:8bbb8bf9adf54052c68a73b2c73721bccbb31d11
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.

@@ -1,5 +1,5 @@
---! Previous: sha1:4a3a10cc4a9ae6161509f1fea000a5ce20cfac19
---! Hash: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
+--! Previous: sha1:8bbb8bf9adf54052c68a73b2c73721bccbb31d11
+--! Hash: sha1:5363b39459e4a90009d442944e908effa8ab461c
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and

@@ -1,5 +1,5 @@
---! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:580711efd99b3959e1121ea041cc37e4f087c20f
+--! Previous: sha1:5363b39459e4a90009d442944e908effa8ab461c
+--! Hash: sha1:f51d85543381318d71b0935bb47a20b62d18e9a9
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
