@@ -44,6 +44,21 @@ comment on column private.direct_rooms.first_user_id is 'The one of the pair wit
 comment on column private.direct_rooms.second_user_id is 'The other.';
 comment on column private.direct_rooms.room_id is 'Their room.';
 
+-- One row per user who ever got the free plan's monthly tokens.
+create table private.free_quotas (
+  user_id uuid not null,
+  granted_month date not null,
+  constraint free_quotas_pkey primary key (user_id),
+  constraint free_quotas_granted_month_check check (extract(day from granted_month) = 1::numeric),
+  constraint free_quotas_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.free_quotas enable row level security;
+
+comment on table private.free_quotas is 'One row per user who ever got the free plan''s monthly tokens.';
+comment on column private.free_quotas.user_id is 'The user.';
+comment on column private.free_quotas.granted_month is 'First day of the latest month (UTC) whose tokens were granted.';
+
 -- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
 create table private.lookup_keys (
   name text not null,
@@ -318,6 +333,128 @@ comment on column private.password_reset_tokens.user_agent is 'User-Agent header
 comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
 comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
 
+-- One row per event that a payment provider sent, unknown kinds too.
+create table private.payment_events (
+  id uuid not null default plinth.uuid_v7(),
+  provider text not null,
+  provider_event_id text not null,
+  event_type text not null,
+  provider_customer_id text,
+  occurred_at timestamp with time zone not null,
+  payload jsonb not null default '{}'::jsonb,
+  received_at timestamp with time zone not null default now(),
+  processed_at timestamp with time zone,
+  outcome text,
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null default now(),
+  constraint payment_events_pkey primary key (id),
+  constraint payment_events_provider_event_key unique (provider, provider_event_id),
+  constraint payment_events_event_type_check check (length(event_type) >= 1 and length(event_type) <= 255),
+  constraint payment_events_payload_is_a_small_object check (jsonb_typeof(payload) = 'object'::text and pg_column_size(payload) < 10000),
+  constraint payment_events_processed_has_an_outcome check (processed_at is null or outcome is not null),
+  constraint payment_events_provider_check check (provider ~ '^[a-z][a-z0-9_]{0,49}$'::text),
+  constraint payment_events_provider_event_id_check check (length(provider_event_id) >= 1 and length(provider_event_id) <= 255)
+);
+
+alter table private.payment_events enable row level security;
+
+create index payment_events_customer_idx on private.payment_events using btree (provider, provider_customer_id) where (processed_at is null);
+create index payment_events_next_attempt_at_idx on private.payment_events using btree (next_attempt_at) where (processed_at is null);
+
+comment on table private.payment_events is 'One row per event that a payment provider sent, unknown kinds too.';
+comment on column private.payment_events.id is 'UUIDv7.';
+comment on column private.payment_events.provider is 'The payment provider, such as stripe.';
+comment on column private.payment_events.provider_event_id is 'The provider''s id: the same event sent again is the same row.';
+comment on column private.payment_events.event_type is 'The provider''s name for what happened.';
+comment on column private.payment_events.provider_customer_id is 'The provider''s id of the customer concerned; null when it names none.';
+comment on column private.payment_events.occurred_at is 'When it happened, by the provider''s clock; later ones win.';
+comment on column private.payment_events.payload is 'The listed fields that are needed, and no others (JSON object).';
+comment on column private.payment_events.received_at is 'When it arrived first.';
+comment on column private.payment_events.processed_at is 'When it was dealt with; null while it is to be done or waits.';
+comment on column private.payment_events.outcome is 'applied, ignored, or why it waits.';
+comment on column private.payment_events.attempts is 'How often it was tried in vain.';
+comment on column private.payment_events.next_attempt_at is 'When it is tried next.';
+
+-- One row per use of a prompt that was counted under a key in the last week.
+create table private.prompt_use_keys (
+  user_id uuid not null,
+  idempotency_key text not null,
+  prompt_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint prompt_use_keys_pkey primary key (user_id, idempotency_key),
+  constraint prompt_use_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint prompt_use_keys_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade,
+  constraint prompt_use_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.prompt_use_keys enable row level security;
+
+create index prompt_use_keys_created_at_idx on private.prompt_use_keys using btree (created_at);
+create index prompt_use_keys_prompt_id_idx on private.prompt_use_keys using btree (prompt_id);
+
+comment on table private.prompt_use_keys is 'One row per use of a prompt that was counted under a key in the last week.';
+comment on column private.prompt_use_keys.user_id is 'Who used it.';
+comment on column private.prompt_use_keys.idempotency_key is 'The key: the same use told again counts once.';
+comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
+comment on column private.prompt_use_keys.created_at is 'When it was counted.';
+
+-- One row per subscription at a payment provider: the sum of its events.
+create table private.provider_subscriptions (
+  provider text not null,
+  provider_subscription_id text not null,
+  provider_customer_id text,
+  user_id uuid,
+  status text,
+  status_order text,
+  was_live boolean not null default false,
+  provider_price_id text,
+  plan_id uuid,
+  cancel_at_period_end boolean not null default false,
+  trial_end timestamp with time zone,
+  object_order text,
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  period_start timestamp with time zone,
+  period_end timestamp with time zone,
+  paid_period_end timestamp with time zone,
+  revoked_period_end timestamp with time zone,
+  updated_at timestamp with time zone not null default now(),
+  constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_plan_id_fkey foreign key (plan_id) references billing.subscription_plans(id) on delete restrict,
+  constraint provider_subscriptions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.provider_subscriptions enable row level security;
+
+create index provider_subscriptions_plan_id_idx on private.provider_subscriptions using btree (plan_id);
+create index provider_subscriptions_user_id_idx on private.provider_subscriptions using btree (user_id);
+
+create trigger _900_touch_updated_at
+  before update on private.provider_subscriptions
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: the sum of its events.';
+comment on column private.provider_subscriptions.provider is 'The payment provider, such as stripe.';
+comment on column private.provider_subscriptions.provider_subscription_id is 'The provider''s id.';
+comment on column private.provider_subscriptions.provider_customer_id is 'The provider''s id of the customer.';
+comment on column private.provider_subscriptions.user_id is 'The user, once known.';
+comment on column private.provider_subscriptions.status is 'State by the latest event: incomplete, trialing, active, past_due, paused or canceled.';
+comment on column private.provider_subscriptions.status_order is 'Rank of the event that said so; a canceled one is last for good.';
+comment on column private.provider_subscriptions.was_live is 'Whether any event saw it trialing, active, past_due or paused.';
+comment on column private.provider_subscriptions.provider_price_id is 'The provider''s price by the latest event.';
+comment on column private.provider_subscriptions.plan_id is 'The plan, where the event itself names one of ours.';
+comment on column private.provider_subscriptions.cancel_at_period_end is 'By the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.trial_end is 'End of the trial, by the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.object_order is 'Rank of the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.started_at is 'The earliest beginning that an event names.';
+comment on column private.provider_subscriptions.ended_at is 'When it ended; null while it has not.';
+comment on column private.provider_subscriptions.period_start is 'Start of the latest period that an event names.';
+comment on column private.provider_subscriptions.period_end is 'End of the latest period that an event names.';
+comment on column private.provider_subscriptions.paid_period_end is 'Until when it is paid.';
+comment on column private.provider_subscriptions.revoked_period_end is 'Until when payments were given back in full or are disputed.';
+comment on column private.provider_subscriptions.updated_at is 'When the row last changed.';
+
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
   id uuid not null default plinth.uuid_v7(),
@@ -468,6 +605,21 @@ comment on column private.sign_in_challenges.created_at is 'When the first facto
 comment on column private.sign_in_challenges.expires_at is 'From then on it is refused.';
 comment on column private.sign_in_challenges.used_at is 'When it became a session; null until then.';
 
+-- One row per state of a subscription and event that is allowed in it.
+create table private.subscription_transitions (
+  from_status text not null,
+  event text not null,
+  to_status text not null,
+  constraint subscription_transitions_pkey primary key (from_status, event)
+);
+
+alter table private.subscription_transitions enable row level security;
+
+comment on table private.subscription_transitions is 'One row per state of a subscription and event that is allowed in it.';
+comment on column private.subscription_transitions.from_status is 'The state before.';
+comment on column private.subscription_transitions.event is 'What happens.';
+comment on column private.subscription_transitions.to_status is 'The state after.';
+
 -- Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.
 create table private.token_blacklist (
   id uuid not null default plinth.uuid_v7(),
@@ -518,6 +670,87 @@ comment on table private.totp_secrets is 'One row per authenticator app: its sea
 comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
+-- One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.
+create table private.turns (
+  message_id uuid not null,
+  user_id uuid not null,
+  chat_id uuid not null,
+  writer text not null,
+  last_sequence integer not null default 0,
+  streamed_bytes integer not null default 0,
+  lease interval not null,
+  lease_expires_at timestamp with time zone not null,
+  max_tokens bigint not null,
+  input_tokens bigint not null,
+  hold_id uuid,
+  is_usage_estimated boolean not null default false,
+  created_at timestamp with time zone not null default now(),
+  ended_at timestamp with time zone,
+  constraint turns_pkey primary key (message_id),
+  constraint turns_user_id_message_id_key unique (user_id, message_id),
+  constraint turns_input_tokens_is_not_negative check (input_tokens >= 0),
+  constraint turns_last_sequence_is_not_negative check (last_sequence >= 0),
+  constraint turns_lease_check check (lease >= '00:00:05'::interval and lease <= '01:00:00'::interval),
+  constraint turns_max_tokens_is_positive check (max_tokens > 0),
+  constraint turns_streamed_bytes_is_limited check (streamed_bytes >= 0 and streamed_bytes <= 1000000),
+  constraint turns_writer_check check (writer = any (array['client'::text, 'service'::text])),
+  constraint turns_hold_id_fkey foreign key (hold_id) references billing.token_holds(id) on delete set null,
+  constraint turns_message_id_fkey foreign key (user_id, message_id, chat_id) references llm.messages(user_id, id, chat_id) on delete cascade
+) with (fillfactor=50);
+
+alter table private.turns enable row level security;
+
+create index turns_ended_at_idx on private.turns using btree (ended_at) where (ended_at is not null);
+create index turns_hold_id_idx on private.turns using btree (hold_id);
+create index turns_running_idx on private.turns using btree (message_id) where (ended_at is null);
+create index turns_user_id_message_id_chat_id_idx on private.turns using btree (user_id, message_id, chat_id);
+
+create trigger _200_bill_deleted_turn
+  before delete on private.turns
+  for each row
+  when (old.ended_at is null)
+  execute function private.bill_deleted_turn();
+
+comment on table private.turns is 'One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.';
+comment on column private.turns.message_id is 'The answer.';
+comment on column private.turns.user_id is 'The chat''s owner.';
+comment on column private.turns.chat_id is 'The chat.';
+comment on column private.turns.writer is 'Who appends: client (the owner, through the API) or service (private.append_delta).';
+comment on column private.turns.last_sequence is 'Sequence of the last delta; 0 before the first.';
+comment on column private.turns.streamed_bytes is 'Bytes of content and thinking so far.';
+comment on column private.turns.lease is 'How long the writer may be silent.';
+comment on column private.turns.lease_expires_at is 'From then on others may end the turn. Each delta moves it.';
+comment on column private.turns.max_tokens is 'Tokens set aside for it.';
+comment on column private.turns.input_tokens is 'Tokens of the question, as told at the start; counted when the writer never tells what was used.';
+comment on column private.turns.hold_id is 'The tokens set aside; settled or released when the turn ends.';
+comment on column private.turns.is_usage_estimated is 'True when it was billed for what streamed because its writer never told what was used; a service may still tell.';
+comment on column private.turns.created_at is 'When it was started.';
+comment on column private.turns.ended_at is 'When it ended; null while it runs.';
+
+-- One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.
+create table private.usage_keys (
+  user_id uuid not null,
+  operation text not null,
+  idempotency_key text not null,
+  arguments jsonb not null,
+  event_id uuid,
+  amount bigint,
+  constraint usage_keys_pkey primary key (user_id, operation, idempotency_key),
+  constraint usage_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text])),
+  constraint usage_keys_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
+);
+
+alter table private.usage_keys enable row level security;
+
+comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
+comment on column private.usage_keys.user_id is 'Whose ledger.';
+comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
+comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
+comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
+comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
+comment on column private.usage_keys.amount is 'What close_grant answered: tokens carried over.';
 
 -- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
 create table private.user_keys (
@@ -821,6 +1054,132 @@ $$;
 comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
 revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
 
+-- Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.
+create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_before billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+  v_end timestamptz;
+  v_quota record;
+  v_steps integer := 0;
+begin
+  loop
+    select s.* into v_subscription
+    from billing.user_subscriptions s
+    where s.id = advance_subscription.subscription_id
+    for update;
+    if v_subscription.due_at is null or v_subscription.due_at > advance_subscription.at then
+      -- A grant that failed or waited for the payment.
+      if v_subscription.status in ('trialing', 'active') then
+        perform private.grant_quota(v_subscription.id);
+      end if;
+      return v_steps;
+    end if;
+    v_steps := v_steps + 1;
+    v_end := v_subscription.current_period_end;
+
+    if v_subscription.status = 'past_due' then
+      perform private.transition_subscription(v_subscription.id, 'grace_ended', v_subscription.due_at);
+      continue;
+    end if;
+    if v_end is null then
+      -- For life: only the tokens have periods.
+      select * into v_quota
+      from private.subscription_period('monthly', v_subscription.anchor_at, v_subscription.quota_period_end);
+      update billing.user_subscriptions s
+      set quota_period_start = v_quota.period_start, quota_period_end = v_quota.period_end
+      where s.id = v_subscription.id;
+      perform private.grant_quota(v_subscription.id);
+      continue;
+    end if;
+    if v_subscription.cancel_at_period_end then
+      perform private.transition_subscription(v_subscription.id, 'canceled', v_end);
+      continue;
+    end if;
+    if v_subscription.pending_plan_id is not null then
+      v_before := v_subscription;
+      update billing.user_subscriptions s
+      set
+        plan_id = s.pending_plan_id,
+        pending_plan_id = null,
+        anchor_at = case when o.billing_cycle = n.billing_cycle then s.anchor_at else v_end end
+      from billing.subscription_plans o, billing.subscription_plans n
+      where s.id = v_before.id and o.id = s.plan_id and n.id = s.pending_plan_id
+      returning s.* into v_subscription;
+      perform private.record_subscription_change('downgraded', v_before, v_subscription, v_end);
+    end if;
+    select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
+    if v_plan.price_cents = 0 then
+      perform private.renew_subscription(v_subscription.id, 'renewed', v_end);
+    elsif v_subscription.status = 'trialing' and v_subscription.provider is null then
+      perform private.transition_subscription(v_subscription.id, 'trial_ended', v_end);
+    else
+      perform private.transition_subscription(v_subscription.id, 'payment_failed', v_end, 'payment_due');
+    end if;
+  end loop;
+end
+$$;
+
+comment on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) is 'Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.';
+revoke execute on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- Brings up to batch_size subscriptions that are due up to date; returns how many.
+create or replace function private.advance_subscriptions(batch_size integer default 100)
+  returns integer
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.advance_subscriptions_at(batch_size, now())
+$$;
+
+comment on function private.advance_subscriptions(batch_size integer) is 'Brings up to batch_size subscriptions that are due up to date; returns how many.';
+revoke execute on function private.advance_subscriptions(batch_size integer) from public;
+grant execute on function private.advance_subscriptions(batch_size integer) to :PLINTH_WORKER;
+
+-- Brings up to batch_size subscriptions that are due up to a moment; returns how many.
+create or replace function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row record;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_row in
+    select s.id, s.user_id
+    from billing.user_subscriptions s
+    where s.due_at <= advance_subscriptions_at.at
+    order by s.due_at
+    limit batch_size
+  loop
+    perform from identity.users u where u.id = v_row.user_id for no key update skip locked;
+    continue when not found or not private.try_lock_usage(v_row.user_id);
+    begin
+      if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
+        v_handled := v_handled + 1;
+      end if;
+    exception
+      when others then
+        raise warning 'subscription % could not be advanced: %', v_row.id, sqlstate;
+    end;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
+revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
+
 -- Counts a change of a user's memberships, read marks or invites, and announces it.
 create or replace function private.announce_user(user_id uuid)
   returns void
@@ -844,6 +1203,24 @@ $$;
 
 comment on function private.announce_user(user_id uuid) is 'Counts a change of a user''s memberships, read marks or invites, and announces it.';
 revoke execute on function private.announce_user(user_id uuid) from public;
+
+-- Appends the next piece of an answer, from sequence 1 on; see private.write_delta.
+create or replace function private.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return private.write_delta(
+    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking, null, 'service'
+  );
+end
+$$;
+
+comment on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) is 'Appends the next piece of an answer, from sequence 1 on; see private.write_delta.';
+revoke execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
+grant execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_SERVICE;
 
 -- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a room that is gone.
 create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
@@ -874,6 +1251,547 @@ $$;
 
 comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a room that is gone.';
 revoke execute on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) from public;
+
+-- Adds the event that brings a usage to these counts; returns it. The caller has locked the user's ledger.
+create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
+  returns billing.usage_events
+  language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_event billing.usage_events;
+  v_before record;
+  v_taken record;
+  v_difference bigint;
+  v_back bigint;
+begin
+  select e.* into strict v_event from billing.usage_events e where e.id = apply_correction.event_id;
+  select
+    sum(e.input_tokens)::bigint as input_tokens,
+    sum(e.output_tokens)::bigint as output_tokens,
+    sum(e.cached_input_tokens)::bigint as cached_input_tokens,
+    sum(e.reasoning_tokens)::bigint as reasoning_tokens,
+    sum(e.overdraft_tokens)::bigint as overdraft_tokens
+  into v_before
+  from billing.usage_events e
+  where e.id = v_event.id or e.corrects_event_id = v_event.id;
+
+  v_event.input_tokens := apply_correction.input_tokens - v_before.input_tokens;
+  v_event.output_tokens := apply_correction.output_tokens - v_before.output_tokens;
+  v_event.cached_input_tokens := apply_correction.cached_input_tokens - v_before.cached_input_tokens;
+  v_event.reasoning_tokens := apply_correction.reasoning_tokens - v_before.reasoning_tokens;
+  v_difference := v_event.input_tokens + v_event.output_tokens;
+
+  if v_difference > 0 then
+    v_taken := private.take_tokens(v_event.user_id, v_difference, false, apply_correction.at);
+    v_event.grant_ids := v_taken.grant_ids;
+    v_event.grant_tokens := v_taken.grant_tokens;
+    v_event.overdraft_tokens := v_taken.missing;
+  else
+    v_event.overdraft_tokens := - least(- v_difference, v_before.overdraft_tokens);
+    v_back := v_event.overdraft_tokens - v_difference;
+    v_event.grant_ids := '{}';
+    v_event.grant_tokens := '{}';
+    for v_taken in
+      select a.grant_id, sum(a.tokens)::bigint as tokens
+      from (
+        select a.grant_id, a.tokens, row_number() over (order by e.created_at, e.id, a.position) as position
+        from billing.usage_events e
+        cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
+        where e.id = v_event.id or e.corrects_event_id = v_event.id
+      ) a
+      group by a.grant_id
+      having sum(a.tokens) > 0
+      order by max(a.position) filter (where a.tokens > 0) desc
+    loop
+      exit when v_back <= 0;
+      v_taken.tokens := least(v_taken.tokens, v_back);
+      update billing.token_grants g
+      set
+        consumed = g.consumed - v_taken.tokens,
+        retired_at = case when g.expires_at <= apply_correction.at then g.retired_at end
+      where g.id = v_taken.grant_id;
+      v_event.grant_ids := v_event.grant_ids || v_taken.grant_id;
+      v_event.grant_tokens := v_event.grant_tokens || - v_taken.tokens;
+      v_back := v_back - v_taken.tokens;
+    end loop;
+  end if;
+
+  v_event.corrects_event_id := v_event.id;
+  v_event.id := plinth.uuid_v7();
+  v_event.kind := 'correction';
+  v_event.hold_id := null;
+  v_event.idempotency_key := apply_correction.idempotency_key;
+  v_event.created_at := apply_correction.at;
+  return private.post_usage_event(v_event);
+end
+$$;
+
+comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
+revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
+
+-- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
+create or replace function private.apply_payment_event(event private.payment_events)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_news jsonb := event.payload;
+  v_kind text := v_news ->> 'kind';
+  v_user_id uuid;
+  v_payment billing.payments;
+  -- Seconds of the provider's clock, then what is further on in a subscription's life, then anything that is fixed.
+  v_order text := concat_ws(
+    '.',
+    lpad(floor(extract(epoch from event.occurred_at))::bigint::text, 12, '0'),
+    coalesce(v_news ->> 'rank', '5'),
+    event.provider_event_id
+  );
+begin
+  if v_kind is null then
+    return 'ignored';
+  end if;
+  -- Ours, because only our own checkout writes it into the provider's objects.
+  v_user_id := (select u.id from identity.users u where u.id = (v_news ->> 'user_id')::uuid);
+  if v_user_id is not null and event.provider_customer_id is not null then
+    insert into billing.provider_customers (provider, provider_customer_id, user_id)
+    values (event.provider, event.provider_customer_id, v_user_id)
+    on conflict on constraint provider_customers_pkey do nothing;
+  end if;
+  v_user_id := coalesce(
+    (
+      select c.user_id
+      from billing.provider_customers c
+      where c.provider = event.provider and c.provider_customer_id = event.provider_customer_id
+    ),
+    v_user_id
+  );
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
+
+  if v_kind in ('invoice', 'purchase') then
+    insert into billing.payments as p (
+      user_id, plan_id, provider, provider_payment_id, provider_reference, provider_subscription_id, amount_cents, currency,
+      period_start, period_end, paid_at, failed_at, failure_code
+    )
+    select
+      v_user_id,
+      coalesce(
+        (select sp.id from billing.subscription_plans sp where sp.id = (v_news ->> 'plan_id')::uuid),
+        (
+          select pp.plan_id
+          from billing.plan_prices pp
+          where pp.provider = event.provider and pp.provider_price_id = v_news ->> 'price'
+        )
+      ),
+      event.provider, v_news ->> 'payment', v_news ->> 'reference', v_news ->> 'subscription',
+      (v_news ->> 'amount')::bigint, upper(v_news ->> 'currency'),
+      to_timestamp((v_news ->> 'period_start')::double precision), to_timestamp((v_news ->> 'period_end')::double precision),
+      case when (v_news ->> 'paid')::boolean then event.occurred_at end,
+      case when not (v_news ->> 'paid')::boolean then event.occurred_at end,
+      v_news ->> 'failure_code'
+    -- Nothing was asked for (a trial, a full discount): that is no payment.
+    where (v_news ->> 'amount')::bigint > 0
+    on conflict on constraint payments_provider_payment_key do update
+    set
+      user_id = coalesce(p.user_id, excluded.user_id),
+      plan_id = coalesce(p.plan_id, excluded.plan_id),
+      provider_reference = coalesce(p.provider_reference, excluded.provider_reference),
+      amount_cents = case when p.paid_at is null then excluded.amount_cents else p.amount_cents end,
+      paid_at = least(p.paid_at, excluded.paid_at),
+      failed_at = greatest(p.failed_at, excluded.failed_at),
+      failure_code = case
+        when excluded.failed_at >= coalesce(p.failed_at, '-infinity') then coalesce(excluded.failure_code, p.failure_code)
+        else p.failure_code
+      end;
+  elsif v_kind = 'transaction' then
+    update billing.payments p
+    set provider_reference = coalesce(p.provider_reference, v_news ->> 'reference')
+    where p.provider = event.provider and p.provider_payment_id = v_news ->> 'payment';
+    return case when found then 'applied' else 'waiting_for_payment' end;
+  elsif v_kind in ('refund', 'dispute') then
+    update billing.payments p
+    set
+      refunded_cents = greatest(p.refunded_cents, least(coalesce((v_news ->> 'refunded')::bigint, 0), p.amount_cents)),
+      disputed_at = case when v_kind = 'dispute' then least(p.disputed_at, event.occurred_at) else p.disputed_at end
+    where p.provider = event.provider
+      and (p.provider_payment_id in (v_news ->> 'payment', v_news ->> 'reference') or p.provider_reference = v_news ->> 'reference')
+    returning p.* into v_payment;
+    if v_payment.id is null then
+      return 'waiting_for_payment';
+    end if;
+    -- Who has the money back for the current period has no longer paid for it.
+    if v_payment.status in ('refunded', 'disputed') and v_payment.provider_subscription_id is not null then
+      update private.provider_subscriptions m
+      set revoked_period_end = greatest(m.revoked_period_end, coalesce(v_payment.period_end, 'infinity'))
+      where m.provider = event.provider and m.provider_subscription_id = v_payment.provider_subscription_id;
+      return private.apply_provider_subscription(event.provider, v_payment.provider_subscription_id, event.occurred_at);
+    end if;
+    return 'applied';
+  end if;
+
+  if v_news ->> 'subscription' is null then
+    return 'applied';
+  end if;
+  perform private.merge_provider_subscription(
+    event.provider, v_news ->> 'subscription', v_order,
+    v_news || jsonb_build_object('customer', event.provider_customer_id)
+  );
+  if v_user_id is not null then
+    update private.provider_subscriptions m
+    set user_id = v_user_id
+    where m.provider = event.provider
+      and m.provider_subscription_id = v_news ->> 'subscription'
+      and m.user_id is null;
+  end if;
+  return private.apply_provider_subscription(event.provider, v_news ->> 'subscription', event.occurred_at);
+end
+$$;
+
+comment on function private.apply_payment_event(event private.payment_events) is 'Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….';
+revoke execute on function private.apply_payment_event(event private.payment_events) from public;
+
+-- Makes a user's subscription what its provider's events say; returns applied, kept_current or waiting_for_….
+create or replace function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_known private.provider_subscriptions;
+  v_user_id uuid;
+  v_plan billing.subscription_plans;
+  v_status text;
+  v_subscription billing.user_subscriptions;
+  v_before billing.user_subscriptions;
+  v_current billing.user_subscriptions;
+  v_quota record;
+  v_event text;
+begin
+  v_user_id := (
+    select coalesce(m.user_id, c.user_id)
+    from private.provider_subscriptions m
+    left join billing.provider_customers c
+      on c.provider = m.provider and c.provider_customer_id = m.provider_customer_id
+    where m.provider = apply_provider_subscription.provider
+      and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
+  );
+  if v_user_id is null then
+    return 'waiting_for_customer';
+  end if;
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
+  update private.provider_subscriptions m
+  set user_id = v_user_id
+  where m.provider = apply_provider_subscription.provider
+    and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
+  returning m.* into strict v_known;
+  -- Payments that came in a moment before anybody knew whose they were.
+  update billing.payments p
+  set user_id = v_user_id
+  where p.provider = v_known.provider
+    and p.provider_subscription_id = v_known.provider_subscription_id
+    and p.user_id is null;
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = coalesce(
+    v_known.plan_id,
+    (
+      select pp.plan_id
+      from billing.plan_prices pp
+      where pp.provider = v_known.provider and pp.provider_price_id = v_known.provider_price_id
+    )
+  );
+  if v_plan.id is null then
+    return 'waiting_for_price';
+  end if;
+  if v_known.period_start is null then
+    return 'waiting_for_period';
+  end if;
+  if not v_known.was_live then
+    -- Never paid: a checkout that somebody gave up.
+    return 'applied';
+  end if;
+  v_status := v_known.status;
+  if v_status in ('trialing', 'active', 'past_due', 'paused')
+    and v_known.revoked_period_end >= coalesce(v_known.period_end, 'infinity')
+  then
+    v_status := 'expired';
+  end if;
+  if v_status not in ('trialing', 'active', 'past_due', 'paused', 'canceled', 'expired') then
+    return 'applied';
+  end if;
+  if v_known.period_end is null then
+    select * into v_quota
+    from private.subscription_period('monthly', v_known.period_start, greatest(apply_provider_subscription.at, v_known.period_start));
+  else
+    select v_known.period_start as period_start, v_known.period_end as period_end into v_quota;
+  end if;
+
+  select s.* into v_subscription
+  from billing.user_subscriptions s
+  where s.provider = v_known.provider and s.provider_subscription_id = v_known.provider_subscription_id
+  for update;
+
+  if v_status in ('trialing', 'active', 'past_due', 'paused') then
+    select s.* into v_current
+    from billing.user_subscriptions s
+    where s.user_id = v_user_id
+      and s.status in ('trialing', 'active', 'past_due', 'paused')
+      and s.id is distinct from v_subscription.id;
+    if v_current.id is not null and v_subscription.status is distinct from 'canceled' then
+      if v_current.provider is null
+        and (
+          v_current.status in ('trialing', 'past_due')
+          or exists (select from billing.subscription_plans p where p.id = v_current.plan_id and p.price_cents = 0)
+        )
+      then
+        perform private.transition_subscription(v_current.id, 'canceled', apply_provider_subscription.at, 'replaced');
+      else
+        perform private.record_security_event(
+          'second_subscription', v_user_id,
+          jsonb_build_object('provider', v_known.provider, 'subscription_id', v_current.id), 'warning'
+        );
+        return 'kept_current';
+      end if;
+    end if;
+  end if;
+
+  if v_subscription.id is null then
+    insert into billing.user_subscriptions (
+      user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end, cancel_at_period_end,
+      trial_end, past_due_since, paused_at, ended_at, quota_period_start, quota_period_end, provider, provider_subscription_id
+    ) values (
+      v_user_id, v_plan.id, v_status, v_known.started_at, v_known.period_start, v_known.period_start, v_known.period_end,
+      v_known.cancel_at_period_end,
+      case when v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
+      case when v_status = 'past_due' then apply_provider_subscription.at end,
+      case when v_status = 'paused' then apply_provider_subscription.at end,
+      case when v_status in ('canceled', 'expired') then coalesce(v_known.ended_at, apply_provider_subscription.at) end,
+      v_quota.period_start, v_quota.period_end, v_known.provider, v_known.provider_subscription_id
+    )
+    returning * into v_subscription;
+    perform private.record_subscription_change(
+      case when v_status = 'trialing' then 'trial_started' else 'started' end, null, v_subscription, v_known.started_at,
+      jsonb_build_object('charge_cents', case when v_status = 'trialing' then 0 else v_plan.price_cents end)
+    );
+  else
+    if v_subscription.plan_id <> v_plan.id then
+      perform private.follow_provider_plan(v_subscription, v_plan, v_known, apply_provider_subscription.at);
+    end if;
+    v_before := v_subscription;
+    update billing.user_subscriptions s
+    set
+      started_at = least(s.started_at, v_known.started_at),
+      anchor_at = v_known.period_start,
+      current_period_start = v_known.period_start,
+      current_period_end = v_known.period_end,
+      quota_period_start = case when v_known.period_end is null then s.quota_period_start else v_known.period_start end,
+      quota_period_end = coalesce(v_known.period_end, s.quota_period_end),
+      cancel_at_period_end = v_known.cancel_at_period_end,
+      trial_end = case when s.status = 'trialing' or v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
+      ended_at = case when s.status = 'canceled' then coalesce(v_known.ended_at, s.ended_at) else s.ended_at end
+    where s.id = v_subscription.id
+    returning s.* into v_subscription;
+    if v_before.current_period_start < v_subscription.current_period_start
+      and v_status = v_before.status
+    then
+      perform private.record_subscription_change('renewed', v_before, v_subscription, v_subscription.current_period_start);
+    end if;
+    v_event := case
+      when v_status = v_subscription.status then null
+      when v_subscription.status = 'canceled' then null
+      when v_status = 'canceled' then 'canceled'
+      when v_status = 'expired' then 'revoked'
+      -- What ran out here is revived by a payment only.
+      when v_subscription.status = 'expired' and v_status = 'active' then 'payment_succeeded'
+      when v_subscription.status = 'expired' then null
+      else 'provider_' || v_status
+    end;
+    if v_event is not null then
+      perform private.transition_subscription(
+        v_subscription.id, v_event,
+        case when v_status = 'canceled' then coalesce(v_known.ended_at, apply_provider_subscription.at) else apply_provider_subscription.at end
+      );
+      update billing.user_subscriptions s
+      set ended_at = v_known.ended_at
+      where s.id = v_subscription.id and s.status = 'canceled' and v_known.ended_at is not null;
+    end if;
+  end if;
+  update billing.payments p
+  set subscription_id = v_subscription.id
+  where p.provider = v_known.provider
+    and p.provider_subscription_id = v_known.provider_subscription_id
+    and p.subscription_id is null;
+  perform private.grant_quota(v_subscription.id);
+  return 'applied';
+end
+$$;
+
+comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
+revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
+
+-- The user's grants in force with what is left of each, in the order in which they are used.
+create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
+  returns setof billing.grant_balance
+  language sql
+  stable
+as $$
+  select g.id, g.source, g.amount - g.consumed - g.held + due.tokens, g.held - due.tokens, g.expires_at
+  from billing.token_grants g
+  cross join lateral (
+    select coalesce(sum(a.tokens), 0)::bigint as tokens
+    from billing.token_holds h
+    cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
+    where h.user_id = available_grants.user_id
+      and h.state = 'open'
+      and h.expires_at <= available_grants.at
+      and a.grant_id = g.id
+  ) due
+  where g.user_id = available_grants.user_id
+    and g.retired_at is null
+    and g.starts_at <= available_grants.at
+    and (g.expires_at is null or g.expires_at > available_grants.at)
+  order by g.priority, g.expires_at, g.created_at, g.id
+$$;
+
+comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used.';
+revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
+
+-- Trigger: an answer deleted while it streams is billed for what had come.
+create or replace function private.bill_deleted_turn()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_model_id uuid;
+begin
+  if exists (select from identity.users u where u.id = old.user_id) then
+    select h.model_id into v_model_id from billing.token_holds h where h.id = old.hold_id;
+    perform private.bill_turn(
+      old, v_model_id, old.input_tokens, private.estimated_tokens(old.streamed_bytes)
+    );
+  end if;
+  return old;
+end
+$$;
+
+comment on function private.bill_deleted_turn() is 'Trigger: an answer deleted while it streams is billed for what had come.';
+revoke execute on function private.bill_deleted_turn() from public;
+
+-- Settles the hold of a turn for what it used, or releases it.
+create or replace function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, message_id uuid default null::uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if turn.hold_id is null then
+    perform private.record_usage(
+      turn.user_id, bill_turn.model_id, bill_turn.input_tokens, bill_turn.output_tokens, 'turn:' || turn.message_id,
+      bill_turn.cached_input_tokens, bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  elsif bill_turn.input_tokens + bill_turn.output_tokens > 0 then
+    perform private.settle_hold(
+      turn.hold_id, bill_turn.input_tokens, bill_turn.output_tokens, bill_turn.cached_input_tokens,
+      bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  else
+    perform private.release_hold(turn.hold_id);
+  end if;
+end
+$$;
+
+comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it.';
+revoke execute on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) from public;
+
+-- Ends up to batch_size answers whose writer fell silent; returns how many it looked at.
+create or replace function private.break_off_expired_turns(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_turns integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 10000 then
+    raise exception 'batch_size must be from 1 to 10000.' using errcode = 'PL422';
+  end if;
+  for v_id in
+    select t.message_id
+    from private.turns t
+    where t.ended_at is null and t.lease_expires_at <= clock_timestamp()
+    order by t.user_id, t.chat_id
+    limit batch_size
+  loop
+    begin
+      perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
+    exception
+      -- Its chat was deleted meanwhile, and the turn with it.
+      when sqlstate 'PL404' then null;
+    end;
+    v_turns := v_turns + 1;
+  end loop;
+  return v_turns;
+end
+$$;
+
+comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many it looked at.';
+revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
+grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Ends an answer that failed, with what had arrived; see private.end_turn.
+create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
+    break_off_turn.input_tokens, break_off_turn.output_tokens, break_off_turn.cached_input_tokens,
+    break_off_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that failed, with what had arrived; see private.end_turn.';
+revoke execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
+-- Whether a user may use a model.
+create or replace function private.can_user_use_model(user_id uuid, model_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from llm.models m
+    join llm.model_providers p on p.id = m.provider_id
+    where m.id = can_user_use_model.model_id
+      and m.is_active
+      and p.is_active
+      and (
+        m.is_public
+        or exists (
+          select
+          from access.user_model_access a
+          where a.user_id = can_user_use_model.user_id
+            and a.model_id = m.id
+            and a.is_active
+        )
+      )
+  )
+$$;
+
+comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Whether a user may use a model.';
+revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
 
 -- Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
@@ -981,6 +1899,102 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
+-- Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.
+create or replace function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.subscription_changes
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_after billing.user_subscriptions;
+  v_old billing.subscription_plans;
+  v_new billing.subscription_plans;
+  v_proration record;
+  v_charge bigint;
+  v_restarts boolean;
+  v_period record;
+  v_quota record;
+  v_tokens bigint := 0;
+begin
+  select s.* into v_before
+  from billing.user_subscriptions s
+  where s.id = change_subscription_plan.subscription_id
+  for update;
+  select p.* into v_old from billing.subscription_plans p where p.id = v_before.plan_id;
+  select p.* into v_new from billing.subscription_plans p where p.id = change_subscription_plan.plan_id;
+  if v_before.id is null or v_new.id is null then
+    raise exception 'There is no such subscription or plan.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  if v_before.status not in ('trialing', 'active') then
+    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+  end if;
+  if v_old.id = v_new.id then
+    raise exception 'The subscription is on that plan already.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  if v_old.billing_cycle = 'lifetime' then
+    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  perform private.require_same_currency(v_old, v_new);
+
+  v_restarts := v_before.status = 'active'
+    and (v_old.billing_cycle <> v_new.billing_cycle or (v_old.price_cents = 0 and v_new.price_cents > 0));
+  select * into v_proration
+  from private.proration(
+    v_old.price_cents, v_new.price_cents, v_before.current_period_start, v_before.current_period_end,
+    change_subscription_plan.at
+  );
+  v_charge := case when v_restarts then v_new.price_cents else v_proration.charge_cents end;
+  if v_before.status = 'trialing' then
+    v_proration.credit_cents := 0;
+    v_charge := 0;
+  end if;
+
+  if v_restarts then
+    select * into v_period
+    from private.subscription_period(v_new.billing_cycle, change_subscription_plan.at, change_subscription_plan.at);
+    v_quota := v_period;
+    if v_period.period_end is null then
+      select * into v_quota
+      from private.subscription_period('monthly', change_subscription_plan.at, change_subscription_plan.at);
+    end if;
+    update billing.user_subscriptions s
+    set
+      plan_id = v_new.id,
+      pending_plan_id = null,
+      anchor_at = change_subscription_plan.at,
+      current_period_start = v_period.period_start,
+      current_period_end = v_period.period_end,
+      quota_period_start = v_quota.period_start,
+      quota_period_end = v_quota.period_end,
+      quota_granted_from = case when v_old.code <> 'free' then s.quota_granted_from end
+    where s.id = v_before.id;
+    perform private.grant_quota(v_before.id);
+  else
+    if v_before.quota_granted_from = v_before.quota_period_start and v_proration.period_seconds > 0 then
+      v_tokens := private.grant_quota_difference(
+        v_before, v_old, v_new, v_proration.unused_seconds, v_proration.period_seconds, change_subscription_plan.at
+      );
+    end if;
+    update billing.user_subscriptions s
+    set plan_id = v_new.id, pending_plan_id = null
+    where s.id = v_before.id;
+  end if;
+  select s.* into strict v_after from billing.user_subscriptions s where s.id = v_before.id;
+  return private.record_subscription_change(
+    case when private.is_upgrade(v_old, v_new) then 'upgraded' else 'downgraded' end,
+    v_before, v_after, change_subscription_plan.at,
+    jsonb_build_object(
+      'credit_cents', v_proration.credit_cents, 'charge_cents', v_charge, 'period_seconds', v_proration.period_seconds,
+      'unused_seconds', v_proration.unused_seconds, 'tokens_granted', v_tokens
+    )
+  );
+end
+$$;
+
+comment on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) is 'Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.';
+revoke execute on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
 -- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.
 create or replace function private.check_provider_change()
   returns void
@@ -1008,6 +2022,58 @@ $$;
 comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.';
 revoke execute on function private.check_provider_change() from public;
 
+-- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.
+create or replace function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
+  returns boolean
+  language plpgsql
+  immutable
+as $$
+declare
+  v_column text := case
+    when input_tokens between 0 and 1000000000000 is not true then 'input_tokens'
+    when output_tokens between 0 and 1000000000000 is not true then 'output_tokens'
+    when cached_input_tokens between 0 and input_tokens is not true then 'cached_input_tokens'
+    when reasoning_tokens between 0 and output_tokens is not true then 'reasoning_tokens'
+  end;
+begin
+  if v_column is not null then
+    raise exception '% is not a possible number of tokens.', v_column
+      using errcode = 'PL422', column = v_column,
+        hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
+revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
+-- Makes an event the one that counts its message. The caller has locked the user's ledger.
+create or replace function private.claim_message(event billing.usage_events, at timestamp with time zone)
+  returns void
+  language plpgsql
+as $$
+declare
+  v_reported uuid;
+begin
+  select k.event_id into v_reported
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id and e.source in ('message', 'self_reported')
+  where k.user_id = event.user_id and k.operation = 'message' and k.idempotency_key = event.message_id::text;
+  if found then
+    perform private.apply_correction(v_reported, 0, 0, 0, 0, null, claim_message.at);
+  end if;
+  insert into private.usage_keys as k (user_id, operation, idempotency_key, arguments, event_id)
+  values (event.user_id, 'message', event.message_id::text, '{}', event.id)
+  on conflict on constraint usage_keys_pkey do update
+  set event_id = excluded.event_id
+  where k.event_id = v_reported;
+end
+$$;
+
+comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
+revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
+
 -- The network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
@@ -1019,6 +2085,75 @@ $$;
 
 comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
+
+-- Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.
+create or replace function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    close_plan_grant.source_id, extract(epoch from close_plan_grant.closed_at), close_plan_grant.rollover_limit,
+    extract(epoch from close_plan_grant.rollover_expires_at)
+  );
+  v_key private.usage_keys;
+  v_carried bigint;
+  v_priority integer;
+  v_last text;
+begin
+  if close_plan_grant.closed_at is null then
+    raise exception 'closed_at is missing.' using errcode = 'PL422', column = 'closed_at';
+  end if;
+  if close_plan_grant.rollover_limit >= 0 is not true then
+    raise exception 'rollover_limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
+  end if;
+  v_locked := private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
+  v_key := private.used_key(close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments);
+  if v_key.amount is not null then
+    return v_key.amount;
+  end if;
+  -- The period's grants have often ended by themselves when a late job closes them; the next one may have begun at that
+  -- moment, and is meant only where there is none before it.
+  with period as (
+    select g.id, g.starts_at < close_plan_grant.closed_at as began_before
+    from billing.token_grants g
+    where g.user_id = close_plan_grant.user_id
+      and g.source = 'plan'
+      and g.source_id = close_plan_grant.source_id
+      and g.closed_at is null
+      and g.starts_at <= close_plan_grant.closed_at
+      and (g.expires_at is null or g.expires_at >= close_plan_grant.closed_at)
+  ),
+  closed as (
+    update billing.token_grants g
+    set expires_at = close_plan_grant.closed_at, closed_at = close_plan_grant.at
+    from period p
+    where g.id = p.id and (p.began_before or not exists (select from period o where o.began_before))
+    returning g.id, g.priority, g.amount - g.consumed - g.held as rest
+  )
+  -- A grant without limit has no rest to carry.
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  into v_carried, v_priority, v_last
+  from closed c;
+  if v_carried > 0 then
+    perform private.grant_tokens(
+      close_plan_grant.user_id, v_carried, 'rollover', close_plan_grant.source_id, v_priority,
+      close_plan_grant.closed_at, close_plan_grant.rollover_expires_at, 'rollover of ' || v_last, close_plan_grant.at
+    );
+  end if;
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, amount)
+  values (close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments, v_carried);
+  return v_carried;
+end
+$$;
+
+comment on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.';
+revoke execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
@@ -1334,6 +2469,85 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Replaces the estimate that an ended turn was billed for by what its writer counted.
+create or replace function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event_id uuid;
+begin
+  select h.usage_event_id into v_event_id from billing.token_holds h where h.id = turn.hold_id;
+  if v_event_id is not null then
+    perform private.correct_usage(
+      v_event_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens, 'turn:' || turn.message_id,
+      correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens
+    );
+  elsif correct_turn_usage.input_tokens + correct_turn_usage.output_tokens > 0 then
+    perform private.record_usage(
+      turn.user_id, correct_turn_usage.model_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens,
+      'turn:' || turn.message_id, correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens, null,
+      turn.message_id
+    );
+  end if;
+  update private.turns t set is_usage_estimated = false where t.message_id = turn.message_id;
+  update llm.messages m set tokens_used = correct_turn_usage.output_tokens where m.id = turn.message_id;
+end
+$$;
+
+comment on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Replaces the estimate that an ended turn was billed for by what its writer counted.';
+revoke execute on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
+-- Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.
+create or replace function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  v_event billing.usage_events;
+  v_key private.usage_keys;
+begin
+  v_valid := private.check_token_counts(
+    correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  select e.* into v_event from billing.usage_events e where e.id = correct_usage.event_id;
+  if v_event.user_id is null then
+    raise exception 'There is no such usage, or its account was deleted.' using errcode = 'PL404', column = 'event_id';
+  end if;
+  if v_event.kind <> 'usage' then
+    raise exception 'Correct the usage, not its correction.' using errcode = 'PL422', column = 'event_id';
+  end if;
+  v_locked := private.lock_usage(v_event.user_id, correct_usage.at);
+  v_key := private.used_key(v_event.user_id, 'correct', correct_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  v_event := private.apply_correction(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens, correct_usage.idempotency_key, correct_usage.at
+  );
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'correct', v_event.idempotency_key, v_arguments, v_event.id);
+  return v_event;
+end
+$$;
+
+comment on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) is 'Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.';
+revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
+grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Adds an amount (1, or -1 for what was counted before) at a message's number, in all levels.
 create or replace function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer)
   returns void
@@ -1516,6 +2730,27 @@ comment on function private.create_api_token(user_id uuid, session_id uuid, name
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
 
+-- Code of the plan that the user is on (trialing, active or past_due), or free.
+create or replace function private.current_plan_code(user_id uuid)
+  returns text
+  language sql
+  stable
+as $$
+  select coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = current_plan_code.user_id
+        and s.status in ('trialing', 'active', 'past_due')
+    ),
+    'free'
+  )
+$$;
+
+comment on function private.current_plan_code(user_id uuid) is 'Code of the plan that the user is on (trialing, active or past_due), or free.';
+revoke execute on function private.current_plan_code(user_id uuid) from public;
+
 -- The caller's role in a room; PL401 for a visitor, PL404 for who is no member.
 create or replace function private.current_room_role(room_id uuid)
   returns text
@@ -1541,6 +2776,69 @@ $$;
 
 comment on function private.current_room_role(room_id uuid) is 'The caller''s role in a room; PL401 for a visitor, PL404 for who is no member.';
 revoke execute on function private.current_room_role(room_id uuid) from public;
+
+-- Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.
+create or replace function private.delete_ended_turns(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_turns integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select t.message_id
+    from private.turns t
+    where t.ended_at <= now() - interval '1 day'
+    order by t.ended_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.turns t using old o where t.message_id = o.message_id;
+  get diagnostics v_turns = row_count;
+  return v_turns;
+end
+$$;
+
+comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.';
+revoke execute on function private.delete_ended_turns(batch_size integer) from public;
+grant execute on function private.delete_ended_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.
+create or replace function private.delete_expired_presence(max_count integer)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_count integer;
+  v_more integer;
+begin
+  delete from rooms.presence p
+  using (
+    select e.user_id from rooms.presence e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where p.user_id = old.user_id;
+  get diagnostics v_count = row_count;
+  delete from rooms.typing t
+  using (
+    select e.room_id, e.user_id from rooms.typing e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where t.room_id = old.room_id and t.user_id = old.user_id;
+  get diagnostics v_more = row_count;
+  return greatest(v_count, v_more);
+end
+$$;
+
+comment on function private.delete_expired_presence(max_count integer) is 'Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.';
+revoke execute on function private.delete_expired_presence(max_count integer) from public;
+grant execute on function private.delete_expired_presence(max_count integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -1809,6 +3107,40 @@ comment on function private.delete_old_mails(batch_size integer) is 'Deletes up 
 revoke execute on function private.delete_old_mails(batch_size integer) from public;
 grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.
+create or replace function private.delete_old_prompt_use_keys(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_keys integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select k.user_id, k.idempotency_key
+    from private.prompt_use_keys k
+    where k.created_at <= now() - interval '7 days'
+    order by k.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.prompt_use_keys k
+  using old o
+  where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
+  get diagnostics v_keys = row_count;
+  return v_keys;
+end
+$$;
+
+comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.';
+revoke execute on function private.delete_old_prompt_use_keys(batch_size integer) from public;
+grant execute on function private.delete_old_prompt_use_keys(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes a user's key and all that it encrypted, for good; whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
   returns boolean
@@ -1999,6 +3331,115 @@ $$;
 comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions but one; returns how many.';
 revoke execute on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) from public;
 
+-- Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.
+create or replace function private.end_turn(message_id uuid, state text, finish_reason text, error_code text default null::text, error_message text default null::text, tool_calls jsonb default null::jsonb, expected_sequence integer default null::integer, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, user_id uuid default null::uuid, writer text default null::text, only_expired boolean default false)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.turns;
+  v_message llm.messages;
+  v_text record;
+  v_output bigint;
+begin
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = end_turn.message_id
+    and (end_turn.writer is null or t.writer = end_turn.writer)
+    and (end_turn.user_id is null or t.user_id = end_turn.user_id);
+  if not found then
+    -- Turns are forgotten a day after their end; the message is not.
+    select m.* into v_message
+    from llm.messages m
+    where m.id = end_turn.message_id
+      and m.role = 'assistant'
+      and m.state <> 'streaming'
+      and (end_turn.user_id is null or m.user_id = end_turn.user_id);
+    if found then
+      return v_message;
+    end if;
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if end_turn.state = 'complete'
+    and (end_turn.finish_reason in ('stop', 'length', 'tool_calls', 'content_filter')) is not true
+  then
+    raise exception 'An answer is finished by stop, length, tool_calls or content_filter.'
+      using errcode = 'PL422', column = 'finish_reason';
+  end if;
+  if coalesce(end_turn.input_tokens, 0) < 0 or coalesce(end_turn.output_tokens, 0) < 0 then
+    raise exception 'Token counts are not negative.' using errcode = 'PL422', column = 'output_tokens';
+  end if;
+  -- The account before what belongs to it, as everywhere.
+  perform from identity.users u where u.id = v_turn.user_id for no key update;
+  perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select m.* into v_message from llm.messages m where m.id = end_turn.message_id for no key update;
+  select t.* into v_turn from private.turns t where t.message_id = end_turn.message_id for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_turn.ended_at is not null then
+    if v_turn.is_usage_estimated and end_turn.writer = 'service' and end_turn.output_tokens is not null then
+      perform private.correct_turn_usage(
+        v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), end_turn.output_tokens,
+        end_turn.cached_input_tokens, end_turn.reasoning_tokens
+      );
+      v_message.tokens_used := end_turn.output_tokens;
+    end if;
+    return v_message;
+  end if;
+  if end_turn.only_expired and v_turn.lease_expires_at > clock_timestamp() then
+    return v_message;
+  end if;
+  if end_turn.expected_sequence <> v_turn.last_sequence then
+    raise exception 'There are % deltas, not %.', v_turn.last_sequence, end_turn.expected_sequence
+      using errcode = 'PL409', column = 'last_sequence';
+  end if;
+
+  select
+    coalesce(string_agg(d.content, '' order by d.sequence), '') as content,
+    nullif(string_agg(d.thinking, '' order by d.sequence), '') as thinking
+  into v_text
+  from llm.message_deltas d
+  where d.user_id = v_turn.user_id and d.message_id = v_turn.message_id;
+  -- A client may not count less than it streamed.
+  v_output := case
+    when end_turn.output_tokens is null or v_turn.writer = 'client'
+      then greatest(end_turn.output_tokens, private.estimated_tokens(v_turn.streamed_bytes))
+    else end_turn.output_tokens
+  end;
+  -- Before the message says how many, so that the ledger does not count them a second time.
+  perform private.bill_turn(
+    v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), v_output,
+    end_turn.cached_input_tokens, end_turn.reasoning_tokens, v_turn.message_id
+  );
+
+  update private.turns t
+  set ended_at = clock_timestamp(), is_usage_estimated = end_turn.output_tokens is null
+  where t.message_id = v_turn.message_id;
+  update llm.messages m
+  set
+    content = v_text.content,
+    thinking = v_text.thinking,
+    tool_calls = coalesce(end_turn.tool_calls, m.tool_calls),
+    state = end_turn.state,
+    finish_reason = end_turn.finish_reason,
+    error_code = end_turn.error_code,
+    error_message = left(end_turn.error_message, 2000),
+    last_sequence = v_turn.last_sequence,
+    tokens_used = v_output
+  where m.id = v_turn.message_id
+  returning m.* into v_message;
+  update llm.chats c set updated_at = clock_timestamp() where c.id = v_turn.chat_id;
+  perform plinth.announce('turn:' || v_turn.message_id, v_turn.last_sequence);
+  return v_message;
+end
+$$;
+
+comment on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) is 'Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.';
+revoke execute on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) from public;
+
 -- Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.
 create or replace function private.enforce_rate_limit(rule_name text, key text)
   returns void
@@ -2023,6 +3464,75 @@ $$;
 comment on function private.enforce_rate_limit(rule_name text, key text) is 'Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.';
 revoke execute on function private.enforce_rate_limit(rule_name text, key text) from public;
 grant execute on function private.enforce_rate_limit(rule_name text, key text) to :PLINTH_SERVICE;
+
+-- Grants the tokens that the user's plan, or the free plan, gives for the current period, unless they were granted.
+create or replace function private.ensure_current_grants(user_id uuid)
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.ensure_grants_at(ensure_current_grants.user_id, now())
+$$;
+
+comment on function private.ensure_current_grants(user_id uuid) is 'Grants the tokens that the user''s plan, or the free plan, gives for the current period, unless they were granted.';
+revoke execute on function private.ensure_current_grants(user_id uuid) from public;
+
+-- Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.
+create or replace function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean default true)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamp := date_trunc('month', ensure_grants_at.at at time zone 'UTC');
+  v_subscription record;
+  v_has_free boolean;
+begin
+  -- Who holds a lock that comes after the account's must not wait for the account.
+  if may_wait then
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
+  else
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update skip locked;
+  end if;
+  if not found then
+    return;
+  end if;
+  perform private.advance_subscription(s.id, ensure_grants_at.at)
+  from billing.user_subscriptions s
+  where s.user_id = ensure_grants_at.user_id and s.status in ('trialing', 'active', 'past_due');
+
+  select
+    s.due_at,
+    s.status not in ('trialing', 'active') or s.quota_granted_from = s.quota_period_start as is_granted,
+    p.code = 'free' or s.status = 'paused' as is_free
+  into v_subscription
+  from billing.user_subscriptions s
+  join billing.subscription_plans p on p.id = s.plan_id
+  where s.user_id = ensure_grants_at.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  if not found or v_subscription.is_free then
+    perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
+    v_has_free := exists (
+      select
+      from private.free_quotas q
+      where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month::date
+    );
+  end if;
+  update billing.usage_tracking t
+  set entitled_until = least(
+    v_subscription.due_at,
+    case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
+  )
+  where t.user_id = ensure_grants_at.user_id
+    -- A quota that waits for something is asked for again each time.
+    and v_has_free is not false
+    and v_subscription.is_granted is not false;
+end
+$$;
+
+comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
+revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) from public;
 
 -- Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
@@ -2109,6 +3619,83 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- About how many tokens a text of so many bytes has.
+create or replace function private.estimated_tokens(bytes integer)
+  returns bigint
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select (bytes::bigint + 3) / 4
+$$;
+
+comment on function private.estimated_tokens(bytes integer) is 'About how many tokens a text of so many bytes has.';
+revoke execute on function private.estimated_tokens(bytes integer) from public;
+
+-- Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.
+create or replace function private.expire_token_holds(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.next_hold_expires_at <= expire_token_holds.at
+    limit batch_size
+    for update skip locked
+  loop
+    perform private.expire_user_holds(v_user_id, expire_token_holds.at);
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.expire_token_holds(batch_size integer, at timestamp with time zone) is 'Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.';
+revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Expires the holds of a user that are due; returns when the next one is. The caller has locked the user's row of usage_tracking.
+create or replace function private.expire_user_holds(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_next timestamptz;
+begin
+  with due as (
+    update billing.token_holds h
+    set state = 'expired'
+    where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at <= expire_user_holds.at
+    returning h.id, h.grant_ids, h.grant_tokens
+  ), given_back as (
+    select a.grant_id, sum(a.tokens)::bigint as tokens
+    from due d
+    cross join unnest(d.grant_ids, d.grant_tokens) as a (grant_id, tokens)
+    group by a.grant_id
+  )
+  update billing.token_grants g set held = g.held - b.tokens from given_back b where g.id = b.grant_id;
+
+  select min(h.expires_at) into v_next
+  from billing.token_holds h
+  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
+  return v_next;
+end
+$$;
+
+comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+revoke execute on function private.expire_user_holds(user_id uuid, at timestamp with time zone) from public;
 
 -- Whether removing this factor leaves a way to sign in.
 create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
@@ -2238,6 +3825,24 @@ $$;
 comment on function private.find_conversation_memory(user_id uuid) is 'A user''s encrypted memory with its sealed key; no row when there is none.';
 revoke execute on function private.find_conversation_memory(user_id uuid) from public;
 grant execute on function private.find_conversation_memory(user_id uuid) to :PLINTH_SERVICE;
+
+-- Who the signed-in user is at a payment provider, or null.
+create or replace function private.find_customer(provider text)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select c.provider_customer_id
+  from billing.provider_customers c
+  where c.user_id = plinth.current_user_id() and c.provider = find_customer.provider
+  order by c.created_at desc, c.provider_customer_id
+  limit 1
+$$;
+
+comment on function private.find_customer(provider text) is 'Who the signed-in user is at a payment provider, or null.';
+revoke execute on function private.find_customer(provider text) from public;
+grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
 
 -- Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.
 create or replace function private.find_login(identifier text, hashed_email bytea default null::bytea)
@@ -3056,6 +4661,76 @@ comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refres
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Ends an answer that is whole and says what it used; see private.end_turn.
+create or replace function private.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, finish_turn.cached_input_tokens,
+    finish_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that is whole and says what it used; see private.end_turn.';
+revoke execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
+-- Puts a subscription on the plan that its provider bills, with its proration in the history.
+create or replace function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_old billing.subscription_plans;
+  v_after billing.user_subscriptions;
+  v_proration record;
+  v_same_period boolean := known.period_end is not distinct from subscription.current_period_end;
+  v_tokens bigint := 0;
+begin
+  select p.* into strict v_old from billing.subscription_plans p where p.id = subscription.plan_id;
+  select * into v_proration
+  from private.proration(
+    v_old.price_cents, plan.price_cents, subscription.current_period_start, subscription.current_period_end,
+    follow_provider_plan.at
+  );
+  if v_same_period
+    and subscription.quota_granted_from = subscription.quota_period_start
+    and v_proration.period_seconds > 0
+    and subscription.status in ('trialing', 'active')
+  then
+    v_tokens := private.grant_quota_difference(
+      subscription, v_old, plan, v_proration.unused_seconds, v_proration.period_seconds, follow_provider_plan.at
+    );
+  end if;
+  update billing.user_subscriptions s
+  set plan_id = plan.id, pending_plan_id = null
+  where s.id = subscription.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when private.is_upgrade(v_old, plan) then 'upgraded' else 'downgraded' end,
+    subscription, v_after, follow_provider_plan.at,
+    jsonb_build_object(
+      'credit_cents', case when subscription.status = 'trialing' or v_old.currency <> plan.currency then 0 else v_proration.credit_cents end,
+      'charge_cents', case
+        when subscription.status = 'trialing' then 0
+        when v_same_period then v_proration.charge_cents
+        else plan.price_cents
+      end,
+      'period_seconds', v_proration.period_seconds, 'unused_seconds', v_proration.unused_seconds,
+      'tokens_granted', v_tokens
+    )
+  );
+end
+$$;
+
+comment on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) is 'Puts a subscription on the plan that its provider bills, with its proration in the history.';
+revoke execute on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) from public;
+
 -- Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.
 create or replace function private.follow_room_change()
   returns trigger
@@ -3204,6 +4879,296 @@ $$;
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
 
+-- Grants the free plan's tokens of the month unless the user has them; returns whether it did.
+create or replace function private.grant_free_quota(user_id uuid, at timestamp with time zone)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', grant_free_quota.at at time zone 'UTC') at time zone 'UTC';
+  v_next timestamptz := (date_trunc('month', grant_free_quota.at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
+  v_plan billing.subscription_plans;
+begin
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.code = 'free' and p.superseded_at is null and p.is_active
+  order by p.currency = 'USD' desc, p.currency
+  limit 1;
+  if v_plan.id is null then
+    return false;
+  end if;
+  insert into private.free_quotas as q (user_id, granted_month)
+  values (grant_free_quota.user_id, (v_month at time zone 'UTC')::date)
+  on conflict on constraint free_quotas_pkey do update
+  set granted_month = excluded.granted_month
+  where q.granted_month < excluded.granted_month;
+  if not found then
+    return false;
+  end if;
+  if v_plan.rollover_limit > 0 then
+    perform private.close_plan_grant(
+      grant_free_quota.user_id, v_plan.id, v_month, v_plan.rollover_limit, v_next,
+      format('free-close:%s:%s', grant_free_quota.user_id, to_char(v_month at time zone 'UTC', 'YYYY-MM'))
+    );
+  end if;
+  if v_plan.token_quota is distinct from 0 then
+    perform private.grant_tokens(
+      grant_free_quota.user_id, v_plan.token_quota, 'plan', v_plan.id, 100, v_month, v_next,
+      format('free:%s:%s', grant_free_quota.user_id, to_char(v_month at time zone 'UTC', 'YYYY-MM'))
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.grant_free_quota(user_id uuid, at timestamp with time zone) is 'Grants the free plan''s tokens of the month unless the user has them; returns whether it did.';
+revoke execute on function private.grant_free_quota(user_id uuid, at timestamp with time zone) from public;
+
+-- Grants up to batch_size users without a plan, who signed in within 60 days, the free plan's tokens of this month.
+create or replace function private.grant_free_quotas(batch_size integer default 500)
+  returns integer
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.grant_free_quotas_at(batch_size, now())
+$$;
+
+comment on function private.grant_free_quotas(batch_size integer) is 'Grants up to batch_size users without a plan, who signed in within 60 days, the free plan''s tokens of this month.';
+revoke execute on function private.grant_free_quotas(batch_size integer) from public;
+grant execute on function private.grant_free_quotas(batch_size integer) to :PLINTH_WORKER;
+
+-- Grants up to batch_size users the free plan's tokens of the month around a moment; returns how many.
+create or replace function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month date := date_trunc('month', grant_free_quotas_at.at at time zone 'UTC')::date;
+  v_user_id uuid;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select u.id
+    from identity.users u
+    left join private.free_quotas q on q.user_id = u.id
+    where u.is_active
+      and u.last_login_at > grant_free_quotas_at.at - interval '60 days'
+      and (q.granted_month is null or q.granted_month < v_month)
+      and not exists (
+        select
+        from billing.user_subscriptions s
+        join billing.subscription_plans p on p.id = s.plan_id
+        where s.user_id = u.id and s.status in ('trialing', 'active', 'past_due') and p.code <> 'free'
+      )
+    order by u.id
+    limit batch_size
+    for no key update of u skip locked
+  loop
+    exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
+    -- Who holds several accounts waits for nobody.
+    continue when not private.try_lock_usage(v_user_id);
+    if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
+      v_handled := v_handled + 1;
+    end if;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) is 'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns how many.';
+revoke execute on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) from public;
+
+-- Grants the tokens of a subscription's quota period once, carrying over what the plan lets; returns whether it did.
+create or replace function private.grant_quota(subscription_id uuid)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+begin
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = grant_quota.subscription_id;
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
+  if v_subscription.status not in ('trialing', 'active')
+    or v_subscription.quota_granted_from >= v_subscription.quota_period_start
+  then
+    return false;
+  end if;
+  if v_plan.code = 'free' then
+    perform private.grant_free_quota(v_subscription.user_id, v_subscription.quota_period_start);
+  else
+    if v_subscription.provider is not null
+      and v_subscription.status = 'active'
+      and v_plan.price_cents > 0
+      and not exists (
+        select
+        from private.provider_subscriptions m
+        where m.provider = v_subscription.provider
+          and m.provider_subscription_id = v_subscription.provider_subscription_id
+          and m.paid_period_end >= coalesce(v_subscription.current_period_end, 'infinity')
+      )
+    then
+      return false;
+    end if;
+    if v_subscription.quota_granted_from is not null then
+      perform private.close_plan_grant(
+        v_subscription.user_id, v_subscription.id, v_subscription.quota_period_start, v_plan.rollover_limit,
+        v_subscription.quota_period_end,
+        format('close:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
+      );
+    end if;
+    if v_plan.token_quota is distinct from 0 then
+      perform private.grant_tokens(
+        v_subscription.user_id, v_plan.token_quota, 'plan', v_subscription.id, 100, v_subscription.quota_period_start,
+        v_subscription.quota_period_end,
+        format('plan:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
+      );
+    end if;
+  end if;
+  update billing.user_subscriptions s
+  set quota_granted_from = s.quota_period_start
+  where s.id = v_subscription.id;
+  return true;
+end
+$$;
+
+comment on function private.grant_quota(subscription_id uuid) is 'Grants the tokens of a subscription''s quota period once, carrying over what the plan lets; returns whether it did.';
+revoke execute on function private.grant_quota(subscription_id uuid) from public;
+
+-- Grants what a new plan's quota has over the old one's for the rest of the period; returns how many tokens.
+create or replace function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone)
+  returns bigint
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_key text := format('%s:%s:%s', subscription.id, extract(epoch from subscription.quota_period_start), new_plan.id);
+  v_tokens bigint;
+begin
+  if old_plan.token_quota is null and new_plan.token_quota is null then
+    return 0;
+  end if;
+  v_tokens := div(new_plan.token_quota::numeric * unused_seconds, period_seconds)
+    - coalesce(div(old_plan.token_quota::numeric * unused_seconds, period_seconds), 0);
+  if old_plan.token_quota is null then
+    -- Unlimited ends here, or there would be no limit left to speak of.
+    perform private.close_plan_grant(
+      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at,
+      format('unlimited-end:%s:%s', v_key, extract(epoch from grant_quota_difference.at))
+    );
+  end if;
+  if v_tokens <= 0 or unused_seconds = 0 then
+    return 0;
+  end if;
+  if old_plan.token_quota is null or new_plan.token_quota is null then
+    -- Each time: unlimited adds to nothing, and what comes after it is all there is.
+    v_key := format('%s:%s', v_key, extract(epoch from grant_quota_difference.at));
+  elsif exists (
+    select
+    from billing.token_grants g
+    where g.user_id = subscription.user_id and g.idempotency_key = 'upgrade:' || v_key
+  ) then
+    return 0;
+  end if;
+  perform private.grant_tokens(
+    subscription.user_id, v_tokens, 'plan', subscription.id, 100, grant_quota_difference.at, subscription.quota_period_end,
+    'upgrade:' || v_key
+  );
+  return coalesce(v_tokens, 0);
+end
+$$;
+
+comment on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) is 'Grants what a new plan''s quota has over the old one''s for the rest of the period; returns how many tokens.';
+revoke execute on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) from public;
+
+-- billing.grant_subscription at a moment.
+create or replace function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_current billing.user_subscriptions := private.lock_subscriber(grant_subscription_at.user_id, grant_subscription_at.at);
+begin
+  if v_current.id is null then
+    perform private.offered_plan(grant_subscription_at.plan_id);
+    return private.start_subscription(grant_subscription_at.user_id, grant_subscription_at.plan_id, false, grant_subscription_at.at);
+  end if;
+  perform private.require_own_billing(v_current);
+  if v_current.plan_id = grant_subscription_at.plan_id then
+    return private.renew_subscription(v_current.id, 'payment_succeeded', grant_subscription_at.at);
+  end if;
+  perform private.offered_plan(grant_subscription_at.plan_id);
+  perform private.change_subscription_plan(v_current.id, grant_subscription_at.plan_id, grant_subscription_at.at);
+  select s.* into strict v_current from billing.user_subscriptions s where s.id = v_current.id;
+  return v_current;
+end
+$$;
+
+comment on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.grant_subscription at a moment.';
+revoke execute on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- Grants a user tokens (null: without limit while in force) and returns the grant's id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.
+create or replace function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_grant billing.token_grants;
+begin
+  if grant_tokens.amount <= 0 then
+    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  end if;
+  if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if coalesce(grant_tokens.starts_at, grant_tokens.at) > grant_tokens.expires_at then
+    raise exception 'A grant ends after it starts.' using errcode = 'PL422', column = 'expires_at';
+  end if;
+  v_locked := private.lock_usage(grant_tokens.user_id, grant_tokens.at);
+  select g.* into v_grant
+  from billing.token_grants g
+  where g.user_id = grant_tokens.user_id and g.idempotency_key = grant_tokens.idempotency_key;
+  if found then
+    -- Its end may have been brought forward since, and without a start it began when it was made.
+    if (v_grant.amount, v_grant.source, v_grant.source_id, v_grant.priority)
+      is distinct from (grant_tokens.amount, grant_tokens.source, grant_tokens.source_id, coalesce(grant_tokens.priority, 100))
+      or v_grant.starts_at <> grant_tokens.starts_at
+      or (v_grant.closed_at is null and v_grant.expires_at is distinct from grant_tokens.expires_at)
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_grant.id;
+  end if;
+  insert into billing.token_grants (
+    user_id, amount, source, source_id, priority, starts_at, expires_at, idempotency_key, created_at
+  )
+  values (
+    grant_tokens.user_id, grant_tokens.amount, grant_tokens.source, grant_tokens.source_id,
+    coalesce(grant_tokens.priority, 100), coalesce(grant_tokens.starts_at, grant_tokens.at), grant_tokens.expires_at,
+    grant_tokens.idempotency_key, grant_tokens.at
+  )
+  returning * into v_grant;
+  return v_grant.id;
+end
+$$;
+
+comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: without limit while in force) and returns the grant''s id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.';
+revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account's row.
 create or replace function private.has_another_way_in(user_id uuid, except_profile_id uuid)
   returns boolean
@@ -3238,6 +5203,98 @@ $$;
 
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
+
+-- Imports an array of a user's chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_chats(chats jsonb, user_id uuid)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_chat jsonb;
+  v_message jsonb;
+  v_chat_id uuid;
+  v_is_new boolean;
+  v_added integer;
+  v_parent record;
+  v_id uuid;
+  v_head uuid;
+  v_activity timestamptz;
+begin
+  for v_chat, ordinal in
+    select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
+  loop
+    message := null;
+    begin
+      insert into llm.chats as c (user_id, import_key, title, is_archived, created_at, updated_at)
+      values (
+        import_chats.user_id, v_chat ->> 'key', v_chat ->> 'title', (v_chat ->> 'isArchived')::boolean,
+        (v_chat ->> 'createdAt')::timestamptz, (v_chat ->> 'updatedAt')::timestamptz
+      )
+      on conflict (user_id, import_key) where import_key is not null do nothing
+      returning c.id into v_chat_id;
+      v_is_new := found;
+      if not v_is_new then
+        select c.id into strict v_chat_id
+        from llm.chats c
+        where c.user_id = import_chats.user_id and c.import_key = v_chat ->> 'key'
+        for no key update;
+      end if;
+      select c.updated_at into v_activity from llm.chats c where c.id = v_chat_id;
+      v_added := 0;
+      for v_message in select jsonb_array_elements(v_chat -> 'messages') loop
+        if exists (
+          select
+          from llm.messages m
+          where m.user_id = import_chats.user_id and m.idempotency_key = v_message ->> 'key'
+        ) then
+          continue;
+        end if;
+        v_parent := null;
+        if v_message ->> 'parent' is not null then
+          select m.id, m.depth into strict v_parent
+          from llm.messages m
+          where m.user_id = import_chats.user_id
+            and m.chat_id = v_chat_id
+            and m.idempotency_key = v_message ->> 'parent';
+        end if;
+        insert into llm.messages (
+          chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
+        )
+        values (
+          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
+        );
+        v_added := v_added + 1;
+      end loop;
+      if v_added > 0 then
+        select m.id into v_head
+        from llm.messages m
+        where m.user_id = import_chats.user_id and m.chat_id = v_chat_id and m.idempotency_key = v_chat ->> 'head';
+        if v_head is not null then
+          perform private.move_head(import_chats.user_id, v_chat_id, v_head);
+        end if;
+      end if;
+      -- Importing is no activity of the chat.
+      update llm.chats c
+      set updated_at = greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz)
+      where c.id = v_chat_id
+        and c.updated_at <> greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz);
+      outcome := case when v_is_new then 'inserted' when v_added > 0 then 'updated' else 'unchanged' end;
+    exception
+      when data_exception or integrity_constraint_violation or no_data_found then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_chats(chats jsonb, user_id uuid) from public;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
@@ -3287,9 +5344,11 @@ begin
         and not exists (
           select
           from private.wanted_prices(v_model -> 'priceHistory') w
-          where (w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to) is not distinct from (
+          where (
+            w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
+          ) is not distinct from (
             p.input_price_per_million_tokens, p.output_price_per_million_tokens,
-            p.cached_input_price_per_million_tokens, p.effective_from, p.effective_to
+            p.cached_input_price_per_million_tokens, p.reasoning_price_per_million_tokens, p.effective_from, p.effective_to
           )
         );
       get diagnostics v_count = row_count;
@@ -3297,9 +5356,10 @@ begin
 
       insert into billing.model_prices (
         model_id, input_price_per_million_tokens, output_price_per_million_tokens,
-        cached_input_price_per_million_tokens, effective_from, effective_to
+        cached_input_price_per_million_tokens, reasoning_price_per_million_tokens, effective_from, effective_to
       )
-      select v_model_id, w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to
+      select
+        v_model_id, w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
       from private.wanted_prices(v_model -> 'priceHistory') w
       where not exists (
         select
@@ -3372,6 +5432,35 @@ $$;
 
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
+
+-- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.
+create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if jsonb_typeof(insert_attachments.attachments) is distinct from 'array' then
+    raise exception 'Attachments are a list.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  if jsonb_array_length(insert_attachments.attachments) > 10 then
+    raise exception 'A message has at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+  select
+    message.user_id, message.chat_id, message.id, a.ordinality,
+    a.value ->> 'url', a.value ->> 'mimeType', (a.value ->> 'sizeBytes')::bigint, a.value ->> 'name'
+  from jsonb_array_elements(insert_attachments.attachments) with ordinality a
+  order by a.ordinality;
+exception
+  when check_violation or not_null_violation or data_exception then
+    raise exception 'An attachment is {url, mimeType, sizeBytes, name}: %', sqlerrm
+      using errcode = 'PL422', column = 'attachments';
+end
+$$;
+
+comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
+revoke execute on function private.insert_attachments(message llm.messages, attachments jsonb) from public;
 
 -- Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.
 create or replace function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid)
@@ -3493,6 +5582,21 @@ $$;
 comment on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) is 'Whether an access token with these claims is still to be believed.';
 revoke execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
+
+-- Whether a change from one plan to the other takes effect at once.
+create or replace function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
+  returns boolean
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    (new_plan.access_level, array_position(array['monthly', 'yearly', 'lifetime'], new_plan.billing_cycle), new_plan.price_cents)
+    > (old_plan.access_level, array_position(array['monthly', 'yearly', 'lifetime'], old_plan.billing_cycle), old_plan.price_cents)
+$$;
+
+comment on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'Whether a change from one plan to the other takes effect at once.';
+revoke execute on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
 
 -- Adds a refresh token to a session; returns when it expires if the session is not used before.
 create or replace function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid default null::uuid)
@@ -3652,6 +5756,39 @@ $$;
 
 comment on function private.leave_rooms_of_user() is 'Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.';
 revoke execute on function private.leave_rooms_of_user() from public;
+
+-- How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.
+create or replace function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone)
+  returns integer
+  language sql
+  stable
+as $$
+  select count(*)::integer
+  from billing.usage_limits l
+  where (l.user_id is null or l.user_id = limits_passed.user_id)
+    -- Without a model all limits are asked about.
+    and (limits_passed.model_id is null or l.model_id is null or l.model_id = limits_passed.model_id)
+    and l.is_hard = limits_passed.is_hard
+    and (l.plan_code is null or l.plan_code = private.current_plan_code(limits_passed.user_id))
+    and limits_passed.tokens + (
+      select coalesce(sum(d.total_tokens), 0)
+      from billing.daily_usage d
+      where d.user_id = limits_passed.user_id
+        and d.day >= date_trunc(l.period, limits_passed.at at time zone 'UTC')::date
+        and d.day < (date_trunc(l.period, limits_passed.at at time zone 'UTC') + ('1 ' || l.period)::interval)::date
+        and (l.model_id is null or d.model_id = l.model_id)
+    ) + (
+      select coalesce(sum(h.max_tokens), 0)
+      from billing.token_holds h
+      where h.user_id = limits_passed.user_id
+        and h.state = 'open'
+        and h.expires_at > limits_passed.at
+        and (l.model_id is null or h.model_id = l.model_id)
+    ) > l.max_tokens
+$$;
+
+comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.';
+revoke execute on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) from public;
 
 -- Credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
@@ -3818,6 +5955,72 @@ $$;
 comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
 revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
+-- Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.
+create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+begin
+  if lock_subscriber.user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = lock_subscriber.user_id and u.is_active for no key update;
+  if not found then
+    raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+  end if;
+  perform private.advance_subscription(s.id, lock_subscriber.at)
+  from billing.user_subscriptions s
+  where s.user_id = lock_subscriber.user_id
+    and s.due_at <= lock_subscriber.at;
+  select s.* into v_subscription
+  from billing.user_subscriptions s
+  where s.user_id = lock_subscriber.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  return v_subscription;
+end
+$$;
+
+comment on function private.lock_subscriber(user_id uuid, at timestamp with time zone) is 'Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.';
+revoke execute on function private.lock_subscriber(user_id uuid, at timestamp with time zone) from public;
+
+-- Locks a user's ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.
+create or replace function private.lock_usage(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_row billing.usage_tracking;
+begin
+  select t.* into v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  if not found then
+    begin
+      insert into billing.usage_tracking (user_id, last_reset)
+      values (lock_usage.user_id, date_trunc('month', lock_usage.at, 'UTC'))
+      on conflict on constraint usage_tracking_pkey do nothing;
+    exception
+      when foreign_key_violation or not_null_violation then
+        raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+    end;
+    select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  end if;
+  if v_row.next_hold_expires_at <= lock_usage.at then
+    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+  end if;
+  if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
+    update billing.usage_tracking t
+    set token_count = 0, last_reset = date_trunc('month', lock_usage.at, 'UTC')
+    where t.user_id = lock_usage.user_id;
+  end if;
+  return v_row.next_hold_expires_at;
+end
+$$;
+
+comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
+revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
+
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
   returns interval
@@ -3856,6 +6059,70 @@ $$;
 comment on function private.mail_variables(user_id uuid) is 'Names of the account and context of the request, for the texts of mails.';
 revoke execute on function private.mail_variables(user_id uuid) from public;
 
+-- Merges one event's news into private.provider_subscriptions; the order of calls makes no difference.
+create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_status text := news ->> 'status';
+  v_order text collate "C" := case when news ->> 'status' = 'canceled' then 'z' else '' end || event_order;
+  v_object_order text collate "C" := case when news ->> 'kind' = 'subscription' then event_order end;
+  v_period_end timestamptz := to_timestamp((news ->> 'period_end')::double precision);
+  -- For life: paid for, and without an end.
+  v_is_for_life boolean := coalesce((news ->> 'for_life')::boolean, false);
+begin
+  insert into private.provider_subscriptions (provider, provider_subscription_id)
+  values (merge_provider_subscription.provider, merge_provider_subscription.provider_subscription_id)
+  on conflict on constraint provider_subscriptions_pkey do nothing;
+
+  update private.provider_subscriptions m
+  set
+    provider_customer_id = coalesce(m.provider_customer_id, news ->> 'customer'),
+    status = case when v_status is not null and v_order > coalesce(m.status_order, '') collate "C" then v_status else m.status end,
+    status_order = case when v_status is not null then greatest(v_order, m.status_order collate "C") else m.status_order end,
+    was_live = m.was_live or coalesce(v_status in ('trialing', 'active', 'past_due', 'paused'), false),
+    provider_price_id = case
+      when v_object_order > coalesce(m.object_order, '') collate "C" then coalesce(news ->> 'price', m.provider_price_id)
+      else coalesce(m.provider_price_id, news ->> 'price')
+    end,
+    plan_id = coalesce(m.plan_id, (news ->> 'plan_id')::uuid),
+    cancel_at_period_end = case
+      when v_object_order > coalesce(m.object_order, '') collate "C"
+        then coalesce((news ->> 'cancel_at_period_end')::boolean, false)
+      else m.cancel_at_period_end
+    end,
+    trial_end = case
+      when v_object_order > coalesce(m.object_order, '') collate "C"
+        then to_timestamp((news ->> 'trial_end')::double precision)
+      else m.trial_end
+    end,
+    object_order = greatest(v_object_order, m.object_order collate "C"),
+    started_at = least(
+      m.started_at,
+      to_timestamp(coalesce(news ->> 'started_at', news ->> 'period_start')::double precision)
+    ),
+    ended_at = coalesce(m.ended_at, to_timestamp((news ->> 'ended_at')::double precision)),
+    period_start = case
+      when m.period_end is null or v_period_end > m.period_end
+        then coalesce(to_timestamp((news ->> 'period_start')::double precision), m.period_start)
+      else m.period_start
+    end,
+    period_end = greatest(m.period_end, v_period_end),
+    paid_period_end = case
+      when coalesce((news ->> 'paid')::boolean, false)
+        then greatest(m.paid_period_end, case when v_is_for_life then 'infinity' else v_period_end end)
+      else m.paid_period_end
+    end
+  where m.provider = merge_provider_subscription.provider
+    and m.provider_subscription_id = merge_provider_subscription.provider_subscription_id;
+end
+$$;
+
+comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s news into private.provider_subscriptions; the order of calls makes no difference.';
+revoke execute on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) from public;
+
 -- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
 create or replace function private.mfa_lockout_duration(failed_attempts integer)
   returns interval
@@ -3870,6 +6137,33 @@ $$;
 
 comment on function private.mfa_lockout_duration(failed_attempts integer) is 'How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
 revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
+
+-- Makes a message the end of its chat's active path.
+create or replace function private.move_head(user_id uuid, chat_id uuid, message_id uuid)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  update llm.chats c
+  set head_id = head.id
+  from (
+    select case
+      when move_head.message_id < (
+        select m.id
+        from llm.messages m
+        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
+        order by m.id desc
+        limit 1
+      ) then move_head.message_id
+    end as id
+  ) as head
+  where c.id = move_head.chat_id
+    and c.user_id = move_head.user_id
+    and c.head_id is distinct from head.id
+$$;
+
+comment on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) is 'Makes a message the end of its chat''s active path.';
+revoke execute on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) from public;
 
 -- Whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
@@ -4019,6 +6313,29 @@ $$;
 comment on function private.number_room_message() is 'Trigger: gives a message its numbers and time, and announces it.';
 revoke execute on function private.number_room_message() from public;
 
+-- The plan, if new subscriptions may choose it; PL404.
+create or replace function private.offered_plan(plan_id uuid)
+  returns billing.subscription_plans
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_plan billing.subscription_plans;
+begin
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = offered_plan.plan_id and p.is_active and p.superseded_at is null;
+  if v_plan.id is null then
+    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  return v_plan;
+end
+$$;
+
+comment on function private.offered_plan(plan_id uuid) is 'The plan, if new subscriptions may choose it; PL404.';
+revoke execute on function private.offered_plan(plan_id uuid) from public;
+
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -4045,6 +6362,133 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.
+create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_head uuid;
+  v_message llm.messages;
+  v_running private.turns;
+  v_hold_id uuid;
+begin
+  if open_turn.max_tokens between 1 and 1000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if open_turn.input_tokens between 0 and 1000000000 is not true then
+    raise exception 'input_tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
+  end if;
+  if open_turn.lease_seconds between 5 and 3600 is not true then
+    raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
+  end if;
+  if length(open_turn.idempotency_key) between 1 and 255 is false then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  -- The account before what belongs to it, as everywhere: also because a new period's tokens may have to be granted.
+  perform from identity.users u where u.id = open_turn.user_id for no key update;
+  select c.head_id into v_head
+  from llm.chats c
+  where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
+  for no key update;
+  if not found then
+    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+  end if;
+
+  select m.* into v_message
+  from llm.messages m
+  where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
+  if found then
+    if v_message.chat_id <> open_turn.chat_id
+      or v_message.role <> 'assistant'
+      or v_message.model_id is distinct from open_turn.model_id
+      or v_message.parent_id <> open_turn.parent_id
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_message;
+  end if;
+
+  select t.* into v_running
+  from llm.messages m
+  join private.turns t on t.message_id = m.id
+  where m.chat_id = open_turn.chat_id and m.state = 'streaming';
+  if found then
+    if v_running.lease_expires_at > clock_timestamp() then
+      raise exception 'An answer is under way in this chat.'
+        using errcode = 'PL409', column = 'chat_id', detail = v_running.message_id::text,
+          hint = 'Wait for it, or cancel it.';
+    end if;
+    v_message := private.end_turn(v_running.message_id, 'broken_off', 'expired');
+  end if;
+
+  if not private.can_user_use_model(open_turn.user_id, open_turn.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  -- Its place comes from llm.place_message.
+  insert into llm.messages (chat_id, user_id, parent_id, role, model_id, state, idempotency_key)
+  values (
+    open_turn.chat_id, open_turn.user_id, open_turn.parent_id, 'assistant', open_turn.model_id, 'streaming',
+    open_turn.idempotency_key
+  )
+  returning * into v_message;
+  -- Its end settles the hold long before that, if only the job does.
+  select h.id into strict v_hold_id
+  from private.reserve_tokens(
+    open_turn.user_id, open_turn.model_id, open_turn.max_tokens, 'turn:' || v_message.id, interval '6 hours'
+  ) h;
+  insert into private.turns (
+    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens, hold_id
+  )
+  values (
+    v_message.id, v_message.user_id, v_message.chat_id, open_turn.writer, make_interval(secs => open_turn.lease_seconds),
+    clock_timestamp() + make_interval(secs => open_turn.lease_seconds), open_turn.max_tokens, open_turn.input_tokens,
+    v_hold_id
+  );
+  perform plinth.announce('turn:' || v_message.id, 0);
+  return v_message;
+end
+$$;
+
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.';
+revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
+
+-- Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.
+create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+begin
+  select s.* into strict v_subscription
+  from billing.user_subscriptions s
+  where s.id = pause_subscription.subscription_id
+  for update;
+  if v_subscription.provider is not null
+    or v_subscription.current_period_end is null
+    or exists (select from billing.subscription_plans p where p.id = v_subscription.plan_id and p.price_cents = 0)
+  then
+    raise exception 'Only a paid period that no provider bills can be paused.' using errcode = 'PL409';
+  end if;
+  v_subscription := private.transition_subscription(v_subscription.id, 'paused', pause_subscription.at);
+  if v_subscription.quota_granted_from = v_subscription.quota_period_start then
+    perform private.close_plan_grant(
+      v_subscription.user_id, v_subscription.id, pause_subscription.at, 9223372036854775807, null,
+      format('pause:%s:%s', v_subscription.id, extract(epoch from pause_subscription.at))
+    );
+  end if;
+  return v_subscription;
+end
+$$;
+
+comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
+revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
 -- Trigger: sets where a new member begins to see and to read.
 create or replace function private.place_room_member()
@@ -4118,6 +6562,88 @@ comment on function private.post_ai_message(room_id uuid, content text, reply_to
 revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) from public;
 grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) to :PLINTH_SERVICE;
 
+-- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
+create or replace function private.post_usage_event(event billing.usage_events)
+  returns billing.usage_events
+  language plpgsql
+as $$
+declare
+  v_price billing.model_prices;
+  v_day date := (event.occurred_at at time zone 'UTC')::date;
+begin
+  event.currency := 'USD';
+  event.total_tokens := event.input_tokens + event.output_tokens;
+  event.charged_tokens := event.total_tokens - event.overdraft_tokens;
+  if event.kind = 'usage' then
+    -- As llm.models_price says, by the index that is cheap to read.
+    select p.* into v_price
+    from billing.model_prices p
+    where p.model_id = event.model_id
+      and p.currency = event.currency
+      and (p.effective_from is null or p.effective_from <= event.occurred_at)
+      and (p.effective_to is null or p.effective_to > event.occurred_at);
+    event.is_priced := found;
+    event.price_id := v_price.id;
+    event.input_price_per_million_tokens := v_price.input_price_per_million_tokens;
+    event.output_price_per_million_tokens := v_price.output_price_per_million_tokens;
+    event.cached_input_price_per_million_tokens :=
+      coalesce(v_price.cached_input_price_per_million_tokens, v_price.input_price_per_million_tokens);
+    event.reasoning_price_per_million_tokens :=
+      coalesce(v_price.reasoning_price_per_million_tokens, v_price.output_price_per_million_tokens);
+  end if;
+  -- Multiplied and not divided: a product of numerics is exact.
+  event.cost := 0.000001 * (
+    (event.input_tokens - event.cached_input_tokens) * event.input_price_per_million_tokens
+    + event.cached_input_tokens * event.cached_input_price_per_million_tokens
+    + (event.output_tokens - event.reasoning_tokens) * event.output_price_per_million_tokens
+    + event.reasoning_tokens * event.reasoning_price_per_million_tokens
+  );
+
+  insert into billing.usage_events values (event.*);
+
+  update billing.usage_tracking t
+  set
+    token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
+    lifetime_tokens = t.lifetime_tokens + event.total_tokens
+  where t.user_id = event.user_id;
+
+  update billing.daily_usage d
+  set
+    requests = d.requests + (event.kind = 'usage')::integer,
+    input_tokens = d.input_tokens + event.input_tokens,
+    output_tokens = d.output_tokens + event.output_tokens,
+    cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
+    reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
+    total_tokens = d.total_tokens + event.total_tokens,
+    overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
+    unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
+    self_reported_tokens = d.self_reported_tokens
+      + case when event.source = 'self_reported' then event.total_tokens else 0 end,
+    cost = d.cost + coalesce(event.cost, 0)
+  where d.user_id = event.user_id
+    and d.day = v_day
+    and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
+  if not found then
+    -- First of the day. Nobody else can be making it: they would need the user's lock.
+    insert into billing.daily_usage (
+      user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
+      overdraft_tokens, unpriced_tokens, self_reported_tokens, cost
+    )
+    values (
+      event.user_id, event.model_id, v_day, (event.kind = 'usage')::integer, event.input_tokens, event.output_tokens,
+      event.cached_input_tokens, event.reasoning_tokens, event.total_tokens, event.overdraft_tokens,
+      case when event.is_priced then 0 else event.total_tokens end,
+      case when event.source = 'self_reported' then event.total_tokens else 0 end,
+      coalesce(event.cost, 0)
+    );
+  end if;
+  return event;
+end
+$$;
+
+comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
+revoke execute on function private.post_usage_event(event billing.usage_events) from public;
+
 -- How many messages for all a sender posted in a room after a watermark and did not lose by deletion.
 create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
   returns bigint
@@ -4149,6 +6675,185 @@ $$;
 
 comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'How many messages for all a sender posted in a room after a watermark and did not lose by deletion.';
 revoke execute on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) from public;
+
+-- What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.
+create or replace function private.prepare_checkout(plan_id uuid, provider text)
+  returns table(user_id uuid, email text, provider_customer_id text, provider_price_id text, billing_cycle text, trial_days integer)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_plan billing.subscription_plans;
+  v_price_id text;
+begin
+  select u.* into v_user from identity.users u where u.id = plinth.current_user_id() and u.is_active;
+  if v_user.id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = prepare_checkout.plan_id and p.is_active and p.superseded_at is null;
+  if v_plan.id is null then
+    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  v_price_id := (
+    select pp.provider_price_id
+    from billing.plan_prices pp
+    where pp.plan_id = v_plan.id and pp.provider = prepare_checkout.provider
+    order by pp.created_at desc, pp.provider_price_id
+    limit 1
+  );
+  if v_plan.price_cents = 0 or v_price_id is null then
+    raise exception 'The plan is not sold there.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  if exists (
+    select
+    from billing.user_subscriptions s
+    join billing.subscription_plans p on p.id = s.plan_id
+    where s.user_id = v_user.id
+      and s.status in ('trialing', 'active', 'past_due', 'paused')
+      and p.price_cents > 0
+      and (s.provider is not null or s.status in ('active', 'paused'))
+  ) then
+    raise exception 'You have a paid subscription.'
+      using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
+  end if;
+  return query
+  select
+    v_user.id,
+    v_user.email,
+    (
+      select c.provider_customer_id
+      from billing.provider_customers c
+      where c.user_id = v_user.id and c.provider = prepare_checkout.provider
+      order by c.created_at desc, c.provider_customer_id
+      limit 1
+    ),
+    v_price_id,
+    v_plan.billing_cycle,
+    case
+      when v_plan.billing_cycle = 'lifetime'
+        or exists (
+          select
+          from billing.user_subscriptions s
+          where s.user_id = v_user.id and s.trial_end is not null
+        )
+      then 0
+      else v_plan.trial_days
+    end;
+end
+$$;
+
+comment on function private.prepare_checkout(plan_id uuid, provider text) is 'What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.';
+revoke execute on function private.prepare_checkout(plan_id uuid, provider text) from public;
+grant execute on function private.prepare_checkout(plan_id uuid, provider text) to :PLINTH_SERVICE;
+
+-- Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.
+create or replace function private.process_payment_event(event_id uuid)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event private.payment_events;
+  v_waiting private.payment_events;
+  v_outcome text;
+  v_progress boolean;
+begin
+  select e.* into v_event from private.payment_events e where e.id = process_payment_event.event_id for update;
+  if v_event.id is null or v_event.processed_at is not null then
+    return v_event.outcome;
+  end if;
+  v_outcome := private.settle_payment_event(v_event);
+  if v_outcome not in ('applied', 'ignored') then
+    return v_outcome;
+  end if;
+  loop
+    v_progress := false;
+    for v_waiting in
+      select e.*
+      from private.payment_events e
+      where e.processed_at is null
+        and e.provider = v_event.provider
+        and e.attempts > 0
+        and (e.provider_customer_id = v_event.provider_customer_id or e.provider_customer_id is null)
+      order by e.occurred_at, e.provider_event_id
+      limit 50
+      for update skip locked
+    loop
+      v_progress := private.settle_payment_event(v_waiting) in ('applied', 'ignored') or v_progress;
+    end loop;
+    exit when not v_progress;
+  end loop;
+  return v_outcome;
+end
+$$;
+
+comment on function private.process_payment_event(event_id uuid) is 'Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.';
+revoke execute on function private.process_payment_event(event_id uuid) from public;
+grant execute on function private.process_payment_event(event_id uuid) to :PLINTH_SERVICE;
+
+-- Processes up to batch_size events that a server left behind or that wait; returns how many were tried.
+create or replace function private.process_payment_events(batch_size integer default 50)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event private.payment_events;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_event in
+    select e.*
+    from private.payment_events e
+    where e.processed_at is null and e.next_attempt_at <= now()
+    order by e.occurred_at, e.provider_event_id
+    limit batch_size
+    for update skip locked
+  loop
+    perform private.process_payment_event(v_event.id);
+    v_handled := v_handled + 1;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.process_payment_events(batch_size integer) is 'Processes up to batch_size events that a server left behind or that wait; returns how many were tried.';
+revoke execute on function private.process_payment_events(batch_size integer) from public;
+grant execute on function private.process_payment_events(batch_size integer) to :PLINTH_WORKER;
+
+-- Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.
+create or replace function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone)
+  returns table(period_seconds bigint, unused_seconds bigint, credit_cents bigint, charge_cents bigint)
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  with parts as (
+    select
+      greatest(floor(extract(epoch from period_end)) - floor(extract(epoch from period_start)), 0) as whole,
+      floor(extract(epoch from period_end)) - floor(extract(epoch from proration.at)) as remaining
+  ),
+  clamped as (
+    select p.whole, least(greatest(p.remaining, 0), p.whole) as unused from parts p
+  )
+  select
+    coalesce(c.whole, 0)::bigint,
+    coalesce(c.unused, 0)::bigint,
+    case when c.whole > 0 then -div(old_price_cents * c.unused * 2 + c.whole, c.whole * 2) else 0 end::bigint,
+    case when c.whole > 0 then div(new_price_cents * c.unused * 2 + c.whole, c.whole * 2) else 0 end::bigint
+  from clamped c
+$$;
+
+comment on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) is 'Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.';
+revoke execute on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) from public;
 
 -- Queues one message in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -4233,6 +6938,36 @@ $$;
 comment on function private.reauthenticate(proof jsonb) is 'Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.';
 revoke execute on function private.reauthenticate(proof jsonb) from public;
 grant execute on function private.reauthenticate(proof jsonb) to :PLINTH_SERVICE;
+
+-- Keeps an event of a payment provider; returns its id, the same when it was there already.
+create or replace function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+begin
+  insert into private.payment_events (provider, provider_event_id, event_type, provider_customer_id, occurred_at, payload)
+  values (
+    receive_payment_event.provider, receive_payment_event.provider_event_id, receive_payment_event.event_type,
+    receive_payment_event.provider_customer_id, receive_payment_event.occurred_at, receive_payment_event.payload
+  )
+  on conflict on constraint payment_events_provider_event_key do nothing
+  returning id into v_id;
+  if v_id is null then
+    select e.id into strict v_id
+    from private.payment_events e
+    where e.provider = receive_payment_event.provider and e.provider_event_id = receive_payment_event.provider_event_id;
+  end if;
+  return v_id;
+end
+$$;
+
+comment on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) is 'Keeps an event of a payment provider; returns its id, the same when it was there already.';
+revoke execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) from public;
+grant execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) to :PLINTH_SERVICE;
 
 -- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
 create or replace function private.record_data_change()
@@ -4328,6 +7063,63 @@ comment on function private.record_error(error_id uuid, user_id uuid, message te
 revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
 grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Brings the ledger to what a message's tokens_used says, unless a service has settled the message.
+create or replace function private.record_message_usage(message llm.messages, at timestamp with time zone default now())
+  returns void
+  language plpgsql
+as $$
+declare
+  v_locked timestamptz;
+  v_tokens bigint := coalesce(message.tokens_used, 0);
+  v_counted billing.usage_events;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  -- The writer holds the message or its chat, which come after the account.
+  perform private.ensure_grants_at(message.user_id, now(), false)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = message.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(message.user_id, record_message_usage.at);
+  select e.* into v_counted
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id
+  where k.user_id = message.user_id and k.operation = 'message' and k.idempotency_key = message.id::text;
+  if found then
+    if v_counted.source in ('message', 'self_reported') then
+      perform private.apply_correction(v_counted.id, 0, v_tokens, 0, 0, null, record_message_usage.at);
+    end if;
+    return;
+  end if;
+  if v_tokens = 0 then
+    return;
+  end if;
+  v_taken := private.take_tokens(message.user_id, v_tokens, false, record_message_usage.at);
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := message.user_id;
+  v_event.model_id := message.model_id;
+  v_event.chat_id := message.chat_id;
+  v_event.message_id := message.id;
+  v_event.kind := 'usage';
+  v_event.source := case when plinth.current_user_id() is null then 'message' else 'self_reported' end;
+  v_event.input_tokens := 0;
+  v_event.output_tokens := v_tokens;
+  v_event.cached_input_tokens := 0;
+  v_event.reasoning_tokens := 0;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(message.created_at, record_message_usage.at);
+  v_event.created_at := record_message_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (message.user_id, 'message', message.id::text, '{}', v_event.id);
+end
+$$;
+
+comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger to what a message''s tokens_used says, unless a service has settled the message.';
+revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
+
 -- Adds a row to security.security_audit_log with the request's context.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
@@ -4380,6 +7172,136 @@ $$;
 
 comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
 revoke execute on function private.record_session_network_change() from public;
+
+-- Adds a row to billing.subscription_changes and to the audit log.
+create or replace function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb default '{}'::jsonb)
+  returns billing.subscription_changes
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_change billing.subscription_changes;
+begin
+  insert into billing.subscription_changes (
+    subscription_id, user_id, event, from_status, to_status, from_plan_id, to_plan_id, credit_cents, charge_cents, currency,
+    period_seconds, unused_seconds, tokens_granted, effective_at
+  )
+  select
+    after.id, after.user_id, record_subscription_change.event, before.status, after.status, before.plan_id, after.plan_id,
+    coalesce((details ->> 'credit_cents')::bigint, 0), coalesce((details ->> 'charge_cents')::bigint, 0), p.currency,
+    (details ->> 'period_seconds')::bigint, (details ->> 'unused_seconds')::bigint,
+    coalesce((details ->> 'tokens_granted')::bigint, 0), record_subscription_change.effective_at
+  from billing.subscription_plans p
+  where p.id = after.plan_id
+  returning * into strict v_change;
+  perform private.record_security_event(
+    'subscription_changed',
+    after.user_id,
+    jsonb_build_object(
+      'subscription_id', after.id, 'change_id', v_change.id, 'event', v_change.event,
+      'from_status', v_change.from_status, 'to_status', v_change.to_status
+    )
+  );
+  return v_change;
+end
+$$;
+
+comment on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) is 'Adds a row to billing.subscription_changes and to the audit log.';
+revoke execute on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) from public;
+
+-- Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.
+create or replace function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    record_usage.model_id, record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens,
+    record_usage.reasoning_tokens, extract(epoch from record_usage.occurred_at), record_usage.message_id
+  );
+  v_key private.usage_keys;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  v_valid := private.check_token_counts(
+    record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens, record_usage.reasoning_tokens
+  );
+  perform private.ensure_current_grants(record_usage.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = record_usage.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(record_usage.user_id, record_usage.at);
+  v_key := private.used_key(record_usage.user_id, 'record', record_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  if record_usage.model_id is not null and not exists (select from llm.models m where m.id = record_usage.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if record_usage.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = record_usage.message_id and m.user_id = record_usage.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_taken := private.take_tokens(
+    record_usage.user_id, record_usage.input_tokens + record_usage.output_tokens, false, record_usage.at
+  );
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := record_usage.user_id;
+  v_event.model_id := record_usage.model_id;
+  v_event.message_id := record_usage.message_id;
+  v_event.kind := 'usage';
+  v_event.source := 'service';
+  v_event.idempotency_key := record_usage.idempotency_key;
+  v_event.input_tokens := record_usage.input_tokens;
+  v_event.output_tokens := record_usage.output_tokens;
+  v_event.cached_input_tokens := record_usage.cached_input_tokens;
+  v_event.reasoning_tokens := record_usage.reasoning_tokens;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(record_usage.occurred_at, record_usage.at);
+  v_event.created_at := record_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'record', v_event.idempotency_key, v_arguments, v_event.id);
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, record_usage.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.';
+revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Recomputes analytics.subscription_metrics without blocking its readers.
+create or replace function private.refresh_subscription_metrics()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  refresh materialized view concurrently analytics.subscription_metrics;
+  return 0;
+end
+$$;
+
+comment on function private.refresh_subscription_metrics() is 'Recomputes analytics.subscription_metrics without blocking its readers.';
+revoke execute on function private.refresh_subscription_metrics() from public;
+grant execute on function private.refresh_subscription_metrics() to :PLINTH_WORKER;
 
 -- PL403 when the request was made with an API token.
 create or replace function private.refuse_api_token()
@@ -4525,6 +7447,42 @@ comment on function private.register_user(username text, email text, display_nam
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
 
+-- Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.
+create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+begin
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = release_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, release_hold.at);
+  select h.* into strict v_hold from billing.token_holds h where h.id = release_hold.hold_id;
+  if v_hold.state = 'settled' then
+    raise exception 'The hold was settled.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+  if v_hold.state = 'open' then
+    update billing.token_grants g
+    set held = g.held - a.tokens
+    from unnest(v_hold.grant_ids, v_hold.grant_tokens) as a (grant_id, tokens)
+    where g.id = a.grant_id;
+    update billing.token_holds h set state = 'released' where h.id = v_hold.id returning h.* into v_hold;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.';
+revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
+grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Ends a membership and hands on the room or deletes an empty one; whether there was a membership.
 create or replace function private.remove_from_room(room_id uuid, user_id uuid)
   returns boolean
@@ -4562,6 +7520,56 @@ $$;
 
 comment on function private.remove_from_room(room_id uuid, user_id uuid) is 'Ends a membership and hands on the room or deletes an empty one; whether there was a membership.';
 revoke execute on function private.remove_from_room(room_id uuid, user_id uuid) from public;
+
+-- Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.
+create or replace function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+  v_anchor timestamptz;
+  v_period record;
+begin
+  select s.* into strict v_before
+  from billing.user_subscriptions s
+  where s.id = renew_subscription.subscription_id
+  for update;
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = v_before.plan_id;
+  if v_before.current_period_end is null then
+    return private.transition_subscription(v_before.id, renew_subscription.event, renew_subscription.at);
+  end if;
+  v_anchor := case when v_before.status = 'expired' then renew_subscription.at else v_before.anchor_at end;
+  select * into v_period
+  from private.subscription_period(
+    v_plan.billing_cycle, v_anchor, case when v_before.status = 'expired' then v_anchor else v_before.current_period_end end
+  );
+  -- A period whose first day fell off the anchor (after a change of plan) begins where the last one ended.
+  if v_before.status <> 'expired' then
+    v_period.period_start := v_before.current_period_end;
+  end if;
+  perform private.transition_subscription(
+    v_before.id, renew_subscription.event, v_period.period_start,
+    case when renew_subscription.event = 'payment_succeeded' then 'renewed' end
+  );
+  update billing.user_subscriptions s
+  set
+    anchor_at = v_anchor,
+    current_period_start = v_period.period_start,
+    current_period_end = v_period.period_end,
+    quota_period_start = v_period.period_start,
+    quota_period_end = coalesce(v_period.period_end, (v_period.period_start at time zone 'UTC' + interval '1 month') at time zone 'UTC')
+  where s.id = v_before.id;
+  perform private.grant_quota(v_before.id);
+  select s.* into strict v_before from billing.user_subscriptions s where s.id = v_before.id;
+  return v_before;
+end
+$$;
+
+comment on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) is 'Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.';
+revoke execute on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) from public;
 
 -- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
@@ -4822,6 +7830,28 @@ $$;
 comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
 
+-- PL404 without a subscription, PL409 when a payment provider bills it.
+create or replace function private.require_own_billing(subscription billing.user_subscriptions)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if subscription.id is null then
+    raise exception 'You have no subscription.' using errcode = 'PL404';
+  end if;
+  -- Changed only here, the provider would go on charging.
+  if subscription.provider is not null then
+    raise exception 'The subscription is billed by %.', subscription.provider
+      using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
+  end if;
+end
+$$;
+
+comment on function private.require_own_billing(subscription billing.user_subscriptions) is 'PL404 without a subscription, PL409 when a payment provider bills it.';
+revoke execute on function private.require_own_billing(subscription billing.user_subscriptions) from public;
+
 -- PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.
 create or replace function private.require_recent_authentication()
   returns void
@@ -4869,6 +7899,120 @@ $$;
 
 comment on function private.require_room_moderator(room_id uuid) is 'PL403 for a member who does not moderate the room; PL404 for who is no member.';
 revoke execute on function private.require_room_moderator(room_id uuid) from public;
+
+-- PL422 when both plans cost something in different currencies.
+create or replace function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
+  returns void
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if old_plan.currency <> new_plan.currency and old_plan.price_cents > 0 and new_plan.price_cents > 0 then
+    raise exception 'A subscription paid in % cannot change to a plan in %.', old_plan.currency, new_plan.currency
+      using errcode = 'PL422', column = 'plan_id';
+  end if;
+end
+$$;
+
+comment on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'PL422 when both plans cost something in different currencies.';
+revoke execute on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
+
+-- PL403 unless the signed-in user has manage_subscriptions.
+create or replace function private.require_subscription_manager()
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not access.has_permission('manage_subscriptions') then
+    raise exception 'This needs the permission manage_subscriptions.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_subscription_manager() is 'PL403 unless the signed-in user has manage_subscriptions.';
+revoke execute on function private.require_subscription_manager() from public;
+
+-- Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.
+create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_next timestamptz;
+  v_check record;
+  v_hold billing.token_holds;
+  v_taken record;
+begin
+  if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
+    raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+  end if;
+  perform private.ensure_current_grants(reserve_tokens.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
+  );
+  v_next := private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
+
+  select h.* into v_hold
+  from billing.token_holds h
+  where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key;
+  if found then
+    if v_hold.model_id is distinct from reserve_tokens.model_id or v_hold.max_tokens <> reserve_tokens.max_tokens then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_hold;
+  end if;
+
+  select
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_check;
+  if not v_check.has_model then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if v_check.has_limits and private.limits_passed(
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
+  ) > 0 then
+    raise exception 'A limit on usage does not leave that many tokens.'
+      using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
+  end if;
+  v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
+  if v_taken.missing > 0 then
+    raise exception 'There are not that many tokens left.'
+      using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
+  end if;
+
+  insert into billing.token_holds (
+    user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+  )
+  values (
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, v_taken.grant_ids, v_taken.grant_tokens,
+    reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
+  )
+  returning * into v_hold;
+  -- Seldom: the next hold to end is mostly an earlier one.
+  if v_next <= v_hold.expires_at is not true then
+    update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.';
+revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
+grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
 create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
@@ -4921,6 +8065,78 @@ $$;
 comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; false for a token that is not valid.';
 revoke execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) from public;
 grant execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) to :PLINTH_SERVICE;
+
+-- Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.
+create or replace function private.reset_usage_tracking(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', reset_usage_tracking.at, 'UTC');
+  v_count integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with due as (
+    select t.user_id
+    from billing.usage_tracking t
+    where t.last_reset < v_month
+    limit batch_size
+    for update skip locked
+  )
+  update billing.usage_tracking t
+  set token_count = 0, last_reset = v_month
+  from due d
+  where t.user_id = d.user_id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+comment on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) is 'Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.';
+revoke execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Retires the ended grants of up to batch_size users; returns of how many.
+create or replace function private.retire_token_grants(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.user_id in (
+      select g.user_id
+      from billing.token_grants g
+      where g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at
+    )
+    limit batch_size
+    for update skip locked
+  loop
+    update billing.token_grants g
+    set retired_at = retire_token_grants.at
+    where g.user_id = v_user_id and g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at;
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.retire_token_grants(batch_size integer, at timestamp with time zone) is 'Retires the ended grants of up to batch_size users; returns of how many.';
+revoke execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
 -- Trigger: tells the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
@@ -5216,6 +8432,54 @@ $$;
 comment on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) is 'Makes or refreshes a user''s account at a provider with its sealed tokens; returns the profile''s id.';
 revoke execute on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) from public;
 
+-- billing.change_plan for a user at a moment.
+create or replace function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions := private.lock_subscriber(schedule_plan_at.user_id, schedule_plan_at.at);
+  v_after billing.user_subscriptions;
+  v_old billing.subscription_plans;
+  v_new billing.subscription_plans;
+  v_wanted uuid;
+begin
+  perform private.require_own_billing(v_before);
+  if v_before.status not in ('trialing', 'active') then
+    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+  end if;
+  if v_before.current_period_end is null then
+    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409';
+  end if;
+  -- The plan one is on: the change that was planned is taken back.
+  if schedule_plan_at.plan_id <> v_before.plan_id then
+    v_new := private.offered_plan(schedule_plan_at.plan_id);
+    select p.* into strict v_old from billing.subscription_plans p where p.id = v_before.plan_id;
+    perform private.require_same_currency(v_old, v_new);
+    if private.is_upgrade(v_old, v_new) and v_new.price_cents > 0 then
+      raise exception 'The plan begins with its payment.'
+        using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+    end if;
+    v_wanted := v_new.id;
+  end if;
+  if v_before.pending_plan_id is not distinct from v_wanted then
+    raise exception 'That is planned already.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  update billing.user_subscriptions s
+  set pending_plan_id = v_wanted
+  where s.id = v_before.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when v_wanted is null then 'change_withdrawn' else 'change_scheduled' end, v_before, v_after, schedule_plan_at.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.change_plan for a user at a moment.';
+revoke execute on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
 -- What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.
 create or replace function private.second_factors(user_id uuid)
   returns text[]
@@ -5320,6 +8584,46 @@ $$;
 
 comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
 revoke execute on function private.session_idle_limit(user_id uuid) from public;
+
+-- billing.cancel_subscription and billing.resume_subscription for a user at a moment.
+create or replace function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions := private.lock_subscriber(set_cancellation_at.user_id, set_cancellation_at.at);
+  v_after billing.user_subscriptions;
+begin
+  perform private.require_own_billing(v_before);
+  if cancel and v_before.status in ('past_due', 'paused') then
+    -- There is no paid time left to wait for, or it stands still.
+    return private.transition_subscription(v_before.id, 'canceled', set_cancellation_at.at);
+  end if;
+  if not cancel and v_before.status = 'paused' then
+    return private.unpause_subscription(v_before.id, set_cancellation_at.at);
+  end if;
+  if v_before.current_period_end is null then
+    raise exception 'A lifetime plan does not renew.' using errcode = 'PL409';
+  end if;
+  if v_before.cancel_at_period_end = cancel then
+    raise exception 'The subscription % already.', case when cancel then 'ends with its period' else 'renews' end
+      using errcode = 'PL409';
+  end if;
+  update billing.user_subscriptions s
+  set cancel_at_period_end = cancel
+  where s.id = v_before.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when cancel then 'cancellation_scheduled' else 'cancellation_withdrawn' end,
+    v_before, v_after, set_cancellation_at.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) is 'billing.cancel_subscription and billing.resume_subscription for a user at a moment.';
+revoke execute on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) from public;
 
 -- Writes a user's encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).
 create or replace function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint default null::bigint)
@@ -5449,6 +8753,161 @@ $$;
 comment on function private.set_room_password(room_id uuid, password_hash text) is 'Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.';
 revoke execute on function private.set_room_password(room_id uuid, password_hash text) from public;
 grant execute on function private.set_room_password(room_id uuid, password_hash text) to :PLINTH_SERVICE;
+
+-- Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.
+create or replace function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+  v_event billing.usage_events;
+  v_taken record;
+  v_was_open boolean;
+  v_left bigint;
+  v_take bigint;
+begin
+  v_valid := private.check_token_counts(
+    settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
+  );
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  v_event.id := plinth.uuid_v7();
+  update billing.token_holds h
+  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
+  where h.id = settle_hold.hold_id and h.state = 'open'
+  returning h.* into v_hold;
+  v_was_open := found;
+  if not found then
+    select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
+  end if;
+
+  if not v_was_open and v_hold.state = 'settled' then
+    select e.* into strict v_event
+    from billing.usage_events e
+    where e.id = v_hold.usage_event_id and e.created_at = v_hold.settled_at;
+    if (v_event.input_tokens, v_event.output_tokens, v_event.cached_input_tokens, v_event.reasoning_tokens, v_event.message_id)
+      is distinct from (
+        settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens,
+        settle_hold.reasoning_tokens, settle_hold.message_id
+      )
+      or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
+    then
+      raise exception 'The hold was settled with other numbers.'
+        using errcode = 'PL409', column = 'hold_id', hint = 'private.correct_usage corrects what was recorded.';
+    end if;
+    return v_event;
+  end if;
+  if v_hold.state = 'released' then
+    raise exception 'The hold was released.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+
+  if settle_hold.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = settle_hold.message_id and m.user_id = v_hold.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_event.grant_ids := '{}';
+  v_event.grant_tokens := '{}';
+  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
+  if v_was_open then
+    for i in 1 .. cardinality(v_hold.grant_ids) loop
+      v_take := least(v_left, v_hold.grant_tokens[i]);
+      update billing.token_grants g
+      set held = g.held - v_hold.grant_tokens[i], consumed = g.consumed + v_take
+      where g.id = v_hold.grant_ids[i];
+      if v_take > 0 then
+        v_event.grant_ids := v_event.grant_ids || v_hold.grant_ids[i];
+        v_event.grant_tokens := v_event.grant_tokens || v_take;
+        v_left := v_left - v_take;
+      end if;
+    end loop;
+  end if;
+  if v_left > 0 then
+    v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
+    v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
+    v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;
+    v_left := v_taken.missing;
+  end if;
+
+  v_event.user_id := v_hold.user_id;
+  v_event.model_id := v_hold.model_id;
+  v_event.message_id := settle_hold.message_id;
+  v_event.hold_id := v_hold.id;
+  v_event.kind := 'usage';
+  v_event.source := 'hold';
+  v_event.idempotency_key := v_hold.idempotency_key;
+  v_event.input_tokens := settle_hold.input_tokens;
+  v_event.output_tokens := settle_hold.output_tokens;
+  v_event.cached_input_tokens := settle_hold.cached_input_tokens;
+  v_event.reasoning_tokens := settle_hold.reasoning_tokens;
+  v_event.overdraft_tokens := v_left;
+  -- A clock that runs ahead must not open tomorrow's books.
+  v_event.occurred_at := least(settle_hold.occurred_at, settle_hold.at);
+  v_event.created_at := settle_hold.at;
+  v_event := private.post_usage_event(v_event);
+
+  if not v_was_open then
+    update billing.token_holds h
+    set state = 'settled', settled_at = v_event.created_at, usage_event_id = v_event.id
+    where h.id = v_hold.id;
+  end if;
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, settle_hold.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.';
+revoke execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Tries an event and notes the outcome: done, or when it is tried next.
+create or replace function private.settle_payment_event(event private.payment_events)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_outcome text;
+begin
+  begin
+    v_outcome := private.apply_payment_event(event);
+  exception
+    -- Two transactions in each other's way: not the event's fault, and the whole is tried again.
+    when deadlock_detected or serialization_failure or query_canceled then
+      raise;
+    when others then
+      v_outcome := 'failed_' || lower(sqlstate);
+  end;
+  update private.payment_events e
+  set
+    outcome = v_outcome,
+    processed_at = case
+      when v_outcome in ('applied', 'ignored', 'kept_current') or e.received_at < now() - interval '30 days' then now()
+    end,
+    attempts = e.attempts + 1,
+    next_attempt_at = now() + least(interval '1 minute' * power(2, least(e.attempts, 12)), interval '1 day')
+  where e.id = event.id;
+  return v_outcome;
+end
+$$;
+
+comment on function private.settle_payment_event(event private.payment_events) is 'Tries an event and notes the outcome: done, or when it is tried next.';
+revoke execute on function private.settle_payment_event(event private.payment_events) from public;
 
 -- Remembers what a passkey is to sign, for what and for whom.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
@@ -5583,6 +9042,58 @@ comment on function private.start_provider_flow(provider text, purpose text, flo
 revoke execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) from public;
 grant execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) to :PLINTH_SERVICE;
 
+-- Starts a subscription, on trial or active, and grants its first tokens; 23505 when the user has a current one.
+create or replace function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_plan billing.subscription_plans;
+  v_subscription billing.user_subscriptions;
+  v_anchor timestamptz := start_subscription.at;
+  v_period record;
+  v_quota record;
+begin
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = start_subscription.plan_id;
+  if trial then
+    -- Days of 24 hours in UTC. What is paid for begins when the trial ends.
+    v_anchor := (start_subscription.at at time zone 'UTC' + make_interval(days => v_plan.trial_days)) at time zone 'UTC';
+    select start_subscription.at as period_start, v_anchor as period_end into v_period;
+  else
+    if v_plan.code = 'free' then
+      -- Its tokens come by calendar month, with or without a subscription.
+      v_anchor := date_trunc('month', start_subscription.at at time zone 'UTC') at time zone 'UTC';
+    end if;
+    select * into v_period from private.subscription_period(v_plan.billing_cycle, v_anchor, start_subscription.at);
+  end if;
+  if v_period.period_end is null then
+    select * into v_quota from private.subscription_period('monthly', v_anchor, start_subscription.at);
+  else
+    v_quota := v_period;
+  end if;
+  insert into billing.user_subscriptions (
+    user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end, trial_end,
+    quota_period_start, quota_period_end
+  ) values (
+    start_subscription.user_id, v_plan.id, case when trial then 'trialing' else 'active' end, start_subscription.at,
+    v_anchor, v_period.period_start, v_period.period_end, case when trial then v_anchor end,
+    v_quota.period_start, v_quota.period_end
+  )
+  returning * into v_subscription;
+  perform private.record_subscription_change(
+    case when trial then 'trial_started' else 'started' end, null, v_subscription, start_subscription.at,
+    jsonb_build_object('charge_cents', case when trial then 0 else v_plan.price_cents end)
+  );
+  perform private.grant_quota(v_subscription.id);
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = v_subscription.id;
+  return v_subscription;
+end
+$$;
+
+comment on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) is 'Starts a subscription, on trial or active, and grants its first tokens; 23505 when the user has a current one.';
+revoke execute on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) from public;
+
 -- Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
 create or replace function private.start_totp(name text, sealed_secret text)
   returns table(factor_id uuid, username text)
@@ -5611,6 +9122,23 @@ $$;
 comment on function private.start_totp(name text, sealed_secret text) is 'Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
 revoke execute on function private.start_totp(name text, sealed_secret text) from public;
 grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
+
+-- Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.
+create or replace function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, input_tokens bigint default 0, idempotency_key text default null::text, lease_seconds integer default 60)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.open_turn(
+    start_turn.user_id, start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens,
+    start_turn.input_tokens, start_turn.idempotency_key, start_turn.lease_seconds, 'service'
+  )
+$$;
+
+comment on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) is 'Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.';
+revoke execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) from public;
+grant execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_SERVICE;
 
 -- Keeps a sealed key where there is none; returns the one that is kept, which may be another's.
 create or replace function private.store_lookup_key(name text, sealed_key text)
@@ -5673,6 +9201,81 @@ $$;
 comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Keeps a sealed key for a user who has none; returns the one that is kept, which may be another''s.';
 revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text) from public;
 grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text) to :PLINTH_SERVICE;
+
+-- billing.subscribe for a user at a moment.
+create or replace function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_current billing.user_subscriptions := private.lock_subscriber(subscribe_at.user_id, subscribe_at.at);
+  v_plan billing.subscription_plans := private.offered_plan(subscribe_at.plan_id);
+  v_on_free_plan boolean := exists (
+    select from billing.subscription_plans p where p.id = v_current.plan_id and p.price_cents = 0
+  );
+begin
+  if v_current.id is not null and not (v_on_free_plan and v_plan.price_cents > 0) then
+    raise exception 'You have a subscription; change its plan instead.' using errcode = 'PL409';
+  end if;
+  if v_plan.price_cents > 0
+    and (
+      v_plan.trial_days = 0
+      or exists (
+        select
+        from billing.user_subscriptions s
+        where s.user_id = subscribe_at.user_id and s.trial_end is not null
+      )
+    )
+  then
+    raise exception 'The plan begins with its payment.'
+      using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+  end if;
+  if v_current.id is not null then
+    perform private.transition_subscription(v_current.id, 'canceled', subscribe_at.at, 'replaced');
+  end if;
+  return private.start_subscription(subscribe_at.user_id, v_plan.id, v_plan.price_cents > 0, subscribe_at.at);
+end
+$$;
+
+comment on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.subscribe for a user at a moment.';
+revoke execute on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.
+create or replace function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone)
+  returns table(period_start timestamp with time zone, period_end timestamp with time zone)
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_anchor timestamp := anchor_at at time zone 'UTC';
+  v_at timestamp := subscription_period.at at time zone 'UTC';
+  v_months integer := case billing_cycle when 'monthly' then 1 when 'yearly' then 12 end;
+  v_number integer;
+begin
+  if v_months is null then
+    return query select anchor_at, null::timestamptz;
+    return;
+  end if;
+  v_number := floor(
+    (
+      (extract(year from v_at) - extract(year from v_anchor)) * 12
+      + extract(month from v_at) - extract(month from v_anchor)
+    ) / v_months
+  );
+  if v_anchor + make_interval(months => v_number * v_months) > v_at then
+    v_number := v_number - 1;
+  end if;
+  return query
+  select
+    (v_anchor + make_interval(months => v_number * v_months)) at time zone 'UTC',
+    (v_anchor + make_interval(months => (v_number + 1) * v_months)) at time zone 'UTC';
+end
+$$;
+
+comment on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) is 'First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.';
+revoke execute on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) from public;
 
 -- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)
@@ -5907,6 +9510,145 @@ comment on function private.take_provider_flow(purpose text, flow_hash bytea, st
 revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
 grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
 
+-- Takes tokens from the user's grants in force, in their order, and says from which, how many, and how many are missing.
+create or replace function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint)
+  returns record
+  language plpgsql
+as $$
+declare
+  v_grant record;
+  v_take bigint;
+begin
+  missing := 0;
+  -- Mostly the first grant has enough.
+  update billing.token_grants g
+  set
+    held = g.held + case when for_hold then take_tokens.tokens else 0 end,
+    consumed = g.consumed + case when for_hold then 0 else take_tokens.tokens end
+  where g.id = (
+      select f.id
+      from billing.token_grants f
+      where f.user_id = take_tokens.user_id
+        and f.retired_at is null
+        and f.starts_at <= take_tokens.at
+        and (f.expires_at is null or f.expires_at > take_tokens.at)
+      order by f.priority, f.expires_at, f.created_at, f.id
+      limit 1
+    )
+    and take_tokens.tokens > 0
+    and (g.amount is null or g.amount - g.consumed - g.held >= take_tokens.tokens)
+  returning array[g.id], array[take_tokens.tokens] into grant_ids, grant_tokens;
+  if found then
+    return;
+  end if;
+
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  missing := take_tokens.tokens;
+  for v_grant in
+    select g.id, g.amount - g.consumed - g.held as free, g.consumed >= g.amount as is_used_up
+    from billing.token_grants g
+    where g.user_id = take_tokens.user_id
+      and g.retired_at is null
+      and g.starts_at <= take_tokens.at
+      and (g.expires_at is null or g.expires_at > take_tokens.at)
+    order by g.priority, g.expires_at, g.created_at, g.id
+  loop
+    exit when missing <= 0;
+    if v_grant.is_used_up then
+      -- Seen once more and then never again.
+      update billing.token_grants g set retired_at = take_tokens.at where g.id = v_grant.id;
+    end if;
+    -- Without an amount there is always enough.
+    v_take := least(missing, coalesce(v_grant.free, missing));
+    continue when v_take <= 0;
+    if for_hold then
+      update billing.token_grants g set held = g.held + v_take where g.id = v_grant.id;
+    else
+      update billing.token_grants g set consumed = g.consumed + v_take where g.id = v_grant.id;
+    end if;
+    grant_ids := grant_ids || v_grant.id;
+    grant_tokens := grant_tokens || v_take;
+    missing := missing - v_take;
+  end loop;
+end
+$$;
+
+comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
+revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
+
+-- First line of a text as a title of up to 80 characters; null when there is none.
+create or replace function private.title_of(content text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when length(line) <= 80 then nullif(line, '')
+    else regexp_replace(left(line, 79), '(?<=.{40})[[:space:]]+[^[:space:]]*$', '') || '…'
+  end
+  from (
+    select btrim(regexp_replace(substring(left(content, 2000) from '[^[:space:]][^\r\n]*'), '[[:space:][:cntrl:]]+', ' ', 'g')) as line
+  ) as first
+$$;
+
+comment on function private.title_of(content text) is 'First line of a text as a title of up to 80 characters; null when there is none.';
+revoke execute on function private.title_of(content text) from public;
+
+-- A user's tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.
+create or replace function private.token_balance_at(user_id uuid, at timestamp with time zone default now())
+  returns billing.token_balance
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', token_balance_at.at, 'UTC');
+  v_today date := (token_balance_at.at at time zone 'UTC')::date;
+  v_balance billing.token_balance;
+begin
+  select
+    coalesce(bool_or(g.available is null), false),
+    case when bool_or(g.available is null) then null else coalesce(sum(g.available), 0) end,
+    coalesce(array_agg(g order by g.ordinality), '{}')
+  into v_balance.is_unlimited, v_balance.available, v_balance.grants
+  from (
+    select (b.grant_id, b.source, b.available, b.held, b.expires_at)::billing.grant_balance as g, b.available, b.ordinality
+    from private.available_grants(token_balance_at.user_id, token_balance_at.at)
+      with ordinality as b (grant_id, source, available, held, expires_at, ordinality)
+  ) g;
+  select coalesce(sum(h.max_tokens), 0)
+  into v_balance.held
+  from billing.token_holds h
+  where h.user_id = token_balance_at.user_id and h.state = 'open' and h.expires_at > token_balance_at.at;
+  select case when t.last_reset = v_month then t.token_count else 0 end, t.lifetime_tokens
+  into v_balance.used_this_period, v_balance.lifetime_tokens
+  from billing.usage_tracking t
+  where t.user_id = token_balance_at.user_id;
+  v_balance.used_this_period := coalesce(v_balance.used_this_period, 0);
+  v_balance.lifetime_tokens := coalesce(v_balance.lifetime_tokens, 0);
+  v_balance.period_started_at := v_month;
+  v_balance.period_ends_at := (v_month at time zone 'UTC' + interval '1 month') at time zone 'UTC';
+  select round(coalesce(sum(d.total_tokens), 0) / 7.0, 3)
+  into v_balance.tokens_per_day
+  from billing.daily_usage d
+  where d.user_id = token_balance_at.user_id and d.day between v_today - 7 and v_today - 1;
+  -- Beyond a century it is no forecast.
+  if v_balance.available < 36525 * v_balance.tokens_per_day then
+    v_balance.exhausted_at := token_balance_at.at
+      + make_interval(secs => (86400 * v_balance.available / v_balance.tokens_per_day)::double precision);
+  end if;
+  v_balance.soft_limits_reached :=
+    private.limits_passed(token_balance_at.user_id, null, 1, false, token_balance_at.at);
+  return v_balance;
+end
+$$;
+
+comment on function private.token_balance_at(user_id uuid, at timestamp with time zone) is 'A user''s tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.';
+revoke execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) from public;
+grant execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -5998,6 +9740,107 @@ comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
 
+-- Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.
+create or replace function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text default null::text)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_after billing.user_subscriptions;
+  v_status text;
+  v_end timestamptz;
+begin
+  select s.* into v_before
+  from billing.user_subscriptions s
+  where s.id = transition_subscription.subscription_id
+  for update;
+  if v_before.id is null then
+    raise exception 'There is no such subscription.' using errcode = 'PL404';
+  end if;
+  v_status := (
+    select t.to_status
+    from private.subscription_transitions t
+    where t.from_status = v_before.status and t.event = transition_subscription.event
+  );
+  if v_status is null then
+    raise exception 'A subscription that is % does not allow this (%).', v_before.status, transition_subscription.event
+      using errcode = 'PL409';
+  end if;
+  update billing.user_subscriptions s
+  set
+    status = v_status,
+    past_due_since = case when v_status = 'past_due' then coalesce(s.past_due_since, transition_subscription.at) end,
+    paused_at = case when v_status = 'paused' then coalesce(s.paused_at, transition_subscription.at) end,
+    ended_at = case
+      when v_status in ('canceled', 'expired') then coalesce(s.ended_at, transition_subscription.at)
+    end,
+    pending_plan_id = case when v_status not in ('canceled', 'expired') then s.pending_plan_id end
+  where s.id = v_before.id
+  returning s.* into v_after;
+  -- Plan tokens end with the plan; those of the free plan are everybody's.
+  if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
+    and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
+  then
+    -- An end that the provider dates before the period's tokens were given takes them all the same.
+    v_end := greatest(transition_subscription.at, v_after.quota_period_start);
+    perform private.close_plan_grant(
+      v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s:%s', v_after.id, extract(epoch from v_end))
+    );
+  end if;
+  perform private.record_subscription_change(
+    coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) is 'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
+revoke execute on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) from public;
+
+-- Locks a user's ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody's.
+create or replace function private.try_lock_usage(user_id uuid)
+  returns boolean
+  language plpgsql
+as $$
+begin
+  perform from billing.usage_tracking t where t.user_id = try_lock_usage.user_id for no key update skip locked;
+  return found or not exists (select from billing.usage_tracking t where t.user_id = try_lock_usage.user_id);
+end
+$$;
+
+comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
+revoke execute on function private.try_lock_usage(user_id uuid) from public;
+
+-- The last max_count messages before an answer, oldest first: what the model is asked with.
+create or replace function private.turn_context(message_id uuid, max_count integer default 50)
+  returns setof llm.messages
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  with recursive path as (
+    select m.id, m.user_id, m.chat_id, m.parent_id, 0 as distance
+    from llm.messages m
+    where m.id = turn_context.message_id
+    union all
+    select m.id, m.user_id, m.chat_id, m.parent_id, p.distance + 1
+    from path p
+    join llm.messages m on m.user_id = p.user_id and m.chat_id = p.chat_id and m.id = p.parent_id
+    where p.distance < turn_context.max_count
+  )
+  select m.*
+  from path p
+  join llm.messages m on m.id = p.id
+  where p.distance > 0
+  order by p.distance desc
+$$;
+
+comment on function private.turn_context(message_id uuid, max_count integer) is 'The last max_count messages before an answer, oldest first: what the model is asked with.';
+revoke execute on function private.turn_context(message_id uuid, max_count integer) from public;
+grant execute on function private.turn_context(message_id uuid, max_count integer) to :PLINTH_SERVICE;
+
 -- How many messages of a room after a watermark are unread for nobody: deleted and private ones.
 create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
   returns bigint
@@ -6024,6 +9867,68 @@ $$;
 
 comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'How many messages of a room after a watermark are unread for nobody: deleted and private ones.';
 revoke execute on function private.uncounted_in_room_after(room_id uuid, watermark bigint) from public;
+
+-- Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.
+create or replace function private.unpause_subscription(subscription_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_paused billing.user_subscriptions;
+  v_subscription billing.user_subscriptions;
+  v_end timestamptz;
+begin
+  select s.* into strict v_paused
+  from billing.user_subscriptions s
+  where s.id = unpause_subscription.subscription_id
+  for update;
+  v_subscription := private.transition_subscription(v_paused.id, 'resumed', unpause_subscription.at);
+  v_end := unpause_subscription.at + (v_paused.current_period_end - v_paused.paused_at);
+  update billing.user_subscriptions s
+  set anchor_at = v_end, current_period_end = v_end, quota_period_end = v_end
+  where s.id = v_paused.id
+  returning s.* into v_subscription;
+  -- Without a limit there was nothing to carry.
+  if exists (select from billing.subscription_plans p where p.id = v_subscription.plan_id and p.token_quota is null) then
+    perform private.grant_tokens(
+      v_subscription.user_id, null, 'plan', v_subscription.id, 100, unpause_subscription.at, v_end,
+      format('resume:%s:%s', v_subscription.id, extract(epoch from unpause_subscription.at))
+    );
+  end if;
+  return v_subscription;
+end
+$$;
+
+comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.';
+revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.
+create or replace function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb)
+  returns private.usage_keys
+  language plpgsql
+  stable
+as $$
+declare
+  v_key private.usage_keys;
+begin
+  if length(used_key.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  select k.* into v_key
+  from private.usage_keys k
+  where k.user_id = used_key.user_id
+    and k.operation = used_key.operation
+    and k.idempotency_key = used_key.idempotency_key;
+  if found and v_key.arguments <> used_key.arguments then
+    raise exception 'The idempotency key was used with other arguments.' using errcode = 'PL409', column = 'idempotency_key';
+  end if;
+  return v_key;
+end
+$$;
+
+comment on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) is 'The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.';
+revoke execute on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) from public;
 
 -- A well-formed username made of a name or address; not necessarily a free one.
 create or replace function private.username_from(suggestion text)
@@ -6111,7 +10016,7 @@ grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERV
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)
-  returns table(input_price numeric, output_price numeric, cached_input_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
+  returns table(input_price numeric, output_price numeric, cached_input_price numeric, reasoning_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
   language sql
   stable
   set search_path to 'pg_catalog'
@@ -6121,6 +10026,7 @@ as $$
     (h ->> 'input')::numeric(18, 6),
     (h ->> 'output')::numeric(18, 6),
     (h ->> 'inputCached')::numeric(18, 6),
+    (h ->> 'reasoning')::numeric(18, 6),
     (h ->> 'from')::date,
     (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h
@@ -6128,3 +10034,78 @@ $$;
 
 comment on function private.wanted_prices(price_history jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
+
+-- Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.
+create or replace function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_bytes integer := coalesce(octet_length(write_delta.content), 0) + coalesce(octet_length(write_delta.thinking), 0);
+  v_owner uuid;
+  v_turn private.turns;
+begin
+  if v_bytes not between 1 and 65536 then
+    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'content';
+  end if;
+  update private.turns t
+  set
+    last_sequence = t.last_sequence + 1,
+    streamed_bytes = t.streamed_bytes + v_bytes,
+    lease_expires_at = clock_timestamp() + t.lease
+  where t.message_id = write_delta.message_id
+    and t.last_sequence = write_delta.sequence - 1
+    and t.ended_at is null
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id)
+    and t.streamed_bytes + v_bytes <= 1000000
+  returning t.user_id into v_owner;
+  if found then
+    insert into llm.message_deltas (user_id, message_id, sequence, content, thinking)
+    values (
+      v_owner, write_delta.message_id, write_delta.sequence, coalesce(write_delta.content, ''),
+      coalesce(write_delta.thinking, '')
+    );
+    perform plinth.announce('turn:' || write_delta.message_id, write_delta.sequence);
+    return write_delta.sequence;
+  end if;
+
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = write_delta.message_id
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id);
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if write_delta.sequence between 1 and v_turn.last_sequence then
+    if exists (
+      select
+      from llm.message_deltas d
+      where d.user_id = v_turn.user_id
+        and d.message_id = v_turn.message_id
+        and d.sequence = write_delta.sequence
+        and d.content = coalesce(write_delta.content, '')
+        and d.thinking = coalesce(write_delta.thinking, '')
+    ) then
+      return v_turn.last_sequence;
+    end if;
+    raise exception 'Delta % says something else.', write_delta.sequence using errcode = 'PL409', column = 'sequence';
+  end if;
+  if v_turn.ended_at is not null then
+    raise exception 'The turn has ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+  end if;
+  if v_turn.last_sequence <> write_delta.sequence - 1 or write_delta.sequence is null then
+    raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_delta.sequence::text, 'null')
+      using errcode = 'PL409', column = 'sequence';
+  end if;
+  raise exception 'An answer has at most 1,000,000 bytes.'
+    using errcode = 'PL422', column = 'content', hint = 'Finish it with the reason length.';
+end
+$$;
+
+comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.';
+revoke execute on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) from public;

@@ -251,6 +251,34 @@ comment on policy update_moderator on rooms.general_chat_settings is 'The permis
 
 grant select, update (is_open, slow_mode_seconds) on rooms.general_chat_settings to :PLINTH_USER;
 
+-- One row per user who says to be there. Unlogged.
+create unlogged table rooms.presence (
+  user_id uuid not null,
+  status text not null,
+  expires_at timestamp with time zone not null,
+  constraint presence_pkey primary key (user_id),
+  constraint presence_status_check check (status = any (array['online'::text, 'away'::text, 'offline'::text])),
+  constraint presence_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.presence enable row level security;
+
+comment on table rooms.presence is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who says to be there. Unlogged.';
+comment on column rooms.presence.user_id is 'Who.';
+comment on column rooms.presence.status is 'online or away; offline while a row is not read by anybody.';
+comment on column rooms.presence.expires_at is 'Until when it holds.';
+
+create policy select_fellow_member on rooms.presence
+  for select to :PLINTH_USER
+  using (expires_at > statement_timestamp() and (user_id = (select plinth.current_user_id()) or (exists ( select
+   from rooms.room_members m
+  where m.user_id = presence.user_id and (m.room_id in (select rooms.my_room_ids()))))) and not (user_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
+comment on policy select_fellow_member on rooms.presence is 'Users see who of the people in their rooms is there at the moment, but for people they have blocked.';
+
+grant select on rooms.presence to :PLINTH_USER;
+
 -- One row per room and person who may not come back.
 create table rooms.room_bans (
   room_id uuid not null,
@@ -656,6 +684,34 @@ create policy select_member on rooms.room_messages
 comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
 
 grant select on rooms.room_messages to :PLINTH_USER;
+
+-- One row per member who is writing in a room. Unlogged.
+create unlogged table rooms.typing (
+  room_id uuid not null,
+  user_id uuid not null,
+  expires_at timestamp with time zone not null,
+  constraint typing_pkey primary key (room_id, user_id),
+  constraint typing_room_id_user_id_fkey foreign key (room_id, user_id) references rooms.room_members(room_id, user_id) on delete cascade,
+  constraint typing_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.typing enable row level security;
+
+create index typing_user_id_idx on rooms.typing using btree (user_id);
+
+comment on table rooms.typing is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member who is writing in a room. Unlogged.';
+comment on column rooms.typing.room_id is 'The room.';
+comment on column rooms.typing.user_id is 'Who writes.';
+comment on column rooms.typing.expires_at is 'Until when it holds.';
+
+create policy select_member on rooms.typing
+  for select to :PLINTH_USER
+  using (expires_at > statement_timestamp() and (room_id in (select rooms.my_room_ids())) and not (user_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
+comment on policy select_member on rooms.typing is 'Members see who is writing in their rooms at the moment, but for people they have blocked.';
+
+grant select on rooms.typing to :PLINTH_USER;
 
 -- One row per user and person they do not want to hear from.
 create table rooms.user_blocks (
@@ -1854,6 +1910,53 @@ comment on function rooms.search_room_messages(query text, room_id uuid, max_cou
 revoke execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) from public;
 grant execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) to :PLINTH_USER;
 
+-- Tells the members of the signed-in user's rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.
+create or replace function rooms.set_presence(status text default 'online'::text)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_before text;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
+    raise exception 'The status is online, away or offline.' using errcode = 'PL422', column = 'status';
+  end if;
+  perform from identity.users u where u.id = v_user for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- Two devices at once: the second waits here for the first, and sees what it wrote.
+  insert into rooms.presence (user_id, status, expires_at)
+  values (v_user, 'offline', '-infinity')
+  on conflict on constraint presence_pkey do nothing;
+  select case when p.expires_at > clock_timestamp() then p.status else 'offline' end into v_before
+  from rooms.presence p
+  where p.user_id = v_user
+  for no key update;
+  v_expires_at := case when set_presence.status <> 'offline' then clock_timestamp() + interval '60 seconds' end;
+  update rooms.presence p
+  set status = set_presence.status, expires_at = coalesce(v_expires_at, '-infinity')
+  where p.user_id = v_user;
+  if set_presence.status is distinct from v_before then
+    perform plinth.announce('presence:' || m.room_id, 0)
+    from rooms.room_members m
+    where m.user_id = v_user;
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_presence(status text) is E'@resultFieldName expiresAt\nTells the members of the signed-in user''s rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.';
+revoke execute on function rooms.set_presence(status text) from public;
+grant execute on function rooms.set_presence(status text) to :PLINTH_USER;
+
 -- Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.
 create or replace function rooms.set_room_role(room_id uuid, user_id uuid, role text)
   returns rooms.room_members
@@ -1893,6 +1996,41 @@ $$;
 comment on function rooms.set_room_role(room_id uuid, user_id uuid, role text) is 'Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
 revoke execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) from public;
 grant execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) to :PLINTH_USER;
+
+-- Tells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.
+create or replace function rooms.set_typing(room_id uuid, is_typing boolean default true)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_is_news boolean;
+begin
+  perform private.current_room_role(set_typing.room_id);
+  delete from rooms.typing t
+  where t.room_id = set_typing.room_id
+    and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));
+  v_is_news := found and not set_typing.is_typing;
+  if set_typing.is_typing then
+    v_expires_at := clock_timestamp() + interval '6 seconds';
+    insert into rooms.typing as t (room_id, user_id, expires_at)
+    values (set_typing.room_id, v_user, v_expires_at)
+    on conflict on constraint typing_pkey do update set expires_at = excluded.expires_at
+    returning t.xmax = 0 into v_is_news;
+  end if;
+  if v_is_news then
+    perform plinth.announce('typing:' || set_typing.room_id, 0);
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_typing(room_id uuid, is_typing boolean) is E'@resultFieldName expiresAt\nTells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.';
+revoke execute on function rooms.set_typing(room_id uuid, is_typing boolean) from public;
+grant execute on function rooms.set_typing(room_id uuid, is_typing boolean) to :PLINTH_USER;
 
 -- Takes a block back; whether there was one.
 create or replace function rooms.unblock_user(user_id uuid)

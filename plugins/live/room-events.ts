@@ -1,9 +1,10 @@
 import "postgraphile";
-import { TYPES } from "postgraphile/@dataplan/pg";
-import { applyTransforms, constant, each, get, type Step } from "postgraphile/grafast";
+import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
+import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { liveField } from "./live-field.ts";
-import { ReadingStep } from "./reading-step.ts";
+import { liveField, resourceOf, valuesOf } from "./live-field.ts";
+import { keptStep, ReadingStep } from "./reading-step.ts";
+import { roomPosition } from "./room-position.ts";
 
 /** Events one answer holds; whoever is further behind gets the next ones in the next answer. */
 const PAGE_SIZE = 50;
@@ -15,9 +16,8 @@ interface Arguments {
 
 /** roomEvents: what happens in a room, in order, without loss or duplicate. */
 export const RoomEventsPlugin = extendSchema((build) => {
-  const { sql, pgResources } = build as typeof build & { sql: any };
-  const events = (pgResources as any).room_events;
-  if (!events) throw new Error("The table rooms.room_events is missing; has the database been migrated?");
+  const { sql } = build;
+  const events = resourceOf(build, "room_events");
 
   return {
     typeDefs: gql`
@@ -31,8 +31,8 @@ export const RoomEventsPlugin = extendSchema((build) => {
 
       extend type Subscription {
         """
-        What happens in a room, from its event \`after\` on, or from now on without it. Each event comes once and in order;
-        after a lost connection go on with the last \`sequence\`. Fails with NOT_FOUND for a room you may not see, also later,
+        What happens in a room, after the event with the number \`after\`, or from now on without it. Each event comes once
+        and in order; after a lost connection go on from the last \`sequence\`. NOT_FOUND for who is no member, also later,
         when you have been removed.
         """
         roomEvents(roomId: UUID!, after: BigInt): RoomEventsPayload
@@ -47,24 +47,17 @@ export const RoomEventsPlugin = extendSchema((build) => {
               isLog: true,
               after: after == null ? null : BigInt(after),
               minIntervalMs: 0,
-              async open() {
-                const row = await readOne<{ position: string | null }>({
-                  text: "select rooms.room_position($1) as position",
-                  values: [roomId],
-                  name: "plinth_room_position",
-                });
-                return row?.position == null ? null : BigInt(row.position);
-              },
+              open: () => roomPosition(readOne, roomId),
             })),
-            plan($item: Step, args: any) {
-              const $rows = events.find({ room_id: args.getRaw("roomId") });
-              const $after = $rows.placeholder(get($item, "after"), TYPES.bigint);
-              $rows.where(sql`${$rows.alias}.sequence > ${$after}`);
-              $rows.orderBy({ attribute: "sequence", direction: "ASC" });
-              $rows.setOrderIsUnique();
-              $rows.setFirst(constant(PAGE_SIZE));
-              const $sequences = applyTransforms(each($rows, ($row: any) => $row.get("sequence")));
-              return new ReadingStep($item, $rows, $sequences, (item, sequences: string[]) => {
+            plan($item: Step, args: FieldArgs) {
+              const $events = events.find({ room_id: args.getRaw("roomId") } as never) as PgSelectStep;
+              const $after = $events.placeholder(get($item, "after" as never), TYPES.bigint);
+              $events.where(sql`${$events.alias}.sequence > ${$after}`);
+              $events.orderBy({ attribute: "sequence", direction: "ASC" });
+              $events.setOrderIsUnique();
+              $events.setFirst(constant(PAGE_SIZE));
+              const $sequences = valuesOf($events, ($event) => $event.get("sequence"));
+              return new ReadingStep<[string[]]>($item, [$sequences], { $events }, (item, sequences) => {
                 const sequence = sequences.at(-1) ?? item.after;
                 return {
                   reading: {
@@ -79,12 +72,7 @@ export const RoomEventsPlugin = extendSchema((build) => {
           },
         },
       },
-      RoomEventsPayload: {
-        plans: {
-          events: ($reading: ReadingStep) => $reading.rows(),
-          sequence: ($reading: ReadingStep) => get($reading, "sequence" as never),
-        },
-      },
+      RoomEventsPayload: { plans: { events: keptStep("$events") } },
     },
   };
 }, "PlinthRoomEventsPlugin");

@@ -2,6 +2,7 @@ import type { Queue } from "pg-boss";
 import { advanceSubscriptions } from "./advance-subscriptions.ts";
 import { breakOffExpiredTurns } from "./break-off-expired-turns.ts";
 import { deleteEndedTurns } from "./delete-ended-turns.ts";
+import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
@@ -160,6 +161,12 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "53 3 * * *",
     reason: "Nobody tells a use of a prompt again after a week, and the keys say who used what when.",
     run: deleteOldPromptUseKeys,
+  },
+  {
+    name: "delete-expired-presence",
+    cron: "*/15 * * * *",
+    reason: "When somebody was last seen is nobody's business afterwards.",
+    run: deleteExpiredPresence,
   },
 ];
 

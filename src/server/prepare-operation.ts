@@ -39,7 +39,8 @@ export async function prepareOperation(
     requestContext,
   };
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
-  const isSubscription = getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
+  const isSubscription =
+    getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
   return { args: args as ExecutionArgs, isSubscription };
 }
 

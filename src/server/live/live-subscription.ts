@@ -37,7 +37,7 @@ export interface Reading {
   /** Where the next one goes on. */
   readonly cursor?: bigint | undefined;
   readonly isEmpty: boolean;
-  /** There was more than one answer may hold. */
+  /** There was more than one answer may hold, or than was read. */
   readonly hasMore?: boolean | undefined;
   /** Nothing can follow. */
   readonly isOver?: boolean | undefined;
@@ -100,6 +100,11 @@ export class LiveSubscription implements Listener {
         return { done: true, value: undefined };
       },
     };
+  }
+
+  /** What is listened to now; the first of a source's topics stays the first. */
+  get topics(): readonly string[] {
+    return [...this.#listening.keys()];
   }
 
   onHint(topic: string, sequence: bigint): void {

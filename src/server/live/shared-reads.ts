@@ -95,7 +95,10 @@ export class SharedReads {
   #onIdle(lease: Lease): void {
     const isDone = this.#isClosed || Date.now() >= lease.endsAt;
     // One that is broken must not be lent another read.
-    if (isDone || lease.lane.client.getTransactionStatus() !== "I") return this.#endIfIdle(lease);
+    if (isDone || lease.lane.client.getTransactionStatus() !== "I") {
+      this.#endIfIdle(lease);
+      return;
+    }
     clearTimeout(lease.lingering);
     lease.lingering = setTimeout(() => this.#endIfIdle(lease), LINGER_MS).unref();
   }

@@ -1,0 +1,205 @@
+--! Previous: sha1:f51d85543381318d71b0935bb47a20b62d18e9a9
+--! Hash: sha1:a57f79f1c57ae024e3f0117a89b1cc29205c05b3
+--! Message: live
+
+-- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
+-- tables are empty, and clients say it again.
+create unlogged table rooms.typing (
+  room_id uuid not null,
+  user_id uuid not null references identity.users on delete cascade,
+  expires_at timestamptz not null,
+  primary key (room_id, user_id),
+  constraint typing_room_id_user_id_fkey
+    foreign key (room_id, user_id) references rooms.room_members (room_id, user_id) on delete cascade
+) with (fillfactor = 50);
+alter table rooms.typing enable row level security;
+-- Serves the foreign key to users; the primary key serves the other.
+create index typing_user_id_idx on rooms.typing (user_id);
+
+comment on table rooms.typing is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single
+@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection
+One row per member who is writing in a room. Unlogged.';
+comment on column rooms.typing.room_id is 'The room.';
+comment on column rooms.typing.user_id is 'Who writes.';
+comment on column rooms.typing.expires_at is 'Until when it holds.';
+
+create unlogged table rooms.presence (
+  user_id uuid primary key references identity.users on delete cascade,
+  status text not null,
+  expires_at timestamptz not null,
+  constraint presence_status_check check (status in ('online', 'away', 'offline'))
+) with (fillfactor = 50);
+alter table rooms.presence enable row level security;
+
+comment on table rooms.presence is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single
+@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection
+One row per user who says to be there. Unlogged.';
+comment on column rooms.presence.user_id is 'Who.';
+comment on column rooms.presence.status is 'online or away; offline while a row is not read by anybody.';
+comment on column rooms.presence.expires_at is 'Until when it holds.';
+
+--! Included rooms/policies/typing.sql
+-- Members see who else writes in their rooms, as long as it lasts and unless they have blocked them. Written by rooms.set_typing.
+revoke all on rooms.typing from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.typing to :PLINTH_USER;
+
+-- The time of the statement: several readers may share a transaction.
+drop policy if exists select_member on rooms.typing;
+create policy select_member on rooms.typing
+  for select to :PLINTH_USER
+  using (
+    expires_at > statement_timestamp()
+    and room_id in (select rooms.my_room_ids())
+    and not user_id = any ((
+      select array(select b.blocked_id from rooms.user_blocks b where b.user_id = (select plinth.current_user_id()))
+    )::uuid[])
+  );
+comment on policy select_member on rooms.typing is
+  'Members see who is writing in their rooms at the moment, but for people they have blocked.';
+--! EndIncluded rooms/policies/typing.sql
+--! Included rooms/policies/presence.sql
+-- Who shares a room with somebody sees that they are there, as long as it lasts and unless they have blocked them. Written by
+-- rooms.set_presence.
+revoke all on rooms.presence from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.presence to :PLINTH_USER;
+
+-- The time of the statement: several readers may share a transaction.
+drop policy if exists select_fellow_member on rooms.presence;
+create policy select_fellow_member on rooms.presence
+  for select to :PLINTH_USER
+  using (
+    expires_at > statement_timestamp()
+    and (
+      user_id = (select plinth.current_user_id())
+      or exists (
+        select
+        from rooms.room_members m
+        where m.user_id = presence.user_id and m.room_id in (select rooms.my_room_ids())
+      )
+    )
+    and not user_id = any ((
+      select array(select b.blocked_id from rooms.user_blocks b where b.user_id = (select plinth.current_user_id()))
+    )::uuid[])
+  );
+comment on policy select_fellow_member on rooms.presence is
+  'Users see who of the people in their rooms is there at the moment, but for people they have blocked.';
+--! EndIncluded rooms/policies/presence.sql
+--! Included rooms/functions/set_typing.sql
+-- Said every few seconds by whoever writes. Only the first time and the end are news: what is renewed changes nothing for those who
+-- look on, and who stops saying so is gone by itself.
+create or replace function rooms.set_typing(room_id uuid, is_typing boolean default true)
+  returns timestamptz
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_is_news boolean;
+begin
+  perform private.current_room_role(set_typing.room_id);
+  delete from rooms.typing t
+  where t.room_id = set_typing.room_id
+    and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));
+  v_is_news := found and not set_typing.is_typing;
+  if set_typing.is_typing then
+    v_expires_at := clock_timestamp() + interval '6 seconds';
+    insert into rooms.typing as t (room_id, user_id, expires_at)
+    values (set_typing.room_id, v_user, v_expires_at)
+    on conflict on constraint typing_pkey do update set expires_at = excluded.expires_at
+    returning t.xmax = 0 into v_is_news;
+  end if;
+  if v_is_news then
+    perform plinth.announce('typing:' || set_typing.room_id, 0);
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_typing(uuid, boolean) is
+  E'@resultFieldName expiresAt\nTells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.';
+grant execute on function rooms.set_typing(uuid, boolean) to :PLINTH_USER;
+--! EndIncluded rooms/functions/set_typing.sql
+--! Included rooms/functions/set_presence.sql
+-- A heartbeat, once for all of the user's rooms. Only a change of status is announced, to every room; who stops is gone by itself.
+create or replace function rooms.set_presence(status text default 'online')
+  returns timestamptz
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_before text;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
+    raise exception 'The status is online, away or offline.' using errcode = 'PL422', column = 'status';
+  end if;
+  perform from identity.users u where u.id = v_user for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- Two devices at once: the second waits here for the first, and sees what it wrote.
+  insert into rooms.presence (user_id, status, expires_at)
+  values (v_user, 'offline', '-infinity')
+  on conflict on constraint presence_pkey do nothing;
+  select case when p.expires_at > clock_timestamp() then p.status else 'offline' end into v_before
+  from rooms.presence p
+  where p.user_id = v_user
+  for no key update;
+  v_expires_at := case when set_presence.status <> 'offline' then clock_timestamp() + interval '60 seconds' end;
+  update rooms.presence p
+  set status = set_presence.status, expires_at = coalesce(v_expires_at, '-infinity')
+  where p.user_id = v_user;
+  if set_presence.status is distinct from v_before then
+    perform plinth.announce('presence:' || m.room_id, 0)
+    from rooms.room_members m
+    where m.user_id = v_user;
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_presence(text) is
+  E'@resultFieldName expiresAt\nTells the members of the signed-in user''s rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.';
+grant execute on function rooms.set_presence(text) to :PLINTH_USER;
+--! EndIncluded rooms/functions/set_presence.sql
+--! Included private/functions/delete_expired_presence.sql
+create or replace function private.delete_expired_presence(max_count integer)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_count integer;
+  v_more integer;
+begin
+  delete from rooms.presence p
+  using (
+    select e.user_id from rooms.presence e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where p.user_id = old.user_id;
+  get diagnostics v_count = row_count;
+  delete from rooms.typing t
+  using (
+    select e.room_id, e.user_id from rooms.typing e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where t.room_id = old.room_id and t.user_id = old.user_id;
+  get diagnostics v_more = row_count;
+  return greatest(v_count, v_more);
+end
+$$;
+
+comment on function private.delete_expired_presence(integer) is
+  'Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.';
+grant execute on function private.delete_expired_presence(integer) to :PLINTH_WORKER;
+--! EndIncluded private/functions/delete_expired_presence.sql

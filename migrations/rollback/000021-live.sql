@@ -1,0 +1,5 @@
+drop function
+  private.delete_expired_presence(integer),
+  rooms.set_presence(text),
+  rooms.set_typing(uuid, boolean);
+drop table rooms.presence, rooms.typing;
