@@ -1,5 +1,5 @@
 --! Previous: sha1:f51d85543381318d71b0935bb47a20b62d18e9a9
---! Hash: sha1:a57f79f1c57ae024e3f0117a89b1cc29205c05b3
+--! Hash: sha1:f47e2827ca9a3020162343d3812fd121920c8592
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
@@ -22,6 +22,8 @@ One row per member who is writing in a room. Unlogged.';
 comment on column rooms.typing.room_id is 'The room.';
 comment on column rooms.typing.user_id is 'Who writes.';
 comment on column rooms.typing.expires_at is 'Until when it holds.';
+
+comment on constraint typing_room_id_user_id_fkey on rooms.typing is E'@fieldName member';
 
 create unlogged table rooms.presence (
   user_id uuid primary key references identity.users on delete cascade,
@@ -203,3 +205,45 @@ comment on function private.delete_expired_presence(integer) is
   'Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.';
 grant execute on function private.delete_expired_presence(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/delete_expired_presence.sql
+
+--! Included rooms/views/room_events.sql
+-- The log of a room as a subscriber reads it: each message is the event of its posting. Grain: one row per event.
+create or replace view rooms.room_events
+  with (security_invoker = true)
+as
+select m.room_id, m.event_sequence as sequence, 'message_posted' as kind, m.id as message_id, m.sender_id as user_id, m.created_at
+from rooms.room_messages m
+union all
+select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
+from rooms.room_changes c;
+
+comment on view rooms.room_events is
+  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
+comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
+comment on column rooms.room_events.kind is
+  E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+comment on column rooms.room_events.message_id is 'The message concerned, or null.';
+comment on column rooms.room_events.user_id is 'Sender, member concerned, or who did it; null for the AI and deleted accounts.';
+comment on column rooms.room_events.created_at is E'@notNull\nWhen.';
+revoke all on rooms.room_events from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.room_events to :PLINTH_USER;
+
+-- Two ranges of two indexes, merged: the limit is in each, or PostgreSQL would read all that is there.
+create or replace function rooms.room_events_after(room_id uuid, after bigint, max_count integer default 100)
+  returns setof rooms.room_events
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select e.*
+  from rooms.room_events e
+  where e.room_id = room_events_after.room_id and e.sequence > room_events_after.after
+  order by e.sequence
+  limit least(greatest(room_events_after.max_count, 0), 1000)
+$$;
+
+comment on function rooms.room_events_after(uuid, bigint, integer) is
+  E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
+grant execute on function rooms.room_events_after(uuid, bigint, integer) to :PLINTH_USER;
+--! EndIncluded rooms/views/room_events.sql

@@ -3,3 +3,4 @@ drop function
   rooms.set_presence(text),
   rooms.set_typing(uuid, boolean);
 drop table rooms.presence, rooms.typing;
+--!restore rooms/views/room_events.sql

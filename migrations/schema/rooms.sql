@@ -703,6 +703,7 @@ comment on table rooms.typing is E'@behavior -query:resource:list -query:resourc
 comment on column rooms.typing.room_id is 'The room.';
 comment on column rooms.typing.user_id is 'Who writes.';
 comment on column rooms.typing.expires_at is 'Until when it holds.';
+comment on constraint typing_room_id_user_id_fkey on rooms.typing is '@fieldName member';
 
 create policy select_member on rooms.typing
   for select to :PLINTH_USER
@@ -787,7 +788,7 @@ union all
     c.created_at
    from rooms.room_changes c;
 
-comment on view rooms.room_events is E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+comment on view rooms.room_events is E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
 comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
 comment on column rooms.room_events.kind is E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
