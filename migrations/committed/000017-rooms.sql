@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:b294e39957bfafba227bad5cc679e1211822196c
+--! Hash: sha1:ca102043f97ddadaf47e8d1b7dec52d614bd9d18
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -1143,7 +1143,7 @@ select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
 from rooms.room_changes c;
 
 comment on view rooms.room_events is
-  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
 comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
 comment on column rooms.room_events.kind is
@@ -1472,73 +1472,59 @@ $$;
 comment on function private.find_mentions(uuid, uuid, text, uuid[], uuid[]) is
   'Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
 --! EndIncluded private/functions/room_mentions.sql
---! Included private/functions/insert_room_message.sql
--- Posts for a person or the AI: accounts and membership were looked at by who calls, and are looked at again under the room's lock
--- where that matters.
-create or replace function private.insert_room_message(
-  room_id uuid,
-  sender_id uuid,
-  sender_type text,
-  content text,
-  reply_to_id uuid,
-  mentions uuid[],
-  recipients uuid[],
-  metadata jsonb,
-  idempotency_key uuid
-)
-  returns rooms.room_messages
+--! Included private/functions/address_message.sql
+-- What a message may answer: something its sender sees, of the same room. A private message is answered privately, or everybody
+-- would learn that there is one.
+create or replace function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean)
+  returns void
+  language plpgsql
+  stable
+  set search_path = pg_catalog
+as $$
+begin
+  if not exists (
+    select
+    from rooms.room_messages m
+    where m.id = require_reply.reply_to_id
+      and m.room_id = require_reply.room_id
+      and (not m.is_private or require_reply.is_private)
+      and (require_reply.sender_id is null or private.sees_message(m.id, require_reply.sender_id))
+  ) then
+    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
+  end if;
+end
+$$;
+
+comment on function private.require_reply(uuid, uuid, uuid, boolean) is 'PL404 for a message that cannot be replied to.';
+
+-- Recipients and mentions of a message just posted, whose room is locked: who was a member before may not be one any more.
+create or replace function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[])
+  returns void
   language plpgsql
   volatile
   set search_path = pg_catalog
 as $$
-declare
-  v_message rooms.room_messages;
 begin
-  if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
-  end if;
-  if insert_room_message.reply_to_id is not null and not exists (
-    select
-    from rooms.room_messages m
-    where m.id = insert_room_message.reply_to_id
-      and m.room_id = insert_room_message.room_id
-      -- Who answers a private message answers it privately, or everybody would learn that there is one.
-      and (not m.is_private or recipients is not null)
-      and (insert_room_message.sender_id is null or private.sees_message(m.id, insert_room_message.sender_id))
-  ) then
-    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
-  end if;
-  insert into rooms.room_messages as m (
-    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
-  )
-  values (
-    insert_room_message.room_id, insert_room_message.sender_id, insert_room_message.sender_type, insert_room_message.content,
-    insert_room_message.reply_to_id, coalesce(insert_room_message.metadata, '{}'), recipients is not null,
-    insert_room_message.idempotency_key
-  )
-  returning m.* into v_message;
-  -- The room is locked now: who was a member before may not be one any more.
   if recipients is not null then
     if (
       select count(*) <> cardinality(recipients)
       from rooms.room_members m
-      where m.room_id = v_message.room_id and m.user_id = any (recipients)
+      where m.room_id = message.room_id and m.user_id = any (recipients)
     ) then
       raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
     end if;
-    insert into rooms.room_message_recipients (message_id, user_id) select v_message.id, r from unnest(recipients) r;
-    perform private.count_in_room(v_message.room_id, 'private', r, v_message.sender_id, v_message.sequence, 1)
+    insert into rooms.room_message_recipients (message_id, user_id) select message.id, r from unnest(recipients) r;
+    perform private.count_in_room(message.room_id, 'private', r, message.sender_id, message.sequence, 1)
     from unnest(recipients) r;
   end if;
   if cardinality(mentions) > 0 then
-    perform private.add_mentions(v_message, mentions);
+    perform private.add_mentions(message, mentions);
   end if;
-  return v_message;
 end
 $$;
 
-comment on function private.insert_room_message(uuid, uuid, text, text, uuid, uuid[], uuid[], jsonb, uuid) is
-  'Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.';
+comment on function private.address_message(rooms.room_messages, uuid[], uuid[]) is
+  'Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.';
 
 -- Members only, as of now: the room is locked by who calls.
 create or replace function private.add_mentions(message rooms.room_messages, mentions uuid[])
@@ -1559,7 +1545,7 @@ end
 $$;
 
 comment on function private.add_mentions(rooms.room_messages, uuid[]) is 'Adds mentions to a message and to the counts.';
---! EndIncluded private/functions/insert_room_message.sql
+--! EndIncluded private/functions/address_message.sql
 --! Included private/functions/post_ai_message.sql
 -- The AI answers. What it knows it knows from rooms.room_context; with the audience version of that, its answer is refused once
 -- somebody who should not see it has joined.
@@ -1610,10 +1596,21 @@ begin
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
     raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
   end if;
-  return private.insert_room_message(
-    v_room.id, null, 'ai', content, post_ai_message.reply_to_id, v_mentions, v_recipients, post_ai_message.metadata,
-    post_ai_message.idempotency_key
-  );
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  elsif post_ai_message.reply_to_id is not null then
+    perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
+  end if;
+  insert into rooms.room_messages as m (
+    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
+  )
+  values (
+    v_room.id, null, 'ai', post_ai_message.content, post_ai_message.reply_to_id, coalesce(post_ai_message.metadata, '{}'),
+    v_recipients is not null, post_ai_message.idempotency_key
+  )
+  returning m.* into v_message;
+  perform private.address_message(v_message, v_recipients, v_mentions);
+  return v_message;
 end
 $$;
 
@@ -2151,18 +2148,23 @@ declare
   v_mentions uuid[];
   v_recipients uuid[];
   v_message rooms.room_messages;
+  v_sequence bigint;
+  v_event_sequence bigint;
+  v_created_at timestamptz;
 begin
   if v_user is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
   -- The account is locked before the room, and who is no member does not get to lock the room.
-  select r.room_type into v_type
+  perform
   from identity.users u
   join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
-  join rooms.chat_rooms r on r.id = m.room_id
   where u.id = v_user
   for key share of u;
-  if v_type is null then
+  if not found then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
   end if;
   if post_room_message.recipients is not null then
@@ -2192,14 +2194,47 @@ begin
       return v_message;
     end if;
   end if;
-  v_message := private.insert_room_message(
-    post_room_message.room_id, v_user, 'user', content, post_room_message.reply_to_id, v_mentions, v_recipients,
-    post_room_message.metadata, post_room_message.idempotency_key
-  );
-  if not exists (
-    select from rooms.room_members m where m.room_id = post_room_message.room_id and m.user_id = v_user
-  ) then
+  if post_room_message.reply_to_id is not null then
+    perform private.require_reply(
+      post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
+    );
+  end if;
+  -- The room's lock, held until the end of the transaction, and the message's numbers: all that posting writes besides its row.
+  -- No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
+  update rooms.chat_rooms r
+  set
+    last_sequence = r.last_sequence + 1,
+    last_event_sequence = r.last_event_sequence + 1,
+    -- A clock that was put back does not put a message before the last one.
+    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+  where r.id = post_room_message.room_id
+  returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
+  into v_sequence, v_event_sequence, v_created_at, v_type;
+  -- Seen from after the lock: who was a member before may not be one any more. A row with its number needs no trigger.
+  insert into rooms.room_messages as msg (
+    room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
+    sequence, event_sequence, sender_sequence
+  )
+  select
+    m.room_id, v_user, post_room_message.content, post_room_message.reply_to_id,
+    coalesce(post_room_message.metadata, '{}'), v_recipients is not null, post_room_message.idempotency_key, v_created_at,
+    v_sequence, v_event_sequence,
+    coalesce((
+      select o.sender_sequence
+      from rooms.room_messages o
+      where o.sender_id = v_user and o.room_id = post_room_message.room_id
+      order by o.sequence desc
+      limit 1
+    ), 0) + (v_recipients is null)::integer
+  from rooms.room_members m
+  where m.room_id = post_room_message.room_id and m.user_id = v_user
+  returning msg.* into v_message;
+  if v_message.id is null then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+  end if;
+  perform plinth.announce('room:' || v_message.room_id, v_event_sequence);
+  if v_recipients is not null or cardinality(v_mentions) > 0 then
+    perform private.address_message(v_message, v_recipients, v_mentions);
   end if;
   if v_type = 'direct' then
     perform private.refuse_blocked_direct(post_room_message.room_id, v_user);
@@ -2718,9 +2753,8 @@ comment on function rooms.delete_general_chat_message(uuid) is
 grant execute on function rooms.delete_general_chat_message(uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/general_chat.sql
 --! Included rooms/triggers/room_messages.sql
--- Numbers every message, whoever inserts it, under the room's lock: numbers have no gaps, times grow with them, and who reads sees
--- them appear in order. This one update is all that posting costs besides its row: no member's row is written, since unread is
--- the difference to the read mark (rooms.count_unread). The lock is held until the end of the transaction.
+-- Numbers every message that does not come with its numbers (those of rooms.post_room_message and of a restored dump do), under
+-- the room's lock: numbers have no gaps, times grow with them, and who reads sees them appear in order.
 create or replace function private.number_room_message()
   returns trigger
   language plpgsql
@@ -2752,9 +2786,6 @@ begin
       limit 1
     ), 0) + (not new.is_private)::integer;
   end if;
-  if new.is_private then
-    perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
-  end if;
   perform plinth.announce('room:' || new.room_id, new.event_sequence);
   return new;
 end
@@ -2765,7 +2796,30 @@ comment on function private.number_room_message() is 'Trigger: gives a message i
 create or replace trigger _100_number
   before insert on rooms.room_messages
   for each row
+  when (new.sequence = 0)
   execute function private.number_room_message();
+
+-- A private message is unread for nobody but its recipients, who are counted with it.
+create or replace function private.count_private_message()
+  returns trigger
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
+  return new;
+end
+$$;
+
+comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
+
+create or replace trigger _200_count_private
+  before insert on rooms.room_messages
+  for each row
+  when (new.is_private)
+  execute function private.count_private_message();
 
 -- Whoever deletes or restores, the counts and the log follow.
 create or replace function private.follow_room_message()

@@ -1,5 +1,5 @@
---! Previous: sha1:b294e39957bfafba227bad5cc679e1211822196c
---! Hash: sha1:8bbb8bf9adf54052c68a73b2c73721bccbb31d11
+--! Previous: sha1:ca102043f97ddadaf47e8d1b7dec52d614bd9d18
+--! Hash: sha1:f76a75e75c8614ae87ca7f6d4fa4f961e0e6dbe7
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.

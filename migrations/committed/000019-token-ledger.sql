@@ -1,5 +1,5 @@
---! Previous: sha1:8bbb8bf9adf54052c68a73b2c73721bccbb31d11
---! Hash: sha1:5363b39459e4a90009d442944e908effa8ab461c
+--! Previous: sha1:f76a75e75c8614ae87ca7f6d4fa4f961e0e6dbe7
+--! Hash: sha1:8ff3fb04a51e8bbbcfe2a544a03f2d4a20802185
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and

@@ -1,5 +1,5 @@
---! Previous: sha1:5363b39459e4a90009d442944e908effa8ab461c
---! Hash: sha1:f51d85543381318d71b0935bb47a20b62d18e9a9
+--! Previous: sha1:8ff3fb04a51e8bbbcfe2a544a03f2d4a20802185
+--! Hash: sha1:ae96c308e2c82a2e1dff3f27e40c30b8c35bbb7c
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.

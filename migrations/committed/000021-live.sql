@@ -1,5 +1,5 @@
---! Previous: sha1:f51d85543381318d71b0935bb47a20b62d18e9a9
---! Hash: sha1:f47e2827ca9a3020162343d3812fd121920c8592
+--! Previous: sha1:ae96c308e2c82a2e1dff3f27e40c30b8c35bbb7c
+--! Hash: sha1:dff54a7ed6b7607104649eb8460d54160b7f2aea
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

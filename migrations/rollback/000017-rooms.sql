@@ -14,7 +14,7 @@ begin
         'current_room_role', 'require_room_moderator', 'lock_accounts', 'lock_room', 'is_blocked', 'append_room_event',
         'announce_user', 'count_in_room', 'counted_in_room_after', 'uncounted_in_room_after', 'posted_in_room_after',
         'count_message', 'remove_from_room', 'add_to_room', 'refuse_blocked_direct', 'sees_message', 'lock_room_of_message',
-        'keep_revision', 'find_mentions', 'insert_room_message', 'add_mentions', 'post_ai_message', 'set_room_password',
+        'keep_revision', 'find_mentions', 'require_reply', 'address_message', 'add_mentions', 'count_private_message', 'post_ai_message', 'set_room_password',
         'find_room_password', 'join_room_with_password', 'room_context', 'number_room_message', 'follow_room_message',
         'place_room_member', 'follow_room_member', 'number_room_change', 'follow_room_change', 'follow_room_invite',
         'follow_user_block', 'leave_rooms_of_user'

@@ -1054,6 +1054,34 @@ $$;
 comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
 revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
 
+-- Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.
+create or replace function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if recipients is not null then
+    if (
+      select count(*) <> cardinality(recipients)
+      from rooms.room_members m
+      where m.room_id = message.room_id and m.user_id = any (recipients)
+    ) then
+      raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
+    end if;
+    insert into rooms.room_message_recipients (message_id, user_id) select message.id, r from unnest(recipients) r;
+    perform private.count_in_room(message.room_id, 'private', r, message.sender_id, message.sequence, 1)
+    from unnest(recipients) r;
+  end if;
+  if cardinality(mentions) > 0 then
+    perform private.add_mentions(message, mentions);
+  end if;
+end
+$$;
+
+comment on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) is 'Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.';
+revoke execute on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) from public;
+
 -- Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.
 create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
   returns integer
@@ -2594,6 +2622,22 @@ $$;
 
 comment on function private.count_message(message rooms.room_messages, amount integer) is 'Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).';
 revoke execute on function private.count_message(message rooms.room_messages, amount integer) from public;
+
+-- Trigger: takes a private message out of everybody's count.
+create or replace function private.count_private_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
+  return new;
+end
+$$;
+
+comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
+revoke execute on function private.count_private_message() from public;
 
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
@@ -5462,61 +5506,6 @@ $$;
 comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
 revoke execute on function private.insert_attachments(message llm.messages, attachments jsonb) from public;
 
--- Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.
-create or replace function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid)
-  returns rooms.room_messages
-  language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_message rooms.room_messages;
-begin
-  if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
-  end if;
-  if insert_room_message.reply_to_id is not null and not exists (
-    select
-    from rooms.room_messages m
-    where m.id = insert_room_message.reply_to_id
-      and m.room_id = insert_room_message.room_id
-      -- Who answers a private message answers it privately, or everybody would learn that there is one.
-      and (not m.is_private or recipients is not null)
-      and (insert_room_message.sender_id is null or private.sees_message(m.id, insert_room_message.sender_id))
-  ) then
-    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
-  end if;
-  insert into rooms.room_messages as m (
-    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
-  )
-  values (
-    insert_room_message.room_id, insert_room_message.sender_id, insert_room_message.sender_type, insert_room_message.content,
-    insert_room_message.reply_to_id, coalesce(insert_room_message.metadata, '{}'), recipients is not null,
-    insert_room_message.idempotency_key
-  )
-  returning m.* into v_message;
-  -- The room is locked now: who was a member before may not be one any more.
-  if recipients is not null then
-    if (
-      select count(*) <> cardinality(recipients)
-      from rooms.room_members m
-      where m.room_id = v_message.room_id and m.user_id = any (recipients)
-    ) then
-      raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
-    end if;
-    insert into rooms.room_message_recipients (message_id, user_id) select v_message.id, r from unnest(recipients) r;
-    perform private.count_in_room(v_message.room_id, 'private', r, v_message.sender_id, v_message.sequence, 1)
-    from unnest(recipients) r;
-  end if;
-  if cardinality(mentions) > 0 then
-    perform private.add_mentions(v_message, mentions);
-  end if;
-  return v_message;
-end
-$$;
-
-comment on function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message with its recipients and mentions; returns it. PL404 for a wrong reply, PL422.';
-revoke execute on function private.insert_room_message(room_id uuid, sender_id uuid, sender_type text, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
-
 -- Whether an API token that was found before is still to be believed.
 create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
   returns boolean
@@ -6302,9 +6291,6 @@ begin
       limit 1
     ), 0) + (not new.is_private)::integer;
   end if;
-  if new.is_private then
-    perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
-  end if;
   perform plinth.announce('room:' || new.room_id, new.event_sequence);
   return new;
 end
@@ -6551,10 +6537,21 @@ begin
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
     raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
   end if;
-  return private.insert_room_message(
-    v_room.id, null, 'ai', content, post_ai_message.reply_to_id, v_mentions, v_recipients, post_ai_message.metadata,
-    post_ai_message.idempotency_key
-  );
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  elsif post_ai_message.reply_to_id is not null then
+    perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
+  end if;
+  insert into rooms.room_messages as m (
+    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
+  )
+  values (
+    v_room.id, null, 'ai', post_ai_message.content, post_ai_message.reply_to_id, coalesce(post_ai_message.metadata, '{}'),
+    v_recipients is not null, post_ai_message.idempotency_key
+  )
+  returning m.* into v_message;
+  perform private.address_message(v_message, v_recipients, v_mentions);
+  return v_message;
 end
 $$;
 
@@ -7882,6 +7879,30 @@ $$;
 comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
+
+-- PL404 for a message that cannot be replied to.
+create or replace function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not exists (
+    select
+    from rooms.room_messages m
+    where m.id = require_reply.reply_to_id
+      and m.room_id = require_reply.room_id
+      and (not m.is_private or require_reply.is_private)
+      and (require_reply.sender_id is null or private.sees_message(m.id, require_reply.sender_id))
+  ) then
+    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
+  end if;
+end
+$$;
+
+comment on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) is 'PL404 for a message that cannot be replied to.';
+revoke execute on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) from public;
 
 -- PL403 for a member who does not moderate the room; PL404 for who is no member.
 create or replace function private.require_room_moderator(room_id uuid)

@@ -644,7 +644,13 @@ create index room_messages_sender_id_room_id_sequence_idx on rooms.room_messages
 create trigger _100_number
   before insert on rooms.room_messages
   for each row
+  when (new.sequence = 0)
   execute function private.number_room_message();
+create trigger _200_count_private
+  before insert on rooms.room_messages
+  for each row
+  when (new.is_private)
+  execute function private.count_private_message();
 create trigger _500_follow
   after update of content, is_deleted on rooms.room_messages
   for each row
@@ -1524,18 +1530,23 @@ declare
   v_mentions uuid[];
   v_recipients uuid[];
   v_message rooms.room_messages;
+  v_sequence bigint;
+  v_event_sequence bigint;
+  v_created_at timestamptz;
 begin
   if v_user is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
   -- The account is locked before the room, and who is no member does not get to lock the room.
-  select r.room_type into v_type
+  perform
   from identity.users u
   join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
-  join rooms.chat_rooms r on r.id = m.room_id
   where u.id = v_user
   for key share of u;
-  if v_type is null then
+  if not found then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
   end if;
   if post_room_message.recipients is not null then
@@ -1565,14 +1576,47 @@ begin
       return v_message;
     end if;
   end if;
-  v_message := private.insert_room_message(
-    post_room_message.room_id, v_user, 'user', content, post_room_message.reply_to_id, v_mentions, v_recipients,
-    post_room_message.metadata, post_room_message.idempotency_key
-  );
-  if not exists (
-    select from rooms.room_members m where m.room_id = post_room_message.room_id and m.user_id = v_user
-  ) then
+  if post_room_message.reply_to_id is not null then
+    perform private.require_reply(
+      post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
+    );
+  end if;
+  -- The room's lock, held until the end of the transaction, and the message's numbers: all that posting writes besides its row.
+  -- No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
+  update rooms.chat_rooms r
+  set
+    last_sequence = r.last_sequence + 1,
+    last_event_sequence = r.last_event_sequence + 1,
+    -- A clock that was put back does not put a message before the last one.
+    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+  where r.id = post_room_message.room_id
+  returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
+  into v_sequence, v_event_sequence, v_created_at, v_type;
+  -- Seen from after the lock: who was a member before may not be one any more. A row with its number needs no trigger.
+  insert into rooms.room_messages as msg (
+    room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
+    sequence, event_sequence, sender_sequence
+  )
+  select
+    m.room_id, v_user, post_room_message.content, post_room_message.reply_to_id,
+    coalesce(post_room_message.metadata, '{}'), v_recipients is not null, post_room_message.idempotency_key, v_created_at,
+    v_sequence, v_event_sequence,
+    coalesce((
+      select o.sender_sequence
+      from rooms.room_messages o
+      where o.sender_id = v_user and o.room_id = post_room_message.room_id
+      order by o.sequence desc
+      limit 1
+    ), 0) + (v_recipients is null)::integer
+  from rooms.room_members m
+  where m.room_id = post_room_message.room_id and m.user_id = v_user
+  returning msg.* into v_message;
+  if v_message.id is null then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+  end if;
+  perform plinth.announce('room:' || v_message.room_id, v_event_sequence);
+  if v_recipients is not null or cardinality(v_mentions) > 0 then
+    perform private.address_message(v_message, v_recipients, v_mentions);
   end if;
   if v_type = 'direct' then
     perform private.refuse_blocked_direct(post_room_message.room_id, v_user);
