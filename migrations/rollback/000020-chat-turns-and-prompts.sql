@@ -45,8 +45,7 @@ drop function
   private.insert_attachments(llm.messages, jsonb),
   private.move_head(uuid, uuid, uuid),
   private.title_of(text),
-  private.can_user_use_model(uuid, uuid),
-  plinth.announce(text, bigint);
+  private.can_user_use_model(uuid, uuid);
 
 drop table
   private.prompt_use_keys, llm.prompt_shares, llm.prompt_labels, llm.prompt_versions,

@@ -68,13 +68,19 @@ describe("roomEvents", () => {
     for (const text of texts.slice(110)) await post(api, ada, room, text);
     await until(() => contents(heard).length === texts.length);
     expect(contents(heard)).toEqual(texts);
-    const sequences = heard.answers.flatMap(({ events }) => events.map(({ sequence }: { sequence: string }) => sequence));
+    const sequences = heard.answers.flatMap(({ events }) =>
+      events.map(({ sequence }: { sequence: string }) => sequence),
+    );
     expect(new Set(sequences).size).toBe(sequences.length);
     // Answers have a limit, and each says where the next one goes on.
     expect(Math.max(...heard.answers.map(({ events }) => events.length))).toBe(50);
-    for (const { events, sequence } of heard.answers) if (events.length) expect(events.at(-1).sequence).toBe(sequence);
+    for (const { events, sequence } of heard.answers)
+      if (events.length) expect(events.at(-1).sequence).toBe(sequence);
     const again = await hear(ada, room, heard.answers[0].sequence);
-    await until(() => contents(again).length === texts.length - contents({ ...heard, answers: [heard.answers[0]] }).length);
+    await until(
+      () =>
+        contents(again).length === texts.length - contents({ ...heard, answers: [heard.answers[0]] }).length,
+    );
   });
 
   test("is refused: visitors, non-members, unknown rooms, a number that is not there yet", async () => {
@@ -129,7 +135,13 @@ describe("roomEvents", () => {
     const room = await makeRoom(api, [ada]);
     const heard = await hear(ada, room);
     await withClient(db.url("authenticator"), async (forger) => {
-      for (const payload of [`room:${room} 999999`, `room:${room} -1`, "room: 1", "x", `room:${room} ${"9".repeat(40)}`])
+      for (const payload of [
+        `room:${room} 999999`,
+        `room:${room} -1`,
+        "room: 1",
+        "x",
+        `room:${room} ${"9".repeat(40)}`,
+      ])
         await forger.query("select pg_notify('plinth_live', $1)", [payload]);
     });
     await post(api, ada, room, "true");
@@ -139,7 +151,10 @@ describe("roomEvents", () => {
   });
 
   test("lives longer than an operation may take to execute", async () => {
-    const quick = await startApi(db, { PLINTH_STATEMENT_TIMEOUT_MS: "300", PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300" });
+    const quick = await startApi(db, {
+      PLINTH_STATEMENT_TIMEOUT_MS: "300",
+      PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300",
+    });
     try {
       const room = await makeRoom(api, [ada]);
       const connected = connect(quick, ada);
@@ -200,4 +215,3 @@ describe("a token that ends", () => {
     expect(contents(heard)).toEqual([]);
   });
 });
-

@@ -59,10 +59,13 @@ export async function makeRoom(api: Pick<Api, "ask">, members: readonly SignedIn
 }
 
 export async function join(api: Pick<Api, "ask">, token: string, roomId: string): Promise<void> {
-  const joined = await api.ask("mutation ($room: UUID!) { joinRoom(input: { roomId: $room }) { result { id } } }", {
-    token,
-    variables: { room: roomId },
-  });
+  const joined = await api.ask(
+    "mutation ($room: UUID!) { joinRoom(input: { roomId: $room }) { result { id } } }",
+    {
+      token,
+      variables: { room: roomId },
+    },
+  );
   if (joined.errors) throw new Error(codeOf(joined));
 }
 

@@ -95,17 +95,15 @@ export const SEED = `
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
-<<<<<<< HEAD
   select private.grant_tokens(u, 100, 'manual', null, 1, null, null, 'g') from unnest(array[:ada, :bob]::uuid[]) u;
   select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
   insert into billing.usage_limits (user_id, model_id, period, max_tokens)
     values (:ada, null, 'day', 1), (:bob, null, 'day', 1), (null, :shown, 'day', 1), (null, :hidden, 'day', 1);
-=======
   insert into rooms.chat_rooms (id, name, is_public)
     values (:own, 'o', false), (:lobby, 'l', true), (:asked, 'a', false), (:closed, 'c', false);
   insert into rooms.room_members (room_id, user_id, role)
     values (:own, :ada, 'creator'), (:own, :bob, 'member'), (:lobby, :bob, 'creator'), (:asked, :bob, 'creator'),
-      (:closed, :bob, 'creator');
+      (:closed, :bob, 'creator'), (:own, (select id from identity.users where username = 'manage_users'), 'member');
   insert into rooms.room_messages (id, room_id, sender_id, content, is_private)
     values (:said, :own, :bob, 'x', false), (:whispered, :own, :ada, 'x', true), (:elsewhere, :closed, :bob, 'x', true),
       (:hidden, :own, :bob, 'x', true);
@@ -127,9 +125,12 @@ export const SEED = `
   insert into rooms.general_chat_revisions (message_id, revision, author_id, change, content)
     values (:ada, 1, :ada, 'edited', 'x'), (:bob, 1, :bob, 'edited', 'x');
   insert into rooms.general_chat_mutes (user_id) values (:ada), (:bob);
+  insert into rooms.typing (room_id, user_id, expires_at)
+    select room_id, user_id, case when user_id = :ada then '-infinity' else 'infinity' end::timestamptz from rooms.room_members;
+  insert into rooms.presence (user_id, status, expires_at)
+    select id, 'online', 'infinity' from identity.users;
   insert into identity.users (id, username) values (:chief, 'chief');
   insert into access.user_roles (user_id, role_id) select :chief, id from access.roles where role_name = 'manage_users';
->>>>>>> 7a4f80709fd4f8ad99395dabb81c4f52d98fcead
 `;
 
 const DENIED = "42501";
@@ -367,7 +368,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "delete from rooms.chat_rooms", 1],
   ],
   "rooms.room_members": [
-    ["ada", "select from rooms.room_members", 2],
+    ["ada", "select from rooms.room_members", 3],
     ["ada", "update rooms.room_members set is_muted = true", 1],
     ["ada", "update rooms.room_members set user_id = :new", DENIED],
   ],
@@ -377,13 +378,17 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "rooms.room_message_mentions": [["ada", "select from rooms.room_message_mentions", 1]],
   "rooms.room_message_reactions": [["ada", "select from rooms.room_message_reactions", 1]],
   "rooms.room_message_revisions": [["ada", "select from rooms.room_message_revisions", 2]],
-  "rooms.room_changes": [["ada", "select from rooms.room_changes", 2]],
+  "rooms.room_changes": [["ada", "select from rooms.room_changes", 3]],
   "rooms.room_invites": [["ada", "select from rooms.room_invites", 2]],
   "rooms.room_bans": [
     ["ada", "select from rooms.room_bans", 1],
     ["ada", "delete from rooms.room_bans", 1],
     ["ada", "update rooms.room_bans set room_id = :closed", DENIED],
   ],
+  // Not her own, which has expired, nor that of whom she has blocked, nor those in rooms of others.
+  "rooms.typing": [["ada", "select from rooms.typing", 1]],
+  // Her own and Bob's.
+  "rooms.presence": [["ada", "select from rooms.presence", 2]],
   "rooms.user_blocks": [["ada", "select from rooms.user_blocks", 1]],
   "rooms.user_event_counters": [["ada", "select from rooms.user_event_counters", 1]],
   "rooms.general_chat_messages": [["ada", "select from rooms.general_chat_messages", 2]],
