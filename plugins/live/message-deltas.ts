@@ -112,6 +112,7 @@ export const MessageDeltasPlugin = extendSchema((build) => {
                       isEmpty: last === undefined,
                       hasMore: sequences.length === PAGE_SIZE || (hasEnded && !isOver),
                       isOver,
+                      mayEnd: true,
                     },
                     answer: { sequence, isOver },
                   };

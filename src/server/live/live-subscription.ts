@@ -41,6 +41,8 @@ export interface Reading {
   readonly hasMore?: boolean | undefined;
   /** Nothing can follow. */
   readonly isOver?: boolean | undefined;
+  /** The end will be announced with the last sequence once more, so that a hint of a known one may be news. */
+  readonly mayEnd?: boolean | undefined;
   /** When the state changes by itself, in ms since 1970. */
   readonly changesAt?: number | undefined;
   readonly topics?: readonly string[] | undefined;
@@ -213,7 +215,7 @@ export class LiveSubscription implements Listener {
     if (reading.changesAt !== undefined) this.#changesAt = reading.changesAt;
     if (reading.topics) this.#listenTo(reading.topics);
     // Hints of what this reading already found.
-    if (this.#source!.isLog)
+    if (this.#source!.isLog && !reading.mayEnd)
       for (const [topic, sequence] of this.#news) if (sequence <= this.#cursor) this.#news.delete(topic);
   }
 
