@@ -51,7 +51,10 @@ async function connect(count: number): Promise<pg.Client[]> {
 }
 
 /** How often a second `work` is done by all clients together. */
-async function rate(clients: pg.Client[], work: (client: pg.Client, i: number) => Promise<unknown>): Promise<number> {
+async function rate(
+  clients: pg.Client[],
+  work: (client: pg.Client, i: number) => Promise<unknown>,
+): Promise<number> {
   let done = 0;
   const until = performance.now() + SECONDS * 1000;
   await Promise.all(
@@ -114,17 +117,32 @@ try {
       const rooms = await Promise.all(clients.map(makeRoom));
       const kinds = {
         plain: (client: pg.Client, i: number) =>
-          asUser(client, users[i]!, "insert into rooms.plain_messages (room_id, content, metadata) values ($1, $2, '{}') returning *", [rooms[i], TEXT], "plain"),
+          asUser(
+            client,
+            users[i]!,
+            "insert into rooms.plain_messages (room_id, content, metadata) values ($1, $2, '{}') returning *",
+            [rooms[i], TEXT],
+            "plain",
+          ),
         posted: (client: pg.Client, i: number) =>
-          asUser(client, users[i]!, "select * from rooms.post_room_message($1, $2)", [rooms[i], TEXT], "posted"),
+          asUser(
+            client,
+            users[i]!,
+            "select * from rooms.post_room_message($1, $2)",
+            [rooms[i], TEXT],
+            "posted",
+          ),
       };
       const measured: Record<keyof typeof kinds, number[]> = { plain: [], posted: [] };
       for (const kind of ["plain", "posted"] as const) await rate(clients, kinds[kind]); // warm-up
       for (let round = 0; round < ROUNDS; round++)
-        for (const kind of ["plain", "posted"] as const) measured[kind].push(await rate(clients, kinds[kind]));
+        for (const kind of ["plain", "posted"] as const)
+          measured[kind].push(await rate(clients, kinds[kind]));
       const [plain, posted] = [percentile(measured.plain, 0.5), percentile(measured.posted, 0.5)];
       console.log(
-        `posting   durable ${durable.padEnd(3)}  ${count} client${count > 1 ? "s, a room each" : ""}`.padEnd(48) +
+        `posting   durable ${durable.padEnd(3)}  ${count} client${count > 1 ? "s, a room each" : ""}`.padEnd(
+          48,
+        ) +
           `plain ${plain.toFixed(0)}/s  posted ${posted.toFixed(0)}/s  ratio ${(posted / plain).toFixed(2)}`,
       );
       await Promise.all(clients.map((client) => client.end()));
@@ -155,11 +173,10 @@ try {
     [small, SMALL],
     [large, LARGE],
   ] as const) {
-    await owner.query("update rooms.chat_rooms set last_sequence = $2, last_event_sequence = $3 where id = $1", [
-      room,
-      size,
-      size + MEMBERS,
-    ]);
+    await owner.query(
+      "update rooms.chat_rooms set last_sequence = $2, last_event_sequence = $3 where id = $1",
+      [room, size, size + MEMBERS],
+    );
     // A fiftieth is deleted, and the reader is mentioned in a hundredth.
     await owner.query(
       `insert into private.room_tallies (room_id, kind, user_id, peer_id, level, bucket, amount)

@@ -1,5 +1,5 @@
 --! Previous: sha1:ae96c308e2c82a2e1dff3f27e40c30b8c35bbb7c
---! Hash: sha1:dff54a7ed6b7607104649eb8460d54160b7f2aea
+--! Hash: sha1:f636bb9d6e7f62a8b9533598b3f9c2bcf644fd7c
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
@@ -247,3 +247,44 @@ comment on function rooms.room_events_after(uuid, bigint, integer) is
   E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
 grant execute on function rooms.room_events_after(uuid, bigint, integer) to :PLINTH_USER;
 --! EndIncluded rooms/views/room_events.sql
+
+--! Included private/functions/rooms_to_answer.sql
+-- For the worker of an AI member: what it has not answered yet is read from the rooms and kept nowhere else, so a worker that was
+-- killed finds it again. An answer names the last message it took into account as the one it replies to; whatever members posted
+-- after that, for all to see, is unanswered.
+create or replace function private.rooms_to_answer(room_id uuid default null, max_count integer default 100)
+  returns table (room_id uuid, message_id uuid)
+  language sql
+  stable
+  security definer
+  set search_path = pg_catalog
+as $$
+  select ai.room_id, asked.id
+  from rooms.room_members ai
+  cross join lateral (
+    select m.id, m.sequence
+    from rooms.room_messages m
+    where m.room_id = ai.room_id and m.sender_type = 'user' and not m.is_private and not m.is_deleted
+    order by m.event_sequence desc
+    limit 1
+  ) asked
+  left join lateral (
+    select coalesce(t.sequence, m.sequence) as sequence
+    from rooms.room_messages m
+    left join rooms.room_messages t on t.id = m.reply_to_id
+    where m.room_id = ai.room_id and m.sender_type = 'ai'
+    order by m.event_sequence desc
+    limit 1
+  ) answered on true
+  where ai.user_id is null
+    and ai.role = 'ai'
+    and (rooms_to_answer.room_id is null or ai.room_id = rooms_to_answer.room_id)
+    and asked.sequence > coalesce(answered.sequence, 0)
+  order by asked.id
+  limit least(greatest(max_count, 0), 1000)
+$$;
+
+comment on function private.rooms_to_answer(uuid, integer) is
+  'Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.';
+grant execute on function private.rooms_to_answer(uuid, integer) to :PLINTH_SERVICE;
+--! EndIncluded private/functions/rooms_to_answer.sql

@@ -8302,6 +8302,42 @@ comment on function private.room_context(room_id uuid, max_count integer, audien
 revoke execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
 grant execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_SERVICE;
 
+-- Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.
+create or replace function private.rooms_to_answer(room_id uuid default null::uuid, max_count integer default 100)
+  returns table(room_id uuid, message_id uuid)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select ai.room_id, asked.id
+  from rooms.room_members ai
+  cross join lateral (
+    select m.id, m.sequence
+    from rooms.room_messages m
+    where m.room_id = ai.room_id and m.sender_type = 'user' and not m.is_private and not m.is_deleted
+    order by m.event_sequence desc
+    limit 1
+  ) asked
+  left join lateral (
+    select coalesce(t.sequence, m.sequence) as sequence
+    from rooms.room_messages m
+    left join rooms.room_messages t on t.id = m.reply_to_id
+    where m.room_id = ai.room_id and m.sender_type = 'ai'
+    order by m.event_sequence desc
+    limit 1
+  ) answered on true
+  where ai.user_id is null
+    and ai.role = 'ai'
+    and (rooms_to_answer.room_id is null or ai.room_id = rooms_to_answer.room_id)
+    and asked.sequence > coalesce(answered.sequence, 0)
+  order by asked.id
+  limit least(greatest(max_count, 0), 1000)
+$$;
+
+comment on function private.rooms_to_answer(room_id uuid, max_count integer) is 'Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.';
+revoke execute on function private.rooms_to_answer(room_id uuid, max_count integer) from public;
+grant execute on function private.rooms_to_answer(room_id uuid, max_count integer) to :PLINTH_SERVICE;
+
 -- Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.
 create or replace function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea)
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, sealed bytea, refresh_expires_at timestamp with time zone)

@@ -6,7 +6,6 @@ import {
   connect,
   contents,
   type Heard,
-  join,
   killConnections,
   listen,
   makeRoom,
