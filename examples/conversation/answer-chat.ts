@@ -33,7 +33,7 @@ export async function answerChat(options: {
 
   const { startTurn } = await ask(
     `mutation ($chat: UUID!, $model: UUID!, $parent: UUID!, $key: String!) {
-       startTurn(input: { chatId: $chat, modelId: $model, parentId: $parent, maxTokens: 2000, idempotencyKey: $key }) {
+       startTurn(input: { chatId: $chat, modelId: $model, parentId: $parent, maxTokens: "2000", idempotencyKey: $key }) {
          message { id state }
        }
      }`,
