@@ -252,9 +252,14 @@ test("two clients and an AI hold a conversation; killing server, database and ne
     modelId: models[0].id,
     model: { url: slowModel.url, name: "slow" },
   });
+  const adasPage = createLiveClient({
+    url: `${networkUrl().replace("http", "ws")}/graphql`,
+    getToken: () => ada.token,
+  });
+  parts.defer(() => adasPage.close());
   const texts: string[] = [];
   let ended: string | undefined;
-  followAnswer(live, messageId, (text, state) => {
+  followAnswer(adasPage, messageId, (text, state) => {
     texts.push(text);
     ended = state;
   });
