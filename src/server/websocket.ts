@@ -11,7 +11,7 @@ import type { Authenticator } from "./authenticate-step.ts";
 import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { deliver } from "./live/deliver.ts";
-import type { Live } from "./live/index.ts";
+import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
 import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.ts";
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
@@ -51,6 +51,8 @@ interface Connection {
   readonly socket: WebSocket;
   request: RequestContext;
   readonly live: Set<LiveSubscription>;
+  /** Operations that are not known yet to be subscriptions or not. */
+  preparing: number;
 }
 
 type SocketContext = Context<Record<string, unknown>, Connection>;
@@ -94,7 +96,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
           if (left > 0) openByClient.set(client, left);
           else openByClient.delete(client);
         });
-        serve({ socket, request: context, live: new Set() });
+        serve({ socket, request: context, live: new Set(), preparing: 0 });
       });
     })().catch((error: unknown) => {
       logger.error({ correlationId: context.correlationId, err: error }, "upgrade failed");
@@ -179,20 +181,27 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
 
     async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
       const { socket, request } = extra;
+      // Before anything is spent on it; `subscriptions` are all operations, whatever their kind.
       if (
-        Object.keys(subscriptions).length - extra.live.size > MAX_OPERATIONS ||
+        Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET ||
         !(await rateLimit.admit(request.clientIp))
       )
-        return [coded("RATE_LIMITED", "Too many operations; try again later.")];
+        return [tooMany("operations")];
       if (request.claims && !(await authenticator.isStillValid(request.claims, request))) {
         socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
         return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
       }
-      const prepared = await prepareOperation(serv, request, payload);
+      extra.preparing += 1;
+      const prepared = await prepareOperation(serv, request, payload).finally(() => {
+        extra.preparing -= 1;
+      });
       if (!("args" in prepared)) return prepared;
-      if (!prepared.isSubscription) return prepared.args;
+      if (!prepared.isSubscription) {
+        const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
+        return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
+      }
       const subscription = live.open(socket, request.claims?.userId, (ended) => extra.live.delete(ended));
-      if (!subscription) return [coded("RATE_LIMITED", "Too many subscriptions; end some of them first.")];
+      if (!subscription) return [tooMany("subscriptions")];
       extra.live.add(subscription);
       return makeLive(prepared.args, subscription, live);
     },
@@ -239,6 +248,10 @@ function keepAlive(socket: WebSocket): void {
 
 function refuse(stream: Duplex, status: string): void {
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function tooMany(what: string): GraphQLError {
+  return coded("RATE_LIMITED", `Too many ${what}; try again later.`);
 }
 
 function coded(code: string, message: string): GraphQLError {

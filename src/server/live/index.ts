@@ -7,7 +7,7 @@ import { SharedReads } from "./shared-reads.ts";
 import { SubscriptionLimits } from "./subscription-limits.ts";
 
 /** Subscriptions one socket may have open; a client needs one a room and a few more. */
-const MAX_PER_SOCKET = 100;
+export const MAX_SUBSCRIPTIONS_PER_SOCKET = 100;
 /** Subscriptions one account may have open at this server, on all its devices. */
 const MAX_PER_USER = 500;
 
@@ -35,7 +35,7 @@ export async function startLive(options: { url: string; pool: Pool; logger: Logg
   const { url, pool, logger } = options;
   const hub = new Hub();
   const listener = createLiveListener({ url, logger, hub });
-  const limits = new SubscriptionLimits({ perSocket: MAX_PER_SOCKET, perUser: MAX_PER_USER });
+  const limits = new SubscriptionLimits({ perSocket: MAX_SUBSCRIPTIONS_PER_SOCKET, perUser: MAX_PER_USER });
   const reads = new SharedReads(pool);
   await listener.start();
   return {
