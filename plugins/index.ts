@@ -5,6 +5,10 @@ import { CheckoutPlugin } from "./checkout.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
+import { MessageDeltasPlugin } from "./live/message-deltas.ts";
+import { PresencePlugin } from "./live/presence.ts";
+import { RoomEventsPlugin } from "./live/room-events.ts";
+import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
@@ -26,6 +30,10 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   AccountRecoveryPlugin, // nor is making the tokens that mails carry
   ProvidersPlugin, // nor is asking another provider who somebody is
+  RoomEventsPlugin, // nor is waiting for news
+  PresencePlugin, // likewise
+  UnreadCountsPlugin, // likewise
+  MessageDeltasPlugin, // likewise
   CheckoutPlugin, // a payment provider is asked over HTTP
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out

@@ -1,6 +1,12 @@
 import "postgraphile";
 import type { ExecutionResult } from "postgraphile/graphql";
-import { type FragmentDefinitionNode, GraphQLError, getOperationAST, Kind } from "postgraphile/graphql";
+import {
+  type ExecutionArgs,
+  type FragmentDefinitionNode,
+  GraphQLError,
+  getOperationAST,
+  Kind,
+} from "postgraphile/graphql";
 import { makeParseAndValidate, type ParsedDocument } from "../src/server/parse-and-validate.ts";
 import type { PlinthPresetOptions } from "../src/server/preset-options.ts";
 import { assertCost } from "../src/server/query-cost.ts";
@@ -36,28 +42,34 @@ export const QueryLimitsPlugin: GraphileConfig.Plugin = {
   },
   grafast: {
     middleware: {
-      execute(next, { args }) {
-        const operation = getOperationAST(args.document, args.operationName);
-        // Without one, execution reports it.
-        if (!operation) return next();
-        const fragments = new Map<string, FragmentDefinitionNode>();
-        for (const definition of args.document.definitions)
-          if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
-        try {
-          const { fields } = assertCost(
-            { schema: args.schema, operation, fragments, variables: args.variableValues ?? {} },
-            optionsOf(args.resolvedPreset!).limits,
-          );
-          noteFieldCount(operation, fields);
-        } catch (error) {
-          if (!(error instanceof GraphQLError)) throw error;
-          return { errors: [error] } satisfies ExecutionResult;
-        }
-        return next();
-      },
+      execute: (next, { args }) => refusalOf(args) ?? next(),
+      subscribe: (next, { args }) => refusalOf(args) ?? next(),
     },
   },
 };
+
+/** The answer to an operation that costs too much. */
+function refusalOf(
+  args: ExecutionArgs & { resolvedPreset?: GraphileConfig.ResolvedPreset },
+): ExecutionResult | undefined {
+  const operation = getOperationAST(args.document, args.operationName);
+  // Without one, execution reports it.
+  if (!operation) return undefined;
+  const fragments = new Map<string, FragmentDefinitionNode>();
+  for (const definition of args.document.definitions)
+    if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
+  try {
+    const { fields } = assertCost(
+      { schema: args.schema, operation, fragments, variables: args.variableValues ?? {} },
+      optionsOf(args.resolvedPreset!).limits,
+    );
+    noteFieldCount(operation, fields);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error;
+    return { errors: [error] };
+  }
+}
 
 function optionsOf(preset: GraphileConfig.ResolvedPreset): PlinthPresetOptions {
   if (!preset.plinth) throw new Error("The preset must come from makePreset.");

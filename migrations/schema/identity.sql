@@ -576,6 +576,10 @@ create trigger _200_guard_token_version
   before update of token_version, account_status on identity.users
   for each row
   execute function identity.guard_token_version();
+create trigger _300_leave_rooms
+  before delete on identity.users
+  for each row
+  execute function private.leave_rooms_of_user();
 create trigger _500_revoke_tokens
   after update on identity.users
   for each row

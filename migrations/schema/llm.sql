@@ -14,14 +14,20 @@ create table llm.chats (
   is_archived boolean not null default false,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  head_id uuid,
+  import_key text,
   constraint chats_pkey primary key (id),
   constraint chats_id_user_id_key unique (id, user_id),
+  constraint chats_import_key_check check (length(import_key) >= 1 and length(import_key) <= 255),
   constraint chats_title_check check (length(title) >= 1 and length(title) <= 255),
+  constraint chats_head_id_fkey foreign key (user_id, id, head_id) references llm.messages(user_id, chat_id, id) on delete set null (head_id) deferrable,
   constraint chats_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
 alter table llm.chats enable row level security;
 
+create index chats_head_id_idx on llm.chats using btree (head_id, user_id, id);
+create unique index chats_user_id_import_key_idx on llm.chats using btree (user_id, import_key) where (import_key is not null);
 create index chats_user_id_updated_at_idx on llm.chats using btree (user_id, updated_at desc);
 
 create trigger _900_touch_updated_at
@@ -36,6 +42,9 @@ comment on column llm.chats.title is 'Title, 1 to 255 characters.';
 comment on column llm.chats.is_archived is 'Archived chats are kept, and hidden by clients.';
 comment on column llm.chats.created_at is 'When it was started.';
 comment on column llm.chats.updated_at is 'Last activity: the last message, or change of the chat itself.';
+comment on column llm.chats.head_id is E'@behavior -*\nLast message of the active path when that is not the chat''s newest message; see llm.chats_active_path.';
+comment on column llm.chats.import_key is E'@behavior -*\nWhere an imported chat came from, such as chatgpt:<id>; imported again, it is the same chat.';
+comment on constraint chats_head_id_fkey on llm.chats is '@behavior -*';
 
 create policy all_own on llm.chats
   for all to :PLINTH_USER
@@ -84,6 +93,126 @@ comment on policy select_own on llm.conversation_memories is 'Users see that the
 
 grant select (user_id, version, created_at, updated_at) on llm.conversation_memories to :PLINTH_USER;
 
+-- One row per file of a message, by reference: the file itself is elsewhere. At most ten a message.
+create table llm.message_attachments (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  chat_id uuid not null,
+  message_id uuid not null,
+  "position" smallint not null,
+  url text not null,
+  mime_type text not null,
+  size_bytes bigint not null,
+  name text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint message_attachments_pkey primary key (id),
+  constraint message_attachments_message_id_position_key unique (message_id, "position"),
+  constraint message_attachments_are_at_most_ten check ("position" >= 1 and "position" <= 10),
+  constraint message_attachments_mime_type_is_allowed check (mime_type ~ '^(image/(png|jpeg|gif|webp|avif|heic)|audio/(mpeg|mp4|ogg|wav|webm|flac)|video/(mp4|webm|quicktime)|text/(plain|markdown|csv)|application/(pdf|json|zip|msword|vnd[.][a-z0-9.+-]+))$'::text),
+  constraint message_attachments_name_check check (length(name) >= 1 and length(name) <= 255 and name !~ '[[:cntrl:]/\\]'::text),
+  constraint message_attachments_size_is_limited check (size_bytes >= 1 and size_bytes <= 104857600),
+  constraint message_attachments_url_is_https check (url ~ '^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][^[:space:][:cntrl:]]*)?$'::text and length(url) <= 2048),
+  constraint message_attachments_message_id_fkey foreign key (user_id, chat_id, message_id) references llm.messages(user_id, chat_id, id) on delete cascade
+);
+
+alter table llm.message_attachments enable row level security;
+
+create index message_attachments_user_id_chat_id_message_id_idx on llm.message_attachments using btree (user_id, chat_id, message_id);
+
+comment on table llm.message_attachments is 'One row per file of a message, by reference: the file itself is elsewhere. At most ten a message.';
+comment on column llm.message_attachments.id is 'UUIDv7.';
+comment on column llm.message_attachments.user_id is 'The chat''s owner.';
+comment on column llm.message_attachments.chat_id is 'The chat.';
+comment on column llm.message_attachments.message_id is 'The message.';
+comment on column llm.message_attachments."position" is '1 to 10, in the order they were given.';
+comment on column llm.message_attachments.url is 'Where it is: https, without a user or password, up to 2,048 characters.';
+comment on column llm.message_attachments.mime_type is 'What it is; images, sound, film, plain text and office files.';
+comment on column llm.message_attachments.size_bytes is 'Bytes, up to 100 MiB, as the sender says.';
+comment on column llm.message_attachments.name is 'File name, without a path.';
+comment on column llm.message_attachments.created_at is 'When it was attached.';
+comment on constraint message_attachments_message_id_position_key on llm.message_attachments is '@behavior -*';
+comment on constraint message_attachments_message_id_fkey on llm.message_attachments is E'@fieldName message\n@foreignFieldName attachments\nThe message.';
+
+create policy select_own on llm.message_attachments
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on llm.message_attachments is 'Users read attachments of their own messages.';
+
+grant select on llm.message_attachments to :PLINTH_USER;
+
+-- One row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.
+create table llm.message_deltas (
+  user_id uuid not null,
+  message_id uuid not null,
+  sequence integer not null,
+  content text not null default ''::text,
+  thinking text not null default ''::text,
+  created_at timestamp with time zone not null default now(),
+  constraint message_deltas_pkey primary key (user_id, message_id, sequence),
+  constraint message_deltas_say_something check (content <> ''::text or thinking <> ''::text),
+  constraint message_deltas_sequence_is_positive check (sequence >= 1),
+  constraint message_deltas_size_check check ((octet_length(content) + octet_length(thinking)) <= 65536),
+  constraint message_deltas_message_id_fkey foreign key (user_id, message_id) references private.turns(user_id, message_id) on delete cascade
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.1);
+
+alter table llm.message_deltas enable row level security;
+
+comment on table llm.message_deltas is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -node:node\nOne row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.';
+comment on column llm.message_deltas.user_id is 'The chat''s owner.';
+comment on column llm.message_deltas.message_id is 'The answer.';
+comment on column llm.message_deltas.sequence is '1, 2, 3 … without a gap.';
+comment on column llm.message_deltas.content is 'Text to add to the content.';
+comment on column llm.message_deltas.thinking is 'Text to add to the thinking.';
+comment on column llm.message_deltas.created_at is 'When it was appended.';
+
+create policy select_own on llm.message_deltas
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on llm.message_deltas is 'Users read deltas of their own answers.';
+
+grant select on llm.message_deltas to :PLINTH_USER;
+
+-- One row per answer that its reader rated.
+create table llm.message_feedback (
+  message_id uuid not null,
+  user_id uuid not null,
+  chat_id uuid not null,
+  rating text not null,
+  comment text not null default ''::text,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint message_feedback_pkey primary key (message_id),
+  constraint message_feedback_comment_check check (length(comment) <= 2000),
+  constraint message_feedback_rating_check check (rating = any (array['up'::text, 'down'::text])),
+  constraint message_feedback_message_id_fkey foreign key (user_id, chat_id, message_id) references llm.messages(user_id, chat_id, id) on delete cascade
+);
+
+alter table llm.message_feedback enable row level security;
+
+create index message_feedback_user_id_chat_id_message_id_idx on llm.message_feedback using btree (user_id, chat_id, message_id);
+
+create trigger _900_touch_updated_at
+  before update on llm.message_feedback
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table llm.message_feedback is 'One row per answer that its reader rated.';
+comment on column llm.message_feedback.message_id is 'The answer.';
+comment on column llm.message_feedback.user_id is 'Who rated it: the chat''s owner.';
+comment on column llm.message_feedback.chat_id is 'The chat.';
+comment on column llm.message_feedback.rating is 'up or down.';
+comment on column llm.message_feedback.comment is 'Why, up to 2,000 characters.';
+comment on column llm.message_feedback.created_at is 'When it was first rated.';
+comment on column llm.message_feedback.updated_at is 'When the rating last changed.';
+comment on constraint message_feedback_message_id_fkey on llm.message_feedback is E'@fieldName message\n@foreignFieldName feedback\nThe answer.';
+
+create policy select_own on llm.message_feedback
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on llm.message_feedback is 'Users read their own ratings.';
+
+grant select on llm.message_feedback to :PLINTH_USER;
+
 -- One row per message of a chat.
 create table llm.messages (
   id uuid not null default plinth.uuid_v7(),
@@ -98,28 +227,64 @@ create table llm.messages (
   tokens_used integer,
   extended_metadata jsonb not null default '{}'::jsonb,
   created_at timestamp with time zone not null default now(),
+  parent_id uuid,
+  depth integer not null,
+  state text not null default 'complete'::text,
+  finish_reason text,
+  error_code text,
+  error_message text,
+  last_sequence integer not null default 0,
+  idempotency_key text,
   constraint messages_pkey primary key (id),
+  constraint messages_user_id_chat_id_id_key unique (user_id, chat_id, id),
   constraint messages_content_check check (octet_length(content) <= 1000000),
+  constraint messages_depth_is_positive check (depth >= 1),
+  constraint messages_error_code_check check (length(error_code) >= 1 and length(error_code) <= 100),
+  constraint messages_error_message_check check (length(error_message) <= 2000),
   constraint messages_extended_metadata_is_an_object check (jsonb_typeof(extended_metadata) = 'object'::text),
+  constraint messages_finish_reason_check check (finish_reason = any (array['stop'::text, 'length'::text, 'tool_calls'::text, 'content_filter'::text, 'error'::text, 'expired'::text, 'cancelled'::text])),
+  constraint messages_finish_reason_fits_state check (
+case state
+    when 'streaming'::text then finish_reason is null
+    when 'complete'::text then (finish_reason = any (array['stop'::text, 'length'::text, 'tool_calls'::text, 'content_filter'::text])) is not false
+    when 'broken_off'::text then (finish_reason = any (array['error'::text, 'expired'::text])) is true
+    when 'cancelled'::text then (finish_reason = 'cancelled'::text) is true
+    else null::boolean
+end),
+  constraint messages_first_ones_have_no_parent check ((parent_id is null) = (depth = 1)),
+  constraint messages_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
   constraint messages_images_check check (jsonb_typeof(images) = 'array'::text),
+  constraint messages_last_sequence_is_not_negative check (last_sequence >= 0),
   constraint messages_model_id_only_for_assistant check (model_id is null or role = 'assistant'::text),
+  constraint messages_only_answers_stream_and_finish check (role = 'assistant'::text or state = 'complete'::text and finish_reason is null),
+  constraint messages_only_broken_off_ones_have_an_error check (state = 'broken_off'::text or error_code is null and error_message is null),
   constraint messages_role_check check (role = any (array['user'::text, 'assistant'::text, 'system'::text, 'tool'::text])),
+  constraint messages_state_check check (state = any (array['streaming'::text, 'complete'::text, 'broken_off'::text, 'cancelled'::text])),
   constraint messages_thinking_check check (octet_length(thinking) <= 1000000),
   constraint messages_thinking_only_for_assistant check (thinking is null or role = 'assistant'::text),
   constraint messages_tokens_used_is_not_negative check (tokens_used >= 0),
   constraint messages_tool_calls_check check (jsonb_typeof(tool_calls) = 'array'::text),
   constraint messages_tool_calls_only_for_assistant check (tool_calls is null or role = 'assistant'::text),
   constraint messages_chat_id_user_id_fkey foreign key (chat_id, user_id) references llm.chats(id, user_id) on delete cascade,
-  constraint messages_model_id_fkey foreign key (model_id) references llm.models(id) on delete set null
+  constraint messages_model_id_fkey foreign key (model_id) references llm.models(id) on delete set null,
+  constraint messages_parent_id_fkey foreign key (user_id, chat_id, parent_id) references llm.messages(user_id, chat_id, id) on delete cascade
 );
 
 alter table llm.messages enable row level security;
 
 create index messages_created_at_idx on llm.messages using btree (created_at);
 create index messages_model_id_idx on llm.messages using btree (model_id);
-create index messages_user_id_chat_id_id_idx on llm.messages using btree (user_id, chat_id, id);
+create unique index messages_one_turn_a_chat_idx on llm.messages using btree (chat_id) where (state = 'streaming'::text);
+create index messages_search_idx on llm.messages using gin (user_id, to_tsvector('english'::regconfig, "left"(content, 100000))) where (role = any (array['user'::text, 'assistant'::text]));
+create index messages_user_id_chat_id_parent_id_idx on llm.messages using btree (user_id, chat_id, parent_id);
 create index messages_user_id_id_idx on llm.messages using btree (user_id, id);
+create unique index messages_user_id_idempotency_key_idx on llm.messages using btree (user_id, idempotency_key) where (idempotency_key is not null);
 
+create trigger _200_place_message
+  before insert on llm.messages
+  for each row
+  when (new.depth is null)
+  execute function llm.place_message();
 create trigger _500_touch_chats
   after insert on llm.messages referencing new table as new_messages
   for each statement
@@ -146,6 +311,15 @@ comment on column llm.messages.model_id is 'Model that answered; assistant messa
 comment on column llm.messages.tokens_used is 'Tokens counted for this message, or null when unknown.';
 comment on column llm.messages.extended_metadata is 'What the application adds (JSON object).';
 comment on column llm.messages.created_at is 'When it was written.';
+comment on column llm.messages.parent_id is 'The message it follows; null for the first of a chat. Two with one parent are alternatives: an edit, or another answer.';
+comment on column llm.messages.depth is 'How many messages there are from the first to this one, 1 for the first.';
+comment on column llm.messages.state is 'complete; or of an answer: streaming, broken_off or cancelled, the last two with what had arrived.';
+comment on column llm.messages.finish_reason is 'Why an answer ended: stop, length, tool_calls, content_filter; error or expired when broken off; cancelled. Null when unknown.';
+comment on column llm.messages.error_code is 'What broke an answer off, for programs.';
+comment on column llm.messages.error_message is 'What broke an answer off, for people.';
+comment on column llm.messages.last_sequence is 'How many deltas an answer consisted of, known when it has ended.';
+comment on column llm.messages.idempotency_key is E'@behavior -*\nNames the request that made it, unique per user: the same request again gives this message.';
+comment on constraint messages_parent_id_fkey on llm.messages is E'@fieldName parent\n@foreignFieldName children\nThe message it follows.';
 
 create policy insert_own on llm.messages
   for insert to :PLINTH_USER
@@ -158,7 +332,7 @@ comment on policy select_own on llm.messages is 'Users read the messages of thei
 
 grant
   select,
-  insert (chat_id, role, content, thinking, tool_calls, images, model_id, tokens_used, extended_metadata)
+  insert (chat_id, role, content, thinking, tool_calls, images, model_id, tokens_used, extended_metadata, parent_id)
   on llm.messages to :PLINTH_USER;
 
 -- One row per vendor of models, or own model server.
@@ -285,6 +459,125 @@ grant
   on llm.models to :PLINTH_USER;
 grant select on llm.models to :PLINTH_ANONYMOUS;
 
+-- One row per name, such as production, that points at a version of a prompt.
+create table llm.prompt_labels (
+  prompt_id uuid not null,
+  label text not null,
+  version integer not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint prompt_labels_pkey primary key (prompt_id, label),
+  constraint prompt_labels_label_check check (label ~ '^[a-z0-9][a-z0-9_.-]{0,49}$'::text),
+  constraint prompt_labels_version_fkey foreign key (prompt_id, version) references llm.prompt_versions(prompt_id, version) on delete cascade
+);
+
+alter table llm.prompt_labels enable row level security;
+
+create index prompt_labels_prompt_id_version_idx on llm.prompt_labels using btree (prompt_id, version);
+
+create trigger _900_touch_updated_at
+  before update on llm.prompt_labels
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table llm.prompt_labels is 'One row per name, such as production, that points at a version of a prompt.';
+comment on column llm.prompt_labels.prompt_id is 'The prompt.';
+comment on column llm.prompt_labels.label is 'Lowercase letters, digits, _ . and -, such as production or staging.';
+comment on column llm.prompt_labels.version is 'The version it points at.';
+comment on column llm.prompt_labels.created_at is 'When the label was first set.';
+comment on column llm.prompt_labels.updated_at is 'When it was last moved.';
+comment on constraint prompt_labels_version_fkey on llm.prompt_labels is E'@fieldName promptVersion\n@foreignFieldName labels\nThe version it points at.';
+
+create policy select_readable on llm.prompt_labels
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from llm.prompts p
+  where p.id = prompt_labels.prompt_id)));
+comment on policy select_readable on llm.prompt_labels is 'Who reads a prompt reads its labels.';
+
+grant select on llm.prompt_labels to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- One row per prompt and user who may read it while its visibility is shared.
+create table llm.prompt_shares (
+  prompt_id uuid not null,
+  owner_id uuid not null default plinth.current_user_id(),
+  user_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint prompt_shares_pkey primary key (prompt_id, user_id),
+  constraint prompt_shares_are_with_others check (owner_id <> user_id),
+  constraint prompt_shares_prompt_id_owner_id_fkey foreign key (prompt_id, owner_id) references llm.prompts(id, user_id) on delete cascade,
+  constraint prompt_shares_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table llm.prompt_shares enable row level security;
+
+create index prompt_shares_owner_id_prompt_id_idx on llm.prompt_shares using btree (owner_id, prompt_id);
+create index prompt_shares_user_id_idx on llm.prompt_shares using btree (user_id);
+
+comment on table llm.prompt_shares is 'One row per prompt and user who may read it while its visibility is shared.';
+comment on column llm.prompt_shares.prompt_id is 'The prompt.';
+comment on column llm.prompt_shares.owner_id is 'Its owner, repeated so that policies need no join.';
+comment on column llm.prompt_shares.user_id is 'Who may read it.';
+comment on column llm.prompt_shares.created_at is 'Since when.';
+comment on constraint prompt_shares_prompt_id_owner_id_fkey on llm.prompt_shares is E'@fieldName prompt\n@foreignFieldName shares\nThe prompt.';
+
+create policy all_owner on llm.prompt_shares
+  for all to :PLINTH_USER
+  using (owner_id = (select plinth.current_user_id()))
+  with check (owner_id = (select plinth.current_user_id()));
+comment on policy all_owner on llm.prompt_shares is 'Owners of prompts say with whom they share them.';
+create policy delete_receiver on llm.prompt_shares
+  for delete to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy delete_receiver on llm.prompt_shares is 'Users may decline what was shared with them.';
+create policy select_receiver on llm.prompt_shares
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_receiver on llm.prompt_shares is 'Users see what was shared with them.';
+
+grant select, insert (prompt_id, user_id), delete on llm.prompt_shares to :PLINTH_USER;
+
+-- One row per state a prompt's content and variables ever had. Never changed.
+create table llm.prompt_versions (
+  prompt_id uuid not null,
+  version integer not null,
+  content text not null,
+  variables jsonb not null,
+  created_by uuid default plinth.current_user_id(),
+  created_at timestamp with time zone not null default now(),
+  constraint prompt_versions_pkey primary key (prompt_id, version),
+  constraint prompt_versions_version_is_positive check (version >= 1),
+  constraint prompt_versions_created_by_fkey foreign key (created_by) references identity.users(id) on delete set null,
+  constraint prompt_versions_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade
+);
+
+alter table llm.prompt_versions enable row level security;
+
+create index prompt_versions_created_by_idx on llm.prompt_versions using btree (created_by);
+
+create trigger _100_refuse_change
+  before update on llm.prompt_versions
+  for each row
+  execute function llm.refuse_version_change();
+
+comment on table llm.prompt_versions is 'One row per state a prompt''s content and variables ever had. Never changed.';
+comment on column llm.prompt_versions.prompt_id is 'The prompt.';
+comment on column llm.prompt_versions.version is '1, 2, 3 … without a gap.';
+comment on column llm.prompt_versions.content is 'The content of that version.';
+comment on column llm.prompt_versions.variables is 'The variables of that version.';
+comment on column llm.prompt_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
+comment on column llm.prompt_versions.created_at is 'When it was written.';
+comment on constraint prompt_versions_prompt_id_fkey on llm.prompt_versions is E'@fieldName prompt\n@foreignFieldName versions\nThe prompt.';
+
+create policy select_readable on llm.prompt_versions
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from llm.prompts p
+  where p.id = prompt_versions.prompt_id)));
+comment on policy select_readable on llm.prompt_versions is 'Who reads a prompt reads its versions.';
+
+grant select on llm.prompt_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- One row per prompt: the shared library and users' own.
 create table llm.prompts (
   id uuid not null default plinth.uuid_v7(),
@@ -296,12 +589,19 @@ create table llm.prompts (
   contributors text[] not null default '{}'::text[],
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
+  variables jsonb not null default '[]'::jsonb,
+  visibility text not null default 'private'::text,
+  current_version integer not null default 1,
   constraint prompts_pkey primary key (id),
+  constraint prompts_id_user_id_key unique (id, user_id),
   constraint prompts_user_id_name_key unique nulls not distinct (user_id, name),
   constraint prompts_content_check check (length(content) >= 1 and octet_length(content) <= 1000000),
   constraint prompts_contributors_has_no_null check (array_position(contributors, null::text) is null),
+  constraint prompts_current_version_is_positive check (current_version >= 1),
   constraint prompts_name_check check (length(name) >= 1 and length(name) <= 200 and name = trim(both from name)),
   constraint prompts_prompt_type_check check (prompt_type = any (array['text'::text, 'structured'::text, 'image'::text])),
+  constraint prompts_variables_are_declarations check (llm.are_prompt_variables(variables)),
+  constraint prompts_visibility_check check (visibility = any (array['private'::text, 'shared'::text, 'public'::text])),
   constraint prompts_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
@@ -309,6 +609,14 @@ alter table llm.prompts enable row level security;
 
 create index prompts_name_idx on llm.prompts using btree (name);
 
+create trigger _200_count_prompt_version
+  before insert or update on llm.prompts
+  for each row
+  execute function llm.count_prompt_version();
+create trigger _500_keep_prompt_version
+  after insert or update on llm.prompts
+  for each row
+  execute function llm.keep_prompt_version();
 create trigger _900_touch_updated_at
   before update on llm.prompts
   for each row
@@ -324,6 +632,9 @@ comment on column llm.prompts.is_for_developers is 'Whether it is meant for soft
 comment on column llm.prompts.contributors is 'Names of the people who wrote it.';
 comment on column llm.prompts.created_at is 'When it was added.';
 comment on column llm.prompts.updated_at is 'When the row last changed.';
+comment on column llm.prompts.variables is 'What {{name}} in the content stands for: [{name, type: text | integer | number | boolean | choice, choices, default, description}].';
+comment on column llm.prompts.visibility is 'Who else reads a user''s prompt: private (nobody), shared (whom llm.prompt_shares names) or public. The library is always public.';
+comment on column llm.prompts.current_version is 'Version of the content and variables as they are now.';
 
 create policy all_editor on llm.prompts
   for all to :PLINTH_USER
@@ -339,11 +650,21 @@ create policy select_library on llm.prompts
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (user_id is null);
 comment on policy select_library on llm.prompts is 'Everybody reads the shared library.';
+create policy select_public on llm.prompts
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (visibility = 'public'::text);
+comment on policy select_public on llm.prompts is 'Everybody reads what its owner made public.';
+create policy select_shared on llm.prompts
+  for select to :PLINTH_USER
+  using (visibility = 'shared'::text and (id in ( select s.prompt_id
+   from llm.prompt_shares s
+  where s.user_id = (select plinth.current_user_id()))));
+comment on policy select_shared on llm.prompts is 'Users read what was shared with them.';
 
 grant
   select,
-  insert (user_id, name, content, prompt_type, is_for_developers, contributors),
-  update (name, content, prompt_type, is_for_developers, contributors),
+  insert (user_id, name, content, prompt_type, is_for_developers, contributors, variables, visibility),
+  update (name, content, prompt_type, is_for_developers, contributors, variables, visibility),
   delete
   on llm.prompts to :PLINTH_USER;
 grant select on llm.prompts to :PLINTH_ANONYMOUS;
@@ -379,6 +700,537 @@ grant select on llm.user_prompts to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
+-- Appends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, another text under that sequence, or an answer that has ended.
+create or replace function llm.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.write_delta(
+    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking,
+    plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) is E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, another text under that sequence, or an answer that has ended.';
+revoke execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
+grant execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_USER;
+
+-- Whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.
+create or replace function llm.are_prompt_variables(variables jsonb)
+  returns boolean
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_variable jsonb;
+  v_names text[] := '{}';
+  v_default jsonb;
+begin
+  if jsonb_typeof(are_prompt_variables.variables) is distinct from 'array'
+    or jsonb_array_length(are_prompt_variables.variables) > 50
+  then
+    return false;
+  end if;
+  for v_variable in select jsonb_array_elements(are_prompt_variables.variables) loop
+    if jsonb_typeof(v_variable) <> 'object'
+      or v_variable - array['name', 'type', 'choices', 'default', 'description'] <> '{}'
+      or jsonb_typeof(v_variable -> 'name') is distinct from 'string'
+      or v_variable ->> 'name' !~ '^[a-z][A-Za-z0-9_]{0,49}$'
+      or v_variable ->> 'name' = any (v_names)
+      or (v_variable ->> 'type' in ('text', 'integer', 'number', 'boolean', 'choice')) is not true
+      or jsonb_typeof(coalesce(v_variable -> 'description', '""')) <> 'string'
+      or (v_variable ->> 'type' = 'choice') <> (v_variable ? 'choices')
+    then
+      return false;
+    end if;
+    if v_variable ? 'choices' and (
+      jsonb_typeof(v_variable -> 'choices') <> 'array'
+      or v_variable -> 'choices' = '[]'
+      or exists (select from jsonb_array_elements(v_variable -> 'choices') c where jsonb_typeof(c) <> 'string')
+    ) then
+      return false;
+    end if;
+    v_default := v_variable -> 'default';
+    if v_default is not null and not llm.fits_prompt_variable(v_default, v_variable) then
+      return false;
+    end if;
+    v_names := v_names || (v_variable ->> 'name');
+  end loop;
+  return true;
+end
+$$;
+
+comment on function llm.are_prompt_variables(variables jsonb) is E'@behavior -*\nWhether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
+revoke execute on function llm.are_prompt_variables(variables jsonb) from public;
+grant execute on function llm.are_prompt_variables(variables jsonb) to :PLINTH_USER;
+
+-- Ends an answer that failed, with what had arrived. One that had ended comes back as it ended.
+create or replace function llm.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, output_tokens bigint default null::bigint)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(
+    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
+    null, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) is E'@resultFieldName message\nEnds an answer that failed, with what had arrived. One that had ended comes back as it ended.';
+revoke execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) from public;
+grant execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) to :PLINTH_USER;
+
+-- Ends an answer of one's own, whoever writes it, with what had arrived; the writer's next delta is refused. One that had ended comes back as it ended.
+create or replace function llm.cancel_turn(message_id uuid)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => plinth.current_user_id());
+end
+$$;
+
+comment on function llm.cancel_turn(message_id uuid) is E'@resultFieldName message\nEnds an answer of one''s own, whoever writes it, with what had arrived; the writer''s next delta is refused. One that had ended comes back as it ended.';
+revoke execute on function llm.cancel_turn(message_id uuid) from public;
+grant execute on function llm.cancel_turn(message_id uuid) to :PLINTH_USER;
+
+-- The messages of the active path in order: all, or the last max_count, or those before a depth.
+create or replace function llm.chats_active_path(chat llm.chats, max_count integer default null::integer, before_depth integer default null::integer)
+  returns setof llm.messages
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with recursive head as (
+    select m.id, m.parent_id, m.depth
+    from llm.messages m
+    where m.user_id = chat.user_id
+      and m.chat_id = chat.id
+      and (chat.head_id is null or m.id = chat.head_id)
+    order by m.id desc
+    limit 1
+  ),
+  page as (
+    select least(h.depth, before_depth - 1) - max_count as ends_above from head h
+  ),
+  path as (
+    select h.id, h.parent_id, h.depth from head h
+    union all
+    select m.id, m.parent_id, m.depth
+    from path p
+    join llm.messages m on m.user_id = chat.user_id and m.chat_id = chat.id and m.id = p.parent_id
+    where (m.depth > (select e.ends_above from page e)) is not false
+  )
+  select m.*
+  from path p
+  join llm.messages m on m.user_id = chat.user_id and m.chat_id = chat.id and m.id = p.id
+  where (p.depth < before_depth) is not false
+    and (p.depth > (select e.ends_above from page e)) is not false
+  order by p.depth
+$$;
+
+comment on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) is 'The messages of the active path in order: all, or the last max_count, or those before a depth.';
+revoke execute on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) from public;
+grant execute on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) to :PLINTH_USER;
+
+-- The whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.
+create or replace function llm.chats_export_json(chat llm.chats)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_build_object(
+    'format', 'plinth-chat',
+    'version', 1,
+    'id', chat.id,
+    'title', chat.title,
+    'isArchived', chat.is_archived,
+    'createdAt', chat.created_at,
+    'updatedAt', chat.updated_at,
+    'activePath', coalesce((select jsonb_agg(m.id order by m.depth) from llm.chats_active_path(chat) m), '[]'),
+    'messages', coalesce(
+      (
+        select jsonb_agg(
+          jsonb_strip_nulls(
+            jsonb_build_object(
+              'id', m.id,
+              'parentId', m.parent_id,
+              'role', m.role,
+              'content', m.content,
+              'thinking', m.thinking,
+              'toolCalls', m.tool_calls,
+              'images', m.images,
+              'model', p.name || '/' || mo.name,
+              'tokensUsed', m.tokens_used,
+              'state', m.state,
+              'finishReason', m.finish_reason,
+              'metadata', nullif(m.extended_metadata, '{}'),
+              'createdAt', m.created_at,
+              'attachments', (
+                select jsonb_agg(
+                  jsonb_build_object('url', a.url, 'mimeType', a.mime_type, 'sizeBytes', a.size_bytes, 'name', a.name)
+                  order by a.position
+                )
+                from llm.message_attachments a
+                where a.message_id = m.id
+              ),
+              'feedback', (
+                select jsonb_build_object('rating', f.rating, 'comment', f.comment)
+                from llm.message_feedback f
+                where f.message_id = m.id
+              )
+            )
+          )
+          order by m.depth, m.id
+        )
+        from llm.messages m
+        left join llm.models mo on mo.id = m.model_id
+        left join llm.model_providers p on p.id = mo.provider_id
+        where m.user_id = chat.user_id and m.chat_id = chat.id
+      ),
+      '[]'
+    )
+  )
+$$;
+
+comment on function llm.chats_export_json(chat llm.chats) is 'The whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
+revoke execute on function llm.chats_export_json(chat llm.chats) from public;
+grant execute on function llm.chats_export_json(chat llm.chats) to :PLINTH_USER;
+
+-- The active path of the chat as Markdown: a heading for each message, its text as it is, its attachments as links.
+create or replace function llm.chats_export_markdown(chat llm.chats)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    '# ' || regexp_replace(regexp_replace(chat.title, '[[:cntrl:]]+', ' ', 'g'), '([\\`*_{}<>#|[\]])', '\\\1', 'g') || E'\n'
+    || coalesce(
+      string_agg(
+        E'\n## ' || initcap(m.role) || to_char(m.created_at at time zone 'UTC', ', YYYY-MM-DD HH24:MI "UTC"') || E'\n'
+        || case when m.content <> '' then E'\n' || rtrim(m.content, E'\n') || E'\n' else '' end
+        || coalesce(
+          (
+            select string_agg(
+              format(
+                E'\n- [%s](<%s>) (%s, %s bytes)\n',
+                regexp_replace(a.name, '([\\`*_{}<>#|[\]])', '\\\1', 'g'),
+                -- What would end the link early; the rest of an address is harmless.
+                replace(replace(replace(a.url, '\', '%5C'), '<', '%3C'), '>', '%3E'),
+                a.mime_type, a.size_bytes
+              ),
+              '' order by a.position
+            )
+            from llm.message_attachments a
+            where a.message_id = m.id
+          ),
+          ''
+        )
+        || case m.state
+          when 'complete' then ''
+          else format(E'\n*(%s)*\n', replace(m.state, '_', ' '))
+        end,
+        '' order by m.depth
+      ),
+      ''
+    )
+  from llm.chats_active_path(chat) m
+$$;
+
+comment on function llm.chats_export_markdown(chat llm.chats) is 'The active path of the chat as Markdown: a heading for each message, its text as it is, its attachments as links.';
+revoke execute on function llm.chats_export_markdown(chat llm.chats) from public;
+grant execute on function llm.chats_export_markdown(chat llm.chats) to :PLINTH_USER;
+
+-- Trigger: new content or variables are the next version.
+create or replace function llm.count_prompt_version()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'INSERT' then
+    new.current_version := 1;
+  elsif (new.content, new.variables) is distinct from (old.content, old.variables) then
+    new.current_version := old.current_version + 1;
+  else
+    new.current_version := old.current_version;
+  end if;
+  return new;
+end
+$$;
+
+comment on function llm.count_prompt_version() is 'Trigger: new content or variables are the next version.';
+revoke execute on function llm.count_prompt_version() from public;
+
+-- Adds a changed message beside one of the user's own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way.
+create or replace function llm.edit_chat_message(message_id uuid, content text, attachments jsonb default null::jsonb, idempotency_key text default null::text)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := plinth.current_user_id();
+  v_original llm.messages;
+  v_message llm.messages;
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = v_user_id for key share;
+  select m.* into v_original
+  from llm.messages m
+  where m.id = edit_chat_message.message_id and m.user_id = v_user_id;
+  if not found then
+    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_original.role not in ('user', 'system') then
+    raise exception 'Only what the user wrote is edited; for another answer start a turn with the same parent.'
+      using errcode = 'PL422', column = 'message_id';
+  end if;
+  perform from llm.chats c where c.id = v_original.chat_id for no key update;
+  select m.* into v_message
+  from llm.messages m
+  where m.user_id = v_user_id and m.idempotency_key = edit_chat_message.idempotency_key;
+  if found then
+    if v_message.chat_id <> v_original.chat_id
+      or v_message.parent_id is distinct from v_original.parent_id
+      or v_message.content is distinct from edit_chat_message.content
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_message;
+  end if;
+  if exists (select from llm.messages m where m.chat_id = v_original.chat_id and m.state = 'streaming') then
+    raise exception 'An answer is under way in this chat.'
+      using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
+  end if;
+  insert into llm.messages (chat_id, user_id, parent_id, depth, role, content, images, idempotency_key)
+  values (
+    v_original.chat_id, v_user_id, v_original.parent_id, v_original.depth, v_original.role, edit_chat_message.content,
+    v_original.images, edit_chat_message.idempotency_key
+  )
+  returning * into v_message;
+  perform private.move_head(v_user_id, v_message.chat_id, v_message.id);
+  if edit_chat_message.attachments is null then
+    insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+    select a.user_id, a.chat_id, v_message.id, a.position, a.url, a.mime_type, a.size_bytes, a.name
+    from llm.message_attachments a
+    where a.message_id = v_original.id
+    order by a.position;
+  else
+    perform private.insert_attachments(v_message, edit_chat_message.attachments);
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a changed message beside one of the user''s own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way.';
+revoke execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) from public;
+grant execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) to :PLINTH_USER;
+
+-- Ends an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.
+create or replace function llm.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, output_tokens bigint default null::bigint)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(
+    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
+    finish_turn.last_sequence, null, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) is E'@resultFieldName message\nEnds an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.';
+revoke execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) from public;
+grant execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) to :PLINTH_USER;
+
+-- Whether a value is of the type that a variable of a prompt declares.
+create or replace function llm.fits_prompt_variable(value jsonb, variable jsonb)
+  returns boolean
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select case variable ->> 'type'
+    when 'text' then jsonb_typeof(value) = 'string'
+    when 'number' then jsonb_typeof(value) = 'number'
+    -- Through the text: what is no number must not be cast.
+    when 'integer' then jsonb_typeof(value) = 'number' and (value #>> '{}') ~ '^-?[0-9]+([.]0+)?$'
+    when 'boolean' then jsonb_typeof(value) = 'boolean'
+    when 'choice' then jsonb_typeof(value) = 'string' and variable -> 'choices' @> value
+    else false
+  end
+$$;
+
+comment on function llm.fits_prompt_variable(value jsonb, variable jsonb) is E'@behavior -*\nWhether a value is of the type that a variable of a prompt declares.';
+revoke execute on function llm.fits_prompt_variable(value jsonb, variable jsonb) from public;
+grant execute on function llm.fits_prompt_variable(value jsonb, variable jsonb) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: keeps each version of a prompt.
+create or replace function llm.keep_prompt_version()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'INSERT' or new.current_version <> old.current_version then
+    insert into llm.prompt_versions (prompt_id, version, content, variables)
+    values (new.id, new.current_version, new.content, new.variables);
+  end if;
+  return null;
+end
+$$;
+
+comment on function llm.keep_prompt_version() is 'Trigger: keeps each version of a prompt.';
+revoke execute on function llm.keep_prompt_version() from public;
+
+-- Points a label such as production at a version of a prompt; without a version takes the label away. NOT_FOUND for a prompt one may not change.
+create or replace function llm.label_prompt(prompt_id uuid, label text, version integer default null::integer)
+  returns llm.prompt_labels
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_owner uuid;
+  v_label llm.prompt_labels;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select p.user_id into v_owner
+  from llm.prompts p
+  where p.id = label_prompt.prompt_id
+    and (
+      p.user_id = plinth.current_user_id()
+      or p.user_id is null and access.has_permission('edit_content')
+    )
+  for key share;
+  if not found then
+    raise exception 'There is no such prompt.' using errcode = 'PL404', column = 'prompt_id';
+  end if;
+  if label_prompt.version is null then
+    delete from llm.prompt_labels l
+    where l.prompt_id = label_prompt.prompt_id and l.label = label_prompt.label;
+    return null;
+  end if;
+  if label_prompt.label ~ '^[a-z0-9][a-z0-9_.-]{0,49}$' is not true then
+    raise exception 'A label has up to 50 lowercase letters, digits, _ . or -.' using errcode = 'PL422', column = 'label';
+  end if;
+  if not exists (
+    select
+    from llm.prompt_versions v
+    where v.prompt_id = label_prompt.prompt_id and v.version = label_prompt.version
+  ) then
+    raise exception 'There is no such version.' using errcode = 'PL404', column = 'version';
+  end if;
+  insert into llm.prompt_labels as l (prompt_id, label, version)
+  values (label_prompt.prompt_id, label_prompt.label, label_prompt.version)
+  on conflict on constraint prompt_labels_pkey do update set version = excluded.version
+  returning * into v_label;
+  return v_label;
+end
+$$;
+
+comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version takes the label away. NOT_FOUND for a prompt one may not change.';
+revoke execute on function llm.label_prompt(prompt_id uuid, label text, version integer) from public;
+grant execute on function llm.label_prompt(prompt_id uuid, label text, version integer) to :PLINTH_USER;
+
+-- Deltas of an answer after a sequence, in order, up to 1,000.
+create or replace function llm.message_deltas_after(message_id uuid, after integer default 0, max_count integer default 100)
+  returns setof llm.message_deltas
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select d.*
+  from llm.message_deltas d
+  where d.user_id = (select plinth.current_user_id())
+    and d.message_id = message_deltas_after.message_id
+    and d.sequence > coalesce(message_deltas_after.after, 0)
+  order by d.sequence
+  limit least(message_deltas_after.max_count, 1000)
+$$;
+
+comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
+revoke execute on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) from public;
+grant execute on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) to :PLINTH_USER;
+
+-- The messages with the same parent, this one included, oldest first: edits, or answers to one question.
+create or replace function llm.messages_alternatives(message llm.messages)
+  returns setof llm.messages
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select m.*
+  from llm.messages m
+  where m.user_id = message.user_id
+    and m.chat_id = message.chat_id
+    and m.parent_id is not distinct from message.parent_id
+  order by m.id
+$$;
+
+comment on function llm.messages_alternatives(message llm.messages) is 'The messages with the same parent, this one included, oldest first: edits, or answers to one question.';
+revoke execute on function llm.messages_alternatives(message llm.messages) from public;
+grant execute on function llm.messages_alternatives(message llm.messages) to :PLINTH_USER;
+
+-- The text so far: of an answer that streams what has arrived, of any other message its content.
+create or replace function llm.messages_current_content(message llm.messages)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when message.state <> 'streaming' then message.content
+    else coalesce(
+      (
+        select string_agg(d.content, '' order by d.sequence)
+        from llm.message_deltas d
+        where d.user_id = message.user_id and d.message_id = message.id
+      ),
+      ''
+    )
+  end
+$$;
+
+comment on function llm.messages_current_content(message llm.messages) is 'The text so far: of an answer that streams what has arrived, of any other message its content.';
+revoke execute on function llm.messages_current_content(message llm.messages) from public;
+grant execute on function llm.messages_current_content(message llm.messages) to :PLINTH_USER;
+
 -- The model's price at a moment, now by default, or null when none is known.
 create or replace function llm.models_price(m llm.models, at timestamp with time zone default now(), currency text default 'USD'::text)
   returns billing.model_prices
@@ -395,6 +1247,127 @@ $$;
 comment on function llm.models_price(m llm.models, at timestamp with time zone, currency text) is 'The model''s price at a moment, now by default, or null when none is known.';
 revoke execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) from public;
 grant execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: a message follows the one it names, or the end of the active path.
+create or replace function llm.place_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_chat record;
+  v_newest uuid;
+  v_parent record;
+begin
+  select c.head_id, c.title into v_chat
+  from llm.chats c
+  where c.id = new.chat_id and c.user_id = new.user_id
+  for no key update;
+  if not found then
+    -- The foreign key refuses it, with the same answer for a chat of somebody else and for none.
+    new.depth := 1;
+    new.parent_id := null;
+    return new;
+  end if;
+  select m.id into v_newest
+  from llm.messages m
+  where m.user_id = new.user_id and m.chat_id = new.chat_id
+  order by m.id desc
+  limit 1;
+  new.parent_id := coalesce(new.parent_id, v_chat.head_id, v_newest);
+  if new.parent_id is null then
+    new.depth := 1;
+    if new.role = 'user' and v_chat.title = 'New chat' then
+      update llm.chats c set title = private.title_of(new.content)
+      where c.id = new.chat_id and private.title_of(new.content) is not null;
+    end if;
+  else
+    select m.depth, m.state into v_parent
+    from llm.messages m
+    where m.user_id = new.user_id and m.chat_id = new.chat_id and m.id = new.parent_id;
+    if not found then
+      raise exception 'There is no such message in the chat.' using errcode = 'PL404', column = 'parent_id';
+    end if;
+    if v_parent.state = 'streaming' then
+      raise exception 'The answer is still under way.' using errcode = 'PL409', column = 'parent_id';
+    end if;
+    new.depth := v_parent.depth + 1;
+  end if;
+  -- As private.move_head, of a message that is not there yet. Ids of two servers, or after a clock was set back, need not rise.
+  if v_chat.head_id is not null and new.id > v_newest then
+    update llm.chats c set head_id = null where c.id = new.chat_id;
+  elsif new.id < v_newest then
+    -- The foreign key waits for the row.
+    set constraints llm.chats_head_id_fkey deferred;
+    update llm.chats c set head_id = new.id where c.id = new.chat_id;
+  end if;
+  return new;
+end
+$$;
+
+comment on function llm.place_message() is 'Trigger: a message follows the one it names, or the end of the active path.';
+revoke execute on function llm.place_message() from public;
+
+-- How many times the prompt was used, by everybody who still has an account.
+create or replace function llm.prompts_usage_count(prompt llm.prompts)
+  returns bigint
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(up.usage_count), 0)::bigint from llm.user_prompts up where up.prompt_id = prompt.id
+$$;
+
+comment on function llm.prompts_usage_count(prompt llm.prompts) is 'How many times the prompt was used, by everybody who still has an account.';
+revoke execute on function llm.prompts_usage_count(prompt llm.prompts) from public;
+grant execute on function llm.prompts_usage_count(prompt llm.prompts) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Rates an answer up or down, with a comment; without a rating takes it back. NOT_FOUND for no such message.
+create or replace function llm.rate_message(message_id uuid, rating text default null::text, comment text default ''::text)
+  returns llm.message_feedback
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_message record;
+  v_feedback llm.message_feedback;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select m.user_id, m.chat_id, m.role into v_message
+  from llm.messages m
+  where m.id = rate_message.message_id and m.user_id = plinth.current_user_id();
+  if not found then
+    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_message.role <> 'assistant' then
+    raise exception 'Only answers are rated.' using errcode = 'PL422', column = 'message_id';
+  end if;
+  if rate_message.rating is null then
+    delete from llm.message_feedback f where f.message_id = rate_message.message_id;
+    return null;
+  end if;
+  if rate_message.rating not in ('up', 'down') then
+    raise exception 'A rating is up or down.' using errcode = 'PL422', column = 'rating';
+  end if;
+  insert into llm.message_feedback as f (message_id, user_id, chat_id, rating, comment)
+  values (
+    rate_message.message_id, v_message.user_id, v_message.chat_id, rate_message.rating, coalesce(rate_message.comment, '')
+  )
+  on conflict on constraint message_feedback_pkey
+  do update set rating = excluded.rating, comment = excluded.comment
+  returning * into v_feedback;
+  return v_feedback;
+end
+$$;
+
+comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating takes it back. NOT_FOUND for no such message.';
+revoke execute on function llm.rate_message(message_id uuid, rating text, comment text) from public;
+grant execute on function llm.rate_message(message_id uuid, rating text, comment text) to :PLINTH_USER;
 
 -- Trigger: tokens_used of an assistant's message is usage of its owner.
 create or replace function llm.record_messages_usage()
@@ -430,6 +1403,296 @@ $$;
 comment on function llm.record_messages_usage() is 'Trigger: tokens_used of an assistant''s message is usage of its owner.';
 revoke execute on function llm.record_messages_usage() from public;
 
+-- Trigger: versions of prompts stay as they were written.
+create or replace function llm.refuse_version_change()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  -- An account that is deleted leaves its name out, and that is all that may change.
+  if new.created_by is null
+    and (new.prompt_id, new.version, new.content, new.variables, new.created_at)
+      is not distinct from (old.prompt_id, old.version, old.content, old.variables, old.created_at)
+  then
+    return new;
+  end if;
+  raise exception 'A version of a prompt is never changed.' using errcode = 'PL403';
+end
+$$;
+
+comment on function llm.refuse_version_change() is 'Trigger: versions of prompts stay as they were written.';
+revoke execute on function llm.refuse_version_change() from public;
+
+-- The content of a prompt (as it is now, or a version, or what a label points at) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.
+create or replace function llm.render_prompt(prompt_id uuid, prompt_values jsonb default '{}'::jsonb, label text default null::text, version integer default null::integer)
+  returns text
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_version integer := version;
+  v_prompt record;
+  v_variable jsonb;
+  v_value jsonb;
+  v_texts jsonb := '{}';
+  v_unknown text;
+begin
+  if jsonb_typeof(prompt_values) is distinct from 'object' then
+    raise exception 'Values are an object {name: value}.' using errcode = 'PL422', column = 'prompt_values';
+  end if;
+  if label is not null and version is not null then
+    raise exception 'Name a label or a version, not both.' using errcode = 'PL422', column = 'version';
+  end if;
+  if label is not null then
+    select l.version into v_version
+    from llm.prompt_labels l
+    where l.prompt_id = render_prompt.prompt_id and l.label = render_prompt.label;
+    if not found then
+      raise exception 'There is no such label on the prompt.' using errcode = 'PL404', column = 'label';
+    end if;
+  end if;
+  if v_version is null then
+    select p.content, p.variables into v_prompt from llm.prompts p where p.id = render_prompt.prompt_id;
+  else
+    select v.content, v.variables into v_prompt
+    from llm.prompt_versions v
+    where v.prompt_id = render_prompt.prompt_id and v.version = v_version;
+  end if;
+  if not found then
+    raise exception 'There is no such prompt, or no such version of it.' using errcode = 'PL404', column = 'prompt_id';
+  end if;
+
+  select k.key into v_unknown
+  from jsonb_object_keys(prompt_values) as k (key)
+  where not v_prompt.variables @> jsonb_build_array(jsonb_build_object('name', k.key))
+  order by k.key
+  limit 1;
+  if found then
+    raise exception 'The prompt has no variable "%".', v_unknown using errcode = 'PL422', column = 'prompt_values';
+  end if;
+  for v_variable in select jsonb_array_elements(v_prompt.variables) loop
+    v_value := coalesce(prompt_values -> (v_variable ->> 'name'), v_variable -> 'default');
+    if v_value is null then
+      raise exception 'The variable "%" has no value.', v_variable ->> 'name'
+        using errcode = 'PL422', column = 'prompt_values';
+    end if;
+    if not llm.fits_prompt_variable(v_value, v_variable) then
+      raise exception 'The variable "%" takes %.', v_variable ->> 'name', case v_variable ->> 'type'
+        when 'choice' then 'one of ' || (v_variable ->> 'choices')
+        when 'integer' then 'a whole number'
+        when 'number' then 'a number'
+        when 'boolean' then 'true or false'
+        else 'a text'
+      end
+        using errcode = 'PL422', column = 'prompt_values';
+    end if;
+    v_texts := v_texts || jsonb_build_object(v_variable ->> 'name', v_value #>> '{}');
+  end loop;
+
+  return (
+    -- Text, placeholder, text, placeholder … text: the pieces between the placeholders, each followed by its value.
+    select string_agg(
+      pieces.piece || coalesce(v_texts ->> (found.match)[2], (found.match)[1], ''), '' order by pieces.ordinality
+    )
+    from regexp_split_to_table(v_prompt.content, '\{\{\s*[a-z][A-Za-z0-9_]{0,49}\s*\}\}') with ordinality as pieces (piece, ordinality)
+    left join regexp_matches(v_prompt.content, '(\{\{\s*([a-z][A-Za-z0-9_]{0,49})\s*\}\})', 'g')
+      with ordinality as found (match, ordinality)
+      on found.ordinality = pieces.ordinality
+  );
+end
+$$;
+
+comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'The content of a prompt (as it is now, or a version, or what a label points at) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
+revoke execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) from public;
+grant execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Searches one's own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.
+create or replace function llm.search_chat_messages(query text, max_count integer default 20, skip integer default 0, include_archived boolean default false)
+  returns table(message_id uuid, chat_id uuid, chat_title text, role text, headline text, rank real, created_at timestamp with time zone)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_query tsquery := websearch_to_tsquery('pg_catalog.english', left(search_chat_messages.query, 1000));
+begin
+  if search_chat_messages.max_count not between 1 and 100 then
+    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
+  end if;
+  return query
+    with matches as (
+      select m.id, m.chat_id, c.title, m.role, m.content, m.created_at
+      from llm.messages m
+      join llm.chats c on c.user_id = m.user_id and c.id = m.chat_id
+      where m.user_id = plinth.current_user_id()
+        and m.role in ('user', 'assistant')
+        and to_tsvector('pg_catalog.english', left(m.content, 100000)) operator(pg_catalog.@@) v_query
+        and (search_chat_messages.include_archived or not c.is_archived)
+      order by m.id desc
+      limit 1000
+    ),
+    page as (
+      select
+        s.*,
+        ts_rank_cd(to_tsvector('pg_catalog.english', left(s.content, 100000)), v_query, 1) as rank
+      from matches s
+      order by rank desc, s.id desc
+      limit search_chat_messages.max_count
+      offset greatest(search_chat_messages.skip, 0)
+    )
+    select
+      p.id, p.chat_id, p.title, p.role,
+      -- The marks are characters that no text keeps here, so that all of the text can be made harmless before they become
+      -- markup: the only tags in a headline are <mark> and </mark>.
+      replace(replace(replace(replace(replace(replace(replace(
+        ts_headline(
+          'pg_catalog.english',
+          translate(left(p.content, 100000), E'\uE000\uE001', ''),
+          v_query,
+          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … "'
+        ),
+        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
+        E'\uE000', '<mark>'), E'\uE001', '</mark>'),
+      p.rank, p.created_at
+    from page p
+    order by p.rank desc, p.id desc;
+end
+$$;
+
+comment on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) is 'Searches one''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.';
+revoke execute on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) from public;
+grant execute on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) to :PLINTH_USER;
+
+-- Makes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for no such message, CONFLICT while an answer is under way.
+create or replace function llm.select_branch(message_id uuid)
+  returns llm.chats
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_message record;
+  v_leaf uuid;
+  v_chat llm.chats;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select m.user_id, m.chat_id into v_message
+  from llm.messages m
+  where m.id = select_branch.message_id and m.user_id = plinth.current_user_id();
+  if not found then
+    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  perform from llm.chats c where c.id = v_message.chat_id for no key update;
+  if exists (select from llm.messages m where m.chat_id = v_message.chat_id and m.state = 'streaming') then
+    raise exception 'An answer is under way in this chat.'
+      using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
+  end if;
+  with recursive branch as (
+    select select_branch.message_id as id
+    union all
+    select m.id
+    from branch b
+    join llm.messages m
+      on m.user_id = v_message.user_id and m.chat_id = v_message.chat_id and m.parent_id = b.id
+  )
+  -- Ends only: after a clock was set back a child can have the lower id.
+  select b.id into v_leaf
+  from branch b
+  where not exists (
+    select
+    from llm.messages m
+    where m.user_id = v_message.user_id and m.chat_id = v_message.chat_id and m.parent_id = b.id
+  )
+  order by b.id desc
+  limit 1;
+  perform private.move_head(v_message.user_id, v_message.chat_id, v_leaf);
+  select c.* into v_chat from llm.chats c where c.id = v_message.chat_id;
+  return v_chat;
+end
+$$;
+
+comment on function llm.select_branch(message_id uuid) is E'@resultFieldName chat\nMakes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for no such message, CONFLICT while an answer is under way.';
+revoke execute on function llm.select_branch(message_id uuid) from public;
+grant execute on function llm.select_branch(message_id uuid) to :PLINTH_USER;
+
+-- Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way.
+create or replace function llm.send_chat_message(chat_id uuid, content text, parent_id uuid default null::uuid, attachments jsonb default '[]'::jsonb, idempotency_key text default null::text)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid := plinth.current_user_id();
+  v_message llm.messages;
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = v_user_id for key share;
+  perform
+  from llm.chats c
+  where c.id = send_chat_message.chat_id and c.user_id = v_user_id
+  for no key update;
+  if not found then
+    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+  end if;
+  select m.* into v_message
+  from llm.messages m
+  where m.user_id = v_user_id and m.idempotency_key = send_chat_message.idempotency_key;
+  if found then
+    if v_message.chat_id <> send_chat_message.chat_id
+      or v_message.role <> 'user'
+      or v_message.content is distinct from send_chat_message.content
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_message;
+  end if;
+  insert into llm.messages (chat_id, user_id, parent_id, role, content, idempotency_key)
+  values (
+    send_chat_message.chat_id, v_user_id, send_chat_message.parent_id, 'user', send_chat_message.content,
+    send_chat_message.idempotency_key
+  )
+  returning * into v_message;
+  perform private.insert_attachments(v_message, send_chat_message.attachments);
+  return v_message;
+end
+$$;
+
+comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way.';
+revoke execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) from public;
+grant execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) to :PLINTH_USER;
+
+-- Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.
+create or replace function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, idempotency_key text default null::text, lease_seconds integer default 60)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.open_turn(
+    plinth.current_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
+    start_turn.idempotency_key, start_turn.lease_seconds, 'client'
+  );
+end
+$$;
+
+comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
+revoke execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) from public;
+grant execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_USER;
+
 -- Trigger: a new message is activity of its chat.
 create or replace function llm.touch_chats()
   returns trigger
@@ -455,27 +1718,56 @@ $$;
 comment on function llm.touch_chats() is 'Trigger: a new message is activity of its chat.';
 revoke execute on function llm.touch_chats() from public;
 
--- Counts one use of a prompt by the signed-in user; returns the count. PL404 for a prompt the user cannot see.
-create or replace function llm.use_prompt(prompt_id uuid)
+-- Counts one use of a prompt by the signed-in user; returns the count. The same key again counts nothing. PL404 for a prompt the user cannot see.
+create or replace function llm.use_prompt(prompt_id uuid, idempotency_key text default null::text)
   returns llm.user_prompts
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
 as $$
 declare
+  v_key private.prompt_use_keys;
   v_result llm.user_prompts;
 begin
   if plinth.current_user_id() is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if length(use_prompt.idempotency_key) between 1 and 255 is false then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
   -- The same answer for a prompt of somebody else and one that does not exist.
   if not exists (
     select
     from llm.prompts p
     where p.id = use_prompt.prompt_id
-      and (p.user_id is null or p.user_id = plinth.current_user_id())
+      and (
+        p.user_id is null
+        or p.user_id = plinth.current_user_id()
+        or p.visibility = 'public'
+        or p.visibility = 'shared' and exists (
+          select from llm.prompt_shares s where s.prompt_id = p.id and s.user_id = plinth.current_user_id()
+        )
+      )
   ) then
     raise exception 'There is no such prompt.' using errcode = 'PL404';
+  end if;
+  if use_prompt.idempotency_key is not null then
+    insert into private.prompt_use_keys (user_id, idempotency_key, prompt_id)
+    values (plinth.current_user_id(), use_prompt.idempotency_key, use_prompt.prompt_id)
+    on conflict on constraint prompt_use_keys_pkey do nothing;
+    if not found then
+      select k.* into v_key
+      from private.prompt_use_keys k
+      where k.user_id = plinth.current_user_id() and k.idempotency_key = use_prompt.idempotency_key;
+      if v_key.prompt_id is distinct from use_prompt.prompt_id then
+        raise exception 'The idempotency key was used with other arguments.'
+          using errcode = 'PL409', column = 'idempotency_key';
+      end if;
+      select up.* into v_result
+      from llm.user_prompts up
+      where up.user_id = plinth.current_user_id() and up.prompt_id = use_prompt.prompt_id;
+      return v_result;
+    end if;
   end if;
   insert into llm.user_prompts as up (user_id, prompt_id, usage_count, last_used_at)
   values (plinth.current_user_id(), use_prompt.prompt_id, 1, now())
@@ -486,6 +1778,6 @@ begin
 end
 $$;
 
-comment on function llm.use_prompt(prompt_id uuid) is 'Counts one use of a prompt by the signed-in user; returns the count. PL404 for a prompt the user cannot see.';
-revoke execute on function llm.use_prompt(prompt_id uuid) from public;
-grant execute on function llm.use_prompt(prompt_id uuid) to :PLINTH_USER;
+comment on function llm.use_prompt(prompt_id uuid, idempotency_key text) is 'Counts one use of a prompt by the signed-in user; returns the count. The same key again counts nothing. PL404 for a prompt the user cannot see.';
+revoke execute on function llm.use_prompt(prompt_id uuid, idempotency_key text) from public;
+grant execute on function llm.use_prompt(prompt_id uuid, idempotency_key text) to :PLINTH_USER;

@@ -6,6 +6,18 @@ grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
+-- Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.
+create or replace function plinth.announce(topic text, sequence bigint)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+begin atomic
+  select pg_notify('plinth_live'::text, ((topic || ' '::text) || sequence)) as pg_notify;
+end;
+
+comment on function plinth.announce(topic text, sequence bigint) is E'@omit\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
+revoke execute on function plinth.announce(topic text, sequence bigint) from public;
+
 -- The client's network address as the API saw it, or null.
 create or replace function plinth.client_ip()
   returns inet

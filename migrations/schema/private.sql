@@ -22,6 +22,28 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per pair of people with a direct room.
+create table private.direct_rooms (
+  first_user_id uuid not null,
+  second_user_id uuid not null,
+  room_id uuid not null,
+  constraint direct_rooms_pkey primary key (first_user_id, second_user_id),
+  constraint direct_rooms_room_id_key unique (room_id),
+  constraint direct_rooms_are_of_two_in_order check (first_user_id < second_user_id),
+  constraint direct_rooms_first_user_id_fkey foreign key (first_user_id) references identity.users(id) on delete cascade,
+  constraint direct_rooms_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint direct_rooms_second_user_id_fkey foreign key (second_user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.direct_rooms enable row level security;
+
+create index direct_rooms_second_user_id_idx on private.direct_rooms using btree (second_user_id);
+
+comment on table private.direct_rooms is 'One row per pair of people with a direct room.';
+comment on column private.direct_rooms.first_user_id is 'The one of the pair with the smaller id.';
+comment on column private.direct_rooms.second_user_id is 'The other.';
+comment on column private.direct_rooms.room_id is 'Their room.';
+
 -- One row per user who ever got the free plan's monthly tokens.
 create table private.free_quotas (
   user_id uuid not null,
@@ -353,6 +375,29 @@ comment on column private.payment_events.outcome is 'applied, ignored, or why it
 comment on column private.payment_events.attempts is 'How often it was tried in vain.';
 comment on column private.payment_events.next_attempt_at is 'When it is tried next.';
 
+-- One row per use of a prompt that was counted under a key in the last week.
+create table private.prompt_use_keys (
+  user_id uuid not null,
+  idempotency_key text not null,
+  prompt_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint prompt_use_keys_pkey primary key (user_id, idempotency_key),
+  constraint prompt_use_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint prompt_use_keys_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade,
+  constraint prompt_use_keys_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.prompt_use_keys enable row level security;
+
+create index prompt_use_keys_created_at_idx on private.prompt_use_keys using btree (created_at);
+create index prompt_use_keys_prompt_id_idx on private.prompt_use_keys using btree (prompt_id);
+
+comment on table private.prompt_use_keys is 'One row per use of a prompt that was counted under a key in the last week.';
+comment on column private.prompt_use_keys.user_id is 'Who used it.';
+comment on column private.prompt_use_keys.idempotency_key is 'The key: the same use told again counts once.';
+comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
+comment on column private.prompt_use_keys.created_at is 'When it was counted.';
+
 -- One row per subscription at a payment provider: the sum of its events.
 create table private.provider_subscriptions (
   provider text not null,
@@ -470,6 +515,58 @@ comment on column private.refresh_tokens.expires_at is 'From then on it is refus
 comment on column private.refresh_tokens.used_at is 'When it was exchanged for its successor; null while live.';
 comment on column private.refresh_tokens.successor_sealed is 'The successor, encrypted under a key derived from this token.';
 
+-- One row per room with a password.
+create table private.room_passwords (
+  room_id uuid not null,
+  password_hash text not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint room_passwords_pkey primary key (room_id),
+  constraint room_passwords_password_hash_is_a_phc_string check (password_hash ~ '^\$[a-z0-9-]+\$'::text and length(password_hash) <= 500),
+  constraint room_passwords_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade
+);
+
+alter table private.room_passwords enable row level security;
+
+comment on table private.room_passwords is 'One row per room with a password.';
+comment on column private.room_passwords.room_id is 'The room.';
+comment on column private.room_passwords.password_hash is 'PHC string, made as those of accounts.';
+comment on column private.room_passwords.updated_at is 'When it was set.';
+
+-- One row per room, kind, user and block of message numbers in which something is counted.
+create table private.room_tallies (
+  id bigint generated always as identity,
+  room_id uuid not null,
+  kind text not null,
+  user_id uuid,
+  level smallint not null,
+  bucket bigint not null,
+  peer_id uuid,
+  amount bigint not null,
+  constraint room_tallies_pkey primary key (id),
+  constraint room_tallies_key unique nulls not distinct (room_id, kind, user_id, level, bucket, peer_id),
+  constraint room_tallies_amount_is_not_negative check (amount >= 0),
+  constraint room_tallies_kind_check check (kind = any (array['uncounted'::text, 'deleted'::text, 'private'::text, 'mention'::text])),
+  constraint room_tallies_level_check check (level >= 0 and level <= 2),
+  constraint room_tallies_peer_id_fkey foreign key (peer_id) references identity.users(id) on delete cascade,
+  constraint room_tallies_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_tallies_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=80);
+
+alter table private.room_tallies enable row level security;
+
+create index room_tallies_peer_id_idx on private.room_tallies using btree (peer_id);
+create index room_tallies_user_id_idx on private.room_tallies using btree (user_id);
+
+comment on table private.room_tallies is 'One row per room, kind, user and block of message numbers in which something is counted.';
+comment on column private.room_tallies.id is 'Surrogate key.';
+comment on column private.room_tallies.room_id is 'The room.';
+comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
+comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
+comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 256; 2: sequence / 65536.';
+comment on column private.room_tallies.bucket is 'Block of message numbers.';
+comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
+comment on column private.room_tallies.amount is 'How many.';
+
 -- One row per sign-in that waits for a second factor. Readable by no API role.
 create table private.sign_in_challenges (
   id uuid not null default plinth.uuid_v7(),
@@ -573,6 +670,63 @@ comment on table private.totp_secrets is 'One row per authenticator app: its sea
 comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
+-- One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.
+create table private.turns (
+  message_id uuid not null,
+  user_id uuid not null,
+  chat_id uuid not null,
+  writer text not null,
+  last_sequence integer not null default 0,
+  streamed_bytes integer not null default 0,
+  lease interval not null,
+  lease_expires_at timestamp with time zone not null,
+  max_tokens bigint not null,
+  input_tokens bigint not null,
+  hold_id uuid,
+  is_usage_estimated boolean not null default false,
+  created_at timestamp with time zone not null default now(),
+  ended_at timestamp with time zone,
+  constraint turns_pkey primary key (message_id),
+  constraint turns_user_id_message_id_key unique (user_id, message_id),
+  constraint turns_input_tokens_is_not_negative check (input_tokens >= 0),
+  constraint turns_last_sequence_is_not_negative check (last_sequence >= 0),
+  constraint turns_lease_check check (lease >= '00:00:05'::interval and lease <= '01:00:00'::interval),
+  constraint turns_max_tokens_is_positive check (max_tokens > 0),
+  constraint turns_streamed_bytes_is_limited check (streamed_bytes >= 0 and streamed_bytes <= 1000000),
+  constraint turns_writer_check check (writer = any (array['client'::text, 'service'::text])),
+  constraint turns_hold_id_fkey foreign key (hold_id) references billing.token_holds(id) on delete set null,
+  constraint turns_message_id_fkey foreign key (user_id, message_id, chat_id) references llm.messages(user_id, id, chat_id) on delete cascade
+) with (fillfactor=50);
+
+alter table private.turns enable row level security;
+
+create index turns_ended_at_idx on private.turns using btree (ended_at) where (ended_at is not null);
+create index turns_hold_id_idx on private.turns using btree (hold_id);
+create index turns_running_idx on private.turns using btree (message_id) where (ended_at is null);
+create index turns_user_id_message_id_chat_id_idx on private.turns using btree (user_id, message_id, chat_id);
+
+create trigger _200_bill_deleted_turn
+  before delete on private.turns
+  for each row
+  when (old.ended_at is null)
+  execute function private.bill_deleted_turn();
+
+comment on table private.turns is 'One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.';
+comment on column private.turns.message_id is 'The answer.';
+comment on column private.turns.user_id is 'The chat''s owner.';
+comment on column private.turns.chat_id is 'The chat.';
+comment on column private.turns.writer is 'Who appends: client (the owner, through the API) or service (private.append_delta).';
+comment on column private.turns.last_sequence is 'Sequence of the last delta; 0 before the first.';
+comment on column private.turns.streamed_bytes is 'Bytes of content and thinking so far.';
+comment on column private.turns.lease is 'How long the writer may be silent.';
+comment on column private.turns.lease_expires_at is 'From then on others may end the turn. Each delta moves it.';
+comment on column private.turns.max_tokens is 'Tokens set aside for it.';
+comment on column private.turns.input_tokens is 'Tokens of the question, as told at the start; counted when the writer never tells what was used.';
+comment on column private.turns.hold_id is 'The tokens set aside; settled or released when the turn ends.';
+comment on column private.turns.is_usage_estimated is 'True when it was billed for what streamed because its writer never told what was used; a service may still tell.';
+comment on column private.turns.created_at is 'When it was started.';
+comment on column private.turns.ended_at is 'When it ended; null while it runs.';
 
 -- One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.
 create table private.usage_keys (
@@ -825,6 +979,26 @@ $$;
 comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.';
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
+-- Adds mentions to a message and to the counts.
+create or replace function private.add_mentions(message rooms.room_messages, mentions uuid[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into rooms.room_message_mentions (message_id, user_id)
+  select message.id, m.user_id
+  from rooms.room_members m
+  where m.room_id = message.room_id and m.user_id = any (mentions);
+  perform private.count_in_room(message.room_id, 'mention', m.user_id, message.sender_id, message.sequence, 1)
+  from rooms.room_message_mentions m
+  where m.message_id = message.id and m.user_id = any (mentions);
+end
+$$;
+
+comment on function private.add_mentions(message rooms.room_messages, mentions uuid[]) is 'Adds mentions to a message and to the counts.';
+revoke execute on function private.add_mentions(message rooms.room_messages, mentions uuid[]) from public;
+
 -- Notes that the session that asks has just shown these (amr values); returns when.
 create or replace function private.add_session_methods(methods text[])
   returns timestamp with time zone
@@ -845,6 +1019,68 @@ $$;
 
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
+
+-- Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.
+create or replace function private.add_to_room(room_id uuid, user_id uuid)
+  returns rooms.room_members
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_member rooms.room_members;
+begin
+  perform private.lock_room(add_to_room.room_id);
+  if exists (
+    select from rooms.room_bans b where b.room_id = add_to_room.room_id and b.user_id = add_to_room.user_id
+  ) then
+    raise exception 'You were removed from this room for good.' using errcode = 'PL403';
+  end if;
+  select m.* into v_member
+  from rooms.room_members m
+  where m.room_id = add_to_room.room_id and m.user_id = add_to_room.user_id;
+  if v_member.id is null then
+    insert into rooms.room_members as m (room_id, user_id)
+    values (add_to_room.room_id, add_to_room.user_id)
+    returning m.* into v_member;
+    update rooms.room_invites i
+    set status = 'accepted', responded_at = clock_timestamp()
+    where i.room_id = add_to_room.room_id and i.invitee_id = add_to_room.user_id and i.status = 'pending';
+  end if;
+  return v_member;
+end
+$$;
+
+comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
+revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
+
+-- Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.
+create or replace function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[])
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if recipients is not null then
+    if (
+      select count(*) <> cardinality(recipients)
+      from rooms.room_members m
+      where m.room_id = message.room_id and m.user_id = any (recipients)
+    ) then
+      raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
+    end if;
+    insert into rooms.room_message_recipients (message_id, user_id) select message.id, r from unnest(recipients) r;
+    perform private.count_in_room(message.room_id, 'private', r, message.sender_id, message.sequence, 1)
+    from unnest(recipients) r;
+  end if;
+  if cardinality(mentions) > 0 then
+    perform private.add_mentions(message, mentions);
+  end if;
+end
+$$;
+
+comment on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) is 'Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.';
+revoke execute on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) from public;
 
 -- Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.
 create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
@@ -971,6 +1207,78 @@ $$;
 
 comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
 revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
+
+-- Counts a change of a user's memberships, read marks or invites, and announces it.
+create or replace function private.announce_user(user_id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_sequence bigint;
+begin
+  -- An account that is just being deleted has no subscribers.
+  insert into rooms.user_event_counters as c (user_id, sequence)
+  select u.id, 1 from identity.users u where u.id = announce_user.user_id
+  on conflict on constraint user_event_counters_pkey do update set sequence = c.sequence + 1
+  returning c.sequence into v_sequence;
+  if v_sequence is not null then
+    perform plinth.announce('user:' || announce_user.user_id, v_sequence);
+  end if;
+end
+$$;
+
+comment on function private.announce_user(user_id uuid) is 'Counts a change of a user''s memberships, read marks or invites, and announces it.';
+revoke execute on function private.announce_user(user_id uuid) from public;
+
+-- Appends the next piece of an answer, from sequence 1 on; see private.write_delta.
+create or replace function private.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return private.write_delta(
+    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking, null, 'service'
+  );
+end
+$$;
+
+comment on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) is 'Appends the next piece of an answer, from sequence 1 on; see private.write_delta.';
+revoke execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
+grant execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_SERVICE;
+
+-- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a room that is gone.
+create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_sequence bigint;
+begin
+  update rooms.chat_rooms r
+  set last_event_sequence = r.last_event_sequence + 1
+  where r.id = append_room_event.room_id
+  returning r.last_event_sequence into v_sequence;
+  if v_sequence is not null then
+    insert into rooms.room_changes (room_id, sequence, kind, message_id, user_id)
+    values (
+      append_room_event.room_id, v_sequence, append_room_event.kind, append_room_event.message_id,
+      -- An account that is just being deleted is not named.
+      (select u.id from identity.users u where u.id = append_room_event.user_id)
+    );
+    perform plinth.announce('room:' || append_room_event.room_id, v_sequence);
+  end if;
+  return v_sequence;
+end
+$$;
+
+comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a room that is gone.';
+revoke execute on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) from public;
 
 -- Adds the event that brings a usage to these counts; returns it. The caller has locked the user's ledger.
 create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
@@ -1406,6 +1714,190 @@ $$;
 
 comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.';
 revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
+
+-- Trigger: an answer deleted while it streams is billed for what had come.
+create or replace function private.bill_deleted_turn()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_model_id uuid;
+begin
+  if exists (select from identity.users u where u.id = old.user_id) then
+    select h.model_id into v_model_id from billing.token_holds h where h.id = old.hold_id;
+    perform private.bill_turn(
+      old, v_model_id, old.input_tokens, private.estimated_tokens(old.streamed_bytes)
+    );
+  end if;
+  return old;
+end
+$$;
+
+comment on function private.bill_deleted_turn() is 'Trigger: an answer deleted while it streams is billed for what had come.';
+revoke execute on function private.bill_deleted_turn() from public;
+
+-- Settles the hold of a turn for what it used, or releases it.
+create or replace function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, message_id uuid default null::uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if turn.hold_id is null then
+    perform private.record_usage(
+      turn.user_id, bill_turn.model_id, bill_turn.input_tokens, bill_turn.output_tokens, 'turn:' || turn.message_id,
+      bill_turn.cached_input_tokens, bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  elsif bill_turn.input_tokens + bill_turn.output_tokens > 0 then
+    perform private.settle_hold(
+      turn.hold_id, bill_turn.input_tokens, bill_turn.output_tokens, bill_turn.cached_input_tokens,
+      bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  else
+    perform private.release_hold(turn.hold_id);
+  end if;
+end
+$$;
+
+comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it.';
+revoke execute on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) from public;
+
+-- Ends up to batch_size answers whose writer fell silent; returns how many it looked at.
+create or replace function private.break_off_expired_turns(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_turns integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 10000 then
+    raise exception 'batch_size must be from 1 to 10000.' using errcode = 'PL422';
+  end if;
+  for v_id in
+    select t.message_id
+    from private.turns t
+    where t.ended_at is null and t.lease_expires_at <= clock_timestamp()
+    order by t.user_id, t.chat_id
+    limit batch_size
+  loop
+    begin
+      perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
+    exception
+      -- Its chat was deleted meanwhile, and the turn with it.
+      when sqlstate 'PL404' then null;
+    end;
+    v_turns := v_turns + 1;
+  end loop;
+  return v_turns;
+end
+$$;
+
+comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many it looked at.';
+revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
+grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Ends an answer that failed, with what had arrived; see private.end_turn.
+create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
+    break_off_turn.input_tokens, break_off_turn.output_tokens, break_off_turn.cached_input_tokens,
+    break_off_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that failed, with what had arrived; see private.end_turn.';
+revoke execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
+-- Whether a user may use a model.
+create or replace function private.can_user_use_model(user_id uuid, model_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from llm.models m
+    join llm.model_providers p on p.id = m.provider_id
+    where m.id = can_user_use_model.model_id
+      and m.is_active
+      and p.is_active
+      and (
+        m.is_public
+        or exists (
+          select
+          from access.user_model_access a
+          where a.user_id = can_user_use_model.user_id
+            and a.model_id = m.id
+            and a.is_active
+        )
+      )
+  )
+$$;
+
+comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Whether a user may use a model.';
+revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
+
+-- Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.
+create or replace function private.change_general_chat_message(message_id uuid, content text)
+  returns rooms.general_chat_messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_message rooms.general_chat_messages;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = v_user for key share;
+  select m.* into v_message
+  from rooms.general_chat_messages m
+  where m.id = change_general_chat_message.message_id
+  for no key update;
+  if v_message.id is null then
+    raise exception 'There is no such message.' using errcode = 'PL404';
+  elsif v_message.sender_id is distinct from v_user
+    and not (content = '' and access.has_permission('moderate_general_chat'))
+  then
+    raise exception 'This is not your message.' using errcode = 'PL403';
+  elsif v_message.content = content then
+    return v_message;
+  elsif v_message.is_deleted then
+    raise exception 'The message was deleted.' using errcode = 'PL409';
+  end if;
+  insert into rooms.general_chat_revisions (message_id, revision, author_id, actor_id, change, content)
+  select
+    v_message.id, count(*) + 1, v_message.sender_id, v_user,
+    case when change_general_chat_message.content = '' then 'deleted' else 'edited' end, v_message.content
+  from rooms.general_chat_revisions r
+  where r.message_id = v_message.id;
+  update rooms.general_chat_messages m
+  set
+    content = change_general_chat_message.content,
+    is_deleted = change_general_chat_message.content = '',
+    deleted_at = case when change_general_chat_message.content = '' then clock_timestamp() end,
+    edited_at = case when change_general_chat_message.content = '' then m.edited_at else clock_timestamp() end
+  where m.id = v_message.id
+  returning m.* into v_message;
+  return v_message;
+end
+$$;
+
+comment on function private.change_general_chat_message(message_id uuid, content text) is 'Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.';
+revoke execute on function private.change_general_chat_message(message_id uuid, content text) from public;
 
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
@@ -2034,6 +2526,36 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Replaces the estimate that an ended turn was billed for by what its writer counted.
+create or replace function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event_id uuid;
+begin
+  select h.usage_event_id into v_event_id from billing.token_holds h where h.id = turn.hold_id;
+  if v_event_id is not null then
+    perform private.correct_usage(
+      v_event_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens, 'turn:' || turn.message_id,
+      correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens
+    );
+  elsif correct_turn_usage.input_tokens + correct_turn_usage.output_tokens > 0 then
+    perform private.record_usage(
+      turn.user_id, correct_turn_usage.model_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens,
+      'turn:' || turn.message_id, correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens, null,
+      turn.message_id
+    );
+  end if;
+  update private.turns t set is_usage_estimated = false where t.message_id = turn.message_id;
+  update llm.messages m set tokens_used = correct_turn_usage.output_tokens where m.id = turn.message_id;
+end
+$$;
+
+comment on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Replaces the estimate that an ended turn was billed for by what its writer counted.';
+revoke execute on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
 -- Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.
 create or replace function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, at timestamp with time zone default now())
   returns billing.usage_events
@@ -2083,6 +2605,69 @@ comment on function private.correct_usage(event_id uuid, input_tokens bigint, ou
 revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
 grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Adds an amount (1, or -1 for what was counted before) at a message's number, in all levels.
+create or replace function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into private.room_tallies as t (room_id, kind, user_id, peer_id, level, bucket, amount)
+  select
+    count_in_room.room_id,
+    count_in_room.kind,
+    count_in_room.user_id,
+    count_in_room.peer_id,
+    l.level,
+    count_in_room.sequence >> (8 * l.level),
+    greatest(count_in_room.amount, 0)
+  from generate_series(0, 2) l (level)
+  on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
+$$;
+
+comment on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) is 'Adds an amount (1, or -1 for what was counted before) at a message''s number, in all levels.';
+revoke execute on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) from public;
+
+-- Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).
+create or replace function private.count_message(message rooms.room_messages, amount integer)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not message.is_private then
+    perform private.count_in_room(message.room_id, 'uncounted', null, null, message.sequence, -amount);
+    if message.sender_id is not null then
+      perform private.count_in_room(message.room_id, 'deleted', message.sender_id, null, message.sequence, -amount);
+    end if;
+  end if;
+  perform private.count_in_room(message.room_id, 'private', r.user_id, message.sender_id, message.sequence, amount)
+  from rooms.room_message_recipients r
+  where r.message_id = message.id;
+  perform private.count_in_room(message.room_id, 'mention', m.user_id, message.sender_id, message.sequence, amount)
+  from rooms.room_message_mentions m
+  where m.message_id = message.id;
+end
+$$;
+
+comment on function private.count_message(message rooms.room_messages, amount integer) is 'Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).';
+revoke execute on function private.count_message(message rooms.room_messages, amount integer) from public;
+
+-- Trigger: takes a private message out of everybody's count.
+create or replace function private.count_private_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.count_in_room(new.room_id, 'uncounted', null, null, new.sequence, 1);
+  return new;
+end
+$$;
+
+comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
+revoke execute on function private.count_private_message() from public;
+
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
   returns void
@@ -2115,6 +2700,34 @@ $$;
 
 comment on function private.count_wrong_code(user_id uuid) is 'Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.';
 revoke execute on function private.count_wrong_code(user_id uuid) from public;
+
+-- Sum of a user's tallies of a kind after a watermark, without those from some peers.
+create or replace function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[] default '{}'::uuid[])
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(t.amount), 0)::bigint
+  from (
+    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
+    union all
+    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
+    union all
+    select 2, (watermark + 65536) >> 16, 9223372036854775807
+  ) as l
+  join private.room_tallies t
+    on t.room_id = counted_in_room_after.room_id
+    and t.kind = counted_in_room_after.kind
+    and t.user_id = counted_in_room_after.user_id
+    and t.level = l.level
+    and t.bucket >= l.first_bucket
+    and t.bucket < l.end_bucket
+    and (t.peer_id is null or not t.peer_id = any (without_peers))
+$$;
+
+comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Sum of a user''s tallies of a kind after a watermark, without those from some peers.';
+revoke execute on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) from public;
 
 -- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
@@ -2210,6 +2823,95 @@ $$;
 
 comment on function private.current_plan_code(user_id uuid) is 'Code of the plan that the user is on (trialing, active or past_due), or free.';
 revoke execute on function private.current_plan_code(user_id uuid) from public;
+
+-- The caller's role in a room; PL401 for a visitor, PL404 for who is no member.
+create or replace function private.current_room_role(room_id uuid)
+  returns text
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role text;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select m.role into v_role
+  from rooms.room_members m
+  where m.room_id = current_room_role.room_id and m.user_id = plinth.current_user_id();
+  if v_role is null then
+    raise exception 'There is no such room.' using errcode = 'PL404';
+  end if;
+  return v_role;
+end
+$$;
+
+comment on function private.current_room_role(room_id uuid) is 'The caller''s role in a room; PL401 for a visitor, PL404 for who is no member.';
+revoke execute on function private.current_room_role(room_id uuid) from public;
+
+-- Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.
+create or replace function private.delete_ended_turns(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_turns integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select t.message_id
+    from private.turns t
+    where t.ended_at <= now() - interval '1 day'
+    order by t.ended_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.turns t using old o where t.message_id = o.message_id;
+  get diagnostics v_turns = row_count;
+  return v_turns;
+end
+$$;
+
+comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.';
+revoke execute on function private.delete_ended_turns(batch_size integer) from public;
+grant execute on function private.delete_ended_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.
+create or replace function private.delete_expired_presence(max_count integer)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_count integer;
+  v_more integer;
+begin
+  delete from rooms.presence p
+  using (
+    select e.user_id from rooms.presence e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where p.user_id = old.user_id;
+  get diagnostics v_count = row_count;
+  delete from rooms.typing t
+  using (
+    select e.room_id, e.user_id from rooms.typing e where e.expires_at < clock_timestamp() limit max_count for update skip locked
+  ) old
+  where t.room_id = old.room_id and t.user_id = old.user_id;
+  get diagnostics v_more = row_count;
+  return greatest(v_count, v_more);
+end
+$$;
+
+comment on function private.delete_expired_presence(max_count integer) is 'Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.';
+revoke execute on function private.delete_expired_presence(max_count integer) from public;
+grant execute on function private.delete_expired_presence(max_count integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -2478,6 +3180,40 @@ comment on function private.delete_old_mails(batch_size integer) is 'Deletes up 
 revoke execute on function private.delete_old_mails(batch_size integer) from public;
 grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.
+create or replace function private.delete_old_prompt_use_keys(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_keys integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+
+  with old as (
+    select k.user_id, k.idempotency_key
+    from private.prompt_use_keys k
+    where k.created_at <= now() - interval '7 days'
+    order by k.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.prompt_use_keys k
+  using old o
+  where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
+  get diagnostics v_keys = row_count;
+  return v_keys;
+end
+$$;
+
+comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.';
+revoke execute on function private.delete_old_prompt_use_keys(batch_size integer) from public;
+grant execute on function private.delete_old_prompt_use_keys(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes a user's key and all that it encrypted, for good; whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
   returns boolean
@@ -2668,6 +3404,115 @@ $$;
 comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions but one; returns how many.';
 revoke execute on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) from public;
 
+-- Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.
+create or replace function private.end_turn(message_id uuid, state text, finish_reason text, error_code text default null::text, error_message text default null::text, tool_calls jsonb default null::jsonb, expected_sequence integer default null::integer, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, user_id uuid default null::uuid, writer text default null::text, only_expired boolean default false)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.turns;
+  v_message llm.messages;
+  v_text record;
+  v_output bigint;
+begin
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = end_turn.message_id
+    and (end_turn.writer is null or t.writer = end_turn.writer)
+    and (end_turn.user_id is null or t.user_id = end_turn.user_id);
+  if not found then
+    -- Turns are forgotten a day after their end; the message is not.
+    select m.* into v_message
+    from llm.messages m
+    where m.id = end_turn.message_id
+      and m.role = 'assistant'
+      and m.state <> 'streaming'
+      and (end_turn.user_id is null or m.user_id = end_turn.user_id);
+    if found then
+      return v_message;
+    end if;
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if end_turn.state = 'complete'
+    and (end_turn.finish_reason in ('stop', 'length', 'tool_calls', 'content_filter')) is not true
+  then
+    raise exception 'An answer is finished by stop, length, tool_calls or content_filter.'
+      using errcode = 'PL422', column = 'finish_reason';
+  end if;
+  if coalesce(end_turn.input_tokens, 0) < 0 or coalesce(end_turn.output_tokens, 0) < 0 then
+    raise exception 'Token counts are not negative.' using errcode = 'PL422', column = 'output_tokens';
+  end if;
+  -- The account before what belongs to it, as everywhere.
+  perform from identity.users u where u.id = v_turn.user_id for no key update;
+  perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select m.* into v_message from llm.messages m where m.id = end_turn.message_id for no key update;
+  select t.* into v_turn from private.turns t where t.message_id = end_turn.message_id for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_turn.ended_at is not null then
+    if v_turn.is_usage_estimated and end_turn.writer = 'service' and end_turn.output_tokens is not null then
+      perform private.correct_turn_usage(
+        v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), end_turn.output_tokens,
+        end_turn.cached_input_tokens, end_turn.reasoning_tokens
+      );
+      v_message.tokens_used := end_turn.output_tokens;
+    end if;
+    return v_message;
+  end if;
+  if end_turn.only_expired and v_turn.lease_expires_at > clock_timestamp() then
+    return v_message;
+  end if;
+  if end_turn.expected_sequence <> v_turn.last_sequence then
+    raise exception 'There are % deltas, not %.', v_turn.last_sequence, end_turn.expected_sequence
+      using errcode = 'PL409', column = 'last_sequence';
+  end if;
+
+  select
+    coalesce(string_agg(d.content, '' order by d.sequence), '') as content,
+    nullif(string_agg(d.thinking, '' order by d.sequence), '') as thinking
+  into v_text
+  from llm.message_deltas d
+  where d.user_id = v_turn.user_id and d.message_id = v_turn.message_id;
+  -- A client may not count less than it streamed.
+  v_output := case
+    when end_turn.output_tokens is null or v_turn.writer = 'client'
+      then greatest(end_turn.output_tokens, private.estimated_tokens(v_turn.streamed_bytes))
+    else end_turn.output_tokens
+  end;
+  -- Before the message says how many, so that the ledger does not count them a second time.
+  perform private.bill_turn(
+    v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), v_output,
+    end_turn.cached_input_tokens, end_turn.reasoning_tokens, v_turn.message_id
+  );
+
+  update private.turns t
+  set ended_at = clock_timestamp(), is_usage_estimated = end_turn.output_tokens is null
+  where t.message_id = v_turn.message_id;
+  update llm.messages m
+  set
+    content = v_text.content,
+    thinking = v_text.thinking,
+    tool_calls = coalesce(end_turn.tool_calls, m.tool_calls),
+    state = end_turn.state,
+    finish_reason = end_turn.finish_reason,
+    error_code = end_turn.error_code,
+    error_message = left(end_turn.error_message, 2000),
+    last_sequence = v_turn.last_sequence,
+    tokens_used = v_output
+  where m.id = v_turn.message_id
+  returning m.* into v_message;
+  update llm.chats c set updated_at = clock_timestamp() where c.id = v_turn.chat_id;
+  perform plinth.announce('turn:' || v_turn.message_id, v_turn.last_sequence);
+  return v_message;
+end
+$$;
+
+comment on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) is 'Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.';
+revoke execute on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) from public;
+
 -- Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.
 create or replace function private.enforce_rate_limit(rule_name text, key text)
   returns void
@@ -2847,6 +3692,19 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- About how many tokens a text of so many bytes has.
+create or replace function private.estimated_tokens(bytes integer)
+  returns bigint
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select (bytes::bigint + 3) / 4
+$$;
+
+comment on function private.estimated_tokens(bytes integer) is 'About how many tokens a text of so many bytes has.';
+revoke execute on function private.estimated_tokens(bytes integer) from public;
 
 -- Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.
 create or replace function private.expire_token_holds(batch_size integer default 1000, at timestamp with time zone default now())
@@ -3086,6 +3944,49 @@ comment on function private.find_lookup_key(name text) is 'The sealed key of a k
 revoke execute on function private.find_lookup_key(name text) from public;
 grant execute on function private.find_lookup_key(name text) to :PLINTH_SERVICE;
 
+-- Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.
+create or replace function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[])
+  returns uuid[]
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_declared uuid[] := coalesce(declared, '{}');
+  v_found uuid[] := '{}';
+begin
+  if strpos(content, '@') > 0 then
+    v_found := array(
+      select distinct m.user_id
+      from regexp_matches(content, '(?:^|[^[:alnum:]_@.-])@([[:alnum:]_.-]{1,100})', 'g') as name (parts)
+      -- A full stop after a name ends the sentence.
+      join identity.users u on u.username in (lower(parts[1]), rtrim(lower(parts[1]), '.-'))
+      join rooms.room_members m on m.room_id = find_mentions.room_id and m.user_id = u.id
+    );
+  end if;
+  if cardinality(v_declared) > 0 and (
+    select count(*) < (select count(distinct d) from unnest(v_declared) d)
+    from rooms.room_members m
+    where m.room_id = find_mentions.room_id and m.user_id = any (v_declared)
+  ) then
+    raise exception 'Only members are mentioned.' using errcode = 'PL422', column = 'mentions';
+  end if;
+  v_found := array(
+    select distinct f
+    from unnest(v_found || v_declared) f
+    where f is distinct from find_mentions.sender_id and (recipients is null or f = any (recipients))
+    order by f
+  );
+  if cardinality(v_found) > 50 then
+    raise exception 'A message mentions at most 50 members.' using errcode = 'PL422', column = 'mentions';
+  end if;
+  return v_found;
+end
+$$;
+
+comment on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) is 'Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
+revoke execute on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) from public;
+
 -- Whose passkey this is, and its public key.
 create or replace function private.find_passkey(credential_id bytea)
   returns table(user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
@@ -3182,6 +4083,20 @@ $$;
 comment on function private.find_password_reset(token_hash bytea) is 'The account a live reset token belongs to; no row for any other token.';
 revoke execute on function private.find_password_reset(token_hash bytea) from public;
 grant execute on function private.find_password_reset(token_hash bytea) to :PLINTH_SERVICE;
+
+-- The hash of a room's password, or null.
+create or replace function private.find_room_password(room_id uuid)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select p.password_hash from private.room_passwords p where p.room_id = find_room_password.room_id
+$$;
+
+comment on function private.find_room_password(room_id uuid) is 'The hash of a room''s password, or null.';
+revoke execute on function private.find_room_password(room_id uuid) from public;
+grant execute on function private.find_room_password(room_id uuid) to :PLINTH_SERVICE;
 
 -- Whose half-finished sign-in this is; null when there is none or it is over.
 create or replace function private.find_sign_in_challenge(token_hash bytea)
@@ -3791,6 +4706,24 @@ comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refres
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Ends an answer that is whole and says what it used; see private.end_turn.
+create or replace function private.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.end_turn(
+    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, finish_turn.cached_input_tokens,
+    finish_turn.reasoning_tokens, null, 'service'
+  )
+$$;
+
+comment on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that is whole and says what it used; see private.end_turn.';
+revoke execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
+
 -- Puts a subscription on the plan that its provider bills, with its proration in the history.
 create or replace function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone)
   returns void
@@ -3842,6 +4775,136 @@ $$;
 
 comment on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) is 'Puts a subscription on the plan that its provider bills, with its proration in the history.';
 revoke execute on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) from public;
+
+-- Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.
+create or replace function private.follow_room_change()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into rooms.room_changes (room_id, sequence, kind, user_id)
+  values (
+    new.id, new.last_event_sequence, 'room_changed',
+    (select u.id from identity.users u where u.id = plinth.current_user_id())
+  );
+  perform plinth.announce('room:' || new.id, new.last_event_sequence);
+  if new.ai_enabled and not old.ai_enabled then
+    insert into rooms.room_members (room_id, user_id, role)
+    values (new.id, null, 'ai')
+    on conflict on constraint room_members_room_id_user_id_key do nothing;
+  elsif old.ai_enabled and not new.ai_enabled then
+    delete from rooms.room_members m where m.room_id = new.id and m.role = 'ai';
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_change() is 'Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.';
+revoke execute on function private.follow_room_change() from public;
+
+-- Trigger: tells the subscribers of inviter and invitee that an invite changed.
+create or replace function private.follow_room_invite()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  -- Both sides list the invite; in the order of their ids, so that two that meet do not wait for each other.
+  perform private.announce_user(u.id)
+  from unnest(array[coalesce(new.invitee_id, old.invitee_id), coalesce(new.inviter_id, old.inviter_id)]) u (id)
+  order by u.id;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_invite() is 'Trigger: tells the subscribers of inviter and invitee that an invite changed.';
+revoke execute on function private.follow_room_invite() from public;
+
+-- Trigger: logs who joins, leaves or gets another role, and tells the member's own subscribers.
+create or replace function private.follow_room_member()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'INSERT' then
+    if new.user_id is not null then
+      update rooms.chat_rooms r set audience_version = r.audience_version + 1 where r.id = new.room_id;
+    end if;
+    perform private.append_room_event(new.room_id, 'member_joined', null, new.user_id);
+  elsif tg_op = 'DELETE' then
+    perform private.append_room_event(old.room_id, 'member_left', null, old.user_id);
+  elsif new.role <> old.role then
+    perform private.append_room_event(new.room_id, 'member_changed', null, new.user_id);
+  end if;
+  if coalesce(new.user_id, old.user_id) is not null then
+    perform private.announce_user(coalesce(new.user_id, old.user_id));
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_member() is 'Trigger: logs who joins, leaves or gets another role, and tells the member''s own subscribers.';
+revoke execute on function private.follow_room_member() from public;
+
+-- Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.
+create or replace function private.follow_room_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if new.is_deleted is distinct from old.is_deleted then
+    perform private.append_room_event(
+      new.room_id, case when new.is_deleted then 'message_deleted' else 'message_restored' end, new.id, plinth.current_user_id()
+    );
+    -- As it was: the sender of an erased account is taken out in the same update.
+    perform private.count_message(old, case when new.is_deleted then -1 else 1 end);
+  elsif new.content is distinct from old.content then
+    perform private.append_room_event(new.room_id, 'message_edited', new.id, plinth.current_user_id());
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.follow_room_message() is 'Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.';
+revoke execute on function private.follow_room_message() from public;
+
+-- Trigger: a block changes the audience of the rooms that both are in.
+create or replace function private.follow_user_block()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.lock_room(shared.room_id)
+  from (
+    select m.room_id
+    from rooms.room_members m
+    join rooms.room_members b on b.room_id = m.room_id and b.user_id = new.blocked_id
+    where m.user_id = new.user_id
+    order by m.room_id
+  ) as shared;
+  update rooms.chat_rooms r
+  set audience_version = r.audience_version + 1
+  where r.id in (
+    select m.room_id
+    from rooms.room_members m
+    join rooms.room_members b on b.room_id = m.room_id and b.user_id = new.blocked_id
+    where m.user_id = new.user_id
+  );
+  return null;
+end
+$$;
+
+comment on function private.follow_user_block() is 'Trigger: a block changes the audience of the rooms that both are in.';
+revoke execute on function private.follow_user_block() from public;
 
 -- Trigger: removes an account's values from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
@@ -4212,6 +5275,98 @@ $$;
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
 
+-- Imports an array of a user's chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_chats(chats jsonb, user_id uuid)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_chat jsonb;
+  v_message jsonb;
+  v_chat_id uuid;
+  v_is_new boolean;
+  v_added integer;
+  v_parent record;
+  v_id uuid;
+  v_head uuid;
+  v_activity timestamptz;
+begin
+  for v_chat, ordinal in
+    select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
+  loop
+    message := null;
+    begin
+      insert into llm.chats as c (user_id, import_key, title, is_archived, created_at, updated_at)
+      values (
+        import_chats.user_id, v_chat ->> 'key', v_chat ->> 'title', (v_chat ->> 'isArchived')::boolean,
+        (v_chat ->> 'createdAt')::timestamptz, (v_chat ->> 'updatedAt')::timestamptz
+      )
+      on conflict (user_id, import_key) where import_key is not null do nothing
+      returning c.id into v_chat_id;
+      v_is_new := found;
+      if not v_is_new then
+        select c.id into strict v_chat_id
+        from llm.chats c
+        where c.user_id = import_chats.user_id and c.import_key = v_chat ->> 'key'
+        for no key update;
+      end if;
+      select c.updated_at into v_activity from llm.chats c where c.id = v_chat_id;
+      v_added := 0;
+      for v_message in select jsonb_array_elements(v_chat -> 'messages') loop
+        if exists (
+          select
+          from llm.messages m
+          where m.user_id = import_chats.user_id and m.idempotency_key = v_message ->> 'key'
+        ) then
+          continue;
+        end if;
+        v_parent := null;
+        if v_message ->> 'parent' is not null then
+          select m.id, m.depth into strict v_parent
+          from llm.messages m
+          where m.user_id = import_chats.user_id
+            and m.chat_id = v_chat_id
+            and m.idempotency_key = v_message ->> 'parent';
+        end if;
+        insert into llm.messages (
+          chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
+        )
+        values (
+          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
+        );
+        v_added := v_added + 1;
+      end loop;
+      if v_added > 0 then
+        select m.id into v_head
+        from llm.messages m
+        where m.user_id = import_chats.user_id and m.chat_id = v_chat_id and m.idempotency_key = v_chat ->> 'head';
+        if v_head is not null then
+          perform private.move_head(import_chats.user_id, v_chat_id, v_head);
+        end if;
+      end if;
+      -- Importing is no activity of the chat.
+      update llm.chats c
+      set updated_at = greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz)
+      where c.id = v_chat_id
+        and c.updated_at <> greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz);
+      outcome := case when v_is_new then 'inserted' when v_added > 0 then 'updated' else 'unchanged' end;
+    exception
+      when data_exception or integrity_constraint_violation or no_data_found then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_chats(chats jsonb, user_id uuid) from public;
+
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
@@ -4349,6 +5504,35 @@ $$;
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
 
+-- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.
+create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if jsonb_typeof(insert_attachments.attachments) is distinct from 'array' then
+    raise exception 'Attachments are a list.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  if jsonb_array_length(insert_attachments.attachments) > 10 then
+    raise exception 'A message has at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
+  end if;
+  insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+  select
+    message.user_id, message.chat_id, message.id, a.ordinality,
+    a.value ->> 'url', a.value ->> 'mimeType', (a.value ->> 'sizeBytes')::bigint, a.value ->> 'name'
+  from jsonb_array_elements(insert_attachments.attachments) with ordinality a
+  order by a.ordinality;
+exception
+  when check_violation or not_null_violation or data_exception then
+    raise exception 'An attachment is {url, mimeType, sizeBytes, name}: %', sqlerrm
+      using errcode = 'PL422', column = 'attachments';
+end
+$$;
+
+comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
+revoke execute on function private.insert_attachments(message llm.messages, attachments jsonb) from public;
+
 -- Whether an API token that was found before is still to be believed.
 create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
   returns boolean
@@ -4372,6 +5556,21 @@ $$;
 comment on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) is 'Whether an API token that was found before is still to be believed.';
 revoke execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
+
+-- Whether the second user does not want to hear from the first.
+create or replace function private.is_blocked(user_id uuid, by_user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select from rooms.user_blocks b where b.user_id = is_blocked.by_user_id and b.blocked_id = is_blocked.user_id
+  )
+$$;
+
+comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Whether the second user does not want to hear from the first.';
+revoke execute on function private.is_blocked(user_id uuid, by_user_id uuid) from public;
 
 -- Whether an access token with these claims is still to be believed.
 create or replace function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer)
@@ -4431,6 +5630,56 @@ $$;
 comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires if the session is not used before.';
 revoke execute on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) from public;
 
+-- Makes the signed-in user a member if the room's password still is the one whose hash was verified; the membership's id, or null. PL403 for the banned.
+create or replace function private.join_room_with_password(room_id uuid, verified_hash text)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform private.lock_accounts(array[v_user]);
+  -- The password may have been changed since it was checked.
+  perform from rooms.chat_rooms r where r.id = join_room_with_password.room_id for no key update;
+  if not exists (
+    select
+    from private.room_passwords p
+    where p.room_id = join_room_with_password.room_id and p.password_hash = verified_hash
+  ) then
+    return null;
+  end if;
+  return (private.add_to_room(join_room_with_password.room_id, v_user)).id;
+end
+$$;
+
+comment on function private.join_room_with_password(room_id uuid, verified_hash text) is 'Makes the signed-in user a member if the room''s password still is the one whose hash was verified; the membership''s id, or null. PL403 for the banned.';
+revoke execute on function private.join_room_with_password(room_id uuid, verified_hash text) from public;
+grant execute on function private.join_room_with_password(room_id uuid, verified_hash text) to :PLINTH_SERVICE;
+
+-- Keeps the text that a message is about to lose.
+create or replace function private.keep_revision(message rooms.room_messages, change text)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into rooms.room_message_revisions (message_id, revision, author_id, actor_id, change, content)
+  select
+    message.id,
+    coalesce((select max(r.revision) from rooms.room_message_revisions r where r.message_id = message.id), 0) + 1,
+    message.sender_id,
+    plinth.current_user_id(),
+    keep_revision.change,
+    message.content
+$$;
+
+comment on function private.keep_revision(message rooms.room_messages, change text) is 'Keeps the text that a message is about to lose.';
+revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
+
 -- A user's last decision on a purpose; null when there is none.
 create or replace function private.last_consent(user_id uuid, purpose text)
   returns identity.consents
@@ -4484,6 +5733,45 @@ $$;
 comment on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) is 'Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.';
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
+
+-- Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.
+create or replace function private.leave_rooms_of_user()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room_id uuid;
+begin
+  for v_room_id in
+    select m.room_id from rooms.room_members m where m.user_id = old.id
+    union
+    select m.room_id from rooms.room_messages m where m.sender_id = old.id
+    order by 1
+  loop
+    perform from rooms.chat_rooms r where r.id = v_room_id for no key update;
+    update rooms.room_messages m
+    set
+      sender_id = null,
+      content = '',
+      metadata = '{}',
+      is_deleted = true,
+      deleted_at = coalesce(m.deleted_at, clock_timestamp()),
+      idempotency_key = null
+    where m.room_id = v_room_id and m.sender_id = old.id;
+    perform private.remove_from_room(v_room_id, old.id);
+  end loop;
+  update rooms.general_chat_messages m
+  set
+    sender_id = null, content = '', is_deleted = true, deleted_at = coalesce(m.deleted_at, clock_timestamp()), idempotency_key = null
+  where m.sender_id = old.id;
+  return old;
+end
+$$;
+
+comment on function private.leave_rooms_of_user() is 'Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.';
+revoke execute on function private.leave_rooms_of_user() from public;
 
 -- How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.
 create or replace function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone)
@@ -4556,6 +5844,18 @@ comment on function private.list_revocations(max_age interval) is 'Revocations n
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
 
+-- Keeps accounts from being deleted until the transaction ends.
+create or replace function private.lock_accounts(user_ids uuid[])
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select from identity.users u where u.id = any (lock_accounts.user_ids) order by u.id for key share
+$$;
+
+comment on function private.lock_accounts(user_ids uuid[]) is 'Keeps accounts from being deleted until the transaction ends.';
+revoke execute on function private.lock_accounts(user_ids uuid[]) from public;
+
 -- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
 create or replace function private.lock_for_new_partition(partitioned_table regclass)
   returns void
@@ -4618,6 +5918,58 @@ $$;
 
 comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Holds the lock of one person at one provider until the transaction ends.';
 revoke execute on function private.lock_provider_subject(provider text, provider_user_id text) from public;
+
+-- Locks a room until the transaction ends and returns it; PL404.
+create or replace function private.lock_room(room_id uuid)
+  returns rooms.chat_rooms
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room rooms.chat_rooms;
+begin
+  select r.* into v_room from rooms.chat_rooms r where r.id = lock_room.room_id for no key update;
+  if v_room.id is null then
+    raise exception 'There is no such room.' using errcode = 'PL404';
+  end if;
+  return v_room;
+end
+$$;
+
+comment on function private.lock_room(room_id uuid) is 'Locks a room until the transaction ends and returns it; PL404.';
+revoke execute on function private.lock_room(room_id uuid) from public;
+
+-- Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.
+create or replace function private.lock_room_of_message(message_id uuid)
+  returns uuid
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room_id uuid;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select msg.room_id into v_room_id
+  from rooms.room_messages msg
+  join rooms.room_members m on m.room_id = msg.room_id and m.user_id = v_user
+  where msg.id = lock_room_of_message.message_id;
+  if v_room_id is not null then
+    perform private.lock_accounts(array[v_user]);
+    perform private.lock_room(v_room_id);
+  end if;
+  -- As of now.
+  if not private.sees_message(lock_room_of_message.message_id, v_user) then
+    raise exception 'There is no such message.' using errcode = 'PL404';
+  end if;
+  return v_room_id;
+end
+$$;
+
+comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
+revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
 -- Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.
 create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
@@ -4804,6 +6156,33 @@ $$;
 comment on function private.mfa_lockout_duration(failed_attempts integer) is 'How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
 revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
 
+-- Makes a message the end of its chat's active path.
+create or replace function private.move_head(user_id uuid, chat_id uuid, message_id uuid)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  update llm.chats c
+  set head_id = head.id
+  from (
+    select case
+      when move_head.message_id < (
+        select m.id
+        from llm.messages m
+        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
+        order by m.id desc
+        limit 1
+      ) then move_head.message_id
+    end as id
+  ) as head
+  where c.id = move_head.chat_id
+    and c.user_id = move_head.user_id
+    and c.head_id is distinct from head.id
+$$;
+
+comment on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) is 'Makes a message the end of its chat''s active path.';
+revoke execute on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) from public;
+
 -- Whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
   returns boolean
@@ -4925,6 +6304,60 @@ $$;
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
+-- Trigger: gives a change of a room its event number.
+create or replace function private.number_room_change()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  new.last_event_sequence := old.last_event_sequence + 1;
+  return new;
+end
+$$;
+
+comment on function private.number_room_change() is 'Trigger: gives a change of a room its event number.';
+revoke execute on function private.number_room_change() from public;
+
+-- Trigger: gives a message its numbers and time, and announces it.
+create or replace function private.number_room_message()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update rooms.chat_rooms r
+  set
+    last_sequence = r.last_sequence + 1,
+    last_event_sequence = r.last_event_sequence + 1,
+    -- A clock that was put back does not put a message before the last one.
+    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+  where r.id = new.room_id
+  returning r.last_sequence, r.last_event_sequence, r.last_activity_at
+  into new.sequence, new.event_sequence, new.created_at;
+  if not found then
+    -- For the foreign key to refuse.
+    return new;
+  end if;
+  new.sender_sequence := 0;
+  if new.sender_id is not null then
+    new.sender_sequence := coalesce((
+      select m.sender_sequence
+      from rooms.room_messages m
+      where m.sender_id = new.sender_id and m.room_id = new.room_id
+      order by m.sequence desc
+      limit 1
+    ), 0) + (not new.is_private)::integer;
+  end if;
+  perform plinth.announce('room:' || new.room_id, new.event_sequence);
+  return new;
+end
+$$;
+
+comment on function private.number_room_message() is 'Trigger: gives a message its numbers and time, and announces it.';
+revoke execute on function private.number_room_message() from public;
+
 -- The plan, if new subscriptions may choose it; PL404.
 create or replace function private.offered_plan(plan_id uuid)
   returns billing.subscription_plans
@@ -4975,6 +6408,100 @@ $$;
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
+-- Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.
+create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
+  returns llm.messages
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_head uuid;
+  v_message llm.messages;
+  v_running private.turns;
+  v_hold_id uuid;
+begin
+  if open_turn.max_tokens between 1 and 1000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if open_turn.input_tokens between 0 and 1000000000 is not true then
+    raise exception 'input_tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
+  end if;
+  if open_turn.lease_seconds between 5 and 3600 is not true then
+    raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
+  end if;
+  if length(open_turn.idempotency_key) between 1 and 255 is false then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  -- The account before what belongs to it, as everywhere: also because a new period's tokens may have to be granted.
+  perform from identity.users u where u.id = open_turn.user_id for no key update;
+  select c.head_id into v_head
+  from llm.chats c
+  where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
+  for no key update;
+  if not found then
+    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+  end if;
+
+  select m.* into v_message
+  from llm.messages m
+  where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
+  if found then
+    if v_message.chat_id <> open_turn.chat_id
+      or v_message.role <> 'assistant'
+      or v_message.model_id is distinct from open_turn.model_id
+      or v_message.parent_id <> open_turn.parent_id
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_message;
+  end if;
+
+  select t.* into v_running
+  from llm.messages m
+  join private.turns t on t.message_id = m.id
+  where m.chat_id = open_turn.chat_id and m.state = 'streaming';
+  if found then
+    if v_running.lease_expires_at > clock_timestamp() then
+      raise exception 'An answer is under way in this chat.'
+        using errcode = 'PL409', column = 'chat_id', detail = v_running.message_id::text,
+          hint = 'Wait for it, or cancel it.';
+    end if;
+    v_message := private.end_turn(v_running.message_id, 'broken_off', 'expired');
+  end if;
+
+  if not private.can_user_use_model(open_turn.user_id, open_turn.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  -- Its place comes from llm.place_message.
+  insert into llm.messages (chat_id, user_id, parent_id, role, model_id, state, idempotency_key)
+  values (
+    open_turn.chat_id, open_turn.user_id, open_turn.parent_id, 'assistant', open_turn.model_id, 'streaming',
+    open_turn.idempotency_key
+  )
+  returning * into v_message;
+  -- Its end settles the hold long before that, if only the job does.
+  select h.id into strict v_hold_id
+  from private.reserve_tokens(
+    open_turn.user_id, open_turn.model_id, open_turn.max_tokens, 'turn:' || v_message.id, interval '6 hours'
+  ) h;
+  insert into private.turns (
+    message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens, hold_id
+  )
+  values (
+    v_message.id, v_message.user_id, v_message.chat_id, open_turn.writer, make_interval(secs => open_turn.lease_seconds),
+    clock_timestamp() + make_interval(secs => open_turn.lease_seconds), open_turn.max_tokens, open_turn.input_tokens,
+    v_hold_id
+  );
+  perform plinth.announce('turn:' || v_message.id, 0);
+  return v_message;
+end
+$$;
+
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.';
+revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
+
 -- Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.
 create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
@@ -5007,6 +6534,89 @@ $$;
 
 comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
 revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- Trigger: sets where a new member begins to see and to read.
+create or replace function private.place_room_member()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  select r.last_sequence, case when r.history_is_shared then 0 else r.last_event_sequence end
+  into new.last_read_sequence, new.visible_after
+  from rooms.chat_rooms r
+  where r.id = new.room_id
+  for no key update;
+  -- Without a room the foreign key refuses the row.
+  new.last_read_sequence := coalesce(new.last_read_sequence, 0);
+  new.visible_after := coalesce(new.visible_after, 0);
+  return new;
+end
+$$;
+
+comment on function private.place_room_member() is 'Trigger: sets where a new member begins to see and to read.';
+revoke execute on function private.place_room_member() from public;
+
+-- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.
+create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_room rooms.chat_rooms;
+  v_message rooms.room_messages;
+  v_recipients uuid[] := case
+    when post_ai_message.recipients is not null
+    then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
+  end;
+  v_mentions constant uuid[] := private.find_mentions(
+    post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
+  );
+begin
+  if cardinality(v_recipients) not between 1 and 50 then
+    raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+  end if;
+  perform private.lock_accounts(v_mentions || v_recipients);
+  v_room := private.lock_room(post_ai_message.room_id);
+  if not exists (select from rooms.room_members m where m.room_id = v_room.id and m.role = 'ai') then
+    raise exception 'No AI is a member of this room.' using errcode = 'PL403';
+  end if;
+  if post_ai_message.idempotency_key is not null then
+    select m.* into v_message
+    from rooms.room_messages m
+    where m.room_id = v_room.id and m.sender_id is null and m.idempotency_key = post_ai_message.idempotency_key;
+    if v_message.id is not null then
+      return v_message;
+    end if;
+  end if;
+  -- A private answer goes to who was named when the context was read, whoever joined since.
+  if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
+    raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
+  end if;
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  elsif post_ai_message.reply_to_id is not null then
+    perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
+  end if;
+  insert into rooms.room_messages as m (
+    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
+  )
+  values (
+    v_room.id, null, 'ai', post_ai_message.content, post_ai_message.reply_to_id, coalesce(post_ai_message.metadata, '{}'),
+    v_recipients is not null, post_ai_message.idempotency_key
+  )
+  returning m.* into v_message;
+  perform private.address_message(v_message, v_recipients, v_mentions);
+  return v_message;
+end
+$$;
+
+comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) is 'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.';
+revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) from public;
+grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) to :PLINTH_SERVICE;
 
 -- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
 create or replace function private.post_usage_event(event billing.usage_events)
@@ -5100,6 +6710,38 @@ $$;
 
 comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
 revoke execute on function private.post_usage_event(event billing.usage_events) from public;
+
+-- How many messages for all a sender posted in a room after a watermark and did not lose by deletion.
+create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    coalesce((
+      select msg.sender_sequence
+      from rooms.room_messages msg
+      where msg.sender_id = posted_in_room_after.sender_id and msg.room_id = posted_in_room_after.room_id
+      order by msg.sequence desc
+      limit 1
+    ), 0)
+    - coalesce((
+      select msg.sender_sequence
+      from rooms.room_messages msg
+      where msg.sender_id = posted_in_room_after.sender_id
+        and msg.room_id = posted_in_room_after.room_id
+        and msg.sequence <= posted_in_room_after.watermark
+      order by msg.sequence desc
+      limit 1
+    ), 0)
+    - private.counted_in_room_after(
+      posted_in_room_after.room_id, 'deleted', posted_in_room_after.sender_id, posted_in_room_after.watermark
+    )
+$$;
+
+comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'How many messages for all a sender posted in a room after a watermark and did not lose by deletion.';
+revoke execute on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) from public;
 
 -- What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.
 create or replace function private.prepare_checkout(plan_id uuid, provider text)
@@ -5748,6 +7390,33 @@ $$;
 comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
 revoke execute on function private.refuse_api_token() from public;
 
+-- PL403 in a direct room whose members do not want to hear from each other.
+create or replace function private.refuse_blocked_direct(room_id uuid, sender_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if exists (
+    select
+    from rooms.chat_rooms r
+    join rooms.room_members m on m.room_id = r.id and m.user_id <> refuse_blocked_direct.sender_id
+    where r.id = refuse_blocked_direct.room_id
+      and r.room_type = 'direct'
+      and (
+        private.is_blocked(m.user_id, refuse_blocked_direct.sender_id)
+        or private.is_blocked(refuse_blocked_direct.sender_id, m.user_id)
+      )
+  ) then
+    raise exception 'You cannot write to this person.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'PL403 in a direct room whose members do not want to hear from each other.';
+revoke execute on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) from public;
+
 -- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
 create or replace function private.regenerate_recovery_codes(code_hashes bytea[])
   returns void
@@ -5888,6 +7557,44 @@ $$;
 comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.';
 revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
 grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Ends a membership and hands on the room or deletes an empty one; whether there was a membership.
+create or replace function private.remove_from_room(room_id uuid, user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role text;
+begin
+  delete from rooms.room_members m
+  where m.room_id = remove_from_room.room_id and m.user_id = remove_from_room.user_id
+  returning m.role into v_role;
+  if v_role is null then
+    return false;
+  end if;
+  if not exists (
+    select from rooms.room_members m where m.room_id = remove_from_room.room_id and m.user_id is not null
+  ) then
+    delete from rooms.chat_rooms r where r.id = remove_from_room.room_id;
+  elsif v_role = 'creator' then
+    update rooms.room_members m
+    set role = 'creator'
+    where m.id = (
+      select o.id
+      from rooms.room_members o
+      where o.room_id = remove_from_room.room_id and o.user_id is not null
+      order by o.role = 'moderator' desc, o.joined_at, o.id
+      limit 1
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.remove_from_room(room_id uuid, user_id uuid) is 'Ends a membership and hands on the room or deletes an empty one; whether there was a membership.';
+revoke execute on function private.remove_from_room(room_id uuid, user_id uuid) from public;
 
 -- Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.
 create or replace function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone)
@@ -6250,6 +7957,47 @@ $$;
 comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
+
+-- PL404 for a message that cannot be replied to.
+create or replace function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not exists (
+    select
+    from rooms.room_messages m
+    where m.id = require_reply.reply_to_id
+      and m.room_id = require_reply.room_id
+      and (not m.is_private or require_reply.is_private)
+      and (require_reply.sender_id is null or private.sees_message(m.id, require_reply.sender_id))
+  ) then
+    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
+  end if;
+end
+$$;
+
+comment on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) is 'PL404 for a message that cannot be replied to.';
+revoke execute on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) from public;
+
+-- PL403 for a member who does not moderate the room; PL404 for who is no member.
+create or replace function private.require_room_moderator(room_id uuid)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if private.current_room_role(require_room_moderator.room_id) not in ('creator', 'moderator') then
+    raise exception 'Only moderators of the room may do this.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_room_moderator(room_id uuid) is 'PL403 for a member who does not moderate the room; PL404 for who is no member.';
+revoke execute on function private.require_room_moderator(room_id uuid) from public;
 
 -- PL422 when both plans cost something in different currencies.
 create or replace function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
@@ -6629,6 +8377,100 @@ $$;
 comment on function private.revoke_user_tokens() is 'Trigger: revokes a user''s access tokens when token_version grows or the account is disabled or deleted.';
 revoke execute on function private.revoke_user_tokens() from public;
 
+-- rooms.room_context for the service, which acts for the AI of any room.
+create or replace function private.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
+  returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_visible_after bigint;
+  v_audience uuid[];
+  v_hidden uuid[];
+begin
+  select array_agg(m.user_id), max(m.visible_after)
+  into v_audience, v_visible_after
+  from rooms.room_members m
+  where m.room_id = room_context.room_id
+    and m.user_id is not null
+    and (room_context.audience_id is null or m.user_id = room_context.audience_id);
+  v_hidden := array(select distinct b.blocked_id from rooms.user_blocks b where b.user_id = any (v_audience));
+  return query
+    select
+      last.id, last.sequence, last.sender_id, last.sender_type, u.username, last.reply_to_id, last.content, last.created_at,
+      last.audience_version
+    from (
+      select m.*, r.audience_version
+      from rooms.room_messages m
+      join rooms.chat_rooms r on r.id = m.room_id
+      where m.room_id = room_context.room_id
+        and m.event_sequence > v_visible_after
+        and not m.is_deleted
+        and (m.sender_id is null or not m.sender_id = any (v_hidden))
+        and (
+          not m.is_private
+          or (
+            room_context.audience_id is not null
+            and (
+              m.sender_id = room_context.audience_id
+              or exists (
+                select
+                from rooms.room_message_recipients p
+                where p.message_id = m.id and p.user_id = room_context.audience_id
+              )
+            )
+          )
+        )
+      order by m.event_sequence desc
+      limit least(greatest(room_context.max_count, 0), 500)
+    ) as last
+    left join identity.users u on u.id = last.sender_id
+    order by last.event_sequence;
+end
+$$;
+
+comment on function private.room_context(room_id uuid, max_count integer, audience_id uuid) is 'rooms.room_context for the service, which acts for the AI of any room.';
+revoke execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
+grant execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_SERVICE;
+
+-- Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.
+create or replace function private.rooms_to_answer(room_id uuid default null::uuid, max_count integer default 100)
+  returns table(room_id uuid, message_id uuid)
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select ai.room_id, asked.id
+  from rooms.room_members ai
+  cross join lateral (
+    select m.id, m.sequence
+    from rooms.room_messages m
+    where m.room_id = ai.room_id and m.sender_type = 'user' and not m.is_private and not m.is_deleted
+    order by m.event_sequence desc
+    limit 1
+  ) asked
+  left join lateral (
+    select coalesce(t.sequence, m.sequence) as sequence
+    from rooms.room_messages m
+    left join rooms.room_messages t on t.id = m.reply_to_id
+    where m.room_id = ai.room_id and m.sender_type = 'ai'
+    order by m.event_sequence desc
+    limit 1
+  ) answered on true
+  where ai.user_id is null
+    and ai.role = 'ai'
+    and (rooms_to_answer.room_id is null or ai.room_id = rooms_to_answer.room_id)
+    and asked.sequence > coalesce(answered.sequence, 0)
+  order by asked.id
+  limit least(greatest(max_count, 0), 1000)
+$$;
+
+comment on function private.rooms_to_answer(room_id uuid, max_count integer) is 'Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.';
+revoke execute on function private.rooms_to_answer(room_id uuid, max_count integer) from public;
+grant execute on function private.rooms_to_answer(room_id uuid, max_count integer) to :PLINTH_SERVICE;
+
 -- Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.
 create or replace function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea)
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, sealed bytea, refresh_expires_at timestamp with time zone)
@@ -6857,6 +8699,33 @@ $$;
 comment on function private.second_factors(user_id uuid) is 'What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.';
 revoke execute on function private.second_factors(user_id uuid) from public;
 
+-- Whether a user may see a message of a room.
+create or replace function private.sees_message(message_id uuid, user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from rooms.room_messages msg
+    join rooms.room_members m
+      on m.room_id = msg.room_id and m.user_id = sees_message.user_id and msg.event_sequence > m.visible_after
+    where msg.id = sees_message.message_id
+      and (
+        not msg.is_private
+        or msg.sender_id = sees_message.user_id
+        or exists (
+          select from rooms.room_message_recipients r where r.message_id = msg.id and r.user_id = sees_message.user_id
+        )
+      )
+      and (msg.sender_id is null or not private.is_blocked(msg.sender_id, sees_message.user_id))
+  )
+$$;
+
+comment on function private.sees_message(message_id uuid, user_id uuid) is 'Whether a user may see a message of a room.';
+revoke execute on function private.sees_message(message_id uuid, user_id uuid) from public;
+
 -- Stores a verification of an address and queues its link; without a token to send only the former.
 create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
   returns void
@@ -7044,6 +8913,36 @@ $$;
 
 comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+
+-- Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.
+create or replace function private.set_room_password(room_id uuid, password_hash text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.require_room_moderator(set_room_password.room_id);
+  perform private.lock_room(set_room_password.room_id);
+  perform private.require_room_moderator(set_room_password.room_id);
+  if set_room_password.password_hash is null then
+    delete from private.room_passwords p where p.room_id = set_room_password.room_id;
+  else
+    insert into private.room_passwords (room_id, password_hash)
+    values (set_room_password.room_id, set_room_password.password_hash)
+    on conflict on constraint room_passwords_pkey
+    do update set password_hash = excluded.password_hash, updated_at = now();
+  end if;
+  update rooms.chat_rooms r
+  set has_password = set_room_password.password_hash is not null
+  where r.id = set_room_password.room_id
+    and r.has_password <> (set_room_password.password_hash is not null);
+end
+$$;
+
+comment on function private.set_room_password(room_id uuid, password_hash text) is 'Sets or (null) removes the password of a room that the signed-in user moderates. PL403, PL404.';
+revoke execute on function private.set_room_password(room_id uuid, password_hash text) from public;
+grant execute on function private.set_room_password(room_id uuid, password_hash text) to :PLINTH_SERVICE;
 
 -- Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.
 create or replace function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
@@ -7457,6 +9356,23 @@ $$;
 comment on function private.start_totp(name text, sealed_secret text) is 'Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
 revoke execute on function private.start_totp(name text, sealed_secret text) from public;
 grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
+
+-- Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.
+create or replace function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, input_tokens bigint default 0, idempotency_key text default null::text, lease_seconds integer default 60)
+  returns llm.messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.open_turn(
+    start_turn.user_id, start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens,
+    start_turn.input_tokens, start_turn.idempotency_key, start_turn.lease_seconds, 'service'
+  )
+$$;
+
+comment on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) is 'Starts an answer that the service writes, after parent_id or at the end of the active path; see private.open_turn.';
+revoke execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) from public;
+grant execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_SERVICE;
 
 -- Keeps a sealed key where there is none; returns the one that is kept, which may be another's.
 create or replace function private.store_lookup_key(name text, sealed_key text)
@@ -7898,6 +9814,25 @@ $$;
 comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
 revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
 
+-- First line of a text as a title of up to 80 characters; null when there is none.
+create or replace function private.title_of(content text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when length(line) <= 80 then nullif(line, '')
+    else regexp_replace(left(line, 79), '(?<=.{40})[[:space:]]+[^[:space:]]*$', '') || '…'
+  end
+  from (
+    select btrim(regexp_replace(substring(left(content, 2000) from '[^[:space:]][^\r\n]*'), '[[:space:][:cntrl:]]+', ' ', 'g')) as line
+  ) as first
+$$;
+
+comment on function private.title_of(content text) is 'First line of a text as a title of up to 80 characters; null when there is none.';
+revoke execute on function private.title_of(content text) from public;
+
 -- A user's tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.
 create or replace function private.token_balance_at(user_id uuid, at timestamp with time zone default now())
   returns billing.token_balance
@@ -8115,6 +10050,61 @@ $$;
 comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
 revoke execute on function private.try_lock_usage(user_id uuid) from public;
 
+-- The last max_count messages before an answer, oldest first: what the model is asked with.
+create or replace function private.turn_context(message_id uuid, max_count integer default 50)
+  returns setof llm.messages
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  with recursive path as (
+    select m.id, m.user_id, m.chat_id, m.parent_id, 0 as distance
+    from llm.messages m
+    where m.id = turn_context.message_id
+    union all
+    select m.id, m.user_id, m.chat_id, m.parent_id, p.distance + 1
+    from path p
+    join llm.messages m on m.user_id = p.user_id and m.chat_id = p.chat_id and m.id = p.parent_id
+    where p.distance < turn_context.max_count
+  )
+  select m.*
+  from path p
+  join llm.messages m on m.id = p.id
+  where p.distance > 0
+  order by p.distance desc
+$$;
+
+comment on function private.turn_context(message_id uuid, max_count integer) is 'The last max_count messages before an answer, oldest first: what the model is asked with.';
+revoke execute on function private.turn_context(message_id uuid, max_count integer) from public;
+grant execute on function private.turn_context(message_id uuid, max_count integer) to :PLINTH_SERVICE;
+
+-- How many messages of a room after a watermark are unread for nobody: deleted and private ones.
+create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
+  returns bigint
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(t.amount), 0)::bigint
+  from (
+    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
+    union all
+    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
+    union all
+    select 2, (watermark + 65536) >> 16, 9223372036854775807
+  ) as l
+  join private.room_tallies t
+    on t.room_id = uncounted_in_room_after.room_id
+    and t.kind = 'uncounted'
+    and t.user_id is null
+    and t.level = l.level
+    and t.bucket >= l.first_bucket
+    and t.bucket < l.end_bucket
+$$;
+
+comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'How many messages of a room after a watermark are unread for nobody: deleted and private ones.';
+revoke execute on function private.uncounted_in_room_after(room_id uuid, watermark bigint) from public;
+
 -- Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.
 create or replace function private.unpause_subscription(subscription_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
@@ -8282,3 +10272,78 @@ $$;
 
 comment on function private.wanted_prices(price_history jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
+
+-- Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.
+create or replace function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_bytes integer := coalesce(octet_length(write_delta.content), 0) + coalesce(octet_length(write_delta.thinking), 0);
+  v_owner uuid;
+  v_turn private.turns;
+begin
+  if v_bytes not between 1 and 65536 then
+    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'content';
+  end if;
+  update private.turns t
+  set
+    last_sequence = t.last_sequence + 1,
+    streamed_bytes = t.streamed_bytes + v_bytes,
+    lease_expires_at = clock_timestamp() + t.lease
+  where t.message_id = write_delta.message_id
+    and t.last_sequence = write_delta.sequence - 1
+    and t.ended_at is null
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id)
+    and t.streamed_bytes + v_bytes <= 1000000
+  returning t.user_id into v_owner;
+  if found then
+    insert into llm.message_deltas (user_id, message_id, sequence, content, thinking)
+    values (
+      v_owner, write_delta.message_id, write_delta.sequence, coalesce(write_delta.content, ''),
+      coalesce(write_delta.thinking, '')
+    );
+    perform plinth.announce('turn:' || write_delta.message_id, write_delta.sequence);
+    return write_delta.sequence;
+  end if;
+
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = write_delta.message_id
+    and t.writer = write_delta.writer
+    and (write_delta.user_id is null or t.user_id = write_delta.user_id);
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if write_delta.sequence between 1 and v_turn.last_sequence then
+    if exists (
+      select
+      from llm.message_deltas d
+      where d.user_id = v_turn.user_id
+        and d.message_id = v_turn.message_id
+        and d.sequence = write_delta.sequence
+        and d.content = coalesce(write_delta.content, '')
+        and d.thinking = coalesce(write_delta.thinking, '')
+    ) then
+      return v_turn.last_sequence;
+    end if;
+    raise exception 'Delta % says something else.', write_delta.sequence using errcode = 'PL409', column = 'sequence';
+  end if;
+  if v_turn.ended_at is not null then
+    raise exception 'The turn has ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+  end if;
+  if v_turn.last_sequence <> write_delta.sequence - 1 or write_delta.sequence is null then
+    raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_delta.sequence::text, 'null')
+      using errcode = 'PL409', column = 'sequence';
+  end if;
+  raise exception 'An answer has at most 1,000,000 bytes.'
+    using errcode = 'PL422', column = 'content', hint = 'Finish it with the reason length.';
+end
+$$;
+
+comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.';
+revoke execute on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) from public;

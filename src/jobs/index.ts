@@ -1,11 +1,15 @@
 import type { Queue } from "pg-boss";
 import { advanceSubscriptions } from "./advance-subscriptions.ts";
+import { breakOffExpiredTurns } from "./break-off-expired-turns.ts";
+import { deleteEndedTurns } from "./delete-ended-turns.ts";
+import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
 import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
 import { deleteOldMails } from "./delete-old-mails.ts";
+import { deleteOldPromptUseKeys } from "./delete-old-prompt-use-keys.ts";
 import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
@@ -136,6 +140,33 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "23 * * * *",
     reason: "Ended grants would be looked at by every reserve for good.",
     run: retireTokenGrants,
+  },
+  {
+    name: "break-off-expired-turns",
+    cron: "* * * * *",
+    reason:
+      "An answer whose writer was killed looks as if it still came; its reader should know within a minute.",
+    run: breakOffExpiredTurns,
+    // The next minute's run does what this one did not.
+    queue: { retryLimit: 0 },
+  },
+  {
+    name: "delete-ended-turns",
+    cron: "23 * * * *",
+    reason: "Deltas say what the message says too; readers that were cut off have caught up within a day.",
+    run: deleteEndedTurns,
+  },
+  {
+    name: "delete-old-prompt-use-keys",
+    cron: "53 3 * * *",
+    reason: "Nobody tells a use of a prompt again after a week, and the keys say who used what when.",
+    run: deleteOldPromptUseKeys,
+  },
+  {
+    name: "delete-expired-presence",
+    cron: "*/15 * * * *",
+    reason: "When somebody was last seen is nobody's business afterwards.",
+    run: deleteExpiredPresence,
   },
 ];
 

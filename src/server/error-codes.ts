@@ -1,5 +1,5 @@
 import { PlinthError } from "../errors.ts";
-import type { ConstraintFields } from "./constraint-fields.ts";
+import { ConstraintFields } from "./constraint-fields.ts";
 import { roleOfError } from "./transaction.ts";
 
 /** What a client is told of an error; everything else stays in the log. */
@@ -87,6 +87,14 @@ export function publicError(
   if (error.message.startsWith("No values were deleted in collection")) return NOT_FOUND;
   return undefined;
 }
+
+/** Whether the same may succeed when it is tried again without anything else being changed. */
+export function isTransient(error: unknown): boolean {
+  const code = publicError(error, NO_CONSTRAINTS, "")?.code;
+  return code === "UNAVAILABLE" || code === "TIMEOUT";
+}
+
+const NO_CONSTRAINTS = new ConstraintFields();
 
 function isDatabaseError(error: Error): error is DatabaseError {
   const { code, severity } = error as Partial<DatabaseError>;

@@ -1,4 +1,6 @@
 import type { Config } from "../config.ts";
+import type { LiveSubscription } from "./live/live-subscription.ts";
+import type { SharedReads } from "./live/shared-reads.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { Shop } from "./shop.ts";
@@ -23,6 +25,10 @@ export interface PlinthContext {
   readonly shop: Shop | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
+  /** The subscription that this operation is; only over WebSocket. */
+  readonly live?: LiveSubscription | undefined;
+  /** What a subscription reads with. */
+  readonly reads?: SharedReads | undefined;
   /** The settings under which a freshly signed-in account's statements run. */
   settingsOf(credentials: Credentials): TransactionSettings;
 }

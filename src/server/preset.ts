@@ -20,7 +20,7 @@ import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */
-const API_SCHEMAS = ["identity", "access", "billing", "llm", "security"] as const;
+const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "security"] as const;
 
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";
@@ -101,7 +101,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
         const request = requestContext.plinth ?? visitor();
         const operation = getOperationAST(args.document, args.operationName)?.operation;
         return {
-          pgSettings: requestSettings(request, { ...settings, readOnly: operation === "query" }),
+          pgSettings: requestSettings(request, { ...settings, readOnly: operation !== "mutation" }),
           plinth: {
             request,
             signIn,

@@ -22,6 +22,7 @@ import { assertDatabaseReady } from "./database-state.ts";
 import { createErrorLog } from "./error-log.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
 import { createLeaseTaker } from "./lease-taker.ts";
+import { startLive } from "./live/index.ts";
 import { createLogger } from "./logger.ts";
 import { createConversationMemories } from "./memory/conversation-memories.ts";
 import { createUserKeys } from "./memory/user-keys.ts";
@@ -169,6 +170,8 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
+  const live = await startLive({ url: serviceUrl, pool: apiPool, logger });
+  stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,
     findApiToken: createApiTokenFinder(callService),
@@ -207,6 +210,7 @@ export async function startServer(options: {
     authenticator,
     rateLimit,
     openSockets,
+    live,
   });
   const url = await listen(server, http);
   stack.defer(() => drain(server, closeSockets));

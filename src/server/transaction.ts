@@ -26,7 +26,7 @@ export interface TransactionClient {
 }
 
 /** One statement sets all: local to the transaction, so nothing is left for the connection's next user. */
-const SET_ALL = {
+export const SET_ALL = {
   name: "plinth_settings",
   text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
 };
@@ -91,7 +91,8 @@ async function commit(client: PoolClient): Promise<void> {
   if (command !== "COMMIT") throw new Error("The transaction had failed and was rolled back.");
 }
 
-async function giveBack(client: PoolClient): Promise<void> {
+/** Returns a connection to its pool, or destroys it when the server did not say that it is idle. */
+export async function giveBack(client: PoolClient): Promise<void> {
   let isReusable = client.getTransactionStatus() === "I";
   if (isReusable)
     isReusable = await trimStatements(client).then(
@@ -155,7 +156,7 @@ function createScope(client: PoolClient, role: string | undefined) {
  * With row-level security a plan belongs to one role: a statement that two roles share on a connection would be
  * planned anew at each change. PostgreSQL cuts names at 63 bytes, so a long one keeps its end, where hashes differ.
  */
-function roleQualifiedName(role: string | undefined, name: string): string {
+export function roleQualifiedName(role: string | undefined, name: string): string {
   const qualified = `${role ?? ""}/${name}`;
   return qualified.length <= 63 ? qualified : `${(role ?? "").slice(-10)}/${name.slice(-52)}`;
 }

@@ -3,15 +3,18 @@ import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
 import { CloseCode, type Context, makeServer, type SubscribePayload } from "graphql-ws";
 import type { Logger } from "pino";
-import { hookArgs } from "postgraphile/grafast";
-import { makeGraphQLWSConfig, parseGraphQLJSONBody } from "postgraphile/grafserv";
-import { type ExecutionArgs, GraphQLError } from "postgraphile/graphql";
+import { makeGraphQLWSConfig } from "postgraphile/grafserv";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
+import { deliver } from "./live/deliver.ts";
+import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
+import type { LiveSubscription } from "./live/live-subscription.ts";
 import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.ts";
+import { makeLive, prepareOperation } from "./prepare-operation.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import {
@@ -31,6 +34,7 @@ export interface WebSocketParts {
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
   readonly openSockets: OpenSockets;
+  readonly live: Live;
 }
 
 /** A socket that does not introduce itself within this time is closed (4408). */
@@ -40,12 +44,15 @@ const PING_INTERVAL_MS = 20_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 /** Sockets one client may have open; many people may share an address. */
 const MAX_SOCKETS_PER_CLIENT = 1_000;
-/** Operations one socket may have under way. */
+/** Operations one socket may have under way, besides its subscriptions. */
 const MAX_OPERATIONS = 20;
 
 interface Connection {
   readonly socket: WebSocket;
   request: RequestContext;
+  readonly live: Set<LiveSubscription>;
+  /** Operations that are not known yet to be subscriptions or not. */
+  preparing: number;
 }
 
 type SocketContext = Context<Record<string, unknown>, Connection>;
@@ -89,7 +96,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
           if (left > 0) openByClient.set(client, left);
           else openByClient.delete(client);
         });
-        serve({ socket, request: context });
+        serve({ socket, request: context, live: new Set(), preparing: 0 });
       });
     })().catch((error: unknown) => {
       logger.error({ correlationId: context.correlationId, err: error }, "upgrade failed");
@@ -130,6 +137,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     );
     socket.once("close", (code: number, reason: Buffer) => {
       void closed(code, reason.toString());
+      for (const subscription of connection.live) subscription.end();
       const { claims } = connection.request;
       const durationMs = Math.round(performance.now() - startedAt);
       logger.info({ correlationId, clientIp, code, durationMs, userId: claims?.userId }, "socket closed");
@@ -148,7 +156,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
   };
 }
 
-function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger }: WebSocketParts) {
+function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, live }: WebSocketParts) {
   return makeServer<Record<string, unknown>, Connection>({
     // Takes from grafserv how to execute and to mask errors.
     ...(makeGraphQLWSConfig(serv) as object),
@@ -173,44 +181,43 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger }: W
 
     async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
       const { socket, request } = extra;
-      if (Object.keys(subscriptions).length > MAX_OPERATIONS || !(await rateLimit.admit(request.clientIp)))
-        return [coded("RATE_LIMITED", "Too many operations; try again later.")];
+      // Before anything is spent on it; `subscriptions` are all operations, whatever their kind.
+      if (
+        Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET ||
+        !(await rateLimit.admit(request.clientIp))
+      )
+        return [tooMany("operations")];
       if (request.claims && !(await authenticator.isStillValid(request.claims, request))) {
         socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
         return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
       }
-      return prepareOperation(serv, request, payload);
+      extra.preparing += 1;
+      const prepared = await prepareOperation(serv, request, payload).finally(() => {
+        extra.preparing -= 1;
+      });
+      if (!("args" in prepared)) return prepared;
+      if (!prepared.isSubscription) {
+        const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
+        return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
+      }
+      const subscription = live.open(socket, request.claims?.userId, (ended) => extra.live.delete(ended));
+      if (!subscription) return [tooMany("subscriptions")];
+      extra.live.add(subscription);
+      return makeLive(prepared.args, subscription, live);
+    },
+
+    onOperation(_context, _id, _payload, args: ExecutionArgs, result) {
+      const subscription = (args.contextValue as Grafast.Context).plinth.live;
+      if (!subscription) return;
+      // Anything else is why there is none.
+      if (!isAsyncIterable(result)) return subscription.end();
+      return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
     },
   });
 }
 
-/** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
-async function prepareOperation(
-  serv: PlinthGrafserv,
-  request: RequestContext,
-  payload: SubscribePayload,
-): Promise<ExecutionArgs | readonly GraphQLError[]> {
-  const requestContext = { plinth: request };
-  const { schema, parseAndValidate, resolvedPreset, execute, subscribe, contextValue } =
-    await serv.getExecutionConfig(requestContext);
-  const { query, operationName, variableValues } = parseGraphQLJSONBody(payload as never);
-  if (typeof query !== "string") return [coded("BAD_REQUEST", "`query` must be a string.")];
-  const { errors, document } = parseAndValidate(query);
-  if (errors) return errors;
-  const args: object = {
-    execute,
-    subscribe,
-    schema,
-    document,
-    rootValue: null,
-    contextValue,
-    variableValues,
-    operationName,
-    resolvedPreset,
-    requestContext,
-  };
-  await hookArgs(args as Parameters<typeof hookArgs>[0]);
-  return args as ExecutionArgs;
+function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
 
 function authorizationOf(connectionParams: Record<string, unknown> | undefined): string | undefined {
@@ -241,6 +248,10 @@ function keepAlive(socket: WebSocket): void {
 
 function refuse(stream: Duplex, status: string): void {
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+}
+
+function tooMany(what: string): GraphQLError {
+  return coded("RATE_LIMITED", `Too many ${what}; try again later.`);
 }
 
 function coded(code: string, message: string): GraphQLError {

@@ -16,6 +16,14 @@ export const IDS: Readonly<Record<string, string>> = {
   shown: "00000000-0000-7000-8000-000000000010",
   granted: "00000000-0000-7000-8000-000000000011",
   hidden: "00000000-0000-7000-8000-000000000012",
+  own: "00000000-0000-7000-8000-000000000020",
+  lobby: "00000000-0000-7000-8000-000000000021",
+  asked: "00000000-0000-7000-8000-000000000022",
+  closed: "00000000-0000-7000-8000-000000000023",
+  said: "00000000-0000-7000-8000-000000000024",
+  whispered: "00000000-0000-7000-8000-000000000025",
+  chief: "00000000-0000-7000-8000-000000000027",
+  elsewhere: "00000000-0000-7000-8000-000000000026",
 };
 
 /** Ada and Bob own one row of each table; one model is public, one granted to both, one to nobody. */
@@ -73,7 +81,17 @@ export const SEED = `
   insert into llm.user_prompts (user_id, prompt_id)
     select u.id, p.id from identity.users u, llm.prompts p where u.username in ('ada', 'bob') and p.name = 'library';
   insert into llm.chats (id, user_id) values (:ada, :ada), (:bob, :bob);
-  insert into llm.messages (chat_id, user_id, role) values (:ada, :ada, 'user'), (:bob, :bob, 'user');
+  insert into llm.prompts (id, user_id, name, content, visibility) values
+    (:granted, :bob, 'lent', 'x', 'shared'), (:shown, :bob, 'shown', 'x', 'public'), (:hidden, :bob, 'not lent', 'x', 'private');
+  insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:granted, :bob, :ada), (:hidden, :bob, :ada);
+  insert into llm.prompt_labels (prompt_id, label, version) select id, 'production', 1 from llm.prompts;
+  insert into llm.messages (id, chat_id, user_id, role) values (:ada, :ada, :ada, 'assistant'), (:bob, :bob, :bob, 'assistant');
+  insert into llm.message_feedback (message_id, user_id, chat_id, rating) values (:ada, :ada, :ada, 'up'), (:bob, :bob, :bob, 'up');
+  insert into llm.message_attachments (message_id, user_id, chat_id, position, url, mime_type, size_bytes, name)
+    select id, id, id, 1, 'https://example.com/a.png', 'image/png', 1, 'a.png' from llm.messages;
+  insert into private.turns (message_id, user_id, chat_id, writer, lease, lease_expires_at, max_tokens, input_tokens)
+    select id, id, id, 'client', '1 minute', now(), 1, 0 from llm.messages;
+  insert into llm.message_deltas (message_id, user_id, sequence, content) select id, id, 1, 'x' from llm.messages;
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
@@ -81,6 +99,38 @@ export const SEED = `
   select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
   insert into billing.usage_limits (user_id, model_id, period, max_tokens)
     values (:ada, null, 'day', 1), (:bob, null, 'day', 1), (null, :shown, 'day', 1), (null, :hidden, 'day', 1);
+  insert into rooms.chat_rooms (id, name, is_public)
+    values (:own, 'o', false), (:lobby, 'l', true), (:asked, 'a', false), (:closed, 'c', false);
+  insert into rooms.room_members (room_id, user_id, role)
+    values (:own, :ada, 'creator'), (:own, :bob, 'member'), (:lobby, :bob, 'creator'), (:asked, :bob, 'creator'),
+      (:closed, :bob, 'creator'), (:own, (select id from identity.users where username = 'manage_users'), 'member');
+  insert into rooms.room_messages (id, room_id, sender_id, content, is_private)
+    values (:said, :own, :bob, 'x', false), (:whispered, :own, :ada, 'x', true), (:elsewhere, :closed, :bob, 'x', true),
+      (:hidden, :own, :bob, 'x', true);
+  insert into rooms.room_message_recipients (message_id, user_id)
+    select m.id, u.id from rooms.room_messages m, identity.users u where m.is_private and u.username = 'manage_users';
+  insert into rooms.room_message_mentions (message_id, user_id) values (:said, :ada), (:elsewhere, :bob);
+  insert into rooms.room_message_reactions (message_id, user_id, emoji) values (:said, :ada, '+'), (:elsewhere, :bob, '+');
+  insert into rooms.room_message_revisions (message_id, revision, author_id, change, content)
+    values (:said, 1, :bob, 'edited', 'x'), (:elsewhere, 1, :ada, 'edited', 'x'), (:elsewhere, 2, :bob, 'edited', 'x');
+  insert into rooms.room_invites (room_id, inviter_id, invitee_id)
+    values (:asked, :bob, :ada), (:own, :bob, (select id from identity.users where username = 'manage_users')),
+      (:closed, :bob, (select id from identity.users where username = 'manage_users'));
+  insert into rooms.room_bans (room_id, user_id)
+    select r.id, u.id from rooms.chat_rooms r, identity.users u where r.name in ('o', 'c') and u.username = 'delete_user';
+  insert into rooms.user_blocks (user_id, blocked_id)
+    select a.id, b.id from identity.users a, identity.users b where a.username in ('ada', 'bob') and b.username = 'manage_users';
+  insert into rooms.general_chat_messages (id, sender_id, content)
+    select id, id, 'x' from identity.users where username in ('ada', 'bob', 'manage_users');
+  insert into rooms.general_chat_revisions (message_id, revision, author_id, change, content)
+    values (:ada, 1, :ada, 'edited', 'x'), (:bob, 1, :bob, 'edited', 'x');
+  insert into rooms.general_chat_mutes (user_id) values (:ada), (:bob);
+  insert into rooms.typing (room_id, user_id, expires_at)
+    select room_id, user_id, case when user_id = :ada then '-infinity' else 'infinity' end::timestamptz from rooms.room_members;
+  insert into rooms.presence (user_id, status, expires_at)
+    select id, 'online', 'infinity' from identity.users;
+  insert into identity.users (id, username) values (:chief, 'chief');
+  insert into access.user_roles (user_id, role_id) select :chief, id from access.roles where role_name = 'manage_users';
 `;
 
 const DENIED = "42501";
@@ -255,8 +305,11 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ],
   ],
   "llm.prompts": [
-    ["visitor", "select from llm.prompts", 1],
-    ["ada", "select from llm.prompts", 2],
+    ["visitor", "select from llm.prompts", 2],
+    // The library, her own, what is public, and what was shared; not what was shared once and is private now.
+    ["ada", "select from llm.prompts", 4],
+    ["ada", "update llm.prompts set content = 'y' where user_id = :bob", 0],
+    ["ada", "delete from llm.prompts where user_id = :bob", 0],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:ada, 'x', 'x')", 1],
     ["ada", "insert into llm.prompts (user_id, name, content) values (:bob, 'x', 'x')", DENIED],
     ["ada", "insert into llm.prompts (user_id, name, content) values (null, 'x', 'x')", DENIED],
@@ -278,7 +331,82 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "update llm.messages set content = 'x'", 0],
     ["ada", "delete from llm.messages", 0],
   ],
+  "llm.message_deltas": [["ada", "select from llm.message_deltas", 1]],
+  "llm.message_attachments": [["ada", "select from llm.message_attachments", 1]],
+  "llm.message_feedback": [["ada", "select from llm.message_feedback", 1]],
+  "llm.prompt_versions": [
+    ["visitor", "select from llm.prompt_versions", 2],
+    ["ada", "select from llm.prompt_versions", 4],
+  ],
+  "llm.prompt_labels": [
+    ["visitor", "select from llm.prompt_labels", 2],
+    ["ada", "select from llm.prompt_labels", 4],
+  ],
+  "llm.prompt_shares": [
+    ["ada", "select from llm.prompt_shares", 2],
+    ["edit_content", "select from llm.prompt_shares", 0],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) select id, user_id, :bob from llm.prompts where user_id = :ada",
+      1,
+    ],
+    [
+      "ada",
+      "insert into llm.prompt_shares (prompt_id, owner_id, user_id) values (:shown, :bob, :ada)",
+      DENIED,
+    ],
+    ["ada", "update llm.prompt_shares set user_id = user_id", 0],
+    ["ada", "delete from llm.prompt_shares where user_id = :ada", 2],
+    ["edit_content", "delete from llm.prompt_shares", 0],
+  ],
   "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
+  "rooms.chat_rooms": [
+    ["ada", "select from rooms.chat_rooms", 3],
+    ["ada", "update rooms.chat_rooms set name = 'x'", 1],
+    // Public, so that seeing it is no reason to refuse.
+    ["ada", "update rooms.chat_rooms set id = :new, is_public = true where id = :own", DENIED],
+    ["ada", "delete from rooms.chat_rooms", 1],
+  ],
+  "rooms.room_members": [
+    ["ada", "select from rooms.room_members", 3],
+    ["ada", "update rooms.room_members set is_muted = true", 1],
+    ["ada", "update rooms.room_members set user_id = :new", DENIED],
+  ],
+  // One by Bob, one private by Ada; not Bob's private one, and nothing from the other room.
+  "rooms.room_messages": [["ada", "select from rooms.room_messages", 2]],
+  "rooms.room_message_recipients": [["ada", "select from rooms.room_message_recipients", 1]],
+  "rooms.room_message_mentions": [["ada", "select from rooms.room_message_mentions", 1]],
+  "rooms.room_message_reactions": [["ada", "select from rooms.room_message_reactions", 1]],
+  "rooms.room_message_revisions": [["ada", "select from rooms.room_message_revisions", 2]],
+  "rooms.room_changes": [["ada", "select from rooms.room_changes", 3]],
+  "rooms.room_invites": [["ada", "select from rooms.room_invites", 2]],
+  "rooms.room_bans": [
+    ["ada", "select from rooms.room_bans", 1],
+    ["ada", "delete from rooms.room_bans", 1],
+    ["ada", "update rooms.room_bans set room_id = :closed", DENIED],
+  ],
+  // Not her own, which has expired, nor that of whom she has blocked, nor those in rooms of others.
+  "rooms.typing": [["ada", "select from rooms.typing", 1]],
+  // Her own and Bob's.
+  "rooms.presence": [["ada", "select from rooms.presence", 2]],
+  "rooms.user_blocks": [["ada", "select from rooms.user_blocks", 1]],
+  "rooms.user_event_counters": [["ada", "select from rooms.user_event_counters", 1]],
+  "rooms.general_chat_messages": [["ada", "select from rooms.general_chat_messages", 2]],
+  "rooms.general_chat_revisions": [
+    ["ada", "select from rooms.general_chat_revisions", 1],
+    ["moderate_general_chat", "select from rooms.general_chat_revisions", 2],
+  ],
+  "rooms.general_chat_settings": [
+    ["ada", "select from rooms.general_chat_settings", 1],
+    ["ada", "update rooms.general_chat_settings set slow_mode_seconds = 9", 0],
+    ["moderate_general_chat", "update rooms.general_chat_settings set slow_mode_seconds = 9", 1],
+  ],
+  "rooms.general_chat_mutes": [
+    ["ada", "select from rooms.general_chat_mutes", 1],
+    ["moderate_general_chat", "delete from rooms.general_chat_mutes", 2],
+    ["moderate_general_chat", "insert into rooms.general_chat_mutes (user_id) values (:chief)", DENIED],
+    ["ada", "update rooms.general_chat_mutes set reason = 'x'", 0],
+  ],
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
   "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),

@@ -1,0 +1,145 @@
+// From commit to the subscriber's socket: 100 rooms with 10 subscribers each (1,000 users, each with a socket of their own), one
+// message at a time in ever another room. Next to them, in the same process and on the same messages, a bare client that LISTENs:
+// it hears that something happened and reads nothing. Also counts the database connections behind the 1,000 subscriptions.
+//
+//   node bench/live.ts [--rooms 100] [--subscribers 10] [--messages 300]
+import { randomUUID } from "node:crypto";
+import { parseArgs } from "node:util";
+import pg from "pg";
+import { createAccessTokens } from "../src/auth/access-token.ts";
+import { generateSigningKey, parseSigningKeys } from "../src/auth/signing-keys.ts";
+import { percentile, startPlinth } from "./support.ts";
+
+const { values } = parseArgs({
+  options: {
+    rooms: { type: "string", default: "100" },
+    subscribers: { type: "string", default: "10" },
+    messages: { type: "string", default: "300" },
+  },
+});
+const ROOMS = Number(values.rooms);
+const SUBSCRIBERS = Number(values.subscribers);
+const MESSAGES = Number(values.messages);
+const WARM_UP = 50;
+const SOME_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo";
+const SUBSCRIPTION = `subscription ($room: UUID!) {
+  roomEvents(roomId: $room) { sequence events { sequence kind message { id content senderId } } }
+}`;
+
+const keys = generateSigningKey();
+const tokens = createAccessTokens({
+  keys: parseSigningKeys(keys),
+  issuer: "plinth",
+  audience: "plinth",
+  ttlSeconds: 3_600,
+});
+const plinth = await startPlinth({ PLINTH_JWT_KEYS: keys });
+const clients: pg.Client[] = [];
+async function connect(role: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: await plinth.databaseUrl(role) });
+  await client.connect();
+  clients.push(client);
+  return client;
+}
+
+try {
+  const owner = await connect("owner");
+  const users: string[] = [];
+  for (let i = 0; i < ROOMS * SUBSCRIBERS; i++) {
+    const { rows } = await owner.query<{ id: string }>(
+      "select private.register_user($1, $2, null, $3, 'argon2id') as id",
+      [`user${i}`, `user${i}@example.com`, SOME_HASH],
+    );
+    users.push(rows[0]!.id);
+  }
+  const rooms: { id: string; members: string[] }[] = [];
+  for (let i = 0; i < ROOMS; i++) {
+    const members = users.slice(i * SUBSCRIBERS, (i + 1) * SUBSCRIBERS);
+    const { rows } = await owner.query<{ id: string }>(
+      "insert into rooms.chat_rooms (creator_id, name) values ($1, 'bench') returning id",
+      [members[0]],
+    );
+    const { id } = rows[0]!;
+    await owner.query(
+      `insert into rooms.room_members (room_id, user_id, role)
+       select $1, u, case when u = $3 then 'creator' else 'member' end from unnest($2::uuid[]) u`,
+      [id, members, members[0]],
+    );
+    rooms.push({ id, members });
+  }
+  await owner.query("analyze");
+
+  /** Told when somebody's answer with the message arrives. */
+  let onArrival = (_room: string) => {};
+  let listening = 0;
+  const sockets: WebSocket[] = [];
+  for (const { id, members } of rooms) {
+    for (const userId of members) {
+      const { token } = tokens.sign({ userId, sessionId: randomUUID(), tokenVersion: 0 });
+      const socket = new WebSocket(`${plinth.url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
+      const send = (message: object) => socket.send(JSON.stringify(message));
+      socket.onopen = () => send({ type: "connection_init", payload: { authorization: `Bearer ${token}` } });
+      socket.onmessage = ({ data }) => {
+        const { type, payload } = JSON.parse(String(data));
+        if (type === "connection_ack")
+          send({ id: "1", type: "subscribe", payload: { query: SUBSCRIPTION, variables: { room: id } } });
+        else if (type === "next" && payload.data?.roomEvents) {
+          if (payload.data.roomEvents.events.length > 0) onArrival(id);
+          else listening += 1;
+        } else if (type !== "ping") throw new Error(String(data));
+      };
+      sockets.push(socket);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  while (listening < users.length) await new Promise((resolve) => setTimeout(resolve, 50));
+
+  const bare = await connect("service");
+  let onNotification = () => {};
+  bare.on("notification", ({ payload }) => payload?.startsWith("room:") && onNotification());
+  await bare.query("listen plinth_live");
+
+  const bareTimes: number[] = [];
+  const times: number[] = [];
+  const lastTimes: number[] = [];
+  for (let i = 0; i < WARM_UP + MESSAGES; i++) {
+    const { id, members } = rooms[(i * 37) % ROOMS]!;
+    await owner.query("begin");
+    await owner.query("select set_config('jwt.claims.user_id', $1, true)", [members[i % SUBSCRIBERS]]);
+    await owner.query("select from rooms.post_room_message($1, $2)", [id, `message ${i}`]);
+    const arrivals: number[] = [];
+    const heard = Promise.withResolvers<number>();
+    const all = Promise.withResolvers<void>();
+    const startedAt = performance.now();
+    onNotification = () => heard.resolve(performance.now() - startedAt);
+    onArrival = (room) => {
+      if (room !== id) return;
+      if (arrivals.push(performance.now() - startedAt) === SUBSCRIBERS) all.resolve();
+    };
+    await owner.query("commit");
+    await all.promise;
+    const bareTime = await heard.promise;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    if (i < WARM_UP) continue;
+    bareTimes.push(bareTime);
+    times.push(...arrivals);
+    lastTimes.push(Math.max(...arrivals));
+  }
+
+  const { rows: connections } = await owner.query<{ count: number }>(
+    "select count(*)::integer as count from pg_stat_activity where application_name in ('plinth-api', 'plinth-live')",
+  );
+  const base = percentile(bareTimes, 0.5);
+  console.log(`${users.length} subscriptions, ${connections[0]!.count} database connections behind them`);
+  console.log(`bare LISTEN client: median ${base.toFixed(2)} ms`);
+  console.log(
+    `commit to a subscriber's socket: median ${percentile(times, 0.5).toFixed(2)} ms, ${(percentile(times, 0.5) / base).toFixed(1)} times the bare client (target: at most 3)`,
+  );
+  console.log(
+    `commit to the last of ${SUBSCRIBERS} sockets: median ${percentile(lastTimes, 0.5).toFixed(2)} ms, ${(percentile(lastTimes, 0.5) / base).toFixed(1)} times`,
+  );
+  for (const socket of sockets) socket.close();
+} finally {
+  for (const client of clients) await client.end();
+  await plinth.stop();
+}

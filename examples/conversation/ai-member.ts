@@ -1,0 +1,120 @@
+import { createHash } from "node:crypto";
+import pg from "pg";
+import { type ChatMessage, type Model, streamCompletion } from "./stream-completion.ts";
+
+/** The audience of an answer has changed, or somebody else gave it: look again. */
+const CONFLICT = "PL409";
+const RETRY_MS = 500;
+
+interface ContextRow {
+  readonly message_id: string;
+  readonly sender_type: string;
+  readonly sender_name: string | null;
+  readonly content: string;
+  readonly audience_version: string;
+}
+
+/**
+ * Lets the AI member of every room with one answer. Keeps nothing: what is unanswered is asked of the database when it
+ * starts, when it has been away and when a room has news. So it may be killed at any time and run several times at once;
+ * each answer carries a key made of the message it answers, by which a second one is the first.
+ * @param options.serviceUrl connection as the service role
+ */
+export function startAiMember(options: { serviceUrl: string; model: Model; log?: (text: string) => void }): {
+  close(): Promise<void>;
+} {
+  const { serviceUrl, model, log = () => {} } = options;
+  let isClosed = false;
+  let client: pg.Client | undefined;
+
+  async function work(): Promise<void> {
+    while (!isClosed) {
+      try {
+        await listenAndAnswer();
+      } catch (error) {
+        if (!isClosed) log(`again in a moment: ${(error as Error).message}`);
+      }
+      await client?.end().catch(() => {});
+      if (!isClosed) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+  }
+
+  /** Rejects when the connection is lost. */
+  async function listenAndAnswer(): Promise<void> {
+    const connection = new pg.Client({ connectionString: serviceUrl, application_name: "ai-member" });
+    client = connection;
+    const lost = Promise.withResolvers<never>();
+    lost.promise.catch(() => {});
+    connection.on("error", lost.reject);
+    connection.on("end", () => lost.reject(new Error("The connection ended.")));
+    /** Rooms that have news; null stands for all. */
+    const news = new Set<string | null>([null]);
+    let wake = () => {};
+    connection.on("notification", ({ payload = "" }) => {
+      const roomId = /^room:([0-9a-f-]{36}) /.exec(payload)?.[1];
+      if (roomId) news.add(roomId);
+      wake();
+    });
+    await connection.connect();
+    // First listen, then read: nothing falls between.
+    await connection.query("listen plinth_live");
+    while (!isClosed) {
+      const [roomId] = news;
+      if (roomId === undefined) {
+        await Promise.race([new Promise<void>((resolve) => (wake = resolve)), lost.promise]);
+        continue;
+      }
+      news.delete(roomId);
+      const { rows } = await connection.query<{ room_id: string; message_id: string }>(
+        "select room_id, message_id from private.rooms_to_answer($1)",
+        [roomId],
+      );
+      for (const row of rows) await answer(connection, row.room_id);
+    }
+  }
+
+  async function answer(connection: pg.Client, roomId: string): Promise<void> {
+    const { rows } = await connection.query<ContextRow>(
+      `select message_id, sender_type, sender_name, content, audience_version
+       from private.room_context($1, 50)`,
+      [roomId],
+    );
+    const last = rows.at(-1);
+    if (!last) return;
+    let text = "";
+    for await (const piece of streamCompletion(model, rows.map(asChatMessage))) text += piece;
+    try {
+      await connection.query(
+        `select from private.post_ai_message(
+           $1, $2, reply_to_id => $3, audience_version => $4, idempotency_key => $5
+         )`,
+        [roomId, text, last.message_id, last.audience_version, keyOf(last.message_id)],
+      );
+      log(`answered in ${roomId}`);
+    } catch (error) {
+      if ((error as { code?: string }).code !== CONFLICT) throw error;
+      await answer(connection, roomId);
+    }
+  }
+
+  const working = work();
+  return {
+    async close() {
+      isClosed = true;
+      await client?.end().catch(() => {});
+      await working;
+    },
+  };
+}
+
+function asChatMessage({ sender_type, sender_name, content }: ContextRow): ChatMessage {
+  return sender_type === "ai"
+    ? { role: "assistant", content }
+    : { role: "user", content: `${sender_name ?? "somebody"}: ${content}` };
+}
+
+/** A UUID that is the same for the same message. */
+function keyOf(messageId: string): string {
+  const hex = createHash("sha256").update(`answer to ${messageId}`).digest("hex");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}

@@ -1,0 +1,56 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** A text for the answer to a conversation. */
+export type Answerer = (messages: readonly { role: string; content: string }[]) => string;
+
+const echo: Answerer = (messages) => {
+  const asked = messages.findLast(({ role }) => role === "user")?.content ?? "";
+  return `You said: ${asked.slice(0, 500)} That was message ${messages.length} of what I was shown.`;
+};
+
+/**
+ * Stands for a model: speaks the streaming format of OpenAI's chat completions (server-sent events, one word each) and
+ * knows nothing. Any server of that format can take its place, see the README.
+ * @returns its base URL, as such clients want it (`http://127.0.0.1:port/v1`)
+ */
+export async function startModel(
+  options: { port?: number; wordMs?: number; answer?: Answerer } = {},
+): Promise<{ url: string; close(): Promise<void> }> {
+  const { port = 0, wordMs = 30, answer = echo } = options;
+  const server: Server = createServer(async (request, response) => {
+    if (request.method !== "POST" || request.url !== "/v1/chat/completions") {
+      response.writeHead(404).end();
+      return;
+    }
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    const { model = "echo", messages = [] } = JSON.parse(body);
+    response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+    const send = (delta: object, finishReason: string | null) =>
+      response.write(
+        `data: ${JSON.stringify({
+          object: "chat.completion.chunk",
+          model,
+          choices: [{ index: 0, delta, finish_reason: finishReason }],
+        })}\n\n`,
+      );
+    send({ role: "assistant", content: "" }, null);
+    for (const word of answer(messages).split(/(?<= )/)) {
+      await sleep(wordMs);
+      if (response.destroyed) return;
+      send({ content: word }, null);
+    }
+    send({}, "stop");
+    response.end("data: [DONE]\n\n");
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    async close() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

@@ -1,0 +1,2104 @@
+-- Schema rooms as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
+
+create schema rooms;
+comment on schema rooms is 'Rooms, their members, messages and invites, and the general chat.';
+grant usage on schema rooms to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Tables ----------------------------------------------------------------------------------------------
+
+-- One row per room.
+create table rooms.chat_rooms (
+  id uuid not null default plinth.uuid_v7(),
+  creator_id uuid default plinth.current_user_id(),
+  name text not null default ''::text,
+  description text not null default ''::text,
+  room_type text not null default 'group'::text,
+  is_public boolean not null default false,
+  has_password boolean not null default false,
+  ai_enabled boolean not null default false,
+  history_is_shared boolean not null default true,
+  last_sequence bigint not null default 0,
+  last_event_sequence bigint not null default 0,
+  audience_version bigint not null default 0,
+  last_activity_at timestamp with time zone not null default now(),
+  idempotency_key uuid,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint chat_rooms_pkey primary key (id),
+  constraint chat_rooms_counters_are_not_negative check (last_sequence >= 0 and last_event_sequence >= last_sequence),
+  constraint chat_rooms_description_check check (length(description) <= 2000),
+  constraint chat_rooms_direct_ones_have_no_password check (not has_password or room_type <> 'direct'::text),
+  constraint chat_rooms_name_check check (length(name) <= 200 and name !~ '[[:cntrl:]]'::text),
+  constraint chat_rooms_only_groups_are_public check (not is_public or room_type = 'group'::text),
+  constraint chat_rooms_room_type_check check (room_type = any (array['direct'::text, 'group'::text, 'private'::text])),
+  constraint chat_rooms_creator_id_fkey foreign key (creator_id) references identity.users(id) on delete set null
+) with (fillfactor=70);
+
+alter table rooms.chat_rooms enable row level security;
+
+create index chat_rooms_creator_id_idx on rooms.chat_rooms using btree (creator_id);
+create unique index chat_rooms_idempotency_key_idx on rooms.chat_rooms using btree (creator_id, idempotency_key) where (idempotency_key is not null);
+create index chat_rooms_is_public_idx on rooms.chat_rooms using btree (id) where is_public;
+
+create trigger _100_number
+  before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
+  for each row
+  when (old.name is distinct from new.name or old.description is distinct from new.description or old.is_public is distinct from new.is_public or old.has_password is distinct from new.has_password or old.ai_enabled is distinct from new.ai_enabled or old.history_is_shared is distinct from new.history_is_shared)
+  execute function private.number_room_change();
+create trigger _500_follow
+  after update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
+  for each row
+  when (old.name is distinct from new.name or old.description is distinct from new.description or old.is_public is distinct from new.is_public or old.has_password is distinct from new.has_password or old.ai_enabled is distinct from new.ai_enabled or old.history_is_shared is distinct from new.history_is_shared)
+  execute function private.follow_room_change();
+create trigger _900_touch_updated_at
+  before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table rooms.chat_rooms is 'One row per room.';
+comment on column rooms.chat_rooms.id is 'UUIDv7.';
+comment on column rooms.chat_rooms.creator_id is 'Who made it; null for a deleted account.';
+comment on column rooms.chat_rooms.name is 'Name shown to people, up to 200 characters; empty for most direct rooms.';
+comment on column rooms.chat_rooms.description is 'What it is for.';
+comment on column rooms.chat_rooms.room_type is 'direct (two people, one room a pair), group, or private (only its moderators invite).';
+comment on column rooms.chat_rooms.is_public is 'Listed for everybody who is signed in, who may join; groups only.';
+comment on column rooms.chat_rooms.has_password is 'Whether joining without an invite needs a password.';
+comment on column rooms.chat_rooms.ai_enabled is 'Whether an AI is a member.';
+comment on column rooms.chat_rooms.history_is_shared is 'Whether new members see what was written before they joined.';
+comment on column rooms.chat_rooms.last_sequence is 'How many messages were ever posted; the last one''s number.';
+comment on column rooms.chat_rooms.last_event_sequence is 'How many events there were; the last one''s number.';
+comment on column rooms.chat_rooms.audience_version is E'@behavior -*\nGrows when somebody joins or blocks somebody: an answer made for the audience before is not posted to the one after.';
+comment on column rooms.chat_rooms.last_activity_at is 'When the last message was posted, or the room was made.';
+comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nWhat the client that made the room called the attempt, so that a repeated one makes no second room.';
+comment on column rooms.chat_rooms.created_at is 'When it was made.';
+comment on column rooms.chat_rooms.updated_at is 'When its name or settings last changed.';
+
+create policy delete_creator on rooms.chat_rooms
+  for delete to :PLINTH_USER
+  using ((id in (select rooms.own_room_ids())));
+comment on policy delete_creator on rooms.chat_rooms is 'Whose room it is deletes it with all that is in it.';
+create policy select_visible on rooms.chat_rooms
+  for select to :PLINTH_USER
+  using ((id in (select rooms.my_room_ids())) or is_public or (id in (select rooms.invited_room_ids())));
+comment on policy select_visible on rooms.chat_rooms is 'Users see their rooms, public ones, and those they are invited to.';
+create policy update_moderator on rooms.chat_rooms
+  for update to :PLINTH_USER
+  using ((id in (select rooms.moderated_room_ids())))
+  with check ((id in (select rooms.moderated_room_ids())));
+comment on policy update_moderator on rooms.chat_rooms is 'Moderators change name and settings of their rooms.';
+
+grant
+  select,
+  update (name, description, is_public, ai_enabled, history_is_shared),
+  delete
+  on rooms.chat_rooms to :PLINTH_USER;
+
+-- One row per message of the chat that all who are signed in share.
+create table rooms.general_chat_messages (
+  id uuid not null default plinth.uuid_v7(),
+  sender_id uuid default plinth.current_user_id(),
+  content text not null,
+  is_deleted boolean not null default false,
+  idempotency_key uuid,
+  edited_at timestamp with time zone,
+  deleted_at timestamp with time zone,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint general_chat_messages_pkey primary key (id),
+  constraint general_chat_messages_content_check check (octet_length(content) <= 4000),
+  constraint general_chat_messages_deleted_at_tells_is_deleted check ((deleted_at is not null) = is_deleted),
+  constraint general_chat_messages_have_content_until_deleted check ((content = ''::text) = is_deleted),
+  constraint general_chat_messages_sender_id_fkey foreign key (sender_id) references identity.users(id) on delete set null
+);
+
+alter table rooms.general_chat_messages enable row level security;
+
+create index general_chat_messages_created_at_idx on rooms.general_chat_messages using btree (created_at);
+create unique index general_chat_messages_idempotency_key_idx on rooms.general_chat_messages using btree (sender_id, idempotency_key) where (idempotency_key is not null);
+create index general_chat_messages_sender_id_created_at_idx on rooms.general_chat_messages using btree (sender_id, created_at);
+
+comment on table rooms.general_chat_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of the chat that all who are signed in share.';
+comment on column rooms.general_chat_messages.id is 'UUIDv7.';
+comment on column rooms.general_chat_messages.sender_id is 'Who wrote it; null for a deleted account.';
+comment on column rooms.general_chat_messages.content is 'The text, up to 4,000 bytes; empty when deleted.';
+comment on column rooms.general_chat_messages.is_deleted is 'Whether it was deleted; its content is then in general_chat_revisions.';
+comment on column rooms.general_chat_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
+comment on column rooms.general_chat_messages.edited_at is 'When it was last edited, or null.';
+comment on column rooms.general_chat_messages.deleted_at is 'When it was deleted, or null.';
+comment on column rooms.general_chat_messages.created_at is 'When it was posted.';
+
+create policy select_unblocked on rooms.general_chat_messages
+  for select to :PLINTH_USER
+  using ((select plinth.current_user_id()) is not null and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
+comment on policy select_unblocked on rooms.general_chat_messages is 'Who is signed in reads the general chat, but for people they have blocked.';
+
+grant select on rooms.general_chat_messages to :PLINTH_USER;
+
+-- One row per user who may not write in the general chat for a while.
+create table rooms.general_chat_mutes (
+  user_id uuid not null,
+  muted_by uuid default plinth.current_user_id(),
+  reason text,
+  muted_until timestamp with time zone not null default 'infinity'::timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  constraint general_chat_mutes_pkey primary key (user_id),
+  constraint general_chat_mutes_reason_check check (length(reason) >= 1 and length(reason) <= 1000),
+  constraint general_chat_mutes_muted_by_fkey foreign key (muted_by) references identity.users(id) on delete set null,
+  constraint general_chat_mutes_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.general_chat_mutes enable row level security;
+
+create index general_chat_mutes_muted_by_idx on rooms.general_chat_mutes using btree (muted_by);
+
+comment on table rooms.general_chat_mutes is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who may not write in the general chat for a while.';
+comment on column rooms.general_chat_mutes.user_id is 'Who.';
+comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided it; null for a deleted account.';
+comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
+comment on column rooms.general_chat_mutes.muted_until is 'Until when; infinity for good.';
+comment on column rooms.general_chat_mutes.created_at is 'When it was decided.';
+
+create policy all_moderator on rooms.general_chat_mutes
+  for all to :PLINTH_USER
+  using ((select access.has_permission('moderate_general_chat'::text)))
+  with check ((select access.has_permission('moderate_general_chat'::text)) and access.may_administer(user_id));
+comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes people and lets them speak again, but not who may do more.';
+create policy select_own on rooms.general_chat_mutes
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.general_chat_mutes is 'Users see that they are muted, and why.';
+
+grant
+  select,
+  insert (user_id, reason, muted_until),
+  update (reason, muted_until),
+  delete
+  on rooms.general_chat_mutes to :PLINTH_USER;
+
+-- One row per text that a message of the general chat had before it was edited or deleted.
+create table rooms.general_chat_revisions (
+  message_id uuid not null,
+  revision integer not null,
+  author_id uuid,
+  actor_id uuid,
+  change text not null,
+  content text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint general_chat_revisions_pkey primary key (message_id, revision),
+  constraint general_chat_revisions_change_check check (change = any (array['edited'::text, 'deleted'::text])),
+  constraint general_chat_revisions_revision_is_positive check (revision > 0),
+  constraint general_chat_revisions_actor_id_fkey foreign key (actor_id) references identity.users(id) on delete set null,
+  constraint general_chat_revisions_author_id_fkey foreign key (author_id) references identity.users(id) on delete cascade,
+  constraint general_chat_revisions_message_id_fkey foreign key (message_id) references rooms.general_chat_messages(id) on delete cascade
+);
+
+alter table rooms.general_chat_revisions enable row level security;
+
+create index general_chat_revisions_actor_id_idx on rooms.general_chat_revisions using btree (actor_id);
+create index general_chat_revisions_author_id_idx on rooms.general_chat_revisions using btree (author_id);
+
+comment on table rooms.general_chat_revisions is 'One row per text that a message of the general chat had before it was edited or deleted.';
+comment on column rooms.general_chat_revisions.message_id is 'The message.';
+comment on column rooms.general_chat_revisions.revision is '1, 2, 3 in the order of the changes.';
+comment on column rooms.general_chat_revisions.author_id is 'Who wrote it.';
+comment on column rooms.general_chat_revisions.actor_id is 'Who edited or deleted it; null for a deleted account.';
+comment on column rooms.general_chat_revisions.change is 'edited or deleted.';
+comment on column rooms.general_chat_revisions.content is 'The text before the change.';
+comment on column rooms.general_chat_revisions.created_at is 'When it was changed.';
+comment on constraint general_chat_revisions_message_id_fkey on rooms.general_chat_revisions is '@foreignFieldName revisions';
+
+create policy select_concerned on rooms.general_chat_revisions
+  for select to :PLINTH_USER
+  using (author_id = (select plinth.current_user_id()) or (select access.has_permission('moderate_general_chat'::text)));
+comment on policy select_concerned on rooms.general_chat_revisions is 'Authors read the earlier texts of their messages, moderators of the general chat all.';
+
+grant select on rooms.general_chat_revisions to :PLINTH_USER;
+
+-- One row: how the general chat is run.
+create table rooms.general_chat_settings (
+  id boolean not null default true,
+  is_open boolean not null default true,
+  slow_mode_seconds integer not null default 2,
+  updated_at timestamp with time zone not null default now(),
+  constraint general_chat_settings_pkey primary key (id),
+  constraint general_chat_settings_are_one_row check (id),
+  constraint general_chat_settings_slow_mode_seconds_check check (slow_mode_seconds >= 0 and slow_mode_seconds <= 86400)
+);
+
+alter table rooms.general_chat_settings enable row level security;
+
+create trigger _900_touch_updated_at
+  before update on rooms.general_chat_settings
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table rooms.general_chat_settings is 'One row: how the general chat is run.';
+comment on column rooms.general_chat_settings.id is 'Always true: there is one row.';
+comment on column rooms.general_chat_settings.is_open is 'False: only its moderators write.';
+comment on column rooms.general_chat_settings.slow_mode_seconds is 'How long one waits between two messages of one''s own; 0 turns it off. Moderators do not wait.';
+comment on column rooms.general_chat_settings.updated_at is 'When it was last changed.';
+
+create policy select_all on rooms.general_chat_settings
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on rooms.general_chat_settings is 'Everybody signed in knows how the general chat is run.';
+create policy update_moderator on rooms.general_chat_settings
+  for update to :PLINTH_USER
+  using ((select access.has_permission('moderate_general_chat'::text)))
+  with check ((select access.has_permission('moderate_general_chat'::text)));
+comment on policy update_moderator on rooms.general_chat_settings is 'The permission moderate_general_chat runs the general chat.';
+
+grant select, update (is_open, slow_mode_seconds) on rooms.general_chat_settings to :PLINTH_USER;
+
+-- One row per user who says to be there. Unlogged.
+create unlogged table rooms.presence (
+  user_id uuid not null,
+  status text not null,
+  expires_at timestamp with time zone not null,
+  constraint presence_pkey primary key (user_id),
+  constraint presence_status_check check (status = any (array['online'::text, 'away'::text, 'offline'::text])),
+  constraint presence_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.presence enable row level security;
+
+comment on table rooms.presence is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who says to be there. Unlogged.';
+comment on column rooms.presence.user_id is 'Who.';
+comment on column rooms.presence.status is 'online or away; offline while a row is not read by anybody.';
+comment on column rooms.presence.expires_at is 'Until when it holds.';
+
+create policy select_fellow_member on rooms.presence
+  for select to :PLINTH_USER
+  using (expires_at > statement_timestamp() and (user_id = (select plinth.current_user_id()) or (exists ( select
+   from rooms.room_members m
+  where m.user_id = presence.user_id and (m.room_id in (select rooms.my_room_ids()))))) and not (user_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
+comment on policy select_fellow_member on rooms.presence is 'Users see who of the people in their rooms is there at the moment, but for people they have blocked.';
+
+grant select on rooms.presence to :PLINTH_USER;
+
+-- One row per room and person who may not come back.
+create table rooms.room_bans (
+  room_id uuid not null,
+  user_id uuid not null,
+  banned_by uuid,
+  reason text,
+  created_at timestamp with time zone not null default now(),
+  constraint room_bans_pkey primary key (room_id, user_id),
+  constraint room_bans_reason_check check (length(reason) >= 1 and length(reason) <= 1000),
+  constraint room_bans_banned_by_fkey foreign key (banned_by) references identity.users(id) on delete set null,
+  constraint room_bans_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_bans_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.room_bans enable row level security;
+
+create index room_bans_banned_by_idx on rooms.room_bans using btree (banned_by);
+create index room_bans_user_id_idx on rooms.room_bans using btree (user_id);
+
+comment on table rooms.room_bans is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person who may not come back.';
+comment on column rooms.room_bans.room_id is 'The room.';
+comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
+comment on column rooms.room_bans.banned_by is 'Which moderator decided it; null for a deleted account.';
+comment on column rooms.room_bans.reason is 'Why, or null.';
+comment on column rooms.room_bans.created_at is 'When.';
+comment on constraint room_bans_room_id_fkey on rooms.room_bans is '@foreignFieldName bans';
+
+create policy all_moderator on rooms.room_bans
+  for all to :PLINTH_USER
+  using ((room_id in (select rooms.moderated_room_ids())))
+  with check ((room_id in (select rooms.moderated_room_ids())));
+comment on policy all_moderator on rooms.room_bans is 'Moderators see and lift the bans of their rooms.';
+
+grant select, delete on rooms.room_bans to :PLINTH_USER;
+
+-- One row per event of a room that is not the posting of a message; see the view room_events.
+create table rooms.room_changes (
+  room_id uuid not null,
+  sequence bigint not null,
+  kind text not null,
+  message_id uuid,
+  user_id uuid,
+  created_at timestamp with time zone not null default now(),
+  constraint room_changes_pkey primary key (room_id, sequence),
+  constraint room_changes_kind_check check (kind = any (array['message_edited'::text, 'message_deleted'::text, 'message_restored'::text, 'reactions_changed'::text, 'member_joined'::text, 'member_left'::text, 'member_changed'::text, 'room_changed'::text])),
+  constraint room_changes_name_the_message_of_message_events check ((message_id is not null) = (kind ~~ 'message\_%'::text or kind = 'reactions_changed'::text)),
+  constraint room_changes_sequence_is_positive check (sequence > 0),
+  constraint room_changes_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_changes_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_changes_user_id_fkey foreign key (user_id) references identity.users(id) on delete set null
+);
+
+alter table rooms.room_changes enable row level security;
+
+create index room_changes_message_id_idx on rooms.room_changes using btree (message_id);
+create index room_changes_user_id_idx on rooms.room_changes using btree (user_id);
+
+comment on table rooms.room_changes is E'@behavior -*\nOne row per event of a room that is not the posting of a message; see the view room_events.';
+comment on column rooms.room_changes.room_id is 'The room.';
+comment on column rooms.room_changes.sequence is 'The event''s number in the room.';
+comment on column rooms.room_changes.kind is 'What happened.';
+comment on column rooms.room_changes.message_id is 'The message concerned, or null.';
+comment on column rooms.room_changes.user_id is 'The member concerned, or who did it; null for the AI and deleted accounts.';
+comment on column rooms.room_changes.created_at is 'When.';
+
+create policy select_member on rooms.room_changes
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from rooms.room_members m
+  where m.room_id = room_changes.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_changes.sequence)) and (message_id is null or (exists ( select
+   from rooms.room_messages m
+  where m.id = room_changes.message_id))));
+comment on policy select_member on rooms.room_changes is 'Members read the events of their rooms that concern what they see.';
+
+grant select on rooms.room_changes to :PLINTH_USER;
+
+-- One row per room and person invited to it; a new invite after a refusal takes the place of the old one.
+create table rooms.room_invites (
+  id uuid not null default plinth.uuid_v7(),
+  room_id uuid not null,
+  inviter_id uuid not null default plinth.current_user_id(),
+  invitee_id uuid not null,
+  message_id uuid,
+  message text,
+  status text not null default 'pending'::text,
+  responded_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  constraint room_invites_pkey primary key (id),
+  constraint room_invites_room_id_invitee_id_key unique (room_id, invitee_id),
+  constraint room_invites_answered_ones_say_when check ((responded_at is null) = (status = 'pending'::text)),
+  constraint room_invites_message_check check (length(message) >= 1 and length(message) <= 1000),
+  constraint room_invites_nobody_invites_themselves check (inviter_id <> invitee_id),
+  constraint room_invites_status_check check (status = any (array['pending'::text, 'accepted'::text, 'declined'::text])),
+  constraint room_invites_invitee_id_fkey foreign key (invitee_id) references identity.users(id) on delete cascade,
+  constraint room_invites_inviter_id_fkey foreign key (inviter_id) references identity.users(id) on delete cascade,
+  constraint room_invites_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete set null,
+  constraint room_invites_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade
+);
+
+alter table rooms.room_invites enable row level security;
+
+create index room_invites_invitee_id_status_idx on rooms.room_invites using btree (invitee_id, status);
+create index room_invites_inviter_id_idx on rooms.room_invites using btree (inviter_id);
+create index room_invites_message_id_idx on rooms.room_invites using btree (message_id);
+
+create trigger _500_follow
+  after insert or delete or update of status on rooms.room_invites
+  for each row
+  execute function private.follow_room_invite();
+
+comment on table rooms.room_invites is E'@foreignKey (inviter_id) references identity.profiles (id)|@fieldName inviterProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (invitee_id) references identity.profiles (id)|@fieldName inviteeProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person invited to it; a new invite after a refusal takes the place of the old one.';
+comment on column rooms.room_invites.id is 'UUIDv7.';
+comment on column rooms.room_invites.room_id is 'Where to.';
+comment on column rooms.room_invites.inviter_id is 'Who invites.';
+comment on column rooms.room_invites.invitee_id is 'Who is invited.';
+comment on column rooms.room_invites.message_id is 'The message of type invite by which it was made known in another room, or null.';
+comment on column rooms.room_invites.message is 'A few words from the inviter, up to 1000 characters, or null.';
+comment on column rooms.room_invites.status is 'pending, accepted or declined.';
+comment on column rooms.room_invites.responded_at is 'When it was answered, or null.';
+comment on column rooms.room_invites.created_at is 'When it was made.';
+comment on constraint room_invites_message_id_fkey on rooms.room_invites is E'@fieldName roomMessage\n@foreignFieldName roomInvites';
+comment on constraint room_invites_room_id_fkey on rooms.room_invites is '@foreignFieldName invites';
+
+create policy select_moderator on rooms.room_invites
+  for select to :PLINTH_USER
+  using ((room_id in (select rooms.moderated_room_ids())));
+comment on policy select_moderator on rooms.room_invites is 'Moderators see the invites to their rooms.';
+create policy select_own on rooms.room_invites
+  for select to :PLINTH_USER
+  using (invitee_id = (select plinth.current_user_id()) or inviter_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.room_invites is 'Users see the invites they got and made.';
+
+grant select on rooms.room_invites to :PLINTH_USER;
+
+-- One row per member of a room; who leaves loses the row.
+create table rooms.room_members (
+  id uuid not null default plinth.uuid_v7(),
+  room_id uuid not null,
+  user_id uuid,
+  role text not null default 'member'::text,
+  is_muted boolean not null default false,
+  is_archived boolean not null default false,
+  visible_after bigint not null default 0,
+  last_read_sequence bigint not null default 0,
+  last_read_at timestamp with time zone,
+  joined_at timestamp with time zone not null default now(),
+  constraint room_members_pkey primary key (id),
+  constraint room_members_room_id_user_id_key unique nulls not distinct (room_id, user_id),
+  constraint room_members_only_the_ai_has_no_account check ((role = 'ai'::text) = (user_id is null)),
+  constraint room_members_role_check check (role = any (array['creator'::text, 'moderator'::text, 'member'::text, 'ai'::text])),
+  constraint room_members_watermarks_are_not_negative check (visible_after >= 0 and last_read_sequence >= 0),
+  constraint room_members_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_members_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=80);
+
+alter table rooms.room_members enable row level security;
+
+create index room_members_user_id_room_id_idx on rooms.room_members using btree (user_id, room_id);
+
+create trigger _100_place
+  before insert on rooms.room_members
+  for each row
+  execute function private.place_room_member();
+create trigger _500_follow
+  after insert or delete or update on rooms.room_members
+  for each row
+  execute function private.follow_room_member();
+
+comment on table rooms.room_members is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member of a room; who leaves loses the row.';
+comment on column rooms.room_members.id is 'UUIDv7.';
+comment on column rooms.room_members.room_id is 'The room.';
+comment on column rooms.room_members.user_id is 'The member; null for the AI.';
+comment on column rooms.room_members.role is 'creator, moderator, member or ai.';
+comment on column rooms.room_members.is_muted is 'The member wants no notifications; for clients to respect.';
+comment on column rooms.room_members.is_archived is 'The member put the room away; for clients to respect.';
+comment on column rooms.room_members.visible_after is 'The member sees what came after this event of the room.';
+comment on column rooms.room_members.last_read_sequence is 'The last message the member has read: others up to it are not unread.';
+comment on column rooms.room_members.last_read_at is 'When the member last marked something read or unread.';
+comment on column rooms.room_members.joined_at is 'When they joined.';
+comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
+
+create policy select_own on rooms.room_members
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()) or (room_id in (select rooms.my_room_ids())));
+comment on policy select_own on rooms.room_members is 'Users see their memberships and those of the others in their rooms.';
+create policy update_own on rooms.room_members
+  for update to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()))
+  with check (user_id = (select plinth.current_user_id()));
+comment on policy update_own on rooms.room_members is 'Users mute and archive their own rooms.';
+
+grant select, update (is_muted, is_archived) on rooms.room_members to :PLINTH_USER;
+
+-- One row per message and member mentioned in it.
+create table rooms.room_message_mentions (
+  message_id uuid not null,
+  user_id uuid not null,
+  constraint room_message_mentions_pkey primary key (message_id, user_id),
+  constraint room_message_mentions_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_message_mentions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.room_message_mentions enable row level security;
+
+create index room_message_mentions_user_id_message_id_idx on rooms.room_message_mentions using btree (user_id, message_id);
+
+comment on table rooms.room_message_mentions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message and member mentioned in it.';
+comment on column rooms.room_message_mentions.message_id is 'The message.';
+comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
+comment on constraint room_message_mentions_message_id_fkey on rooms.room_message_mentions is '@foreignFieldName mentions';
+
+create policy select_with_message on rooms.room_message_mentions
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from rooms.room_messages m
+  where m.id = room_message_mentions.message_id)));
+comment on policy select_with_message on rooms.room_message_mentions is 'Who sees a message sees this of it.';
+
+grant select on rooms.room_message_mentions to :PLINTH_USER;
+
+-- One row per message, member and emoji they reacted with.
+create table rooms.room_message_reactions (
+  message_id uuid not null,
+  user_id uuid not null,
+  emoji text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint room_message_reactions_pkey primary key (message_id, user_id, emoji),
+  constraint room_message_reactions_emoji_check check (length(emoji) >= 1 and length(emoji) <= 16 and emoji !~ '[[:cntrl:][:space:]]'::text),
+  constraint room_message_reactions_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_message_reactions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.room_message_reactions enable row level security;
+
+create index room_message_reactions_user_id_idx on rooms.room_message_reactions using btree (user_id);
+
+comment on table rooms.room_message_reactions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message, member and emoji they reacted with.';
+comment on column rooms.room_message_reactions.message_id is 'The message.';
+comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
+comment on column rooms.room_message_reactions.emoji is 'With what: an emoji or a short word, up to 16 characters.';
+comment on column rooms.room_message_reactions.created_at is 'When.';
+comment on constraint room_message_reactions_message_id_fkey on rooms.room_message_reactions is '@foreignFieldName reactions';
+
+create policy select_with_message on rooms.room_message_reactions
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from rooms.room_messages m
+  where m.id = room_message_reactions.message_id)));
+comment on policy select_with_message on rooms.room_message_reactions is 'Who sees a message sees this of it.';
+
+grant select on rooms.room_message_reactions to :PLINTH_USER;
+
+-- One row per private message and member who may read it, besides its sender.
+create table rooms.room_message_recipients (
+  message_id uuid not null,
+  user_id uuid not null,
+  constraint room_message_recipients_pkey primary key (message_id, user_id),
+  constraint room_message_recipients_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade,
+  constraint room_message_recipients_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.room_message_recipients enable row level security;
+
+create index room_message_recipients_user_id_idx on rooms.room_message_recipients using btree (user_id);
+
+comment on table rooms.room_message_recipients is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per private message and member who may read it, besides its sender.';
+comment on column rooms.room_message_recipients.message_id is 'The message.';
+comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
+comment on constraint room_message_recipients_message_id_fkey on rooms.room_message_recipients is '@foreignFieldName recipients';
+
+create policy select_concerned on rooms.room_message_recipients
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()) or rooms.can_see_message(message_id));
+comment on policy select_concerned on rooms.room_message_recipients is 'Users see to whom the private messages went that they see.';
+
+grant select on rooms.room_message_recipients to :PLINTH_USER;
+
+-- One row per text that a message had before it was edited or deleted.
+create table rooms.room_message_revisions (
+  message_id uuid not null,
+  revision integer not null,
+  author_id uuid,
+  actor_id uuid,
+  change text not null,
+  content text not null,
+  created_at timestamp with time zone not null default now(),
+  constraint room_message_revisions_pkey primary key (message_id, revision),
+  constraint room_message_revisions_change_check check (change = any (array['edited'::text, 'deleted'::text])),
+  constraint room_message_revisions_revision_is_positive check (revision > 0),
+  constraint room_message_revisions_actor_id_fkey foreign key (actor_id) references identity.users(id) on delete set null,
+  constraint room_message_revisions_author_id_fkey foreign key (author_id) references identity.users(id) on delete cascade,
+  constraint room_message_revisions_message_id_fkey foreign key (message_id) references rooms.room_messages(id) on delete cascade
+);
+
+alter table rooms.room_message_revisions enable row level security;
+
+create index room_message_revisions_actor_id_idx on rooms.room_message_revisions using btree (actor_id);
+create index room_message_revisions_author_id_idx on rooms.room_message_revisions using btree (author_id);
+
+comment on table rooms.room_message_revisions is 'One row per text that a message had before it was edited or deleted.';
+comment on column rooms.room_message_revisions.message_id is 'The message.';
+comment on column rooms.room_message_revisions.revision is '1, 2, 3 in the order of the changes.';
+comment on column rooms.room_message_revisions.author_id is 'Who wrote it; null for the AI and the system.';
+comment on column rooms.room_message_revisions.actor_id is 'Who edited or deleted it; null for a deleted account.';
+comment on column rooms.room_message_revisions.change is 'edited or deleted.';
+comment on column rooms.room_message_revisions.content is 'The text before the change.';
+comment on column rooms.room_message_revisions.created_at is 'When it was changed.';
+comment on constraint room_message_revisions_message_id_fkey on rooms.room_message_revisions is '@foreignFieldName revisions';
+
+create policy select_author on rooms.room_message_revisions
+  for select to :PLINTH_USER
+  using (author_id = (select plinth.current_user_id()));
+comment on policy select_author on rooms.room_message_revisions is 'Users read the earlier texts of their own messages.';
+create policy select_moderator on rooms.room_message_revisions
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from rooms.room_messages m
+  where m.id = room_message_revisions.message_id and (m.room_id in (select rooms.moderated_room_ids())))));
+comment on policy select_moderator on rooms.room_message_revisions is 'Moderators read the earlier texts of the messages they see in their rooms.';
+
+grant select on rooms.room_message_revisions to :PLINTH_USER;
+
+-- One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.
+create table rooms.room_messages (
+  id uuid not null default plinth.uuid_v7(),
+  room_id uuid not null,
+  sender_id uuid default plinth.current_user_id(),
+  reply_to_id uuid,
+  sender_type text not null default 'user'::text,
+  message_type text not null default 'text'::text,
+  content text not null,
+  metadata jsonb not null default '{}'::jsonb,
+  is_private boolean not null default false,
+  is_deleted boolean not null default false,
+  sequence bigint not null default 0,
+  event_sequence bigint not null default 0,
+  sender_sequence bigint not null default 0,
+  idempotency_key uuid,
+  edited_at timestamp with time zone,
+  deleted_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  constraint room_messages_pkey primary key (id),
+  constraint room_messages_room_id_event_sequence_key unique (room_id, event_sequence),
+  constraint room_messages_content_check check (octet_length(content) <= 40000),
+  constraint room_messages_deleted_at_tells_is_deleted check ((deleted_at is not null) = is_deleted),
+  constraint room_messages_have_content_until_deleted check ((content = ''::text) = is_deleted),
+  constraint room_messages_message_type_check check (message_type = any (array['text'::text, 'invite'::text, 'system'::text])),
+  constraint room_messages_metadata_is_a_small_object check (jsonb_typeof(metadata) = 'object'::text and octet_length(metadata::text) <= 20000),
+  constraint room_messages_only_users_have_accounts check (sender_id is null or sender_type = 'user'::text),
+  constraint room_messages_sender_type_check check (sender_type = any (array['user'::text, 'ai'::text, 'system'::text])),
+  constraint room_messages_reply_to_id_fkey foreign key (reply_to_id) references rooms.room_messages(id) on delete set null,
+  constraint room_messages_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint room_messages_sender_id_fkey foreign key (sender_id) references identity.users(id) on delete set null
+);
+
+alter table rooms.room_messages enable row level security;
+
+create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
+create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
+create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
+create index room_messages_sender_id_room_id_sequence_idx on rooms.room_messages using btree (sender_id, room_id, sequence);
+
+create trigger _100_number
+  before insert on rooms.room_messages
+  for each row
+  when (new.sequence = 0)
+  execute function private.number_room_message();
+create trigger _200_count_private
+  before insert on rooms.room_messages
+  for each row
+  when (new.is_private)
+  execute function private.count_private_message();
+create trigger _500_follow
+  after update of content, is_deleted on rooms.room_messages
+  for each row
+  when (new.is_deleted is distinct from old.is_deleted or new.content is distinct from old.content)
+  execute function private.follow_room_message();
+
+comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';
+comment on column rooms.room_messages.id is 'UUIDv7.';
+comment on column rooms.room_messages.room_id is 'The room.';
+comment on column rooms.room_messages.sender_id is 'Who wrote it; null for the AI, the system and deleted accounts.';
+comment on column rooms.room_messages.reply_to_id is 'The message it answers, or null.';
+comment on column rooms.room_messages.sender_type is 'user, ai or system.';
+comment on column rooms.room_messages.message_type is 'text, invite or system.';
+comment on column rooms.room_messages.content is 'The text, up to 40,000 bytes; empty when deleted.';
+comment on column rooms.room_messages.metadata is 'What the application adds (JSON object of up to 20,000 bytes).';
+comment on column rooms.room_messages.is_private is 'Only the sender and the recipients see it.';
+comment on column rooms.room_messages.is_deleted is 'Whether it was deleted; its content is then in room_message_revisions.';
+comment on column rooms.room_messages.sequence is 'Its number in the room: 1, 2, 3 without gaps.';
+comment on column rooms.room_messages.event_sequence is 'Number of the event of its posting.';
+comment on column rooms.room_messages.sender_sequence is E'@behavior -*\nHow many messages for all members the sender had posted in the room, this one included.';
+comment on column rooms.room_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
+comment on column rooms.room_messages.edited_at is 'When it was last edited, or null.';
+comment on column rooms.room_messages.deleted_at is 'When it was deleted, or null.';
+comment on column rooms.room_messages.created_at is 'When it was posted; grows with the sequence.';
+comment on constraint room_messages_reply_to_id_fkey on rooms.room_messages is '@foreignFieldName replies';
+comment on constraint room_messages_room_id_fkey on rooms.room_messages is '@foreignFieldName messages';
+
+create policy select_member on rooms.room_messages
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from rooms.room_members m
+  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (id in ( select r.message_id
+   from rooms.room_message_recipients r
+  where r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
+comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
+
+grant select on rooms.room_messages to :PLINTH_USER;
+
+-- One row per member who is writing in a room. Unlogged.
+create unlogged table rooms.typing (
+  room_id uuid not null,
+  user_id uuid not null,
+  expires_at timestamp with time zone not null,
+  constraint typing_pkey primary key (room_id, user_id),
+  constraint typing_room_id_user_id_fkey foreign key (room_id, user_id) references rooms.room_members(room_id, user_id) on delete cascade,
+  constraint typing_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.typing enable row level security;
+
+create index typing_user_id_idx on rooms.typing using btree (user_id);
+
+comment on table rooms.typing is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member who is writing in a room. Unlogged.';
+comment on column rooms.typing.room_id is 'The room.';
+comment on column rooms.typing.user_id is 'Who writes.';
+comment on column rooms.typing.expires_at is 'Until when it holds.';
+comment on constraint typing_room_id_user_id_fkey on rooms.typing is '@fieldName member';
+
+create policy select_member on rooms.typing
+  for select to :PLINTH_USER
+  using (expires_at > statement_timestamp() and (room_id in (select rooms.my_room_ids())) and not (user_id = any ((( select array( select b.blocked_id
+           from rooms.user_blocks b
+          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
+comment on policy select_member on rooms.typing is 'Members see who is writing in their rooms at the moment, but for people they have blocked.';
+
+grant select on rooms.typing to :PLINTH_USER;
+
+-- One row per user and person they do not want to hear from.
+create table rooms.user_blocks (
+  user_id uuid not null,
+  blocked_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint user_blocks_pkey primary key (user_id, blocked_id),
+  constraint user_blocks_nobody_blocks_themselves check (user_id <> blocked_id),
+  constraint user_blocks_blocked_id_fkey foreign key (blocked_id) references identity.users(id) on delete cascade,
+  constraint user_blocks_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table rooms.user_blocks enable row level security;
+
+create index user_blocks_blocked_id_idx on rooms.user_blocks using btree (blocked_id);
+
+create trigger _500_follow
+  after insert on rooms.user_blocks
+  for each row
+  execute function private.follow_user_block();
+
+comment on table rooms.user_blocks is E'@foreignKey (blocked_id) references identity.profiles (id)|@fieldName blockedProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user and person they do not want to hear from.';
+comment on column rooms.user_blocks.user_id is 'Who blocks.';
+comment on column rooms.user_blocks.blocked_id is 'Whose messages they do not see, and who cannot write to them directly or invite them.';
+comment on column rooms.user_blocks.created_at is 'Since when.';
+
+create policy select_own on rooms.user_blocks
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.user_blocks is 'Users see whom they have blocked.';
+
+grant select on rooms.user_blocks to :PLINTH_USER;
+
+-- One row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.
+create table rooms.user_event_counters (
+  user_id uuid not null,
+  sequence bigint not null default 0,
+  constraint user_event_counters_pkey primary key (user_id),
+  constraint user_event_counters_sequence_is_not_negative check (sequence >= 0),
+  constraint user_event_counters_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=50);
+
+alter table rooms.user_event_counters enable row level security;
+
+comment on table rooms.user_event_counters is E'@behavior -*\nOne row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.';
+comment on column rooms.user_event_counters.user_id is 'The user.';
+comment on column rooms.user_event_counters.sequence is 'Number of changes.';
+
+create policy select_own on rooms.user_event_counters
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.user_event_counters is 'Users read their own counter.';
+
+grant select on rooms.user_event_counters to :PLINTH_USER;
+
+-- Views -----------------------------------------------------------------------------------------------
+
+-- One row per event of a room that the reader may see. Numbers have no gaps in the room; a reader's may, where something is not theirs to see.
+create view rooms.room_events with (security_invoker=true) as
+ select m.room_id,
+    m.event_sequence as sequence,
+    'message_posted'::text as kind,
+    m.id as message_id,
+    m.sender_id as user_id,
+    m.created_at
+   from rooms.room_messages m
+union all
+ select c.room_id,
+    c.sequence,
+    c.kind,
+    c.message_id,
+    c.user_id,
+    c.created_at
+   from rooms.room_changes c;
+
+comment on view rooms.room_events is E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
+comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
+comment on column rooms.room_events.kind is E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+comment on column rooms.room_events.message_id is 'The message concerned, or null.';
+comment on column rooms.room_events.user_id is 'Sender, member concerned, or who did it; null for the AI and deleted accounts.';
+comment on column rooms.room_events.created_at is E'@notNull\nWhen.';
+
+grant select on rooms.room_events to :PLINTH_USER;
+
+-- Unread messages and mentions of the signed-in user, one row per room; exact.
+create view rooms.unread_counts with (security_invoker=true) as
+ select m.room_id,
+    c.unread_count,
+    c.mention_count,
+    m.last_read_sequence,
+    r.last_sequence
+   from rooms.room_members m
+     join rooms.chat_rooms r on r.id = m.room_id
+     cross join lateral rooms.count_unread(m.room_id) c(unread_count, mention_count)
+  where m.user_id = (( select plinth.current_user_id() as current_user_id));
+
+comment on view rooms.unread_counts is E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\nUnread messages and mentions of the signed-in user, one row per room; exact.';
+comment on column rooms.unread_counts.room_id is E'@notNull\nThe room.';
+comment on column rooms.unread_counts.unread_count is E'@notNull\nMessages of others that the user may see, after the read mark, not deleted.';
+comment on column rooms.unread_counts.mention_count is E'@notNull\nThose of them that mention the user.';
+comment on column rooms.unread_counts.last_read_sequence is E'@notNull\nThe read mark: the number of the last message read.';
+comment on column rooms.unread_counts.last_sequence is E'@notNull\nThe number of the room''s last message.';
+
+grant select on rooms.unread_counts to :PLINTH_USER;
+
+-- Functions -------------------------------------------------------------------------------------------
+
+-- From now on the signed-in user does not see the other's messages, and the other can neither write to nor invite them. Blocking again changes nothing. PL402 above 1000, PL404, PL422.
+create or replace function rooms.block_user(user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  elsif block_user.user_id is null or block_user.user_id = v_user then
+    raise exception 'One blocks somebody else.' using errcode = 'PL422', column = 'user_id';
+  end if;
+  perform private.lock_accounts(array[v_user, block_user.user_id]);
+  if not exists (select from identity.users u where u.id = block_user.user_id) then
+    raise exception 'There is no such user.' using errcode = 'PL404', column = 'user_id';
+  elsif (
+    select count(*) >= 1000 from rooms.user_blocks b where b.user_id = v_user and b.blocked_id <> block_user.user_id
+  ) then
+    raise exception 'At most 1000 people are blocked.' using errcode = 'PL402';
+  end if;
+  insert into rooms.user_blocks (user_id, blocked_id)
+  values (v_user, block_user.user_id)
+  on conflict on constraint user_blocks_pkey do nothing;
+  if found then
+    perform private.announce_user(v_user);
+  end if;
+  return true;
+end
+$$;
+
+comment on function rooms.block_user(user_id uuid) is 'From now on the signed-in user does not see the other''s messages, and the other can neither write to nor invite them. Blocking again changes nothing. PL402 above 1000, PL404, PL422.';
+revoke execute on function rooms.block_user(user_id uuid) from public;
+grant execute on function rooms.block_user(user_id uuid) to :PLINTH_USER;
+
+-- Whether the caller may see a message of a room.
+create or replace function rooms.can_see_message(message_id uuid)
+  returns boolean
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.sees_message(can_see_message.message_id, plinth.current_user_id())
+$$;
+
+comment on function rooms.can_see_message(message_id uuid) is E'@behavior -*\nWhether the caller may see a message of a room.';
+revoke execute on function rooms.can_see_message(message_id uuid) from public;
+grant execute on function rooms.can_see_message(message_id uuid) to :PLINTH_USER;
+
+-- The last message that the signed-in user may see, or null.
+create or replace function rooms.chat_rooms_last_message(room rooms.chat_rooms)
+  returns rooms.room_messages
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select r.* from rooms.recent_room_messages(room.id, null, 1) r
+$$;
+
+comment on function rooms.chat_rooms_last_message(room rooms.chat_rooms) is 'The last message that the signed-in user may see, or null.';
+revoke execute on function rooms.chat_rooms_last_message(room rooms.chat_rooms) from public;
+grant execute on function rooms.chat_rooms_last_message(room rooms.chat_rooms) to :PLINTH_USER;
+
+-- The signed-in user's membership, with role and read mark; null for who is no member.
+create or replace function rooms.chat_rooms_my_membership(room rooms.chat_rooms)
+  returns rooms.room_members
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select m.* from rooms.room_members m where m.room_id = room.id and m.user_id = (select plinth.current_user_id())
+$$;
+
+comment on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) is 'The signed-in user''s membership, with role and read mark; null for who is no member.';
+revoke execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) from public;
+grant execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) to :PLINTH_USER;
+
+-- Unread messages and mentions of the signed-in user in a room; no row for who is no member.
+create or replace function rooms.count_unread(room_id uuid)
+  returns table(unread_count bigint, mention_count bigint)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_watermark bigint;
+  v_last bigint;
+  v_blocked uuid[];
+begin
+  unread_count := 0;
+  mention_count := 0;
+  select m.last_read_sequence, r.last_sequence into v_watermark, v_last
+  from rooms.room_members m
+  join rooms.chat_rooms r on r.id = m.room_id
+  where m.room_id = count_unread.room_id and m.user_id = v_user;
+  if v_watermark is null then
+    return;
+  end if;
+  if v_watermark < v_last then
+    v_blocked := array(select b.blocked_id from rooms.user_blocks b where b.user_id = v_user);
+    unread_count := v_last - v_watermark
+      - private.uncounted_in_room_after(count_unread.room_id, v_watermark)
+      + private.counted_in_room_after(count_unread.room_id, 'private', v_user, v_watermark, v_blocked)
+      - (
+        select coalesce(sum(private.posted_in_room_after(count_unread.room_id, s.id, v_watermark)), 0)
+        from unnest(v_blocked || v_user) s (id)
+      );
+    mention_count := private.counted_in_room_after(count_unread.room_id, 'mention', v_user, v_watermark, v_blocked);
+  end if;
+  return next;
+end
+$$;
+
+comment on function rooms.count_unread(room_id uuid) is E'@behavior -*\nUnread messages and mentions of the signed-in user in a room; no row for who is no member.';
+revoke execute on function rooms.count_unread(room_id uuid) from public;
+grant execute on function rooms.count_unread(room_id uuid) to :PLINTH_USER;
+
+-- The room of the signed-in user and another one; makes it where there is none, and there is never a second. PL404 for who cannot be written to.
+create or replace function rooms.create_direct_room(user_id uuid)
+  returns rooms.chat_rooms
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_first uuid;
+  v_second uuid;
+  v_room rooms.chat_rooms;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  elsif create_direct_room.user_id is null or create_direct_room.user_id = v_user then
+    raise exception 'A direct room is with somebody else.' using errcode = 'PL422', column = 'user_id';
+  end if;
+  v_first := least(v_user, create_direct_room.user_id);
+  v_second := greatest(v_user, create_direct_room.user_id);
+  perform private.lock_accounts(array[v_first, v_second]);
+  -- The same answer for an account that does not exist, is not active, or does not want to hear from the caller.
+  if not exists (select from identity.users u where u.id = create_direct_room.user_id and u.is_active)
+    or private.is_blocked(v_user, create_direct_room.user_id)
+    or private.is_blocked(create_direct_room.user_id, v_user)
+  then
+    raise exception 'There is nobody of that id you can write to.' using errcode = 'PL404', column = 'user_id';
+  end if;
+  perform pg_advisory_xact_lock(hashtextextended('rooms.create_direct_room ' || v_first || v_second, 0));
+  select r.* into v_room
+  from private.direct_rooms d
+  join rooms.chat_rooms r on r.id = d.room_id
+  where d.first_user_id = v_first and d.second_user_id = v_second;
+  if v_room.id is not null then
+    return v_room;
+  end if;
+  perform private.enforce_rate_limit('room_create_per_account', v_user::text);
+  insert into rooms.chat_rooms as r (creator_id, room_type) values (v_user, 'direct') returning r.* into v_room;
+  insert into private.direct_rooms (first_user_id, second_user_id, room_id) values (v_first, v_second, v_room.id);
+  insert into rooms.room_members (room_id, user_id, role) values (v_room.id, v_first, 'member'), (v_room.id, v_second, 'member');
+  select r.* into v_room from rooms.chat_rooms r where r.id = v_room.id;
+  return v_room;
+end
+$$;
+
+comment on function rooms.create_direct_room(user_id uuid) is 'The room of the signed-in user and another one; makes it where there is none, and there is never a second. PL404 for who cannot be written to.';
+revoke execute on function rooms.create_direct_room(user_id uuid) from public;
+grant execute on function rooms.create_direct_room(user_id uuid) to :PLINTH_USER;
+
+-- Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL422 for a bad type or no name, PL429 for too many.
+create or replace function rooms.create_room(name text, room_type text default 'group'::text, description text default ''::text, is_public boolean default false, ai_enabled boolean default false, history_is_shared boolean default true, idempotency_key uuid default null::uuid)
+  returns rooms.chat_rooms
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room rooms.chat_rooms;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if create_room.room_type = 'direct' then
+    raise exception 'Direct rooms are made with create_direct_room.' using errcode = 'PL422', column = 'room_type';
+  elsif coalesce(trim(create_room.name), '') = '' then
+    raise exception 'A room has a name.' using errcode = 'PL422', column = 'name';
+  end if;
+  perform private.lock_accounts(array[v_user]);
+  if create_room.idempotency_key is not null then
+    -- Two attempts at once: the second waits here and finds the first one's room.
+    perform pg_advisory_xact_lock(hashtextextended('rooms.create_room ' || v_user || create_room.idempotency_key, 0));
+    select r.* into v_room
+    from rooms.chat_rooms r
+    where r.creator_id = v_user and r.idempotency_key = create_room.idempotency_key;
+    if v_room.id is not null then
+      return v_room;
+    end if;
+  end if;
+  perform private.enforce_rate_limit('room_create_per_account', v_user::text);
+  insert into rooms.chat_rooms as r (
+    creator_id, name, room_type, description, is_public, ai_enabled, history_is_shared, idempotency_key
+  )
+  values (
+    v_user, trim(create_room.name), create_room.room_type, create_room.description, create_room.is_public,
+    create_room.ai_enabled, create_room.history_is_shared, create_room.idempotency_key
+  )
+  returning r.* into v_room;
+  insert into rooms.room_members (room_id, user_id, role) values (v_room.id, v_user, 'creator');
+  if v_room.ai_enabled then
+    insert into rooms.room_members (room_id, user_id, role) values (v_room.id, null, 'ai');
+  end if;
+  select r.* into v_room from rooms.chat_rooms r where r.id = v_room.id;
+  return v_room;
+end
+$$;
+
+comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL422 for a bad type or no name, PL429 for too many.';
+revoke execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) from public;
+grant execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) to :PLINTH_USER;
+
+-- Deletes a message of one's own in the general chat, or with the permission moderate_general_chat anybody's; the text is kept for its moderators. PL403, PL404.
+create or replace function rooms.delete_general_chat_message(message_id uuid)
+  returns rooms.general_chat_messages
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select * from private.change_general_chat_message(message_id, '')
+$$;
+
+comment on function rooms.delete_general_chat_message(message_id uuid) is 'Deletes a message of one''s own in the general chat, or with the permission moderate_general_chat anybody''s; the text is kept for its moderators. PL403, PL404.';
+revoke execute on function rooms.delete_general_chat_message(message_id uuid) from public;
+grant execute on function rooms.delete_general_chat_message(message_id uuid) to :PLINTH_USER;
+
+-- Deletes a message of one's own, or as a moderator of the room anybody's: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.
+create or replace function rooms.delete_room_message(message_id uuid)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room_id constant uuid := private.lock_room_of_message(delete_room_message.message_id);
+  v_message rooms.room_messages;
+begin
+  select msg.* into v_message from rooms.room_messages msg where msg.id = delete_room_message.message_id;
+  if v_message.sender_id is distinct from v_user then
+    perform private.require_room_moderator(v_room_id);
+  end if;
+  if not v_message.is_deleted then
+    perform private.keep_revision(v_message, 'deleted');
+    update rooms.room_messages msg
+    set content = '', is_deleted = true, deleted_at = clock_timestamp()
+    where msg.id = v_message.id
+    returning msg.* into v_message;
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function rooms.delete_room_message(message_id uuid) is 'Deletes a message of one''s own, or as a moderator of the room anybody''s: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.';
+revoke execute on function rooms.delete_room_message(message_id uuid) from public;
+grant execute on function rooms.delete_room_message(message_id uuid) to :PLINTH_USER;
+
+-- Changes a message of one's own in the general chat; the text before is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.
+create or replace function rooms.edit_general_chat_message(message_id uuid, content text)
+  returns rooms.general_chat_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if edit_general_chat_message.content is null or edit_general_chat_message.content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
+  return private.change_general_chat_message(edit_general_chat_message.message_id, edit_general_chat_message.content);
+end
+$$;
+
+comment on function rooms.edit_general_chat_message(message_id uuid, content text) is 'Changes a message of one''s own in the general chat; the text before is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
+revoke execute on function rooms.edit_general_chat_message(message_id uuid, content text) from public;
+grant execute on function rooms.edit_general_chat_message(message_id uuid, content text) to :PLINTH_USER;
+
+-- Changes the text of a message of one's own, and whom it mentions; the text before is kept for its author and the room's moderators. PL403, PL404, PL409 for one that is deleted or no text, PL422.
+create or replace function rooms.edit_room_message(message_id uuid, content text, mentions uuid[] default null::uuid[])
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_message rooms.room_messages;
+  v_mentions uuid[];
+  v_gone uuid[];
+begin
+  if edit_room_message.content is null or edit_room_message.content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
+  -- Who is mentioned is looked up and locked before the room is.
+  select msg.* into v_message
+  from rooms.room_messages msg
+  where msg.id = edit_room_message.message_id and msg.sender_id = v_user;
+  if v_message.id is not null then
+    v_mentions := private.find_mentions(
+      v_message.room_id, v_user, edit_room_message.content, edit_room_message.mentions,
+      case when v_message.is_private then array(
+        select r.user_id from rooms.room_message_recipients r where r.message_id = v_message.id
+      ) end
+    );
+    perform private.lock_accounts(v_mentions || v_user);
+  end if;
+  perform private.lock_room_of_message(edit_room_message.message_id);
+  select msg.* into v_message from rooms.room_messages msg where msg.id = edit_room_message.message_id;
+  if v_message.sender_id is distinct from v_user then
+    raise exception 'Only its author edits a message.' using errcode = 'PL403';
+  elsif v_message.is_deleted or v_message.message_type <> 'text' then
+    raise exception 'This message cannot be edited.' using errcode = 'PL409';
+  elsif v_message.content = edit_room_message.content and edit_room_message.mentions is null then
+    return v_message;
+  end if;
+  if v_message.content <> edit_room_message.content then
+    perform private.keep_revision(v_message, 'edited');
+    update rooms.room_messages msg
+    set content = edit_room_message.content, edited_at = clock_timestamp()
+    where msg.id = v_message.id;
+  end if;
+  with gone as (
+    delete from rooms.room_message_mentions m
+    where m.message_id = v_message.id and not m.user_id = any (v_mentions)
+    returning m.user_id
+  )
+  select array_agg(g.user_id) into v_gone from gone g;
+  perform private.count_in_room(v_message.room_id, 'mention', g, v_user, v_message.sequence, -1) from unnest(v_gone) g;
+  perform private.add_mentions(v_message, array(
+    select u
+    from unnest(v_mentions) u
+    where not exists (select from rooms.room_message_mentions m where m.message_id = v_message.id and m.user_id = u)
+  ));
+  select msg.* into v_message from rooms.room_messages msg where msg.id = v_message.id;
+  return v_message;
+end
+$$;
+
+comment on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) is 'Changes the text of a message of one''s own, and whom it mentions; the text before is kept for its author and the room''s moderators. PL403, PL404, PL409 for one that is deleted or no text, PL422.';
+revoke execute on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) from public;
+grant execute on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) to :PLINTH_USER;
+
+-- Invites somebody, with a few words and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned as it is. Members invite to groups, moderators to private rooms. PL403, PL404 for who cannot be invited, PL409, PL429.
+create or replace function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text default null::text, announce_in uuid default null::uuid)
+  returns rooms.room_invites
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room rooms.chat_rooms;
+  v_invite rooms.room_invites;
+  v_message_id uuid;
+begin
+  perform private.current_room_role(invite_to_room.room_id);
+  perform private.lock_accounts(array[v_user, invite_to_room.invitee_id]);
+  -- Where an invite is made known, that room is locked too: the smaller id first, as everywhere.
+  perform private.lock_room(r.id)
+  from unnest(array[invite_to_room.room_id, invite_to_room.announce_in]) r (id)
+  where r.id is not null
+  order by r.id;
+  v_room := private.lock_room(invite_to_room.room_id);
+  if v_room.room_type = 'direct' then
+    raise exception 'Nobody else is invited to a direct room.' using errcode = 'PL409';
+  elsif v_room.room_type = 'private' then
+    perform private.require_room_moderator(v_room.id);
+  end if;
+  if not exists (select from identity.users u where u.id = invite_to_room.invitee_id and u.is_active)
+    or private.is_blocked(v_user, invite_to_room.invitee_id)
+    or exists (select from rooms.room_bans b where b.room_id = v_room.id and b.user_id = invite_to_room.invitee_id)
+  then
+    raise exception 'There is nobody of that id you can invite.' using errcode = 'PL404', column = 'invitee_id';
+  elsif exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = invite_to_room.invitee_id) then
+    raise exception 'They are a member already.' using errcode = 'PL409', column = 'invitee_id';
+  end if;
+  select i.* into v_invite
+  from rooms.room_invites i
+  where i.room_id = v_room.id and i.invitee_id = invite_to_room.invitee_id
+  for update;
+  if v_invite.status = 'pending' then
+    return v_invite;
+  end if;
+  perform private.enforce_rate_limit('room_invite_per_account', v_user::text);
+  if invite_to_room.announce_in is not null then
+    perform private.current_room_role(invite_to_room.announce_in);
+    perform private.refuse_blocked_direct(invite_to_room.announce_in, v_user);
+    insert into rooms.room_messages as m (room_id, sender_id, message_type, content, metadata)
+    values (
+      invite_to_room.announce_in, v_user, 'invite', coalesce(invite_to_room.message, v_room.name),
+      jsonb_build_object('room_id', v_room.id)
+    )
+    returning m.id into v_message_id;
+  end if;
+  insert into rooms.room_invites as i (room_id, inviter_id, invitee_id, message, message_id)
+  values (v_room.id, v_user, invite_to_room.invitee_id, invite_to_room.message, v_message_id)
+  on conflict on constraint room_invites_room_id_invitee_id_key do update
+  set
+    inviter_id = excluded.inviter_id, message = excluded.message, message_id = excluded.message_id,
+    status = 'pending', responded_at = null, created_at = excluded.created_at
+  returning i.* into v_invite;
+  return v_invite;
+end
+$$;
+
+comment on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) is 'Invites somebody, with a few words and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned as it is. Members invite to groups, moderators to private rooms. PL403, PL404 for who cannot be invited, PL409, PL429.';
+revoke execute on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) from public;
+grant execute on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) to :PLINTH_USER;
+
+-- Ids of the rooms that the caller is invited to.
+create or replace function rooms.invited_room_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select i.room_id
+  from rooms.room_invites i
+  where i.invitee_id = plinth.current_user_id() and i.status = 'pending'
+$$;
+
+comment on function rooms.invited_room_ids() is E'@behavior -*\nIds of the rooms that the caller is invited to.';
+revoke execute on function rooms.invited_room_ids() from public;
+grant execute on function rooms.invited_room_ids() to :PLINTH_USER;
+
+-- Joins a public room, or one the signed-in user is invited to; a member already stays one. PL403 for the banned and where a password is needed, PL404 for rooms one cannot see.
+create or replace function rooms.join_room(room_id uuid)
+  returns rooms.room_members
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room rooms.chat_rooms;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform private.lock_accounts(array[v_user]);
+  select r.* into v_room
+  from rooms.chat_rooms r
+  where r.id = join_room.room_id
+    and (
+      r.is_public
+      or exists (select from rooms.room_invites i where i.room_id = r.id and i.invitee_id = v_user and i.status = 'pending')
+      or exists (select from rooms.room_members m where m.room_id = r.id and m.user_id = v_user)
+    )
+  for no key update;
+  if v_room.id is null then
+    raise exception 'There is no such room.' using errcode = 'PL404';
+  elsif v_room.has_password
+    and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
+    and not exists (
+      select from rooms.room_invites i where i.room_id = v_room.id and i.invitee_id = v_user and i.status = 'pending'
+    )
+  then
+    raise exception 'This room has a password.' using errcode = 'PL403', hint = 'Use joinRoomWithPassword.';
+  end if;
+  return private.add_to_room(v_room.id, v_user);
+end
+$$;
+
+comment on function rooms.join_room(room_id uuid) is 'Joins a public room, or one the signed-in user is invited to; a member already stays one. PL403 for the banned and where a password is needed, PL404 for rooms one cannot see.';
+revoke execute on function rooms.join_room(room_id uuid) from public;
+grant execute on function rooms.join_room(room_id uuid) to :PLINTH_USER;
+
+-- Ends the signed-in user's membership. A creator's place goes to who has been there longest, moderators first; a room nobody is left in is deleted. PL404 for who is no member.
+create or replace function rooms.leave_room(room_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+begin
+  perform private.current_room_role(leave_room.room_id);
+  perform private.lock_accounts(array[v_user]);
+  if (private.lock_room(leave_room.room_id)).room_type = 'direct' then
+    raise exception 'A direct room is not left; archive it or block the other one.' using errcode = 'PL409';
+  end if;
+  return private.remove_from_room(leave_room.room_id, v_user);
+end
+$$;
+
+comment on function rooms.leave_room(room_id uuid) is 'Ends the signed-in user''s membership. A creator''s place goes to who has been there longest, moderators first; a room nobody is left in is deleted. PL404 for who is no member.';
+revoke execute on function rooms.leave_room(room_id uuid) from public;
+grant execute on function rooms.leave_room(room_id uuid) to :PLINTH_USER;
+
+-- Moves the signed-in user's read mark of a room to a message, or to the last one; never back. Returns the counts after it. PL404.
+create or replace function rooms.mark_room_read(room_id uuid, message_id uuid default null::uuid)
+  returns rooms.unread_counts
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_sequence bigint;
+  v_counts rooms.unread_counts;
+begin
+  perform private.current_room_role(mark_room_read.room_id);
+  if mark_room_read.message_id is null then
+    select r.last_sequence into v_sequence from rooms.chat_rooms r where r.id = mark_room_read.room_id;
+  else
+    select msg.sequence into v_sequence
+    from rooms.room_messages msg
+    where msg.id = mark_room_read.message_id
+      and msg.room_id = mark_room_read.room_id
+      and private.sees_message(msg.id, v_user);
+    if v_sequence is null then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+  update rooms.room_members m
+  set last_read_sequence = v_sequence, last_read_at = clock_timestamp()
+  where m.room_id = mark_room_read.room_id and m.user_id = v_user and m.last_read_sequence < v_sequence;
+  select c.* into v_counts from rooms.unread_counts c where c.room_id = mark_room_read.room_id;
+  return v_counts;
+end
+$$;
+
+comment on function rooms.mark_room_read(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark of a room to a message, or to the last one; never back. Returns the counts after it. PL404.';
+revoke execute on function rooms.mark_room_read(room_id uuid, message_id uuid) from public;
+grant execute on function rooms.mark_room_read(room_id uuid, message_id uuid) to :PLINTH_USER;
+
+-- Moves the signed-in user's read mark to before a message, so that it and what follows are unread. Returns the counts after it. PL404.
+create or replace function rooms.mark_room_unread(room_id uuid, message_id uuid)
+  returns rooms.unread_counts
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_counts rooms.unread_counts;
+begin
+  perform private.current_room_role(mark_room_unread.room_id);
+  update rooms.room_members m
+  set last_read_sequence = msg.sequence - 1, last_read_at = clock_timestamp()
+  from rooms.room_messages msg
+  where m.room_id = mark_room_unread.room_id
+    and m.user_id = v_user
+    and msg.id = mark_room_unread.message_id
+    and msg.room_id = m.room_id
+    and private.sees_message(msg.id, v_user);
+  if not found then
+    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  select c.* into v_counts from rooms.unread_counts c where c.room_id = mark_room_unread.room_id;
+  return v_counts;
+end
+$$;
+
+comment on function rooms.mark_room_unread(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark to before a message, so that it and what follows are unread. Returns the counts after it. PL404.';
+revoke execute on function rooms.mark_room_unread(room_id uuid, message_id uuid) from public;
+grant execute on function rooms.mark_room_unread(room_id uuid, message_id uuid) to :PLINTH_USER;
+
+-- Ids of the rooms that the caller moderates.
+create or replace function rooms.moderated_room_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select m.room_id
+  from rooms.room_members m
+  where m.user_id = plinth.current_user_id() and m.role in ('creator', 'moderator')
+$$;
+
+comment on function rooms.moderated_room_ids() is E'@behavior -*\nIds of the rooms that the caller moderates.';
+revoke execute on function rooms.moderated_room_ids() from public;
+grant execute on function rooms.moderated_room_ids() to :PLINTH_USER;
+
+-- Ids of the rooms that the caller is a member of.
+create or replace function rooms.my_room_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select m.room_id from rooms.room_members m where m.user_id = plinth.current_user_id()
+$$;
+
+comment on function rooms.my_room_ids() is E'@behavior -*\nIds of the rooms that the caller is a member of.';
+revoke execute on function rooms.my_room_ids() from public;
+grant execute on function rooms.my_room_ids() to :PLINTH_USER;
+
+-- The rooms of the signed-in user, the one with the latest message first.
+create or replace function rooms.my_rooms(include_archived boolean default false)
+  returns setof rooms.chat_rooms
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select r.*
+  from rooms.chat_rooms r
+  join rooms.room_members m on m.room_id = r.id and m.user_id = (select plinth.current_user_id())
+  where include_archived or not m.is_archived
+  order by r.last_activity_at desc, r.id desc
+$$;
+
+comment on function rooms.my_rooms(include_archived boolean) is 'The rooms of the signed-in user, the one with the latest message first.';
+revoke execute on function rooms.my_rooms(include_archived boolean) from public;
+grant execute on function rooms.my_rooms(include_archived boolean) to :PLINTH_USER;
+
+-- Ids of the rooms that the caller is the creator of.
+create or replace function rooms.own_room_ids()
+  returns setof uuid
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select m.room_id
+  from rooms.room_members m
+  where m.user_id = plinth.current_user_id() and m.role = 'creator'
+$$;
+
+comment on function rooms.own_room_ids() is E'@behavior -*\nIds of the rooms that the caller is the creator of.';
+revoke execute on function rooms.own_room_ids() from public;
+grant execute on function rooms.own_room_ids() to :PLINTH_USER;
+
+-- Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL422, PL429 in slow mode.
+create or replace function rooms.post_general_chat_message(content text, idempotency_key uuid default null::uuid)
+  returns rooms.general_chat_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_settings rooms.general_chat_settings;
+  v_mute rooms.general_chat_mutes;
+  v_wait numeric;
+  v_message rooms.general_chat_messages;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  elsif post_general_chat_message.content is null or post_general_chat_message.content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
+  -- One message of one user after the other, or two at once would both find that the last was long ago.
+  perform from identity.users u where u.id = v_user for key share;
+  perform pg_advisory_xact_lock(hashtextextended('rooms.general_chat ' || v_user, 0));
+  if post_general_chat_message.idempotency_key is not null then
+    select m.* into v_message
+    from rooms.general_chat_messages m
+    where m.sender_id = v_user and m.idempotency_key = post_general_chat_message.idempotency_key;
+    if v_message.id is not null then
+      return v_message;
+    end if;
+  end if;
+  select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
+  if v_mute.user_id is not null then
+    raise exception 'You may not write in the general chat at the moment.'
+      using errcode = 'PL403', hint = coalesce('Because: ' || v_mute.reason, '');
+  end if;
+  select s.* into v_settings from rooms.general_chat_settings s;
+  if not access.has_permission('moderate_general_chat') then
+    if not v_settings.is_open then
+      raise exception 'The general chat is closed.' using errcode = 'PL403';
+    end if;
+    select v_settings.slow_mode_seconds - extract(epoch from clock_timestamp() - max(m.created_at)) into v_wait
+    from rooms.general_chat_messages m
+    where m.sender_id = v_user;
+    if v_wait > 0 then
+      raise exception 'Slow mode: wait a little between two messages.'
+        using errcode = 'PL429', hint = format('Try again in %s seconds.', ceil(v_wait));
+    end if;
+  end if;
+  insert into rooms.general_chat_messages as m (sender_id, content, idempotency_key)
+  values (v_user, post_general_chat_message.content, post_general_chat_message.idempotency_key)
+  returning m.* into v_message;
+  return v_message;
+end
+$$;
+
+comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL422, PL429 in slow mode.';
+revoke execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) from public;
+grant execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) to :PLINTH_USER;
+
+-- Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL422.
+create or replace function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, idempotency_key uuid default null::uuid)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_type text;
+  v_mentions uuid[];
+  v_recipients uuid[];
+  v_message rooms.room_messages;
+  v_sequence bigint;
+  v_event_sequence bigint;
+  v_created_at timestamptz;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  end if;
+  -- The account is locked before the room, and who is no member does not get to lock the room.
+  perform
+  from identity.users u
+  join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
+  where u.id = v_user
+  for key share of u;
+  if not found then
+    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+  end if;
+  if post_room_message.recipients is not null then
+    v_recipients := array(
+      select distinct r from unnest(post_room_message.recipients) r where r is distinct from v_user order by r
+    );
+    if cardinality(v_recipients) not between 1 and 50 then
+      raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+    end if;
+  end if;
+  if strpos(content, '@') > 0 or cardinality(post_room_message.mentions) > 0 then
+    v_mentions := private.find_mentions(
+      post_room_message.room_id, v_user, content, post_room_message.mentions, v_recipients
+    );
+  end if;
+  if v_recipients is not null or cardinality(v_mentions) > 0 then
+    perform private.lock_accounts(v_mentions || v_recipients);
+  end if;
+  if post_room_message.idempotency_key is not null then
+    perform private.lock_room(post_room_message.room_id);
+    select m.* into v_message
+    from rooms.room_messages m
+    where m.room_id = post_room_message.room_id
+      and m.sender_id = v_user
+      and m.idempotency_key = post_room_message.idempotency_key;
+    if v_message.id is not null then
+      return v_message;
+    end if;
+  end if;
+  if post_room_message.reply_to_id is not null then
+    perform private.require_reply(
+      post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
+    );
+  end if;
+  -- The room's lock, held until the end of the transaction, and the message's numbers: all that posting writes besides its row.
+  -- No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
+  update rooms.chat_rooms r
+  set
+    last_sequence = r.last_sequence + 1,
+    last_event_sequence = r.last_event_sequence + 1,
+    -- A clock that was put back does not put a message before the last one.
+    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+  where r.id = post_room_message.room_id
+  returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
+  into v_sequence, v_event_sequence, v_created_at, v_type;
+  -- Seen from after the lock: who was a member before may not be one any more. A row with its number needs no trigger.
+  insert into rooms.room_messages as msg (
+    room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
+    sequence, event_sequence, sender_sequence
+  )
+  select
+    m.room_id, v_user, post_room_message.content, post_room_message.reply_to_id,
+    coalesce(post_room_message.metadata, '{}'), v_recipients is not null, post_room_message.idempotency_key, v_created_at,
+    v_sequence, v_event_sequence,
+    coalesce((
+      select o.sender_sequence
+      from rooms.room_messages o
+      where o.sender_id = v_user and o.room_id = post_room_message.room_id
+      order by o.sequence desc
+      limit 1
+    ), 0) + (v_recipients is null)::integer
+  from rooms.room_members m
+  where m.room_id = post_room_message.room_id and m.user_id = v_user
+  returning msg.* into v_message;
+  if v_message.id is null then
+    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+  end if;
+  perform plinth.announce('room:' || v_message.room_id, v_event_sequence);
+  if v_recipients is not null or cardinality(v_mentions) > 0 then
+    perform private.address_message(v_message, v_recipients, v_mentions);
+  end if;
+  if v_type = 'direct' then
+    perform private.refuse_blocked_direct(post_room_message.room_id, v_user);
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL422.';
+revoke execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
+grant execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) to :PLINTH_USER;
+
+-- Reacts to a message with an emoji, or takes that back; doing it again changes nothing. PL402 above 20, PL404, PL409 for a deleted one.
+create or replace function rooms.react(message_id uuid, emoji text, remove boolean default false)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room_id constant uuid := private.lock_room_of_message(react.message_id);
+  v_message rooms.room_messages;
+begin
+  select msg.* into v_message from rooms.room_messages msg where msg.id = react.message_id;
+  if v_message.is_deleted then
+    raise exception 'The message was deleted.' using errcode = 'PL409';
+  end if;
+  if react.remove then
+    delete from rooms.room_message_reactions r
+    where r.message_id = v_message.id and r.user_id = v_user and r.emoji = react.emoji;
+  else
+    insert into rooms.room_message_reactions (message_id, user_id, emoji)
+    values (v_message.id, v_user, react.emoji)
+    on conflict on constraint room_message_reactions_pkey do nothing;
+    if found and (
+      select count(*) > 20 from rooms.room_message_reactions r where r.message_id = v_message.id and r.user_id = v_user
+    ) then
+      raise exception 'At most 20 reactions of one person to a message.' using errcode = 'PL402';
+    end if;
+  end if;
+  if found then
+    perform private.append_room_event(v_room_id, 'reactions_changed', v_message.id, v_user);
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function rooms.react(message_id uuid, emoji text, remove boolean) is 'Reacts to a message with an emoji, or takes that back; doing it again changes nothing. PL402 above 20, PL404, PL409 for a deleted one.';
+revoke execute on function rooms.react(message_id uuid, emoji text, remove boolean) from public;
+grant execute on function rooms.react(message_id uuid, emoji text, remove boolean) to :PLINTH_USER;
+
+-- The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.
+create or replace function rooms.recent_room_messages(room_id uuid, before_id uuid default null::uuid, max_count integer default 50)
+  returns setof rooms.room_messages
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select m.*
+  from rooms.room_messages m
+  where m.room_id = recent_room_messages.room_id
+    and m.event_sequence > (
+      select o.visible_after
+      from rooms.room_members o
+      where o.room_id = recent_room_messages.room_id and o.user_id = (select plinth.current_user_id())
+    )
+    and m.event_sequence < case
+      when before_id is null then 9223372036854775807
+      else (
+        select b.event_sequence
+        from rooms.room_messages b
+        where b.id = before_id and b.room_id = recent_room_messages.room_id
+      )
+    end
+    and not m.is_deleted
+  order by m.event_sequence desc
+  limit least(greatest(max_count, 0), 200)
+$$;
+
+comment on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) is 'The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.';
+revoke execute on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) from public;
+grant execute on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) to :PLINTH_USER;
+
+-- Takes a member out of a room, with ban for good (also somebody who is no member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.
+create or replace function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean default false, reason text default null::text)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_role text;
+  v_own_role text;
+begin
+  perform private.require_room_moderator(remove_room_member.room_id);
+  perform private.lock_accounts(array[v_user, remove_room_member.user_id]);
+  if (private.lock_room(remove_room_member.room_id)).room_type = 'direct' then
+    raise exception 'Nobody is removed from a direct room.' using errcode = 'PL409';
+  end if;
+  -- Again, now that nothing changes any more.
+  perform private.require_room_moderator(remove_room_member.room_id);
+  v_own_role := private.current_room_role(remove_room_member.room_id);
+  select m.role into v_role
+  from rooms.room_members m
+  where m.room_id = remove_room_member.room_id and m.user_id = remove_room_member.user_id;
+  if v_role = 'creator' or (v_role = 'moderator' and v_own_role <> 'creator') or remove_room_member.user_id = v_user then
+    raise exception 'You may not remove this member.' using errcode = 'PL403';
+  elsif v_role is null and not remove_room_member.ban then
+    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+  end if;
+  if remove_room_member.ban then
+    if not exists (select from identity.users u where u.id = remove_room_member.user_id) then
+      raise exception 'There is no such user.' using errcode = 'PL404', column = 'user_id';
+    end if;
+    insert into rooms.room_bans as b (room_id, user_id, banned_by, reason)
+    values (remove_room_member.room_id, remove_room_member.user_id, v_user, remove_room_member.reason)
+    on conflict on constraint room_bans_pkey do update set reason = coalesce(excluded.reason, b.reason);
+  end if;
+  delete from rooms.room_invites i
+  where i.room_id = remove_room_member.room_id and i.invitee_id = remove_room_member.user_id;
+  perform private.remove_from_room(remove_room_member.room_id, remove_room_member.user_id);
+  return true;
+end
+$$;
+
+comment on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) is 'Takes a member out of a room, with ban for good (also somebody who is no member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
+revoke execute on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) from public;
+grant execute on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) to :PLINTH_USER;
+
+-- Accepts an invite, which makes the signed-in user a member whether or not the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 when it was answered otherwise.
+create or replace function rooms.respond_to_invite(invite_id uuid, accept boolean)
+  returns rooms.room_invites
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_invite rooms.room_invites;
+  v_status constant text := case when accept then 'accepted' else 'declined' end;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  elsif accept is null then
+    raise exception 'An invite is accepted or declined.' using errcode = 'PL422', column = 'accept';
+  end if;
+  select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user;
+  if v_invite.id is null then
+    raise exception 'There is no such invite.' using errcode = 'PL404';
+  end if;
+  perform private.lock_accounts(array[v_user, v_invite.inviter_id]);
+  perform private.lock_room(v_invite.room_id);
+  -- It may have been answered or taken back meanwhile.
+  select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user for update;
+  if v_invite.id is null then
+    raise exception 'There is no such invite.' using errcode = 'PL404';
+  elsif v_invite.status = v_status then
+    return v_invite;
+  elsif v_invite.status <> 'pending' then
+    raise exception 'The invite was answered before.' using errcode = 'PL409';
+  end if;
+  if accept then
+    perform private.add_to_room(v_invite.room_id, v_user);
+  end if;
+  update rooms.room_invites i
+  set status = v_status, responded_at = clock_timestamp()
+  where i.id = v_invite.id and i.status = 'pending';
+  select i.* into v_invite from rooms.room_invites i where i.id = v_invite.id;
+  return v_invite;
+end
+$$;
+
+comment on function rooms.respond_to_invite(invite_id uuid, accept boolean) is 'Accepts an invite, which makes the signed-in user a member whether or not the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 when it was answered otherwise.';
+revoke execute on function rooms.respond_to_invite(invite_id uuid, accept boolean) from public;
+grant execute on function rooms.respond_to_invite(invite_id uuid, accept boolean) to :PLINTH_USER;
+
+-- Takes a deletion back: authors what they deleted themselves, moderators anything. PL403, PL404, PL409 for a message of an account that is gone.
+create or replace function rooms.restore_room_message(message_id uuid)
+  returns rooms.room_messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_room_id constant uuid := private.lock_room_of_message(restore_room_message.message_id);
+  v_message rooms.room_messages;
+  v_revision rooms.room_message_revisions;
+begin
+  select msg.* into v_message from rooms.room_messages msg where msg.id = restore_room_message.message_id;
+  if not v_message.is_deleted then
+    return v_message;
+  end if;
+  select r.* into v_revision
+  from rooms.room_message_revisions r
+  where r.message_id = v_message.id and r.change = 'deleted'
+  order by r.revision desc
+  limit 1;
+  -- Authors take back their own deletion, not a moderator's.
+  if v_message.sender_id is distinct from v_user or v_revision.actor_id is distinct from v_user then
+    perform private.require_room_moderator(v_room_id);
+  end if;
+  if v_revision.message_id is null then
+    raise exception 'The text of this message is gone.' using errcode = 'PL409';
+  end if;
+  update rooms.room_messages msg
+  set content = v_revision.content, is_deleted = false, deleted_at = null
+  where msg.id = v_message.id
+  returning msg.* into v_message;
+  return v_message;
+end
+$$;
+
+comment on function rooms.restore_room_message(message_id uuid) is 'Takes a deletion back: authors what they deleted themselves, moderators anything. PL403, PL404, PL409 for a message of an account that is gone.';
+revoke execute on function rooms.restore_room_message(message_id uuid) from public;
+grant execute on function rooms.restore_room_message(message_id uuid) to :PLINTH_USER;
+
+-- Takes an open invite back; its inviter and the room's moderators may. PL404, PL409 when it was answered.
+create or replace function rooms.revoke_invite(invite_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_invite rooms.room_invites;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select i.* into v_invite
+  from rooms.room_invites i
+  where i.id = invite_id
+    and (i.inviter_id = v_user or i.room_id in (select rooms.moderated_room_ids()));
+  if v_invite.id is null then
+    raise exception 'There is no such invite.' using errcode = 'PL404';
+  end if;
+  perform private.lock_accounts(array[v_invite.inviter_id, v_invite.invitee_id]);
+  perform private.lock_room(v_invite.room_id);
+  delete from rooms.room_invites i where i.id = v_invite.id and i.status = 'pending';
+  if not found then
+    raise exception 'The invite was answered before.' using errcode = 'PL409';
+  end if;
+  return true;
+end
+$$;
+
+comment on function rooms.revoke_invite(invite_id uuid) is 'Takes an open invite back; its inviter and the room''s moderators may. PL404, PL409 when it was answered.';
+revoke execute on function rooms.revoke_invite(invite_id uuid) from public;
+grant execute on function rooms.revoke_invite(invite_id uuid) to :PLINTH_USER;
+
+-- The last messages of a room that every member may see, or with the signed-in user as the audience what they may see: what an AI may be told before it answers. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for who is no member.
+create or replace function rooms.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
+  returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.current_room_role(room_context.room_id);
+  if room_context.audience_id <> plinth.current_user_id() then
+    raise exception 'You may ask for yourself or for all members.' using errcode = 'PL403', column = 'audience_id';
+  end if;
+  return query
+    select c.*
+    from private.room_context(room_context.room_id, room_context.max_count, room_context.audience_id) c;
+end
+$$;
+
+comment on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) is 'The last messages of a room that every member may see, or with the signed-in user as the audience what they may see: what an AI may be told before it answers. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for who is no member.';
+revoke execute on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
+grant execute on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_USER;
+
+-- The next events of a room after a number that the caller may see, in order; at most 1000.
+create or replace function rooms.room_events_after(room_id uuid, after bigint, max_count integer default 100)
+  returns setof rooms.room_events
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select e.*
+  from rooms.room_events e
+  where e.room_id = room_events_after.room_id and e.sequence > room_events_after.after
+  order by e.sequence
+  limit least(greatest(room_events_after.max_count, 0), 1000)
+$$;
+
+comment on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) is E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
+revoke execute on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) from public;
+grant execute on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) to :PLINTH_USER;
+
+-- Read receipts: the other members who have read as far as the message.
+create or replace function rooms.room_messages_read_by(message rooms.room_messages)
+  returns setof rooms.room_members
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select m.*
+  from rooms.room_members m
+  where m.room_id = message.room_id
+    and m.user_id is not null
+    and m.user_id is distinct from message.sender_id
+    and m.last_read_sequence >= message.sequence
+    and m.visible_after < message.event_sequence
+  order by m.joined_at, m.id
+$$;
+
+comment on function rooms.room_messages_read_by(message rooms.room_messages) is 'Read receipts: the other members who have read as far as the message.';
+revoke execute on function rooms.room_messages_read_by(message rooms.room_messages) from public;
+grant execute on function rooms.room_messages_read_by(message rooms.room_messages) to :PLINTH_USER;
+
+-- Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.
+create or replace function rooms.search_room_messages(query text, room_id uuid default null::uuid, max_count integer default 50)
+  returns setof rooms.room_messages
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select msg.*
+  from rooms.room_messages msg
+  join rooms.room_members m
+    on m.room_id = msg.room_id and m.user_id = plinth.current_user_id() and msg.event_sequence > m.visible_after
+  where to_tsvector('simple', msg.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
+    and not msg.is_deleted
+    and (search_room_messages.room_id is null or msg.room_id = search_room_messages.room_id)
+    and private.sees_message(msg.id, plinth.current_user_id())
+  order by msg.created_at desc, msg.id desc
+  limit least(greatest(search_room_messages.max_count, 0), 200)
+$$;
+
+comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
+revoke execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) from public;
+grant execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) to :PLINTH_USER;
+
+-- Tells the members of the signed-in user's rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.
+create or replace function rooms.set_presence(status text default 'online'::text)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_before text;
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
+    raise exception 'The status is online, away or offline.' using errcode = 'PL422', column = 'status';
+  end if;
+  perform from identity.users u where u.id = v_user for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  -- Two devices at once: the second waits here for the first, and sees what it wrote.
+  insert into rooms.presence (user_id, status, expires_at)
+  values (v_user, 'offline', '-infinity')
+  on conflict on constraint presence_pkey do nothing;
+  select case when p.expires_at > clock_timestamp() then p.status else 'offline' end into v_before
+  from rooms.presence p
+  where p.user_id = v_user
+  for no key update;
+  v_expires_at := case when set_presence.status <> 'offline' then clock_timestamp() + interval '60 seconds' end;
+  update rooms.presence p
+  set status = set_presence.status, expires_at = coalesce(v_expires_at, '-infinity')
+  where p.user_id = v_user;
+  if set_presence.status is distinct from v_before then
+    perform plinth.announce('presence:' || m.room_id, 0)
+    from rooms.room_members m
+    where m.user_id = v_user;
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_presence(status text) is E'@resultFieldName expiresAt\nTells the members of the signed-in user''s rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.';
+revoke execute on function rooms.set_presence(status text) from public;
+grant execute on function rooms.set_presence(status text) to :PLINTH_USER;
+
+-- Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.
+create or replace function rooms.set_room_role(room_id uuid, user_id uuid, role text)
+  returns rooms.room_members
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_member rooms.room_members;
+begin
+  perform private.current_room_role(set_room_role.room_id);
+  if set_room_role.role is null or set_room_role.role not in ('creator', 'moderator', 'member') then
+    raise exception 'A role is creator, moderator or member.' using errcode = 'PL422', column = 'role';
+  end if;
+  perform private.lock_accounts(array[v_user, set_room_role.user_id]);
+  perform private.lock_room(set_room_role.room_id);
+  if private.current_room_role(set_room_role.room_id) <> 'creator' then
+    raise exception 'Only the creator gives roles.' using errcode = 'PL403';
+  elsif set_room_role.user_id = v_user then
+    raise exception 'Make somebody else the creator instead.' using errcode = 'PL409';
+  end if;
+  update rooms.room_members m
+  set role = set_room_role.role
+  where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id
+  returning m.* into v_member;
+  if v_member.id is null then
+    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+  end if;
+  if set_room_role.role = 'creator' then
+    update rooms.room_members m set role = 'moderator' where m.room_id = set_room_role.room_id and m.user_id = v_user;
+  end if;
+  return v_member;
+end
+$$;
+
+comment on function rooms.set_room_role(room_id uuid, user_id uuid, role text) is 'Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
+revoke execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) from public;
+grant execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) to :PLINTH_USER;
+
+-- Tells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.
+create or replace function rooms.set_typing(room_id uuid, is_typing boolean default true)
+  returns timestamp with time zone
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_is_news boolean;
+begin
+  perform private.current_room_role(set_typing.room_id);
+  delete from rooms.typing t
+  where t.room_id = set_typing.room_id
+    and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));
+  v_is_news := found and not set_typing.is_typing;
+  if set_typing.is_typing then
+    v_expires_at := clock_timestamp() + interval '6 seconds';
+    insert into rooms.typing as t (room_id, user_id, expires_at)
+    values (set_typing.room_id, v_user, v_expires_at)
+    on conflict on constraint typing_pkey do update set expires_at = excluded.expires_at
+    returning t.xmax = 0 into v_is_news;
+  end if;
+  if v_is_news then
+    perform plinth.announce('typing:' || set_typing.room_id, 0);
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_typing(room_id uuid, is_typing boolean) is E'@resultFieldName expiresAt\nTells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.';
+revoke execute on function rooms.set_typing(room_id uuid, is_typing boolean) from public;
+grant execute on function rooms.set_typing(room_id uuid, is_typing boolean) to :PLINTH_USER;
+
+-- Takes a block back; whether there was one.
+create or replace function rooms.unblock_user(user_id uuid)
+  returns boolean
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+begin
+  if v_user is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  delete from rooms.user_blocks b where b.user_id = v_user and b.blocked_id = unblock_user.user_id;
+  if found then
+    perform private.announce_user(v_user);
+    return true;
+  end if;
+  return false;
+end
+$$;
+
+comment on function rooms.unblock_user(user_id uuid) is 'Takes a block back; whether there was one.';
+revoke execute on function rooms.unblock_user(user_id uuid) from public;
+grant execute on function rooms.unblock_user(user_id uuid) to :PLINTH_USER;

@@ -1,0 +1,77 @@
+import "postgraphile";
+import { listOfCodec, type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
+import { constant, lambda, type Step } from "postgraphile/grafast";
+import { extendSchema, gql } from "postgraphile/utils";
+import type { LiveItem } from "../../src/server/live/live-subscription.ts";
+import { liveField, resourceOf, valuesOf } from "./live-field.ts";
+import { keptStep, ReadingStep } from "./reading-step.ts";
+
+/** Rooms one subscriber is told about. */
+const MAX_ROOMS = 1_000;
+/** How often a subscriber is told at most. */
+const MIN_INTERVAL_MS = 200;
+
+/** unreadCounts: of all rooms at first and when the list of rooms changes, then of those in which something happened. */
+export const UnreadCountsPlugin = extendSchema((build) => {
+  const { sql } = build;
+  const unreadCounts = resourceOf(build, "unread_counts");
+
+  return {
+    typeDefs: gql`
+      """Unread messages and mentions."""
+      type UnreadCountsPayload {
+        """Whether \`counts\` are all of your rooms, up to 1000; otherwise those of other rooms are as they were."""
+        isWhole: Boolean!
+        counts: [UnreadCount!]!
+      }
+
+      extend type Subscription {
+        """Your unread messages and mentions by room: at once, and whenever they change."""
+        unreadCounts: UnreadCountsPayload
+      }
+    `,
+    objects: {
+      Subscription: {
+        plans: {
+          unreadCounts: {
+            subscribePlan: liveField<object>([], (_args, readOne, userId) => ({
+              topics: [`user:${userId}`],
+              isLog: false,
+              after: null,
+              minIntervalMs: MIN_INTERVAL_MS,
+              async open() {
+                const row = await readOne({
+                  name: "plinth_own_account",
+                  text: "select from identity.users where id = (select plinth.current_user_id())",
+                });
+                return row ? 0n : null;
+              },
+            })),
+            plan($item: Step) {
+              const $counts = unreadCounts.find() as PgSelectStep;
+              const $roomIds = lambda($item, (item) => changedRooms(item as LiveItem));
+              const $wanted = $counts.placeholder($roomIds, listOfCodec(TYPES.uuid));
+              $counts.where(sql`(${$wanted} is null or ${$counts.alias}.room_id = any (${$wanted}))`);
+              $counts.orderBy({ attribute: "room_id", direction: "DESC" });
+              $counts.setFirst(constant(MAX_ROOMS));
+              const $found = valuesOf($counts, ($count) => $count.get("room_id"));
+              return new ReadingStep<[string[]]>($item, [$found], { $counts }, (item, roomIds) => {
+                const isWhole = changedRooms(item) === null;
+                const [own] = item.subscription.topics;
+                const topics = isWhole ? [own!, ...roomIds.map((id) => `room:${id}`)] : undefined;
+                return { reading: { isEmpty: false, topics }, answer: { isWhole } };
+              });
+            },
+          },
+        },
+      },
+      UnreadCountsPayload: { plans: { counts: keptStep("$counts") } },
+    },
+  };
+}, "PlinthUnreadCountsPlugin");
+
+/** The rooms that have news; null when the list of rooms itself may be another. */
+function changedRooms({ topics }: LiveItem): string[] | null {
+  if (!topics || topics.some((topic) => !topic.startsWith("room:"))) return null;
+  return topics.map((topic) => topic.slice("room:".length));
+}

@@ -1,0 +1,18 @@
+import type { Logger } from "pino";
+import { ListenConnection } from "../listen-connection.ts";
+import type { Hub } from "./hub.ts";
+
+/** The one connection of this process on which it hears that topics have news, however many subscribe to them. */
+export function createLiveListener(options: { url: string; logger: Logger; hub: Hub }): ListenConnection {
+  const { hub } = options;
+  return new ListenConnection({
+    url: options.url,
+    logger: options.logger,
+    applicationName: "plinth-live",
+    channel: "plinth_live",
+    purpose: "news of live topics",
+    // Nothing was heard while the connection was away, so everything open is read again from its cursor.
+    onListening: () => hub.announceGap(),
+    onNotification: (payload) => hub.hear(payload),
+  });
+}

@@ -1,0 +1,270 @@
+import type { ExecutionResult } from "postgraphile/graphql";
+import { PlinthError } from "../../errors.ts";
+import { isTransient, NOT_FOUND } from "../error-codes.ts";
+import type { Hub, Listener } from "./hub.ts";
+
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 5_000;
+
+/** What a subscriber asked for. */
+export interface LiveSource {
+  /** What to listen to; a reading may change it. */
+  readonly topics: readonly string[];
+  /**
+   * A log is read from a cursor and each of its entries is sent once. Otherwise there is a state, which is read whole and
+   * sent when it has changed.
+   */
+  readonly isLog: boolean;
+  /** The last sequence the subscriber has seen; null to start with what comes from now on. */
+  readonly after: bigint | null;
+  /** The last sequence there is (0 without a log), read under the subscriber's claims; null for who may not see it. */
+  open(): Promise<bigint | null>;
+  /** Readings begin at least so far apart: what happens in between is told by the next one. */
+  readonly minIntervalMs: number;
+}
+
+/** One turn: the plan reads what `item` says and reports with {@link LiveSubscription.report}. */
+export interface LiveItem {
+  /** Read what has a higher sequence. */
+  readonly after: string;
+  /** The topics that have news; null when all of them may have. */
+  readonly topics: readonly string[] | null;
+  readonly subscription: LiveSubscription;
+}
+
+/** What a turn found. */
+export interface Reading {
+  /** Where the next one goes on. */
+  readonly cursor?: bigint | undefined;
+  readonly isEmpty: boolean;
+  /** There was more than one answer may hold, or than was read. */
+  readonly hasMore?: boolean | undefined;
+  /** Nothing can follow. */
+  readonly isOver?: boolean | undefined;
+  /** The end will be announced with the last sequence once more, so that a hint of a known one may be news. */
+  readonly mayEnd?: boolean | undefined;
+  /** When the state changes by itself, in ms since 1970. */
+  readonly changesAt?: number | undefined;
+  readonly topics?: readonly string[] | undefined;
+}
+
+/**
+ * One subscription from its start to its end. Between turns it holds a cursor and one bit of news, whatever happens
+ * meanwhile: a slow subscriber is not sent what it missed from a queue but reads it from its cursor when it is ready.
+ *
+ * A turn: the socket has taken the last answer (`demand`) and there is news → the operation is executed → its plan
+ * reports what it read → `settle` decides whether the answer is sent and only then moves the cursor on. A turn that
+ * fails because the database is away is taken again from the same cursor.
+ */
+export class LiveSubscription implements Listener {
+  readonly #hub: Hub;
+  readonly #onEnd: () => void;
+  #source: LiveSource | undefined;
+  readonly #listening = new Map<string, () => void>();
+  #cursor = 0n;
+  /** The highest hint since the last reading began, by topic. */
+  #news = new Map<string, bigint>();
+  /** Something may have been missed, or the last reading left something behind. */
+  #mustRead = true;
+  #isDemanded = false;
+  #isEnded = false;
+  #hasSent = false;
+  #lastSent: string | undefined;
+  #notBefore = 0;
+  #changesAt = Number.POSITIVE_INFINITY;
+  #retries = 0;
+  #reading: Reading | undefined;
+  #mustCheckAccess = false;
+  #timer: NodeJS.Timeout | undefined;
+  #woken = Promise.withResolvers<void>();
+
+  constructor(options: { hub: Hub; onEnd?: () => void }) {
+    this.#hub = options.hub;
+    this.#onEnd = options.onEnd ?? (() => {});
+  }
+
+  /** The turns, for Grafast. Throws NOT_FOUND when the subscriber may not, or no longer, see the topic. */
+  start(source: LiveSource): AsyncIterableIterator<LiveItem> {
+    this.#source = source;
+    const turns = this.#turns(source);
+    const end = () => this.end();
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next: () => turns.next(),
+      async return() {
+        end();
+        return { done: true, value: undefined };
+      },
+      async throw() {
+        end();
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  /** What is listened to now; the first of a source's topics stays the first. */
+  get topics(): readonly string[] {
+    return [...this.#listening.keys()];
+  }
+
+  onHint(topic: string, sequence: bigint): void {
+    const known = this.#news.get(topic);
+    if (known === undefined || sequence > known) this.#news.set(topic, sequence);
+    this.#wake();
+  }
+
+  onGap(): void {
+    this.#mustRead = true;
+    this.#wake();
+  }
+
+  /** The last answer has gone out; there may be another. */
+  demand(): void {
+    this.#isDemanded = true;
+    this.#wake();
+  }
+
+  /** What the turn under way found. */
+  report(reading: Reading): void {
+    this.#reading = reading;
+  }
+
+  /** Ends a turn. @returns whether its answer is to be sent */
+  settle(result: ExecutionResult): boolean {
+    const reading = this.#reading;
+    this.#reading = undefined;
+    if (result.errors?.some(({ originalError }) => isTransient(originalError))) {
+      this.#retryLater();
+      return false;
+    }
+    this.#retries = 0;
+    if (!reading) {
+      // What cannot be read now can never be: the errors are the last that is sent.
+      this.end();
+      return true;
+    }
+    this.#advance(reading);
+    const isFirst = !this.#hasSent;
+    this.#hasSent = true;
+    if (reading.isOver) {
+      this.end();
+      return true;
+    }
+    // It may be empty because the subscriber may not see the topic any more.
+    this.#mustCheckAccess = reading.isEmpty && !isFirst;
+    if (this.#source!.isLog) return isFirst || !reading.isEmpty;
+    const text = JSON.stringify(result.data);
+    if (text === this.#lastSent) return false;
+    this.#lastSent = text;
+    return true;
+  }
+
+  /** Stops listening. Idempotent. */
+  end(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    clearTimeout(this.#timer);
+    this.#listenTo([]);
+    this.#wake();
+    this.#onEnd();
+  }
+
+  async *#turns(source: LiveSource): AsyncGenerator<LiveItem, void> {
+    try {
+      // Before anything is read, so that nothing falls between.
+      this.#listenTo(source.topics);
+      const position = await source.open();
+      if (position === null) throw notFound();
+      if (source.after !== null && source.after > position)
+        throw new PlinthError("BAD_USER_INPUT", `There is nothing beyond ${position} yet.`, {
+          field: "after",
+        });
+      this.#cursor = source.after ?? position;
+      while (!this.#isEnded) {
+        if (this.#mustCheckAccess) await this.#checkAccess(source);
+        else if (this.#isReady()) yield this.#beginTurn(source);
+        else await this.#sleep();
+      }
+    } finally {
+      this.end();
+    }
+  }
+
+  #isReady(): boolean {
+    const now = Date.now();
+    const hasNews = this.#mustRead || this.#news.size > 0 || now >= this.#changesAt;
+    return this.#isDemanded && hasNews && now >= this.#notBefore;
+  }
+
+  #beginTurn(source: LiveSource): LiveItem {
+    const isAboutAll = this.#mustRead || this.#news.size === 0;
+    const topics = isAboutAll ? null : [...this.#news.keys()];
+    this.#news = new Map();
+    this.#mustRead = false;
+    this.#isDemanded = false;
+    this.#changesAt = Number.POSITIVE_INFINITY;
+    this.#notBefore = Date.now() + source.minIntervalMs;
+    return { after: String(this.#cursor), topics, subscription: this };
+  }
+
+  #advance(reading: Reading): void {
+    if (reading.cursor !== undefined && reading.cursor > this.#cursor) this.#cursor = reading.cursor;
+    if (reading.hasMore) this.#mustRead = true;
+    if (reading.changesAt !== undefined) this.#changesAt = reading.changesAt;
+    if (reading.topics) this.#listenTo(reading.topics);
+    // Hints of what this reading already found.
+    if (this.#source!.isLog && !reading.mayEnd)
+      for (const [topic, sequence] of this.#news) if (sequence <= this.#cursor) this.#news.delete(topic);
+  }
+
+  async #checkAccess(source: LiveSource): Promise<void> {
+    try {
+      if ((await source.open()) === null) throw notFound();
+      this.#mustCheckAccess = false;
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      this.#retryLater();
+      await this.#sleep();
+    }
+  }
+
+  #retryLater(): void {
+    this.#mustRead = true;
+    const delay = Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS);
+    this.#notBefore = Date.now() + delay * (0.75 + Math.random() / 2);
+  }
+
+  #listenTo(topics: readonly string[]): void {
+    const wanted = new Set(topics);
+    for (const [topic, forget] of this.#listening) {
+      if (wanted.has(topic)) continue;
+      forget();
+      this.#listening.delete(topic);
+    }
+    for (const topic of wanted)
+      if (!this.#listening.has(topic)) this.#listening.set(topic, this.#hub.add(topic, this));
+  }
+
+  /** Until something happens, or the time has come for what is known to be due. */
+  async #sleep(): Promise<void> {
+    const now = Date.now();
+    const hasNews = this.#mustRead || this.#mustCheckAccess || this.#news.size > 0;
+    const dueAt = hasNews ? this.#notBefore : Math.max(this.#notBefore, this.#changesAt);
+    clearTimeout(this.#timer);
+    if (dueAt > now && dueAt !== Number.POSITIVE_INFINITY)
+      // Some longer than asked: a timer may fire a millisecond early.
+      this.#timer = setTimeout(() => this.#wake(), Math.min(dueAt - now + 1, 2 ** 31 - 1)).unref();
+    await this.#woken.promise;
+    this.#woken = Promise.withResolvers();
+  }
+
+  #wake(): void {
+    this.#woken.resolve();
+  }
+}
+
+function notFound(): PlinthError {
+  return new PlinthError(NOT_FOUND.code, "There is no such thing to subscribe to.");
+}

@@ -1,0 +1,112 @@
+import type { Pool } from "pg";
+import { giveBack, type Statement, type StatementResult, type TransactionSettings } from "../transaction.ts";
+import { type Read, ReadLane } from "./read-lane.ts";
+
+/** Connections that all subscriptions together use at once. */
+const MAX_LANES = 2;
+/** A connection nobody has read on for so long goes back to the pool. */
+const LINGER_MS = 250;
+/** A connection in steady use is exchanged after so long, since a pool cares for those that come back. */
+const MAX_LEASE_MS = 5_000;
+
+/** What a reader gets in place of a client. */
+export interface ReadClient {
+  query<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
+}
+
+interface Lease {
+  readonly lane: ReadLane;
+  readonly endsAt: number;
+  lingering: NodeJS.Timeout | undefined;
+}
+
+/**
+ * Reads of many subscribers, each under its own claims, over few connections: see ReadLane. So a thousand subscriptions
+ * need two connections, and none of them while nothing happens.
+ */
+export class SharedReads {
+  readonly #pool: Pool;
+  readonly #leases = new Set<Lease>();
+  #connecting = 0;
+  #waiting: Read[] = [];
+  #isClosed = false;
+
+  constructor(pool: Pool) {
+    this.#pool = pool;
+  }
+
+  /** For PostGraphile, in place of a client with a transaction of its own. */
+  readonly withClient = async <T>(
+    settings: TransactionSettings | null,
+    callback: (client: ReadClient) => T | Promise<T>,
+  ): Promise<T> => {
+    if (!settings?.role) throw new Error("A shared read needs the settings of whoever asks.");
+    return callback({ query: (statement) => this.read(settings, statement) });
+  };
+
+  /** @throws the server's error; what the pool throws when it has no connection */
+  read<TRow>(settings: TransactionSettings, statement: Statement): Promise<StatementResult<TRow>> {
+    return new Promise<StatementResult<never>>((resolve, reject) => {
+      this.#send({ settings, statement, resolve, reject });
+    }) as Promise<StatementResult<TRow>>;
+  }
+
+  /** Gives back what nobody uses, and the rest when it is answered. */
+  close(): void {
+    this.#isClosed = true;
+    for (const lease of this.#leases) this.#endIfIdle(lease);
+  }
+
+  #send(read: Read): void {
+    const now = Date.now();
+    let best: Lease | undefined;
+    for (const lease of this.#leases)
+      if (now < lease.endsAt && (!best || lease.lane.unanswered < best.lane.unanswered)) best = lease;
+    const isIdle = best?.lane.unanswered === 0;
+    if (!isIdle && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
+    if (best) {
+      clearTimeout(best.lingering);
+      best.lane.send(read);
+    } else this.#waiting.push(read);
+  }
+
+  /** Never rejects: whoever waits for a connection that cannot be had learns of it. */
+  async #lease(): Promise<void> {
+    this.#connecting += 1;
+    try {
+      const client = await this.#pool.connect();
+      const lane = new ReadLane(
+        client,
+        (read) => this.#send(read),
+        () => this.#onIdle(lease),
+      );
+      const lease: Lease = { lane, endsAt: Date.now() + MAX_LEASE_MS, lingering: undefined };
+      this.#leases.add(lease);
+      this.#connecting -= 1;
+      for (const read of this.#waiting.splice(0)) lane.send(read);
+      if (lane.unanswered === 0) this.#onIdle(lease);
+    } catch (error) {
+      this.#connecting -= 1;
+      if (this.#leases.size + this.#connecting === 0)
+        for (const read of this.#waiting.splice(0)) read.reject(error);
+    }
+  }
+
+  #onIdle(lease: Lease): void {
+    const isDone = this.#isClosed || Date.now() >= lease.endsAt;
+    // One that is broken must not be lent another read.
+    if (isDone || lease.lane.client.getTransactionStatus() !== "I") {
+      this.#endIfIdle(lease);
+      return;
+    }
+    clearTimeout(lease.lingering);
+    lease.lingering = setTimeout(() => this.#endIfIdle(lease), LINGER_MS).unref();
+  }
+
+  #endIfIdle(lease: Lease): void {
+    if (lease.lane.unanswered > 0 || !this.#leases.delete(lease)) return;
+    clearTimeout(lease.lingering);
+    void giveBack(lease.lane.client);
+    if (this.#waiting.length > 0 && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
+  }
+}

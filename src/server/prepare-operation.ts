@@ -1,0 +1,70 @@
+import type { SubscribePayload } from "graphql-ws";
+import { hookArgs } from "postgraphile/grafast";
+import { parseGraphQLJSONBody } from "postgraphile/grafserv";
+import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
+import type { PlinthGrafserv } from "./grafserv.ts";
+import type { Live } from "./live/index.ts";
+import type { LiveSubscription } from "./live/live-subscription.ts";
+import type { RequestContext } from "./request-context.ts";
+
+export interface PreparedOperation {
+  readonly args: ExecutionArgs;
+  readonly isSubscription: boolean;
+}
+
+/** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
+export async function prepareOperation(
+  serv: PlinthGrafserv,
+  request: RequestContext,
+  payload: SubscribePayload,
+): Promise<PreparedOperation | readonly GraphQLError[]> {
+  const requestContext = { plinth: request };
+  const { schema, parseAndValidate, resolvedPreset, execute, subscribe, contextValue } =
+    await serv.getExecutionConfig(requestContext);
+  const { query, operationName, variableValues } = parseGraphQLJSONBody(payload as never);
+  if (typeof query !== "string")
+    return [new GraphQLError("`query` must be a string.", { extensions: { code: "BAD_REQUEST" } })];
+  const { errors, document } = parseAndValidate(query);
+  if (errors) return errors;
+  const args: object = {
+    execute,
+    subscribe,
+    schema,
+    document,
+    rootValue: null,
+    contextValue,
+    variableValues,
+    operationName,
+    resolvedPreset,
+    requestContext,
+  };
+  await hookArgs(args as Parameters<typeof hookArgs>[0]);
+  const isSubscription =
+    getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
+  return { args: args as ExecutionArgs, isSubscription };
+}
+
+/**
+ * Makes an operation one that lives: its plans find the subscription in the context, its reads leave together with those
+ * of others, and only planning it is limited in time. (Grafast counts the time of execution from the start of the
+ * operation, so every later answer would be too late. Each statement has its own timeout.)
+ */
+export function makeLive(args: ExecutionArgs, subscription: LiveSubscription, live: Live): ExecutionArgs {
+  const liveArgs = args as ExecutionArgs & { resolvedPreset: GraphileConfig.ResolvedPreset };
+  const context = args.contextValue as Omit<Grafast.Context, "withPgClient"> & { withPgClient: unknown };
+  context.withPgClient = live.reads.withClient;
+  context.plinth = { ...context.plinth, live: subscription, reads: live.reads };
+  return { ...liveArgs, resolvedPreset: withoutExecutionTimeout(liveArgs.resolvedPreset) } as ExecutionArgs;
+}
+
+const presets = new WeakMap<GraphileConfig.ResolvedPreset, GraphileConfig.ResolvedPreset>();
+
+function withoutExecutionTimeout(preset: GraphileConfig.ResolvedPreset): GraphileConfig.ResolvedPreset {
+  const known = presets.get(preset);
+  if (known) return known;
+  const { planning } = preset.grafast?.timeouts ?? {};
+  const timeouts = planning === undefined ? {} : { planning };
+  const livePreset = { ...preset, grafast: { ...preset.grafast, timeouts } };
+  presets.set(preset, livePreset);
+  return livePreset;
+}

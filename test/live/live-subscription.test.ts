@@ -1,0 +1,203 @@
+import { expect, test } from "@jest/globals";
+import { GraphQLError } from "postgraphile/graphql";
+import { PlinthError } from "../../src/errors.ts";
+import { deliver } from "../../src/server/live/deliver.ts";
+import { Hub } from "../../src/server/live/hub.ts";
+import { type LiveSource, LiveSubscription, type Reading } from "../../src/server/live/live-subscription.ts";
+import { SubscriptionLimits } from "../../src/server/live/subscription-limits.ts";
+import { until } from "../support/api.ts";
+
+const TOPIC = "room:1";
+
+/** A log in memory, and Grafast as it is: it begins a turn as soon as it may, whether anybody takes its answers or not. */
+function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
+  const hub = new Hub();
+  const log: number[] = [];
+  const stage = { hub, log, turns: 0, fail: undefined as Error | undefined, mayRead: true, isLog: true };
+  let ended = 0;
+  const subscription = new LiveSubscription({ hub, onEnd: () => ended++ });
+  const turns = subscription.start({
+    topics: [TOPIC],
+    isLog: true,
+    after: 0n,
+    minIntervalMs: 0,
+    open: async () => (stage.mayRead ? BigInt(log.length) : null),
+    ...options,
+  });
+  async function* execute() {
+    const waiting: unknown[] = [];
+    let wake = () => {};
+    let outcome: { error?: unknown } | undefined;
+    void (async () => {
+      for await (const item of turns) {
+        stage.turns += 1;
+        await Promise.resolve();
+        if (stage.fail) waiting.push({ errors: [new GraphQLError("x", { originalError: stage.fail })] });
+        else {
+          const found = stage.mayRead ? log.filter((n) => n > Number(item.after)).slice(0, pageSize) : [];
+          const reading: Reading = {
+            isEmpty: found.length === 0,
+            hasMore: found.length === pageSize,
+            ...(options.isLog === false ? {} : { cursor: BigInt(found.at(-1) ?? item.after) }),
+          };
+          item.subscription.report(reading);
+          waiting.push({ data: { found: options.isLog === false ? log.length : found } });
+        }
+        wake();
+      }
+    })().then(
+      () => {
+        outcome = {};
+        wake();
+      },
+      (error: unknown) => {
+        outcome = { error };
+        wake();
+      },
+    );
+    for (;;) {
+      if (waiting.length > 0) yield waiting.shift() as never;
+      else if (outcome?.error) throw outcome.error;
+      else if (outcome) return;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  }
+  const answers = deliver(execute(), subscription);
+  const next = async () => {
+    const { done, value } = await answers.next();
+    return done ? undefined : (value.data?.found as number[] | number);
+  };
+  const add = (...numbers: number[]) => {
+    log.push(...numbers);
+    hub.hear(`${TOPIC} ${log.length}`);
+  };
+  return { stage, subscription, answers, next, add, ended: () => ended };
+}
+
+const away = () => Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+
+test("nothing is read for a subscriber that has not taken the last answer", async () => {
+  const { stage, next, add } = makeStage();
+  expect(await next()).toEqual([]);
+  for (let n = 1; n <= 8; n++) {
+    add(n);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  expect(stage.turns).toBe(1);
+  expect([await next(), await next(), await next()]).toEqual([
+    [1, 2, 3],
+    [4, 5, 6],
+    [7, 8],
+  ]);
+  expect(stage.turns).toBe(4);
+});
+
+test("a turn that fails because the database is away is taken again, from the same place", async () => {
+  const { stage, next, add } = makeStage();
+  await next();
+  stage.fail = away();
+  add(1, 2);
+  const answer = next();
+  await until(() => stage.turns >= 3);
+  stage.fail = undefined;
+  expect(await answer).toEqual([1, 2]);
+});
+
+test("a turn that fails for good is the last", async () => {
+  const { stage, next, answers, add, ended } = makeStage();
+  await next();
+  stage.fail = new PlinthError("FORBIDDEN", "No.");
+  add(1);
+  expect((await answers.next()).value.errors).toHaveLength(1);
+  expect(await answers.next()).toMatchObject({ done: true });
+  expect(ended()).toBe(1);
+});
+
+test("a gap is a reason to read", async () => {
+  const { stage, next } = makeStage();
+  await next();
+  const answer = next();
+  stage.log.push(1);
+  stage.hub.announceGap();
+  expect(await answer).toEqual([1]);
+});
+
+test("who may not see the topic any more is told so, and nothing else", async () => {
+  const { stage, next, answers, add, ended } = makeStage();
+  await next();
+  stage.mayRead = false;
+  add(1);
+  await expect(answers.next()).rejects.toMatchObject({ code: "NOT_FOUND" });
+  expect(ended()).toBe(1);
+  expect(stage.hub.size).toBe(0);
+});
+
+test("a state is told when it is another, and not too often", async () => {
+  const { stage, next, add } = makeStage({ isLog: false, after: null, minIntervalMs: 100 });
+  expect(await next()).toBe(0);
+  const answer = next();
+  for (let n = 1; n <= 20; n++) {
+    add(n);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  const first = (await answer) as number;
+  const last = first === 20 ? first : await next();
+  expect(last).toBe(20);
+  expect(stage.turns).toBeLessThanOrEqual(3);
+  const same = next();
+  stage.hub.hear(`${TOPIC} 0`);
+  await until(() => stage.turns >= 3);
+  add(21);
+  expect(await same).toBe(21);
+});
+
+test("one that is ended lets go of everything, also while it waits", async () => {
+  const { stage, answers, next, ended } = makeStage();
+  await next();
+  expect(stage.hub.size).toBe(1);
+  await answers.return?.();
+  await answers.return?.();
+  expect([stage.hub.size, ended()]).toEqual([0, 1]);
+});
+
+test("places are limited by socket and by account, and come back once", () => {
+  const limits = new SubscriptionLimits({ perSocket: 2, perUser: 3 });
+  const [a, b] = [{}, {}];
+  const first = limits.take(a, "ada");
+  expect(first).toBeDefined();
+  expect(limits.take(a, "ada")).toBeDefined();
+  expect(limits.take(a, "ada")).toBeUndefined();
+  expect(limits.take(b, "ada")).toBeDefined();
+  expect(limits.take(b, "ada")).toBeUndefined();
+  expect(limits.take(b, "bob")).toBeDefined();
+  first?.();
+  first?.();
+  expect(limits.take(a, "ada")).toBeDefined();
+  expect(limits.take(a, "ada")).toBeUndefined();
+});
+
+test("the hub takes only what is a hint", () => {
+  const hub = new Hub();
+  const heard: [string, bigint][] = [];
+  const forget = hub.add(TOPIC, {
+    onHint: (topic, sequence) => heard.push([topic, sequence]),
+    onGap: () => {},
+  });
+  for (const payload of [
+    "",
+    TOPIC,
+    `${TOPIC} `,
+    `${TOPIC} x`,
+    `${TOPIC} 1 2`,
+    ` ${TOPIC} 1`,
+    `${TOPIC} ${"9".repeat(30)}`,
+  ])
+    hub.hear(payload);
+  expect(heard).toEqual([]);
+  hub.hear(`${TOPIC} 7`);
+  hub.hear("room:2 8");
+  expect(heard).toEqual([[TOPIC, 7n]]);
+  forget();
+  hub.hear(`${TOPIC} 9`);
+  expect(heard).toHaveLength(1);
+});

@@ -1,0 +1,126 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Pool } from "pg";
+import { loadConfig } from "../../src/config.ts";
+import { roleName } from "../../src/database/roles.ts";
+import { SharedReads } from "../../src/server/live/shared-reads.ts";
+import { createPool } from "../../src/server/pools.ts";
+import { until } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+
+let db: TestDatabase;
+let pool: Pool;
+let reads: SharedReads;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+});
+beforeEach(() => {
+  pool = createPool({
+    url: db.url("authenticator"),
+    applicationName: "shared reads",
+    max: 8,
+    settings: loadConfig({}).pool,
+    onError: () => {},
+  });
+  reads = new SharedReads(pool);
+});
+afterEach(async () => {
+  reads.close();
+  await pool.end();
+});
+afterAll(() => db.drop());
+
+const settingsOf = (userId: string | undefined, more: Record<string, string> = {}) => ({
+  role: roleName(db.rolePrefix, userId ? "user" : "anonymous"),
+  "jwt.claims.user_id": userId,
+  transaction_read_only: "on",
+  statement_timeout: "5000",
+  ...more,
+});
+const id = (n: number) => `00000000-0000-7000-8000-${String(n).padStart(12, "0")}`;
+const WHO = {
+  name: "who",
+  text: `select plinth.current_user_id() as id, current_user::text as role,
+           nullif(current_setting('jwt.claims.api_token_id', true), '') as token`,
+};
+
+test("each read runs as who asked, whoever asked before it", async () => {
+  const asked = Array.from({ length: 300 }, (_, i) => ({
+    userId: i % 7 === 0 ? undefined : id(i % 50),
+    token: i % 3 === 0 ? id(1_000 + i) : undefined,
+  }));
+  const answers = await Promise.all(
+    asked.map(async ({ userId, token }, i) => {
+      // Some at once, some later, as news comes in.
+      await new Promise((resolve) => setTimeout(resolve, i % 5));
+      const settings = settingsOf(userId, token ? { "jwt.claims.api_token_id": token } : {});
+      return (await reads.read<{ id: string; role: string; token: string }>(settings, WHO)).rows[0];
+    }),
+  );
+  expect(answers).toEqual(
+    asked.map(({ userId, token }) => ({
+      id: userId ?? null,
+      role: roleName(db.rolePrefix, userId ? "user" : "anonymous"),
+      token: token ?? null,
+    })),
+  );
+});
+
+test("many reads take two connections, and give them back", async () => {
+  let most = 0;
+  const watch = setInterval(() => {
+    most = Math.max(most, pool.totalCount - pool.idleCount);
+  }, 1);
+  await Promise.all(Array.from({ length: 1_000 }, (_, i) => reads.read(settingsOf(id(i)), WHO)));
+  clearInterval(watch);
+  expect(most).toBeLessThanOrEqual(2);
+  expect(pool.totalCount).toBeLessThanOrEqual(2);
+  await until(() => pool.idleCount === pool.totalCount);
+});
+
+test("a read that fails fails alone", async () => {
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 120 }, (_, i) =>
+      reads.read<{ id: string }>(
+        settingsOf(id(i)),
+        i % 11 === 5
+          ? { text: "select 1 / 0" }
+          : i % 17 === 3
+            ? { text: "select from private.turns" }
+            : { name: "fresh", text: "select plinth.current_user_id() as id" },
+      ),
+    ),
+  );
+  for (const [i, outcome] of outcomes.entries())
+    if (i % 11 === 5) expect(outcome).toMatchObject({ reason: { code: "22012" } });
+    else if (i % 17 === 3) expect(outcome).toMatchObject({ reason: { code: "42501" } });
+    else expect(outcome).toMatchObject({ value: { rows: [{ id: id(i) }] } });
+});
+
+test("nothing can be written, and a wrong setting reads nothing", async () => {
+  await expect(
+    reads.read(settingsOf(id(1)), { text: "select rooms.set_presence('online')" }),
+  ).rejects.toMatchObject({ code: "25006" });
+  await expect(reads.read({ ...settingsOf(id(1)), role: "plinth_nobody" }, WHO)).rejects.toMatchObject({
+    code: expect.stringMatching(/^(22023|25P02)$/),
+  });
+  expect((await reads.read(settingsOf(id(2)), WHO)).rows).toMatchObject([{ id: id(2) }]);
+});
+
+test("a connection that is killed is told to its readers, and replaced", async () => {
+  const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(5)" }));
+  const outcomes = Promise.allSettled(slow);
+  await until(async () => {
+    const client = await pool.connect();
+    try {
+      const { rowCount } = await client.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()",
+      );
+      return (rowCount ?? 0) > 0;
+    } finally {
+      client.release();
+    }
+  });
+  for (const outcome of await outcomes) expect(outcome.status).toBe("rejected");
+  expect((await reads.read(settingsOf(id(4)), WHO)).rows).toMatchObject([{ id: id(4) }]);
+});
