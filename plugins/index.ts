@@ -11,6 +11,7 @@ import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
+import { RoomPasswordsPlugin } from "./room-passwords.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
 /** Plinth's own plugins, in the order in which they act; each with the reason why it is there. */
@@ -25,6 +26,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   AccountRecoveryPlugin, // nor is making the tokens that mails carry
   ProvidersPlugin, // nor is asking another provider who somebody is
+  RoomPasswordsPlugin, // nor is checking the password of a room
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

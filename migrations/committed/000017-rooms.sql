@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:929ab61193ca658051288b3dd6da76f017ca28a0
+--! Hash: sha1:a3c53949326abcc09f254e3ae849f42d38422a61
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -544,8 +544,8 @@ comment on column private.direct_rooms.second_user_id is 'The other.';
 comment on column private.direct_rooms.room_id is 'Their room.';
 
 -- How many messages after a watermark do not count as the plain difference of two numbers says, found in the time it takes to add
--- up some hundred rows however many there are: each is counted at its own number (level 0), in its block of 256 (level 1) and in
--- its block of 65,536 (level 2).
+-- up some hundred rows however many there are: each is counted at its own number (level 0), and in
+-- its blocks of 64, 4,096 and 262,144 numbers (levels 1 to 3).
 create table private.room_tallies (
   id bigint primary key generated always as identity,
   room_id uuid not null references rooms.chat_rooms on delete cascade,
@@ -557,7 +557,7 @@ create table private.room_tallies (
   amount bigint not null,
   constraint room_tallies_key unique nulls not distinct (room_id, kind, user_id, level, bucket, peer_id),
   constraint room_tallies_kind_check check (kind in ('uncounted', 'deleted', 'private', 'mention')),
-  constraint room_tallies_level_check check (level between 0 and 2),
+  constraint room_tallies_level_check check (level between 0 and 3),
   constraint room_tallies_amount_is_not_negative check (amount >= 0)
 ) with (fillfactor = 80);
 
@@ -572,7 +572,7 @@ comment on column private.room_tallies.id is 'Surrogate key.';
 comment on column private.room_tallies.room_id is 'The room.';
 comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
 comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
-comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 256; 2: sequence / 65536.';
+comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 64; 2: sequence / 4096; 3: sequence / 262144.';
 comment on column private.room_tallies.bucket is 'Block of message numbers.';
 comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
 comment on column private.room_tallies.amount is 'How many.';
@@ -825,17 +825,18 @@ as $$
     count_in_room.user_id,
     count_in_room.peer_id,
     l.level,
-    count_in_room.sequence >> (8 * l.level),
+    count_in_room.sequence >> (6 * l.level),
     greatest(count_in_room.amount, 0)
-  from generate_series(0, 2) l (level)
+  from generate_series(0, 3) l (level)
   on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
 $$;
 
 comment on function private.count_in_room(uuid, text, uuid, uuid, bigint, integer) is
   'Adds an amount (1, or -1 for what was counted before) at a message''s number, in all levels.';
 
--- The sum after a watermark: single numbers up to the next block of 256, blocks of 256 up to the next of 65,536, then those. At
--- most 255 rows of each of the first two levels (and peer) are read, and one for each 65,536 messages of the third.
+-- The sum after a watermark: single numbers up to the next block of 64, blocks of 64 up to the next of 4,096, those up to the next of
+-- 262,144, then those. At most 63 rows of each of the first three levels (and peer) are read, and one for each 262,144 messages of the
+-- last. In plpgsql, which keeps its plans.
 create or replace function private.counted_in_room_after(
   room_id uuid,
   kind text,
@@ -844,26 +845,32 @@ create or replace function private.counted_in_room_after(
   without_peers uuid[] default '{}'
 )
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = counted_in_room_after.room_id
-    and t.kind = counted_in_room_after.kind
-    and t.user_id = counted_in_room_after.user_id
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
-    and (t.peer_id is null or not t.peer_id = any (without_peers))
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  );
+end
 $$;
 
 comment on function private.counted_in_room_after(uuid, text, uuid, bigint, uuid[]) is
@@ -872,25 +879,31 @@ comment on function private.counted_in_room_after(uuid, text, uuid, bigint, uuid
 -- The same for what is counted for all; a null is found by another question.
 create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = uncounted_in_room_after.room_id
-    and t.kind = 'uncounted'
-    and t.user_id is null
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+  );
+end
 $$;
 
 comment on function private.uncounted_in_room_after(uuid, bigint) is
@@ -899,11 +912,12 @@ comment on function private.uncounted_in_room_after(uuid, bigint) is
 -- How many messages for all a sender posted after a watermark, deleted ones not counted: a difference of two numbers.
 create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select
+begin
+  return
     coalesce((
       select msg.sender_sequence
       from rooms.room_messages msg
@@ -922,7 +936,8 @@ as $$
     ), 0)
     - private.counted_in_room_after(
       posted_in_room_after.room_id, 'deleted', posted_in_room_after.sender_id, posted_in_room_after.watermark
-    )
+    );
+end
 $$;
 
 comment on function private.posted_in_room_after(uuid, uuid, bigint) is
@@ -3196,8 +3211,10 @@ create policy select_member on rooms.room_messages
     and (
       not is_private
       or sender_id = (select plinth.current_user_id())
-      or id in (
-        select r.message_id from rooms.room_message_recipients r where r.user_id = (select plinth.current_user_id())
+      or exists (
+        select
+        from rooms.room_message_recipients r
+        where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())
       )
     )
     and (

@@ -654,9 +654,9 @@ create policy select_member on rooms.room_messages
   for select to :PLINTH_USER
   using ((exists ( select
    from rooms.room_members m
-  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (id in ( select r.message_id
+  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (exists ( select
    from rooms.room_message_recipients r
-  where r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
+  where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
            from rooms.user_blocks b
           where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
 comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
