@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:a3c53949326abcc09f254e3ae849f42d38422a61
+--! Hash: sha1:9e87b3e4ef9d87ba6aa1345d5845c1203d9fda20
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -141,6 +141,9 @@ create index room_messages_reply_to_id_idx on rooms.room_messages (reply_to_id);
 -- A repeated post finds its message.
 create unique index room_messages_idempotency_key_idx on rooms.room_messages (room_id, sender_id, idempotency_key)
   where idempotency_key is not null;
+
+-- Search. New entries wait in a list and are sorted in together, so that posting pays little.
+create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple', content)) where not is_deleted;
 
 comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';

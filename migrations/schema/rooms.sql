@@ -608,6 +608,7 @@ create table rooms.room_messages (
 
 alter table rooms.room_messages enable row level security;
 
+create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple'::regconfig, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
