@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:9e87b3e4ef9d87ba6aa1345d5845c1203d9fda20
+--! Hash: sha1:ab37d2f33e533434882be778fb2e3965462529cb
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -178,7 +178,7 @@ alter table rooms.room_message_recipients enable row level security;
 -- Serves the foreign key.
 create index room_message_recipients_user_id_idx on rooms.room_message_recipients (user_id);
 
-comment on table rooms.room_message_recipients is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_recipients is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per private message and member who may read it, besides its sender.';
 comment on column rooms.room_message_recipients.message_id is 'The message.';
 comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
@@ -195,7 +195,7 @@ alter table rooms.room_message_mentions enable row level security;
 -- A user's mentions, newest last; also serves the foreign key.
 create index room_message_mentions_user_id_message_id_idx on rooms.room_message_mentions (user_id, message_id);
 
-comment on table rooms.room_message_mentions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_mentions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message and member mentioned in it.';
 comment on column rooms.room_message_mentions.message_id is 'The message.';
 comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
@@ -215,7 +215,7 @@ alter table rooms.room_message_reactions enable row level security;
 -- Serves the foreign key.
 create index room_message_reactions_user_id_idx on rooms.room_message_reactions (user_id);
 
-comment on table rooms.room_message_reactions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_reactions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message, member and emoji they reacted with.';
 comment on column rooms.room_message_reactions.message_id is 'The message.';
 comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
@@ -242,7 +242,7 @@ alter table rooms.room_message_revisions enable row level security;
 create index room_message_revisions_author_id_idx on rooms.room_message_revisions (author_id);
 create index room_message_revisions_actor_id_idx on rooms.room_message_revisions (actor_id);
 
-comment on table rooms.room_message_revisions is 'One row per text that a message had before it was edited or deleted.';
+comment on table rooms.room_message_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message had before it was edited or deleted.';
 comment on column rooms.room_message_revisions.message_id is 'The message.';
 comment on column rooms.room_message_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.room_message_revisions.author_id is 'Who wrote it; null for the AI and the system.';
@@ -341,7 +341,7 @@ alter table rooms.room_bans enable row level security;
 create index room_bans_user_id_idx on rooms.room_bans (user_id);
 create index room_bans_banned_by_idx on rooms.room_bans (banned_by);
 
-comment on table rooms.room_bans is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_bans is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per room and person who may not come back.';
 comment on column rooms.room_bans.room_id is 'The room.';
 comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
@@ -435,7 +435,7 @@ alter table rooms.general_chat_revisions enable row level security;
 create index general_chat_revisions_author_id_idx on rooms.general_chat_revisions (author_id);
 create index general_chat_revisions_actor_id_idx on rooms.general_chat_revisions (actor_id);
 
-comment on table rooms.general_chat_revisions is 'One row per text that a message of the general chat had before it was edited or deleted.';
+comment on table rooms.general_chat_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message of the general chat had before it was edited or deleted.';
 comment on column rooms.general_chat_revisions.message_id is 'The message.';
 comment on column rooms.general_chat_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.general_chat_revisions.author_id is 'Who wrote it.';
@@ -485,6 +485,29 @@ comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided 
 comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
 comment on column rooms.general_chat_mutes.muted_until is 'Until when; infinity for good.';
 comment on column rooms.general_chat_mutes.created_at is 'When it was decided.';
+
+-- Other people's accounts are not theirs to read: GraphQL leads to profiles instead.
+comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is E'@behavior -*';
+comment on constraint room_members_user_id_fkey on rooms.room_members is E'@behavior -*';
+comment on constraint room_messages_sender_id_fkey on rooms.room_messages is E'@behavior -*';
+comment on constraint room_message_recipients_user_id_fkey on rooms.room_message_recipients is E'@behavior -*';
+comment on constraint room_message_mentions_user_id_fkey on rooms.room_message_mentions is E'@behavior -*';
+comment on constraint room_message_reactions_user_id_fkey on rooms.room_message_reactions is E'@behavior -*';
+comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is E'@behavior -*';
+comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is E'@behavior -*';
+comment on constraint room_changes_user_id_fkey on rooms.room_changes is E'@behavior -*';
+comment on constraint room_invites_inviter_id_fkey on rooms.room_invites is E'@behavior -*';
+comment on constraint room_invites_invitee_id_fkey on rooms.room_invites is E'@behavior -*';
+comment on constraint room_bans_user_id_fkey on rooms.room_bans is E'@behavior -*';
+comment on constraint room_bans_banned_by_fkey on rooms.room_bans is E'@behavior -*';
+comment on constraint user_blocks_user_id_fkey on rooms.user_blocks is E'@behavior -*';
+comment on constraint user_blocks_blocked_id_fkey on rooms.user_blocks is E'@behavior -*';
+comment on constraint user_event_counters_user_id_fkey on rooms.user_event_counters is E'@behavior -*';
+comment on constraint general_chat_messages_sender_id_fkey on rooms.general_chat_messages is E'@behavior -*';
+comment on constraint general_chat_revisions_author_id_fkey on rooms.general_chat_revisions is E'@behavior -*';
+comment on constraint general_chat_revisions_actor_id_fkey on rooms.general_chat_revisions is E'@behavior -*';
+comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is E'@behavior -*';
+comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is E'@behavior -*';
 
 insert into access.permissions (permission_name, description) values
   ('moderate_general_chat', 'Run the general chat: its slow mode, delete messages and mute people.');
