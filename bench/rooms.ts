@@ -152,6 +152,8 @@ try {
   const large = await makeRoom();
   // Filled without the triggers, which number one by one: what they would write is written here.
   await owner.query("alter table rooms.room_messages disable trigger user");
+  // The index of the search takes as long to fill as all the rest, and no question below uses it.
+  await owner.query("drop index rooms.room_messages_content_idx");
   for (const [room, size] of [
     [small, SMALL],
     [large, LARGE],
