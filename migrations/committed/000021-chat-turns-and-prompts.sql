@@ -1,5 +1,5 @@
---! Previous: sha1:0edf96384f812f21b9400980ec8657efc4866b3a
---! Hash: sha1:53640439a26f6b96de1c0ebe02f65d70e7cf303f
+--! Previous: sha1:a2e37159d62d12e709854d7dee727d5c91430ede
+--! Hash: sha1:d5b87677837e211513af9597357dd24ba2be76b1
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.

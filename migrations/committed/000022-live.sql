@@ -1,5 +1,5 @@
---! Previous: sha1:53640439a26f6b96de1c0ebe02f65d70e7cf303f
---! Hash: sha1:dc95e03c3270b25a2514a86219f6820ca481c609
+--! Previous: sha1:d5b87677837e211513af9597357dd24ba2be76b1
+--! Hash: sha1:839f3a20849b0214a13d7e9953505ecb937b087d
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
