@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:580711efd99b3959e1121ea041cc37e4f087c20f
+--! Hash: sha1:1441a4fda8d85fb8de19b33499558c6f0e242492
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -1450,8 +1450,8 @@ declare
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent record;
-  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
 begin
@@ -1484,9 +1484,10 @@ begin
         ) then
           continue;
         end if;
-        v_parent := null;
+        v_parent_id := null;
+        v_depth := 0;
         if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent
+          select m.id, m.depth into strict v_parent_id, v_depth
           from llm.messages m
           where m.user_id = import_chats.user_id
             and m.chat_id = v_chat_id
@@ -1496,8 +1497,8 @@ begin
           chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
         )
         values (
-          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
           coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
         );
         v_added := v_added + 1;

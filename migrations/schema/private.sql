@@ -4666,8 +4666,8 @@ declare
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent record;
-  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
 begin
@@ -4700,9 +4700,10 @@ begin
         ) then
           continue;
         end if;
-        v_parent := null;
+        v_parent_id := null;
+        v_depth := 0;
         if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent
+          select m.id, m.depth into strict v_parent_id, v_depth
           from llm.messages m
           where m.user_id = import_chats.user_id
             and m.chat_id = v_chat_id
@@ -4712,8 +4713,8 @@ begin
           chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
         )
         values (
-          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
           coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
         );
         v_added := v_added + 1;
