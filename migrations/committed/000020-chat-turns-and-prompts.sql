@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:1441a4fda8d85fb8de19b33499558c6f0e242492
+--! Hash: sha1:998f2801a5e7dca0bcae44d2e14f463b16feddfb
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -2073,7 +2073,7 @@ begin
           'pg_catalog.english',
           translate(left(p.content, 100000), E'\uE000\uE001', ''),
           v_query,
-          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … "'
+          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
         ),
         '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
         E'\uE000', '<mark>'), E'\uE001', '</mark>'),

@@ -1552,7 +1552,7 @@ begin
           'pg_catalog.english',
           translate(left(p.content, 100000), E'\uE000\uE001', ''),
           v_query,
-          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … "'
+          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
         ),
         '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
         E'\uE000', '<mark>'), E'\uE001', '</mark>'),

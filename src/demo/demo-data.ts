@@ -7,6 +7,7 @@ import { loadSecrets, updateSecrets } from "../database/secrets.ts";
 import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
 import { PACKAGE_ROOT } from "../paths.ts";
+import { writeChatExtras } from "./chat-extras.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
 
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
@@ -45,6 +46,7 @@ export async function loadDemoData(
   try {
     const ids = await registerAccounts(client, passwords, emails);
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
+    await writeChatExtras(client, ids.grace!);
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});
