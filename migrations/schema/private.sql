@@ -5375,13 +5375,7 @@ as $$
   set head_id = head.id
   from (
     select case
-      when move_head.message_id < (
-        select m.id
-        from llm.messages m
-        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
-        order by m.id desc
-        limit 1
-      ) then move_head.message_id
+      when move_head.message_id < llm.newest_message_id(move_head.user_id, move_head.chat_id) then move_head.message_id
     end as id
   ) as head
   where c.id = move_head.chat_id

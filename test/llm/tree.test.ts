@@ -202,6 +202,30 @@ test("an id older than the chat's newest message is the end all the same", async
   expect(await path(chat)).toEqual(["first", "second", "third", "fourth"]);
 });
 
+test("the end of a chat is found in the chat, not among everybody's newer messages", async () => {
+  const { chat } = await startChat(ada, "old");
+  await owner.rows(
+    `insert into llm.chats (id, user_id) values ('cccccccc-0000-7000-8000-000000000001', '${adaId}');
+     insert into llm.messages (chat_id, user_id, depth, role)
+     select 'cccccccc-0000-7000-8000-000000000001', '${adaId}', 1, 'user' from generate_series(1, 5000);
+     analyze llm.messages`,
+  );
+  const body = "select m.id from llm.messages m where (m.user_id, m.chat_id, m.id) between ";
+  const [definition] = await owner.rows<{ source: string }>(
+    "select prosrc as source from pg_proc where oid = 'llm.newest_message_id(uuid, uuid)'::regprocedure",
+  );
+  expect(definition!.source.replaceAll(/\s+/g, " ")).toContain(body);
+  const plan = (sql: string) =>
+    `explain ${sql.replaceAll("newest_message_id.user_id", `'${adaId}'::uuid`).replaceAll("newest_message_id.chat_id", `'${chat}'::uuid`)}`;
+  // As the owner and under row security.
+  for (const user of [owner, ada]) {
+    const rows = await user.rows<Record<string, string>>(plan(definition!.source));
+    const text = rows.map((row) => row["QUERY PLAN"]).join("\n");
+    expect(text).toMatch(/Index Only Scan Backward using messages_user_id_chat_id_id_key/);
+    expect(text).not.toMatch(/Sort/);
+  }
+});
+
 // Anything in any order against a tree in memory. PLINTH_SEED repeats a run.
 test("random edits, answers and choices leave the path that a plain tree has", async () => {
   const seed = Number(process.env.PLINTH_SEED ?? Math.floor(Math.random() * 1e9));

@@ -128,7 +128,7 @@ test("R4 R5 a question is asked, its answer streams in, is edited away, rated, f
 
   const search = `{ searchChatMessages(query: "plinths", first: 5) { nodes { chatId messageId headline } } }`;
   expect(await ask(search)).toEqual({
-    searchChatMessages: { nodes: [{ chatId, messageId: turn.id, headline: "<mark>plinth</mark>" }] },
+    searchChatMessages: { nodes: [{ chatId, messageId: turn.id, headline: "A <mark>plinth</mark>" }] },
   });
   expect(await ask(search, {}, bob)).toEqual({ searchChatMessages: { nodes: [] } });
   expect(await ask(read, { id: chatId }, bob)).toEqual({ chat: null });
