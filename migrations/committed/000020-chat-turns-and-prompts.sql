@@ -1,5 +1,5 @@
---! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:f82f7a677dbac6f739e642d9140b3a82e8e84da5
+--! Previous: sha1:4b4a924be1f3cd1774a20135492ceed5f2e7255a
+--! Hash: sha1:d298c814f0a651afb3ecc62bf9eb1e286063d5cd
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.

@@ -1717,8 +1717,14 @@ as $$
 begin
   update llm.chats c
   set updated_at = clock_timestamp()
-  from (select distinct n.chat_id, n.user_id from new_messages n) as touched
-  where c.id = touched.chat_id and c.user_id = touched.user_id;
+  from (
+    select l.id
+    from llm.chats l
+    where (l.id, l.user_id) in (select n.chat_id, n.user_id from new_messages n)
+    order by l.user_id, l.id
+    for no key update
+  ) as touched
+  where c.id = touched.id;
   return null;
 end
 $$;
