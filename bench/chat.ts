@@ -64,60 +64,65 @@ try {
     `create schema bench;
      create table bench.turns (like private.turns including all) with (fillfactor = 50);
      create table bench.deltas (like llm.message_deltas including all);
-     create table bench.answers (id integer primary key, content text not null default '')`,
+     create table bench.answers (id uuid primary key default plinth.uuid_v7(), content text not null default '')`,
   );
-  const appended: number[] = [];
-  const plain: number[] = [];
-  const concatenated: number[] = [];
-  await owner.query("insert into bench.answers (id) select generate_series(1, $1::integer)", [ROUNDS]);
-  for (let round = 1; round <= ROUNDS; round++) {
-    const chat = await newChat();
-    const turn = await one("select id from private.start_turn($1, $2, $3)", [ada, chat, model], service);
-    await owner.query("insert into bench.turns select * from private.turns where message_id = $1", [turn]);
-    appended.push(
-      await time(PIECES, (n) =>
-        service.query({
-          name: "append",
-          text: "select private.append_delta($1, $2, $3)",
-          values: [turn, n, PIECE],
-        }),
-      ),
+  const deltas = async (commit: "on" | "off") => {
+    for (const client of [owner, service]) await client.query(`set synchronous_commit = ${commit}`);
+    const appended: number[] = [];
+    const plain: number[] = [];
+    const concatenated: number[] = [];
+    for (let round = 1; round <= ROUNDS; round++) {
+      const answer = await one("insert into bench.answers default values returning id");
+      const chat = await newChat();
+      const turn = await one("select id from private.start_turn($1, $2, $3)", [ada, chat, model], service);
+      await owner.query("insert into bench.turns select * from private.turns where message_id = $1", [turn]);
+      appended.push(
+        await time(PIECES, (n) =>
+          service.query({
+            name: "append",
+            text: "select private.append_delta($1, $2, $3)",
+            values: [turn, n, PIECE],
+          }),
+        ),
+      );
+      plain.push(
+        await time(PIECES, (n) =>
+          owner.query({
+            name: "plain",
+            text: `with turn as (
+                     update bench.turns set last_sequence = last_sequence + 1, streamed_bytes = streamed_bytes + 39 where message_id = $1
+                     returning user_id, message_id
+                   )
+                   insert into bench.deltas (user_id, message_id, sequence, content) select user_id, message_id, $2, $3 from turn`,
+            values: [turn, n, PIECE],
+          }),
+        ),
+      );
+      concatenated.push(
+        await time(PIECES, () =>
+          owner.query({
+            name: "concatenate",
+            text: "update bench.answers set content = content || $2 where id = $1",
+            values: [answer, PIECE],
+          }),
+        ),
+      );
+      await service.query("select private.finish_turn($1)", [turn]);
+    }
+    const perSecond = (times: readonly number[]) => `${Math.round(PIECES / (median(times) / 1000))}/s`;
+    report(
+      `append_delta / plain update + insert (rate), durable ${commit}`,
+      median(plain) / median(appended),
+      `${perSecond(appended)} to ${perSecond(plain)}`,
     );
-    plain.push(
-      await time(PIECES, (n) =>
-        owner.query({
-          name: "plain",
-          text: `with turn as (
-                   update bench.turns set last_sequence = last_sequence + 1, streamed_bytes = streamed_bytes + 39 where message_id = $1
-                   returning user_id, message_id
-                 )
-                 insert into bench.deltas (user_id, message_id, sequence, content) select user_id, message_id, $2, $3 from turn`,
-          values: [turn, n, PIECE],
-        }),
-      ),
+    report(
+      `append_delta / concatenation, ${PIECES} pieces, durable ${commit}`,
+      median(concatenated) / median(appended),
+      `${perSecond(appended)} to ${perSecond(concatenated)}`,
     );
-    concatenated.push(
-      await time(PIECES, () =>
-        owner.query({
-          name: "concatenate",
-          text: "update bench.answers set content = content || $2 where id = $1",
-          values: [round, PIECE],
-        }),
-      ),
-    );
-    await service.query("select private.finish_turn($1)", [turn]);
-  }
-  const perSecond = (times: readonly number[]) => `${Math.round(PIECES / (median(times) / 1000))}/s`;
-  report(
-    "append_delta / plain update + insert (rate)",
-    median(plain) / median(appended),
-    `${perSecond(appended)} to ${perSecond(plain)}`,
-  );
-  report(
-    `append_delta / concatenation, ${PIECES} pieces (rate)`,
-    median(concatenated) / median(appended),
-    `${perSecond(appended)} to ${perSecond(concatenated)}`,
-  );
+  };
+  await deltas("on");
+  await deltas("off");
 
   // 2. Messages. The plain table has the columns, checks and indexes of before there were trees.
   const role = await one(
