@@ -1,5 +1,5 @@
---! Previous: sha1:d5b87677837e211513af9597357dd24ba2be76b1
---! Hash: sha1:839f3a20849b0214a13d7e9953505ecb937b087d
+--! Previous: sha1:3e9fc34066efec15d297e2d98d0b166c9201b51f
+--! Hash: sha1:5f3063a069722b8d80d5d8a66159f1888e96eb1f
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

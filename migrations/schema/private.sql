@@ -5294,8 +5294,8 @@ declare
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent record;
-  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
 begin
@@ -5328,9 +5328,10 @@ begin
         ) then
           continue;
         end if;
-        v_parent := null;
+        v_parent_id := null;
+        v_depth := 0;
         if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent
+          select m.id, m.depth into strict v_parent_id, v_depth
           from llm.messages m
           where m.user_id = import_chats.user_id
             and m.chat_id = v_chat_id
@@ -5340,8 +5341,8 @@ begin
           chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
         )
         values (
-          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
           coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
         );
         v_added := v_added + 1;
@@ -6172,13 +6173,7 @@ as $$
   set head_id = head.id
   from (
     select case
-      when move_head.message_id < (
-        select m.id
-        from llm.messages m
-        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
-        order by m.id desc
-        limit 1
-      ) then move_head.message_id
+      when move_head.message_id < llm.newest_message_id(move_head.user_id, move_head.chat_id) then move_head.message_id
     end as id
   ) as head
   where c.id = move_head.chat_id
