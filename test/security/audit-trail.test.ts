@@ -152,6 +152,7 @@ describe("no secret is in the audit trail", () => {
     "billing.model_prices.cached_input_price_per_million_tokens",
     "billing.model_prices.input_price_per_million_tokens",
     "billing.model_prices.output_price_per_million_tokens",
+    "billing.model_prices.reasoning_price_per_million_tokens",
     "identity.users.email_verified_at", // a time
     "identity.users.password_changed_at", // a time
     "identity.users.phone_verified_at", // a time
