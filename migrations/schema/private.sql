@@ -693,6 +693,51 @@ $$;
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
 
+-- Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.
+create or replace function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text default null::text, note text default null::text)
+  returns learning.skill_evidence
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_level numeric;
+  v_result learning.skill_evidence;
+begin
+  perform from identity.users u where u.id = add_skill_evidence.user_id for key share;
+  insert into learning.user_skills (user_id, skill_id)
+  values (add_skill_evidence.user_id, add_skill_evidence.skill_id)
+  on conflict do nothing;
+  select us.level into v_level
+  from learning.user_skills us
+  where us.user_id = add_skill_evidence.user_id and us.skill_id = add_skill_evidence.skill_id
+  for no key update;
+
+  -- Said before: the first time counts.
+  select e.* into v_result
+  from learning.skill_evidence e
+  where e.user_id = add_skill_evidence.user_id
+    and e.skill_id = add_skill_evidence.skill_id
+    and e.source_key = add_skill_evidence.source_key;
+  if found then
+    return v_result;
+  end if;
+
+  insert into learning.skill_evidence (user_id, skill_id, kind, delta, source_key, note, recorded_by)
+  values (
+    add_skill_evidence.user_id, add_skill_evidence.skill_id, add_skill_evidence.kind,
+    least(greatest(v_level + add_skill_evidence.delta, 0), 10) - v_level,
+    add_skill_evidence.source_key, add_skill_evidence.note, plinth.current_user_id()
+  )
+  returning * into v_result;
+  return v_result;
+end
+$$;
+
+comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.';
+revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) from public;
+
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
   returns table(token_version integer, refresh_expires_at timestamp with time zone, is_refused_as_known boolean)
@@ -3060,6 +3105,25 @@ $$;
 
 comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
 revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
+
+-- The signed-in user's id, whose account cannot be deleted before the transaction ends; PL401 for nobody.
+create or replace function private.lock_own_account()
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return plinth.current_user_id();
+end
+$$;
+
+comment on function private.lock_own_account() is 'The signed-in user''s id, whose account cannot be deleted before the transaction ends; PL401 for nobody.';
+revoke execute on function private.lock_own_account() from public;
 
 -- Holds the lock of one person at one provider until the transaction ends.
 create or replace function private.lock_provider_subject(provider text, provider_user_id text)

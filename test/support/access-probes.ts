@@ -65,6 +65,9 @@ export const SEED = `
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
+  insert into learning.skills (id, skill_name, is_active) values (:shown, 'shown', true), (:granted, 'granted', true), (:hidden, 'hidden', false);
+  insert into learning.user_skills (user_id, skill_id, level) values (:ada, :shown, 1), (:bob, :shown, 1);
+  insert into learning.training (user_id, skill_id) values (:ada, :shown), (:bob, :shown);
 `;
 
 const DENIED = "42501";
@@ -113,6 +116,12 @@ const rules = (table: string, where: string): Probe[] => [
   ["manage_security", `select from ${table} where ${where}`, 1],
   ["view_audit_log", `update ${table} set is_enabled = false where ${where}`, 0],
   ["manage_security", `update ${table} set is_enabled = false where ${where}`, 1],
+];
+
+/** Users read their own, trainers all. */
+const practised = (table: string): Probe[] => [
+  ["ada", `select from ${table}`, 1],
+  ["manage_skills", `select from ${table}`, 2],
 ];
 
 const ids =
@@ -216,6 +225,24 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "delete from llm.messages", 0],
   ],
   "llm.conversation_memories": [["ada", "select from llm.conversation_memories", 1]],
+  "learning.skills": [
+    ["visitor", "select from learning.skills", 2],
+    ["ada", "select from learning.skills", 2],
+    ["manage_skills", "select from learning.skills", 3],
+    ["ada", "insert into learning.skills (skill_name) values ('x')", DENIED],
+    ["manage_skills", "insert into learning.skills (skill_name) values ('x')", 1],
+    ["manage_skills", "delete from learning.skills where id = :hidden", 1],
+  ],
+  "learning.user_skills": [
+    ...practised("learning.user_skills"),
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :granted)", 1],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:bob, :granted)", DENIED],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :hidden)", DENIED],
+    ["ada", "update learning.user_skills set level = 10", 0],
+    ["ada", "delete from learning.user_skills", 0],
+  ],
+  "learning.skill_evidence": practised("learning.skill_evidence"),
+  "learning.training": practised("learning.training"),
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
   "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),
