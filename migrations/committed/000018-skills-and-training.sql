@@ -1,12 +1,8 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:b01bb9e2762b3da2f084750db8258ee665dec745
+--! Previous: sha1:c1beedcf5c0c128abd6b77c6318a081d7bd95915
+--! Hash: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.
-
-create schema if not exists learning;
-comment on schema learning is 'Skills, content, who may see it, and how far people are.';
-grant usage on schema learning to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 insert into access.permissions (permission_name, description) values
   ('manage_skills', 'Write the catalogue of skills, assess people''s skills and report their training.');

@@ -11,4 +11,3 @@ drop function
   learning.credit_training(), learning.move_training(), learning.note_skill_level(), learning.sum_skill_evidence();
 -- With it go the roles' shares in it.
 delete from access.permissions where permission_name = 'manage_skills';
-drop schema learning;

@@ -22,6 +22,19 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per part of the content that is changed by one transaction at a time.
+create table private.content_locks (
+  lock_name text not null,
+  taken bigint not null default 0,
+  constraint content_locks_pkey primary key (lock_name)
+);
+
+alter table private.content_locks enable row level security;
+
+comment on table private.content_locks is 'One row per part of the content that is changed by one transaction at a time.';
+comment on column private.content_locks.lock_name is 'categories (the tree) or prerequisites (the graph).';
+comment on column private.content_locks.taken is 'How often it was taken.';
+
 -- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
 create table private.lookup_keys (
   name text not null,
@@ -1146,6 +1159,33 @@ $$;
 comment on function private.consume_rate_limit_rule(rule_name text, key text) is 'Counts a call against a rule of security.rate_limit_rules or refuses it. A rule switched off allows; an unknown one is PL422.';
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
+
+-- The item and all that must be completed before it can be, directly or not.
+create or replace function private.content_required_for(item_id uuid)
+  returns setof uuid
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with recursive required (id) as (
+    select content_required_for.item_id
+    union
+    select n.id
+    from required r
+    cross join lateral (
+      select p.required_item_id
+      from learning.content_prerequisites p
+      where p.item_id = r.id
+        or p.item_id = (select i.course_id from learning.content_items i where i.id = r.id)
+      union all
+      select i.id from learning.content_items i where i.course_id = r.id
+    ) as n (id)
+  )
+  select id from required
+$$;
+
+comment on function private.content_required_for(item_id uuid) is 'The item and all that must be completed before it can be, directly or not.';
+revoke execute on function private.content_required_for(item_id uuid) from public;
 
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
@@ -3056,6 +3096,33 @@ $$;
 comment on function private.list_revocations(max_age interval) is 'Revocations not older than max_age, which is the longest life of an access token.';
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
+
+-- Locks an item for a change of its state. PL403 without edit_content, PL404 for none.
+create or replace function private.lock_content_item(item_id uuid)
+  returns learning.content_items
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items;
+begin
+  if not access.has_permission('edit_content') then
+    raise exception 'This needs the permission edit_content.' using errcode = 'PL403';
+  end if;
+  perform
+  from learning.content_items c
+  where c.id = (select i.course_id from learning.content_items i where i.id = lock_content_item.item_id)
+  for share;
+  select * into v_item from learning.content_items i where i.id = lock_content_item.item_id for no key update;
+  if v_item.id is null then
+    raise exception 'There is no such content.' using errcode = 'PL404';
+  end if;
+  return v_item;
+end
+$$;
+
+comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for none.';
+revoke execute on function private.lock_content_item(item_id uuid) from public;
 
 -- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
 create or replace function private.lock_for_new_partition(partitioned_table regclass)

@@ -173,6 +173,7 @@ describe("roles and permissions", () => {
         "manage_security",
         "view_audit_log",
         "manage_consents",
+        "manage_content_access",
         "manage_skills",
       ],
     ],
