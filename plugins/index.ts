@@ -5,6 +5,7 @@ import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MfaPlugin } from "./mfa.ts";
+import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
@@ -18,6 +19,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
   UniqueKeysPlugin, // one way to change a row instead of one per unique key
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
+  MultirangesPlugin, // PostGraphile has no name for this type
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   ApiTokensPlugin, // nor is making a secret that the database never sees

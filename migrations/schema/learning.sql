@@ -4,6 +4,29 @@ create schema learning;
 comment on schema learning is 'Skills, content, who may see it, and how far people are.';
 grant usage on schema learning to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Types and sequences ---------------------------------------------------------------------------------
+
+-- What became of a heartbeat.
+create type learning.heartbeat_result as (
+  event_id uuid,
+  item_id uuid,
+  outcome text,
+  reason text
+);
+
+comment on type learning.heartbeat_result is 'What became of a heartbeat.';
+
+-- How far somebody is with a number of items that are available now.
+create type learning.progress_summary as (
+  item_count integer,
+  completed_count integer,
+  progress numeric(5,4),
+  active_seconds bigint,
+  last_activity_at timestamp with time zone
+);
+
+comment on type learning.progress_summary is 'How far somebody is with a number of items that are available now.';
+
 -- Tables ----------------------------------------------------------------------------------------------
 
 -- One row per version that has a text. Read by who has access to the item.
@@ -133,6 +156,48 @@ grant
   delete
   on learning.content_categories to :PLINTH_USER;
 grant select on learning.content_categories to :PLINTH_ANONYMOUS;
+
+-- One row per session of a user with an item; partitioned by month of created_at.
+create table learning.content_consumption (
+  user_id uuid not null,
+  item_id uuid not null,
+  version integer not null,
+  started_at timestamp with time zone not null,
+  last_activity_at timestamp with time zone not null,
+  active_seconds integer not null,
+  heartbeat_count integer not null,
+  covered int4multirange not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint content_consumption_pkey primary key (user_id, item_id, created_at),
+  constraint content_consumption_active_seconds_is_not_negative check (active_seconds >= 0),
+  constraint content_consumption_ends_after_its_start check (last_activity_at >= started_at),
+  constraint content_consumption_heartbeat_count_is_positive check (heartbeat_count > 0),
+  constraint content_consumption_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_consumption_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) partition by range (created_at);
+
+alter table learning.content_consumption enable row level security;
+
+create index content_consumption_item_id_created_at_idx on learning.content_consumption using btree (item_id, created_at);
+
+comment on table learning.content_consumption is 'One row per session of a user with an item; partitioned by month of created_at.';
+comment on column learning.content_consumption.user_id is 'Who.';
+comment on column learning.content_consumption.item_id is 'What.';
+comment on column learning.content_consumption.version is 'Which version of it.';
+comment on column learning.content_consumption.started_at is 'When the session began, by the client''s clock.';
+comment on column learning.content_consumption.last_activity_at is 'When it was last heard of, by the client''s clock.';
+comment on column learning.content_consumption.active_seconds is 'Time spent, without pauses.';
+comment on column learning.content_consumption.heartbeat_count is 'From how many heartbeats it was merged.';
+comment on column learning.content_consumption.covered is E'@behavior -*\nWhich seconds of the item were played.';
+comment on column learning.content_consumption.created_at is 'When its first heartbeat arrived; the partition key.';
+comment on constraint content_consumption_item_id_fkey on learning.content_consumption is E'@fieldName item\n@foreignFieldName contentConsumptions';
+
+create policy select_own on learning.content_consumption
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.content_consumption is 'Users read their own sessions.';
+
+grant select on learning.content_consumption to :PLINTH_USER;
 
 -- One row per piece of content: what may be public about it. The text is in content_bodies.
 create table learning.content_items (
@@ -322,6 +387,75 @@ comment on policy select_visible on learning.content_prerequisites is 'Who sees 
 grant select on learning.content_prerequisites to :PLINTH_ANONYMOUS;
 grant select, insert (item_id, required_item_id), delete on learning.content_prerequisites to :PLINTH_USER;
 
+-- One row per user and item they have begun: how far they are, and where to go on.
+create table learning.content_progress (
+  user_id uuid not null,
+  item_id uuid not null,
+  version integer not null,
+  covered int4multirange not null default '{}'::int4multirange,
+  covered_seconds integer not null default 0,
+  duration_seconds integer,
+  position_seconds integer not null default 0,
+  position_at timestamp with time zone,
+  active_seconds bigint not null default 0,
+  completed_version integer,
+  completed_at timestamp with time zone,
+  progress numeric(5,4) not null generated always as (
+case
+    when completed_version is not null then 1::numeric
+    when duration_seconds > 0 then least(trunc(covered_seconds::numeric / duration_seconds::numeric, 4), 0.9999)
+    else 0::numeric
+end) stored,
+  credited_version integer,
+  session_created_at timestamp with time zone,
+  started_at timestamp with time zone not null,
+  last_activity_at timestamp with time zone not null,
+  constraint content_progress_pkey primary key (user_id, item_id),
+  constraint content_progress_active_seconds_is_not_negative check (active_seconds >= 0),
+  constraint content_progress_completed_has_version_and_time check ((completed_version is null) = (completed_at is null)),
+  constraint content_progress_covered_seconds_is_not_negative check (covered_seconds >= 0),
+  constraint content_progress_position_seconds_is_not_negative check (position_seconds >= 0),
+  constraint content_progress_version_is_positive check (version > 0),
+  constraint content_progress_item_id_completed_version_fkey foreign key (item_id, completed_version) references learning.content_versions(item_id, version) on delete cascade,
+  constraint content_progress_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_progress_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=70);
+
+alter table learning.content_progress enable row level security;
+
+create index content_progress_item_id_completed_version_idx on learning.content_progress using btree (item_id, completed_version);
+
+comment on table learning.content_progress is 'One row per user and item they have begun: how far they are, and where to go on.';
+comment on column learning.content_progress.user_id is 'Whose progress.';
+comment on column learning.content_progress.item_id is 'In what. A course has a row when a part of it was completed.';
+comment on column learning.content_progress.version is 'The newest version they have played; what is covered and the position are of it.';
+comment on column learning.content_progress.covered is E'@behavior -*\nWhich seconds of that version were played.';
+comment on column learning.content_progress.covered_seconds is 'How many seconds of that version were played, each counted once.';
+comment on column learning.content_progress.duration_seconds is 'The item''s duration at the last heartbeat; null when unknown.';
+comment on column learning.content_progress.position_seconds is 'Where to go on.';
+comment on column learning.content_progress.position_at is 'When they were there.';
+comment on column learning.content_progress.active_seconds is 'Time spent with the item, all versions and repetitions.';
+comment on column learning.content_progress.completed_version is 'The newest version they have completed; null while none.';
+comment on column learning.content_progress.completed_at is 'When they completed that version.';
+comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
+comment on column learning.content_progress.credited_version is E'@behavior -*\nThe completed version whose consequences (course, training, evidence) are drawn.';
+comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity: where the next heartbeat most likely belongs.';
+comment on column learning.content_progress.started_at is 'When they first played it.';
+comment on column learning.content_progress.last_activity_at is 'When they last did.';
+comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
+comment on constraint content_progress_item_id_fkey on learning.content_progress is E'@fieldName item\n@foreignFieldName contentProgresses';
+
+create policy select_manager on learning.content_progress
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)));
+comment on policy select_manager on learning.content_progress is 'The permission manage_skills reads everybody''s progress.';
+create policy select_own on learning.content_progress
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.content_progress is 'Users read their own progress.';
+
+grant select on learning.content_progress to :PLINTH_USER;
+
 -- One row per user and item they rated. Totals are on the item.
 create table learning.content_ratings (
   item_id uuid not null,
@@ -392,6 +526,56 @@ grant
   update (rating, review),
   delete
   on learning.content_ratings to :PLINTH_USER;
+
+-- One row per item and skill that it teaches.
+create table learning.content_skills (
+  item_id uuid not null,
+  skill_id uuid not null,
+  gain numeric(4,2) not null default 0.25,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint content_skills_pkey primary key (item_id, skill_id),
+  constraint content_skills_gain_is_from_0_to_10 check (gain >= 0::numeric and gain <= 10::numeric),
+  constraint content_skills_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_skills_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade
+);
+
+alter table learning.content_skills enable row level security;
+
+create index content_skills_skill_id_idx on learning.content_skills using btree (skill_id);
+
+create trigger _900_touch_updated_at
+  before update on learning.content_skills
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.content_skills is 'One row per item and skill that it teaches.';
+comment on column learning.content_skills.item_id is 'The item; may be a course.';
+comment on column learning.content_skills.skill_id is 'The skill.';
+comment on column learning.content_skills.gain is 'By how much completing the item raises the level, once; 0 to 10.';
+comment on column learning.content_skills.created_at is 'When it was said.';
+comment on column learning.content_skills.updated_at is 'When the row last changed.';
+comment on constraint content_skills_item_id_fkey on learning.content_skills is E'@fieldName item\n@foreignFieldName contentSkills';
+
+create policy all_editor on learning.content_skills
+  for all to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)))
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy all_editor on learning.content_skills is 'The permission edit_content says what teaches what.';
+create policy select_visible on learning.content_skills
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+  where i.id = content_skills.item_id)));
+comment on policy select_visible on learning.content_skills is 'Who sees an item sees what it teaches.';
+
+grant
+  select,
+  insert (item_id, skill_id, gain),
+  update (gain),
+  delete
+  on learning.content_skills to :PLINTH_USER;
+grant select on learning.content_skills to :PLINTH_ANONYMOUS;
 
 -- One row per version of an item. Published ones never change.
 create table learning.content_versions (
@@ -598,6 +782,11 @@ create trigger _500_credit_training_begun
   for each row
   when (new.status = 'completed'::text)
   execute function learning.credit_training();
+create trigger _600_count_completed_items
+  after insert or update of status on learning.training
+  for each row
+  when (new.status = 'active'::text)
+  execute function learning.count_completed_items();
 create trigger _900_touch_updated_at
   before update on learning.training
   for each row
@@ -740,6 +929,58 @@ grant select, insert (skill_id) on learning.user_skills to :PLINTH_USER;
 
 -- Views -----------------------------------------------------------------------------------------------
 
+-- Grain: one row per user and skill that they have, train or have content of.
+create view learning.learning_analytics with (security_invoker=true) as
+ with taught as (
+         select p.user_id,
+            cs.skill_id,
+            count(*) as items_started,
+            count(p.completed_at) as items_completed,
+            sum(p.active_seconds)::bigint as active_seconds,
+            max(p.last_activity_at) as last_activity_at
+           from learning.content_skills cs
+             join learning.content_progress p on p.item_id = cs.item_id
+          group by p.user_id, cs.skill_id
+        ), evidence as (
+         select e_1.user_id,
+            e_1.skill_id,
+            count(*) as evidence_count,
+            sum(e_1.delta) filter (where e_1.created_at > (now() - '30 days'::interval)) as level_gained_30_days,
+            max(e_1.created_at) as last_evidence_at
+           from learning.skill_evidence e_1
+          group by e_1.user_id, e_1.skill_id
+        )
+ select user_id,
+    skill_id,
+    coalesce(us.level, 0::numeric) as level,
+    coalesce(e.level_gained_30_days, 0::numeric) as level_gained_30_days,
+    coalesce(e.evidence_count, 0::bigint)::integer as evidence_count,
+    t.status as training_status,
+    t.progress as training_progress,
+    coalesce(c.items_started, 0::bigint)::integer as items_started,
+    coalesce(c.items_completed, 0::bigint)::integer as items_completed,
+    coalesce(c.active_seconds, 0::bigint) as active_seconds,
+    greatest(c.last_activity_at, e.last_evidence_at, t.updated_at) as last_activity_at
+   from learning.user_skills us
+     full join learning.training t using (user_id, skill_id)
+     full join taught c using (user_id, skill_id)
+     left join evidence e using (user_id, skill_id);
+
+comment on view learning.learning_analytics is E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that they have, train or have content of.';
+comment on column learning.learning_analytics.user_id is 'The user.';
+comment on column learning.learning_analytics.skill_id is 'The skill.';
+comment on column learning.learning_analytics.level is 'Proficiency, 0 to 10.';
+comment on column learning.learning_analytics.level_gained_30_days is 'By how much the level moved in the last 30 days.';
+comment on column learning.learning_analytics.evidence_count is 'How many things have moved it.';
+comment on column learning.learning_analytics.training_status is 'pending, active or completed; null without a training.';
+comment on column learning.learning_analytics.training_progress is '0.0 to 1.0; null without a training.';
+comment on column learning.learning_analytics.items_started is 'Items that teach the skill and were begun.';
+comment on column learning.learning_analytics.items_completed is 'Those of them that were completed.';
+comment on column learning.learning_analytics.active_seconds is 'Time spent with them. An item that teaches two skills counts for both.';
+comment on column learning.learning_analytics.last_activity_at is 'When any of this last moved.';
+
+grant select on learning.learning_analytics to :PLINTH_USER;
+
 -- Grain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.
 create view learning.my_content_access with (security_invoker=true) as
  select d.content_id,
@@ -759,6 +1000,30 @@ comment on column learning.my_content_access.reason is 'Why: editor, author, pre
 comment on column learning.my_content_access.required_access_level is 'The access level that a plan must have.';
 
 grant select on learning.my_content_access to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Grain: one row per available item that is no course: the progress of who asks.
+create view learning.my_item_progress with (security_invoker=true) as
+ select i.id as item_id,
+    i.course_id,
+    i.category_id,
+    p.completed_at is not null as is_completed,
+    coalesce(p.progress, 0::numeric) as progress,
+    coalesce(p.active_seconds, 0::bigint) as active_seconds,
+    p.last_activity_at
+   from learning.content_items i
+     left join learning.content_progress p on p.item_id = i.id and p.user_id = (( select plinth.current_user_id() as current_user_id))
+  where i.content_type <> 'course'::text and i.available_from <= now() and (i.available_until is null or i.available_until > now());
+
+comment on view learning.my_item_progress is E'@behavior -*\nGrain: one row per available item that is no course: the progress of who asks.';
+comment on column learning.my_item_progress.item_id is 'The item.';
+comment on column learning.my_item_progress.course_id is 'The course it is a part of, or null.';
+comment on column learning.my_item_progress.category_id is 'Where it is filed.';
+comment on column learning.my_item_progress.is_completed is 'Whether it was completed, in whichever version.';
+comment on column learning.my_item_progress.progress is '0.0 to 1.0; 1 is completed.';
+comment on column learning.my_item_progress.active_seconds is 'Time spent with it.';
+comment on column learning.my_item_progress.last_activity_at is 'When it was last played; null for never.';
+
+grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Grain: one row per user and item that the caller can see: whether the user may read its text, and why.
 create view learning.user_content_access with (security_invoker=true) as
@@ -926,6 +1191,57 @@ $$;
 comment on function learning.check_prerequisite() is 'Trigger: PL409 when prerequisites would go in a circle.';
 revoke execute on function learning.check_prerequisite() from public;
 
+-- Says that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.
+create or replace function learning.complete_item(item_id uuid, version integer default null::integer)
+  returns learning.content_progress
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := private.lock_own_account();
+  v_open record;
+  v_progress learning.content_progress;
+begin
+  select * into v_open from private.open_for_recording(item_id, version);
+  perform private.refuse_recording(v_open.reason);
+  if v_open.content_type = 'course' then
+    raise exception 'A course is completed by its parts.' using errcode = 'PL409';
+  end if;
+  if v_open.content_type = 'video' and v_open.duration_seconds is not null then
+    raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'See record_heartbeat.';
+  end if;
+  insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+  values (v_user_id, item_id, v_open.playable_version, now(), now())
+  on conflict do nothing;
+  perform from learning.content_progress p where p.user_id = v_user_id and p.item_id = complete_item.item_id for no key update;
+  update learning.content_progress p
+  set version = greatest(p.version, v_open.playable_version),
+    -- What was seen is of another version.
+    covered = case when p.version < v_open.playable_version then '{}' else p.covered end,
+    covered_seconds = case when p.version < v_open.playable_version then 0 else p.covered_seconds end,
+    position_seconds = case when p.version < v_open.playable_version then 0 else p.position_seconds end,
+    completed_version = v_open.playable_version,
+    completed_at = now(),
+    last_activity_at = greatest(p.last_activity_at, now())
+  where p.user_id = v_user_id
+    and p.item_id = complete_item.item_id
+    and coalesce(p.completed_version, 0) < v_open.playable_version;
+  if found then
+    perform private.credit_completions(v_user_id, array[item_id]);
+  end if;
+  select p.* into v_progress
+  from learning.content_progress p
+  where p.user_id = v_user_id and p.item_id = complete_item.item_id;
+  return v_progress;
+end
+$$;
+
+comment on function learning.complete_item(item_id uuid, version integer) is E'@resultFieldName progress\nSays that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.';
+revoke execute on function learning.complete_item(item_id uuid, version integer) from public;
+grant execute on function learning.complete_item(item_id uuid, version integer) to :PLINTH_USER;
+
 -- Whether the caller may read the text of each of these items, in their order, why or why not, and what must be completed before.
 create or replace function learning.content_access(item_ids uuid[])
   returns table(item_id uuid, has_access boolean, reason text, required_access_level integer, missing_prerequisites uuid[])
@@ -958,6 +1274,63 @@ comment on function learning.content_access(item_ids uuid[]) is 'Whether the cal
 revoke execute on function learning.content_access(item_ids uuid[]) from public;
 grant execute on function learning.content_access(item_ids uuid[]) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- How far the signed-in user is with everything in the category and below it.
+create or replace function learning.content_categories_progress(category learning.content_categories)
+  returns learning.progress_summary
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select learning.sum_progress(
+    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+  )
+  from learning.content_categories c
+  join learning.my_item_progress m on m.category_id = c.id
+  where c.id = category.id or c.path like category.path || '/%'
+$$;
+
+comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nHow far the signed-in user is with everything in the category and below it.';
+revoke execute on function learning.content_categories_progress(category learning.content_categories) from public;
+grant execute on function learning.content_categories_progress(category learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How far the signed-in user is with the item; for a course, with its parts.
+create or replace function learning.content_items_progress(item learning.content_items)
+  returns learning.progress_summary
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select learning.sum_progress(
+    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+  )
+  from (
+    -- A course is none of these rows itself, and nothing else has parts.
+    select own.* from learning.my_item_progress own where own.item_id = item.id
+    union all
+    select part.* from learning.my_item_progress part where part.course_id = item.id
+  ) m
+$$;
+
+comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nHow far the signed-in user is with the item; for a course, with its parts.';
+revoke execute on function learning.content_items_progress(item learning.content_items) from public;
+grant execute on function learning.content_items_progress(item learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: a training begins where completed items have brought its user.
+create or replace function learning.count_completed_items()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.advance_training(new.user_id, new.skill_id);
+  return null;
+end
+$$;
+
+comment on function learning.count_completed_items() is 'Trigger: a training begins where completed items have brought its user.';
+revoke execute on function learning.count_completed_items() from public;
+
 -- Trigger: keeps an item's rating_count and rating_sum.
 create or replace function learning.count_rating()
   returns trigger
@@ -982,6 +1355,57 @@ $$;
 
 comment on function learning.count_rating() is 'Trigger: keeps an item''s rating_count and rating_sum.';
 revoke execute on function learning.count_rating() from public;
+
+-- The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.
+create or replace function learning.course_learners(course_id uuid)
+  returns table(user_id uuid, item_count integer, completed_count integer, progress numeric, active_seconds bigint, last_activity_at timestamp with time zone, completed_version integer, completed_at timestamp with time zone)
+  language plpgsql
+  stable security definer rows 100
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  if not exists (
+    select
+    from learning.content_items c
+    where c.id = course_learners.course_id
+      and c.content_type = 'course'
+      and (c.author_id = plinth.current_user_id() or access.has_permission('manage_skills'))
+  ) then
+    raise exception 'There is no such course, or it is not yours to report.' using errcode = 'PL404';
+  end if;
+  return query
+    with parts as (
+      select i.id
+      from learning.content_items i
+      where i.course_id = course_learners.course_id
+        and i.available_from <= now()
+        and (i.available_until is null or i.available_until > now())
+    ),
+    total as (
+      select count(*) as item_count from parts
+    ),
+    done as (
+      select
+        p.user_id, count(p.completed_at) as completed_count, sum(p.progress) as progress,
+        sum(p.active_seconds)::bigint as active_seconds, max(p.last_activity_at) as last_activity_at
+      from learning.content_progress p
+      join parts on parts.id = p.item_id
+      group by p.user_id
+    )
+    select
+      d.user_id, t.item_count::integer, d.completed_count::integer, trunc(d.progress / t.item_count, 4),
+      d.active_seconds, d.last_activity_at, c.completed_version, c.completed_at
+    from done d
+    cross join total t
+    left join learning.content_progress c on c.user_id = d.user_id and c.item_id = course_learners.course_id
+    order by 4 desc, d.user_id;
+end
+$$;
+
+comment on function learning.course_learners(course_id uuid) is 'The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.';
+revoke execute on function learning.course_learners(course_id uuid) from public;
+grant execute on function learning.course_learners(course_id uuid) to :PLINTH_USER;
 
 -- Trigger: a completed training is evidence of the skill.
 create or replace function learning.credit_training()
@@ -1084,7 +1508,7 @@ $$;
 comment on function learning.guard_published_version() is 'Trigger: a published version neither changes nor goes (PL409).';
 revoke execute on function learning.guard_published_version() from public;
 
--- Whether the user has completed the item in any version; false for who may not know.
+-- Whether the user has completed the item in any version, or all parts of the course; false for who may not know.
 create or replace function learning.has_completed(user_id uuid, item_id uuid)
   returns boolean
   language plpgsql
@@ -1092,19 +1516,21 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   set search_path to 'pg_catalog'
 as $$
 begin
-  return to_regclass('learning.content_progress') is not null
-    and learning.may_ask_about(user_id)
-    and exists (
-      select
-      from learning.content_progress p
-      where p.user_id = has_completed.user_id
-        and p.item_id = has_completed.item_id
-        and p.completed_at is not null
+  return learning.may_ask_about(user_id)
+    and (
+      exists (
+        select
+        from learning.content_progress p
+        where p.user_id = has_completed.user_id
+          and p.item_id = has_completed.item_id
+          and p.completed_at is not null
+      )
+      or private.has_completed_parts(has_completed.user_id, has_completed.item_id)
     );
 end
 $$;
 
-comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@omit\nWhether the user has completed the item in any version; false for who may not know.';
+comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@omit\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
 revoke execute on function learning.has_completed(user_id uuid, item_id uuid) from public;
 grant execute on function learning.has_completed(user_id uuid, item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1478,6 +1904,299 @@ comment on function learning.read_content(item_id uuid) is 'The published text o
 revoke execute on function learning.read_content(item_id uuid) from public;
 grant execute on function learning.read_content(item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.
+create or replace function learning.recommend_items(max_count integer default 10)
+  returns table(item_id uuid, slug text, title text, reason text, score numeric, level_fit numeric, popularity numeric, trains_skill boolean, is_begun boolean, is_next_in_course boolean, item_level integer, user_level numeric, skill_names text[], prerequisites_completed integer)
+  language plpgsql
+  stable security definer rows 10
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_general_level numeric;
+  v_candidates uuid[];
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if max_count is null or max_count not between 1 and 100 then
+    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
+  end if;
+  -- Where an item says nothing of skills, it is compared with how far the user is in general.
+  select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
+
+  v_candidates := array(
+    (
+      select p.item_id
+      from learning.content_progress p
+      where p.user_id = v_user_id and p.completed_at is null
+      order by p.last_activity_at desc
+      limit 100
+    )
+    union
+    -- The first part of each begun course that is not completed.
+    select part.id
+    from (
+      select distinct i.course_id
+      from learning.content_progress p
+      join learning.content_items i on i.id = p.item_id
+      where p.user_id = v_user_id and i.course_id is not null
+    ) begun
+    cross join lateral (
+      select i.id
+      from learning.content_items i
+      where i.course_id = begun.course_id
+        and i.available_from <= now()
+        and not exists (
+          select
+          from learning.content_progress p
+          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
+        )
+      order by i.position, i.id
+      limit 1
+    ) part
+    union
+    (
+      select cs.item_id
+      from learning.user_skills us
+      join learning.content_skills cs on cs.skill_id = us.skill_id
+      join learning.content_items i on i.id = cs.item_id
+      left join learning.training t on t.user_id = us.user_id and t.skill_id = us.skill_id
+      where us.user_id = v_user_id
+        and i.available_from <= now()
+        and not exists (
+          select
+          from learning.content_progress p
+          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
+        )
+      order by t.status = 'active' desc nulls last, abs(i.level - us.level), i.id
+      limit 200
+    )
+    union
+    (select cp.item_id from analytics.content_popularity cp order by cp.popularity_score desc limit 200)
+    union
+    (select i.id from learning.content_items i where i.available_from <= now() order by i.available_from desc, i.id limit 100)
+  );
+
+  return query
+    with candidates as (
+      select
+        i.id, i.slug, i.title, i.level, i.course_id, i.position,
+        p.user_id is not null as is_begun,
+        coalesce(cp.popularity_score, 0) as popularity_score,
+        s.skill_names,
+        coalesce(s.trains_skill, false) as trains_skill,
+        coalesce(s.user_level, v_general_level) as user_level
+      from learning.my_content_access a
+      join learning.content_items i on i.id = a.content_id
+      left join learning.content_progress p on p.user_id = v_user_id and p.item_id = i.id
+      left join analytics.content_popularity cp on cp.item_id = i.id
+      left join lateral (
+        select
+          array_agg(sk.skill_name order by sk.skill_name) as skill_names,
+          bool_or(t.status = 'active') as trains_skill,
+          max(coalesce(us.level, 0)) as user_level
+        from learning.content_skills cs
+        join learning.skills sk on sk.id = cs.skill_id and sk.is_active
+        left join learning.user_skills us on us.user_id = v_user_id and us.skill_id = cs.skill_id
+        left join learning.training t on t.user_id = v_user_id and t.skill_id = cs.skill_id
+        where cs.item_id = i.id
+      ) s on true
+      where a.content_id = any (v_candidates)
+        and a.has_access
+        -- An editor has access to everything, also to what is not there for learners.
+        and i.available_from <= now()
+        and (i.available_until is null or i.available_until > now())
+        and i.content_type <> 'course'
+        and p.completed_at is null
+        -- Whatever lets somebody in, nobody is sent to what they are not ready for.
+        and not exists (
+          select
+          from learning.content_prerequisites pr
+          join learning.content_items required on required.id = pr.required_item_id
+          where pr.item_id in (i.id, i.course_id)
+            and required.available_from <= now()
+            and (required.available_until is null or required.available_until > now())
+            and not learning.has_completed(v_user_id, required.id)
+        )
+        -- Of a course, only the next part.
+        and (i.course_id is null or p.user_id is not null or not exists (
+          select
+          from learning.content_items earlier
+          left join learning.content_progress done on done.user_id = v_user_id and done.item_id = earlier.id
+          where earlier.course_id = i.course_id
+            and (earlier.position, earlier.id) < (i.position, i.id)
+            and earlier.available_from <= now()
+            and (earlier.available_until is null or earlier.available_until > now())
+            and done.completed_at is null
+        ))
+    ),
+    measured as (
+      select
+        c.*,
+        round(1 - abs(c.level - c.user_level) / 10, 4) as level_fit,
+        round(c.popularity_score / nullif(max(c.popularity_score) over (), 0), 4) as popularity,
+        c.course_id is not null and exists (
+          select
+          from learning.content_items sibling
+          join learning.content_progress p on p.item_id = sibling.id and p.user_id = v_user_id
+          where sibling.course_id = c.course_id
+        ) as is_next_in_course,
+        (
+          select count(*)::integer from learning.content_prerequisites pr where pr.item_id in (c.id, c.course_id)
+        ) as prerequisites_completed
+      from candidates c
+    )
+    select
+      m.id, m.slug, m.title,
+      case
+        when m.is_begun then 'begun'
+        when m.is_next_in_course then 'next_in_course'
+        when m.trains_skill then 'trains_skill'
+        when m.popularity >= 0.5 then 'popular'
+        when m.level_fit >= 0.8 then 'fits_level'
+        else 'available'
+      end,
+      0.4 * m.level_fit + 0.2 * coalesce(m.popularity, 0) + 0.2 * m.trains_skill::integer
+        + 0.1 * m.is_begun::integer + 0.1 * m.is_next_in_course::integer,
+      m.level_fit, coalesce(m.popularity, 0), m.trains_skill, m.is_begun, m.is_next_in_course,
+      m.level::integer, m.user_level, coalesce(m.skill_names, '{}'), m.prerequisites_completed
+    from measured m
+    order by 5 desc, m.id
+    limit max_count;
+end
+$$;
+
+comment on function learning.recommend_items(max_count integer) is E'What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that holds: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
+revoke execute on function learning.recommend_items(max_count integer) from public;
+grant execute on function learning.recommend_items(max_count integer) to :PLINTH_USER;
+
+-- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.
+create or replace function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer default null::integer, occurred_at timestamp with time zone default null::timestamp with time zone, version integer default null::integer)
+  returns learning.content_progress
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_active_seconds constant integer := coalesce(active_seconds, to_seconds - from_seconds);
+  v_occurred_at constant timestamptz := coalesce(occurred_at, now());
+  v_problem constant text := private.heartbeat_problem(event_id, from_seconds, to_seconds, v_active_seconds, v_occurred_at);
+  v_open record;
+  v_progress learning.content_progress;
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if v_problem is not null then
+    raise exception 'This heartbeat cannot be: %.', v_problem
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
+        hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
+  end if;
+  select * into v_open from private.open_for_recording(item_id, version);
+  perform private.refuse_recording(v_open.reason);
+  v_progress := private.apply_heartbeat(
+    v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
+    from_seconds, to_seconds, v_active_seconds, v_occurred_at
+  );
+  if v_progress.completed_version is distinct from v_progress.credited_version then
+    perform private.credit_completions(v_user_id, array[item_id]);
+    v_progress.credited_version := v_progress.completed_version;
+  end if;
+  return v_progress;
+end
+$$;
+
+comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.';
+revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
+grant execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) to :PLINTH_USER;
+
+-- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.
+create or replace function learning.record_heartbeats(heartbeats jsonb)
+  returns setof learning.heartbeat_result
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid;
+  v_events jsonb := '[]';
+  v_heartbeat record;
+  v_open record;
+  v_progress learning.content_progress;
+  v_completed uuid[] := '{}';
+  v_result learning.heartbeat_result;
+begin
+  v_user_id := private.lock_own_account();
+  if jsonb_typeof(heartbeats) is distinct from 'array' or jsonb_array_length(heartbeats) > 500 then
+    raise exception 'heartbeats is a list of at most 500 objects.'
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
+  end if;
+  if jsonb_path_exists(heartbeats, '$[*] ? (@.type() != "object")') then
+    raise exception 'Each of heartbeats is an object.'
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
+  end if;
+  perform p.item_id
+  from learning.content_progress p
+  where p.user_id = v_user_id
+    and p.item_id in (select (h ->> 'itemId')::uuid from jsonb_array_elements(heartbeats) h)
+  order by p.item_id
+  for no key update;
+
+  for v_heartbeat in
+    select
+      h."eventId" as event_id, h."itemId" as item_id, h."fromSeconds" as from_seconds, h."toSeconds" as to_seconds,
+      coalesce(h."activeSeconds", h."toSeconds" - h."fromSeconds") as active_seconds,
+      coalesce(h."occurredAt", now()) as occurred_at, h.version
+    from jsonb_to_recordset(heartbeats) as h (
+      "eventId" uuid, "itemId" uuid, "fromSeconds" integer, "toSeconds" integer, "activeSeconds" integer,
+      "occurredAt" timestamptz, version integer
+    )
+    order by h."itemId", h."occurredAt", h."eventId"
+  loop
+    v_result.event_id := v_heartbeat.event_id;
+    v_result.item_id := v_heartbeat.item_id;
+    v_result.outcome := 'refused';
+    v_result.reason := private.heartbeat_problem(
+      v_heartbeat.event_id, v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
+    );
+    if v_result.reason is null then
+      select * into v_open from private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
+      v_result.reason := v_open.reason;
+    end if;
+    if v_result.reason is null then
+      v_result.outcome := case
+        when exists (
+          select
+          from private.recorded_heartbeats r
+          where r.user_id = v_user_id and r.event_id = v_heartbeat.event_id
+        ) then 'repeated'
+        else 'recorded'
+      end;
+      v_progress := private.apply_heartbeat(
+        v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
+        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
+      );
+      if v_progress.completed_version is distinct from v_progress.credited_version then
+        v_completed := v_completed || v_heartbeat.item_id;
+      end if;
+    end if;
+    return next v_result;
+  end loop;
+  if v_completed <> '{}' then
+    perform private.credit_completions(v_user_id, v_completed);
+  end if;
+end
+$$;
+
+comment on function learning.record_heartbeats(heartbeats jsonb) is 'Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
+revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
+grant execute on function learning.record_heartbeats(heartbeats jsonb) to :PLINTH_USER;
+
 -- Says how far a user's active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.
 create or replace function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric)
   returns learning.training
@@ -1773,6 +2492,25 @@ $$;
 comment on function learning.start_training(skill_id uuid) is 'Starts the signed-in user''s training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.';
 revoke execute on function learning.start_training(skill_id uuid) from public;
 grant execute on function learning.start_training(skill_id uuid) to :PLINTH_USER;
+
+-- Puts sums over items into a summary: progress is their average.
+create or replace function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone)
+  returns learning.progress_summary
+  language sql
+  immutable
+as $$
+  select row(
+    item_count::integer,
+    completed_count::integer,
+    coalesce(trunc(progress_sum / nullif(item_count, 0), 4), 0),
+    coalesce(active_seconds, 0)::bigint,
+    last_activity_at
+  )::learning.progress_summary
+$$;
+
+comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@omit\nPuts sums over items into a summary: progress is their average.';
+revoke execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) from public;
+grant execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Trigger: a level is the sum of its evidence.
 create or replace function learning.sum_skill_evidence()

@@ -309,6 +309,24 @@ comment on column private.password_reset_tokens.user_agent is 'User-Agent header
 comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
 comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
 
+-- One row per heartbeat of the last weeks, so that each counts once.
+create table private.recorded_heartbeats (
+  user_id uuid not null,
+  event_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint recorded_heartbeats_pkey primary key (user_id, event_id),
+  constraint recorded_heartbeats_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.recorded_heartbeats enable row level security;
+
+create index recorded_heartbeats_created_at_idx on private.recorded_heartbeats using btree (created_at);
+
+comment on table private.recorded_heartbeats is 'One row per heartbeat of the last weeks, so that each counts once.';
+comment on column private.recorded_heartbeats.user_id is 'Whose.';
+comment on column private.recorded_heartbeats.event_id is 'The client''s id of it.';
+comment on column private.recorded_heartbeats.created_at is 'When it was recorded.';
+
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
   id uuid not null default plinth.uuid_v7(),
@@ -750,6 +768,164 @@ $$;
 
 comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.';
 revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) from public;
+
+-- Sets the progress of a user's active training to the share of the skill's items that they completed, if that is more.
+create or replace function private.advance_training(user_id uuid, skill_id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_training learning.training;
+  v_share numeric;
+begin
+  select t.* into v_training
+  from learning.training t
+  where t.user_id = advance_training.user_id and t.skill_id = advance_training.skill_id and t.status = 'active'
+  for no key update;
+  if not found then
+    return;
+  end if;
+  select trunc(count(p.completed_version)::numeric / nullif(count(*), 0), 4) into v_share
+  from learning.content_skills cs
+  join learning.content_items i on i.id = cs.item_id
+  left join learning.content_progress p
+    on p.item_id = i.id
+    and p.user_id = v_training.user_id
+    and (v_training.run = 1 or p.completed_at >= v_training.started_at)
+  where cs.skill_id = v_training.skill_id
+    and i.available_from <= now()
+    and (i.available_until is null or i.available_until > now());
+  if v_share > v_training.progress then
+    update learning.training t
+    set progress = v_share
+    where t.user_id = v_training.user_id and t.skill_id = v_training.skill_id;
+  end if;
+end
+$$;
+
+comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that they completed, if that is more.';
+revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
+
+-- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.
+create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
+  returns learning.content_progress
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  -- Watching nine tenths is having seen it: hardly anybody sits through the credits.
+  v_completing_share constant numeric := 0.9;
+  v_gap constant interval := '30 minutes';
+  v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
+  v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
+  v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
+  v_is_new boolean;
+  v_session timestamptz;
+  v_seen int4multirange;
+  p learning.content_progress;
+begin
+  insert into private.recorded_heartbeats (user_id, event_id)
+  values (apply_heartbeat.user_id, apply_heartbeat.event_id)
+  on conflict do nothing;
+  v_is_new := found;
+  select t.* into p
+  from learning.content_progress t
+  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+  for no key update;
+  if not v_is_new then
+    return p;
+  end if;
+  if p.user_id is null then
+    insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_began_at, v_occurred_at)
+    on conflict do nothing;
+    select t.* into p
+    from learning.content_progress t
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    for no key update;
+  end if;
+
+  -- Nearly every heartbeat goes on with the last session.
+  update learning.content_consumption c
+  set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
+    active_seconds = c.active_seconds + apply_heartbeat.active_seconds,
+    heartbeat_count = c.heartbeat_count + 1,
+    covered = c.covered + v_covered
+  where c.user_id = apply_heartbeat.user_id
+    and c.item_id = apply_heartbeat.item_id
+    and c.created_at = p.session_created_at
+    and c.version = apply_heartbeat.version
+    and c.started_at <= v_began_at
+    and c.last_activity_at >= v_began_at - v_gap;
+  if not found then
+    v_session := private.place_session(
+      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
+      apply_heartbeat.active_seconds, v_began_at, v_occurred_at
+    );
+    if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
+      select
+      from learning.content_consumption c
+      where c.user_id = p.user_id and c.item_id = p.item_id and c.created_at = p.session_created_at
+    ) then
+      p.session_created_at := v_session;
+    end if;
+  end if;
+
+  if apply_heartbeat.version > p.version then
+    -- Another text: what was seen of the one before is in its sessions, and what was completed stays completed.
+    p.version := apply_heartbeat.version;
+    p.covered := v_covered;
+    p.position_seconds := apply_heartbeat.to_seconds;
+    p.position_at := v_occurred_at;
+    v_seen := p.covered;
+  elsif apply_heartbeat.version = p.version then
+    p.covered := p.covered + v_covered;
+    if p.position_at is null or (v_occurred_at, apply_heartbeat.to_seconds) > (p.position_at, p.position_seconds) then
+      p.position_seconds := apply_heartbeat.to_seconds;
+      p.position_at := v_occurred_at;
+    end if;
+    v_seen := p.covered;
+  else
+    -- Late news of a version that the user has left behind.
+    select coalesce(range_agg(c.covered), '{}') into v_seen
+    from learning.content_consumption c
+    where c.user_id = apply_heartbeat.user_id
+      and c.item_id = apply_heartbeat.item_id
+      and c.version = apply_heartbeat.version;
+  end if;
+  p.duration_seconds := apply_heartbeat.duration_seconds;
+  if apply_heartbeat.version > coalesce(p.completed_version, 0)
+    and private.covered_seconds(v_seen, p.duration_seconds) >= v_completing_share * p.duration_seconds
+  then
+    p.completed_version := apply_heartbeat.version;
+    p.completed_at := v_occurred_at;
+  end if;
+
+  update learning.content_progress t
+  set version = p.version,
+    covered = p.covered,
+    covered_seconds = private.covered_seconds(p.covered, p.duration_seconds),
+    duration_seconds = p.duration_seconds,
+    position_seconds = p.position_seconds,
+    position_at = p.position_at,
+    active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+    started_at = least(t.started_at, v_began_at),
+    last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+    session_created_at = p.session_created_at,
+    completed_version = p.completed_version,
+    completed_at = p.completed_at
+  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+  returning t.* into p;
+  return p;
+end
+$$;
+
+comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
+revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
 
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
@@ -1220,6 +1396,20 @@ $$;
 comment on function private.count_wrong_code(user_id uuid) is 'Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.';
 revoke execute on function private.count_wrong_code(user_id uuid) from public;
 
+-- How many seconds of an item the stretches cover; all of them when its duration is unknown.
+create or replace function private.covered_seconds(covered int4multirange, duration_seconds integer)
+  returns integer
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(sum(upper(r) - lower(r)), 0)::integer
+  from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
+$$;
+
+comment on function private.covered_seconds(covered int4multirange, duration_seconds integer) is 'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
+revoke execute on function private.covered_seconds(covered int4multirange, duration_seconds integer) from public;
+
 -- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
   returns uuid
@@ -1293,6 +1483,72 @@ $$;
 comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
+
+-- Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.
+create or replace function private.credit_completions(user_id uuid, item_ids uuid[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_completed uuid[] := item_ids;
+  v_course record;
+  v_credit record;
+begin
+  for v_course in
+    select distinct c.id, c.current_version
+    from learning.content_items i
+    join learning.content_items c on c.id = i.course_id
+    where i.id = any (item_ids) and c.current_version is not null
+    order by c.id
+  loop
+    insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (credit_completions.user_id, v_course.id, v_course.current_version, now(), now())
+    on conflict do nothing;
+    -- Of two devices with the last two parts, the second waits here and then sees what the first has done.
+    perform from learning.content_progress p
+    where p.user_id = credit_completions.user_id and p.item_id = v_course.id
+    for no key update;
+    if private.has_completed_parts(credit_completions.user_id, v_course.id) then
+      update learning.content_progress p
+      set version = v_course.current_version, completed_version = v_course.current_version, completed_at = now(),
+        last_activity_at = now()
+      where p.user_id = credit_completions.user_id
+        and p.item_id = v_course.id
+        and p.completed_version is distinct from v_course.current_version;
+      if found then
+        v_completed := v_completed || v_course.id;
+      end if;
+    end if;
+  end loop;
+
+  for v_credit in
+    select cs.item_id, cs.skill_id, cs.gain, p.completed_version
+    from learning.content_skills cs
+    join learning.content_progress p on p.item_id = cs.item_id and p.user_id = credit_completions.user_id
+    where cs.item_id = any (v_completed) and p.completed_version is not null
+    order by cs.skill_id, cs.item_id
+  loop
+    perform private.advance_training(credit_completions.user_id, v_credit.skill_id);
+    if v_credit.gain > 0 then
+      perform private.add_skill_evidence(
+        credit_completions.user_id, v_credit.skill_id, 'content', v_credit.gain,
+        'item:' || v_credit.item_id, 'version ' || v_credit.completed_version
+      );
+    end if;
+  end loop;
+  update learning.content_progress p
+  set credited_version = p.completed_version
+  where p.user_id = credit_completions.user_id
+    and p.item_id = any (v_completed)
+    and p.credited_version is distinct from p.completed_version;
+end
+$$;
+
+comment on function private.credit_completions(user_id uuid, item_ids uuid[]) is 'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
+revoke execute on function private.credit_completions(user_id uuid, item_ids uuid[]) from public;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -1527,6 +1783,37 @@ $$;
 comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.
+create or replace function private.delete_old_heartbeats(batch_size integer default 10000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_deleted integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with old as (
+    select r.user_id, r.event_id
+    from private.recorded_heartbeats r
+    where r.created_at < now() - interval '35 days'
+    order by r.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.recorded_heartbeats r using old o where r.user_id = o.user_id and r.event_id = o.event_id;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_old_heartbeats(batch_size integer) is 'Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.';
+revoke execute on function private.delete_old_heartbeats(batch_size integer) from public;
+grant execute on function private.delete_old_heartbeats(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.
 create or replace function private.delete_old_mails(batch_size integer default 1000)
@@ -2804,6 +3091,45 @@ $$;
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
 
+-- Whether the user has completed every part of the course that is available now; false for a course without parts.
+create or replace function private.has_completed_parts(user_id uuid, course_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(bool_and(p.completed_version is not null), false)
+  from learning.content_items i
+  left join learning.content_progress p on p.item_id = i.id and p.user_id = has_completed_parts.user_id
+  where i.course_id = has_completed_parts.course_id
+    and i.available_from <= now()
+    and (i.available_until is null or i.available_until > now())
+$$;
+
+comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Whether the user has completed every part of the course that is available now; false for a course without parts.';
+revoke execute on function private.has_completed_parts(user_id uuid, course_id uuid) from public;
+
+-- Name of the first parameter of a heartbeat that cannot be, or null.
+create or replace function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when event_id is null then 'event_id'
+    when from_seconds is null or from_seconds not between 0 and 604800 then 'from_seconds'
+    when to_seconds is null or to_seconds not between from_seconds and 604800 then 'to_seconds'
+    when active_seconds is null or active_seconds not between 0 and 600 or to_seconds - from_seconds > 4 * active_seconds
+      then 'active_seconds'
+    when occurred_at is null or occurred_at not between now() - interval '30 days' and now() + interval '5 minutes'
+      then 'occurred_at'
+  end
+$$;
+
+comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Name of the first parameter of a heartbeat that cannot be, or null.';
+revoke execute on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
+
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
@@ -3350,6 +3676,35 @@ $$;
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
+-- The version of an item that is being played, its duration and type; reason says why the caller may not play it, or is null.
+create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text)
+  returns record
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  select case when a.has_access then null else a.reason end, coalesce(open_for_recording.version, i.current_version), i.duration_seconds, i.content_type
+  into reason, playable_version, duration_seconds, content_type
+  from learning.my_content_access a
+  join learning.content_items i on i.id = a.content_id
+  where a.content_id = open_for_recording.item_id and i.current_version is not null and i.deleted_at is null;
+  if not found then
+    reason := 'not_available';
+  elsif reason is null and open_for_recording.version is not null and not exists (
+    select
+    from learning.content_versions v
+    where v.item_id = open_for_recording.item_id and v.version = open_for_recording.version and v.published_at is not null
+  ) then
+    reason := 'no_such_version';
+  end if;
+end
+$$;
+
+comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text) is 'The version of an item that is being played, its duration and type; reason says why the caller may not play it, or is null.';
+revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text) from public;
+
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -3376,6 +3731,68 @@ $$;
 
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
+
+-- Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.
+create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_gap constant interval := '30 minutes';
+  v_keys timestamptz[];
+  v_others record;
+begin
+  v_keys := array(
+    select c.created_at
+    from learning.content_consumption c
+    where c.user_id = place_session.user_id
+      and c.item_id = place_session.item_id
+      and c.version = place_session.version
+      and c.created_at >= now() - interval '40 days'
+      and c.started_at <= place_session.occurred_at + v_gap
+      and c.last_activity_at >= place_session.began_at - v_gap
+    order by c.created_at
+  );
+  if v_keys = '{}' then
+    insert into learning.content_consumption (
+      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, created_at
+    )
+    values (
+      place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
+      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
+    )
+    returning created_at into v_keys[1];
+    return v_keys[1];
+  end if;
+
+  with taken_in as (
+    delete from learning.content_consumption c
+    where c.user_id = place_session.user_id
+      and c.item_id = place_session.item_id
+      and c.created_at = any (v_keys[2:])
+    returning c.*
+  )
+  select
+    min(t.started_at) as started_at, max(t.last_activity_at) as last_activity_at,
+    coalesce(sum(t.active_seconds), 0) as active_seconds, coalesce(sum(t.heartbeat_count), 0) as heartbeat_count,
+    coalesce(range_agg(t.covered), '{}') as covered
+  into v_others
+  from taken_in t;
+  update learning.content_consumption c
+  set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
+    last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
+    active_seconds = c.active_seconds + v_others.active_seconds + place_session.active_seconds,
+    heartbeat_count = c.heartbeat_count + v_others.heartbeat_count + 1,
+    covered = c.covered + v_others.covered + place_session.covered
+  where c.user_id = place_session.user_id and c.item_id = place_session.item_id and c.created_at = v_keys[1];
+  return v_keys[1];
+end
+$$;
+
+comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
+revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
 
 -- Queues one message in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -3608,6 +4025,23 @@ $$;
 comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
 revoke execute on function private.record_session_network_change() from public;
 
+-- Brings analytics.content_popularity up to date; returns how many rows it has.
+create or replace function private.refresh_content_popularity()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  refresh materialized view concurrently analytics.content_popularity;
+  return (select count(*) from analytics.content_popularity);
+end
+$$;
+
+comment on function private.refresh_content_popularity() is 'Brings analytics.content_popularity up to date; returns how many rows it has.';
+revoke execute on function private.refresh_content_popularity() from public;
+grant execute on function private.refresh_content_popularity() to :PLINTH_WORKER;
+
 -- PL403 when the request was made with an API token.
 create or replace function private.refuse_api_token()
   returns void
@@ -3624,6 +4058,29 @@ $$;
 
 comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
 revoke execute on function private.refuse_api_token() from public;
+
+-- Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.
+create or replace function private.refuse_recording(reason text)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if reason = 'no_such_version' then
+    raise exception 'There is no such version.'
+      using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'version';
+  elsif reason = 'not_available' then
+    raise exception 'There is no such content.'
+      using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'item_id';
+  elsif reason is not null then
+    raise exception 'You have no access to this content.' using errcode = 'PL403', hint = reason;
+  end if;
+end
+$$;
+
+comment on function private.refuse_recording(reason text) is 'Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.';
+revoke execute on function private.refuse_recording(reason text) from public;
 
 -- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
 create or replace function private.regenerate_recovery_codes(code_hashes bytea[])

@@ -4,6 +4,7 @@ import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
 import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
+import { deleteOldHeartbeats } from "./delete-old-heartbeats.ts";
 import { deleteOldMails } from "./delete-old-mails.ts";
 import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
@@ -11,6 +12,7 @@ import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
 import type { TimetableEntry } from "./job.ts";
 import { queuesOf } from "./queues.ts";
+import { refreshContentPopularity } from "./refresh-content-popularity.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
@@ -85,6 +87,21 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "47 3 * * *",
     reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
     run: deleteExpiredVerifications,
+  },
+  {
+    name: "refresh-content-popularity",
+    cron: "*/15 * * * *",
+    reason: "Recommendations and reports show what people take to now; a quarter of an hour is now enough.",
+    run: refreshContentPopularity,
+    // The next run brings it all up to date.
+    queue: { retryLimit: 0 },
+  },
+  {
+    name: "delete-old-heartbeats",
+    cron: "27 * * * *",
+    reason:
+      "A mark for every heartbeat adds up to the largest table there is; after 35 days none can be repeated.",
+    run: deleteOldHeartbeats,
   },
 ];
 

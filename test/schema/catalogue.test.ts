@@ -118,6 +118,7 @@ describe("keys and indexes", () => {
     const exceptions = [
       "identity.oauth_profiles.provider_user_id", // names a person at another provider
       "private.passkeys.credential_id", // names a key on somebody's device
+      "private.recorded_heartbeats.event_id", // the client's name for what it sent
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names
       "security.audit_trail.correlation_id", // names a request, not a row

@@ -80,6 +80,11 @@ export const SEED = `
   insert into learning.skills (id, skill_name, is_active) values (:shown, 'shown', true), (:granted, 'granted', true), (:hidden, 'hidden', false);
   insert into learning.user_skills (user_id, skill_id, level) values (:ada, :shown, 1), (:bob, :shown, 1);
   insert into learning.training (user_id, skill_id) values (:ada, :shown), (:bob, :shown);
+  insert into learning.content_skills (item_id, skill_id) values (:shown, :shown), (:hidden, :shown);
+  insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (:ada, :shown, 1, now(), now()), (:bob, :shown, 1, now(), now());
+  insert into learning.content_consumption (user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered)
+    values (:ada, :shown, 1, now(), now(), 1, 1, '{}'), (:bob, :shown, 1, now(), now(), 1, 1, '{}');
 `;
 
 const DENIED = "42501";
@@ -343,6 +348,20 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   ],
   "learning.skill_evidence": practised("learning.skill_evidence"),
   "learning.training": practised("learning.training"),
+  "learning.content_skills": [
+    ["visitor", "select from learning.content_skills", 1],
+    ["bob", "select from learning.content_skills", 1],
+    ["edit_content", "select from learning.content_skills", 2],
+    ["ada", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", DENIED],
+    ["edit_content", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", 1],
+    ["ada", "delete from learning.content_skills", 0],
+    ["edit_content", "delete from learning.content_skills", 2],
+  ],
+  "learning.content_progress": practised("learning.content_progress"),
+  "learning.content_consumption": [
+    ["ada", "select from learning.content_consumption", 1],
+    ["manage_skills", "select from learning.content_consumption", 0],
+  ],
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
   "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),
