@@ -1,5 +1,5 @@
 --! Previous: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
---! Hash: sha1:42dc2d00ced828fe5737275e2abd789375a159c5
+--! Hash: sha1:dfa4e8d33c4c4bdaac7e791945340e097f25bbb7
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
@@ -493,6 +493,7 @@ as $$
 declare
   v_gap constant interval := '30 minutes';
   v_keys timestamptz[];
+  v_key timestamptz;
   v_others record;
 begin
   v_keys := array(
@@ -514,8 +515,8 @@ begin
       place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
       place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
     )
-    returning created_at into v_keys[1];
-    return v_keys[1];
+    returning created_at into v_key;
+    return v_key;
   end if;
 
   with taken_in as (
