@@ -1,5 +1,5 @@
 --! Previous: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
---! Hash: sha1:dfa4e8d33c4c4bdaac7e791945340e097f25bbb7
+--! Hash: sha1:f6b21d05cbb0c6b9bfe3c198e04e9100fc3babd1
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
@@ -52,6 +52,7 @@ create table learning.content_progress (
   ) stored,
   credited_version integer,
   session_created_at timestamptz,
+  access_checked_at timestamptz,
   started_at timestamptz not null,
   last_activity_at timestamptz not null,
   primary key (user_id, item_id),
@@ -90,6 +91,7 @@ comment on column learning.content_progress.completed_at is 'When they completed
 comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
 comment on column learning.content_progress.credited_version is E'@behavior -*\nThe completed version whose consequences (course, training, evidence) are drawn.';
 comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity: where the next heartbeat most likely belongs.';
+comment on column learning.content_progress.access_checked_at is E'@behavior -*\nWhen access to the item was last decided for a heartbeat; null asks again.';
 comment on column learning.content_progress.started_at is 'When they first played it.';
 comment on column learning.content_progress.last_activity_at is 'When they last did.';
 
@@ -432,6 +434,7 @@ create or replace trigger _600_count_completed_items
 -- sums, the covered stretches and the sessions are the same. Callers have checked the values and the access.
 
 -- What is wrong with the values of a heartbeat: the name of the parameter, or null. Four times is the fastest a player plays.
+-- Without settings of its own, so that it becomes part of the expression that asks.
 create or replace function private.heartbeat_problem(
   event_id uuid,
   from_seconds integer,
@@ -442,7 +445,6 @@ create or replace function private.heartbeat_problem(
   returns text
   language sql
   stable
-  set search_path = pg_catalog
 as $$
   select case
     when event_id is null then 'event_id'
@@ -463,7 +465,6 @@ create or replace function private.covered_seconds(covered int4multirange, durat
   returns integer
   language sql
   immutable
-  set search_path = pg_catalog
 as $$
   select coalesce(sum(upper(r) - lower(r)), 0)::integer
   from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
@@ -546,8 +547,8 @@ $$;
 comment on function private.place_session(uuid, uuid, integer, int4multirange, integer, timestamptz, timestamptz) is
   'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
 
--- One heartbeat. The row of the progress is the lock of its user and item. The heartbeat's own row comes first, because its
--- foreign key locks the account, which comes before what belongs to it everywhere.
+-- One heartbeat. The heartbeat's mark comes first, because its foreign key locks the account, which comes before what belongs to
+-- it everywhere; then the row of the progress, which is the lock of its user and item; then its sessions.
 create or replace function private.apply_heartbeat(
   user_id uuid,
   item_id uuid,
@@ -557,7 +558,8 @@ create or replace function private.apply_heartbeat(
   from_seconds integer,
   to_seconds integer,
   active_seconds integer,
-  occurred_at timestamptz
+  occurred_at timestamptz,
+  access_checked_at timestamptz
 )
   returns learning.content_progress
   language plpgsql
@@ -572,31 +574,59 @@ declare
   v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
   v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
   v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
-  v_is_new boolean;
   v_session timestamptz;
-  v_seen int4multirange;
+  v_seconds integer;
   p learning.content_progress;
 begin
   insert into private.recorded_heartbeats (user_id, event_id)
   values (apply_heartbeat.user_id, apply_heartbeat.event_id)
   on conflict do nothing;
-  v_is_new := found;
-  select t.* into p
-  from learning.content_progress t
-  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-  for no key update;
-  if not v_is_new then
+  if not found then
+    select t.* into p
+    from learning.content_progress t
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id;
     return p;
   end if;
-  if p.user_id is null then
+
+  loop
+    -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
+    -- its sessions, and what was completed stays completed. An older version adds nothing but time.
+    update learning.content_progress t
+    set version = greatest(t.version, apply_heartbeat.version),
+      covered = case
+        when apply_heartbeat.version = t.version then t.covered + v_covered
+        when apply_heartbeat.version > t.version then v_covered
+        else t.covered
+      end,
+      covered_seconds = case
+        when apply_heartbeat.version = t.version
+          then private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds)
+        when apply_heartbeat.version > t.version
+          then private.covered_seconds(v_covered, apply_heartbeat.duration_seconds)
+        else t.covered_seconds
+      end,
+      duration_seconds = apply_heartbeat.duration_seconds,
+      position_seconds = case
+        when (apply_heartbeat.version, v_occurred_at, apply_heartbeat.to_seconds)
+          > (t.version, coalesce(t.position_at, '-infinity'), t.position_seconds)
+          then apply_heartbeat.to_seconds
+        else t.position_seconds
+      end,
+      position_at = case
+        when (apply_heartbeat.version, v_occurred_at) > (t.version, coalesce(t.position_at, '-infinity')) then v_occurred_at
+        else t.position_at
+      end,
+      active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+      started_at = least(t.started_at, v_began_at),
+      last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+      access_checked_at = apply_heartbeat.access_checked_at
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    returning t.* into p;
+    exit when found;
     insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
     values (apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_began_at, v_occurred_at)
     on conflict do nothing;
-    select t.* into p
-    from learning.content_progress t
-    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-    for no key update;
-  end if;
+  end loop;
 
   -- Nearly every heartbeat goes on with the last session.
   update learning.content_consumption c
@@ -615,94 +645,95 @@ begin
       apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
+    -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
     if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
       select
       from learning.content_consumption c
       where c.user_id = p.user_id and c.item_id = p.item_id and c.created_at = p.session_created_at
     ) then
-      p.session_created_at := v_session;
+      update learning.content_progress t
+      set session_created_at = v_session
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
     end if;
   end if;
 
-  if apply_heartbeat.version > p.version then
-    -- Another text: what was seen of the one before is in its sessions, and what was completed stays completed.
-    p.version := apply_heartbeat.version;
-    p.covered := v_covered;
-    p.position_seconds := apply_heartbeat.to_seconds;
-    p.position_at := v_occurred_at;
-    v_seen := p.covered;
-  elsif apply_heartbeat.version = p.version then
-    p.covered := p.covered + v_covered;
-    if p.position_at is null or (v_occurred_at, apply_heartbeat.to_seconds) > (p.position_at, p.position_seconds) then
-      p.position_seconds := apply_heartbeat.to_seconds;
-      p.position_at := v_occurred_at;
+  if apply_heartbeat.version > coalesce(p.completed_version, 0) then
+    v_seconds := p.covered_seconds;
+    if apply_heartbeat.version < p.version then
+      -- Late news of a version that the user has left behind.
+      select private.covered_seconds(range_agg(c.covered), apply_heartbeat.duration_seconds) into v_seconds
+      from learning.content_consumption c
+      where c.user_id = apply_heartbeat.user_id
+        and c.item_id = apply_heartbeat.item_id
+        and c.version = apply_heartbeat.version;
     end if;
-    v_seen := p.covered;
-  else
-    -- Late news of a version that the user has left behind.
-    select coalesce(range_agg(c.covered), '{}') into v_seen
-    from learning.content_consumption c
-    where c.user_id = apply_heartbeat.user_id
-      and c.item_id = apply_heartbeat.item_id
-      and c.version = apply_heartbeat.version;
+    if v_seconds >= v_completing_share * apply_heartbeat.duration_seconds then
+      update learning.content_progress t
+      set completed_version = apply_heartbeat.version, completed_at = v_occurred_at
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
+    end if;
   end if;
-  p.duration_seconds := apply_heartbeat.duration_seconds;
-  if apply_heartbeat.version > coalesce(p.completed_version, 0)
-    and private.covered_seconds(v_seen, p.duration_seconds) >= v_completing_share * p.duration_seconds
-  then
-    p.completed_version := apply_heartbeat.version;
-    p.completed_at := v_occurred_at;
-  end if;
-
-  update learning.content_progress t
-  set version = p.version,
-    covered = p.covered,
-    covered_seconds = private.covered_seconds(p.covered, p.duration_seconds),
-    duration_seconds = p.duration_seconds,
-    position_seconds = p.position_seconds,
-    position_at = p.position_at,
-    active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
-    started_at = least(t.started_at, v_began_at),
-    last_activity_at = greatest(t.last_activity_at, v_occurred_at),
-    session_created_at = p.session_created_at,
-    completed_version = p.completed_version,
-    completed_at = p.completed_at
-  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-  returning t.* into p;
   return p;
 end
 $$;
 
-comment on function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz) is
+comment on function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz) is
   'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
 --! EndIncluded private/functions/apply_heartbeat.sql
 --! Included learning/functions/record_heartbeat.sql
 -- A player says what it has played since it last said so. The answer is the progress, with where to go on.
 
--- The item and the version that somebody plays, if they may: only who may read a text can be reading it.
+-- The item and the version that somebody plays, if they may: only who may read a text can be reading it. The decision about a
+-- user and item is asked for once a minute of playing and not with each heartbeat: asking costs more than recording. What
+-- would change it at once is seen: a withdrawn item here, a changed permission by the trigger below.
 create or replace function private.open_for_recording(
   item_id uuid,
   version integer,
   out reason text,
   out playable_version integer,
   out duration_seconds integer,
-  out content_type text
+  out content_type text,
+  out access_checked_at timestamptz
 )
   language plpgsql
   stable
-  security definer
   set search_path = pg_catalog
 as $$
 #variable_conflict use_column
+declare
+  v_current_version integer;
+  v_is_available boolean;
+  v_has_access boolean;
 begin
-  select case when a.has_access then null else a.reason end, coalesce(open_for_recording.version, i.current_version), i.duration_seconds, i.content_type
-  into reason, playable_version, duration_seconds, content_type
-  from learning.my_content_access a
-  join learning.content_items i on i.id = a.content_id
-  where a.content_id = open_for_recording.item_id and i.current_version is not null and i.deleted_at is null;
-  if not found then
+  select
+    i.current_version, i.duration_seconds, i.content_type,
+    i.available_from <= now() and (i.available_until is null or i.available_until > now()),
+    p.access_checked_at
+  into v_current_version, duration_seconds, content_type, v_is_available, access_checked_at
+  from learning.content_items i
+  left join learning.content_progress p on p.item_id = i.id and p.user_id = plinth.current_user_id()
+  where i.id = open_for_recording.item_id;
+  if v_current_version is null then
     reason := 'not_available';
-  elsif reason is null and open_for_recording.version is not null and not exists (
+    return;
+  end if;
+  if v_is_available is not true or access_checked_at is null
+    or access_checked_at not between now() - interval '1 minute' and now()
+  then
+    select a.has_access, a.reason into v_has_access, reason
+    from learning.my_content_access a
+    where a.content_id = open_for_recording.item_id;
+    if v_has_access is not true then
+      reason := coalesce(reason, 'not_available');
+      return;
+    end if;
+    reason := null;
+    access_checked_at := now();
+  end if;
+  playable_version := coalesce(version, v_current_version);
+  if playable_version <> v_current_version and not exists (
     select
     from learning.content_versions v
     where v.item_id = open_for_recording.item_id and v.version = open_for_recording.version and v.published_at is not null
@@ -713,7 +744,35 @@ end
 $$;
 
 comment on function private.open_for_recording(uuid, integer) is
-  'The version of an item that is being played, its duration and type; reason says why the caller may not play it, or is null.';
+  'The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.';
+
+create or replace function learning.forget_checked_access()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_permission learning.user_content_permissions := case when tg_op = 'DELETE' then old else new end;
+begin
+  update learning.content_progress p
+  set access_checked_at = null
+  from learning.content_items i
+  where p.user_id = v_permission.user_id
+    and p.item_id = i.id
+    and p.access_checked_at is not null
+    -- A permission on a course is one on its parts.
+    and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
+  return null;
+end
+$$;
+
+comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
+
+create or replace trigger _500_forget_checked_access
+  after insert or update or delete on learning.user_content_permissions
+  for each row
+  execute function learning.forget_checked_access();
 
 create or replace function private.refuse_recording(reason text)
   returns void
@@ -751,6 +810,8 @@ create or replace function learning.record_heartbeat(
   volatile
   security definer
   set search_path = pg_catalog
+  -- A plan for these values would leave out partitions and seem cheaper; making it costs more than all the rest.
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -769,11 +830,13 @@ begin
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
         hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
   end if;
-  select * into v_open from private.open_for_recording(item_id, version);
-  perform private.refuse_recording(v_open.reason);
+  v_open := private.open_for_recording(item_id, version);
+  if v_open.reason is not null then
+    perform private.refuse_recording(v_open.reason);
+  end if;
   v_progress := private.apply_heartbeat(
     v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
-    from_seconds, to_seconds, v_active_seconds, v_occurred_at
+    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at
   );
   if v_progress.completed_version is distinct from v_progress.credited_version then
     perform private.credit_completions(v_user_id, array[item_id]);
@@ -796,6 +859,8 @@ create or replace function learning.record_heartbeats(heartbeats jsonb)
   volatile
   security definer
   set search_path = pg_catalog
+  -- A plan for these values would leave out partitions and seem cheaper; making it costs more than all the rest.
+  set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
 declare
@@ -841,7 +906,7 @@ begin
       v_heartbeat.event_id, v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
     );
     if v_result.reason is null then
-      select * into v_open from private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
+      v_open := private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
       v_result.reason := v_open.reason;
     end if;
     if v_result.reason is null then
@@ -855,7 +920,8 @@ begin
       end;
       v_progress := private.apply_heartbeat(
         v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
-        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
+        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at,
+        v_open.access_checked_at
       );
       if v_progress.completed_version is distinct from v_progress.credited_version then
         v_completed := v_completed || v_heartbeat.item_id;
