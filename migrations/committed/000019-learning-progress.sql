@@ -1,5 +1,5 @@
 --! Previous: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
---! Hash: sha1:f6b21d05cbb0c6b9bfe3c198e04e9100fc3babd1
+--! Hash: sha1:065f11a0ee520396e2385b92fdc38d30fa4d2651
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
@@ -936,7 +936,7 @@ end
 $$;
 
 comment on function learning.record_heartbeats(jsonb) is
-  E'Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
+  E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
 grant execute on function learning.record_heartbeats(jsonb) to :PLINTH_USER;
 --! EndIncluded learning/functions/record_heartbeat.sql
 --! Included learning/functions/complete_item.sql

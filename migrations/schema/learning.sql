@@ -408,6 +408,7 @@ case
 end) stored,
   credited_version integer,
   session_created_at timestamp with time zone,
+  access_checked_at timestamp with time zone,
   started_at timestamp with time zone not null,
   last_activity_at timestamp with time zone not null,
   constraint content_progress_pkey primary key (user_id, item_id),
@@ -440,6 +441,7 @@ comment on column learning.content_progress.completed_at is 'When they completed
 comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
 comment on column learning.content_progress.credited_version is E'@behavior -*\nThe completed version whose consequences (course, training, evidence) are drawn.';
 comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity: where the next heartbeat most likely belongs.';
+comment on column learning.content_progress.access_checked_at is E'@behavior -*\nWhen access to the item was last decided for a heartbeat; null asks again.';
 comment on column learning.content_progress.started_at is 'When they first played it.';
 comment on column learning.content_progress.last_activity_at is 'When they last did.';
 comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
@@ -840,6 +842,10 @@ alter table learning.user_content_permissions enable row level security;
 create index user_content_permissions_granted_by_idx on learning.user_content_permissions using btree (granted_by);
 create index user_content_permissions_item_id_idx on learning.user_content_permissions using btree (item_id);
 
+create trigger _500_forget_checked_access
+  after insert or delete or update on learning.user_content_permissions
+  for each row
+  execute function learning.forget_checked_access();
 create trigger _700_record_data_change
   after insert or delete or update on learning.user_content_permissions
   for each row
@@ -1448,6 +1454,31 @@ $$;
 comment on function learning.delete_content(item_id uuid) is 'Hides an item, for a course with all its parts, and keeps everything. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.delete_content(item_id uuid) from public;
 grant execute on function learning.delete_content(item_id uuid) to :PLINTH_USER;
+
+-- Trigger: a permission that changes counts for the very next heartbeat.
+create or replace function learning.forget_checked_access()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_permission learning.user_content_permissions := case when tg_op = 'DELETE' then old else new end;
+begin
+  update learning.content_progress p
+  set access_checked_at = null
+  from learning.content_items i
+  where p.user_id = v_permission.user_id
+    and p.item_id = i.id
+    and p.access_checked_at is not null
+    -- A permission on a course is one on its parts.
+    and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
+  return null;
+end
+$$;
+
+comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
+revoke execute on function learning.forget_checked_access() from public;
 
 -- Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).
 create or replace function learning.guard_published_body()
@@ -2078,6 +2109,7 @@ create or replace function learning.record_heartbeat(item_id uuid, event_id uuid
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'
 as $$
 #variable_conflict use_column
 declare
@@ -2096,11 +2128,13 @@ begin
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
         hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
   end if;
-  select * into v_open from private.open_for_recording(item_id, version);
-  perform private.refuse_recording(v_open.reason);
+  v_open := private.open_for_recording(item_id, version);
+  if v_open.reason is not null then
+    perform private.refuse_recording(v_open.reason);
+  end if;
   v_progress := private.apply_heartbeat(
     v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
-    from_seconds, to_seconds, v_active_seconds, v_occurred_at
+    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at
   );
   if v_progress.completed_version is distinct from v_progress.credited_version then
     perform private.credit_completions(v_user_id, array[item_id]);
@@ -2120,6 +2154,7 @@ create or replace function learning.record_heartbeats(heartbeats jsonb)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'
 as $$
 #variable_conflict use_column
 declare
@@ -2165,7 +2200,7 @@ begin
       v_heartbeat.event_id, v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
     );
     if v_result.reason is null then
-      select * into v_open from private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
+      v_open := private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
       v_result.reason := v_open.reason;
     end if;
     if v_result.reason is null then
@@ -2179,7 +2214,8 @@ begin
       end;
       v_progress := private.apply_heartbeat(
         v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
-        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
+        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at,
+        v_open.access_checked_at
       );
       if v_progress.completed_version is distinct from v_progress.credited_version then
         v_completed := v_completed || v_heartbeat.item_id;

@@ -810,7 +810,7 @@ comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Se
 revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
 
 -- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.
-create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
+create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone)
   returns learning.content_progress
   language plpgsql
   set search_path to 'pg_catalog'
@@ -823,31 +823,59 @@ declare
   v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
   v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
   v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
-  v_is_new boolean;
   v_session timestamptz;
-  v_seen int4multirange;
+  v_seconds integer;
   p learning.content_progress;
 begin
   insert into private.recorded_heartbeats (user_id, event_id)
   values (apply_heartbeat.user_id, apply_heartbeat.event_id)
   on conflict do nothing;
-  v_is_new := found;
-  select t.* into p
-  from learning.content_progress t
-  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-  for no key update;
-  if not v_is_new then
+  if not found then
+    select t.* into p
+    from learning.content_progress t
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id;
     return p;
   end if;
-  if p.user_id is null then
+
+  loop
+    -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
+    -- its sessions, and what was completed stays completed. An older version adds nothing but time.
+    update learning.content_progress t
+    set version = greatest(t.version, apply_heartbeat.version),
+      covered = case
+        when apply_heartbeat.version = t.version then t.covered + v_covered
+        when apply_heartbeat.version > t.version then v_covered
+        else t.covered
+      end,
+      covered_seconds = case
+        when apply_heartbeat.version = t.version
+          then private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds)
+        when apply_heartbeat.version > t.version
+          then private.covered_seconds(v_covered, apply_heartbeat.duration_seconds)
+        else t.covered_seconds
+      end,
+      duration_seconds = apply_heartbeat.duration_seconds,
+      position_seconds = case
+        when (apply_heartbeat.version, v_occurred_at, apply_heartbeat.to_seconds)
+          > (t.version, coalesce(t.position_at, '-infinity'), t.position_seconds)
+          then apply_heartbeat.to_seconds
+        else t.position_seconds
+      end,
+      position_at = case
+        when (apply_heartbeat.version, v_occurred_at) > (t.version, coalesce(t.position_at, '-infinity')) then v_occurred_at
+        else t.position_at
+      end,
+      active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+      started_at = least(t.started_at, v_began_at),
+      last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+      access_checked_at = apply_heartbeat.access_checked_at
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    returning t.* into p;
+    exit when found;
     insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
     values (apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_began_at, v_occurred_at)
     on conflict do nothing;
-    select t.* into p
-    from learning.content_progress t
-    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-    for no key update;
-  end if;
+  end loop;
 
   -- Nearly every heartbeat goes on with the last session.
   update learning.content_consumption c
@@ -866,66 +894,42 @@ begin
       apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
+    -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
     if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
       select
       from learning.content_consumption c
       where c.user_id = p.user_id and c.item_id = p.item_id and c.created_at = p.session_created_at
     ) then
-      p.session_created_at := v_session;
+      update learning.content_progress t
+      set session_created_at = v_session
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
     end if;
   end if;
 
-  if apply_heartbeat.version > p.version then
-    -- Another text: what was seen of the one before is in its sessions, and what was completed stays completed.
-    p.version := apply_heartbeat.version;
-    p.covered := v_covered;
-    p.position_seconds := apply_heartbeat.to_seconds;
-    p.position_at := v_occurred_at;
-    v_seen := p.covered;
-  elsif apply_heartbeat.version = p.version then
-    p.covered := p.covered + v_covered;
-    if p.position_at is null or (v_occurred_at, apply_heartbeat.to_seconds) > (p.position_at, p.position_seconds) then
-      p.position_seconds := apply_heartbeat.to_seconds;
-      p.position_at := v_occurred_at;
+  if apply_heartbeat.version > coalesce(p.completed_version, 0) then
+    v_seconds := p.covered_seconds;
+    if apply_heartbeat.version < p.version then
+      -- Late news of a version that the user has left behind.
+      select private.covered_seconds(range_agg(c.covered), apply_heartbeat.duration_seconds) into v_seconds
+      from learning.content_consumption c
+      where c.user_id = apply_heartbeat.user_id
+        and c.item_id = apply_heartbeat.item_id
+        and c.version = apply_heartbeat.version;
     end if;
-    v_seen := p.covered;
-  else
-    -- Late news of a version that the user has left behind.
-    select coalesce(range_agg(c.covered), '{}') into v_seen
-    from learning.content_consumption c
-    where c.user_id = apply_heartbeat.user_id
-      and c.item_id = apply_heartbeat.item_id
-      and c.version = apply_heartbeat.version;
+    if v_seconds >= v_completing_share * apply_heartbeat.duration_seconds then
+      update learning.content_progress t
+      set completed_version = apply_heartbeat.version, completed_at = v_occurred_at
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
+    end if;
   end if;
-  p.duration_seconds := apply_heartbeat.duration_seconds;
-  if apply_heartbeat.version > coalesce(p.completed_version, 0)
-    and private.covered_seconds(v_seen, p.duration_seconds) >= v_completing_share * p.duration_seconds
-  then
-    p.completed_version := apply_heartbeat.version;
-    p.completed_at := v_occurred_at;
-  end if;
-
-  update learning.content_progress t
-  set version = p.version,
-    covered = p.covered,
-    covered_seconds = private.covered_seconds(p.covered, p.duration_seconds),
-    duration_seconds = p.duration_seconds,
-    position_seconds = p.position_seconds,
-    position_at = p.position_at,
-    active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
-    started_at = least(t.started_at, v_began_at),
-    last_activity_at = greatest(t.last_activity_at, v_occurred_at),
-    session_created_at = p.session_created_at,
-    completed_version = p.completed_version,
-    completed_at = p.completed_at
-  where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
-  returning t.* into p;
   return p;
 end
 $$;
 
-comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
-revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
+comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
+revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) from public;
 
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
@@ -1401,7 +1405,6 @@ create or replace function private.covered_seconds(covered int4multirange, durat
   returns integer
   language sql
   immutable
-  set search_path to 'pg_catalog'
 as $$
   select coalesce(sum(upper(r) - lower(r)), 0)::integer
   from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
@@ -3114,7 +3117,6 @@ create or replace function private.heartbeat_problem(event_id uuid, from_seconds
   returns text
   language sql
   stable
-  set search_path to 'pg_catalog'
 as $$
   select case
     when event_id is null then 'event_id'
@@ -3676,23 +3678,46 @@ $$;
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
--- The version of an item that is being played, its duration and type; reason says why the caller may not play it, or is null.
-create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text)
+-- The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.
+create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone)
   returns record
   language plpgsql
-  stable security definer
+  stable
   set search_path to 'pg_catalog'
 as $$
 #variable_conflict use_column
+declare
+  v_current_version integer;
+  v_is_available boolean;
+  v_has_access boolean;
 begin
-  select case when a.has_access then null else a.reason end, coalesce(open_for_recording.version, i.current_version), i.duration_seconds, i.content_type
-  into reason, playable_version, duration_seconds, content_type
-  from learning.my_content_access a
-  join learning.content_items i on i.id = a.content_id
-  where a.content_id = open_for_recording.item_id and i.current_version is not null and i.deleted_at is null;
-  if not found then
+  select
+    i.current_version, i.duration_seconds, i.content_type,
+    i.available_from <= now() and (i.available_until is null or i.available_until > now()),
+    p.access_checked_at
+  into v_current_version, duration_seconds, content_type, v_is_available, access_checked_at
+  from learning.content_items i
+  left join learning.content_progress p on p.item_id = i.id and p.user_id = plinth.current_user_id()
+  where i.id = open_for_recording.item_id;
+  if v_current_version is null then
     reason := 'not_available';
-  elsif reason is null and open_for_recording.version is not null and not exists (
+    return;
+  end if;
+  if v_is_available is not true or access_checked_at is null
+    or access_checked_at not between now() - interval '1 minute' and now()
+  then
+    select a.has_access, a.reason into v_has_access, reason
+    from learning.my_content_access a
+    where a.content_id = open_for_recording.item_id;
+    if v_has_access is not true then
+      reason := coalesce(reason, 'not_available');
+      return;
+    end if;
+    reason := null;
+    access_checked_at := now();
+  end if;
+  playable_version := coalesce(version, v_current_version);
+  if playable_version <> v_current_version and not exists (
     select
     from learning.content_versions v
     where v.item_id = open_for_recording.item_id and v.version = open_for_recording.version and v.published_at is not null
@@ -3702,8 +3727,8 @@ begin
 end
 $$;
 
-comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text) is 'The version of an item that is being played, its duration and type; reason says why the caller may not play it, or is null.';
-revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text) from public;
+comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.';
+revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) from public;
 
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
@@ -3742,6 +3767,7 @@ as $$
 declare
   v_gap constant interval := '30 minutes';
   v_keys timestamptz[];
+  v_key timestamptz;
   v_others record;
 begin
   v_keys := array(
@@ -3763,8 +3789,8 @@ begin
       place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
       place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
     )
-    returning created_at into v_keys[1];
-    return v_keys[1];
+    returning created_at into v_key;
+    return v_key;
   end if;
 
   with taken_in as (
