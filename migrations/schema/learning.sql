@@ -698,6 +698,77 @@ comment on function learning.content_access(item_ids uuid[]) is 'Whether the cal
 revoke execute on function learning.content_access(item_ids uuid[]) from public;
 grant execute on function learning.content_access(item_ids uuid[]) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.
+create or replace function learning.content_search_facets(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer)
+  returns table(facet text, value text, label text, item_count bigint)
+  language plpgsql
+  stable security definer rows 50
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+  set "pg_trgm.word_similarity_threshold" to '0.4'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_query tsquery;
+  v_similar text;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+  if v_text <> '' then
+    if numnode(v_terms.any_query) > 0 and exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      v_query := v_terms.any_query;
+    else
+      v_similar := v_text;
+    end if;
+  end if;
+  return query
+    with hits as materialized (
+      select m.content_type, m.level, m.language, m.category_id, m.tags
+      from private.content_matching(
+        v_query, v_terms.languages, v_terms.queries, v_similar,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+    ),
+    counts as (
+      select 'content_type' as facet, h.content_type as value, h.content_type as label, count(*) as item_count
+      from hits h
+      group by h.content_type
+      union all
+      select 'level', h.level::text, h.level::text, count(*) from hits h group by h.level
+      union all
+      select 'language', h.language, h.language, count(*) from hits h group by h.language
+      union all
+      select 'category', c.id::text, c.name, h.item_count
+      from (select h.category_id, count(*) as item_count from hits h group by h.category_id) h
+      join learning.content_categories c on c.id = h.category_id
+      union all
+      (
+        select 'tag', t.tag, t.tag, count(*)
+        from hits h
+        cross join unnest(h.tags) as t (tag)
+        group by t.tag
+        order by 4 desc, 2
+        limit 30
+      )
+    )
+    select c.facet, c.value, c.label, c.item_count from counts c order by c.facet, c.item_count desc, c.value;
+end
+$$;
+
+comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+revoke execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) from public;
+grant execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- Trigger: keeps an item's rating_count and rating_sum.
 create or replace function learning.count_rating()
   returns trigger
@@ -1203,6 +1274,124 @@ $$;
 comment on function learning.search_configuration(language text) is E'@omit\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
 revoke execute on function learning.search_configuration(language text) from public;
 grant execute on function learning.search_configuration(language text) to :PLINTH_USER;
+
+-- Searches available content by title, tags and summary, best first; without a query, newest first.
+create or replace function learning.search_content(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer, max_results integer default 20, skip integer default 0)
+  returns table(item learning.content_items, rank real, title_html text, summary_html text, is_similar boolean)
+  language plpgsql
+  stable security definer rows 20
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+  set "pg_trgm.word_similarity_threshold" to '0.4'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_skip constant integer := greatest(coalesce(skip, 0), 0);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+
+  if v_text = '' then
+    -- Nothing asked for: what is newest.
+    return query
+      select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
+      from private.content_matching(
+        null, v_terms.languages, null, null, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by m.available_from desc, m.id
+      limit v_limit offset v_skip;
+    return;
+  end if;
+
+  if numnode(v_terms.any_query) > 0 then
+    return query
+      with hits as (
+        select
+          m.id,
+          ts_rank(
+            m.search_document,
+            case when cardinality(v_terms.queries) = 1 then v_terms.any_query
+              else v_terms.queries[array_position(v_terms.languages, m.language)] end
+          ) as rank
+        from private.content_matching(
+          v_terms.any_query, v_terms.languages, v_terms.queries, null,
+          content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+        ) m
+        order by 2 desc, 1
+        limit v_limit offset v_skip
+      )
+      -- Marks are set for the page alone, in escaped text: what is marked up is ours.
+      select
+        i,
+        h.rank,
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.title),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+        ),
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.summary),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, MaxWords=40, MinWords=20'
+        ),
+        false
+      from hits h
+      join learning.content_items i on i.id = h.id
+      order by h.rank desc, i.id;
+    -- A later page may be empty while an earlier one was not.
+    if found or exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      return;
+    end if;
+  end if;
+
+  -- No item has these words: the titles that look most like them, with the words that do marked.
+  return query
+    with hits as (
+      select m.id, plinth.word_similarity(v_text, m.title) as rank
+      from private.content_matching(
+        null, v_terms.languages, null, v_text, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by 2 desc, 1
+      limit v_limit offset v_skip
+    )
+    select
+      i,
+      h.rank,
+      ts_headline(
+        'pg_catalog.simple', private.escape_html(i.title), websearch_to_tsquery('pg_catalog.simple', alike.words),
+        'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+      ),
+      private.escape_html(i.summary),
+      true
+    from hits h
+    join learning.content_items i on i.id = h.id
+    cross join lateral (
+      select coalesce(string_agg(format('"%s"', t.word), ' or '), '') as words
+      from regexp_split_to_table(i.title, '[^[:alnum:]]+') as t (word)
+      where t.word <> ''
+        and exists (
+          select from regexp_split_to_table(v_text, '[^[:alnum:]]+') as a (word)
+          where a.word <> '' and plinth.similarity(a.word, t.word) >= 0.25
+        )
+    ) alike
+    order by h.rank desc, i.id;
+end
+$$;
+
+comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+revoke execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) from public;
+grant execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- The words of an item, stemmed in its language and weighted: title A, tags B, summary C.
 create or replace function learning.search_document(language text, title text, summary text, tags text[])

@@ -1115,6 +1115,35 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Available items that match words, or whose title is similar to a text, and all filters.
+create or replace function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer)
+  returns setof learning.content_items
+  language sql
+  stable
+as $$
+  select i.*
+  from learning.content_items i
+  where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
+    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    and (
+      any_query is null
+      or pg_catalog.cardinality(queries) = 1
+      or i.search_document operator(pg_catalog.@@) queries[pg_catalog.array_position(languages, i.language)]
+    )
+    and (similar_to is null or similar_to operator(plinth.<%) i.title)
+    and i.language = any (languages)
+    and i.available_from <= pg_catalog.now()
+    and (i.available_until is null or i.available_until > pg_catalog.now())
+    and (content_types is null or i.content_type = any (content_types))
+    and (categories is null or i.category_id = any (categories))
+    and (content_matching.tags is null or i.tags operator(pg_catalog.@>) content_matching.tags)
+    and (min_level is null or i.level >= min_level)
+    and (max_level is null or i.level <= max_level)
+$$;
+
+comment on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) is 'Available items that match words, or whose title is similar to a text, and all filters.';
+revoke execute on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) from public;
+
 -- The item and all that must be completed before it can be, directly or not.
 create or replace function private.content_required_for(item_id uuid)
   returns setof uuid
@@ -1141,6 +1170,57 @@ $$;
 
 comment on function private.content_required_for(item_id uuid) is 'The item and all that must be completed before it can be, directly or not.';
 revoke execute on function private.content_required_for(item_id uuid) from public;
+
+-- The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.
+create or replace function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery)
+  returns record
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_query tsquery;
+begin
+  -- From one language to the next by the index, not through all items.
+  with recursive in_use (language) as (
+    (select i.language from learning.content_items i order by i.language limit 1)
+    union all
+    select (select i.language from learning.content_items i where i.language > u.language order by i.language limit 1)
+    from in_use u
+    where u.language is not null
+  )
+  select coalesce(array_agg(u.language order by u.language), '{}') into languages
+  from in_use u
+  where content_search_terms.language is null
+    or u.language = content_search_terms.language
+    or starts_with(u.language, content_search_terms.language || '-');
+  select coalesce(array_agg(websearch_to_tsquery(learning.search_configuration(l.language), query) order by l.place), '{}')
+  into queries
+  from unnest(languages) with ordinality as l (language, place);
+  foreach v_query in array array(select distinct q from unnest(queries) as q) loop
+    any_query := coalesce(any_query || v_query, v_query);
+  end loop;
+end
+$$;
+
+comment on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) is 'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+revoke execute on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) from public;
+
+-- Ids of a category and of all below it; null for none.
+create or replace function private.content_subtree(category_id uuid)
+  returns uuid[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select array_agg(c.id)
+  from learning.content_categories top
+  join learning.content_categories c on c.path = top.path or c.path like top.path || '/%'
+  where top.id = content_subtree.category_id
+$$;
+
+comment on function private.content_subtree(category_id uuid) is 'Ids of a category and of all below it; null for none.';
+revoke execute on function private.content_subtree(category_id uuid) from public;
 
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
@@ -1816,6 +1896,68 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- The text with the five characters that mean something in HTML escaped.
+create or replace function private.escape_html(plain text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select replace(replace(replace(replace(replace(plain, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+$$;
+
+comment on function private.escape_html(plain text) is 'The text with the five characters that mean something in HTML escaped.';
+revoke execute on function private.escape_html(plain text) from public;
+
+-- An item as an object of the import format.
+create or replace function private.export_content_item(item_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_build_object(
+    'kind', 'item',
+    'slug', i.slug,
+    'category', c.path,
+    'course', course.slug,
+    'position', i.position,
+    'type', i.content_type,
+    'title', i.title,
+    'summary', i.summary,
+    'level', i.level,
+    'durationSeconds', i.duration_seconds,
+    'language', i.language,
+    'tags', to_jsonb(i.tags),
+    'requiredAccessLevel', i.required_access_level,
+    'isPreview', i.is_preview,
+    'prerequisites', (
+      select coalesce(jsonb_agg(r.slug order by r.slug), '[]')
+      from learning.content_prerequisites p
+      join learning.content_items r on r.id = p.required_item_id
+      where p.item_id = i.id and r.deleted_at is null
+    ),
+    'published', i.current_version is not null,
+    -- In UTC whatever the session's time zone, so that two exports can be compared.
+    'publishFrom', to_char(i.publish_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'publishUntil', to_char(i.publish_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(b.body_format, 'markdown'),
+    'body', b.body
+  )
+  from learning.content_items i
+  join learning.content_categories c on c.id = i.category_id
+  left join learning.content_items course on course.id = i.course_id
+  left join learning.content_bodies b
+    on b.item_id = i.id
+    and b.version = coalesce(
+      i.current_version, (select max(v.version) from learning.content_versions v where v.item_id = i.id)
+    )
+  where i.id = export_content_item.item_id
+$$;
+
+comment on function private.export_content_item(item_id uuid) is 'An item as an object of the import format.';
+revoke execute on function private.export_content_item(item_id uuid) from public;
 
 -- Whether removing this factor leaves a way to sign in.
 create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
@@ -2758,6 +2900,243 @@ $$;
 
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
+
+-- Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_content(lines jsonb)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_line jsonb;
+begin
+  for v_line, ordinal in
+    select l.value, l.ordinality::integer from jsonb_array_elements(import_content.lines) with ordinality l
+  loop
+    message := null;
+    begin
+      outcome := case v_line ->> 'kind'
+        when 'category' then private.import_content_category(v_line)
+        else private.import_content_item(v_line)
+      end;
+    exception
+      when data_exception or integrity_constraint_violation or sqlstate 'PL404' or sqlstate 'PL409' or sqlstate 'PL422' then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_content(lines jsonb) is 'Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_content(lines jsonb) from public;
+
+-- Imports a category; inserted, updated or unchanged. PL404 without its parent.
+create or replace function private.import_content_category(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_path constant text := line ->> 'path';
+  v_slug constant text := substring(v_path from '[^/]*$');
+  v_parent constant text := nullif(regexp_replace(v_path, '/?[^/]*$', ''), '');
+  v_parent_id uuid;
+  v_inserted boolean;
+begin
+  if v_parent is not null then
+    select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
+    if v_parent_id is null then
+      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+    end if;
+  end if;
+  insert into learning.content_categories as c (parent_id, slug, name, description, position)
+  values (
+    v_parent_id, v_slug, btrim(line ->> 'name'), coalesce(line ->> 'description', ''), coalesce((line ->> 'position')::integer, 0)
+  )
+  on conflict on constraint content_categories_path_key do update
+  set name = excluded.name, description = excluded.description, position = excluded.position
+  where (c.name, c.description, c.position) is distinct from (excluded.name, excluded.description, excluded.position)
+  -- xmax is 0 in a row that this statement made, and not in one that it changed.
+  returning c.xmax = 0 into v_inserted;
+  return case when v_inserted is null then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_category(line jsonb) is 'Imports a category; inserted, updated or unchanged. PL404 without its parent.';
+revoke execute on function private.import_content_category(line jsonb) from public;
+
+-- Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.
+create or replace function private.import_content_item(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_deleted_at timestamptz;
+  v_before jsonb;
+  v_wanted jsonb;
+  v_category_id uuid;
+  v_course_id uuid;
+  v_missing text;
+  v_version integer;
+  v_published constant boolean := coalesce((line ->> 'published')::boolean, true);
+begin
+  -- The course first, as everywhere; see learning/functions/publishing.sql.
+  if line ->> 'course' is not null then
+    select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
+    if v_course_id is null then
+      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+    end if;
+  end if;
+  select i.id, i.deleted_at into v_id, v_deleted_at
+  from learning.content_items i
+  where i.slug = line ->> 'slug'
+  for no key update;
+  if v_deleted_at is not null then
+    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+  end if;
+  v_before := private.export_content_item(v_id);
+  -- All keys, in the form of an export. A time that the file leaves open stays as it is.
+  v_wanted := jsonb_build_object(
+    'kind', 'item',
+    'slug', line ->> 'slug',
+    'category', line ->> 'category',
+    'course', line ->> 'course',
+    'position', coalesce((line ->> 'position')::integer, 0),
+    'type', line ->> 'type',
+    'title', btrim(line ->> 'title'),
+    'summary', coalesce(line ->> 'summary', ''),
+    'level', coalesce((line ->> 'level')::integer, 0),
+    'durationSeconds', (line ->> 'durationSeconds')::integer,
+    'language', coalesce(line ->> 'language', 'en'),
+    'tags', (
+      select coalesce(jsonb_agg(distinct lower(btrim(t))), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'tags', '[]')) as t
+      where btrim(t) <> ''
+    ),
+    'requiredAccessLevel', (line ->> 'requiredAccessLevel')::integer,
+    'isPreview', coalesce((line ->> 'isPreview')::boolean, false),
+    'prerequisites', (
+      select coalesce(jsonb_agg(distinct r.slug), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'prerequisites', '[]')) as r (slug)
+    ),
+    'published', v_published,
+    'publishFrom', case
+      when line ->> 'publishFrom' is not null
+        then to_char((line ->> 'publishFrom')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      when v_published then coalesce(
+        v_before ->> 'publishFrom', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      )
+    end,
+    'publishUntil', to_char((line ->> 'publishUntil')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(line ->> 'bodyFormat', 'markdown'),
+    'body', line ->> 'body'
+  );
+  if v_before = v_wanted then
+    return 'unchanged';
+  end if;
+
+  select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
+  if v_category_id is null then
+    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+  end if;
+  select r.slug into v_missing
+  from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
+  where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
+  limit 1;
+  if v_missing is not null then
+    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+  end if;
+  if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
+    raise exception 'only a course is published without a body' using errcode = 'PL422';
+  end if;
+
+  insert into learning.content_items as i (
+    category_id, course_id, position, slug, content_type, title, summary, level, duration_seconds, language, tags,
+    required_access_level, is_preview
+  )
+  values (
+    v_category_id,
+    v_course_id,
+    (v_wanted ->> 'position')::integer,
+    v_wanted ->> 'slug',
+    v_wanted ->> 'type',
+    v_wanted ->> 'title',
+    v_wanted ->> 'summary',
+    (v_wanted ->> 'level')::smallint,
+    (v_wanted ->> 'durationSeconds')::integer,
+    v_wanted ->> 'language',
+    array(select jsonb_array_elements_text(v_wanted -> 'tags')),
+    (v_wanted ->> 'requiredAccessLevel')::integer,
+    (v_wanted ->> 'isPreview')::boolean
+  )
+  on conflict on constraint content_items_slug_key do update
+  set
+    category_id = excluded.category_id,
+    course_id = excluded.course_id,
+    position = excluded.position,
+    content_type = excluded.content_type,
+    title = excluded.title,
+    summary = excluded.summary,
+    level = excluded.level,
+    duration_seconds = excluded.duration_seconds,
+    language = excluded.language,
+    tags = excluded.tags,
+    required_access_level = excluded.required_access_level,
+    is_preview = excluded.is_preview
+  returning i.id into v_id;
+
+  delete from learning.content_prerequisites p
+  where p.item_id = v_id
+    and p.required_item_id not in (
+      select i.id from learning.content_items i
+      where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+    );
+  insert into learning.content_prerequisites (item_id, required_item_id)
+  select v_id, i.id
+  from learning.content_items i
+  where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+  on conflict do nothing;
+
+  -- A new version only for a new text.
+  select v.version into v_version from learning.content_versions v where v.item_id = v_id and v.published_at is null;
+  if v_version is not null
+    or v_before is null
+    or (v_before -> 'body', v_before -> 'bodyFormat') is distinct from (v_wanted -> 'body', v_wanted -> 'bodyFormat')
+  then
+    if v_version is null then
+      insert into learning.content_versions (item_id, version, change_note)
+      select v_id, coalesce(max(v.version), 0) + 1, coalesce(line ->> 'changeNote', '')
+      from learning.content_versions v
+      where v.item_id = v_id
+      returning version into v_version;
+    end if;
+    delete from learning.content_bodies b where b.item_id = v_id and b.version = v_version;
+    if v_wanted ->> 'body' is not null then
+      insert into learning.content_bodies (item_id, version, body_format, body)
+      values (v_id, v_version, v_wanted ->> 'bodyFormat', v_wanted ->> 'body');
+    end if;
+    if v_published then
+      update learning.content_versions v
+      set published_at = clock_timestamp()
+      where v.item_id = v_id and v.version = v_version;
+    end if;
+  end if;
+  update learning.content_items i
+  set
+    current_version = case when v_published then (select max(v.version) from learning.content_versions v where v.item_id = v_id) end,
+    publish_from = (v_wanted ->> 'publishFrom')::timestamptz,
+    publish_until = (v_wanted ->> 'publishUntil')::timestamptz
+  where i.id = v_id;
+  return case when v_before is null then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
+revoke execute on function private.import_content_item(line jsonb) from public;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
