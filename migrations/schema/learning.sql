@@ -705,7 +705,6 @@ create or replace function learning.content_search_facets(query text default '':
   stable security definer rows 50
   set search_path to 'pg_catalog'
   set plan_cache_mode to 'force_custom_plan'
-  set "pg_trgm.word_similarity_threshold" to '0.4'
 as $$
 #variable_conflict use_variable
 declare
@@ -729,6 +728,7 @@ begin
       v_query := v_terms.any_query;
     else
       v_similar := v_text;
+      perform private.look_for_similar_titles();
     end if;
   end if;
   return query
@@ -1282,7 +1282,6 @@ create or replace function learning.search_content(query text default ''::text, 
   stable security definer rows 20
   set search_path to 'pg_catalog'
   set plan_cache_mode to 'force_custom_plan'
-  set "pg_trgm.word_similarity_threshold" to '0.4'
 as $$
 #variable_conflict use_variable
 declare
@@ -1356,6 +1355,7 @@ begin
   end if;
 
   -- No item has these words: the titles that look most like them, with the words that do marked.
+  perform private.look_for_similar_titles();
   return query
     with hits as (
       select m.id, plinth.word_similarity(v_text, m.title) as rank
@@ -1495,19 +1495,17 @@ grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_US
 -- The access level of the user's current plan; 0 without one, and for who may not know.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language plpgsql
+  language sql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-begin
-  if user_id is null or not learning.may_ask_about(user_id) or to_regclass('billing.active_user_subscriptions') is null then
-    return 0;
-  end if;
-  return coalesce(
-    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-    0
-  );
-end
+  select case
+    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
+      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+      0
+    )
+    else 0
+  end
 $$;
 
 comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';

@@ -34,7 +34,7 @@ export function addImport(program: Command): void {
       "after",
       `
 Each file holds {"vendor", "models": [{"id", "name", "price_history": [{"input", "output", "input_cached",
-"from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
+"reasoning", "from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
 further notice". A file says everything about its models' prices: periods it does not name are removed.
 Importing the same files again changes nothing.
 

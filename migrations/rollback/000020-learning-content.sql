@@ -9,6 +9,7 @@ drop function
   private.export_content_item(uuid),
   learning.content_search_facets(text, text, text[], uuid, text[], integer, integer),
   learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer),
+  private.look_for_similar_titles(),
   private.content_subtree(uuid),
   private.content_matching(tsquery, text[], tsquery[], text, text[], uuid[], text[], integer, integer),
   private.content_search_terms(text, text),

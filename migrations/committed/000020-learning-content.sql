@@ -1,5 +1,5 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:8403cd2f0e295039789b4eec22d25b7afabe6b36
+--! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
+--! Hash: sha1:1cddace0659e9b661f171b92f1390d22c785ece2
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -815,23 +815,21 @@ comment on function learning.may_ask_about(uuid) is
   E'@omit\nWhether the caller may be told what a user has access to.';
 grant execute on function learning.may_ask_about(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The one place that asks billing what a user's plan opens.
+-- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language plpgsql
+  language sql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-begin
-  if user_id is null or not learning.may_ask_about(user_id) or to_regclass('billing.active_user_subscriptions') is null then
-    return 0;
-  end if;
-  return coalesce(
-    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-    0
-  );
-end
+  select case
+    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
+      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+      0
+    )
+    else 0
+  end
 $$;
 
 comment on function learning.user_plan_level(uuid) is
@@ -1659,11 +1657,27 @@ as $$
 $$;
 
 comment on function private.content_subtree(uuid) is 'Ids of a category and of all below it; null for none.';
+
+-- How much of what is typed must be found in a title: what one wrong letter leaves of a short word. A setting of the operator,
+-- which exists once its library is loaded, so it cannot stand among the settings of a function that a restore makes anew.
+create or replace function private.look_for_similar_titles()
+  returns void
+  language plpgsql
+  stable
+  set search_path = pg_catalog
+as $$
+begin
+  perform plinth.word_similarity('', '');
+  perform set_config('pg_trgm.word_similarity_threshold', '0.4', true);
+end
+$$;
+
+comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
 --! EndIncluded private/functions/content_matching.sql
 --! Included learning/functions/search_content.sql
 -- Search with the owner's rights and the public rule written out, because row security would keep the index from being used:
 -- the planner may not let an operator see a row before the policy has.
--- Plans are made for the filters that are given; the similarity is what one wrong letter in a short word leaves.
+-- Plans are made for the filters that are given.
 create or replace function learning.search_content(
   query text default '',
   language text default null,
@@ -1682,7 +1696,6 @@ create or replace function learning.search_content(
   rows 20
   set search_path = pg_catalog
   set plan_cache_mode = force_custom_plan
-  set pg_trgm.word_similarity_threshold = 0.4
 as $$
 #variable_conflict use_variable
 declare
@@ -1756,6 +1769,7 @@ begin
   end if;
 
   -- No item has these words: the titles that look most like them, with the words that do marked.
+  perform private.look_for_similar_titles();
   return query
     with hits as (
       select m.id, plinth.word_similarity(v_text, m.title) as rank
@@ -1811,7 +1825,6 @@ create or replace function learning.content_search_facets(
   rows 50
   set search_path = pg_catalog
   set plan_cache_mode = force_custom_plan
-  set pg_trgm.word_similarity_threshold = 0.4
 as $$
 #variable_conflict use_variable
 declare
@@ -1835,6 +1848,7 @@ begin
       v_query := v_terms.any_query;
     else
       v_similar := v_text;
+      perform private.look_for_similar_titles();
     end if;
   end if;
   return query
