@@ -1,6 +1,4 @@
-import { once } from "node:events";
-import { createWriteStream } from "node:fs";
-import { rename, rm } from "node:fs/promises";
+import { open, rename, rm } from "node:fs/promises";
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
 import { fileError } from "../import/import.ts";
@@ -20,6 +18,7 @@ export interface ContentExportSummary {
 }
 
 const BATCH_SIZE = 200;
+const BUFFER_CHARACTERS = 1_000_000;
 
 /**
  * Writes all categories and all items that are not deleted, one JSON object a line, so that `importContent` takes the file
@@ -33,33 +32,38 @@ export async function exportContent(
 ): Promise<ContentExportSummary> {
   const started = performance.now();
   const partial = `${path}.partial`;
-  const output = createWriteStream(partial);
-  let failure: unknown;
-  output.on("error", (error) => {
-    failure ??= error;
-  });
   const counts = { categories: 0, items: 0 };
+  const file = await open(partial, "w").catch((error) => {
+    throw fileError(path, error, "file");
+  });
   try {
+    let buffered = "";
     for await (const { kind, text } of contentLines(options)) {
       if (options.signal?.aborted)
         throw new PlinthError("EXPORT_CANCELLED", "Cancelled; nothing was written.", { exitCode: 130 });
-      if (!output.write(`${text}\n`)) await Promise.race([once(output, "drain"), once(output, "close")]);
-      if (failure) throw fileError(path, failure, "file");
+      buffered += `${text}\n`;
       counts[kind] += 1;
+      if (buffered.length < BUFFER_CHARACTERS) continue;
+      await file.appendFile(buffered);
+      buffered = "";
       options.onProgress?.(counts.categories + counts.items);
     }
-    output.end();
-    await once(output, "close");
-    if (failure) throw fileError(path, failure, "file");
-    await rename(partial, path).catch((error) => {
-      throw fileError(path, error, "file");
-    });
+    await file.appendFile(buffered);
+    await file.sync();
+    await file.close();
+    await rename(partial, path);
   } catch (error) {
-    output.destroy();
+    await file.close().catch(() => {});
     await rm(partial, { force: true }).catch(() => {});
-    throw failure && !(error instanceof PlinthError) ? fileError(path, failure, "file") : error;
+    throw isFileError(error) ? fileError(path, error, "file") : error;
   }
   return { ...counts, milliseconds: Math.round(performance.now() - started) };
+}
+
+/** Whether the file system failed, and not the database. */
+function isFileError(error: unknown): boolean {
+  const { syscall } = error as NodeJS.ErrnoException;
+  return ["write", "fsync", "close", "rename"].includes(syscall ?? "");
 }
 
 /** The lines of an export, in the order in which an import can take them. */
