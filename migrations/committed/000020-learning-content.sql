@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:1cddace0659e9b661f171b92f1390d22c785ece2
+--! Hash: sha1:23c117dab7ab983a14f75d66e11e0333f74e8a0f
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -874,8 +874,11 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   set search_path = pg_catalog
 as $$
 begin
-  return to_regclass('learning.content_progress') is not null
-    and learning.may_ask_about(user_id)
+  -- Without the part that records progress, nothing was completed.
+  if to_regclass('learning.content_progress') is null then
+    return false;
+  end if;
+  return learning.may_ask_about(user_id)
     and exists (
       select
       from learning.content_progress p
@@ -1182,7 +1185,7 @@ begin
   update learning.content_items i
   set
     current_version = v_version,
-    publish_from = coalesce(publish_content.publish_from, i.publish_from, clock_timestamp()),
+    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
     publish_until = coalesce(publish_content.publish_until, i.publish_until)
   where i.id = v_item.id
   returning i.* into v_item;

@@ -883,8 +883,11 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   set search_path to 'pg_catalog'
 as $$
 begin
-  return to_regclass('learning.content_progress') is not null
-    and learning.may_ask_about(user_id)
+  -- Without the part that records progress, nothing was completed.
+  if to_regclass('learning.content_progress') is null then
+    return false;
+  end if;
+  return learning.may_ask_about(user_id)
     and exists (
       select
       from learning.content_progress p
@@ -1086,7 +1089,7 @@ begin
   update learning.content_items i
   set
     current_version = v_version,
-    publish_from = coalesce(publish_content.publish_from, i.publish_from, clock_timestamp()),
+    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
     publish_until = coalesce(publish_content.publish_until, i.publish_until)
   where i.id = v_item.id
   returning i.* into v_item;
