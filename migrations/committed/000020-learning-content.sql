@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:23c117dab7ab983a14f75d66e11e0333f74e8a0f
+--! Hash: sha1:920d484a136bee18f5aec8481d0f32bad22e2dcb
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -380,6 +380,24 @@ comment on column learning.user_content_permissions.granted_by is 'Who decided; 
 comment on column learning.user_content_permissions.granted_at is 'When.';
 comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
 comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+
+-- What relations are called in the API.
+comment on constraint content_categories_parent_id_fkey on learning.content_categories is
+  E'@fieldName parent\n@foreignFieldName children';
+comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
+comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
+comment on constraint content_items_current_version_fkey on learning.content_items is
+  E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
+comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
+comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is
+  E'@fieldName contentVersion\n@foreignFieldName contentBody';
+comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is
+  E'@fieldName item\n@foreignFieldName prerequisites';
+comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is
+  E'@fieldName requiredItem\n@foreignFieldName requiredBy';
+comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
+comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is
+  E'@fieldName item\n@foreignFieldName userPermissions';
 
 --! Included learning/triggers/content_categories.sql
 -- One change of the tree at a time, or two moves that are each harmless could make a circle together. Taken before the

@@ -30,6 +30,7 @@ comment on column learning.content_bodies.item_id is 'The item.';
 comment on column learning.content_bodies.version is 'The version.';
 comment on column learning.content_bodies.body_format is 'markdown, html, text, json, or url where the text lies elsewhere.';
 comment on column learning.content_bodies.body is 'The text, up to 4,000,000 bytes.';
+comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is E'@fieldName contentVersion\n@foreignFieldName contentBody';
 
 create policy select_accessible on learning.content_bodies
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
@@ -107,6 +108,7 @@ comment on column learning.content_categories.path is 'Slugs from the top, joine
 comment on column learning.content_categories.depth is '1 at the top, at most 10; kept by the database.';
 comment on column learning.content_categories.created_at is 'When it was made.';
 comment on column learning.content_categories.updated_at is 'When the row last changed.';
+comment on constraint content_categories_parent_id_fkey on learning.content_categories is E'@fieldName parent\n@foreignFieldName children';
 
 create policy delete_editor on learning.content_categories
   for delete to :PLINTH_USER
@@ -251,6 +253,9 @@ comment on column learning.content_items.rating_average is 'Average rating, 1.00
 comment on column learning.content_items.created_at is 'When it was added.';
 comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
 comment on column learning.content_items.search_document is E'@omit\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
+comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
+comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
 
 create policy all_editor on learning.content_items
   for all to :PLINTH_USER
@@ -301,6 +306,8 @@ comment on table learning.content_prerequisites is 'One row per item that must b
 comment on column learning.content_prerequisites.item_id is 'What opens; for a course, each of its lessons too.';
 comment on column learning.content_prerequisites.required_item_id is 'What must be completed before. It counts while it is available.';
 comment on column learning.content_prerequisites.created_at is 'Since when.';
+comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is E'@fieldName item\n@foreignFieldName prerequisites';
+comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is E'@fieldName requiredItem\n@foreignFieldName requiredBy';
 
 create policy delete_editor on learning.content_prerequisites
   for delete to :PLINTH_USER
@@ -357,6 +364,7 @@ comment on column learning.content_ratings.rating is '1 to 5.';
 comment on column learning.content_ratings.review is 'What they say of it, or empty.';
 comment on column learning.content_ratings.created_at is 'When it was first rated.';
 comment on column learning.content_ratings.updated_at is 'When the rating last changed.';
+comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
 
 create policy delete_editor on learning.content_ratings
   for delete to :PLINTH_USER
@@ -431,6 +439,7 @@ comment on column learning.content_versions.created_by is 'Who wrote it; null fo
 comment on column learning.content_versions.created_at is 'When it was begun.';
 comment on column learning.content_versions.updated_at is 'When the draft last changed.';
 comment on column learning.content_versions.published_at is 'When it was published; null for the draft.';
+comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
 
 create policy select_author on learning.content_versions
   for select to :PLINTH_USER
@@ -496,6 +505,7 @@ comment on column learning.user_content_permissions.granted_by is 'Who decided; 
 comment on column learning.user_content_permissions.granted_at is 'When.';
 comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
 comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is E'@fieldName item\n@foreignFieldName userPermissions';
 
 create policy all_manager on learning.user_content_permissions
   for all to :PLINTH_USER

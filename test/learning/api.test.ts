@@ -57,12 +57,12 @@ test("A4 an editor publishes a course over the API, and everybody sees what is o
     [lesson, "Deep"],
   ])
     await ask(
-      `mutation ($id: UUID!, $body: String!) { saveDraft(input: { itemId: $id, body: $body }) { contentVersion { version } } }`,
+      `mutation ($id: UUID!, $body: String!) { saveDraft(input: { itemId: $id, body: $body }) { result { version } } }`,
       { id, body },
     );
   for (const id of [course, preview, lesson])
     await ask(
-      `mutation ($id: UUID!) { publishContent(input: { itemId: $id }) { contentItem { currentVersion availableFrom } } }`,
+      `mutation ($id: UUID!) { publishContent(input: { itemId: $id }) { result { currentVersion availableFrom } } }`,
       { id },
     );
 
@@ -125,10 +125,10 @@ test("A4 an editor publishes a course over the API, and everybody sees what is o
   ]);
 
   const rated = await api.ask(
-    `mutation ($id: UUID!) { rateContent(input: { itemId: $id, rating: 4 }) { contentRating { rating item { ratingCount ratingAverage } } } }`,
+    `mutation ($id: UUID!) { rateContent(input: { itemId: $id, rating: 4 }) { result { rating item { ratingCount ratingAverage } } } }`,
     { variables: { id: lesson }, token: ada.token },
   );
-  expect(rated.data.rateContent.contentRating).toEqual({
+  expect(rated.data.rateContent.result).toEqual({
     rating: 4,
     item: { ratingCount: 1, ratingAverage: "4.00" },
   });
@@ -151,7 +151,7 @@ test("denials have codes: a learner writes nothing, and bodies are in no list", 
       { extensions: { code } },
     ]);
   const list = await api.ask(
-    "{ contentBodies { nodes { body } } contentItems { nodes { contentVersions { nodes { version } } } } }",
+    "{ contentBodies { nodes { body } } contentItems { nodes { versions { nodes { version contentBody { body } } } } } }",
     { token: ada.token },
   );
   expect(list.errors).toBeUndefined();
