@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { PACKAGE_ROOT } from "../src/paths.ts";
 
 export interface BenchPlinth {
@@ -12,6 +13,8 @@ export interface BenchPlinth {
   serve(): Promise<string>;
   /** Runs another `plinth` command on the same data; resolves with its exit code. */
   command(...args: string[]): Promise<number>;
+  /** Connection URL of a role of its database. */
+  databaseUrl(role: string): Promise<string>;
   stop(): Promise<void>;
   /** Stops, then starts again on the same data; resolves with the milliseconds until /readyz answered 200. */
   restart(): Promise<number>;
@@ -81,6 +84,10 @@ export async function startPlinth(settings: Record<string, string> = {}): Promis
       return otherUrl;
     },
     command: (...args) => new Promise((resolve) => launch(args).once("exit", (code) => resolve(code ?? 1))),
+    async databaseUrl(role) {
+      const flags = [program, "db", "url", "--role", role];
+      return (await promisify(execFile)(process.execPath, flags, { env })).stdout.trim();
+    },
     async stop() {
       for (const child of [...others, server]) await end(child);
       rmSync(data, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 import { AccountRecoveryPlugin } from "./account-recovery.ts";
 import { ApiTokensPlugin } from "./api-tokens.ts";
 import { AuthPlugin } from "./auth.ts";
+import { CheckoutPlugin } from "./checkout.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
@@ -27,6 +28,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   ConversationMemoryPlugin, // only the server has the keys to what is encrypted
   AccountRecoveryPlugin, // nor is making the tokens that mails carry
   ProvidersPlugin, // nor is asking another provider who somebody is
+  CheckoutPlugin, // a payment provider is asked over HTTP
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

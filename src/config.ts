@@ -81,6 +81,16 @@ export interface Config {
     /** Where the application is, for links in mail; no slash at the end. */
     readonly appUrl: string;
   };
+  readonly payments: {
+    /** Without it there is no webhook. */
+    readonly stripeWebhookSecret: string | undefined;
+    /** Without it nothing is sold through the API. */
+    readonly stripeSecretKey: string | undefined;
+    /** Origin of Stripe's API, for tests and proxies; Stripe's own by default. */
+    readonly stripeApiUrl: string | undefined;
+    /** Page that a checkout comes back to, with `?checkout=success` or `?checkout=canceled`. */
+    readonly checkoutReturnUrl: string | undefined;
+  };
   readonly logLevel: string;
 }
 
@@ -165,6 +175,12 @@ export function loadConfig(env: Environment = process.env): Config {
       ),
       appUrl: webUrl(env, "PLINTH_APP_URL", "http://localhost:3000"),
     },
+    payments: {
+      stripeWebhookSecret: env.PLINTH_STRIPE_WEBHOOK_SECRET || undefined,
+      stripeSecretKey: env.PLINTH_STRIPE_SECRET_KEY || undefined,
+      stripeApiUrl: optionalUrl(env, "PLINTH_STRIPE_API_URL"),
+      checkoutReturnUrl: optionalUrl(env, "PLINTH_CHECKOUT_RETURN_URL"),
+    },
     logLevel: matching(
       env,
       "PLINTH_LOG_LEVEL",
@@ -233,6 +249,14 @@ function integer(env: Environment, name: string, fallback: number, min: number, 
   if (!Number.isInteger(number) || number < min || number > max)
     throw invalid(name, value, `a whole number from ${min} to ${max}`);
   return number;
+}
+
+function optionalUrl(env: Environment, name: string): string | undefined {
+  const value = env[name];
+  if (!value) return undefined;
+  if (!/^https?:\/\//.test(value) || !URL.canParse(value))
+    throw invalid(name, value, "a URL such as https://example.com/account");
+  return value;
 }
 
 function flag(env: Environment, name: string, fallback: boolean): boolean {

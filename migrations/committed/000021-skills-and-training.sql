@@ -1,5 +1,5 @@
---! Previous: sha1:c1beedcf5c0c128abd6b77c6318a081d7bd95915
---! Hash: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
+--! Previous: sha1:920d484a136bee18f5aec8481d0f32bad22e2dcb
+--! Hash: sha1:c1ecc54865d578646d81070efd2d1b148f5b05ce
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

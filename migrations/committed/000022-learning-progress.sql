@@ -1,5 +1,5 @@
---! Previous: sha1:24d92307297e0388a250f6af4ffb431771de3ff6
---! Hash: sha1:065f11a0ee520396e2385b92fdc38d30fa4d2651
+--! Previous: sha1:c1ecc54865d578646d81070efd2d1b148f5b05ce
+--! Hash: sha1:6b9c2beea1ae82616733e807688d6dea1b957591
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.

@@ -202,6 +202,70 @@ comment on column analytics.daily_sign_ins.ip_addresses is 'From how many addres
 
 grant select on analytics.daily_sign_ins to :PLINTH_ANALYST;
 
+-- Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts' usage stays in.
+create view analytics.daily_token_usage with (security_barrier=true) as
+ select d.day,
+    d.model_id,
+    p.name as provider_name,
+    m.name as model_name,
+    sum(d.requests)::bigint as requests,
+    count(distinct d.user_id) as users,
+    sum(d.input_tokens)::bigint as input_tokens,
+    sum(d.cached_input_tokens)::bigint as cached_input_tokens,
+    sum(d.output_tokens)::bigint as output_tokens,
+    sum(d.reasoning_tokens)::bigint as reasoning_tokens,
+    sum(d.total_tokens)::bigint as total_tokens,
+    sum(d.overdraft_tokens)::bigint as overdraft_tokens,
+    sum(d.self_reported_tokens)::bigint as self_reported_tokens
+   from billing.daily_usage d
+     left join llm.models m on m.id = d.model_id
+     left join llm.model_providers p on p.id = m.provider_id
+  group by d.day, d.model_id, p.name, m.name;
+
+comment on view analytics.daily_token_usage is 'Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts'' usage stays in.';
+comment on column analytics.daily_token_usage.day is 'Day in UTC on which it occurred.';
+comment on column analytics.daily_token_usage.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_token_usage.provider_name is 'Its provider.';
+comment on column analytics.daily_token_usage.model_name is 'The provider''s name for it.';
+comment on column analytics.daily_token_usage.requests is 'Uses.';
+comment on column analytics.daily_token_usage.users is 'Accounts that used it and still exist.';
+comment on column analytics.daily_token_usage.input_tokens is 'Tokens sent, cached ones included.';
+comment on column analytics.daily_token_usage.cached_input_tokens is 'Those of the input that were cached.';
+comment on column analytics.daily_token_usage.output_tokens is 'Tokens made, reasoning included.';
+comment on column analytics.daily_token_usage.reasoning_tokens is 'Those of the output that were thinking.';
+comment on column analytics.daily_token_usage.total_tokens is 'Input and output together.';
+comment on column analytics.daily_token_usage.overdraft_tokens is 'Those that no grant covered.';
+comment on column analytics.daily_token_usage.self_reported_tokens is 'Those that only users speak for.';
+
+grant select on analytics.daily_token_usage to :PLINTH_ANALYST;
+
+-- Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.
+create view analytics.daily_usage_cost with (security_barrier=true) as
+ select d.day,
+    d.model_id,
+    d.currency,
+    p.name as provider_name,
+    m.name as model_name,
+    sum(d.total_tokens)::bigint as total_tokens,
+    sum(d.unpriced_tokens)::bigint as unpriced_tokens,
+    sum(d.cost) as cost
+   from billing.daily_usage d
+     left join llm.models m on m.id = d.model_id
+     left join llm.model_providers p on p.id = m.provider_id
+  group by d.day, d.model_id, d.currency, p.name, m.name;
+
+comment on view analytics.daily_usage_cost is 'Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.';
+comment on column analytics.daily_usage_cost.day is 'Day in UTC on which it occurred.';
+comment on column analytics.daily_usage_cost.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_usage_cost.currency is 'ISO 4217 code of cost.';
+comment on column analytics.daily_usage_cost.provider_name is 'Its provider.';
+comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for it.';
+comment on column analytics.daily_usage_cost.total_tokens is 'Tokens sent and made.';
+comment on column analytics.daily_usage_cost.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column analytics.daily_usage_cost.cost is 'Exact cost of the priced tokens in units of currency, not rounded.';
+
+grant select on analytics.daily_usage_cost to :PLINTH_ANALYST;
+
 -- Grain: one row per day (UTC) and network with refused sign-ins.
 create view analytics.failed_logins_by_network with (security_barrier=true) as
  select (created_at at time zone 'UTC'::text)::date as day,
@@ -244,7 +308,8 @@ create view analytics.model_catalogue with (security_barrier=true) as
     mp.input_price_per_million_tokens,
     mp.output_price_per_million_tokens,
     mp.cached_input_price_per_million_tokens,
-    mp.effective_from as price_effective_from
+    mp.effective_from as price_effective_from,
+    mp.reasoning_price_per_million_tokens
    from llm.models m
      join llm.model_providers p on p.id = m.provider_id
      left join billing.model_prices mp on mp.model_id = m.id and tstzrange(mp.effective_from, mp.effective_to) @> now();
@@ -261,6 +326,7 @@ comment on column analytics.model_catalogue.input_price_per_million_tokens is 'P
 comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
 comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent.';
 comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
+comment on column analytics.model_catalogue.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
 
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 
@@ -309,6 +375,103 @@ comment on column analytics.sessions_by_state.users is 'Of how many accounts.';
 comment on column analytics.sessions_by_state.last_activity_at is 'When one of them was last used.';
 
 grant select on analytics.sessions_by_state to :PLINTH_ANALYST;
+
+-- Grain: one row per month (UTC) since the first subscription and currency; this month's is as of the last refresh (hourly).
+create materialized view analytics.subscription_metrics as
+ with months as (
+         select m_1.month::date as month,
+            (m_1.month at time zone 'UTC'::text) as month_start,
+            least(((m_1.month + '1 mon'::interval) at time zone 'UTC'::text), now()) as month_end
+           from generate_series(( select date_trunc('month'::text, (min(c_1.effective_at) at time zone 'UTC'::text)) as date_trunc
+                   from billing.subscription_changes c_1), date_trunc('month'::text, (now() at time zone 'UTC'::text)), '1 mon'::interval) m_1(month)
+        ), states as (
+         select c_1.subscription_id,
+            c_1.user_id,
+            c_1.event,
+            c_1.to_status as status,
+            p.currency,
+            p.price_cents > 0 as is_paid,
+                case p.billing_cycle
+                    when 'monthly'::text then p.price_cents::numeric
+                    when 'yearly'::text then p.price_cents::numeric / 12.0
+                    else 0::numeric
+                end as mrr_cents,
+            c_1.effective_at,
+            coalesce(lead(c_1.effective_at) over (partition by c_1.subscription_id order by c_1.effective_at, c_1.id), 'infinity'::timestamp with time zone) as until
+           from billing.subscription_changes c_1
+             join billing.subscription_plans p on p.id = c_1.to_plan_id
+        ), at_end as (
+         select m_1.month,
+            s.currency,
+            count(*) filter (where (s.status = any (array['active'::text, 'past_due'::text])) and s.is_paid) as paying_subscriptions,
+            count(*) filter (where s.status = 'active'::text) as active_subscriptions,
+            count(*) filter (where s.status = 'trialing'::text) as trialing_subscriptions,
+            count(*) filter (where s.status = 'past_due'::text) as past_due_subscriptions,
+            round(coalesce(sum(s.mrr_cents) filter (where s.status = any (array['active'::text, 'past_due'::text])), 0::numeric))::bigint as mrr_cents
+           from months m_1
+             join states s on s.effective_at < m_1.month_end and s.until >= m_1.month_end
+          group by m_1.month, s.currency
+        ), churn as (
+         select m_1.month,
+            s.currency,
+            count(*) as paying_at_start,
+            count(*) filter (where (exists ( select
+                   from states e
+                  where e.subscription_id = s.subscription_id and e.effective_at < m_1.month_end and e.until >= m_1.month_end and (e.status = any (array['canceled'::text, 'expired'::text]))))) as churned_subscriptions
+           from months m_1
+             join states s on s.effective_at < m_1.month_start and s.until >= m_1.month_start and (s.status = any (array['active'::text, 'past_due'::text])) and s.is_paid
+          group by m_1.month, s.currency
+        ), trials as (
+         select m_1.month,
+            s.currency,
+            count(*) as trials_started,
+            count(*) filter (where (exists ( select
+                   from states e
+                  where e.user_id = s.user_id and e.effective_at >= s.effective_at and e.status = 'active'::text and e.is_paid))) as trials_converted
+           from months m_1
+             join states s on s.event = 'trial_started'::text and s.effective_at >= m_1.month_start and s.effective_at < m_1.month_end
+          group by m_1.month, s.currency
+        ), currencies as (
+         select distinct s.currency
+           from states s
+        )
+ select m.month,
+    c.currency,
+    coalesce(a.mrr_cents, 0::bigint) as mrr_cents,
+    coalesce(a.active_subscriptions, 0::bigint) as active_subscriptions,
+    coalesce(a.paying_subscriptions, 0::bigint) as paying_subscriptions,
+    coalesce(a.trialing_subscriptions, 0::bigint) as trialing_subscriptions,
+    coalesce(a.past_due_subscriptions, 0::bigint) as past_due_subscriptions,
+    coalesce(h.paying_at_start, 0::bigint) as paying_at_start,
+    coalesce(h.churned_subscriptions, 0::bigint) as churned_subscriptions,
+    round(h.churned_subscriptions::numeric / nullif(h.paying_at_start, 0)::numeric, 4) as churn_rate,
+    coalesce(t.trials_started, 0::bigint) as trials_started,
+    coalesce(t.trials_converted, 0::bigint) as trials_converted,
+    round(t.trials_converted::numeric / nullif(t.trials_started, 0)::numeric, 4) as trial_conversion_rate
+   from months m
+     cross join currencies c
+     left join at_end a on a.month = m.month and a.currency = c.currency
+     left join churn h on h.month = m.month and h.currency = c.currency
+     left join trials t on t.month = m.month and t.currency = c.currency;
+
+create unique index subscription_metrics_month_currency_idx on analytics.subscription_metrics using btree (month, currency);
+
+comment on materialized view analytics.subscription_metrics is 'Grain: one row per month (UTC) since the first subscription and currency; this month''s is as of the last refresh (hourly).';
+comment on column analytics.subscription_metrics.month is 'First day of the month.';
+comment on column analytics.subscription_metrics.currency is 'ISO 4217 code of the plans counted.';
+comment on column analytics.subscription_metrics.mrr_cents is 'Monthly recurring revenue at the month''s end in the currency''s smallest unit: active and past_due, a twelfth of yearly prices, nothing of lifetime ones; rounded once.';
+comment on column analytics.subscription_metrics.active_subscriptions is 'Active at the month''s end, free plans too.';
+comment on column analytics.subscription_metrics.paying_subscriptions is 'Active or past_due at the month''s end on a plan that costs something.';
+comment on column analytics.subscription_metrics.trialing_subscriptions is 'Trialing at the month''s end.';
+comment on column analytics.subscription_metrics.past_due_subscriptions is 'Past_due at the month''s end.';
+comment on column analytics.subscription_metrics.paying_at_start is 'Paying subscriptions at the month''s start.';
+comment on column analytics.subscription_metrics.churned_subscriptions is 'Those of them that were canceled or expired at its end.';
+comment on column analytics.subscription_metrics.churn_rate is 'Churned per paying at start, 0 to 1; null when none paid.';
+comment on column analytics.subscription_metrics.trials_started is 'Trials that began in the month.';
+comment on column analytics.subscription_metrics.trials_converted is 'Those of them whose user had a paid active subscription since.';
+comment on column analytics.subscription_metrics.trial_conversion_rate is 'Converted per started, 0 to 1; null when none began.';
+
+grant select on analytics.subscription_metrics to :PLINTH_ANALYST;
 
 -- Grain: one row per account. What it consumed and completed, and how it signed in.
 create view analytics.user_activity_summary with (security_barrier=true) as

@@ -1385,6 +1385,31 @@ comment on function identity.users_role(u identity.users) is 'The account''s hig
 revoke execute on function identity.users_role(u identity.users) from public;
 grant execute on function identity.users_role(u identity.users) to :PLINTH_USER;
 
+-- The code of the plan that the account is on (trialing, active or past_due), or free.
+create or replace function identity.users_tier(u identity.users)
+  returns text
+  language plpgsql
+  stable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = u.id
+        and s.status in ('trialing', 'active', 'past_due')
+    ),
+    'free'
+  );
+end
+$$;
+
+comment on function identity.users_tier(u identity.users) is 'The code of the plan that the account is on (trialing, active or past_due), or free.';
+revoke execute on function identity.users_tier(u identity.users) from public;
+grant execute on function identity.users_tier(u identity.users) to :PLINTH_USER;
+
 -- The signed-in account, or null.
 create or replace function identity.viewer()
   returns identity.users

@@ -53,6 +53,7 @@ comment on column learning.content_bodies.item_id is 'The item.';
 comment on column learning.content_bodies.version is 'The version.';
 comment on column learning.content_bodies.body_format is 'markdown, html, text, json, or url where the text lies elsewhere.';
 comment on column learning.content_bodies.body is 'The text, up to 4,000,000 bytes.';
+comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is E'@fieldName contentVersion\n@foreignFieldName contentBody';
 
 create policy select_accessible on learning.content_bodies
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
@@ -130,6 +131,7 @@ comment on column learning.content_categories.path is 'Slugs from the top, joine
 comment on column learning.content_categories.depth is '1 at the top, at most 10; kept by the database.';
 comment on column learning.content_categories.created_at is 'When it was made.';
 comment on column learning.content_categories.updated_at is 'When the row last changed.';
+comment on constraint content_categories_parent_id_fkey on learning.content_categories is E'@fieldName parent\n@foreignFieldName children';
 
 create policy delete_editor on learning.content_categories
   for delete to :PLINTH_USER
@@ -316,6 +318,9 @@ comment on column learning.content_items.rating_average is 'Average rating, 1.00
 comment on column learning.content_items.created_at is 'When it was added.';
 comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
 comment on column learning.content_items.search_document is E'@omit\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
+comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
+comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
 
 create policy all_editor on learning.content_items
   for all to :PLINTH_USER
@@ -366,6 +371,8 @@ comment on table learning.content_prerequisites is 'One row per item that must b
 comment on column learning.content_prerequisites.item_id is 'What opens; for a course, each of its lessons too.';
 comment on column learning.content_prerequisites.required_item_id is 'What must be completed before. It counts while it is available.';
 comment on column learning.content_prerequisites.created_at is 'Since when.';
+comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is E'@fieldName item\n@foreignFieldName prerequisites';
+comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is E'@fieldName requiredItem\n@foreignFieldName requiredBy';
 
 create policy delete_editor on learning.content_prerequisites
   for delete to :PLINTH_USER
@@ -493,6 +500,7 @@ comment on column learning.content_ratings.rating is '1 to 5.';
 comment on column learning.content_ratings.review is 'What they say of it, or empty.';
 comment on column learning.content_ratings.created_at is 'When it was first rated.';
 comment on column learning.content_ratings.updated_at is 'When the rating last changed.';
+comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
 
 create policy delete_editor on learning.content_ratings
   for delete to :PLINTH_USER
@@ -617,6 +625,7 @@ comment on column learning.content_versions.created_by is 'Who wrote it; null fo
 comment on column learning.content_versions.created_at is 'When it was begun.';
 comment on column learning.content_versions.updated_at is 'When the draft last changed.';
 comment on column learning.content_versions.published_at is 'When it was published; null for the draft.';
+comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
 
 create policy select_author on learning.content_versions
   for select to :PLINTH_USER
@@ -865,6 +874,7 @@ comment on column learning.user_content_permissions.granted_by is 'Who decided; 
 comment on column learning.user_content_permissions.granted_at is 'When.';
 comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
 comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is E'@fieldName item\n@foreignFieldName userPermissions';
 
 create policy all_manager on learning.user_content_permissions
   for all to :PLINTH_USER
@@ -1320,6 +1330,77 @@ $$;
 comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nHow far the signed-in user is with the item; for a course, with its parts.';
 revoke execute on function learning.content_items_progress(item learning.content_items) from public;
 grant execute on function learning.content_items_progress(item learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.
+create or replace function learning.content_search_facets(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer)
+  returns table(facet text, value text, label text, item_count bigint)
+  language plpgsql
+  stable security definer rows 50
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_query tsquery;
+  v_similar text;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+  if v_text <> '' then
+    if numnode(v_terms.any_query) > 0 and exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      v_query := v_terms.any_query;
+    else
+      v_similar := v_text;
+      perform private.look_for_similar_titles();
+    end if;
+  end if;
+  return query
+    with hits as materialized (
+      select m.content_type, m.level, m.language, m.category_id, m.tags
+      from private.content_matching(
+        v_query, v_terms.languages, v_terms.queries, v_similar,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+    ),
+    counts as (
+      select 'content_type' as facet, h.content_type as value, h.content_type as label, count(*) as item_count
+      from hits h
+      group by h.content_type
+      union all
+      select 'level', h.level::text, h.level::text, count(*) from hits h group by h.level
+      union all
+      select 'language', h.language, h.language, count(*) from hits h group by h.language
+      union all
+      select 'category', c.id::text, c.name, h.item_count
+      from (select h.category_id, count(*) as item_count from hits h group by h.category_id) h
+      join learning.content_categories c on c.id = h.category_id
+      union all
+      (
+        select 'tag', t.tag, t.tag, count(*)
+        from hits h
+        cross join unnest(h.tags) as t (tag)
+        group by t.tag
+        order by 4 desc, 2
+        limit 30
+      )
+    )
+    select c.facet, c.value, c.label, c.item_count from counts c order by c.facet, c.item_count desc, c.value;
+end
+$$;
+
+comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+revoke execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) from public;
+grant execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Trigger: a training begins where completed items have brought its user.
 create or replace function learning.count_completed_items()
@@ -1855,7 +1936,7 @@ begin
   update learning.content_items i
   set
     current_version = v_version,
-    publish_from = coalesce(publish_content.publish_from, i.publish_from, clock_timestamp()),
+    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
     publish_until = coalesce(publish_content.publish_until, i.publish_until)
   where i.id = v_item.id
   returning i.* into v_item;
@@ -2229,7 +2310,7 @@ begin
 end
 $$;
 
-comment on function learning.record_heartbeats(heartbeats jsonb) is 'Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
+comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
 revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
 grant execute on function learning.record_heartbeats(heartbeats jsonb) to :PLINTH_USER;
 
@@ -2413,6 +2494,124 @@ $$;
 comment on function learning.search_configuration(language text) is E'@omit\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
 revoke execute on function learning.search_configuration(language text) from public;
 grant execute on function learning.search_configuration(language text) to :PLINTH_USER;
+
+-- Searches available content by title, tags and summary, best first; without a query, newest first.
+create or replace function learning.search_content(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer, max_results integer default 20, skip integer default 0)
+  returns table(item learning.content_items, rank real, title_html text, summary_html text, is_similar boolean)
+  language plpgsql
+  stable security definer rows 20
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_skip constant integer := greatest(coalesce(skip, 0), 0);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+
+  if v_text = '' then
+    -- Nothing asked for: what is newest.
+    return query
+      select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
+      from private.content_matching(
+        null, v_terms.languages, null, null, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by m.available_from desc, m.id
+      limit v_limit offset v_skip;
+    return;
+  end if;
+
+  if numnode(v_terms.any_query) > 0 then
+    return query
+      with hits as (
+        select
+          m.id,
+          ts_rank(
+            m.search_document,
+            case when cardinality(v_terms.queries) = 1 then v_terms.any_query
+              else v_terms.queries[array_position(v_terms.languages, m.language)] end
+          ) as rank
+        from private.content_matching(
+          v_terms.any_query, v_terms.languages, v_terms.queries, null,
+          content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+        ) m
+        order by 2 desc, 1
+        limit v_limit offset v_skip
+      )
+      -- Marks are set for the page alone, in escaped text: what is marked up is ours.
+      select
+        i,
+        h.rank,
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.title),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+        ),
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.summary),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, MaxWords=40, MinWords=20'
+        ),
+        false
+      from hits h
+      join learning.content_items i on i.id = h.id
+      order by h.rank desc, i.id;
+    -- A later page may be empty while an earlier one was not.
+    if found or exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      return;
+    end if;
+  end if;
+
+  -- No item has these words: the titles that look most like them, with the words that do marked.
+  perform private.look_for_similar_titles();
+  return query
+    with hits as (
+      select m.id, plinth.word_similarity(v_text, m.title) as rank
+      from private.content_matching(
+        null, v_terms.languages, null, v_text, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by 2 desc, 1
+      limit v_limit offset v_skip
+    )
+    select
+      i,
+      h.rank,
+      ts_headline(
+        'pg_catalog.simple', private.escape_html(i.title), websearch_to_tsquery('pg_catalog.simple', alike.words),
+        'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+      ),
+      private.escape_html(i.summary),
+      true
+    from hits h
+    join learning.content_items i on i.id = h.id
+    cross join lateral (
+      select coalesce(string_agg(format('"%s"', t.word), ' or '), '') as words
+      from regexp_split_to_table(i.title, '[^[:alnum:]]+') as t (word)
+      where t.word <> ''
+        and exists (
+          select from regexp_split_to_table(v_text, '[^[:alnum:]]+') as a (word)
+          where a.word <> '' and plinth.similarity(a.word, t.word) >= 0.25
+        )
+    ) alike
+    order by h.rank desc, i.id;
+end
+$$;
+
+comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+revoke execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) from public;
+grant execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- The words of an item, stemmed in its language and weighted: title A, tags B, summary C.
 create or replace function learning.search_document(language text, title text, summary text, tags text[])
@@ -2600,19 +2799,17 @@ grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_US
 -- The access level of the user's current plan; 0 without one, and for who may not know.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language plpgsql
+  language sql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-begin
-  if user_id is null or not learning.may_ask_about(user_id) or to_regclass('billing.active_user_subscriptions') is null then
-    return 0;
-  end if;
-  return coalesce(
-    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-    0
-  );
-end
+  select case
+    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
+      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+      0
+    )
+    else 0
+  end
 $$;
 
 comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';

@@ -124,6 +124,14 @@ create trigger _500_touch_chats
   after insert on llm.messages referencing new table as new_messages
   for each statement
   execute function llm.touch_chats();
+create trigger _700_record_changed_usage
+  after update on llm.messages referencing old table as old_messages new table as new_messages
+  for each statement
+  execute function llm.record_messages_usage();
+create trigger _700_record_usage
+  after insert on llm.messages referencing new table as new_messages
+  for each statement
+  execute function llm.record_messages_usage();
 
 comment on table llm.messages is 'One row per message of a chat.';
 comment on column llm.messages.id is 'UUIDv7: messages of a chat sort by it.';
@@ -387,6 +395,40 @@ $$;
 comment on function llm.models_price(m llm.models, at timestamp with time zone, currency text) is 'The model''s price at a moment, now by default, or null when none is known.';
 revoke execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) from public;
 grant execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: tokens_used of an assistant's message is usage of its owner.
+create or replace function llm.record_messages_usage()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_message llm.messages;
+begin
+  if tg_op = 'INSERT' then
+    for v_message in
+      select n.* from new_messages n where n.role = 'assistant' and n.tokens_used > 0 order by n.user_id, n.id
+    loop
+      perform private.record_message_usage(v_message);
+    end loop;
+  else
+    for v_message in
+      select n.*
+      from new_messages n
+      join old_messages o on o.id = n.id
+      where n.role = 'assistant' and n.tokens_used is distinct from o.tokens_used
+      order by n.user_id, n.id
+    loop
+      perform private.record_message_usage(v_message);
+    end loop;
+  end if;
+  return null;
+end
+$$;
+
+comment on function llm.record_messages_usage() is 'Trigger: tokens_used of an assistant''s message is usage of its owner.';
+revoke execute on function llm.record_messages_usage() from public;
 
 -- Trigger: a new message is activity of its chat.
 create or replace function llm.touch_chats()

@@ -35,6 +35,21 @@ comment on table private.content_locks is 'One row per part of the content that 
 comment on column private.content_locks.lock_name is 'categories (the tree) or prerequisites (the graph).';
 comment on column private.content_locks.taken is 'How often it was taken.';
 
+-- One row per user who ever got the free plan's monthly tokens.
+create table private.free_quotas (
+  user_id uuid not null,
+  granted_month date not null,
+  constraint free_quotas_pkey primary key (user_id),
+  constraint free_quotas_granted_month_check check (extract(day from granted_month) = 1::numeric),
+  constraint free_quotas_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.free_quotas enable row level security;
+
+comment on table private.free_quotas is 'One row per user who ever got the free plan''s monthly tokens.';
+comment on column private.free_quotas.user_id is 'The user.';
+comment on column private.free_quotas.granted_month is 'First day of the latest month (UTC) whose tokens were granted.';
+
 -- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
 create table private.lookup_keys (
   name text not null,
@@ -309,6 +324,105 @@ comment on column private.password_reset_tokens.user_agent is 'User-Agent header
 comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
 comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
 
+-- One row per event that a payment provider sent, unknown kinds too.
+create table private.payment_events (
+  id uuid not null default plinth.uuid_v7(),
+  provider text not null,
+  provider_event_id text not null,
+  event_type text not null,
+  provider_customer_id text,
+  occurred_at timestamp with time zone not null,
+  payload jsonb not null default '{}'::jsonb,
+  received_at timestamp with time zone not null default now(),
+  processed_at timestamp with time zone,
+  outcome text,
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null default now(),
+  constraint payment_events_pkey primary key (id),
+  constraint payment_events_provider_event_key unique (provider, provider_event_id),
+  constraint payment_events_event_type_check check (length(event_type) >= 1 and length(event_type) <= 255),
+  constraint payment_events_payload_is_a_small_object check (jsonb_typeof(payload) = 'object'::text and pg_column_size(payload) < 10000),
+  constraint payment_events_processed_has_an_outcome check (processed_at is null or outcome is not null),
+  constraint payment_events_provider_check check (provider ~ '^[a-z][a-z0-9_]{0,49}$'::text),
+  constraint payment_events_provider_event_id_check check (length(provider_event_id) >= 1 and length(provider_event_id) <= 255)
+);
+
+alter table private.payment_events enable row level security;
+
+create index payment_events_customer_idx on private.payment_events using btree (provider, provider_customer_id) where (processed_at is null);
+create index payment_events_next_attempt_at_idx on private.payment_events using btree (next_attempt_at) where (processed_at is null);
+
+comment on table private.payment_events is 'One row per event that a payment provider sent, unknown kinds too.';
+comment on column private.payment_events.id is 'UUIDv7.';
+comment on column private.payment_events.provider is 'The payment provider, such as stripe.';
+comment on column private.payment_events.provider_event_id is 'The provider''s id: the same event sent again is the same row.';
+comment on column private.payment_events.event_type is 'The provider''s name for what happened.';
+comment on column private.payment_events.provider_customer_id is 'The provider''s id of the customer concerned; null when it names none.';
+comment on column private.payment_events.occurred_at is 'When it happened, by the provider''s clock; later ones win.';
+comment on column private.payment_events.payload is 'The listed fields that are needed, and no others (JSON object).';
+comment on column private.payment_events.received_at is 'When it arrived first.';
+comment on column private.payment_events.processed_at is 'When it was dealt with; null while it is to be done or waits.';
+comment on column private.payment_events.outcome is 'applied, ignored, or why it waits.';
+comment on column private.payment_events.attempts is 'How often it was tried in vain.';
+comment on column private.payment_events.next_attempt_at is 'When it is tried next.';
+
+-- One row per subscription at a payment provider: the sum of its events.
+create table private.provider_subscriptions (
+  provider text not null,
+  provider_subscription_id text not null,
+  provider_customer_id text,
+  user_id uuid,
+  status text,
+  status_order text,
+  was_live boolean not null default false,
+  provider_price_id text,
+  plan_id uuid,
+  cancel_at_period_end boolean not null default false,
+  trial_end timestamp with time zone,
+  object_order text,
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  period_start timestamp with time zone,
+  period_end timestamp with time zone,
+  paid_period_end timestamp with time zone,
+  revoked_period_end timestamp with time zone,
+  updated_at timestamp with time zone not null default now(),
+  constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_plan_id_fkey foreign key (plan_id) references billing.subscription_plans(id) on delete restrict,
+  constraint provider_subscriptions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.provider_subscriptions enable row level security;
+
+create index provider_subscriptions_plan_id_idx on private.provider_subscriptions using btree (plan_id);
+create index provider_subscriptions_user_id_idx on private.provider_subscriptions using btree (user_id);
+
+create trigger _900_touch_updated_at
+  before update on private.provider_subscriptions
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: the sum of its events.';
+comment on column private.provider_subscriptions.provider is 'The payment provider, such as stripe.';
+comment on column private.provider_subscriptions.provider_subscription_id is 'The provider''s id.';
+comment on column private.provider_subscriptions.provider_customer_id is 'The provider''s id of the customer.';
+comment on column private.provider_subscriptions.user_id is 'The user, once known.';
+comment on column private.provider_subscriptions.status is 'State by the latest event: incomplete, trialing, active, past_due, paused or canceled.';
+comment on column private.provider_subscriptions.status_order is 'Rank of the event that said so; a canceled one is last for good.';
+comment on column private.provider_subscriptions.was_live is 'Whether any event saw it trialing, active, past_due or paused.';
+comment on column private.provider_subscriptions.provider_price_id is 'The provider''s price by the latest event.';
+comment on column private.provider_subscriptions.plan_id is 'The plan, where the event itself names one of ours.';
+comment on column private.provider_subscriptions.cancel_at_period_end is 'By the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.trial_end is 'End of the trial, by the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.object_order is 'Rank of the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.started_at is 'The earliest beginning that an event names.';
+comment on column private.provider_subscriptions.ended_at is 'When it ended; null while it has not.';
+comment on column private.provider_subscriptions.period_start is 'Start of the latest period that an event names.';
+comment on column private.provider_subscriptions.period_end is 'End of the latest period that an event names.';
+comment on column private.provider_subscriptions.paid_period_end is 'Until when it is paid.';
+comment on column private.provider_subscriptions.revoked_period_end is 'Until when payments were given back in full or are disputed.';
+comment on column private.provider_subscriptions.updated_at is 'When the row last changed.';
+
 -- One row per heartbeat of the last weeks, so that each counts once.
 create table private.recorded_heartbeats (
   user_id uuid not null,
@@ -425,6 +539,21 @@ comment on column private.sign_in_challenges.created_at is 'When the first facto
 comment on column private.sign_in_challenges.expires_at is 'From then on it is refused.';
 comment on column private.sign_in_challenges.used_at is 'When it became a session; null until then.';
 
+-- One row per state of a subscription and event that is allowed in it.
+create table private.subscription_transitions (
+  from_status text not null,
+  event text not null,
+  to_status text not null,
+  constraint subscription_transitions_pkey primary key (from_status, event)
+);
+
+alter table private.subscription_transitions enable row level security;
+
+comment on table private.subscription_transitions is 'One row per state of a subscription and event that is allowed in it.';
+comment on column private.subscription_transitions.from_status is 'The state before.';
+comment on column private.subscription_transitions.event is 'What happens.';
+comment on column private.subscription_transitions.to_status is 'The state after.';
+
 -- Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.
 create table private.token_blacklist (
   id uuid not null default plinth.uuid_v7(),
@@ -475,6 +604,30 @@ comment on table private.totp_secrets is 'One row per authenticator app: its sea
 comment on column private.totp_secrets.factor_id is 'The factor.';
 comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
 comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+
+-- One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.
+create table private.usage_keys (
+  user_id uuid not null,
+  operation text not null,
+  idempotency_key text not null,
+  arguments jsonb not null,
+  event_id uuid,
+  amount bigint,
+  constraint usage_keys_pkey primary key (user_id, operation, idempotency_key),
+  constraint usage_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
+  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text])),
+  constraint usage_keys_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
+);
+
+alter table private.usage_keys enable row level security;
+
+comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
+comment on column private.usage_keys.user_id is 'Whose ledger.';
+comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
+comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
+comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
+comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
+comment on column private.usage_keys.amount is 'What close_grant answered: tokens carried over.';
 
 -- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
 create table private.user_keys (
@@ -769,6 +922,132 @@ $$;
 comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.';
 revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) from public;
 
+-- Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.
+create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_before billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+  v_end timestamptz;
+  v_quota record;
+  v_steps integer := 0;
+begin
+  loop
+    select s.* into v_subscription
+    from billing.user_subscriptions s
+    where s.id = advance_subscription.subscription_id
+    for update;
+    if v_subscription.due_at is null or v_subscription.due_at > advance_subscription.at then
+      -- A grant that failed or waited for the payment.
+      if v_subscription.status in ('trialing', 'active') then
+        perform private.grant_quota(v_subscription.id);
+      end if;
+      return v_steps;
+    end if;
+    v_steps := v_steps + 1;
+    v_end := v_subscription.current_period_end;
+
+    if v_subscription.status = 'past_due' then
+      perform private.transition_subscription(v_subscription.id, 'grace_ended', v_subscription.due_at);
+      continue;
+    end if;
+    if v_end is null then
+      -- For life: only the tokens have periods.
+      select * into v_quota
+      from private.subscription_period('monthly', v_subscription.anchor_at, v_subscription.quota_period_end);
+      update billing.user_subscriptions s
+      set quota_period_start = v_quota.period_start, quota_period_end = v_quota.period_end
+      where s.id = v_subscription.id;
+      perform private.grant_quota(v_subscription.id);
+      continue;
+    end if;
+    if v_subscription.cancel_at_period_end then
+      perform private.transition_subscription(v_subscription.id, 'canceled', v_end);
+      continue;
+    end if;
+    if v_subscription.pending_plan_id is not null then
+      v_before := v_subscription;
+      update billing.user_subscriptions s
+      set
+        plan_id = s.pending_plan_id,
+        pending_plan_id = null,
+        anchor_at = case when o.billing_cycle = n.billing_cycle then s.anchor_at else v_end end
+      from billing.subscription_plans o, billing.subscription_plans n
+      where s.id = v_before.id and o.id = s.plan_id and n.id = s.pending_plan_id
+      returning s.* into v_subscription;
+      perform private.record_subscription_change('downgraded', v_before, v_subscription, v_end);
+    end if;
+    select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
+    if v_plan.price_cents = 0 then
+      perform private.renew_subscription(v_subscription.id, 'renewed', v_end);
+    elsif v_subscription.status = 'trialing' and v_subscription.provider is null then
+      perform private.transition_subscription(v_subscription.id, 'trial_ended', v_end);
+    else
+      perform private.transition_subscription(v_subscription.id, 'payment_failed', v_end, 'payment_due');
+    end if;
+  end loop;
+end
+$$;
+
+comment on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) is 'Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.';
+revoke execute on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- Brings up to batch_size subscriptions that are due up to date; returns how many.
+create or replace function private.advance_subscriptions(batch_size integer default 100)
+  returns integer
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.advance_subscriptions_at(batch_size, now())
+$$;
+
+comment on function private.advance_subscriptions(batch_size integer) is 'Brings up to batch_size subscriptions that are due up to date; returns how many.';
+revoke execute on function private.advance_subscriptions(batch_size integer) from public;
+grant execute on function private.advance_subscriptions(batch_size integer) to :PLINTH_WORKER;
+
+-- Brings up to batch_size subscriptions that are due up to a moment; returns how many.
+create or replace function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row record;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_row in
+    select s.id, s.user_id
+    from billing.user_subscriptions s
+    where s.due_at <= advance_subscriptions_at.at
+    order by s.due_at
+    limit batch_size
+  loop
+    perform from identity.users u where u.id = v_row.user_id for no key update skip locked;
+    continue when not found or not private.try_lock_usage(v_row.user_id);
+    begin
+      if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
+        v_handled := v_handled + 1;
+      end if;
+    exception
+      when others then
+        raise warning 'subscription % could not be advanced: %', v_row.id, sqlstate;
+    end;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
+revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
+
 -- Sets the progress of a user's active training to the share of the skill's items that they completed, if that is more.
 create or replace function private.advance_training(user_id uuid, skill_id uuid)
   returns void
@@ -808,6 +1087,84 @@ $$;
 
 comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that they completed, if that is more.';
 revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
+
+-- Adds the event that brings a usage to these counts; returns it. The caller has locked the user's ledger.
+create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
+  returns billing.usage_events
+  language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_event billing.usage_events;
+  v_before record;
+  v_taken record;
+  v_difference bigint;
+  v_back bigint;
+begin
+  select e.* into strict v_event from billing.usage_events e where e.id = apply_correction.event_id;
+  select
+    sum(e.input_tokens)::bigint as input_tokens,
+    sum(e.output_tokens)::bigint as output_tokens,
+    sum(e.cached_input_tokens)::bigint as cached_input_tokens,
+    sum(e.reasoning_tokens)::bigint as reasoning_tokens,
+    sum(e.overdraft_tokens)::bigint as overdraft_tokens
+  into v_before
+  from billing.usage_events e
+  where e.id = v_event.id or e.corrects_event_id = v_event.id;
+
+  v_event.input_tokens := apply_correction.input_tokens - v_before.input_tokens;
+  v_event.output_tokens := apply_correction.output_tokens - v_before.output_tokens;
+  v_event.cached_input_tokens := apply_correction.cached_input_tokens - v_before.cached_input_tokens;
+  v_event.reasoning_tokens := apply_correction.reasoning_tokens - v_before.reasoning_tokens;
+  v_difference := v_event.input_tokens + v_event.output_tokens;
+
+  if v_difference > 0 then
+    v_taken := private.take_tokens(v_event.user_id, v_difference, false, apply_correction.at);
+    v_event.grant_ids := v_taken.grant_ids;
+    v_event.grant_tokens := v_taken.grant_tokens;
+    v_event.overdraft_tokens := v_taken.missing;
+  else
+    v_event.overdraft_tokens := - least(- v_difference, v_before.overdraft_tokens);
+    v_back := v_event.overdraft_tokens - v_difference;
+    v_event.grant_ids := '{}';
+    v_event.grant_tokens := '{}';
+    for v_taken in
+      select a.grant_id, sum(a.tokens)::bigint as tokens
+      from (
+        select a.grant_id, a.tokens, row_number() over (order by e.created_at, e.id, a.position) as position
+        from billing.usage_events e
+        cross join unnest(e.grant_ids, e.grant_tokens) with ordinality as a (grant_id, tokens, position)
+        where e.id = v_event.id or e.corrects_event_id = v_event.id
+      ) a
+      group by a.grant_id
+      having sum(a.tokens) > 0
+      order by max(a.position) filter (where a.tokens > 0) desc
+    loop
+      exit when v_back <= 0;
+      v_taken.tokens := least(v_taken.tokens, v_back);
+      update billing.token_grants g
+      set
+        consumed = g.consumed - v_taken.tokens,
+        retired_at = case when g.expires_at <= apply_correction.at then g.retired_at end
+      where g.id = v_taken.grant_id;
+      v_event.grant_ids := v_event.grant_ids || v_taken.grant_id;
+      v_event.grant_tokens := v_event.grant_tokens || - v_taken.tokens;
+      v_back := v_back - v_taken.tokens;
+    end loop;
+  end if;
+
+  v_event.corrects_event_id := v_event.id;
+  v_event.id := plinth.uuid_v7();
+  v_event.kind := 'correction';
+  v_event.hold_id := null;
+  v_event.idempotency_key := apply_correction.idempotency_key;
+  v_event.created_at := apply_correction.at;
+  return private.post_usage_event(v_event);
+end
+$$;
+
+comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
+revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
 
 -- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.
 create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone)
@@ -931,6 +1288,335 @@ $$;
 comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
 revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) from public;
 
+-- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
+create or replace function private.apply_payment_event(event private.payment_events)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_news jsonb := event.payload;
+  v_kind text := v_news ->> 'kind';
+  v_user_id uuid;
+  v_payment billing.payments;
+  -- Seconds of the provider's clock, then what is further on in a subscription's life, then anything that is fixed.
+  v_order text := concat_ws(
+    '.',
+    lpad(floor(extract(epoch from event.occurred_at))::bigint::text, 12, '0'),
+    coalesce(v_news ->> 'rank', '5'),
+    event.provider_event_id
+  );
+begin
+  if v_kind is null then
+    return 'ignored';
+  end if;
+  -- Ours, because only our own checkout writes it into the provider's objects.
+  v_user_id := (select u.id from identity.users u where u.id = (v_news ->> 'user_id')::uuid);
+  if v_user_id is not null and event.provider_customer_id is not null then
+    insert into billing.provider_customers (provider, provider_customer_id, user_id)
+    values (event.provider, event.provider_customer_id, v_user_id)
+    on conflict on constraint provider_customers_pkey do nothing;
+  end if;
+  v_user_id := coalesce(
+    (
+      select c.user_id
+      from billing.provider_customers c
+      where c.provider = event.provider and c.provider_customer_id = event.provider_customer_id
+    ),
+    v_user_id
+  );
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
+
+  if v_kind in ('invoice', 'purchase') then
+    insert into billing.payments as p (
+      user_id, plan_id, provider, provider_payment_id, provider_reference, provider_subscription_id, amount_cents, currency,
+      period_start, period_end, paid_at, failed_at, failure_code
+    )
+    select
+      v_user_id,
+      coalesce(
+        (select sp.id from billing.subscription_plans sp where sp.id = (v_news ->> 'plan_id')::uuid),
+        (
+          select pp.plan_id
+          from billing.plan_prices pp
+          where pp.provider = event.provider and pp.provider_price_id = v_news ->> 'price'
+        )
+      ),
+      event.provider, v_news ->> 'payment', v_news ->> 'reference', v_news ->> 'subscription',
+      (v_news ->> 'amount')::bigint, upper(v_news ->> 'currency'),
+      to_timestamp((v_news ->> 'period_start')::double precision), to_timestamp((v_news ->> 'period_end')::double precision),
+      case when (v_news ->> 'paid')::boolean then event.occurred_at end,
+      case when not (v_news ->> 'paid')::boolean then event.occurred_at end,
+      v_news ->> 'failure_code'
+    -- Nothing was asked for (a trial, a full discount): that is no payment.
+    where (v_news ->> 'amount')::bigint > 0
+    on conflict on constraint payments_provider_payment_key do update
+    set
+      user_id = coalesce(p.user_id, excluded.user_id),
+      plan_id = coalesce(p.plan_id, excluded.plan_id),
+      provider_reference = coalesce(p.provider_reference, excluded.provider_reference),
+      amount_cents = case when p.paid_at is null then excluded.amount_cents else p.amount_cents end,
+      paid_at = least(p.paid_at, excluded.paid_at),
+      failed_at = greatest(p.failed_at, excluded.failed_at),
+      failure_code = case
+        when excluded.failed_at >= coalesce(p.failed_at, '-infinity') then coalesce(excluded.failure_code, p.failure_code)
+        else p.failure_code
+      end;
+  elsif v_kind = 'transaction' then
+    update billing.payments p
+    set provider_reference = coalesce(p.provider_reference, v_news ->> 'reference')
+    where p.provider = event.provider and p.provider_payment_id = v_news ->> 'payment';
+    return case when found then 'applied' else 'waiting_for_payment' end;
+  elsif v_kind in ('refund', 'dispute') then
+    update billing.payments p
+    set
+      refunded_cents = greatest(p.refunded_cents, least(coalesce((v_news ->> 'refunded')::bigint, 0), p.amount_cents)),
+      disputed_at = case when v_kind = 'dispute' then least(p.disputed_at, event.occurred_at) else p.disputed_at end
+    where p.provider = event.provider
+      and (p.provider_payment_id in (v_news ->> 'payment', v_news ->> 'reference') or p.provider_reference = v_news ->> 'reference')
+    returning p.* into v_payment;
+    if v_payment.id is null then
+      return 'waiting_for_payment';
+    end if;
+    -- Who has the money back for the current period has no longer paid for it.
+    if v_payment.status in ('refunded', 'disputed') and v_payment.provider_subscription_id is not null then
+      update private.provider_subscriptions m
+      set revoked_period_end = greatest(m.revoked_period_end, coalesce(v_payment.period_end, 'infinity'))
+      where m.provider = event.provider and m.provider_subscription_id = v_payment.provider_subscription_id;
+      return private.apply_provider_subscription(event.provider, v_payment.provider_subscription_id, event.occurred_at);
+    end if;
+    return 'applied';
+  end if;
+
+  if v_news ->> 'subscription' is null then
+    return 'applied';
+  end if;
+  perform private.merge_provider_subscription(
+    event.provider, v_news ->> 'subscription', v_order,
+    v_news || jsonb_build_object('customer', event.provider_customer_id)
+  );
+  if v_user_id is not null then
+    update private.provider_subscriptions m
+    set user_id = v_user_id
+    where m.provider = event.provider
+      and m.provider_subscription_id = v_news ->> 'subscription'
+      and m.user_id is null;
+  end if;
+  return private.apply_provider_subscription(event.provider, v_news ->> 'subscription', event.occurred_at);
+end
+$$;
+
+comment on function private.apply_payment_event(event private.payment_events) is 'Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….';
+revoke execute on function private.apply_payment_event(event private.payment_events) from public;
+
+-- Makes a user's subscription what its provider's events say; returns applied, kept_current or waiting_for_….
+create or replace function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_known private.provider_subscriptions;
+  v_user_id uuid;
+  v_plan billing.subscription_plans;
+  v_status text;
+  v_subscription billing.user_subscriptions;
+  v_before billing.user_subscriptions;
+  v_current billing.user_subscriptions;
+  v_quota record;
+  v_event text;
+begin
+  v_user_id := (
+    select coalesce(m.user_id, c.user_id)
+    from private.provider_subscriptions m
+    left join billing.provider_customers c
+      on c.provider = m.provider and c.provider_customer_id = m.provider_customer_id
+    where m.provider = apply_provider_subscription.provider
+      and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
+  );
+  if v_user_id is null then
+    return 'waiting_for_customer';
+  end if;
+  -- Account first: the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
+  update private.provider_subscriptions m
+  set user_id = v_user_id
+  where m.provider = apply_provider_subscription.provider
+    and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
+  returning m.* into strict v_known;
+  -- Payments that came in a moment before anybody knew whose they were.
+  update billing.payments p
+  set user_id = v_user_id
+  where p.provider = v_known.provider
+    and p.provider_subscription_id = v_known.provider_subscription_id
+    and p.user_id is null;
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = coalesce(
+    v_known.plan_id,
+    (
+      select pp.plan_id
+      from billing.plan_prices pp
+      where pp.provider = v_known.provider and pp.provider_price_id = v_known.provider_price_id
+    )
+  );
+  if v_plan.id is null then
+    return 'waiting_for_price';
+  end if;
+  if v_known.period_start is null then
+    return 'waiting_for_period';
+  end if;
+  if not v_known.was_live then
+    -- Never paid: a checkout that somebody gave up.
+    return 'applied';
+  end if;
+  v_status := v_known.status;
+  if v_status in ('trialing', 'active', 'past_due', 'paused')
+    and v_known.revoked_period_end >= coalesce(v_known.period_end, 'infinity')
+  then
+    v_status := 'expired';
+  end if;
+  if v_status not in ('trialing', 'active', 'past_due', 'paused', 'canceled', 'expired') then
+    return 'applied';
+  end if;
+  if v_known.period_end is null then
+    select * into v_quota
+    from private.subscription_period('monthly', v_known.period_start, greatest(apply_provider_subscription.at, v_known.period_start));
+  else
+    select v_known.period_start as period_start, v_known.period_end as period_end into v_quota;
+  end if;
+
+  select s.* into v_subscription
+  from billing.user_subscriptions s
+  where s.provider = v_known.provider and s.provider_subscription_id = v_known.provider_subscription_id
+  for update;
+
+  if v_status in ('trialing', 'active', 'past_due', 'paused') then
+    select s.* into v_current
+    from billing.user_subscriptions s
+    where s.user_id = v_user_id
+      and s.status in ('trialing', 'active', 'past_due', 'paused')
+      and s.id is distinct from v_subscription.id;
+    if v_current.id is not null and v_subscription.status is distinct from 'canceled' then
+      if v_current.provider is null
+        and (
+          v_current.status in ('trialing', 'past_due')
+          or exists (select from billing.subscription_plans p where p.id = v_current.plan_id and p.price_cents = 0)
+        )
+      then
+        perform private.transition_subscription(v_current.id, 'canceled', apply_provider_subscription.at, 'replaced');
+      else
+        perform private.record_security_event(
+          'second_subscription', v_user_id,
+          jsonb_build_object('provider', v_known.provider, 'subscription_id', v_current.id), 'warning'
+        );
+        return 'kept_current';
+      end if;
+    end if;
+  end if;
+
+  if v_subscription.id is null then
+    insert into billing.user_subscriptions (
+      user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end, cancel_at_period_end,
+      trial_end, past_due_since, paused_at, ended_at, quota_period_start, quota_period_end, provider, provider_subscription_id
+    ) values (
+      v_user_id, v_plan.id, v_status, v_known.started_at, v_known.period_start, v_known.period_start, v_known.period_end,
+      v_known.cancel_at_period_end,
+      case when v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
+      case when v_status = 'past_due' then apply_provider_subscription.at end,
+      case when v_status = 'paused' then apply_provider_subscription.at end,
+      case when v_status in ('canceled', 'expired') then coalesce(v_known.ended_at, apply_provider_subscription.at) end,
+      v_quota.period_start, v_quota.period_end, v_known.provider, v_known.provider_subscription_id
+    )
+    returning * into v_subscription;
+    perform private.record_subscription_change(
+      case when v_status = 'trialing' then 'trial_started' else 'started' end, null, v_subscription, v_known.started_at,
+      jsonb_build_object('charge_cents', case when v_status = 'trialing' then 0 else v_plan.price_cents end)
+    );
+  else
+    if v_subscription.plan_id <> v_plan.id then
+      perform private.follow_provider_plan(v_subscription, v_plan, v_known, apply_provider_subscription.at);
+    end if;
+    v_before := v_subscription;
+    update billing.user_subscriptions s
+    set
+      started_at = least(s.started_at, v_known.started_at),
+      anchor_at = v_known.period_start,
+      current_period_start = v_known.period_start,
+      current_period_end = v_known.period_end,
+      quota_period_start = case when v_known.period_end is null then s.quota_period_start else v_known.period_start end,
+      quota_period_end = coalesce(v_known.period_end, s.quota_period_end),
+      cancel_at_period_end = v_known.cancel_at_period_end,
+      trial_end = case when s.status = 'trialing' or v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
+      ended_at = case when s.status = 'canceled' then coalesce(v_known.ended_at, s.ended_at) else s.ended_at end
+    where s.id = v_subscription.id
+    returning s.* into v_subscription;
+    if v_before.current_period_start < v_subscription.current_period_start
+      and v_status = v_before.status
+    then
+      perform private.record_subscription_change('renewed', v_before, v_subscription, v_subscription.current_period_start);
+    end if;
+    v_event := case
+      when v_status = v_subscription.status then null
+      when v_subscription.status = 'canceled' then null
+      when v_status = 'canceled' then 'canceled'
+      when v_status = 'expired' then 'revoked'
+      -- What ran out here is revived by a payment only.
+      when v_subscription.status = 'expired' and v_status = 'active' then 'payment_succeeded'
+      when v_subscription.status = 'expired' then null
+      else 'provider_' || v_status
+    end;
+    if v_event is not null then
+      perform private.transition_subscription(
+        v_subscription.id, v_event,
+        case when v_status = 'canceled' then coalesce(v_known.ended_at, apply_provider_subscription.at) else apply_provider_subscription.at end
+      );
+      update billing.user_subscriptions s
+      set ended_at = v_known.ended_at
+      where s.id = v_subscription.id and s.status = 'canceled' and v_known.ended_at is not null;
+    end if;
+  end if;
+  update billing.payments p
+  set subscription_id = v_subscription.id
+  where p.provider = v_known.provider
+    and p.provider_subscription_id = v_known.provider_subscription_id
+    and p.subscription_id is null;
+  perform private.grant_quota(v_subscription.id);
+  return 'applied';
+end
+$$;
+
+comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
+revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
+
+-- The user's grants in force with what is left of each, in the order in which they are used.
+create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
+  returns setof billing.grant_balance
+  language sql
+  stable
+as $$
+  select g.id, g.source, g.amount - g.consumed - g.held + due.tokens, g.held - due.tokens, g.expires_at
+  from billing.token_grants g
+  cross join lateral (
+    select coalesce(sum(a.tokens), 0)::bigint as tokens
+    from billing.token_holds h
+    cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
+    where h.user_id = available_grants.user_id
+      and h.state = 'open'
+      and h.expires_at <= available_grants.at
+      and a.grant_id = g.id
+  ) due
+  where g.user_id = available_grants.user_id
+    and g.retired_at is null
+    and g.starts_at <= available_grants.at
+    and (g.expires_at is null or g.expires_at > available_grants.at)
+  order by g.priority, g.expires_at, g.created_at, g.id
+$$;
+
+comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used.';
+revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
+
 -- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
   returns table(token_version integer, refresh_expires_at timestamp with time zone, is_refused_as_known boolean)
@@ -987,6 +1673,102 @@ comment on function private.change_password(user_id uuid, session_id uuid, passw
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
+-- Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.
+create or replace function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.subscription_changes
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_after billing.user_subscriptions;
+  v_old billing.subscription_plans;
+  v_new billing.subscription_plans;
+  v_proration record;
+  v_charge bigint;
+  v_restarts boolean;
+  v_period record;
+  v_quota record;
+  v_tokens bigint := 0;
+begin
+  select s.* into v_before
+  from billing.user_subscriptions s
+  where s.id = change_subscription_plan.subscription_id
+  for update;
+  select p.* into v_old from billing.subscription_plans p where p.id = v_before.plan_id;
+  select p.* into v_new from billing.subscription_plans p where p.id = change_subscription_plan.plan_id;
+  if v_before.id is null or v_new.id is null then
+    raise exception 'There is no such subscription or plan.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  if v_before.status not in ('trialing', 'active') then
+    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+  end if;
+  if v_old.id = v_new.id then
+    raise exception 'The subscription is on that plan already.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  if v_old.billing_cycle = 'lifetime' then
+    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  perform private.require_same_currency(v_old, v_new);
+
+  v_restarts := v_before.status = 'active'
+    and (v_old.billing_cycle <> v_new.billing_cycle or (v_old.price_cents = 0 and v_new.price_cents > 0));
+  select * into v_proration
+  from private.proration(
+    v_old.price_cents, v_new.price_cents, v_before.current_period_start, v_before.current_period_end,
+    change_subscription_plan.at
+  );
+  v_charge := case when v_restarts then v_new.price_cents else v_proration.charge_cents end;
+  if v_before.status = 'trialing' then
+    v_proration.credit_cents := 0;
+    v_charge := 0;
+  end if;
+
+  if v_restarts then
+    select * into v_period
+    from private.subscription_period(v_new.billing_cycle, change_subscription_plan.at, change_subscription_plan.at);
+    v_quota := v_period;
+    if v_period.period_end is null then
+      select * into v_quota
+      from private.subscription_period('monthly', change_subscription_plan.at, change_subscription_plan.at);
+    end if;
+    update billing.user_subscriptions s
+    set
+      plan_id = v_new.id,
+      pending_plan_id = null,
+      anchor_at = change_subscription_plan.at,
+      current_period_start = v_period.period_start,
+      current_period_end = v_period.period_end,
+      quota_period_start = v_quota.period_start,
+      quota_period_end = v_quota.period_end,
+      quota_granted_from = case when v_old.code <> 'free' then s.quota_granted_from end
+    where s.id = v_before.id;
+    perform private.grant_quota(v_before.id);
+  else
+    if v_before.quota_granted_from = v_before.quota_period_start and v_proration.period_seconds > 0 then
+      v_tokens := private.grant_quota_difference(
+        v_before, v_old, v_new, v_proration.unused_seconds, v_proration.period_seconds, change_subscription_plan.at
+      );
+    end if;
+    update billing.user_subscriptions s
+    set plan_id = v_new.id, pending_plan_id = null
+    where s.id = v_before.id;
+  end if;
+  select s.* into strict v_after from billing.user_subscriptions s where s.id = v_before.id;
+  return private.record_subscription_change(
+    case when private.is_upgrade(v_old, v_new) then 'upgraded' else 'downgraded' end,
+    v_before, v_after, change_subscription_plan.at,
+    jsonb_build_object(
+      'credit_cents', v_proration.credit_cents, 'charge_cents', v_charge, 'period_seconds', v_proration.period_seconds,
+      'unused_seconds', v_proration.unused_seconds, 'tokens_granted', v_tokens
+    )
+  );
+end
+$$;
+
+comment on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) is 'Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.';
+revoke execute on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
 -- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.
 create or replace function private.check_provider_change()
   returns void
@@ -1014,6 +1796,58 @@ $$;
 comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session.';
 revoke execute on function private.check_provider_change() from public;
 
+-- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.
+create or replace function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
+  returns boolean
+  language plpgsql
+  immutable
+as $$
+declare
+  v_column text := case
+    when input_tokens between 0 and 1000000000000 is not true then 'input_tokens'
+    when output_tokens between 0 and 1000000000000 is not true then 'output_tokens'
+    when cached_input_tokens between 0 and input_tokens is not true then 'cached_input_tokens'
+    when reasoning_tokens between 0 and output_tokens is not true then 'reasoning_tokens'
+  end;
+begin
+  if v_column is not null then
+    raise exception '% is not a possible number of tokens.', v_column
+      using errcode = 'PL422', column = v_column,
+        hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
+revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+
+-- Makes an event the one that counts its message. The caller has locked the user's ledger.
+create or replace function private.claim_message(event billing.usage_events, at timestamp with time zone)
+  returns void
+  language plpgsql
+as $$
+declare
+  v_reported uuid;
+begin
+  select k.event_id into v_reported
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id and e.source in ('message', 'self_reported')
+  where k.user_id = event.user_id and k.operation = 'message' and k.idempotency_key = event.message_id::text;
+  if found then
+    perform private.apply_correction(v_reported, 0, 0, 0, 0, null, claim_message.at);
+  end if;
+  insert into private.usage_keys as k (user_id, operation, idempotency_key, arguments, event_id)
+  values (event.user_id, 'message', event.message_id::text, '{}', event.id)
+  on conflict on constraint usage_keys_pkey do update
+  set event_id = excluded.event_id
+  where k.event_id = v_reported;
+end
+$$;
+
+comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
+revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
+
 -- The network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
@@ -1025,6 +1859,75 @@ $$;
 
 comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
+
+-- Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.
+create or replace function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns bigint
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    close_plan_grant.source_id, extract(epoch from close_plan_grant.closed_at), close_plan_grant.rollover_limit,
+    extract(epoch from close_plan_grant.rollover_expires_at)
+  );
+  v_key private.usage_keys;
+  v_carried bigint;
+  v_priority integer;
+  v_last text;
+begin
+  if close_plan_grant.closed_at is null then
+    raise exception 'closed_at is missing.' using errcode = 'PL422', column = 'closed_at';
+  end if;
+  if close_plan_grant.rollover_limit >= 0 is not true then
+    raise exception 'rollover_limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
+  end if;
+  v_locked := private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
+  v_key := private.used_key(close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments);
+  if v_key.amount is not null then
+    return v_key.amount;
+  end if;
+  -- The period's grants have often ended by themselves when a late job closes them; the next one may have begun at that
+  -- moment, and is meant only where there is none before it.
+  with period as (
+    select g.id, g.starts_at < close_plan_grant.closed_at as began_before
+    from billing.token_grants g
+    where g.user_id = close_plan_grant.user_id
+      and g.source = 'plan'
+      and g.source_id = close_plan_grant.source_id
+      and g.closed_at is null
+      and g.starts_at <= close_plan_grant.closed_at
+      and (g.expires_at is null or g.expires_at >= close_plan_grant.closed_at)
+  ),
+  closed as (
+    update billing.token_grants g
+    set expires_at = close_plan_grant.closed_at, closed_at = close_plan_grant.at
+    from period p
+    where g.id = p.id and (p.began_before or not exists (select from period o where o.began_before))
+    returning g.id, g.priority, g.amount - g.consumed - g.held as rest
+  )
+  -- A grant without limit has no rest to carry.
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  into v_carried, v_priority, v_last
+  from closed c;
+  if v_carried > 0 then
+    perform private.grant_tokens(
+      close_plan_grant.user_id, v_carried, 'rollover', close_plan_grant.source_id, v_priority,
+      close_plan_grant.closed_at, close_plan_grant.rollover_expires_at, 'rollover of ' || v_last, close_plan_grant.at
+    );
+  end if;
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, amount)
+  values (close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments, v_carried);
+  return v_carried;
+end
+$$;
+
+comment on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.';
+revoke execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
@@ -1340,6 +2243,35 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Available items that match words, or whose title is similar to a text, and all filters.
+create or replace function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer)
+  returns setof learning.content_items
+  language sql
+  stable
+as $$
+  select i.*
+  from learning.content_items i
+  where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
+    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    and (
+      any_query is null
+      or pg_catalog.cardinality(queries) = 1
+      or i.search_document operator(pg_catalog.@@) queries[pg_catalog.array_position(languages, i.language)]
+    )
+    and (similar_to is null or similar_to operator(plinth.<%) i.title)
+    and i.language = any (languages)
+    and i.available_from <= pg_catalog.now()
+    and (i.available_until is null or i.available_until > pg_catalog.now())
+    and (content_types is null or i.content_type = any (content_types))
+    and (categories is null or i.category_id = any (categories))
+    and (content_matching.tags is null or i.tags operator(pg_catalog.@>) content_matching.tags)
+    and (min_level is null or i.level >= min_level)
+    and (max_level is null or i.level <= max_level)
+$$;
+
+comment on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) is 'Available items that match words, or whose title is similar to a text, and all filters.';
+revoke execute on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) from public;
+
 -- The item and all that must be completed before it can be, directly or not.
 create or replace function private.content_required_for(item_id uuid)
   returns setof uuid
@@ -1366,6 +2298,106 @@ $$;
 
 comment on function private.content_required_for(item_id uuid) is 'The item and all that must be completed before it can be, directly or not.';
 revoke execute on function private.content_required_for(item_id uuid) from public;
+
+-- The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.
+create or replace function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery)
+  returns record
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_query tsquery;
+begin
+  -- From one language to the next by the index, not through all items.
+  with recursive in_use (language) as (
+    (select i.language from learning.content_items i order by i.language limit 1)
+    union all
+    select (select i.language from learning.content_items i where i.language > u.language order by i.language limit 1)
+    from in_use u
+    where u.language is not null
+  )
+  select coalesce(array_agg(u.language order by u.language), '{}') into languages
+  from in_use u
+  where content_search_terms.language is null
+    or u.language = content_search_terms.language
+    or starts_with(u.language, content_search_terms.language || '-');
+  select coalesce(array_agg(websearch_to_tsquery(learning.search_configuration(l.language), query) order by l.place), '{}')
+  into queries
+  from unnest(languages) with ordinality as l (language, place);
+  foreach v_query in array array(select distinct q from unnest(queries) as q) loop
+    any_query := coalesce(any_query || v_query, v_query);
+  end loop;
+end
+$$;
+
+comment on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) is 'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+revoke execute on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) from public;
+
+-- Ids of a category and of all below it; null for none.
+create or replace function private.content_subtree(category_id uuid)
+  returns uuid[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select array_agg(c.id)
+  from learning.content_categories top
+  join learning.content_categories c on c.path = top.path or c.path like top.path || '/%'
+  where top.id = content_subtree.category_id
+$$;
+
+comment on function private.content_subtree(category_id uuid) is 'Ids of a category and of all below it; null for none.';
+revoke execute on function private.content_subtree(category_id uuid) from public;
+
+-- Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.
+create or replace function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  v_event billing.usage_events;
+  v_key private.usage_keys;
+begin
+  v_valid := private.check_token_counts(
+    correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens
+  );
+  select e.* into v_event from billing.usage_events e where e.id = correct_usage.event_id;
+  if v_event.user_id is null then
+    raise exception 'There is no such usage, or its account was deleted.' using errcode = 'PL404', column = 'event_id';
+  end if;
+  if v_event.kind <> 'usage' then
+    raise exception 'Correct the usage, not its correction.' using errcode = 'PL422', column = 'event_id';
+  end if;
+  v_locked := private.lock_usage(v_event.user_id, correct_usage.at);
+  v_key := private.used_key(v_event.user_id, 'correct', correct_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  v_event := private.apply_correction(
+    correct_usage.event_id, correct_usage.input_tokens, correct_usage.output_tokens, correct_usage.cached_input_tokens,
+    correct_usage.reasoning_tokens, correct_usage.idempotency_key, correct_usage.at
+  );
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'correct', v_event.idempotency_key, v_arguments, v_event.id);
+  return v_event;
+end
+$$;
+
+comment on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) is 'Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.';
+revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
+grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
@@ -1552,6 +2584,27 @@ $$;
 
 comment on function private.credit_completions(user_id uuid, item_ids uuid[]) is 'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
 revoke execute on function private.credit_completions(user_id uuid, item_ids uuid[]) from public;
+
+-- Code of the plan that the user is on (trialing, active or past_due), or free.
+create or replace function private.current_plan_code(user_id uuid)
+  returns text
+  language sql
+  stable
+as $$
+  select coalesce(
+    (
+      select p.code
+      from billing.user_subscriptions s
+      join billing.subscription_plans p on p.id = s.plan_id
+      where s.user_id = current_plan_code.user_id
+        and s.status in ('trialing', 'active', 'past_due')
+    ),
+    'free'
+  )
+$$;
+
+comment on function private.current_plan_code(user_id uuid) is 'Code of the plan that the user is on (trialing, active or past_due), or free.';
+revoke execute on function private.current_plan_code(user_id uuid) from public;
 
 -- Deletes up to batch_size counters that count for nothing any more; returns how many.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
@@ -2066,6 +3119,75 @@ comment on function private.enforce_rate_limit(rule_name text, key text) is 'Cou
 revoke execute on function private.enforce_rate_limit(rule_name text, key text) from public;
 grant execute on function private.enforce_rate_limit(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Grants the tokens that the user's plan, or the free plan, gives for the current period, unless they were granted.
+create or replace function private.ensure_current_grants(user_id uuid)
+  returns void
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.ensure_grants_at(ensure_current_grants.user_id, now())
+$$;
+
+comment on function private.ensure_current_grants(user_id uuid) is 'Grants the tokens that the user''s plan, or the free plan, gives for the current period, unless they were granted.';
+revoke execute on function private.ensure_current_grants(user_id uuid) from public;
+
+-- Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.
+create or replace function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean default true)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamp := date_trunc('month', ensure_grants_at.at at time zone 'UTC');
+  v_subscription record;
+  v_has_free boolean;
+begin
+  -- Who holds a lock that comes after the account's must not wait for the account.
+  if may_wait then
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
+  else
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update skip locked;
+  end if;
+  if not found then
+    return;
+  end if;
+  perform private.advance_subscription(s.id, ensure_grants_at.at)
+  from billing.user_subscriptions s
+  where s.user_id = ensure_grants_at.user_id and s.status in ('trialing', 'active', 'past_due');
+
+  select
+    s.due_at,
+    s.status not in ('trialing', 'active') or s.quota_granted_from = s.quota_period_start as is_granted,
+    p.code = 'free' or s.status = 'paused' as is_free
+  into v_subscription
+  from billing.user_subscriptions s
+  join billing.subscription_plans p on p.id = s.plan_id
+  where s.user_id = ensure_grants_at.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  if not found or v_subscription.is_free then
+    perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
+    v_has_free := exists (
+      select
+      from private.free_quotas q
+      where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month::date
+    );
+  end if;
+  update billing.usage_tracking t
+  set entitled_until = least(
+    v_subscription.due_at,
+    case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
+  )
+  where t.user_id = ensure_grants_at.user_id
+    -- A quota that waits for something is asked for again each time.
+    and v_has_free is not false
+    and v_subscription.is_granted is not false;
+end
+$$;
+
+comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
+revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) from public;
+
 -- Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
   returns table(partition_name text)
@@ -2151,6 +3273,132 @@ $$;
 comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
+
+-- The text with the five characters that mean something in HTML escaped.
+create or replace function private.escape_html(plain text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select replace(replace(replace(replace(replace(plain, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+$$;
+
+comment on function private.escape_html(plain text) is 'The text with the five characters that mean something in HTML escaped.';
+revoke execute on function private.escape_html(plain text) from public;
+
+-- Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.
+create or replace function private.expire_token_holds(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.next_hold_expires_at <= expire_token_holds.at
+    limit batch_size
+    for update skip locked
+  loop
+    perform private.expire_user_holds(v_user_id, expire_token_holds.at);
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.expire_token_holds(batch_size integer, at timestamp with time zone) is 'Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.';
+revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Expires the holds of a user that are due; returns when the next one is. The caller has locked the user's row of usage_tracking.
+create or replace function private.expire_user_holds(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_next timestamptz;
+begin
+  with due as (
+    update billing.token_holds h
+    set state = 'expired'
+    where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at <= expire_user_holds.at
+    returning h.id, h.grant_ids, h.grant_tokens
+  ), given_back as (
+    select a.grant_id, sum(a.tokens)::bigint as tokens
+    from due d
+    cross join unnest(d.grant_ids, d.grant_tokens) as a (grant_id, tokens)
+    group by a.grant_id
+  )
+  update billing.token_grants g set held = g.held - b.tokens from given_back b where g.id = b.grant_id;
+
+  select min(h.expires_at) into v_next
+  from billing.token_holds h
+  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
+  return v_next;
+end
+$$;
+
+comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+revoke execute on function private.expire_user_holds(user_id uuid, at timestamp with time zone) from public;
+
+-- An item as an object of the import format.
+create or replace function private.export_content_item(item_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_build_object(
+    'kind', 'item',
+    'slug', i.slug,
+    'category', c.path,
+    'course', course.slug,
+    'position', i.position,
+    'type', i.content_type,
+    'title', i.title,
+    'summary', i.summary,
+    'level', i.level,
+    'durationSeconds', i.duration_seconds,
+    'language', i.language,
+    'tags', to_jsonb(i.tags),
+    'requiredAccessLevel', i.required_access_level,
+    'isPreview', i.is_preview,
+    'prerequisites', (
+      select coalesce(jsonb_agg(r.slug order by r.slug), '[]')
+      from learning.content_prerequisites p
+      join learning.content_items r on r.id = p.required_item_id
+      where p.item_id = i.id and r.deleted_at is null
+    ),
+    'published', i.current_version is not null,
+    -- In UTC whatever the session's time zone, so that two exports can be compared.
+    'publishFrom', to_char(i.publish_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'publishUntil', to_char(i.publish_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(b.body_format, 'markdown'),
+    'body', b.body
+  )
+  from learning.content_items i
+  join learning.content_categories c on c.id = i.category_id
+  left join learning.content_items course on course.id = i.course_id
+  left join learning.content_bodies b
+    on b.item_id = i.id
+    and b.version = coalesce(
+      i.current_version, (select max(v.version) from learning.content_versions v where v.item_id = i.id)
+    )
+  where i.id = export_content_item.item_id
+$$;
+
+comment on function private.export_content_item(item_id uuid) is 'An item as an object of the import format.';
+revoke execute on function private.export_content_item(item_id uuid) from public;
 
 -- Whether removing this factor leaves a way to sign in.
 create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
@@ -2280,6 +3528,24 @@ $$;
 comment on function private.find_conversation_memory(user_id uuid) is 'A user''s encrypted memory with its sealed key; no row when there is none.';
 revoke execute on function private.find_conversation_memory(user_id uuid) from public;
 grant execute on function private.find_conversation_memory(user_id uuid) to :PLINTH_SERVICE;
+
+-- Who the signed-in user is at a payment provider, or null.
+create or replace function private.find_customer(provider text)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select c.provider_customer_id
+  from billing.provider_customers c
+  where c.user_id = plinth.current_user_id() and c.provider = find_customer.provider
+  order by c.created_at desc, c.provider_customer_id
+  limit 1
+$$;
+
+comment on function private.find_customer(provider text) is 'Who the signed-in user is at a payment provider, or null.';
+revoke execute on function private.find_customer(provider text) from public;
+grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
 
 -- Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.
 create or replace function private.find_login(identifier text, hashed_email bytea default null::bytea)
@@ -3041,6 +4307,58 @@ comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refres
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
+-- Puts a subscription on the plan that its provider bills, with its proration in the history.
+create or replace function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_old billing.subscription_plans;
+  v_after billing.user_subscriptions;
+  v_proration record;
+  v_same_period boolean := known.period_end is not distinct from subscription.current_period_end;
+  v_tokens bigint := 0;
+begin
+  select p.* into strict v_old from billing.subscription_plans p where p.id = subscription.plan_id;
+  select * into v_proration
+  from private.proration(
+    v_old.price_cents, plan.price_cents, subscription.current_period_start, subscription.current_period_end,
+    follow_provider_plan.at
+  );
+  if v_same_period
+    and subscription.quota_granted_from = subscription.quota_period_start
+    and v_proration.period_seconds > 0
+    and subscription.status in ('trialing', 'active')
+  then
+    v_tokens := private.grant_quota_difference(
+      subscription, v_old, plan, v_proration.unused_seconds, v_proration.period_seconds, follow_provider_plan.at
+    );
+  end if;
+  update billing.user_subscriptions s
+  set plan_id = plan.id, pending_plan_id = null
+  where s.id = subscription.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when private.is_upgrade(v_old, plan) then 'upgraded' else 'downgraded' end,
+    subscription, v_after, follow_provider_plan.at,
+    jsonb_build_object(
+      'credit_cents', case when subscription.status = 'trialing' or v_old.currency <> plan.currency then 0 else v_proration.credit_cents end,
+      'charge_cents', case
+        when subscription.status = 'trialing' then 0
+        when v_same_period then v_proration.charge_cents
+        else plan.price_cents
+      end,
+      'period_seconds', v_proration.period_seconds, 'unused_seconds', v_proration.unused_seconds,
+      'tokens_granted', v_tokens
+    )
+  );
+end
+$$;
+
+comment on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) is 'Puts a subscription on the plan that its provider bills, with its proration in the history.';
+revoke execute on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) from public;
+
 -- Trigger: removes an account's values from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
   returns trigger
@@ -3058,6 +4376,296 @@ $$;
 
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
+
+-- Grants the free plan's tokens of the month unless the user has them; returns whether it did.
+create or replace function private.grant_free_quota(user_id uuid, at timestamp with time zone)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', grant_free_quota.at at time zone 'UTC') at time zone 'UTC';
+  v_next timestamptz := (date_trunc('month', grant_free_quota.at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
+  v_plan billing.subscription_plans;
+begin
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.code = 'free' and p.superseded_at is null and p.is_active
+  order by p.currency = 'USD' desc, p.currency
+  limit 1;
+  if v_plan.id is null then
+    return false;
+  end if;
+  insert into private.free_quotas as q (user_id, granted_month)
+  values (grant_free_quota.user_id, (v_month at time zone 'UTC')::date)
+  on conflict on constraint free_quotas_pkey do update
+  set granted_month = excluded.granted_month
+  where q.granted_month < excluded.granted_month;
+  if not found then
+    return false;
+  end if;
+  if v_plan.rollover_limit > 0 then
+    perform private.close_plan_grant(
+      grant_free_quota.user_id, v_plan.id, v_month, v_plan.rollover_limit, v_next,
+      format('free-close:%s:%s', grant_free_quota.user_id, to_char(v_month at time zone 'UTC', 'YYYY-MM'))
+    );
+  end if;
+  if v_plan.token_quota is distinct from 0 then
+    perform private.grant_tokens(
+      grant_free_quota.user_id, v_plan.token_quota, 'plan', v_plan.id, 100, v_month, v_next,
+      format('free:%s:%s', grant_free_quota.user_id, to_char(v_month at time zone 'UTC', 'YYYY-MM'))
+    );
+  end if;
+  return true;
+end
+$$;
+
+comment on function private.grant_free_quota(user_id uuid, at timestamp with time zone) is 'Grants the free plan''s tokens of the month unless the user has them; returns whether it did.';
+revoke execute on function private.grant_free_quota(user_id uuid, at timestamp with time zone) from public;
+
+-- Grants up to batch_size users without a plan, who signed in within 60 days, the free plan's tokens of this month.
+create or replace function private.grant_free_quotas(batch_size integer default 500)
+  returns integer
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.grant_free_quotas_at(batch_size, now())
+$$;
+
+comment on function private.grant_free_quotas(batch_size integer) is 'Grants up to batch_size users without a plan, who signed in within 60 days, the free plan''s tokens of this month.';
+revoke execute on function private.grant_free_quotas(batch_size integer) from public;
+grant execute on function private.grant_free_quotas(batch_size integer) to :PLINTH_WORKER;
+
+-- Grants up to batch_size users the free plan's tokens of the month around a moment; returns how many.
+create or replace function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month date := date_trunc('month', grant_free_quotas_at.at at time zone 'UTC')::date;
+  v_user_id uuid;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select u.id
+    from identity.users u
+    left join private.free_quotas q on q.user_id = u.id
+    where u.is_active
+      and u.last_login_at > grant_free_quotas_at.at - interval '60 days'
+      and (q.granted_month is null or q.granted_month < v_month)
+      and not exists (
+        select
+        from billing.user_subscriptions s
+        join billing.subscription_plans p on p.id = s.plan_id
+        where s.user_id = u.id and s.status in ('trialing', 'active', 'past_due') and p.code <> 'free'
+      )
+    order by u.id
+    limit batch_size
+    for no key update of u skip locked
+  loop
+    exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
+    -- Who holds several accounts waits for nobody.
+    continue when not private.try_lock_usage(v_user_id);
+    if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
+      v_handled := v_handled + 1;
+    end if;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) is 'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns how many.';
+revoke execute on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) from public;
+
+-- Grants the tokens of a subscription's quota period once, carrying over what the plan lets; returns whether it did.
+create or replace function private.grant_quota(subscription_id uuid)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+begin
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = grant_quota.subscription_id;
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
+  if v_subscription.status not in ('trialing', 'active')
+    or v_subscription.quota_granted_from >= v_subscription.quota_period_start
+  then
+    return false;
+  end if;
+  if v_plan.code = 'free' then
+    perform private.grant_free_quota(v_subscription.user_id, v_subscription.quota_period_start);
+  else
+    if v_subscription.provider is not null
+      and v_subscription.status = 'active'
+      and v_plan.price_cents > 0
+      and not exists (
+        select
+        from private.provider_subscriptions m
+        where m.provider = v_subscription.provider
+          and m.provider_subscription_id = v_subscription.provider_subscription_id
+          and m.paid_period_end >= coalesce(v_subscription.current_period_end, 'infinity')
+      )
+    then
+      return false;
+    end if;
+    if v_subscription.quota_granted_from is not null then
+      perform private.close_plan_grant(
+        v_subscription.user_id, v_subscription.id, v_subscription.quota_period_start, v_plan.rollover_limit,
+        v_subscription.quota_period_end,
+        format('close:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
+      );
+    end if;
+    if v_plan.token_quota is distinct from 0 then
+      perform private.grant_tokens(
+        v_subscription.user_id, v_plan.token_quota, 'plan', v_subscription.id, 100, v_subscription.quota_period_start,
+        v_subscription.quota_period_end,
+        format('plan:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
+      );
+    end if;
+  end if;
+  update billing.user_subscriptions s
+  set quota_granted_from = s.quota_period_start
+  where s.id = v_subscription.id;
+  return true;
+end
+$$;
+
+comment on function private.grant_quota(subscription_id uuid) is 'Grants the tokens of a subscription''s quota period once, carrying over what the plan lets; returns whether it did.';
+revoke execute on function private.grant_quota(subscription_id uuid) from public;
+
+-- Grants what a new plan's quota has over the old one's for the rest of the period; returns how many tokens.
+create or replace function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone)
+  returns bigint
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_key text := format('%s:%s:%s', subscription.id, extract(epoch from subscription.quota_period_start), new_plan.id);
+  v_tokens bigint;
+begin
+  if old_plan.token_quota is null and new_plan.token_quota is null then
+    return 0;
+  end if;
+  v_tokens := div(new_plan.token_quota::numeric * unused_seconds, period_seconds)
+    - coalesce(div(old_plan.token_quota::numeric * unused_seconds, period_seconds), 0);
+  if old_plan.token_quota is null then
+    -- Unlimited ends here, or there would be no limit left to speak of.
+    perform private.close_plan_grant(
+      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at,
+      format('unlimited-end:%s:%s', v_key, extract(epoch from grant_quota_difference.at))
+    );
+  end if;
+  if v_tokens <= 0 or unused_seconds = 0 then
+    return 0;
+  end if;
+  if old_plan.token_quota is null or new_plan.token_quota is null then
+    -- Each time: unlimited adds to nothing, and what comes after it is all there is.
+    v_key := format('%s:%s', v_key, extract(epoch from grant_quota_difference.at));
+  elsif exists (
+    select
+    from billing.token_grants g
+    where g.user_id = subscription.user_id and g.idempotency_key = 'upgrade:' || v_key
+  ) then
+    return 0;
+  end if;
+  perform private.grant_tokens(
+    subscription.user_id, v_tokens, 'plan', subscription.id, 100, grant_quota_difference.at, subscription.quota_period_end,
+    'upgrade:' || v_key
+  );
+  return coalesce(v_tokens, 0);
+end
+$$;
+
+comment on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) is 'Grants what a new plan''s quota has over the old one''s for the rest of the period; returns how many tokens.';
+revoke execute on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) from public;
+
+-- billing.grant_subscription at a moment.
+create or replace function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_current billing.user_subscriptions := private.lock_subscriber(grant_subscription_at.user_id, grant_subscription_at.at);
+begin
+  if v_current.id is null then
+    perform private.offered_plan(grant_subscription_at.plan_id);
+    return private.start_subscription(grant_subscription_at.user_id, grant_subscription_at.plan_id, false, grant_subscription_at.at);
+  end if;
+  perform private.require_own_billing(v_current);
+  if v_current.plan_id = grant_subscription_at.plan_id then
+    return private.renew_subscription(v_current.id, 'payment_succeeded', grant_subscription_at.at);
+  end if;
+  perform private.offered_plan(grant_subscription_at.plan_id);
+  perform private.change_subscription_plan(v_current.id, grant_subscription_at.plan_id, grant_subscription_at.at);
+  select s.* into strict v_current from billing.user_subscriptions s where s.id = v_current.id;
+  return v_current;
+end
+$$;
+
+comment on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.grant_subscription at a moment.';
+revoke execute on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- Grants a user tokens (null: without limit while in force) and returns the grant's id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.
+create or replace function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_grant billing.token_grants;
+begin
+  if grant_tokens.amount <= 0 then
+    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  end if;
+  if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if coalesce(grant_tokens.starts_at, grant_tokens.at) > grant_tokens.expires_at then
+    raise exception 'A grant ends after it starts.' using errcode = 'PL422', column = 'expires_at';
+  end if;
+  v_locked := private.lock_usage(grant_tokens.user_id, grant_tokens.at);
+  select g.* into v_grant
+  from billing.token_grants g
+  where g.user_id = grant_tokens.user_id and g.idempotency_key = grant_tokens.idempotency_key;
+  if found then
+    -- Its end may have been brought forward since, and without a start it began when it was made.
+    if (v_grant.amount, v_grant.source, v_grant.source_id, v_grant.priority)
+      is distinct from (grant_tokens.amount, grant_tokens.source, grant_tokens.source_id, coalesce(grant_tokens.priority, 100))
+      or v_grant.starts_at <> grant_tokens.starts_at
+      or (v_grant.closed_at is null and v_grant.expires_at is distinct from grant_tokens.expires_at)
+    then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_grant.id;
+  end if;
+  insert into billing.token_grants (
+    user_id, amount, source, source_id, priority, starts_at, expires_at, idempotency_key, created_at
+  )
+  values (
+    grant_tokens.user_id, grant_tokens.amount, grant_tokens.source, grant_tokens.source_id,
+    coalesce(grant_tokens.priority, 100), coalesce(grant_tokens.starts_at, grant_tokens.at), grant_tokens.expires_at,
+    grant_tokens.idempotency_key, grant_tokens.at
+  )
+  returning * into v_grant;
+  return v_grant.id;
+end
+$$;
+
+comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: without limit while in force) and returns the grant''s id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.';
+revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
+grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Whether an account could still be signed in to without this profile (null: as it is). The caller holds the account's row.
 create or replace function private.has_another_way_in(user_id uuid, except_profile_id uuid)
@@ -3132,6 +4740,243 @@ $$;
 comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Name of the first parameter of a heartbeat that cannot be, or null.';
 revoke execute on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
 
+-- Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_content(lines jsonb)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_line jsonb;
+begin
+  for v_line, ordinal in
+    select l.value, l.ordinality::integer from jsonb_array_elements(import_content.lines) with ordinality l
+  loop
+    message := null;
+    begin
+      outcome := case v_line ->> 'kind'
+        when 'category' then private.import_content_category(v_line)
+        else private.import_content_item(v_line)
+      end;
+    exception
+      when data_exception or integrity_constraint_violation or sqlstate 'PL404' or sqlstate 'PL409' or sqlstate 'PL422' then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_content(lines jsonb) is 'Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_content(lines jsonb) from public;
+
+-- Imports a category; inserted, updated or unchanged. PL404 without its parent.
+create or replace function private.import_content_category(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_path constant text := line ->> 'path';
+  v_slug constant text := substring(v_path from '[^/]*$');
+  v_parent constant text := nullif(regexp_replace(v_path, '/?[^/]*$', ''), '');
+  v_parent_id uuid;
+  v_inserted boolean;
+begin
+  if v_parent is not null then
+    select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
+    if v_parent_id is null then
+      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+    end if;
+  end if;
+  insert into learning.content_categories as c (parent_id, slug, name, description, position)
+  values (
+    v_parent_id, v_slug, btrim(line ->> 'name'), coalesce(line ->> 'description', ''), coalesce((line ->> 'position')::integer, 0)
+  )
+  on conflict on constraint content_categories_path_key do update
+  set name = excluded.name, description = excluded.description, position = excluded.position
+  where (c.name, c.description, c.position) is distinct from (excluded.name, excluded.description, excluded.position)
+  -- xmax is 0 in a row that this statement made, and not in one that it changed.
+  returning c.xmax = 0 into v_inserted;
+  return case when v_inserted is null then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_category(line jsonb) is 'Imports a category; inserted, updated or unchanged. PL404 without its parent.';
+revoke execute on function private.import_content_category(line jsonb) from public;
+
+-- Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.
+create or replace function private.import_content_item(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_deleted_at timestamptz;
+  v_before jsonb;
+  v_wanted jsonb;
+  v_category_id uuid;
+  v_course_id uuid;
+  v_missing text;
+  v_version integer;
+  v_published constant boolean := coalesce((line ->> 'published')::boolean, true);
+begin
+  -- The course first, as everywhere; see learning/functions/publishing.sql.
+  if line ->> 'course' is not null then
+    select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
+    if v_course_id is null then
+      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+    end if;
+  end if;
+  select i.id, i.deleted_at into v_id, v_deleted_at
+  from learning.content_items i
+  where i.slug = line ->> 'slug'
+  for no key update;
+  if v_deleted_at is not null then
+    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+  end if;
+  v_before := private.export_content_item(v_id);
+  -- All keys, in the form of an export. A time that the file leaves open stays as it is.
+  v_wanted := jsonb_build_object(
+    'kind', 'item',
+    'slug', line ->> 'slug',
+    'category', line ->> 'category',
+    'course', line ->> 'course',
+    'position', coalesce((line ->> 'position')::integer, 0),
+    'type', line ->> 'type',
+    'title', btrim(line ->> 'title'),
+    'summary', coalesce(line ->> 'summary', ''),
+    'level', coalesce((line ->> 'level')::integer, 0),
+    'durationSeconds', (line ->> 'durationSeconds')::integer,
+    'language', coalesce(line ->> 'language', 'en'),
+    'tags', (
+      select coalesce(jsonb_agg(distinct lower(btrim(t))), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'tags', '[]')) as t
+      where btrim(t) <> ''
+    ),
+    'requiredAccessLevel', (line ->> 'requiredAccessLevel')::integer,
+    'isPreview', coalesce((line ->> 'isPreview')::boolean, false),
+    'prerequisites', (
+      select coalesce(jsonb_agg(distinct r.slug), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'prerequisites', '[]')) as r (slug)
+    ),
+    'published', v_published,
+    'publishFrom', case
+      when line ->> 'publishFrom' is not null
+        then to_char((line ->> 'publishFrom')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      when v_published then coalesce(
+        v_before ->> 'publishFrom', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      )
+    end,
+    'publishUntil', to_char((line ->> 'publishUntil')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(line ->> 'bodyFormat', 'markdown'),
+    'body', line ->> 'body'
+  );
+  if v_before = v_wanted then
+    return 'unchanged';
+  end if;
+
+  select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
+  if v_category_id is null then
+    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+  end if;
+  select r.slug into v_missing
+  from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
+  where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
+  limit 1;
+  if v_missing is not null then
+    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+  end if;
+  if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
+    raise exception 'only a course is published without a body' using errcode = 'PL422';
+  end if;
+
+  insert into learning.content_items as i (
+    category_id, course_id, position, slug, content_type, title, summary, level, duration_seconds, language, tags,
+    required_access_level, is_preview
+  )
+  values (
+    v_category_id,
+    v_course_id,
+    (v_wanted ->> 'position')::integer,
+    v_wanted ->> 'slug',
+    v_wanted ->> 'type',
+    v_wanted ->> 'title',
+    v_wanted ->> 'summary',
+    (v_wanted ->> 'level')::smallint,
+    (v_wanted ->> 'durationSeconds')::integer,
+    v_wanted ->> 'language',
+    array(select jsonb_array_elements_text(v_wanted -> 'tags')),
+    (v_wanted ->> 'requiredAccessLevel')::integer,
+    (v_wanted ->> 'isPreview')::boolean
+  )
+  on conflict on constraint content_items_slug_key do update
+  set
+    category_id = excluded.category_id,
+    course_id = excluded.course_id,
+    position = excluded.position,
+    content_type = excluded.content_type,
+    title = excluded.title,
+    summary = excluded.summary,
+    level = excluded.level,
+    duration_seconds = excluded.duration_seconds,
+    language = excluded.language,
+    tags = excluded.tags,
+    required_access_level = excluded.required_access_level,
+    is_preview = excluded.is_preview
+  returning i.id into v_id;
+
+  delete from learning.content_prerequisites p
+  where p.item_id = v_id
+    and p.required_item_id not in (
+      select i.id from learning.content_items i
+      where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+    );
+  insert into learning.content_prerequisites (item_id, required_item_id)
+  select v_id, i.id
+  from learning.content_items i
+  where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+  on conflict do nothing;
+
+  -- A new version only for a new text.
+  select v.version into v_version from learning.content_versions v where v.item_id = v_id and v.published_at is null;
+  if v_version is not null
+    or v_before is null
+    or (v_before -> 'body', v_before -> 'bodyFormat') is distinct from (v_wanted -> 'body', v_wanted -> 'bodyFormat')
+  then
+    if v_version is null then
+      insert into learning.content_versions (item_id, version, change_note)
+      select v_id, coalesce(max(v.version), 0) + 1, coalesce(line ->> 'changeNote', '')
+      from learning.content_versions v
+      where v.item_id = v_id
+      returning version into v_version;
+    end if;
+    delete from learning.content_bodies b where b.item_id = v_id and b.version = v_version;
+    if v_wanted ->> 'body' is not null then
+      insert into learning.content_bodies (item_id, version, body_format, body)
+      values (v_id, v_version, v_wanted ->> 'bodyFormat', v_wanted ->> 'body');
+    end if;
+    if v_published then
+      update learning.content_versions v
+      set published_at = clock_timestamp()
+      where v.item_id = v_id and v.version = v_version;
+    end if;
+  end if;
+  update learning.content_items i
+  set
+    current_version = case when v_published then (select max(v.version) from learning.content_versions v where v.item_id = v_id) end,
+    publish_from = (v_wanted ->> 'publishFrom')::timestamptz,
+    publish_until = (v_wanted ->> 'publishUntil')::timestamptz
+  where i.id = v_id;
+  return case when v_before is null then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
+revoke execute on function private.import_content_item(line jsonb) from public;
+
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
@@ -3180,9 +5025,11 @@ begin
         and not exists (
           select
           from private.wanted_prices(v_model -> 'priceHistory') w
-          where (w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to) is not distinct from (
+          where (
+            w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
+          ) is not distinct from (
             p.input_price_per_million_tokens, p.output_price_per_million_tokens,
-            p.cached_input_price_per_million_tokens, p.effective_from, p.effective_to
+            p.cached_input_price_per_million_tokens, p.reasoning_price_per_million_tokens, p.effective_from, p.effective_to
           )
         );
       get diagnostics v_count = row_count;
@@ -3190,9 +5037,10 @@ begin
 
       insert into billing.model_prices (
         model_id, input_price_per_million_tokens, output_price_per_million_tokens,
-        cached_input_price_per_million_tokens, effective_from, effective_to
+        cached_input_price_per_million_tokens, reasoning_price_per_million_tokens, effective_from, effective_to
       )
-      select v_model_id, w.input_price, w.output_price, w.cached_input_price, w.effective_from, w.effective_to
+      select
+        v_model_id, w.input_price, w.output_price, w.cached_input_price, w.reasoning_price, w.effective_from, w.effective_to
       from private.wanted_prices(v_model -> 'priceHistory') w
       where not exists (
         select
@@ -3317,6 +5165,21 @@ comment on function private.is_token_live(user_id uuid, session_id uuid, token_i
 revoke execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
 
+-- Whether a change from one plan to the other takes effect at once.
+create or replace function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
+  returns boolean
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    (new_plan.access_level, array_position(array['monthly', 'yearly', 'lifetime'], new_plan.billing_cycle), new_plan.price_cents)
+    > (old_plan.access_level, array_position(array['monthly', 'yearly', 'lifetime'], old_plan.billing_cycle), old_plan.price_cents)
+$$;
+
+comment on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'Whether a change from one plan to the other takes effect at once.';
+revoke execute on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
+
 -- Adds a refresh token to a session; returns when it expires if the session is not used before.
 create or replace function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid default null::uuid)
   returns timestamp with time zone
@@ -3386,6 +5249,39 @@ $$;
 comment on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) is 'Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.';
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
+
+-- How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.
+create or replace function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone)
+  returns integer
+  language sql
+  stable
+as $$
+  select count(*)::integer
+  from billing.usage_limits l
+  where (l.user_id is null or l.user_id = limits_passed.user_id)
+    -- Without a model all limits are asked about.
+    and (limits_passed.model_id is null or l.model_id is null or l.model_id = limits_passed.model_id)
+    and l.is_hard = limits_passed.is_hard
+    and (l.plan_code is null or l.plan_code = private.current_plan_code(limits_passed.user_id))
+    and limits_passed.tokens + (
+      select coalesce(sum(d.total_tokens), 0)
+      from billing.daily_usage d
+      where d.user_id = limits_passed.user_id
+        and d.day >= date_trunc(l.period, limits_passed.at at time zone 'UTC')::date
+        and d.day < (date_trunc(l.period, limits_passed.at at time zone 'UTC') + ('1 ' || l.period)::interval)::date
+        and (l.model_id is null or d.model_id = l.model_id)
+    ) + (
+      select coalesce(sum(h.max_tokens), 0)
+      from billing.token_holds h
+      where h.user_id = limits_passed.user_id
+        and h.state = 'open'
+        and h.expires_at > limits_passed.at
+        and (l.model_id is null or h.model_id = l.model_id)
+    ) > l.max_tokens
+$$;
+
+comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.';
+revoke execute on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) from public;
 
 -- Credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
@@ -3534,6 +5430,72 @@ $$;
 comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Holds the lock of one person at one provider until the transaction ends.';
 revoke execute on function private.lock_provider_subject(provider text, provider_user_id text) from public;
 
+-- Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.
+create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+begin
+  if lock_subscriber.user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = lock_subscriber.user_id and u.is_active for no key update;
+  if not found then
+    raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+  end if;
+  perform private.advance_subscription(s.id, lock_subscriber.at)
+  from billing.user_subscriptions s
+  where s.user_id = lock_subscriber.user_id
+    and s.due_at <= lock_subscriber.at;
+  select s.* into v_subscription
+  from billing.user_subscriptions s
+  where s.user_id = lock_subscriber.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  return v_subscription;
+end
+$$;
+
+comment on function private.lock_subscriber(user_id uuid, at timestamp with time zone) is 'Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.';
+revoke execute on function private.lock_subscriber(user_id uuid, at timestamp with time zone) from public;
+
+-- Locks a user's ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.
+create or replace function private.lock_usage(user_id uuid, at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+as $$
+declare
+  v_row billing.usage_tracking;
+begin
+  select t.* into v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  if not found then
+    begin
+      insert into billing.usage_tracking (user_id, last_reset)
+      values (lock_usage.user_id, date_trunc('month', lock_usage.at, 'UTC'))
+      on conflict on constraint usage_tracking_pkey do nothing;
+    exception
+      when foreign_key_violation or not_null_violation then
+        raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+    end;
+    select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
+  end if;
+  if v_row.next_hold_expires_at <= lock_usage.at then
+    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+  end if;
+  if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
+    update billing.usage_tracking t
+    set token_count = 0, last_reset = date_trunc('month', lock_usage.at, 'UTC')
+    where t.user_id = lock_usage.user_id;
+  end if;
+  return v_row.next_hold_expires_at;
+end
+$$;
+
+comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
+revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
+
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
   returns interval
@@ -3548,6 +5510,22 @@ $$;
 
 comment on function private.lockout_duration(failed_attempts integer) is 'How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
+
+-- Sets the similarity that search asks for, until the end of the transaction.
+create or replace function private.look_for_similar_titles()
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform plinth.word_similarity('', '');
+  perform set_config('pg_trgm.word_similarity_threshold', '0.4', true);
+end
+$$;
+
+comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
+revoke execute on function private.look_for_similar_titles() from public;
 
 -- Names of the account and context of the request, for the texts of mails.
 create or replace function private.mail_variables(user_id uuid)
@@ -3571,6 +5549,70 @@ $$;
 
 comment on function private.mail_variables(user_id uuid) is 'Names of the account and context of the request, for the texts of mails.';
 revoke execute on function private.mail_variables(user_id uuid) from public;
+
+-- Merges one event's news into private.provider_subscriptions; the order of calls makes no difference.
+create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_status text := news ->> 'status';
+  v_order text collate "C" := case when news ->> 'status' = 'canceled' then 'z' else '' end || event_order;
+  v_object_order text collate "C" := case when news ->> 'kind' = 'subscription' then event_order end;
+  v_period_end timestamptz := to_timestamp((news ->> 'period_end')::double precision);
+  -- For life: paid for, and without an end.
+  v_is_for_life boolean := coalesce((news ->> 'for_life')::boolean, false);
+begin
+  insert into private.provider_subscriptions (provider, provider_subscription_id)
+  values (merge_provider_subscription.provider, merge_provider_subscription.provider_subscription_id)
+  on conflict on constraint provider_subscriptions_pkey do nothing;
+
+  update private.provider_subscriptions m
+  set
+    provider_customer_id = coalesce(m.provider_customer_id, news ->> 'customer'),
+    status = case when v_status is not null and v_order > coalesce(m.status_order, '') collate "C" then v_status else m.status end,
+    status_order = case when v_status is not null then greatest(v_order, m.status_order collate "C") else m.status_order end,
+    was_live = m.was_live or coalesce(v_status in ('trialing', 'active', 'past_due', 'paused'), false),
+    provider_price_id = case
+      when v_object_order > coalesce(m.object_order, '') collate "C" then coalesce(news ->> 'price', m.provider_price_id)
+      else coalesce(m.provider_price_id, news ->> 'price')
+    end,
+    plan_id = coalesce(m.plan_id, (news ->> 'plan_id')::uuid),
+    cancel_at_period_end = case
+      when v_object_order > coalesce(m.object_order, '') collate "C"
+        then coalesce((news ->> 'cancel_at_period_end')::boolean, false)
+      else m.cancel_at_period_end
+    end,
+    trial_end = case
+      when v_object_order > coalesce(m.object_order, '') collate "C"
+        then to_timestamp((news ->> 'trial_end')::double precision)
+      else m.trial_end
+    end,
+    object_order = greatest(v_object_order, m.object_order collate "C"),
+    started_at = least(
+      m.started_at,
+      to_timestamp(coalesce(news ->> 'started_at', news ->> 'period_start')::double precision)
+    ),
+    ended_at = coalesce(m.ended_at, to_timestamp((news ->> 'ended_at')::double precision)),
+    period_start = case
+      when m.period_end is null or v_period_end > m.period_end
+        then coalesce(to_timestamp((news ->> 'period_start')::double precision), m.period_start)
+      else m.period_start
+    end,
+    period_end = greatest(m.period_end, v_period_end),
+    paid_period_end = case
+      when coalesce((news ->> 'paid')::boolean, false)
+        then greatest(m.paid_period_end, case when v_is_for_life then 'infinity' else v_period_end end)
+      else m.paid_period_end
+    end
+  where m.provider = merge_provider_subscription.provider
+    and m.provider_subscription_id = merge_provider_subscription.provider_subscription_id;
+end
+$$;
+
+comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s news into private.provider_subscriptions; the order of calls makes no difference.';
+revoke execute on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) from public;
 
 -- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
 create or replace function private.mfa_lockout_duration(failed_attempts integer)
@@ -3678,6 +5720,29 @@ $$;
 comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
+-- The plan, if new subscriptions may choose it; PL404.
+create or replace function private.offered_plan(plan_id uuid)
+  returns billing.subscription_plans
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_plan billing.subscription_plans;
+begin
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = offered_plan.plan_id and p.is_active and p.superseded_at is null;
+  if v_plan.id is null then
+    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  return v_plan;
+end
+$$;
+
+comment on function private.offered_plan(plan_id uuid) is 'The plan, if new subscriptions may choose it; PL404.';
+revoke execute on function private.offered_plan(plan_id uuid) from public;
+
 -- The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.
 create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone)
   returns record
@@ -3757,6 +5822,39 @@ $$;
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
+-- Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.
+create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+begin
+  select s.* into strict v_subscription
+  from billing.user_subscriptions s
+  where s.id = pause_subscription.subscription_id
+  for update;
+  if v_subscription.provider is not null
+    or v_subscription.current_period_end is null
+    or exists (select from billing.subscription_plans p where p.id = v_subscription.plan_id and p.price_cents = 0)
+  then
+    raise exception 'Only a paid period that no provider bills can be paused.' using errcode = 'PL409';
+  end if;
+  v_subscription := private.transition_subscription(v_subscription.id, 'paused', pause_subscription.at);
+  if v_subscription.quota_granted_from = v_subscription.quota_period_start then
+    perform private.close_plan_grant(
+      v_subscription.user_id, v_subscription.id, pause_subscription.at, 9223372036854775807, null,
+      format('pause:%s:%s', v_subscription.id, extract(epoch from pause_subscription.at))
+    );
+  end if;
+  return v_subscription;
+end
+$$;
+
+comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
+revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
 -- Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.
 create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
   returns timestamp with time zone
@@ -3819,6 +5917,267 @@ $$;
 
 comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
 revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
+
+-- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
+create or replace function private.post_usage_event(event billing.usage_events)
+  returns billing.usage_events
+  language plpgsql
+as $$
+declare
+  v_price billing.model_prices;
+  v_day date := (event.occurred_at at time zone 'UTC')::date;
+begin
+  event.currency := 'USD';
+  event.total_tokens := event.input_tokens + event.output_tokens;
+  event.charged_tokens := event.total_tokens - event.overdraft_tokens;
+  if event.kind = 'usage' then
+    -- As llm.models_price says, by the index that is cheap to read.
+    select p.* into v_price
+    from billing.model_prices p
+    where p.model_id = event.model_id
+      and p.currency = event.currency
+      and (p.effective_from is null or p.effective_from <= event.occurred_at)
+      and (p.effective_to is null or p.effective_to > event.occurred_at);
+    event.is_priced := found;
+    event.price_id := v_price.id;
+    event.input_price_per_million_tokens := v_price.input_price_per_million_tokens;
+    event.output_price_per_million_tokens := v_price.output_price_per_million_tokens;
+    event.cached_input_price_per_million_tokens :=
+      coalesce(v_price.cached_input_price_per_million_tokens, v_price.input_price_per_million_tokens);
+    event.reasoning_price_per_million_tokens :=
+      coalesce(v_price.reasoning_price_per_million_tokens, v_price.output_price_per_million_tokens);
+  end if;
+  -- Multiplied and not divided: a product of numerics is exact.
+  event.cost := 0.000001 * (
+    (event.input_tokens - event.cached_input_tokens) * event.input_price_per_million_tokens
+    + event.cached_input_tokens * event.cached_input_price_per_million_tokens
+    + (event.output_tokens - event.reasoning_tokens) * event.output_price_per_million_tokens
+    + event.reasoning_tokens * event.reasoning_price_per_million_tokens
+  );
+
+  insert into billing.usage_events values (event.*);
+
+  update billing.usage_tracking t
+  set
+    token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
+    lifetime_tokens = t.lifetime_tokens + event.total_tokens
+  where t.user_id = event.user_id;
+
+  update billing.daily_usage d
+  set
+    requests = d.requests + (event.kind = 'usage')::integer,
+    input_tokens = d.input_tokens + event.input_tokens,
+    output_tokens = d.output_tokens + event.output_tokens,
+    cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
+    reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
+    total_tokens = d.total_tokens + event.total_tokens,
+    overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
+    unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
+    self_reported_tokens = d.self_reported_tokens
+      + case when event.source = 'self_reported' then event.total_tokens else 0 end,
+    cost = d.cost + coalesce(event.cost, 0)
+  where d.user_id = event.user_id
+    and d.day = v_day
+    and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
+  if not found then
+    -- First of the day. Nobody else can be making it: they would need the user's lock.
+    insert into billing.daily_usage (
+      user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
+      overdraft_tokens, unpriced_tokens, self_reported_tokens, cost
+    )
+    values (
+      event.user_id, event.model_id, v_day, (event.kind = 'usage')::integer, event.input_tokens, event.output_tokens,
+      event.cached_input_tokens, event.reasoning_tokens, event.total_tokens, event.overdraft_tokens,
+      case when event.is_priced then 0 else event.total_tokens end,
+      case when event.source = 'self_reported' then event.total_tokens else 0 end,
+      coalesce(event.cost, 0)
+    );
+  end if;
+  return event;
+end
+$$;
+
+comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
+revoke execute on function private.post_usage_event(event billing.usage_events) from public;
+
+-- What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.
+create or replace function private.prepare_checkout(plan_id uuid, provider text)
+  returns table(user_id uuid, email text, provider_customer_id text, provider_price_id text, billing_cycle text, trial_days integer)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_plan billing.subscription_plans;
+  v_price_id text;
+begin
+  select u.* into v_user from identity.users u where u.id = plinth.current_user_id() and u.is_active;
+  if v_user.id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  select p.* into v_plan
+  from billing.subscription_plans p
+  where p.id = prepare_checkout.plan_id and p.is_active and p.superseded_at is null;
+  if v_plan.id is null then
+    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+  end if;
+  v_price_id := (
+    select pp.provider_price_id
+    from billing.plan_prices pp
+    where pp.plan_id = v_plan.id and pp.provider = prepare_checkout.provider
+    order by pp.created_at desc, pp.provider_price_id
+    limit 1
+  );
+  if v_plan.price_cents = 0 or v_price_id is null then
+    raise exception 'The plan is not sold there.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  if exists (
+    select
+    from billing.user_subscriptions s
+    join billing.subscription_plans p on p.id = s.plan_id
+    where s.user_id = v_user.id
+      and s.status in ('trialing', 'active', 'past_due', 'paused')
+      and p.price_cents > 0
+      and (s.provider is not null or s.status in ('active', 'paused'))
+  ) then
+    raise exception 'You have a paid subscription.'
+      using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
+  end if;
+  return query
+  select
+    v_user.id,
+    v_user.email,
+    (
+      select c.provider_customer_id
+      from billing.provider_customers c
+      where c.user_id = v_user.id and c.provider = prepare_checkout.provider
+      order by c.created_at desc, c.provider_customer_id
+      limit 1
+    ),
+    v_price_id,
+    v_plan.billing_cycle,
+    case
+      when v_plan.billing_cycle = 'lifetime'
+        or exists (
+          select
+          from billing.user_subscriptions s
+          where s.user_id = v_user.id and s.trial_end is not null
+        )
+      then 0
+      else v_plan.trial_days
+    end;
+end
+$$;
+
+comment on function private.prepare_checkout(plan_id uuid, provider text) is 'What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.';
+revoke execute on function private.prepare_checkout(plan_id uuid, provider text) from public;
+grant execute on function private.prepare_checkout(plan_id uuid, provider text) to :PLINTH_SERVICE;
+
+-- Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.
+create or replace function private.process_payment_event(event_id uuid)
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event private.payment_events;
+  v_waiting private.payment_events;
+  v_outcome text;
+  v_progress boolean;
+begin
+  select e.* into v_event from private.payment_events e where e.id = process_payment_event.event_id for update;
+  if v_event.id is null or v_event.processed_at is not null then
+    return v_event.outcome;
+  end if;
+  v_outcome := private.settle_payment_event(v_event);
+  if v_outcome not in ('applied', 'ignored') then
+    return v_outcome;
+  end if;
+  loop
+    v_progress := false;
+    for v_waiting in
+      select e.*
+      from private.payment_events e
+      where e.processed_at is null
+        and e.provider = v_event.provider
+        and e.attempts > 0
+        and (e.provider_customer_id = v_event.provider_customer_id or e.provider_customer_id is null)
+      order by e.occurred_at, e.provider_event_id
+      limit 50
+      for update skip locked
+    loop
+      v_progress := private.settle_payment_event(v_waiting) in ('applied', 'ignored') or v_progress;
+    end loop;
+    exit when not v_progress;
+  end loop;
+  return v_outcome;
+end
+$$;
+
+comment on function private.process_payment_event(event_id uuid) is 'Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.';
+revoke execute on function private.process_payment_event(event_id uuid) from public;
+grant execute on function private.process_payment_event(event_id uuid) to :PLINTH_SERVICE;
+
+-- Processes up to batch_size events that a server left behind or that wait; returns how many were tried.
+create or replace function private.process_payment_events(batch_size integer default 50)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_event private.payment_events;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_event in
+    select e.*
+    from private.payment_events e
+    where e.processed_at is null and e.next_attempt_at <= now()
+    order by e.occurred_at, e.provider_event_id
+    limit batch_size
+    for update skip locked
+  loop
+    perform private.process_payment_event(v_event.id);
+    v_handled := v_handled + 1;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.process_payment_events(batch_size integer) is 'Processes up to batch_size events that a server left behind or that wait; returns how many were tried.';
+revoke execute on function private.process_payment_events(batch_size integer) from public;
+grant execute on function private.process_payment_events(batch_size integer) to :PLINTH_WORKER;
+
+-- Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.
+create or replace function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone)
+  returns table(period_seconds bigint, unused_seconds bigint, credit_cents bigint, charge_cents bigint)
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  with parts as (
+    select
+      greatest(floor(extract(epoch from period_end)) - floor(extract(epoch from period_start)), 0) as whole,
+      floor(extract(epoch from period_end)) - floor(extract(epoch from proration.at)) as remaining
+  ),
+  clamped as (
+    select p.whole, least(greatest(p.remaining, 0), p.whole) as unused from parts p
+  )
+  select
+    coalesce(c.whole, 0)::bigint,
+    coalesce(c.unused, 0)::bigint,
+    case when c.whole > 0 then -div(old_price_cents * c.unused * 2 + c.whole, c.whole * 2) else 0 end::bigint,
+    case when c.whole > 0 then div(new_price_cents * c.unused * 2 + c.whole, c.whole * 2) else 0 end::bigint
+  from clamped c
+$$;
+
+comment on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) is 'Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.';
+revoke execute on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) from public;
 
 -- Queues one message in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
@@ -3903,6 +6262,36 @@ $$;
 comment on function private.reauthenticate(proof jsonb) is 'Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.';
 revoke execute on function private.reauthenticate(proof jsonb) from public;
 grant execute on function private.reauthenticate(proof jsonb) to :PLINTH_SERVICE;
+
+-- Keeps an event of a payment provider; returns its id, the same when it was there already.
+create or replace function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb)
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+begin
+  insert into private.payment_events (provider, provider_event_id, event_type, provider_customer_id, occurred_at, payload)
+  values (
+    receive_payment_event.provider, receive_payment_event.provider_event_id, receive_payment_event.event_type,
+    receive_payment_event.provider_customer_id, receive_payment_event.occurred_at, receive_payment_event.payload
+  )
+  on conflict on constraint payment_events_provider_event_key do nothing
+  returning id into v_id;
+  if v_id is null then
+    select e.id into strict v_id
+    from private.payment_events e
+    where e.provider = receive_payment_event.provider and e.provider_event_id = receive_payment_event.provider_event_id;
+  end if;
+  return v_id;
+end
+$$;
+
+comment on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) is 'Keeps an event of a payment provider; returns its id, the same when it was there already.';
+revoke execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) from public;
+grant execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) to :PLINTH_SERVICE;
 
 -- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
 create or replace function private.record_data_change()
@@ -3998,6 +6387,63 @@ comment on function private.record_error(error_id uuid, user_id uuid, message te
 revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
 grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Brings the ledger to what a message's tokens_used says, unless a service has settled the message.
+create or replace function private.record_message_usage(message llm.messages, at timestamp with time zone default now())
+  returns void
+  language plpgsql
+as $$
+declare
+  v_locked timestamptz;
+  v_tokens bigint := coalesce(message.tokens_used, 0);
+  v_counted billing.usage_events;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  -- The writer holds the message or its chat, which come after the account.
+  perform private.ensure_grants_at(message.user_id, now(), false)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = message.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(message.user_id, record_message_usage.at);
+  select e.* into v_counted
+  from private.usage_keys k
+  join billing.usage_events e on e.id = k.event_id
+  where k.user_id = message.user_id and k.operation = 'message' and k.idempotency_key = message.id::text;
+  if found then
+    if v_counted.source in ('message', 'self_reported') then
+      perform private.apply_correction(v_counted.id, 0, v_tokens, 0, 0, null, record_message_usage.at);
+    end if;
+    return;
+  end if;
+  if v_tokens = 0 then
+    return;
+  end if;
+  v_taken := private.take_tokens(message.user_id, v_tokens, false, record_message_usage.at);
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := message.user_id;
+  v_event.model_id := message.model_id;
+  v_event.chat_id := message.chat_id;
+  v_event.message_id := message.id;
+  v_event.kind := 'usage';
+  v_event.source := case when plinth.current_user_id() is null then 'message' else 'self_reported' end;
+  v_event.input_tokens := 0;
+  v_event.output_tokens := v_tokens;
+  v_event.cached_input_tokens := 0;
+  v_event.reasoning_tokens := 0;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(message.created_at, record_message_usage.at);
+  v_event.created_at := record_message_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (message.user_id, 'message', message.id::text, '{}', v_event.id);
+end
+$$;
+
+comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger to what a message''s tokens_used says, unless a service has settled the message.';
+revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
+
 -- Adds a row to security.security_audit_log with the request's context.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
@@ -4051,6 +6497,119 @@ $$;
 comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
 revoke execute on function private.record_session_network_change() from public;
 
+-- Adds a row to billing.subscription_changes and to the audit log.
+create or replace function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb default '{}'::jsonb)
+  returns billing.subscription_changes
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_change billing.subscription_changes;
+begin
+  insert into billing.subscription_changes (
+    subscription_id, user_id, event, from_status, to_status, from_plan_id, to_plan_id, credit_cents, charge_cents, currency,
+    period_seconds, unused_seconds, tokens_granted, effective_at
+  )
+  select
+    after.id, after.user_id, record_subscription_change.event, before.status, after.status, before.plan_id, after.plan_id,
+    coalesce((details ->> 'credit_cents')::bigint, 0), coalesce((details ->> 'charge_cents')::bigint, 0), p.currency,
+    (details ->> 'period_seconds')::bigint, (details ->> 'unused_seconds')::bigint,
+    coalesce((details ->> 'tokens_granted')::bigint, 0), record_subscription_change.effective_at
+  from billing.subscription_plans p
+  where p.id = after.plan_id
+  returning * into strict v_change;
+  perform private.record_security_event(
+    'subscription_changed',
+    after.user_id,
+    jsonb_build_object(
+      'subscription_id', after.id, 'change_id', v_change.id, 'event', v_change.event,
+      'from_status', v_change.from_status, 'to_status', v_change.to_status
+    )
+  );
+  return v_change;
+end
+$$;
+
+comment on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) is 'Adds a row to billing.subscription_changes and to the audit log.';
+revoke execute on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) from public;
+
+-- Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.
+create or replace function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_arguments jsonb := jsonb_build_array(
+    record_usage.model_id, record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens,
+    record_usage.reasoning_tokens, extract(epoch from record_usage.occurred_at), record_usage.message_id
+  );
+  v_key private.usage_keys;
+  v_event billing.usage_events;
+  v_taken record;
+begin
+  v_valid := private.check_token_counts(
+    record_usage.input_tokens, record_usage.output_tokens, record_usage.cached_input_tokens, record_usage.reasoning_tokens
+  );
+  perform private.ensure_current_grants(record_usage.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = record_usage.user_id and t.entitled_until > now()
+  );
+  v_locked := private.lock_usage(record_usage.user_id, record_usage.at);
+  v_key := private.used_key(record_usage.user_id, 'record', record_usage.idempotency_key, v_arguments);
+  if v_key.event_id is not null then
+    select e.* into strict v_event from billing.usage_events e where e.id = v_key.event_id;
+    return v_event;
+  end if;
+  if record_usage.model_id is not null and not exists (select from llm.models m where m.id = record_usage.model_id) then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if record_usage.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = record_usage.message_id and m.user_id = record_usage.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_taken := private.take_tokens(
+    record_usage.user_id, record_usage.input_tokens + record_usage.output_tokens, false, record_usage.at
+  );
+  v_event.id := plinth.uuid_v7();
+  v_event.user_id := record_usage.user_id;
+  v_event.model_id := record_usage.model_id;
+  v_event.message_id := record_usage.message_id;
+  v_event.kind := 'usage';
+  v_event.source := 'service';
+  v_event.idempotency_key := record_usage.idempotency_key;
+  v_event.input_tokens := record_usage.input_tokens;
+  v_event.output_tokens := record_usage.output_tokens;
+  v_event.cached_input_tokens := record_usage.cached_input_tokens;
+  v_event.reasoning_tokens := record_usage.reasoning_tokens;
+  v_event.grant_ids := v_taken.grant_ids;
+  v_event.grant_tokens := v_taken.grant_tokens;
+  v_event.overdraft_tokens := v_taken.missing;
+  v_event.occurred_at := least(record_usage.occurred_at, record_usage.at);
+  v_event.created_at := record_usage.at;
+  v_event := private.post_usage_event(v_event);
+  insert into private.usage_keys (user_id, operation, idempotency_key, arguments, event_id)
+  values (v_event.user_id, 'record', v_event.idempotency_key, v_arguments, v_event.id);
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, record_usage.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.';
+revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Brings analytics.content_popularity up to date; returns how many rows it has.
 create or replace function private.refresh_content_popularity()
   returns integer
@@ -4067,6 +6626,23 @@ $$;
 comment on function private.refresh_content_popularity() is 'Brings analytics.content_popularity up to date; returns how many rows it has.';
 revoke execute on function private.refresh_content_popularity() from public;
 grant execute on function private.refresh_content_popularity() to :PLINTH_WORKER;
+
+-- Recomputes analytics.subscription_metrics without blocking its readers.
+create or replace function private.refresh_subscription_metrics()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  refresh materialized view concurrently analytics.subscription_metrics;
+  return 0;
+end
+$$;
+
+comment on function private.refresh_subscription_metrics() is 'Recomputes analytics.subscription_metrics without blocking its readers.';
+revoke execute on function private.refresh_subscription_metrics() from public;
+grant execute on function private.refresh_subscription_metrics() to :PLINTH_WORKER;
 
 -- PL403 when the request was made with an API token.
 create or replace function private.refuse_api_token()
@@ -4207,6 +6783,92 @@ $$;
 comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
+
+-- Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.
+create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+begin
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = release_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, release_hold.at);
+  select h.* into strict v_hold from billing.token_holds h where h.id = release_hold.hold_id;
+  if v_hold.state = 'settled' then
+    raise exception 'The hold was settled.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+  if v_hold.state = 'open' then
+    update billing.token_grants g
+    set held = g.held - a.tokens
+    from unnest(v_hold.grant_ids, v_hold.grant_tokens) as a (grant_id, tokens)
+    where g.id = a.grant_id;
+    update billing.token_holds h set state = 'released' where h.id = v_hold.id returning h.* into v_hold;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.';
+revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
+grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.
+create or replace function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+  v_anchor timestamptz;
+  v_period record;
+begin
+  select s.* into strict v_before
+  from billing.user_subscriptions s
+  where s.id = renew_subscription.subscription_id
+  for update;
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = v_before.plan_id;
+  if v_before.current_period_end is null then
+    return private.transition_subscription(v_before.id, renew_subscription.event, renew_subscription.at);
+  end if;
+  v_anchor := case when v_before.status = 'expired' then renew_subscription.at else v_before.anchor_at end;
+  select * into v_period
+  from private.subscription_period(
+    v_plan.billing_cycle, v_anchor, case when v_before.status = 'expired' then v_anchor else v_before.current_period_end end
+  );
+  -- A period whose first day fell off the anchor (after a change of plan) begins where the last one ended.
+  if v_before.status <> 'expired' then
+    v_period.period_start := v_before.current_period_end;
+  end if;
+  perform private.transition_subscription(
+    v_before.id, renew_subscription.event, v_period.period_start,
+    case when renew_subscription.event = 'payment_succeeded' then 'renewed' end
+  );
+  update billing.user_subscriptions s
+  set
+    anchor_at = v_anchor,
+    current_period_start = v_period.period_start,
+    current_period_end = v_period.period_end,
+    quota_period_start = v_period.period_start,
+    quota_period_end = coalesce(v_period.period_end, (v_period.period_start at time zone 'UTC' + interval '1 month') at time zone 'UTC')
+  where s.id = v_before.id;
+  perform private.grant_quota(v_before.id);
+  select s.* into strict v_before from billing.user_subscriptions s where s.id = v_before.id;
+  return v_before;
+end
+$$;
+
+comment on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) is 'Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.';
+revoke execute on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) from public;
 
 -- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
@@ -4467,6 +7129,28 @@ $$;
 comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
 
+-- PL404 without a subscription, PL409 when a payment provider bills it.
+create or replace function private.require_own_billing(subscription billing.user_subscriptions)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if subscription.id is null then
+    raise exception 'You have no subscription.' using errcode = 'PL404';
+  end if;
+  -- Changed only here, the provider would go on charging.
+  if subscription.provider is not null then
+    raise exception 'The subscription is billed by %.', subscription.provider
+      using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
+  end if;
+end
+$$;
+
+comment on function private.require_own_billing(subscription billing.user_subscriptions) is 'PL404 without a subscription, PL409 when a payment provider bills it.';
+revoke execute on function private.require_own_billing(subscription billing.user_subscriptions) from public;
+
 -- PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.
 create or replace function private.require_recent_authentication()
   returns void
@@ -4497,6 +7181,120 @@ $$;
 comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
+
+-- PL422 when both plans cost something in different currencies.
+create or replace function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
+  returns void
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if old_plan.currency <> new_plan.currency and old_plan.price_cents > 0 and new_plan.price_cents > 0 then
+    raise exception 'A subscription paid in % cannot change to a plan in %.', old_plan.currency, new_plan.currency
+      using errcode = 'PL422', column = 'plan_id';
+  end if;
+end
+$$;
+
+comment on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'PL422 when both plans cost something in different currencies.';
+revoke execute on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
+
+-- PL403 unless the signed-in user has manage_subscriptions.
+create or replace function private.require_subscription_manager()
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not access.has_permission('manage_subscriptions') then
+    raise exception 'This needs the permission manage_subscriptions.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_subscription_manager() is 'PL403 unless the signed-in user has manage_subscriptions.';
+revoke execute on function private.require_subscription_manager() from public;
+
+-- Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.
+create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
+  returns billing.token_holds
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_next timestamptz;
+  v_check record;
+  v_hold billing.token_holds;
+  v_taken record;
+begin
+  if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
+    raise exception 'max_tokens must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+  end if;
+  if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
+    raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+  end if;
+  perform private.ensure_current_grants(reserve_tokens.user_id)
+  where not exists (
+    select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
+  );
+  v_next := private.lock_usage(reserve_tokens.user_id, reserve_tokens.at);
+
+  select h.* into v_hold
+  from billing.token_holds h
+  where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key;
+  if found then
+    if v_hold.model_id is distinct from reserve_tokens.model_id or v_hold.max_tokens <> reserve_tokens.max_tokens then
+      raise exception 'The idempotency key was used with other arguments.'
+        using errcode = 'PL409', column = 'idempotency_key';
+    end if;
+    return v_hold;
+  end if;
+
+  select
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_check;
+  if not v_check.has_model then
+    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+  end if;
+  if v_check.has_limits and private.limits_passed(
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
+  ) > 0 then
+    raise exception 'A limit on usage does not leave that many tokens.'
+      using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
+  end if;
+  v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
+  if v_taken.missing > 0 then
+    raise exception 'There are not that many tokens left.'
+      using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
+  end if;
+
+  insert into billing.token_holds (
+    user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+  )
+  values (
+    reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, v_taken.grant_ids, v_taken.grant_tokens,
+    reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
+  )
+  returning * into v_hold;
+  -- Seldom: the next hold to end is mostly an earlier one.
+  if v_next <= v_hold.expires_at is not true then
+    update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+  end if;
+  return v_hold;
+end
+$$;
+
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.';
+revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
+grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
 
 -- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
 create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
@@ -4549,6 +7347,78 @@ $$;
 comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; false for a token that is not valid.';
 revoke execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) from public;
 grant execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) to :PLINTH_SERVICE;
+
+-- Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.
+create or replace function private.reset_usage_tracking(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', reset_usage_tracking.at, 'UTC');
+  v_count integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with due as (
+    select t.user_id
+    from billing.usage_tracking t
+    where t.last_reset < v_month
+    limit batch_size
+    for update skip locked
+  )
+  update billing.usage_tracking t
+  set token_count = 0, last_reset = v_month
+  from due d
+  where t.user_id = d.user_id;
+  get diagnostics v_count = row_count;
+  return v_count;
+end
+$$;
+
+comment on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) is 'Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.';
+revoke execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
+
+-- Retires the ended grants of up to batch_size users; returns of how many.
+create or replace function private.retire_token_grants(batch_size integer default 1000, at timestamp with time zone default now())
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id uuid;
+  v_users integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_user_id in
+    select t.user_id
+    from billing.usage_tracking t
+    where t.user_id in (
+      select g.user_id
+      from billing.token_grants g
+      where g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at
+    )
+    limit batch_size
+    for update skip locked
+  loop
+    update billing.token_grants g
+    set retired_at = retire_token_grants.at
+    where g.user_id = v_user_id and g.retired_at is null and g.held = 0 and g.expires_at <= retire_token_grants.at;
+    v_users := v_users + 1;
+  end loop;
+  return v_users;
+end
+$$;
+
+comment on function private.retire_token_grants(batch_size integer, at timestamp with time zone) is 'Retires the ended grants of up to batch_size users; returns of how many.';
+revoke execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) from public;
+grant execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
 -- Trigger: tells the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
@@ -4786,6 +7656,54 @@ $$;
 comment on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) is 'Makes or refreshes a user''s account at a provider with its sealed tokens; returns the profile''s id.';
 revoke execute on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) from public;
 
+-- billing.change_plan for a user at a moment.
+create or replace function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions := private.lock_subscriber(schedule_plan_at.user_id, schedule_plan_at.at);
+  v_after billing.user_subscriptions;
+  v_old billing.subscription_plans;
+  v_new billing.subscription_plans;
+  v_wanted uuid;
+begin
+  perform private.require_own_billing(v_before);
+  if v_before.status not in ('trialing', 'active') then
+    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+  end if;
+  if v_before.current_period_end is null then
+    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409';
+  end if;
+  -- The plan one is on: the change that was planned is taken back.
+  if schedule_plan_at.plan_id <> v_before.plan_id then
+    v_new := private.offered_plan(schedule_plan_at.plan_id);
+    select p.* into strict v_old from billing.subscription_plans p where p.id = v_before.plan_id;
+    perform private.require_same_currency(v_old, v_new);
+    if private.is_upgrade(v_old, v_new) and v_new.price_cents > 0 then
+      raise exception 'The plan begins with its payment.'
+        using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+    end if;
+    v_wanted := v_new.id;
+  end if;
+  if v_before.pending_plan_id is not distinct from v_wanted then
+    raise exception 'That is planned already.' using errcode = 'PL409', column = 'plan_id';
+  end if;
+  update billing.user_subscriptions s
+  set pending_plan_id = v_wanted
+  where s.id = v_before.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when v_wanted is null then 'change_withdrawn' else 'change_scheduled' end, v_before, v_after, schedule_plan_at.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.change_plan for a user at a moment.';
+revoke execute on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
 -- What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.
 create or replace function private.second_factors(user_id uuid)
   returns text[]
@@ -4863,6 +7781,46 @@ $$;
 
 comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
 revoke execute on function private.session_idle_limit(user_id uuid) from public;
+
+-- billing.cancel_subscription and billing.resume_subscription for a user at a moment.
+create or replace function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions := private.lock_subscriber(set_cancellation_at.user_id, set_cancellation_at.at);
+  v_after billing.user_subscriptions;
+begin
+  perform private.require_own_billing(v_before);
+  if cancel and v_before.status in ('past_due', 'paused') then
+    -- There is no paid time left to wait for, or it stands still.
+    return private.transition_subscription(v_before.id, 'canceled', set_cancellation_at.at);
+  end if;
+  if not cancel and v_before.status = 'paused' then
+    return private.unpause_subscription(v_before.id, set_cancellation_at.at);
+  end if;
+  if v_before.current_period_end is null then
+    raise exception 'A lifetime plan does not renew.' using errcode = 'PL409';
+  end if;
+  if v_before.cancel_at_period_end = cancel then
+    raise exception 'The subscription % already.', case when cancel then 'ends with its period' else 'renews' end
+      using errcode = 'PL409';
+  end if;
+  update billing.user_subscriptions s
+  set cancel_at_period_end = cancel
+  where s.id = v_before.id
+  returning s.* into v_after;
+  perform private.record_subscription_change(
+    case when cancel then 'cancellation_scheduled' else 'cancellation_withdrawn' end,
+    v_before, v_after, set_cancellation_at.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) is 'billing.cancel_subscription and billing.resume_subscription for a user at a moment.';
+revoke execute on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) from public;
 
 -- Writes a user's encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).
 create or replace function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint default null::bigint)
@@ -4962,6 +7920,161 @@ $$;
 
 comment on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) is 'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 revoke execute on function private.set_password(user_id uuid, password_hash text, hash_algorithm text, suffices_alone boolean, history_length integer) from public;
+
+-- Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.
+create or replace function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
+  returns billing.usage_events
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_valid boolean;
+  v_locked timestamptz;
+  v_hold billing.token_holds;
+  v_event billing.usage_events;
+  v_taken record;
+  v_was_open boolean;
+  v_left bigint;
+  v_take bigint;
+begin
+  v_valid := private.check_token_counts(
+    settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
+  );
+  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
+  if not found then
+    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+  end if;
+  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  v_event.id := plinth.uuid_v7();
+  update billing.token_holds h
+  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
+  where h.id = settle_hold.hold_id and h.state = 'open'
+  returning h.* into v_hold;
+  v_was_open := found;
+  if not found then
+    select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
+  end if;
+
+  if not v_was_open and v_hold.state = 'settled' then
+    select e.* into strict v_event
+    from billing.usage_events e
+    where e.id = v_hold.usage_event_id and e.created_at = v_hold.settled_at;
+    if (v_event.input_tokens, v_event.output_tokens, v_event.cached_input_tokens, v_event.reasoning_tokens, v_event.message_id)
+      is distinct from (
+        settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens,
+        settle_hold.reasoning_tokens, settle_hold.message_id
+      )
+      or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
+    then
+      raise exception 'The hold was settled with other numbers.'
+        using errcode = 'PL409', column = 'hold_id', hint = 'private.correct_usage corrects what was recorded.';
+    end if;
+    return v_event;
+  end if;
+  if v_hold.state = 'released' then
+    raise exception 'The hold was released.' using errcode = 'PL409', column = 'hold_id';
+  end if;
+
+  if settle_hold.message_id is not null then
+    select m.chat_id into v_event.chat_id
+    from llm.messages m
+    where m.id = settle_hold.message_id and m.user_id = v_hold.user_id;
+    if not found then
+      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    end if;
+  end if;
+
+  v_event.grant_ids := '{}';
+  v_event.grant_tokens := '{}';
+  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
+  if v_was_open then
+    for i in 1 .. cardinality(v_hold.grant_ids) loop
+      v_take := least(v_left, v_hold.grant_tokens[i]);
+      update billing.token_grants g
+      set held = g.held - v_hold.grant_tokens[i], consumed = g.consumed + v_take
+      where g.id = v_hold.grant_ids[i];
+      if v_take > 0 then
+        v_event.grant_ids := v_event.grant_ids || v_hold.grant_ids[i];
+        v_event.grant_tokens := v_event.grant_tokens || v_take;
+        v_left := v_left - v_take;
+      end if;
+    end loop;
+  end if;
+  if v_left > 0 then
+    v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
+    v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
+    v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;
+    v_left := v_taken.missing;
+  end if;
+
+  v_event.user_id := v_hold.user_id;
+  v_event.model_id := v_hold.model_id;
+  v_event.message_id := settle_hold.message_id;
+  v_event.hold_id := v_hold.id;
+  v_event.kind := 'usage';
+  v_event.source := 'hold';
+  v_event.idempotency_key := v_hold.idempotency_key;
+  v_event.input_tokens := settle_hold.input_tokens;
+  v_event.output_tokens := settle_hold.output_tokens;
+  v_event.cached_input_tokens := settle_hold.cached_input_tokens;
+  v_event.reasoning_tokens := settle_hold.reasoning_tokens;
+  v_event.overdraft_tokens := v_left;
+  -- A clock that runs ahead must not open tomorrow's books.
+  v_event.occurred_at := least(settle_hold.occurred_at, settle_hold.at);
+  v_event.created_at := settle_hold.at;
+  v_event := private.post_usage_event(v_event);
+
+  if not v_was_open then
+    update billing.token_holds h
+    set state = 'settled', settled_at = v_event.created_at, usage_event_id = v_event.id
+    where h.id = v_hold.id;
+  end if;
+  if v_event.message_id is not null then
+    perform private.claim_message(v_event, settle_hold.at);
+  end if;
+  return v_event;
+end
+$$;
+
+comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.';
+revoke execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
+grant execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- Tries an event and notes the outcome: done, or when it is tried next.
+create or replace function private.settle_payment_event(event private.payment_events)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_outcome text;
+begin
+  begin
+    v_outcome := private.apply_payment_event(event);
+  exception
+    -- Two transactions in each other's way: not the event's fault, and the whole is tried again.
+    when deadlock_detected or serialization_failure or query_canceled then
+      raise;
+    when others then
+      v_outcome := 'failed_' || lower(sqlstate);
+  end;
+  update private.payment_events e
+  set
+    outcome = v_outcome,
+    processed_at = case
+      when v_outcome in ('applied', 'ignored', 'kept_current') or e.received_at < now() - interval '30 days' then now()
+    end,
+    attempts = e.attempts + 1,
+    next_attempt_at = now() + least(interval '1 minute' * power(2, least(e.attempts, 12)), interval '1 day')
+  where e.id = event.id;
+  return v_outcome;
+end
+$$;
+
+comment on function private.settle_payment_event(event private.payment_events) is 'Tries an event and notes the outcome: done, or when it is tried next.';
+revoke execute on function private.settle_payment_event(event private.payment_events) from public;
 
 -- Remembers what a passkey is to sign, for what and for whom.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
@@ -5096,6 +8209,58 @@ comment on function private.start_provider_flow(provider text, purpose text, flo
 revoke execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) from public;
 grant execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) to :PLINTH_SERVICE;
 
+-- Starts a subscription, on trial or active, and grants its first tokens; 23505 when the user has a current one.
+create or replace function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_plan billing.subscription_plans;
+  v_subscription billing.user_subscriptions;
+  v_anchor timestamptz := start_subscription.at;
+  v_period record;
+  v_quota record;
+begin
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = start_subscription.plan_id;
+  if trial then
+    -- Days of 24 hours in UTC. What is paid for begins when the trial ends.
+    v_anchor := (start_subscription.at at time zone 'UTC' + make_interval(days => v_plan.trial_days)) at time zone 'UTC';
+    select start_subscription.at as period_start, v_anchor as period_end into v_period;
+  else
+    if v_plan.code = 'free' then
+      -- Its tokens come by calendar month, with or without a subscription.
+      v_anchor := date_trunc('month', start_subscription.at at time zone 'UTC') at time zone 'UTC';
+    end if;
+    select * into v_period from private.subscription_period(v_plan.billing_cycle, v_anchor, start_subscription.at);
+  end if;
+  if v_period.period_end is null then
+    select * into v_quota from private.subscription_period('monthly', v_anchor, start_subscription.at);
+  else
+    v_quota := v_period;
+  end if;
+  insert into billing.user_subscriptions (
+    user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end, trial_end,
+    quota_period_start, quota_period_end
+  ) values (
+    start_subscription.user_id, v_plan.id, case when trial then 'trialing' else 'active' end, start_subscription.at,
+    v_anchor, v_period.period_start, v_period.period_end, case when trial then v_anchor end,
+    v_quota.period_start, v_quota.period_end
+  )
+  returning * into v_subscription;
+  perform private.record_subscription_change(
+    case when trial then 'trial_started' else 'started' end, null, v_subscription, start_subscription.at,
+    jsonb_build_object('charge_cents', case when trial then 0 else v_plan.price_cents end)
+  );
+  perform private.grant_quota(v_subscription.id);
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = v_subscription.id;
+  return v_subscription;
+end
+$$;
+
+comment on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) is 'Starts a subscription, on trial or active, and grants its first tokens; 23505 when the user has a current one.';
+revoke execute on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) from public;
+
 -- Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
 create or replace function private.start_totp(name text, sealed_secret text)
   returns table(factor_id uuid, username text)
@@ -5186,6 +8351,81 @@ $$;
 comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Keeps a sealed key for a user who has none; returns the one that is kept, which may be another''s.';
 revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text) from public;
 grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text) to :PLINTH_SERVICE;
+
+-- billing.subscribe for a user at a moment.
+create or replace function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_current billing.user_subscriptions := private.lock_subscriber(subscribe_at.user_id, subscribe_at.at);
+  v_plan billing.subscription_plans := private.offered_plan(subscribe_at.plan_id);
+  v_on_free_plan boolean := exists (
+    select from billing.subscription_plans p where p.id = v_current.plan_id and p.price_cents = 0
+  );
+begin
+  if v_current.id is not null and not (v_on_free_plan and v_plan.price_cents > 0) then
+    raise exception 'You have a subscription; change its plan instead.' using errcode = 'PL409';
+  end if;
+  if v_plan.price_cents > 0
+    and (
+      v_plan.trial_days = 0
+      or exists (
+        select
+        from billing.user_subscriptions s
+        where s.user_id = subscribe_at.user_id and s.trial_end is not null
+      )
+    )
+  then
+    raise exception 'The plan begins with its payment.'
+      using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+  end if;
+  if v_current.id is not null then
+    perform private.transition_subscription(v_current.id, 'canceled', subscribe_at.at, 'replaced');
+  end if;
+  return private.start_subscription(subscribe_at.user_id, v_plan.id, v_plan.price_cents > 0, subscribe_at.at);
+end
+$$;
+
+comment on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.subscribe for a user at a moment.';
+revoke execute on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
+
+-- First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.
+create or replace function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone)
+  returns table(period_start timestamp with time zone, period_end timestamp with time zone)
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_anchor timestamp := anchor_at at time zone 'UTC';
+  v_at timestamp := subscription_period.at at time zone 'UTC';
+  v_months integer := case billing_cycle when 'monthly' then 1 when 'yearly' then 12 end;
+  v_number integer;
+begin
+  if v_months is null then
+    return query select anchor_at, null::timestamptz;
+    return;
+  end if;
+  v_number := floor(
+    (
+      (extract(year from v_at) - extract(year from v_anchor)) * 12
+      + extract(month from v_at) - extract(month from v_anchor)
+    ) / v_months
+  );
+  if v_anchor + make_interval(months => v_number * v_months) > v_at then
+    v_number := v_number - 1;
+  end if;
+  return query
+  select
+    (v_anchor + make_interval(months => v_number * v_months)) at time zone 'UTC',
+    (v_anchor + make_interval(months => (v_number + 1) * v_months)) at time zone 'UTC';
+end
+$$;
+
+comment on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) is 'First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.';
+revoke execute on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) from public;
 
 -- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)
@@ -5420,6 +8660,126 @@ comment on function private.take_provider_flow(purpose text, flow_hash bytea, st
 revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
 grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
 
+-- Takes tokens from the user's grants in force, in their order, and says from which, how many, and how many are missing.
+create or replace function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint)
+  returns record
+  language plpgsql
+as $$
+declare
+  v_grant record;
+  v_take bigint;
+begin
+  missing := 0;
+  -- Mostly the first grant has enough.
+  update billing.token_grants g
+  set
+    held = g.held + case when for_hold then take_tokens.tokens else 0 end,
+    consumed = g.consumed + case when for_hold then 0 else take_tokens.tokens end
+  where g.id = (
+      select f.id
+      from billing.token_grants f
+      where f.user_id = take_tokens.user_id
+        and f.retired_at is null
+        and f.starts_at <= take_tokens.at
+        and (f.expires_at is null or f.expires_at > take_tokens.at)
+      order by f.priority, f.expires_at, f.created_at, f.id
+      limit 1
+    )
+    and take_tokens.tokens > 0
+    and (g.amount is null or g.amount - g.consumed - g.held >= take_tokens.tokens)
+  returning array[g.id], array[take_tokens.tokens] into grant_ids, grant_tokens;
+  if found then
+    return;
+  end if;
+
+  grant_ids := '{}';
+  grant_tokens := '{}';
+  missing := take_tokens.tokens;
+  for v_grant in
+    select g.id, g.amount - g.consumed - g.held as free, g.consumed >= g.amount as is_used_up
+    from billing.token_grants g
+    where g.user_id = take_tokens.user_id
+      and g.retired_at is null
+      and g.starts_at <= take_tokens.at
+      and (g.expires_at is null or g.expires_at > take_tokens.at)
+    order by g.priority, g.expires_at, g.created_at, g.id
+  loop
+    exit when missing <= 0;
+    if v_grant.is_used_up then
+      -- Seen once more and then never again.
+      update billing.token_grants g set retired_at = take_tokens.at where g.id = v_grant.id;
+    end if;
+    -- Without an amount there is always enough.
+    v_take := least(missing, coalesce(v_grant.free, missing));
+    continue when v_take <= 0;
+    if for_hold then
+      update billing.token_grants g set held = g.held + v_take where g.id = v_grant.id;
+    else
+      update billing.token_grants g set consumed = g.consumed + v_take where g.id = v_grant.id;
+    end if;
+    grant_ids := grant_ids || v_grant.id;
+    grant_tokens := grant_tokens || v_take;
+    missing := missing - v_take;
+  end loop;
+end
+$$;
+
+comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
+revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
+
+-- A user's tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.
+create or replace function private.token_balance_at(user_id uuid, at timestamp with time zone default now())
+  returns billing.token_balance
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_month timestamptz := date_trunc('month', token_balance_at.at, 'UTC');
+  v_today date := (token_balance_at.at at time zone 'UTC')::date;
+  v_balance billing.token_balance;
+begin
+  select
+    coalesce(bool_or(g.available is null), false),
+    case when bool_or(g.available is null) then null else coalesce(sum(g.available), 0) end,
+    coalesce(array_agg(g order by g.ordinality), '{}')
+  into v_balance.is_unlimited, v_balance.available, v_balance.grants
+  from (
+    select (b.grant_id, b.source, b.available, b.held, b.expires_at)::billing.grant_balance as g, b.available, b.ordinality
+    from private.available_grants(token_balance_at.user_id, token_balance_at.at)
+      with ordinality as b (grant_id, source, available, held, expires_at, ordinality)
+  ) g;
+  select coalesce(sum(h.max_tokens), 0)
+  into v_balance.held
+  from billing.token_holds h
+  where h.user_id = token_balance_at.user_id and h.state = 'open' and h.expires_at > token_balance_at.at;
+  select case when t.last_reset = v_month then t.token_count else 0 end, t.lifetime_tokens
+  into v_balance.used_this_period, v_balance.lifetime_tokens
+  from billing.usage_tracking t
+  where t.user_id = token_balance_at.user_id;
+  v_balance.used_this_period := coalesce(v_balance.used_this_period, 0);
+  v_balance.lifetime_tokens := coalesce(v_balance.lifetime_tokens, 0);
+  v_balance.period_started_at := v_month;
+  v_balance.period_ends_at := (v_month at time zone 'UTC' + interval '1 month') at time zone 'UTC';
+  select round(coalesce(sum(d.total_tokens), 0) / 7.0, 3)
+  into v_balance.tokens_per_day
+  from billing.daily_usage d
+  where d.user_id = token_balance_at.user_id and d.day between v_today - 7 and v_today - 1;
+  -- Beyond a century it is no forecast.
+  if v_balance.available < 36525 * v_balance.tokens_per_day then
+    v_balance.exhausted_at := token_balance_at.at
+      + make_interval(secs => (86400 * v_balance.available / v_balance.tokens_per_day)::double precision);
+  end if;
+  v_balance.soft_limits_reached :=
+    private.limits_passed(token_balance_at.user_id, null, 1, false, token_balance_at.at);
+  return v_balance;
+end
+$$;
+
+comment on function private.token_balance_at(user_id uuid, at timestamp with time zone) is 'A user''s tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.';
+revoke execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) from public;
+grant execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -5511,6 +8871,141 @@ comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
 
+-- Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.
+create or replace function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text default null::text)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_before billing.user_subscriptions;
+  v_after billing.user_subscriptions;
+  v_status text;
+  v_end timestamptz;
+begin
+  select s.* into v_before
+  from billing.user_subscriptions s
+  where s.id = transition_subscription.subscription_id
+  for update;
+  if v_before.id is null then
+    raise exception 'There is no such subscription.' using errcode = 'PL404';
+  end if;
+  v_status := (
+    select t.to_status
+    from private.subscription_transitions t
+    where t.from_status = v_before.status and t.event = transition_subscription.event
+  );
+  if v_status is null then
+    raise exception 'A subscription that is % does not allow this (%).', v_before.status, transition_subscription.event
+      using errcode = 'PL409';
+  end if;
+  update billing.user_subscriptions s
+  set
+    status = v_status,
+    past_due_since = case when v_status = 'past_due' then coalesce(s.past_due_since, transition_subscription.at) end,
+    paused_at = case when v_status = 'paused' then coalesce(s.paused_at, transition_subscription.at) end,
+    ended_at = case
+      when v_status in ('canceled', 'expired') then coalesce(s.ended_at, transition_subscription.at)
+    end,
+    pending_plan_id = case when v_status not in ('canceled', 'expired') then s.pending_plan_id end
+  where s.id = v_before.id
+  returning s.* into v_after;
+  -- Plan tokens end with the plan; those of the free plan are everybody's.
+  if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
+    and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
+  then
+    -- An end that the provider dates before the period's tokens were given takes them all the same.
+    v_end := greatest(transition_subscription.at, v_after.quota_period_start);
+    perform private.close_plan_grant(
+      v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s:%s', v_after.id, extract(epoch from v_end))
+    );
+  end if;
+  perform private.record_subscription_change(
+    coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
+  );
+  return v_after;
+end
+$$;
+
+comment on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) is 'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
+revoke execute on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) from public;
+
+-- Locks a user's ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody's.
+create or replace function private.try_lock_usage(user_id uuid)
+  returns boolean
+  language plpgsql
+as $$
+begin
+  perform from billing.usage_tracking t where t.user_id = try_lock_usage.user_id for no key update skip locked;
+  return found or not exists (select from billing.usage_tracking t where t.user_id = try_lock_usage.user_id);
+end
+$$;
+
+comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
+revoke execute on function private.try_lock_usage(user_id uuid) from public;
+
+-- Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.
+create or replace function private.unpause_subscription(subscription_id uuid, at timestamp with time zone)
+  returns billing.user_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_paused billing.user_subscriptions;
+  v_subscription billing.user_subscriptions;
+  v_end timestamptz;
+begin
+  select s.* into strict v_paused
+  from billing.user_subscriptions s
+  where s.id = unpause_subscription.subscription_id
+  for update;
+  v_subscription := private.transition_subscription(v_paused.id, 'resumed', unpause_subscription.at);
+  v_end := unpause_subscription.at + (v_paused.current_period_end - v_paused.paused_at);
+  update billing.user_subscriptions s
+  set anchor_at = v_end, current_period_end = v_end, quota_period_end = v_end
+  where s.id = v_paused.id
+  returning s.* into v_subscription;
+  -- Without a limit there was nothing to carry.
+  if exists (select from billing.subscription_plans p where p.id = v_subscription.plan_id and p.token_quota is null) then
+    perform private.grant_tokens(
+      v_subscription.user_id, null, 'plan', v_subscription.id, 100, unpause_subscription.at, v_end,
+      format('resume:%s:%s', v_subscription.id, extract(epoch from unpause_subscription.at))
+    );
+  end if;
+  return v_subscription;
+end
+$$;
+
+comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.';
+revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
+
+-- The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.
+create or replace function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb)
+  returns private.usage_keys
+  language plpgsql
+  stable
+as $$
+declare
+  v_key private.usage_keys;
+begin
+  if length(used_key.idempotency_key) between 1 and 255 is not true then
+    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+  end if;
+  select k.* into v_key
+  from private.usage_keys k
+  where k.user_id = used_key.user_id
+    and k.operation = used_key.operation
+    and k.idempotency_key = used_key.idempotency_key;
+  if found and v_key.arguments <> used_key.arguments then
+    raise exception 'The idempotency key was used with other arguments.' using errcode = 'PL409', column = 'idempotency_key';
+  end if;
+  return v_key;
+end
+$$;
+
+comment on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) is 'The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.';
+revoke execute on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) from public;
+
 -- A well-formed username made of a name or address; not necessarily a free one.
 create or replace function private.username_from(suggestion text)
   returns text
@@ -5597,7 +9092,7 @@ grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERV
 
 -- Reads the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)
-  returns table(input_price numeric, output_price numeric, cached_input_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
+  returns table(input_price numeric, output_price numeric, cached_input_price numeric, reasoning_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
   language sql
   stable
   set search_path to 'pg_catalog'
@@ -5607,6 +9102,7 @@ as $$
     (h ->> 'input')::numeric(18, 6),
     (h ->> 'output')::numeric(18, 6),
     (h ->> 'inputCached')::numeric(18, 6),
+    (h ->> 'reasoning')::numeric(18, 6),
     (h ->> 'from')::date,
     (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h

@@ -5,6 +5,8 @@ export interface Price {
   readonly input: number;
   readonly output: number;
   readonly inputCached: number | null;
+  /** Null when reasoning costs what output costs. */
+  readonly reasoning: number | null;
   readonly from: string | null;
   readonly to: string | null;
 }
@@ -25,8 +27,8 @@ export interface ModelProblem {
 }
 
 /**
- * Reads one price file: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, from_date,
- * to_date}]}]}`, dates as YYYY-MM-DD or null. Anything else in it is ignored. A model that does not fit is a problem
+ * Reads one price file: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, reasoning,
+ * from_date, to_date}]}]}`, dates as YYYY-MM-DD or null. Anything else in it is ignored. A model that does not fit is a problem
  * and the others are still returned.
  */
 export function parseModelFile(text: string): { models: Model[]; problems: ModelProblem[] } {
@@ -57,6 +59,7 @@ interface RawModel {
     input: number;
     output: number;
     input_cached?: number | null;
+    reasoning?: number | null;
     from_date?: string | null;
     to_date?: string | null;
   }[];
@@ -72,6 +75,7 @@ function toModel(vendor: string, raw: RawModel): Model {
         input: price.input,
         output: price.output,
         inputCached: price.input_cached ?? null,
+        reasoning: price.reasoning ?? null,
         from: price.from_date ?? null,
         to: price.to_date ?? null,
       }))
@@ -97,9 +101,9 @@ function modelProblem(model: Record<string, unknown>): string | undefined {
 }
 
 function priceProblem(price: Record<string, unknown>): string | undefined {
-  for (const key of ["input", "output", "input_cached"]) {
+  for (const key of ["input", "output", "input_cached", "reasoning"]) {
     const value = price[key] ?? null;
-    const missing = value === null && key !== "input_cached";
+    const missing = value === null && (key === "input" || key === "output");
     if (missing || (value !== null && !(typeof value === "number" && Number.isFinite(value) && value >= 0)))
       return `${key} must be a number of 0 or more`;
   }

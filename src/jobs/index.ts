@@ -1,4 +1,5 @@
 import type { Queue } from "pg-boss";
+import { advanceSubscriptions } from "./advance-subscriptions.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
@@ -10,9 +11,15 @@ import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
 import { endExpiredSessions } from "./end-expired-sessions.ts";
 import { ensurePartitions } from "./ensure-partitions.ts";
+import { expireTokenHolds } from "./expire-token-holds.ts";
+import { grantFreeQuotas } from "./grant-free-quotas.ts";
 import type { TimetableEntry } from "./job.ts";
+import { processPaymentEvents } from "./process-payment-events.ts";
 import { queuesOf } from "./queues.ts";
 import { refreshContentPopularity } from "./refresh-content-popularity.ts";
+import { refreshSubscriptionMetrics } from "./refresh-subscription-metrics.ts";
+import { resetUsageTracking } from "./reset-usage-tracking.ts";
+import { retireTokenGrants } from "./retire-token-grants.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
@@ -87,6 +94,50 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "47 3 * * *",
     reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
     run: deleteExpiredVerifications,
+  },
+  {
+    name: "advance-subscriptions",
+    cron: "*/5 * * * *",
+    reason:
+      "A subscription that ended must stop giving access, and a new period's tokens are wanted at once.",
+    run: advanceSubscriptions,
+  },
+  {
+    name: "grant-free-quotas",
+    cron: "3 * * * *",
+    reason: "A balance should be right when the month begins, before anything is spent.",
+    run: grantFreeQuotas,
+  },
+  {
+    name: "process-payment-events",
+    cron: "* * * * *",
+    reason: "A server may die between keeping an event and acting on it; some events wait for others.",
+    run: processPaymentEvents,
+  },
+  {
+    name: "refresh-subscription-metrics",
+    cron: "11 * * * *",
+    reason: "Who reads the metrics should not compute them, and an hour is recent enough.",
+    run: refreshSubscriptionMetrics,
+  },
+  {
+    name: "expire-token-holds",
+    cron: "* * * * *",
+    reason: "Tokens set aside for a call that died are the user's again within a minute, in every total.",
+    run: expireTokenHolds,
+  },
+  {
+    name: "reset-usage-tracking",
+    cron: "*/10 * * * *",
+    reason:
+      "A month begins at 0 for everybody; often, so that a start missed at midnight is made up for soon.",
+    run: resetUsageTracking,
+  },
+  {
+    name: "retire-token-grants",
+    cron: "23 * * * *",
+    reason: "Ended grants would be looked at by every reserve for good.",
+    run: retireTokenGrants,
   },
   {
     name: "refresh-content-popularity",

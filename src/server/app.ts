@@ -1,4 +1,4 @@
-import express, { type Express } from "express";
+import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
@@ -15,6 +15,7 @@ import { logStep } from "./log-step.ts";
 import { GRAPHIQL_PATH, GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import { securityHeadersStep } from "./security-headers-step.ts";
+import { STRIPE_WEBHOOK_PATH } from "./stripe-webhook-step.ts";
 
 export interface AppParts {
   readonly config: Config["http"];
@@ -25,11 +26,13 @@ export interface AppParts {
   readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
   readonly errorLog: ErrorLog;
+  /** Absent where no secret for it is set. */
+  readonly stripeWebhook?: RequestHandler | undefined;
 }
 
 /** The HTTP side as an ordered list of steps; each is a file of its own. */
 export function createApp(parts: AppParts): Express {
-  const { config, logger, authenticator, rateLimit, readiness, serv, errorLog } = parts;
+  const { config, logger, authenticator, rateLimit, readiness, serv, errorLog, stripeWebhook } = parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -45,6 +48,7 @@ export function createApp(parts: AppParts): Express {
   app.use(corsStep(config.corsOrigins)); // a preflight carries no token and is not counted
   app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
+  if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
   app.all(GRAPHQL_PATH, graphqlStep(serv, config));

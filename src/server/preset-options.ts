@@ -1,6 +1,7 @@
 import type { Config } from "../config.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";
+import type { Shop } from "./shop.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import type { TransactionSettings } from "./transaction.ts";
@@ -18,6 +19,8 @@ export interface PlinthContext {
   readonly signIn: SignIn | undefined;
   /** Absent likewise. */
   readonly memories: ConversationMemories | undefined;
+  /** Absent where nothing is sold. */
+  readonly shop: Shop | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** The settings under which a freshly signed-in account's statements run. */

@@ -15,6 +15,7 @@ import { makeMaskError } from "./mask-error.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
+import type { Shop } from "./shop.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
@@ -42,6 +43,8 @@ export interface PresetOptions {
   readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
   /** Without it conversation memories answer UNAVAILABLE. */
   readonly memories?: ConversationMemories | undefined;
+  /** Without it createCheckout and createBillingPortal answer UNAVAILABLE. */
+  readonly shop?: Shop | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -51,7 +54,7 @@ export interface PresetOptions {
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, shop, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -103,6 +106,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             request,
             signIn,
             memories,
+            shop,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>
               requestSettings(

@@ -32,7 +32,9 @@ import { createRateLimit } from "./rate-limit-step.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { startRevocations } from "./revocations.ts";
 import { createServiceCaller } from "./service.ts";
+import { createShop } from "./shop.ts";
 import { createSignIn } from "./sign-in/index.ts";
+import { stripeWebhookStep } from "./stripe-webhook-step.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {
@@ -149,6 +151,7 @@ export async function startServer(options: {
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
+  const shop = createShop({ settings: config.payments, callService });
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -156,6 +159,7 @@ export async function startServer(options: {
       logger,
       signIn,
       memories,
+      shop,
       onPlan,
       onUnforeseen: errorLog.record,
     }),
@@ -180,6 +184,7 @@ export async function startServer(options: {
     serv,
     errorLog,
     signingKeys,
+    stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
       pool: apiPool,
       isListening: revocations.isListening,

@@ -169,6 +169,8 @@ describe("roles and permissions", () => {
         "manage_users",
         "manage_roles",
         "manage_models",
+        "manage_plans",
+        "manage_subscriptions",
         "grant_model_access",
         "manage_security",
         "view_audit_log",

@@ -11,7 +11,14 @@ test("reads prices oldest first, with exact numbers", () => {
       id: " m-0 ",
       name: "M 0",
       price_history: [
-        { input: 0.075, output: 0.3, input_cached: 0.01875, from_date: "2026-02-01", to_date: null },
+        {
+          input: 0.075,
+          output: 0.3,
+          input_cached: 0.01875,
+          reasoning: 1.5,
+          from_date: "2026-02-01",
+          to_date: null,
+        },
         { input: 1, output: 2, from_date: null, to_date: "2026-02-01", something_else: true },
       ],
     }),
@@ -22,8 +29,8 @@ test("reads prices oldest first, with exact numbers", () => {
     id: "m-0",
     name: "M 0",
     priceHistory: [
-      { input: 1, output: 2, inputCached: null, from: null, to: "2026-02-01" },
-      { input: 0.075, output: 0.3, inputCached: 0.01875, from: "2026-02-01", to: null },
+      { input: 1, output: 2, inputCached: null, reasoning: null, from: null, to: "2026-02-01" },
+      { input: 0.075, output: 0.3, inputCached: 0.01875, reasoning: 1.5, from: "2026-02-01", to: null },
     ],
   });
 });

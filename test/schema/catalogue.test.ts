@@ -116,11 +116,33 @@ describe("keys and indexes", () => {
 
   test("every column that names another row is a foreign key", async () => {
     const exceptions = [
+      "billing.payments.provider_payment_id", // names a row of the payment provider's
+      "billing.payments.provider_subscription_id", // names a row of the payment provider's
+      "billing.plan_prices.provider_price_id", // names a row of the payment provider's
+      "billing.provider_customers.provider_customer_id", // names a row of the payment provider's
+      "billing.token_grants.source_id", // names what gave it, in whatever table that is
+      "billing.token_holds.model_id", // every call would lock the model's row; daily_usage has the foreign key
+      "billing.token_holds.usage_event_id", // the partition key is settled_at
+      "billing.token_holds.user_id", // kept by billing.forget_usage_account
+      "billing.usage_events.chat_id", // usage outlives the chat
+      "billing.usage_events.corrects_event_id", // the event may lie in any partition
+      "billing.usage_events.hold_id", // usage outlives the hold
+      "billing.usage_events.message_id", // usage outlives the message
+      "billing.usage_events.model_id", // daily_usage has the foreign key
+      "billing.usage_events.price_id", // imports replace prices; the unit prices are pinned
+      "billing.usage_events.user_id", // kept by billing.forget_usage_account
+      "billing.user_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "identity.oauth_profiles.provider_user_id", // names a person at another provider
       "private.passkeys.credential_id", // names a key on somebody's device
+      "private.payment_events.provider_customer_id", // names a row of the payment provider's
+      "private.payment_events.provider_event_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
+      "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "private.recorded_heartbeats.event_id", // the client's name for what it sent
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names
+      "private.usage_keys.event_id", // the event may lie in any partition
       "security.audit_trail.correlation_id", // names a request, not a row
       "security.error_logs.correlation_id", // names a request, not a row
       "security.login_attempts.correlation_id", // names a request, not a row

@@ -56,6 +56,18 @@ export const SEED = `
     select id, id, name, name, name = 'shown' from llm.model_providers;
   insert into billing.model_prices (model_id, input_price_per_million_tokens, output_price_per_million_tokens)
     select id, 1, 1 from llm.models;
+  insert into billing.plan_prices (plan_id, provider, provider_price_id)
+    select id, 'probe', 'price' from billing.subscription_plans where code = 'premium';
+  insert into billing.provider_customers (provider, provider_customer_id, user_id)
+    values ('probe', 'ada', :ada), ('probe', 'bob', :bob);
+  insert into billing.user_subscriptions
+    (id, user_id, plan_id, status, started_at, anchor_at, current_period_start, quota_period_start, quota_period_end)
+    select u.id, u.id, p.id, 'active', now(), now(), now(), now(), now() + interval '1 month'
+    from identity.users u, billing.subscription_plans p where u.username in ('ada', 'bob') and p.code = 'premium';
+  insert into billing.subscription_changes (subscription_id, user_id, event, to_status, to_plan_id, currency, effective_at)
+    select id, user_id, 'started', 'active', plan_id, 'USD', now() from billing.user_subscriptions;
+  insert into billing.payments (user_id, provider, provider_payment_id, amount_cents, currency)
+    values (:ada, 'probe', 'ada', 1, 'USD'), (:bob, 'probe', 'bob', 1, 'USD');
   insert into access.user_model_access (user_id, model_id) values (:ada, :granted), (:bob, :granted);
   insert into llm.prompts (user_id, name, content) values (null, 'library', 'x'), (:ada, 'own', 'x'), (:bob, 'own', 'x');
   insert into llm.user_prompts (user_id, prompt_id)
@@ -77,6 +89,10 @@ export const SEED = `
   insert into learning.content_ratings (item_id, user_id, rating) values (:shown, :ada, 5), (:shown, :bob, 4);
   insert into learning.user_content_permissions (user_id, item_id, permission, waives_prerequisites)
     values (:ada, :granted, 'allow', true), (:bob, :granted, 'deny', false);
+  select private.grant_tokens(u, 100, 'manual', null, 1, null, null, 'g') from unnest(array[:ada, :bob]::uuid[]) u;
+  select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
+  insert into billing.usage_limits (user_id, model_id, period, max_tokens)
+    values (:ada, null, 'day', 1), (:bob, null, 'day', 1), (null, :shown, 'day', 1), (null, :hidden, 'day', 1);
   insert into learning.skills (id, skill_name, is_active) values (:shown, 'shown', true), (:granted, 'granted', true), (:hidden, 'hidden', false);
   insert into learning.user_skills (user_id, skill_id, level) values (:ada, :shown, 1), (:bob, :shown, 1);
   insert into learning.training (user_id, skill_id) values (:ada, :shown), (:bob, :shown);
@@ -134,6 +150,16 @@ const rules = (table: string, where: string): Probe[] => [
   ["view_audit_log", `update ${table} set is_enabled = false where ${where}`, 0],
   ["manage_security", `update ${table} set is_enabled = false where ${where}`, 1],
 ];
+
+/** Users read their own row of two; who manages subscriptions reads both. */
+const billed = (table: string): Probe[] => [
+  ["ada", `select from ${table}`, 1],
+  ["manage_subscriptions", `select from ${table}`, 2],
+];
+
+const NEW_PLAN = "insert into billing.subscription_plans (code, plan_name, price_cents) values ('x', 'x', 1)";
+const NEW_PRICE =
+  "insert into billing.plan_prices (plan_id, provider, provider_price_id) select id, 'x', 'x' from billing.subscription_plans where code = 'free'";
 
 /** Users read their own, trainers all. */
 const practised = (table: string): Probe[] => [
@@ -217,6 +243,43 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     "billing.model_prices",
     "(model_id, currency, input_price_per_million_tokens, output_price_per_million_tokens) values (:shown, 'EUR', 1, 1)",
   ),
+  "billing.subscription_plans": [
+    ["visitor", "select from billing.subscription_plans", 2],
+    ["ada", "select from billing.subscription_plans", 2],
+    ["ada", NEW_PLAN, DENIED],
+    ["manage_plans", NEW_PLAN, 1],
+    ["ada", "update billing.subscription_plans set plan_name = 'x'", 0],
+    ["manage_plans", "update billing.subscription_plans set plan_name = 'x'", 2],
+  ],
+  "billing.plan_prices": [
+    ["ada", "select from billing.plan_prices", 0],
+    ["manage_plans", "select from billing.plan_prices", 1],
+    ["ada", NEW_PRICE, DENIED],
+    ["manage_plans", NEW_PRICE, 1],
+  ],
+  "billing.provider_customers": billed("billing.provider_customers"),
+  "billing.user_subscriptions": billed("billing.user_subscriptions"),
+  "billing.subscription_changes": billed("billing.subscription_changes"),
+  "billing.payments": billed("billing.payments"),
+  "billing.usage_tracking": [["ada", "select from billing.usage_tracking", 1]],
+  "billing.token_grants": [["ada", "select from billing.token_grants", 2]], // of hers and of the free plan
+  "billing.token_holds": [["ada", "select from billing.token_holds", 1]],
+  "billing.usage_events": [["ada", "select from billing.usage_events", 1]],
+  "billing.daily_usage": [["ada", "select from billing.daily_usage", 1]],
+  "billing.usage_limits": [
+    ["ada", "select from billing.usage_limits", 2],
+    ["manage_users", "select from billing.usage_limits", 4],
+    [
+      "ada",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      DENIED,
+    ],
+    [
+      "manage_users",
+      "insert into billing.usage_limits (user_id, period, max_tokens) values (:ada, 'month', 1)",
+      1,
+    ],
+  ],
   "llm.prompts": [
     ["visitor", "select from llm.prompts", 1],
     ["ada", "select from llm.prompts", 2],

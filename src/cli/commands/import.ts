@@ -17,7 +17,7 @@ const LISTED = 20;
 export function addImport(program: Command): void {
   const command = program
     .command("import")
-    .description("import models or prompts from files")
+    .description("import models, prompts or content from files")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
@@ -34,7 +34,7 @@ export function addImport(program: Command): void {
       "after",
       `
 Each file holds {"vendor", "models": [{"id", "name", "price_history": [{"input", "output", "input_cached",
-"from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
+"reasoning", "from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
 further notice". A file says everything about its models' prices: periods it does not name are removed.
 Importing the same files again changes nothing.
 
@@ -66,6 +66,27 @@ Example:
     .action(async (file: string, flags: Flags) => {
       const { importPrompts } = await import("../../import/prompts.ts");
       await runImport(flags, (options) => importPrompts(file, options));
+    });
+
+  command
+    .command("content")
+    .argument("<file>", "NDJSON file: one JSON object a line")
+    .description("import and publish categories, courses and lessons")
+    .option("--keep-going", KEEP_GOING)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+A line is {"kind": "category", "path", "name", …} or {"kind": "item", "slug", "category", "type", "title", "body", …};
+docs/learning.md lists the keys. What a line names stands before it in the file, or is in the database already.
+Importing the same file again changes nothing; a changed body becomes a new version.
+
+Example:
+  $ plinth import content ./content.ndjson`,
+    )
+    .action(async (file: string, flags: Flags) => {
+      const { importContent } = await import("../../import/content.ts");
+      await runImport(flags, (options) => importContent(file, options));
     });
 }
 

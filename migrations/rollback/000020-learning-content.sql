@@ -3,6 +3,18 @@ drop policy select_accessible on learning.content_bodies;
 drop policy insert_own on learning.content_ratings;
 drop view learning.user_content_access;
 drop function
+  private.import_content(jsonb),
+  private.import_content_item(jsonb),
+  private.import_content_category(jsonb),
+  private.export_content_item(uuid),
+  learning.content_search_facets(text, text, text[], uuid, text[], integer, integer),
+  learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer),
+  private.look_for_similar_titles(),
+  private.content_subtree(uuid),
+  private.content_matching(tsquery, text[], tsquery[], text, text[], uuid[], text[], integer, integer),
+  private.content_search_terms(text, text),
+  private.escape_html(text);
+drop function
   learning.rate_content(uuid, integer, text),
   learning.read_content(uuid),
   learning.content_access(uuid[]);

@@ -1,5 +1,5 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:c1beedcf5c0c128abd6b77c6318a081d7bd95915
+--! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
+--! Hash: sha1:920d484a136bee18f5aec8481d0f32bad22e2dcb
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -380,6 +380,24 @@ comment on column learning.user_content_permissions.granted_by is 'Who decided; 
 comment on column learning.user_content_permissions.granted_at is 'When.';
 comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
 comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+
+-- What relations are called in the API.
+comment on constraint content_categories_parent_id_fkey on learning.content_categories is
+  E'@fieldName parent\n@foreignFieldName children';
+comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
+comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
+comment on constraint content_items_current_version_fkey on learning.content_items is
+  E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
+comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
+comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is
+  E'@fieldName contentVersion\n@foreignFieldName contentBody';
+comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is
+  E'@fieldName item\n@foreignFieldName prerequisites';
+comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is
+  E'@fieldName requiredItem\n@foreignFieldName requiredBy';
+comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
+comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is
+  E'@fieldName item\n@foreignFieldName userPermissions';
 
 --! Included learning/triggers/content_categories.sql
 -- One change of the tree at a time, or two moves that are each harmless could make a circle together. Taken before the
@@ -815,23 +833,21 @@ comment on function learning.may_ask_about(uuid) is
   E'@omit\nWhether the caller may be told what a user has access to.';
 grant execute on function learning.may_ask_about(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The one place that asks billing what a user's plan opens.
+-- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language plpgsql
+  language sql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-begin
-  if user_id is null or not learning.may_ask_about(user_id) or to_regclass('billing.active_user_subscriptions') is null then
-    return 0;
-  end if;
-  return coalesce(
-    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-    0
-  );
-end
+  select case
+    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
+      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+      0
+    )
+    else 0
+  end
 $$;
 
 comment on function learning.user_plan_level(uuid) is
@@ -876,8 +892,11 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   set search_path = pg_catalog
 as $$
 begin
-  return to_regclass('learning.content_progress') is not null
-    and learning.may_ask_about(user_id)
+  -- Without the part that records progress, nothing was completed.
+  if to_regclass('learning.content_progress') is null then
+    return false;
+  end if;
+  return learning.may_ask_about(user_id)
     and exists (
       select
       from learning.content_progress p
@@ -1184,7 +1203,7 @@ begin
   update learning.content_items i
   set
     current_version = v_version,
-    publish_from = coalesce(publish_content.publish_from, i.publish_from, clock_timestamp()),
+    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
     publish_until = coalesce(publish_content.publish_until, i.publish_until)
   where i.id = v_item.id
   returning i.* into v_item;
@@ -1561,3 +1580,624 @@ create policy all_manager on learning.user_content_permissions
 comment on policy all_manager on learning.user_content_permissions is
   'The permission manage_content_access reads, gives and takes all.';
 --! EndIncluded learning/policies/user_content_permissions.sql
+--! Included private/functions/escape_html.sql
+-- Text for a page, so that nothing in it is markup.
+create or replace function private.escape_html(plain text)
+  returns text
+  language sql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+  select replace(replace(replace(replace(replace(plain, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+$$;
+
+comment on function private.escape_html(text) is 'The text with the five characters that mean something in HTML escaped.';
+--! EndIncluded private/functions/escape_html.sql
+--! Included private/functions/content_matching.sql
+-- What a search asks for: the languages it looks in, the words in each of them, and all of these as one query for the index.
+create or replace function private.content_search_terms(
+  query text, language text, out languages text[], out queries tsquery[], out any_query tsquery
+)
+  language plpgsql
+  stable
+  set search_path = pg_catalog
+as $$
+declare
+  v_query tsquery;
+begin
+  -- From one language to the next by the index, not through all items.
+  with recursive in_use (language) as (
+    (select i.language from learning.content_items i order by i.language limit 1)
+    union all
+    select (select i.language from learning.content_items i where i.language > u.language order by i.language limit 1)
+    from in_use u
+    where u.language is not null
+  )
+  select coalesce(array_agg(u.language order by u.language), '{}') into languages
+  from in_use u
+  where content_search_terms.language is null
+    or u.language = content_search_terms.language
+    or starts_with(u.language, content_search_terms.language || '-');
+  select coalesce(array_agg(websearch_to_tsquery(learning.search_configuration(l.language), query) order by l.place), '{}')
+  into queries
+  from unnest(languages) with ordinality as l (language, place);
+  foreach v_query in array array(select distinct q from unnest(queries) as q) loop
+    any_query := coalesce(any_query || v_query, v_query);
+  end loop;
+end
+$$;
+
+comment on function private.content_search_terms(text, text) is
+  'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+
+-- The items that a search finds: one set for hits and facets. No settings of its own, so that the planner takes it into the
+-- query that asks and sees the index. A null argument asks for nothing.
+create or replace function private.content_matching(
+  any_query tsquery, languages text[], queries tsquery[], similar_to text,
+  content_types text[], categories uuid[], tags text[], min_level integer, max_level integer
+)
+  returns setof learning.content_items
+  language sql
+  stable
+as $$
+  select i.*
+  from learning.content_items i
+  where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
+    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    and (
+      any_query is null
+      or pg_catalog.cardinality(queries) = 1
+      or i.search_document operator(pg_catalog.@@) queries[pg_catalog.array_position(languages, i.language)]
+    )
+    and (similar_to is null or similar_to operator(plinth.<%) i.title)
+    and i.language = any (languages)
+    and i.available_from <= pg_catalog.now()
+    and (i.available_until is null or i.available_until > pg_catalog.now())
+    and (content_types is null or i.content_type = any (content_types))
+    and (categories is null or i.category_id = any (categories))
+    and (content_matching.tags is null or i.tags operator(pg_catalog.@>) content_matching.tags)
+    and (min_level is null or i.level >= min_level)
+    and (max_level is null or i.level <= max_level)
+$$;
+
+comment on function private.content_matching(tsquery, text[], tsquery[], text, text[], uuid[], text[], integer, integer) is
+  'Available items that match words, or whose title is similar to a text, and all filters.';
+
+-- The category and all below it.
+create or replace function private.content_subtree(category_id uuid)
+  returns uuid[]
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select array_agg(c.id)
+  from learning.content_categories top
+  join learning.content_categories c on c.path = top.path or c.path like top.path || '/%'
+  where top.id = content_subtree.category_id
+$$;
+
+comment on function private.content_subtree(uuid) is 'Ids of a category and of all below it; null for none.';
+
+-- How much of what is typed must be found in a title: what one wrong letter leaves of a short word. A setting of the operator,
+-- which exists once its library is loaded, so it cannot stand among the settings of a function that a restore makes anew.
+create or replace function private.look_for_similar_titles()
+  returns void
+  language plpgsql
+  stable
+  set search_path = pg_catalog
+as $$
+begin
+  perform plinth.word_similarity('', '');
+  perform set_config('pg_trgm.word_similarity_threshold', '0.4', true);
+end
+$$;
+
+comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
+--! EndIncluded private/functions/content_matching.sql
+--! Included learning/functions/search_content.sql
+-- Search with the owner's rights and the public rule written out, because row security would keep the index from being used:
+-- the planner may not let an operator see a row before the policy has.
+-- Plans are made for the filters that are given.
+create or replace function learning.search_content(
+  query text default '',
+  language text default null,
+  content_types text[] default null,
+  category_id uuid default null,
+  tags text[] default null,
+  min_level integer default null,
+  max_level integer default null,
+  max_results integer default 20,
+  skip integer default 0
+)
+  returns table (item learning.content_items, rank real, title_html text, summary_html text, is_similar boolean)
+  language plpgsql
+  stable
+  security definer
+  rows 20
+  set search_path = pg_catalog
+  set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_skip constant integer := greatest(coalesce(skip, 0), 0);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+
+  if v_text = '' then
+    -- Nothing asked for: what is newest.
+    return query
+      select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
+      from private.content_matching(
+        null, v_terms.languages, null, null, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by m.available_from desc, m.id
+      limit v_limit offset v_skip;
+    return;
+  end if;
+
+  if numnode(v_terms.any_query) > 0 then
+    return query
+      with hits as (
+        select
+          m.id,
+          ts_rank(
+            m.search_document,
+            case when cardinality(v_terms.queries) = 1 then v_terms.any_query
+              else v_terms.queries[array_position(v_terms.languages, m.language)] end
+          ) as rank
+        from private.content_matching(
+          v_terms.any_query, v_terms.languages, v_terms.queries, null,
+          content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+        ) m
+        order by 2 desc, 1
+        limit v_limit offset v_skip
+      )
+      -- Marks are set for the page alone, in escaped text: what is marked up is ours.
+      select
+        i,
+        h.rank,
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.title),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+        ),
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.summary),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, MaxWords=40, MinWords=20'
+        ),
+        false
+      from hits h
+      join learning.content_items i on i.id = h.id
+      order by h.rank desc, i.id;
+    -- A later page may be empty while an earlier one was not.
+    if found or exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      return;
+    end if;
+  end if;
+
+  -- No item has these words: the titles that look most like them, with the words that do marked.
+  perform private.look_for_similar_titles();
+  return query
+    with hits as (
+      select m.id, plinth.word_similarity(v_text, m.title) as rank
+      from private.content_matching(
+        null, v_terms.languages, null, v_text, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by 2 desc, 1
+      limit v_limit offset v_skip
+    )
+    select
+      i,
+      h.rank,
+      ts_headline(
+        'pg_catalog.simple', private.escape_html(i.title), websearch_to_tsquery('pg_catalog.simple', alike.words),
+        'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+      ),
+      private.escape_html(i.summary),
+      true
+    from hits h
+    join learning.content_items i on i.id = h.id
+    cross join lateral (
+      select coalesce(string_agg(format('"%s"', t.word), ' or '), '') as words
+      from regexp_split_to_table(i.title, '[^[:alnum:]]+') as t (word)
+      where t.word <> ''
+        and exists (
+          select from regexp_split_to_table(v_text, '[^[:alnum:]]+') as a (word)
+          where a.word <> '' and plinth.similarity(a.word, t.word) >= 0.25
+        )
+    ) alike
+    order by h.rank desc, i.id;
+end
+$$;
+
+comment on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer) is
+  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+grant execute on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer)
+  to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How many hits a further filter would leave. It counts all hits, which costs more than the first page of them.
+create or replace function learning.content_search_facets(
+  query text default '',
+  language text default null,
+  content_types text[] default null,
+  category_id uuid default null,
+  tags text[] default null,
+  min_level integer default null,
+  max_level integer default null
+)
+  returns table (facet text, value text, label text, item_count bigint)
+  language plpgsql
+  stable
+  security definer
+  rows 50
+  set search_path = pg_catalog
+  set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_query tsquery;
+  v_similar text;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+  if v_text <> '' then
+    if numnode(v_terms.any_query) > 0 and exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      v_query := v_terms.any_query;
+    else
+      v_similar := v_text;
+      perform private.look_for_similar_titles();
+    end if;
+  end if;
+  return query
+    with hits as materialized (
+      select m.content_type, m.level, m.language, m.category_id, m.tags
+      from private.content_matching(
+        v_query, v_terms.languages, v_terms.queries, v_similar,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+    ),
+    counts as (
+      select 'content_type' as facet, h.content_type as value, h.content_type as label, count(*) as item_count
+      from hits h
+      group by h.content_type
+      union all
+      select 'level', h.level::text, h.level::text, count(*) from hits h group by h.level
+      union all
+      select 'language', h.language, h.language, count(*) from hits h group by h.language
+      union all
+      select 'category', c.id::text, c.name, h.item_count
+      from (select h.category_id, count(*) as item_count from hits h group by h.category_id) h
+      join learning.content_categories c on c.id = h.category_id
+      union all
+      (
+        select 'tag', t.tag, t.tag, count(*)
+        from hits h
+        cross join unnest(h.tags) as t (tag)
+        group by t.tag
+        order by 4 desc, 2
+        limit 30
+      )
+    )
+    select c.facet, c.value, c.label, c.item_count from counts c order by c.facet, c.item_count desc, c.value;
+end
+$$;
+
+comment on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer) is
+  E'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+grant execute on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer)
+  to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded learning/functions/search_content.sql
+--! Included private/functions/export_content.sql
+-- An item as a line of a file, the same that import_content reads. Of its texts the published one, or the draft of what was
+-- never published.
+create or replace function private.export_content_item(item_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select jsonb_build_object(
+    'kind', 'item',
+    'slug', i.slug,
+    'category', c.path,
+    'course', course.slug,
+    'position', i.position,
+    'type', i.content_type,
+    'title', i.title,
+    'summary', i.summary,
+    'level', i.level,
+    'durationSeconds', i.duration_seconds,
+    'language', i.language,
+    'tags', to_jsonb(i.tags),
+    'requiredAccessLevel', i.required_access_level,
+    'isPreview', i.is_preview,
+    'prerequisites', (
+      select coalesce(jsonb_agg(r.slug order by r.slug), '[]')
+      from learning.content_prerequisites p
+      join learning.content_items r on r.id = p.required_item_id
+      where p.item_id = i.id and r.deleted_at is null
+    ),
+    'published', i.current_version is not null,
+    -- In UTC whatever the session's time zone, so that two exports can be compared.
+    'publishFrom', to_char(i.publish_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'publishUntil', to_char(i.publish_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(b.body_format, 'markdown'),
+    'body', b.body
+  )
+  from learning.content_items i
+  join learning.content_categories c on c.id = i.category_id
+  left join learning.content_items course on course.id = i.course_id
+  left join learning.content_bodies b
+    on b.item_id = i.id
+    and b.version = coalesce(
+      i.current_version, (select max(v.version) from learning.content_versions v where v.item_id = i.id)
+    )
+  where i.id = export_content_item.item_id
+$$;
+
+comment on function private.export_content_item(uuid) is 'An item as an object of the import format.';
+--! EndIncluded private/functions/export_content.sql
+--! Included private/functions/import_content.sql
+-- One line of a content file. A category is known by its path, an item by its slug; what a line names must be there already.
+create or replace function private.import_content_category(line jsonb)
+  returns text
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_path constant text := line ->> 'path';
+  v_slug constant text := substring(v_path from '[^/]*$');
+  v_parent constant text := nullif(regexp_replace(v_path, '/?[^/]*$', ''), '');
+  v_parent_id uuid;
+  v_inserted boolean;
+begin
+  if v_parent is not null then
+    select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
+    if v_parent_id is null then
+      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+    end if;
+  end if;
+  insert into learning.content_categories as c (parent_id, slug, name, description, position)
+  values (
+    v_parent_id, v_slug, btrim(line ->> 'name'), coalesce(line ->> 'description', ''), coalesce((line ->> 'position')::integer, 0)
+  )
+  on conflict on constraint content_categories_path_key do update
+  set name = excluded.name, description = excluded.description, position = excluded.position
+  where (c.name, c.description, c.position) is distinct from (excluded.name, excluded.description, excluded.position)
+  -- xmax is 0 in a row that this statement made, and not in one that it changed.
+  returning c.xmax = 0 into v_inserted;
+  return case when v_inserted is null then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_category(jsonb) is 'Imports a category; inserted, updated or unchanged. PL404 without its parent.';
+
+create or replace function private.import_content_item(line jsonb)
+  returns text
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_id uuid;
+  v_deleted_at timestamptz;
+  v_before jsonb;
+  v_wanted jsonb;
+  v_category_id uuid;
+  v_course_id uuid;
+  v_missing text;
+  v_version integer;
+  v_published constant boolean := coalesce((line ->> 'published')::boolean, true);
+begin
+  -- The course first, as everywhere; see learning/functions/publishing.sql.
+  if line ->> 'course' is not null then
+    select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
+    if v_course_id is null then
+      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+    end if;
+  end if;
+  select i.id, i.deleted_at into v_id, v_deleted_at
+  from learning.content_items i
+  where i.slug = line ->> 'slug'
+  for no key update;
+  if v_deleted_at is not null then
+    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+  end if;
+  v_before := private.export_content_item(v_id);
+  -- All keys, in the form of an export. A time that the file leaves open stays as it is.
+  v_wanted := jsonb_build_object(
+    'kind', 'item',
+    'slug', line ->> 'slug',
+    'category', line ->> 'category',
+    'course', line ->> 'course',
+    'position', coalesce((line ->> 'position')::integer, 0),
+    'type', line ->> 'type',
+    'title', btrim(line ->> 'title'),
+    'summary', coalesce(line ->> 'summary', ''),
+    'level', coalesce((line ->> 'level')::integer, 0),
+    'durationSeconds', (line ->> 'durationSeconds')::integer,
+    'language', coalesce(line ->> 'language', 'en'),
+    'tags', (
+      select coalesce(jsonb_agg(distinct lower(btrim(t))), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'tags', '[]')) as t
+      where btrim(t) <> ''
+    ),
+    'requiredAccessLevel', (line ->> 'requiredAccessLevel')::integer,
+    'isPreview', coalesce((line ->> 'isPreview')::boolean, false),
+    'prerequisites', (
+      select coalesce(jsonb_agg(distinct r.slug), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'prerequisites', '[]')) as r (slug)
+    ),
+    'published', v_published,
+    'publishFrom', case
+      when line ->> 'publishFrom' is not null
+        then to_char((line ->> 'publishFrom')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      when v_published then coalesce(
+        v_before ->> 'publishFrom', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      )
+    end,
+    'publishUntil', to_char((line ->> 'publishUntil')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(line ->> 'bodyFormat', 'markdown'),
+    'body', line ->> 'body'
+  );
+  if v_before = v_wanted then
+    return 'unchanged';
+  end if;
+
+  select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
+  if v_category_id is null then
+    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+  end if;
+  select r.slug into v_missing
+  from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
+  where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
+  limit 1;
+  if v_missing is not null then
+    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+  end if;
+  if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
+    raise exception 'only a course is published without a body' using errcode = 'PL422';
+  end if;
+
+  insert into learning.content_items as i (
+    category_id, course_id, position, slug, content_type, title, summary, level, duration_seconds, language, tags,
+    required_access_level, is_preview
+  )
+  values (
+    v_category_id,
+    v_course_id,
+    (v_wanted ->> 'position')::integer,
+    v_wanted ->> 'slug',
+    v_wanted ->> 'type',
+    v_wanted ->> 'title',
+    v_wanted ->> 'summary',
+    (v_wanted ->> 'level')::smallint,
+    (v_wanted ->> 'durationSeconds')::integer,
+    v_wanted ->> 'language',
+    array(select jsonb_array_elements_text(v_wanted -> 'tags')),
+    (v_wanted ->> 'requiredAccessLevel')::integer,
+    (v_wanted ->> 'isPreview')::boolean
+  )
+  on conflict on constraint content_items_slug_key do update
+  set
+    category_id = excluded.category_id,
+    course_id = excluded.course_id,
+    position = excluded.position,
+    content_type = excluded.content_type,
+    title = excluded.title,
+    summary = excluded.summary,
+    level = excluded.level,
+    duration_seconds = excluded.duration_seconds,
+    language = excluded.language,
+    tags = excluded.tags,
+    required_access_level = excluded.required_access_level,
+    is_preview = excluded.is_preview
+  returning i.id into v_id;
+
+  delete from learning.content_prerequisites p
+  where p.item_id = v_id
+    and p.required_item_id not in (
+      select i.id from learning.content_items i
+      where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+    );
+  insert into learning.content_prerequisites (item_id, required_item_id)
+  select v_id, i.id
+  from learning.content_items i
+  where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+  on conflict do nothing;
+
+  -- A new version only for a new text.
+  select v.version into v_version from learning.content_versions v where v.item_id = v_id and v.published_at is null;
+  if v_version is not null
+    or v_before is null
+    or (v_before -> 'body', v_before -> 'bodyFormat') is distinct from (v_wanted -> 'body', v_wanted -> 'bodyFormat')
+  then
+    if v_version is null then
+      insert into learning.content_versions (item_id, version, change_note)
+      select v_id, coalesce(max(v.version), 0) + 1, coalesce(line ->> 'changeNote', '')
+      from learning.content_versions v
+      where v.item_id = v_id
+      returning version into v_version;
+    end if;
+    delete from learning.content_bodies b where b.item_id = v_id and b.version = v_version;
+    if v_wanted ->> 'body' is not null then
+      insert into learning.content_bodies (item_id, version, body_format, body)
+      values (v_id, v_version, v_wanted ->> 'bodyFormat', v_wanted ->> 'body');
+    end if;
+    if v_published then
+      update learning.content_versions v
+      set published_at = clock_timestamp()
+      where v.item_id = v_id and v.version = v_version;
+    end if;
+  end if;
+  update learning.content_items i
+  set
+    current_version = case when v_published then (select max(v.version) from learning.content_versions v where v.item_id = v_id) end,
+    publish_from = (v_wanted ->> 'publishFrom')::timestamptz,
+    publish_until = (v_wanted ->> 'publishUntil')::timestamptz
+  where i.id = v_id;
+  return case when v_before is null then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_item(jsonb) is
+  'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
+
+-- Imports lines of a content file in their order, each or not at all. Repeating it changes nothing. A rejected line is reported
+-- and leaves no trace; whether the others stay is the caller's decision (rollback).
+create or replace function private.import_content(lines jsonb)
+  returns table (ordinal integer, outcome text, message text)
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_line jsonb;
+begin
+  for v_line, ordinal in
+    select l.value, l.ordinality::integer from jsonb_array_elements(import_content.lines) with ordinality l
+  loop
+    message := null;
+    begin
+      outcome := case v_line ->> 'kind'
+        when 'category' then private.import_content_category(v_line)
+        else private.import_content_item(v_line)
+      end;
+    exception
+      when data_exception or integrity_constraint_violation or sqlstate 'PL404' or sqlstate 'PL409' or sqlstate 'PL422' then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_content(jsonb) is
+  'Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.';
+--! EndIncluded private/functions/import_content.sql

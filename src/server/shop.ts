@@ -1,0 +1,124 @@
+import Stripe from "stripe";
+import type { Config } from "../config.ts";
+import { PlinthError } from "../errors.ts";
+import type { RequestContext } from "./request-context.ts";
+import type { CallService } from "./service.ts";
+
+/** Pages of the payment provider for the signed-in user. */
+export interface Shop {
+  /** @throws PL401, PL404, PL409 of private.prepare_checkout; PlinthError UNAVAILABLE when Stripe does not answer */
+  createCheckout(planId: string, request: RequestContext): Promise<{ url: string }>;
+  /** @throws PlinthError UNAUTHENTICATED, NOT_FOUND, UNAVAILABLE */
+  createBillingPortal(request: RequestContext): Promise<{ url: string }>;
+}
+
+interface Prepared {
+  readonly user_id: string;
+  readonly email: string | null;
+  readonly provider_customer_id: string | null;
+  readonly provider_price_id: string;
+  readonly billing_cycle: "monthly" | "yearly" | "lifetime";
+  readonly trial_days: number;
+}
+
+/** A person is waiting for the page. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Sells through Stripe Checkout (https://docs.stripe.com/api/checkout/sessions/create).
+ * @returns undefined unless a key and a page to come back to are set
+ */
+export function createShop(options: {
+  settings: Config["payments"];
+  callService: CallService;
+}): Shop | undefined {
+  const { stripeSecretKey, stripeApiUrl, checkoutReturnUrl } = options.settings;
+  if (!stripeSecretKey || !checkoutReturnUrl) return undefined;
+  const { callService } = options;
+  const stripe = new Stripe(stripeSecretKey, {
+    ...endpoint(stripeApiUrl),
+    timeout: TIMEOUT_MS,
+    maxNetworkRetries: 1,
+    telemetry: false,
+  });
+  return {
+    async createCheckout(planId, request) {
+      const [prepared] = await callService<Prepared>(
+        request,
+        "select * from private.prepare_checkout($1, 'stripe')",
+        [planId],
+      );
+      if (!prepared) throw new PlinthError("NOT_FOUND", "There is no such plan on offer.");
+      return page(() => stripe.checkout.sessions.create(sessionOf(prepared, planId, checkoutReturnUrl)));
+    },
+    async createBillingPortal(request) {
+      if (!request.claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+      const [found] = await callService<{ customer: string | null }>(
+        request,
+        "select private.find_customer('stripe') as customer",
+        [],
+      );
+      const customer = found?.customer;
+      if (!customer) throw new PlinthError("NOT_FOUND", "You have never paid there.");
+      return page(() => stripe.billingPortal.sessions.create({ customer, return_url: checkoutReturnUrl }));
+    },
+  };
+}
+
+/** Whose it is travels in metadata, which only this server writes; a link that somebody shares cannot set it. */
+function sessionOf(
+  prepared: Prepared,
+  planId: string,
+  returnUrl: string,
+): Stripe.Checkout.SessionCreateParams {
+  const { provider_customer_id: customer, email, trial_days: trialDays } = prepared;
+  const metadata = { plinth_user_id: prepared.user_id, plinth_plan_id: planId };
+  const isForLife = prepared.billing_cycle === "lifetime";
+  return {
+    mode: isForLife ? "payment" : "subscription",
+    line_items: [{ price: prepared.provider_price_id, quantity: 1 }],
+    client_reference_id: prepared.user_id,
+    metadata,
+    ...(customer ? { customer } : email ? { customer_email: email } : {}),
+    ...(isForLife
+      ? { payment_intent_data: { metadata }, ...(customer ? {} : { customer_creation: "always" as const }) }
+      : { subscription_data: { metadata, ...(trialDays > 0 ? { trial_period_days: trialDays } : {}) } }),
+    success_url: withOutcome(returnUrl, "success"),
+    cancel_url: withOutcome(returnUrl, "canceled"),
+  };
+}
+
+function withOutcome(returnUrl: string, outcome: string): string {
+  const url = new URL(returnUrl);
+  url.searchParams.set("checkout", outcome);
+  return url.href;
+}
+
+/** Stripe's error quotes the request and parts of the key, so only its kind goes on. */
+async function page(create: () => Promise<{ url?: string | null }>): Promise<{ url: string }> {
+  try {
+    const { url } = await create();
+    if (url) return { url };
+  } catch (error) {
+    throw new PlinthError("UNAVAILABLE", "The payment provider does not answer; try again later.", {
+      cause: new Error(`Stripe: ${kindOf(error)}`),
+    });
+  }
+  throw new PlinthError("UNAVAILABLE", "The payment provider gave no page; try again later.");
+}
+
+function kindOf(error: unknown): string {
+  if (!(error instanceof Stripe.errors.StripeError)) return "unexpected error";
+  return [error.type, error.code, error.statusCode, error.requestId].filter(Boolean).join(" ");
+}
+
+function endpoint(url: string | undefined): { host?: string; port?: number; protocol?: "http" | "https" } {
+  if (!url) return {};
+  const { protocol, hostname, port } = new URL(url);
+  const isPlain = protocol === "http:";
+  return {
+    host: hostname,
+    port: Number(port || (isPlain ? 80 : 443)),
+    protocol: isPlain ? "http" : "https",
+  };
+}

@@ -1,0 +1,242 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { grantRole } from "../support/accounts.ts";
+import { type Api, PASSWORD, startApi } from "../support/api.ts";
+import { type TestDatabase, withClient } from "../support/database.ts";
+import { at, deliver, event, WEBHOOK_SECRET } from "./stripe.ts";
+import { billingDatabase } from "./support.ts";
+
+// Stripe's API is played by a server of ours: what the SDK sends is checked, what Stripe makes of it is not.
+
+interface Asked {
+  readonly path: string;
+  readonly authorization: string | undefined;
+  readonly form: Record<string, string>;
+}
+
+let db: TestDatabase;
+let api: Api;
+let stripe: Server;
+let answer: { status: number; body: unknown };
+const asked: Asked[] = [];
+const SECRET = "sk_test_canary";
+let plans: Record<string, string>;
+
+beforeAll(async () => {
+  db = await billingDatabase();
+  stripe = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    asked.push({
+      path: request.url ?? "",
+      authorization: request.headers.authorization,
+      form: Object.fromEntries(new URLSearchParams(body)),
+    });
+    response
+      .writeHead(answer.status, { "content-type": "application/json" })
+      .end(JSON.stringify(answer.body));
+  });
+  await new Promise<void>((resolve) => stripe.listen(0, "127.0.0.1", resolve));
+  api = await startApi(db, {
+    PLINTH_STRIPE_SECRET_KEY: SECRET,
+    PLINTH_STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
+    PLINTH_STRIPE_API_URL: `http://127.0.0.1:${(stripe.address() as AddressInfo).port}`,
+    PLINTH_CHECKOUT_RETURN_URL: "https://example.com/account?tab=plan",
+  });
+  await withClient(db.url("owner"), async (client) => {
+    await client.query(`
+      insert into subscription_plans (code, plan_name, billing_cycle, price_cents, trial_days, access_level)
+      values ('basic', 'Basic', 'monthly', 1000, 0, 5), ('forever', 'Forever', 'lifetime', 50000, 0, 19), ('unsold', 'Unsold', 'monthly', 1, 0, 0);
+      insert into plan_prices (plan_id, provider, provider_price_id)
+      select id, 'stripe', 'price_' || code from subscription_plans where code in ('basic', 'premium', 'forever')`);
+    const { rows } = await client.query<{ code: string; id: string }>(
+      "select code, id from subscription_plans",
+    );
+    plans = Object.fromEntries(rows.map(({ code, id }) => [code, id]));
+  });
+});
+afterAll(async () => {
+  await api.close();
+  await new Promise((resolve) => stripe.close(resolve));
+  await db.drop();
+});
+
+const page = {
+  status: 200,
+  body: { id: "cs_test_1", object: "checkout.session", url: "https://checkout.stripe.com/c/pay/1" },
+};
+const signUp = async (username: string) => {
+  const { data } = await api.ask(
+    `mutation ($username: String!, $email: String, $password: String!) {
+       register(input: { username: $username, email: $email, password: $password }) { accessToken user { id tier } }
+     }`,
+    { variables: { username, email: `${username}@example.com`, password: PASSWORD } },
+  );
+  return {
+    token: data.register.accessToken as string,
+    id: data.register.user.id as string,
+    tier: data.register.user.tier,
+  };
+};
+const checkout = (planId: string | undefined, token?: string) =>
+  api.ask("mutation ($planId: UUID!) { createCheckout(input: { planId: $planId }) { url } }", {
+    variables: { planId },
+    token,
+  });
+const codeOf = (result: Awaited<ReturnType<typeof checkout>>) => result.errors?.[0]?.extensions.code;
+
+describe("A3 createCheckout", () => {
+  test("asks Stripe for a page and says whose it is where only we write", async () => {
+    const ann = await signUp("ann");
+    expect(ann.tier).toBe("free");
+    answer = page;
+    asked.length = 0;
+    expect((await checkout(plans.premium, ann.token)).data).toEqual({
+      createCheckout: { url: page.body.url },
+    });
+    expect(asked).toEqual([
+      {
+        path: "/v1/checkout/sessions",
+        authorization: `Bearer ${SECRET}`,
+        form: {
+          mode: "subscription",
+          "line_items[0][price]": "price_premium",
+          "line_items[0][quantity]": "1",
+          client_reference_id: ann.id,
+          "metadata[plinth_user_id]": ann.id,
+          "metadata[plinth_plan_id]": plans.premium,
+          customer_email: "ann@example.com",
+          "subscription_data[metadata][plinth_user_id]": ann.id,
+          "subscription_data[metadata][plinth_plan_id]": plans.premium,
+          "subscription_data[trial_period_days]": "14",
+          success_url: "https://example.com/account?tab=plan&checkout=success",
+          cancel_url: "https://example.com/account?tab=plan&checkout=canceled",
+        },
+      },
+    ]);
+  });
+
+  test("a plan for life is a payment; a known customer comes back as the same, and has a portal", async () => {
+    const ben = await signUp("ben");
+    const portal = () => api.ask("mutation { createBillingPortal { url } }", { token: ben.token });
+    expect(codeOf(await portal())).toBe("NOT_FOUND");
+    await deliver(
+      api.url,
+      event("evt_ben", "checkout.session.completed", at("2026-03-01"), {
+        customer: "cus_ben",
+        mode: "subscription",
+        metadata: { plinth_user_id: ben.id },
+      }),
+    );
+    asked.length = 0;
+    await checkout(plans.forever, ben.token);
+    expect(asked[0]!.form).toMatchObject({
+      mode: "payment",
+      customer: "cus_ben",
+      "payment_intent_data[metadata][plinth_user_id]": ben.id,
+    });
+    answer = { status: 200, body: { id: "bps_1", url: "https://billing.stripe.com/p/1" } };
+    expect((await portal()).data).toEqual({ createBillingPortal: { url: "https://billing.stripe.com/p/1" } });
+    expect(asked[1]).toMatchObject({ path: "/v1/billing_portal/sessions", form: { customer: "cus_ben" } });
+  });
+
+  test("is refused before Stripe is asked", async () => {
+    const cem = await signUp("cem");
+    asked.length = 0;
+    expect(codeOf(await checkout(plans.premium))).toBe("UNAUTHENTICATED");
+    expect(codeOf(await checkout("00000000-0000-7000-8000-000000000000", cem.token))).toBe("NOT_FOUND");
+    expect(codeOf(await checkout(plans.free, cem.token))).toBe("CONFLICT");
+    expect(codeOf(await checkout(plans.unsold, cem.token))).toBe("CONFLICT");
+    await withClient(db.url("owner"), (client) =>
+      client.query("select grant_subscription_at($1, $2, now())", [cem.id, plans.basic]),
+    );
+    expect(codeOf(await checkout(plans.premium, cem.token))).toBe("CONFLICT");
+    expect(asked).toEqual([]);
+  });
+
+  test("says no more than that the provider does not answer, and never the key", async () => {
+    const dan = await signUp("dan");
+    answer = {
+      status: 401,
+      body: { error: { type: "invalid_request_error", message: `Invalid API Key provided: ${SECRET}` } },
+    };
+    const result = await checkout(plans.premium, dan.token);
+    expect(codeOf(result)).toBe("UNAVAILABLE");
+    expect(result.text).not.toContain(SECRET);
+    expect(JSON.stringify(api.logLines)).not.toContain(SECRET);
+  });
+
+  test("a server without a key sells nothing", async () => {
+    const closed = await startApi(db);
+    const eve = await signUp("eve");
+    const { errors } = await closed.ask(
+      `mutation { createCheckout(input: { planId: "${plans.premium}" }) { url } }`,
+      { token: eve.token },
+    );
+    expect(errors?.[0]?.extensions.code).toBe("UNAVAILABLE");
+    await closed.close();
+  });
+});
+
+describe("A3 one's own subscription over GraphQL", () => {
+  test("free plan, trial, cancel, resume, downgrade", async () => {
+    const { token } = await signUp("fay");
+    const plan = (name: string) => `input: { planId: "${plans[name]}" }`;
+    const run = async (field: string) => {
+      const { data, errors } = await api.ask(
+        `mutation { ${field} { result { status cancelAtPeriodEnd pendingPlan { code } plan { code } } } }`,
+        { token },
+      );
+      return (
+        errors?.[0]?.extensions.code ?? Object.values(data as Record<string, { result: unknown }>)[0]!.result
+      );
+    };
+    expect(await run(`subscribe(${plan("basic")})`)).toBe("QUOTA_EXCEEDED");
+    expect(await run(`subscribe(${plan("free")})`)).toMatchObject({
+      status: "active",
+      plan: { code: "free" },
+    });
+    expect(await run(`subscribe(${plan("free")})`)).toBe("CONFLICT");
+    expect(await run(`subscribe(${plan("premium")})`)).toMatchObject({
+      status: "trialing",
+      plan: { code: "premium" },
+    });
+    expect(
+      (await api.ask("{ currentUser { tier } currentSubscription { status plan { code } } }", { token }))
+        .data,
+    ).toEqual({
+      currentUser: { tier: "premium" },
+      currentSubscription: { status: "trialing", plan: { code: "premium" } },
+    });
+    expect(await run("cancelSubscription(input: {})")).toMatchObject({ cancelAtPeriodEnd: true });
+    expect(await run("cancelSubscription(input: {})")).toBe("CONFLICT");
+    expect(await run("resumeSubscription(input: {})")).toMatchObject({ cancelAtPeriodEnd: false });
+    expect(await run(`changePlan(${plan("forever")})`)).toBe("QUOTA_EXCEEDED");
+    expect(await run(`changePlan(${plan("basic")})`)).toMatchObject({
+      pendingPlan: { code: "basic" },
+      plan: { code: "premium" },
+    });
+    expect(await run(`changePlan(${plan("premium")})`)).toMatchObject({ pendingPlan: null });
+  });
+
+  test("who has the permissions changes plans and gives subscriptions; others do not", async () => {
+    const admin = await signUp("gus");
+    const someone = await signUp("hal");
+    await grantRole(db, admin.id, "admin");
+    const give = (token: string) =>
+      api.ask(
+        `mutation { grantSubscription(input: { userId: "${someone.id}", planId: "${plans.basic}" }) { result { status } } }`,
+        { token },
+      );
+    expect((await give(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
+    expect((await give(admin.token)).data.grantSubscription.result).toEqual({ status: "active" });
+    const revise = (token: string) =>
+      api.ask(
+        `mutation ($changes: JSON!) { revisePlan(input: { planId: "${plans.unsold}", changes: $changes }) { result { version priceCents } } }`,
+        { token, variables: { changes: { price_cents: 2 } } },
+      );
+    expect((await revise(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
+    expect((await revise(admin.token)).data.revisePlan.result).toEqual({ version: 2, priceCents: "2" });
+  });
+});

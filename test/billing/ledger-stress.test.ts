@@ -1,0 +1,155 @@
+import { randomInt, randomUUID } from "node:crypto";
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import pg from "pg";
+import { addModel, registerUser } from "../support/accounts.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { brokenLawsAt, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
+
+// 200 clients at once over connections that die at random. Who loses an answer asks again with the same key, as a real
+// caller does; some never come back. PLINTH_SEED repeats the choices.
+
+const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
+const CLIENTS = 200;
+const CONNECTIONS = 16;
+const USERS = 5;
+const GRANTED = 4_000;
+const RUN_MS = 5_000;
+
+let db: TestDatabase;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  await withoutFreeTokens(db);
+});
+afterAll(async () => {
+  await db.drop();
+});
+
+test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED=${SEED})`, async () => {
+  const random = makeRandom(SEED);
+  const model = await addModel(db, { isPublic: true });
+  const users = await Promise.all(Array.from({ length: USERS }, (_, i) => registerUser(db, `user${i}`)));
+  await withClient(db.url("service"), async (client) => {
+    for (const user of users)
+      for (const [amount, key] of [
+        [GRANTED / 4, "a"],
+        [(GRANTED * 3) / 4, "b"],
+      ] as const)
+        await client.query("select private.grant_tokens($1, $2, 'manual', null, 1, null, null, $3)", [
+          user,
+          amount,
+          key,
+        ]);
+  });
+
+  const pool = new pg.Pool({ connectionString: db.url("service"), max: CONNECTIONS });
+  pool.on("error", () => {});
+  pool.on("connect", (client) => client.on("error", () => {}));
+  const until = Date.now() + RUN_MS;
+  const unexpected: string[] = [];
+  let lost = 0;
+  let refused = 0;
+  /** Runs a call until it is answered, as often as the connection dies; undefined when it was refused. */
+  const insist = async (sql: string, values: unknown[]): Promise<Record<string, string> | undefined> => {
+    for (;;) {
+      const client = await pool.connect().catch(() => undefined);
+      if (!client) continue;
+      // Now and then the client itself goes, with the call under way.
+      const dies = random(40) === 0;
+      try {
+        const call = client.query(sql, values);
+        if (dies)
+          (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+        const { rows } = await call;
+        client.release();
+        return rows[0];
+      } catch (error) {
+        const { code, message } = error as pg.DatabaseError;
+        const isGone = code === undefined || /^(57P|08|EPIPE|ECONN)/.test(code);
+        client.release(isGone);
+        if (code === "PL402") {
+          refused++;
+          return undefined;
+        }
+        if (!isGone) {
+          unexpected.push(`${code} ${message}`);
+          return undefined;
+        }
+        lost++;
+      }
+    }
+  };
+
+  /** What every finished call must have cost, by event. */
+  const settled = new Map<string, number>();
+  const run = async () => {
+    while (Date.now() < until) {
+      const user = users[random(USERS)]!;
+      const tokens = random(90);
+      if (random(5) === 0) {
+        const key = randomUUID();
+        const sql = "select id, total_tokens from private.record_usage($1, $2, $3, 1, $4)";
+        const event = await insist(sql, [user, model, tokens, key]);
+        const again = await insist(sql, [user, model, tokens, key]);
+        if (again?.id !== event?.id) unexpected.push("a replay recorded anew");
+        if (event) settled.set(event.id!, tokens + 1);
+        continue;
+      }
+      const hold = await insist("select id from private.reserve_tokens($1, $2, $3, $4)", [
+        user,
+        model,
+        1 + random(100),
+        randomUUID(),
+      ]);
+      // Some are never heard of again.
+      if (!hold || random(10) === 0) continue;
+      if (random(10) === 0) {
+        await insist("select id from private.release_hold($1)", [hold.id]);
+        continue;
+      }
+      const event = await insist("select id from private.settle_hold($1, $2, 1)", [hold.id, tokens]);
+      if (event) settled.set(event.id!, tokens + 1);
+    }
+  };
+  const killer = async () => {
+    await withClient(db.adminUrl, async (client) => {
+      while (Date.now() < until) {
+        await client.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity
+           where datname = current_database() and usename = $1 order by md5(pid::text || $2) limit 2`,
+          [`${db.rolePrefix}_service`, String(random(1e9))],
+        );
+        await new Promise((resolve) => setTimeout(resolve, 60));
+      }
+    });
+  };
+  await Promise.all([killer(), ...Array.from({ length: CLIENTS }, run)]);
+  await pool.end();
+
+  expect(unexpected).toEqual([]);
+  expect(settled.size).toBeGreaterThan(50);
+  expect(lost).toBeGreaterThan(10);
+  expect(refused).toBeGreaterThan(0);
+  expect(await brokenLawsAt(db.url("owner"))).toEqual([]);
+  await withClient(db.url("owner"), async (client) => {
+    const { rows } = await client.query<{ id: string; total: string }>(
+      "select id, total_tokens as total from billing.usage_events",
+    );
+    expect(new Map(rows.map(({ id, total }) => [id, Number(total)]))).toEqual(settled);
+    const grants = await client.query<{ charged: string }>(
+      "select user_id, sum(consumed) as charged from billing.token_grants group by 1",
+    );
+    for (const { charged } of grants.rows) expect(Number(charged)).toBeLessThanOrEqual(GRANTED);
+  });
+  // No hold stays: a quarter of an hour later all that was abandoned is free again.
+  const later = new Date(Date.now() + 15 * 60_000);
+  await withClient(db.url("worker"), (client) =>
+    client.query("select private.expire_token_holds(1000, $1)", [later]),
+  );
+  await withClient(db.url("owner"), async (client) => {
+    expect(
+      (await client.query("select coalesce(sum(held), 0)::integer as held from billing.token_grants")).rows,
+    ).toEqual([{ held: 0 }]);
+    expect((await client.query("select from billing.token_holds where state = 'open'")).rowCount).toBe(0);
+  });
+  expect(await brokenLawsAt(db.url("owner"))).toEqual([]);
+}, 20_000);
