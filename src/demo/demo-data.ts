@@ -9,6 +9,7 @@ import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
+import { writeLearning } from "./learning.ts";
 
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
 
@@ -47,6 +48,7 @@ export async function loadDemoData(
   try {
     const ids = await registerAccounts(client, passwords, emails);
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
+    await writeLearning(client, ids.ada!);
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});
