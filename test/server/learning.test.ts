@@ -182,3 +182,46 @@ test("recommendations say why", async () => {
   );
   expect(done.data.completeItem.progress).toEqual({ progress: "1.0000", completedVersion: 1 });
 });
+
+test("the queries of docs/learning.md that the tests above do not run are answered", async () => {
+  const begun = await api.ask(
+    `{ contentProgresses(filter: { completedAt: { isNull: true } }, orderBy: LAST_ACTIVITY_AT_DESC) {
+      nodes { item { slug title } progress positionSeconds lastActivityAt }
+    } }`,
+    { token: ada.token },
+  );
+  expect(begun.errors).toBeUndefined();
+  const report = await api.ask(
+    `query ($course: UUID!) {
+      contentItem(id: $course) {
+        title
+        progress { itemCount completedCount progress activeSeconds lastActivityAt }
+        parts { nodes { title progress { progress } } }
+      }
+      contentCategories { nodes { path progress { itemCount completedCount progress } } }
+    }`,
+    { token: ada.token, variables: { course } },
+  );
+  expect(report.errors).toBeUndefined();
+  const [part] = report.data.contentItem.parts.nodes;
+  expect(part.progress.progress).toBe(report.data.contentItem.progress.progress);
+  const skill = await api.ask(
+    'mutation { createSkill(input: {skill: {skillName: "patience"}}) { skill { id } } }',
+    {
+      token: trainer.token,
+    },
+  );
+  const skillId: string = skill.data.createSkill.skill.id;
+  const teaches = await api.ask(
+    `mutation ($item: UUID!, $skill: UUID!) {
+      createContentSkill(input: {contentSkill: {itemId: $item, skillId: $skill, gain: "0.5"}}) { contentSkill { gain item { slug } } }
+    }`,
+    { token: trainer.token, variables: { item: video, skill: skillId } },
+  );
+  expect(teaches.data?.createContentSkill.contentSkill).toEqual({ gain: "0.50", item: { slug: "video" } });
+  const taken = await api.ask(
+    "mutation ($skill: UUID!) { createUserSkill(input: {userSkill: {skillId: $skill}}) { userSkill { level } } }",
+    { token: ada.token, variables: { skill: skillId } },
+  );
+  expect(taken.data?.createUserSkill.userSkill).toEqual({ level: "0.00" });
+});
