@@ -36,7 +36,7 @@ export async function writeLearning(client: pg.ClientBase, userId: string): Prom
     `select i.id, i.duration_seconds as duration
      from learning.content_items i
      join learning.my_content_access a on a.content_id = i.id and a.has_access
-     where 'prompting' = any (i.tags) and i.content_type not in ('course', 'video') and i.available_from <= now()
+     where 'prompting' = any (i.tags) and i.language = 'en' and i.content_type not in ('course', 'video') and i.available_from <= now()
      order by i.level, i.position, i.slug
      limit 4`,
   );
