@@ -3,6 +3,7 @@
 //   GraphQL; the page is one of items with prerequisites and permissions. Target: at most 1.3.
 //   the first page of a search to the bare ranked full-text query written by hand on the same index. Target: at most 1.3.
 // node bench/content.ts [--items 100000] [--users 100000]; the issue's sizes are a million each.
+import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,8 +11,9 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { loadConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/database.ts";
+import { PACKAGE_ROOT } from "../src/paths.ts";
 import { bringUpToDate } from "../src/up-to-date.ts";
-import { percentile } from "./support.ts";
+import { graphql, percentile } from "./support.ts";
 
 const { values } = parseArgs({
   options: {
@@ -36,6 +38,7 @@ const FILL = `
   alter table learning.content_versions disable trigger user;
   alter table learning.content_prerequisites disable trigger user;
   alter table learning.user_content_permissions disable trigger user;
+  alter table learning.content_items drop constraint content_items_current_version_fkey;
   drop index learning.content_items_search_document_idx, learning.content_items_title_trigram_idx, learning.content_items_tags_idx;
   insert into identity.users (username) select 'bench' || i from generate_series(1, ${USERS}) i;
   insert into learning.content_categories (slug, name) select 'c' || i, 'C' || i from generate_series(1, 50) i;
@@ -43,25 +46,26 @@ const FILL = `
     from unnest('{${WORDS.join(",")}}'::text[]) word;
   insert into learning.content_items (
     category_id, slug, content_type, title, summary, level, duration_seconds, tags, required_access_level,
-    effective_access_level, publish_from, available_from
+    effective_access_level, current_version, publish_from, available_from
   )
   select
     (select array_agg(id order by id) from learning.content_categories)[1 + i % 50],
     'i' || i, (array['lesson', 'article', 'video'])[1 + i % 3],
     -- One word in a hundred items is this one, the others are spread.
     case when i % 100 = 0 then 'quantum ' else '' end || coalesce(a.words || ' ', '') || i,
-    'About ' || coalesce(b.words, ''), i % 10, 60 + i % 3000, array['t' || i % 100, 't' || i % 7], i % 4, i % 4, now() - i * interval '1 s',
+    'About ' || coalesce(b.words, ''), i % 10, 60 + i % 3000, array['t' || i % 100, 't' || i % 7], i % 4, i % 4, 1, now() - i * interval '1 s',
     now() - i * interval '1 s'
   from generate_series(1, ${ITEMS}) i
   cross join lateral (select string_agg(word, ' ') as words from w where hashint4((n * 1000003 + i)::integer) % 6 = 0) a
   cross join lateral (select string_agg(word, ' ') as words from w where hashint4((n * 700001 + i)::integer) % 5 = 0) b;
   insert into learning.content_versions (item_id, version, published_at) select id, 1, now() from learning.content_items;
-  update learning.content_items set current_version = 1;
   insert into learning.content_prerequisites (item_id, required_item_id)
     select id, lag(id, 3) over (order by available_from) from learning.content_items where level = 3 offset 3;
   insert into learning.user_content_permissions (user_id, item_id, permission)
-    select (select id from identity.users where username = 'bench1'), id, case level when 1 then 'deny' else 'allow' end
+    select (select id from identity.users where username = 'reader'), id, case level when 1 then 'deny' else 'allow' end
     from learning.content_items order by available_from desc limit 40;
+  alter table learning.content_items add constraint content_items_current_version_fkey
+    foreign key (id, current_version) references learning.content_versions (item_id, version) on delete restrict;
   create index content_items_search_document_idx on learning.content_items using gin (search_document);
   create index content_items_title_trigram_idx on learning.content_items using gin (title plinth.gin_trgm_ops);
   create index content_items_tags_idx on learning.content_items using gin (tags);
@@ -72,7 +76,7 @@ const FILL = `
   alter table learning.user_content_permissions enable trigger user;
   insert into billing.subscription_plans (code, plan_name, price_cents, access_level) values ('bench', 'Bench', 100, 2);
   select private.start_subscription(
-    (select id from identity.users where username = 'bench1'),
+    (select id from identity.users where username = 'reader'),
     (select id from billing.subscription_plans where code = 'bench'), false, now()
   );`;
 
@@ -91,6 +95,28 @@ const data = mkdtempSync(join(tmpdir(), "plinth-bench-"));
 chmodSync(data, 0o711);
 const config = loadConfig({ PLINTH_DATA: data });
 const database = await openDatabase(config);
+let server: ChildProcess | undefined;
+
+/** The API on the same data, in a process of its own. */
+async function serve(): Promise<{ child: ChildProcess; url: string }> {
+  const port = 20_000 + (process.pid % 20_000);
+  const child = spawn(process.execPath, [join(PACKAGE_ROOT, "src/cli/plinth.js"), "serve"], {
+    env: {
+      ...process.env,
+      PLINTH_DATA: data,
+      PLINTH_PORT: String(port),
+      PLINTH_LOG_LEVEL: "error",
+      PLINTH_TRUSTED_PROXIES: "127.0.0.1",
+    },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  const url = `http://127.0.0.1:${port}`;
+  while (child.exitCode === null) {
+    if ((await fetch(`${url}/readyz`).catch(() => null))?.status === 200) return { child, url };
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`plinth left with ${child.exitCode}`);
+}
 
 /** Medians of running each in turn, so that both meet the same machine. */
 async function compare(
@@ -118,6 +144,12 @@ try {
   const owner = new pg.Client(database.url("owner"));
   owner.on("error", () => {}); // the server stops while it is connected if something below fails
   await owner.connect();
+  const served = await serve();
+  server = served.child;
+  const { register } = (await graphql(
+    served.url,
+    'mutation { register(input: { username: "reader", email: "reader@example.com", password: "a sentence nobody guesses" }) { accessToken } }',
+  )) as { register: { accessToken: string } };
   const started = performance.now();
   await owner.query(FILL);
   await owner.query("vacuum analyze learning.content_items");
@@ -125,7 +157,7 @@ try {
   await owner.query("analyze");
   console.log(`${ITEMS} items and ${USERS} users in ${((performance.now() - started) / 1000).toFixed(0)} s`);
   const { rows } = await owner.query<{ id: string }>(
-    "select id from identity.users where username = 'bench1'",
+    "select id from identity.users where username = 'reader'",
   );
 
   const user = new pg.Client(database.url("authenticator"));
@@ -151,6 +183,16 @@ try {
         console.log(row["QUERY PLAN"]);
     report(`page ${name}, in SQL`, await compare(run(`a ${name}`, withAccess), run(`b ${name}`, without)));
   }
+
+  const fields = "id title summary level durationSeconds language tags ratingAverage";
+  const page = (access: string) => () =>
+    graphql(
+      served.url,
+      `{ contentItems(first: 50, orderBy: AVAILABLE_FROM_DESC) { nodes { ${fields} ${access} } } }`,
+      {},
+      register.accessToken,
+    );
+  report("page newest, over GraphQL", await compare(page("access { hasAccess reason }"), page("")));
 
   for (const [what, query] of [
     ["a word in 1 of 100 items", "quantum"],
@@ -182,6 +224,11 @@ try {
   await user.end();
   await owner.end();
 } finally {
+  if (server && server.exitCode === null) {
+    const exited = new Promise((resolve) => server?.once("exit", resolve));
+    server.kill("SIGTERM");
+    await exited;
+  }
   await database.close();
   rmSync(data, { recursive: true, force: true });
 }

@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:a62fc88939cbb0d7a0e22c1b9a9557baca84604e
+--! Hash: sha1:ff3df9364911388cc54bdb42ac1d45bdf9085f12
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -833,21 +833,24 @@ comment on function learning.may_ask_about(uuid) is
   E'@omit\nWhether the caller may be told what a user has access to.';
 grant execute on function learning.may_ask_about(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions.
+-- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions. In plpgsql,
+-- whose plans stay: it is asked with every page.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-  select case
-    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
-      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-      0
-    )
-    else 0
-  end
+begin
+  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
+    return 0;
+  end if;
+  return coalesce(
+    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+    0
+  );
+end
 $$;
 
 comment on function learning.user_plan_level(uuid) is

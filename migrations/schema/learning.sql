@@ -1517,17 +1517,19 @@ grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_US
 -- The access level of the user's current plan; 0 without one, and for who may not know.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language sql
+  language plpgsql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-  select case
-    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
-      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-      0
-    )
-    else 0
-  end
+begin
+  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
+    return 0;
+  end if;
+  return coalesce(
+    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+    0
+  );
+end
 $$;
 
 comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
