@@ -1,5 +1,5 @@
 --! Previous: sha1:878671d3be716ecbd6e10c0e37460f71b6b2264f
---! Hash: sha1:920d484a136bee18f5aec8481d0f32bad22e2dcb
+--! Hash: sha1:ff3df9364911388cc54bdb42ac1d45bdf9085f12
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -833,21 +833,24 @@ comment on function learning.may_ask_about(uuid) is
   E'@omit\nWhether the caller may be told what a user has access to.';
 grant execute on function learning.may_ask_about(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions.
+-- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions. In plpgsql,
+-- whose plans stay: it is asked with every page.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language sql
+  language plpgsql
   stable
   security definer
   set search_path = pg_catalog
 as $$
-  select case
-    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
-      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-      0
-    )
-    else 0
-  end
+begin
+  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
+    return 0;
+  end if;
+  return coalesce(
+    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+    0
+  );
+end
 $$;
 
 comment on function learning.user_plan_level(uuid) is
@@ -911,78 +914,124 @@ comment on function learning.has_completed(uuid, uuid) is
   E'@omit\nWhether the user has completed the item in any version; false for who may not know.';
 grant execute on function learning.has_completed(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/has_completed.sql
---! Included learning/functions/access_decisions.sql
--- The rule of access, in one place: policies, views and functions all ask it. First reason that applies wins. Invoker rights
--- and no settings of its own, so that the planner takes it into the query that asks, and a page of items is one join.
-create or replace function learning.access_decisions(user_id uuid, plan_level integer, is_editor boolean)
-  returns table (content_id uuid, has_access boolean, reason text, required_access_level integer)
-  language sql
+--! Included learning/functions/access_reason.sql
+-- Whether a prerequisite is out of the way: completed, or not available and so impossible to complete. Definer rights: it is
+-- asked for items that who asks may not see.
+create or replace function learning.is_prerequisite_met(user_id uuid, required_item_id uuid)
+  returns boolean
+  language plpgsql
   stable
-  rows 1000
+  security definer
+  set search_path = pg_catalog
 as $$
-  select
-    i.id,
-    r.reason in ('editor', 'author', 'preview', 'permission', 'plan'),
-    r.reason,
-    i.effective_access_level
-  from learning.content_items i
-  -- A user's permissions are few. One on the item itself comes before one on its course.
-  left join learning.user_content_permissions own
-    on own.user_id = access_decisions.user_id
-    and own.item_id = i.id
-    and (own.expires_at is null or own.expires_at > now())
-  left join learning.user_content_permissions course
-    on course.user_id = access_decisions.user_id
-    and course.item_id = i.course_id
-    and (course.expires_at is null or course.expires_at > now())
-  -- `offset 0`: worked out once a row, not once for each column that shows it.
-  cross join lateral (
-    select case
-      when is_editor then 'editor'
-      when i.author_id = access_decisions.user_id then 'author'
-      when i.available_from is null or i.available_from > now() or i.available_until <= now() then 'not_available'
-      when coalesce(own.permission, course.permission) = 'deny' then 'denied'
-      when i.is_preview then 'preview'
-      when access_decisions.user_id is null then 'sign_in_required'
-      when coalesce(own.permission, course.permission) is null and i.effective_access_level > plan_level then 'plan_required'
-      when not coalesce(own.waives_prerequisites, course.waives_prerequisites, false)
-        and exists (
-          select
-          from learning.content_prerequisites p
-          -- What is not available, or not visible to who asks, cannot be completed and bars nothing.
-          join learning.content_items required on required.id = p.required_item_id
-          where p.item_id in (i.id, i.course_id)
-            and required.available_from <= now()
-            and (required.available_until is null or required.available_until > now())
-            and not learning.has_completed(access_decisions.user_id, p.required_item_id)
-        )
-        then 'prerequisites_missing'
-      when coalesce(own.permission, course.permission) = 'allow' then 'permission'
-      else 'plan'
-    end as reason
-    offset 0
-  ) r
+begin
+  return not exists (
+    select
+    from learning.content_items i
+    where i.id = is_prerequisite_met.required_item_id
+      and i.available_from <= now()
+      and (i.available_until is null or i.available_until > now())
+  ) or learning.has_completed(is_prerequisite_met.user_id, is_prerequisite_met.required_item_id);
+end
 $$;
 
-comment on function learning.access_decisions(uuid, integer, boolean) is
-  E'@omit\nFor each item the caller can see: whether a user of that plan level has access to its text, and why.\nReasons, in order: editor, author, not_available, denied, preview, sign_in_required, plan_required, prerequisites_missing, permission, plan.';
-grant execute on function learning.access_decisions(uuid, integer, boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
---! EndIncluded learning/functions/access_decisions.sql
+comment on function learning.is_prerequisite_met(uuid, uuid) is
+  E'@omit\nWhether the user has completed the item, or nobody can because it is not available.';
+grant execute on function learning.is_prerequisite_met(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- The rule of access, in one place: the views say it of items, and policies and functions ask the views. First reason that
+-- applies wins. A plain expression of its arguments, each of which costs nothing until it is reached: the planner writes it
+-- into the query that asks.
+create or replace function learning.access_reason(
+  is_editor boolean,
+  is_author boolean,
+  is_available boolean,
+  permission text,
+  is_preview boolean,
+  is_signed_in boolean,
+  required_level integer,
+  plan_level integer,
+  waives_prerequisites boolean,
+  misses_prerequisites boolean
+)
+  returns text
+  language sql
+  immutable
+  parallel safe
+as $$
+  select case
+    when is_editor then 'editor'
+    when is_author then 'author'
+    when is_available is not true then 'not_available'
+    when permission = 'deny' then 'denied'
+    when is_preview then 'preview'
+    when not is_signed_in then 'sign_in_required'
+    when permission is null and required_level > plan_level then 'plan_required'
+    when waives_prerequisites is not true and misses_prerequisites then 'prerequisites_missing'
+    when permission = 'allow' then 'permission'
+    else 'plan'
+  end
+$$;
+
+comment on function learning.access_reason(boolean, boolean, boolean, text, boolean, boolean, integer, integer, boolean, boolean) is
+  E'@omit\nWhy a user has access to an item, or has not.';
+grant execute on function learning.access_reason(boolean, boolean, boolean, text, boolean, boolean, integer, integer, boolean, boolean)
+  to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+create or replace function learning.gives_access(reason text)
+  returns boolean
+  language sql
+  immutable
+  parallel safe
+as $$
+  select reason in ('editor', 'author', 'preview', 'permission', 'plan')
+$$;
+
+comment on function learning.gives_access(text) is E'@omit\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+grant execute on function learning.gives_access(text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded learning/functions/access_reason.sql
 --! Included learning/views/my_content_access.sql
--- What the caller may read. Beside an item it is that item's `access`: a page of items with their access stays one query.
+-- What the caller may read. Beside an item it is that item's `access`: a page of items with their access stays one query, which
+-- begins with the items of the page, and finds out about the caller once.
 create or replace view learning.my_content_access
   with (security_invoker = true)
 as
-select d.content_id, d.has_access, d.reason, d.required_access_level
-from (
-  select
-    plinth.current_user_id() as user_id,
-    learning.user_plan_level(plinth.current_user_id()) as plan_level,
-    access.has_permission('edit_content') as is_editor
-  -- Once a query, not once an item.
+select
+  i.id as content_id,
+  learning.gives_access(r.reason) as has_access,
+  r.reason,
+  i.effective_access_level as required_access_level
+from learning.content_items i
+-- A user's permissions are few. One on the item itself comes before one on its course.
+left join learning.user_content_permissions own
+  on own.user_id = (select plinth.current_user_id())
+  and own.item_id = i.id
+  and (own.expires_at is null or own.expires_at > now())
+left join learning.user_content_permissions course
+  on course.user_id = (select plinth.current_user_id())
+  and course.item_id = i.course_id
+  and (course.expires_at is null or course.expires_at > now())
+-- `offset 0`: found out once an item, and not once for each column that shows it.
+cross join lateral (
+  select learning.access_reason(
+    (select access.has_permission('edit_content')),
+    i.author_id = (select plinth.current_user_id()),
+    i.available_from <= now() and (i.available_until is null or i.available_until > now()),
+    coalesce(own.permission, course.permission),
+    i.is_preview,
+    (select plinth.current_user_id()) is not null,
+    i.effective_access_level,
+    (select learning.user_plan_level(plinth.current_user_id())),
+    coalesce(own.waives_prerequisites, course.waives_prerequisites),
+    exists (
+      select
+      from learning.content_prerequisites p
+      where p.item_id in (i.id, i.course_id)
+        and not learning.is_prerequisite_met((select plinth.current_user_id()), p.required_item_id)
+    )
+  ) as reason
   offset 0
-) me
-cross join lateral learning.access_decisions(me.user_id, me.plan_level, me.is_editor) d;
+) r;
 
 comment on view learning.my_content_access is
   E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.';
@@ -1000,13 +1049,48 @@ grant select on learning.my_content_access to :PLINTH_ANONYMOUS, :PLINTH_USER;
 create or replace view learning.user_content_access
   with (security_invoker = true)
 as
-select u.id as user_id, d.content_id, d.has_access, d.reason, d.required_access_level
+select
+  u.id as user_id,
+  i.id as content_id,
+  learning.gives_access(r.reason) as has_access,
+  r.reason,
+  i.effective_access_level as required_access_level
 from identity.users u
 cross join lateral (
   select learning.user_plan_level(u.id) as plan_level, learning.is_content_editor(u.id) as is_editor
   offset 0
 ) l
-cross join lateral learning.access_decisions(u.id, l.plan_level, l.is_editor) d
+cross join learning.content_items i
+-- A user's permissions are few. One on the item itself comes before one on its course.
+left join learning.user_content_permissions own
+  on own.user_id = u.id
+  and own.item_id = i.id
+  and (own.expires_at is null or own.expires_at > now())
+left join learning.user_content_permissions course
+  on course.user_id = u.id
+  and course.item_id = i.course_id
+  and (course.expires_at is null or course.expires_at > now())
+-- `offset 0`: found out once an item, and not once for each column that shows it.
+cross join lateral (
+  select learning.access_reason(
+    l.is_editor,
+    i.author_id = u.id,
+    i.available_from <= now() and (i.available_until is null or i.available_until > now()),
+    coalesce(own.permission, course.permission),
+    i.is_preview,
+    true,
+    i.effective_access_level,
+    l.plan_level,
+    coalesce(own.waives_prerequisites, course.waives_prerequisites),
+    exists (
+      select
+      from learning.content_prerequisites p
+      where p.item_id in (i.id, i.course_id)
+        and not learning.is_prerequisite_met(u.id, p.required_item_id)
+    )
+  ) as reason
+  offset 0
+) r
 where u.id = (select plinth.current_user_id())
   or (select plinth.current_user_id()) is null
   or (select access.has_permission('manage_content_access'));
@@ -1040,11 +1124,7 @@ as $$
       select p.required_item_id
       from learning.content_items i
       join learning.content_prerequisites p on p.item_id in (i.id, i.course_id)
-      join learning.content_items required on required.id = p.required_item_id
-      where i.id = asked.id
-        and required.available_from <= now()
-        and (required.available_until is null or required.available_until > now())
-        and not learning.has_completed(plinth.current_user_id(), p.required_item_id)
+      where i.id = asked.id and not learning.is_prerequisite_met(plinth.current_user_id(), p.required_item_id)
       order by 1
     ) else '{}' end
   from unnest(content_access.item_ids) with ordinality as asked (id, place)
@@ -1458,7 +1538,7 @@ create policy select_accessible on learning.content_bodies
     )
   );
 comment on policy select_accessible on learning.content_bodies is
-  'Who has access to an item reads its published text; see learning.access_decisions.';
+  'Who has access to an item reads its published text; see learning.access_reason.';
 
 drop policy if exists select_author on learning.content_bodies;
 create policy select_author on learning.content_bodies

@@ -1,5 +1,5 @@
---! Previous: sha1:920d484a136bee18f5aec8481d0f32bad22e2dcb
---! Hash: sha1:c1ecc54865d578646d81070efd2d1b148f5b05ce
+--! Previous: sha1:ff3df9364911388cc54bdb42ac1d45bdf9085f12
+--! Hash: sha1:612316d387fb8cef864f93d6e73047189146c86b
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

@@ -1,5 +1,5 @@
---! Previous: sha1:c1ecc54865d578646d81070efd2d1b148f5b05ce
---! Hash: sha1:6b9c2beea1ae82616733e807688d6dea1b957591
+--! Previous: sha1:612316d387fb8cef864f93d6e73047189146c86b
+--! Hash: sha1:f496604a3071544bf20f57d0c9646e64cd151dec
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.

@@ -61,7 +61,7 @@ create policy select_accessible on learning.content_bodies
    from learning.content_items i
      join learning.my_content_access a on a.content_id = i.id
   where i.id = content_bodies.item_id and i.current_version = content_bodies.version and a.has_access)));
-comment on policy select_accessible on learning.content_bodies is 'Who has access to an item reads its published text; see learning.access_decisions.';
+comment on policy select_accessible on learning.content_bodies is 'Who has access to an item reads its published text; see learning.access_reason.';
 create policy select_author on learning.content_bodies
   for select to :PLINTH_USER
   using ((exists ( select
@@ -999,15 +999,17 @@ grant select on learning.learning_analytics to :PLINTH_USER;
 
 -- Grain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.
 create view learning.my_content_access with (security_invoker=true) as
- select d.content_id,
-    d.has_access,
-    d.reason,
-    d.required_access_level
-   from ( select plinth.current_user_id() as user_id,
-            learning.user_plan_level(plinth.current_user_id()) as plan_level,
-            access.has_permission('edit_content'::text) as is_editor
-         offset 0) me
-     cross join lateral learning.access_decisions(me.user_id, me.plan_level, me.is_editor) d(content_id, has_access, reason, required_access_level);
+ select i.id as content_id,
+    learning.gives_access(r.reason) as has_access,
+    r.reason,
+    i.effective_access_level as required_access_level
+   from learning.content_items i
+     left join learning.user_content_permissions own on own.user_id = (( select plinth.current_user_id() as current_user_id)) and own.item_id = i.id and (own.expires_at is null or own.expires_at > now())
+     left join learning.user_content_permissions course on course.user_id = (( select plinth.current_user_id() as current_user_id)) and course.item_id = i.course_id and (course.expires_at is null or course.expires_at > now())
+     cross join lateral ( select learning.access_reason(( select access.has_permission('edit_content'::text) as has_permission), i.author_id = (( select plinth.current_user_id() as current_user_id)), i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, (( select plinth.current_user_id() as current_user_id)) is not null, i.effective_access_level, ( select learning.user_plan_level(plinth.current_user_id()) as user_plan_level), coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
+                   from learning.content_prerequisites p
+                  where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(( select plinth.current_user_id() as current_user_id), p.required_item_id)))) as reason
+         offset 0) r;
 
 comment on view learning.my_content_access is E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.';
 comment on column learning.my_content_access.content_id is 'The item.';
@@ -1044,15 +1046,21 @@ grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
 -- Grain: one row per user and item that the caller can see: whether the user may read its text, and why.
 create view learning.user_content_access with (security_invoker=true) as
  select u.id as user_id,
-    d.content_id,
-    d.has_access,
-    d.reason,
-    d.required_access_level
+    i.id as content_id,
+    learning.gives_access(r.reason) as has_access,
+    r.reason,
+    i.effective_access_level as required_access_level
    from identity.users u
      cross join lateral ( select learning.user_plan_level(u.id) as plan_level,
             learning.is_content_editor(u.id) as is_editor
          offset 0) l
-     cross join lateral learning.access_decisions(u.id, l.plan_level, l.is_editor) d(content_id, has_access, reason, required_access_level)
+     cross join learning.content_items i
+     left join learning.user_content_permissions own on own.user_id = u.id and own.item_id = i.id and (own.expires_at is null or own.expires_at > now())
+     left join learning.user_content_permissions course on course.user_id = u.id and course.item_id = i.course_id and (course.expires_at is null or course.expires_at > now())
+     cross join lateral ( select learning.access_reason(l.is_editor, i.author_id = u.id, i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, true, i.effective_access_level, l.plan_level, coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
+                   from learning.content_prerequisites p
+                  where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(u.id, p.required_item_id)))) as reason
+         offset 0) r
   where u.id = (( select plinth.current_user_id() as current_user_id)) or (( select plinth.current_user_id() as current_user_id)) is null or ( select access.has_permission('manage_content_access'::text) as has_permission);
 
 comment on view learning.user_content_access is E'@behavior -*\nGrain: one row per user and item that the caller can see: whether the user may read its text, and why.';
@@ -1066,59 +1074,29 @@ grant select on learning.user_content_access to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- For each item the caller can see: whether a user of that plan level has access to its text, and why.
-create or replace function learning.access_decisions(user_id uuid, plan_level integer, is_editor boolean)
-  returns table(content_id uuid, has_access boolean, reason text, required_access_level integer)
+-- Why a user has access to an item, or has not.
+create or replace function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean)
+  returns text
   language sql
-  stable
+  immutable parallel safe
 as $$
-  select
-    i.id,
-    r.reason in ('editor', 'author', 'preview', 'permission', 'plan'),
-    r.reason,
-    i.effective_access_level
-  from learning.content_items i
-  -- A user's permissions are few. One on the item itself comes before one on its course.
-  left join learning.user_content_permissions own
-    on own.user_id = access_decisions.user_id
-    and own.item_id = i.id
-    and (own.expires_at is null or own.expires_at > now())
-  left join learning.user_content_permissions course
-    on course.user_id = access_decisions.user_id
-    and course.item_id = i.course_id
-    and (course.expires_at is null or course.expires_at > now())
-  -- `offset 0`: worked out once a row, not once for each column that shows it.
-  cross join lateral (
-    select case
-      when is_editor then 'editor'
-      when i.author_id = access_decisions.user_id then 'author'
-      when i.available_from is null or i.available_from > now() or i.available_until <= now() then 'not_available'
-      when coalesce(own.permission, course.permission) = 'deny' then 'denied'
-      when i.is_preview then 'preview'
-      when access_decisions.user_id is null then 'sign_in_required'
-      when coalesce(own.permission, course.permission) is null and i.effective_access_level > plan_level then 'plan_required'
-      when not coalesce(own.waives_prerequisites, course.waives_prerequisites, false)
-        and exists (
-          select
-          from learning.content_prerequisites p
-          -- What is not available, or not visible to who asks, cannot be completed and bars nothing.
-          join learning.content_items required on required.id = p.required_item_id
-          where p.item_id in (i.id, i.course_id)
-            and required.available_from <= now()
-            and (required.available_until is null or required.available_until > now())
-            and not learning.has_completed(access_decisions.user_id, p.required_item_id)
-        )
-        then 'prerequisites_missing'
-      when coalesce(own.permission, course.permission) = 'allow' then 'permission'
-      else 'plan'
-    end as reason
-    offset 0
-  ) r
+  select case
+    when is_editor then 'editor'
+    when is_author then 'author'
+    when is_available is not true then 'not_available'
+    when permission = 'deny' then 'denied'
+    when is_preview then 'preview'
+    when not is_signed_in then 'sign_in_required'
+    when permission is null and required_level > plan_level then 'plan_required'
+    when waives_prerequisites is not true and misses_prerequisites then 'prerequisites_missing'
+    when permission = 'allow' then 'permission'
+    else 'plan'
+  end
 $$;
 
-comment on function learning.access_decisions(user_id uuid, plan_level integer, is_editor boolean) is E'@omit\nFor each item the caller can see: whether a user of that plan level has access to its text, and why.\nReasons, in order: editor, author, not_available, denied, preview, sign_in_required, plan_required, prerequisites_missing, permission, plan.';
-revoke execute on function learning.access_decisions(user_id uuid, plan_level integer, is_editor boolean) from public;
-grant execute on function learning.access_decisions(user_id uuid, plan_level integer, is_editor boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@omit\nWhy a user has access to an item, or has not.';
+revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
+grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Raises or lowers a user's level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
 create or replace function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text default null::text, event_key text default null::text)
@@ -1274,11 +1252,7 @@ as $$
       select p.required_item_id
       from learning.content_items i
       join learning.content_prerequisites p on p.item_id in (i.id, i.course_id)
-      join learning.content_items required on required.id = p.required_item_id
-      where i.id = asked.id
-        and required.available_from <= now()
-        and (required.available_until is null or required.available_until > now())
-        and not learning.has_completed(plinth.current_user_id(), p.required_item_id)
+      where i.id = asked.id and not learning.is_prerequisite_met(plinth.current_user_id(), p.required_item_id)
       order by 1
     ) else '{}' end
   from unnest(content_access.item_ids) with ordinality as asked (id, place)
@@ -1561,6 +1535,19 @@ $$;
 comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
 revoke execute on function learning.forget_checked_access() from public;
 
+-- Whether a reason is one for access: editor, author, preview, permission or plan.
+create or replace function learning.gives_access(reason text)
+  returns boolean
+  language sql
+  immutable parallel safe
+as $$
+  select reason in ('editor', 'author', 'preview', 'permission', 'plan')
+$$;
+
+comment on function learning.gives_access(reason text) is E'@omit\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+revoke execute on function learning.gives_access(reason text) from public;
+grant execute on function learning.gives_access(reason text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).
 create or replace function learning.guard_published_body()
   returns trigger
@@ -1670,6 +1657,28 @@ $$;
 comment on function learning.is_content_editor(user_id uuid) is E'@omit\nWhether the user holds edit_content; false for who may not know.';
 revoke execute on function learning.is_content_editor(user_id uuid) from public;
 grant execute on function learning.is_content_editor(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Whether the user has completed the item, or nobody can because it is not available.
+create or replace function learning.is_prerequisite_met(user_id uuid, required_item_id uuid)
+  returns boolean
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return not exists (
+    select
+    from learning.content_items i
+    where i.id = is_prerequisite_met.required_item_id
+      and i.available_from <= now()
+      and (i.available_until is null or i.available_until > now())
+  ) or learning.has_completed(is_prerequisite_met.user_id, is_prerequisite_met.required_item_id);
+end
+$$;
+
+comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@omit\nWhether the user has completed the item, or nobody can because it is not available.';
+revoke execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) from public;
+grant execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Trigger: changes of the category tree happen one after another.
 create or replace function learning.lock_content_tree()
@@ -2799,17 +2808,19 @@ grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_US
 -- The access level of the user's current plan; 0 without one, and for who may not know.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
-  language sql
+  language plpgsql
   stable security definer
   set search_path to 'pg_catalog'
 as $$
-  select case
-    when learning.may_ask_about(user_plan_level.user_id) then coalesce(
-      (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-      0
-    )
-    else 0
-  end
+begin
+  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
+    return 0;
+  end if;
+  return coalesce(
+    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+    0
+  );
+end
 $$;
 
 comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
