@@ -12,6 +12,11 @@ export const FilterableColumnsPlugin = jsonPgSmartTags(
     config: {
       class: {
         "identity.user_sessions": { attribute: { is_active: FILTERABLE, last_activity_at: FILTERABLE } },
+        "learning.content_progress": {
+          attribute: { progress: FILTERABLE, completed_at: FILTERABLE, last_activity_at: FILTERABLE },
+        },
+        "learning.skill_evidence": { attribute: { kind: FILTERABLE, created_at: FILTERABLE } },
+        "learning.training": { attribute: { status: FILTERABLE } },
         "llm.chats": { attribute: { title: FILTERABLE, is_archived: FILTERABLE, created_at: FILTERABLE } },
         "llm.messages": { attribute: { role: FILTERABLE } },
         "llm.models": { attribute: { display_name: FILTERABLE, is_public: FILTERABLE } },

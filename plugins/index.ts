@@ -10,6 +10,7 @@ import { PresencePlugin } from "./live/presence.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
+import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
@@ -24,6 +25,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
   UniqueKeysPlugin, // one way to change a row instead of one per unique key
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
+  MultirangesPlugin, // PostGraphile has no name for this type
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   ApiTokensPlugin, // nor is making a secret that the database never sees

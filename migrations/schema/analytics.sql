@@ -71,6 +71,80 @@ comment on column analytics.consent_counts.published_at is 'Since when the versi
 
 grant select on analytics.consent_counts to :PLINTH_ANALYST;
 
+-- Grain: one row per item with sessions or completions in the last 180 days. Refreshed by a job.
+create materialized view analytics.content_popularity as
+ with signals as (
+         select c.item_id,
+            c.user_id,
+            1 as sessions,
+            0 as completions,
+            c.active_seconds,
+            power(0.5, extract(epoch from now() - c.last_activity_at) / (14 * 86400)::numeric) as score
+           from learning.content_consumption c
+          where c.created_at > (now() - '180 days'::interval) and c.last_activity_at > (now() - '180 days'::interval)
+        union all
+         select p_1.item_id,
+            p_1.user_id,
+            0,
+            1,
+            0,
+            3::numeric * power(0.5, extract(epoch from now() - p_1.completed_at) / (14 * 86400)::numeric)
+           from learning.content_progress p_1
+          where p_1.completed_at > (now() - '180 days'::interval)
+        ), placed as (
+         select s.item_id,
+            s.user_id,
+            s.sessions,
+            s.completions,
+            s.active_seconds,
+            s.score
+           from signals s
+        union all
+         select i_1.course_id,
+            s.user_id,
+            s.sessions,
+            s.completions,
+            s.active_seconds,
+            s.score
+           from signals s
+             join learning.content_items i_1 on i_1.id = s.item_id
+          where i_1.course_id is not null
+        )
+ select p.item_id,
+    i.content_type,
+    i.category_id,
+    i.language,
+    count(distinct p.user_id) as users,
+    sum(p.sessions) as sessions,
+    sum(p.completions) as completions,
+    sum(p.active_seconds) as active_seconds,
+    i.rating_count,
+    i.rating_average,
+    round(sum(p.score), 4) as popularity_score,
+    now() as refreshed_at
+   from placed p
+     join learning.content_items i on i.id = p.item_id
+  group by p.item_id, i.id;
+
+create unique index content_popularity_item_id_idx on analytics.content_popularity using btree (item_id);
+create index content_popularity_popularity_score_idx on analytics.content_popularity using btree (popularity_score desc);
+
+comment on materialized view analytics.content_popularity is 'Grain: one row per item with sessions or completions in the last 180 days. Refreshed by a job.';
+comment on column analytics.content_popularity.item_id is 'The item; a course has the sums of its parts.';
+comment on column analytics.content_popularity.content_type is 'course, lesson, article and so on.';
+comment on column analytics.content_popularity.category_id is 'Where it is filed.';
+comment on column analytics.content_popularity.language is 'Its language tag.';
+comment on column analytics.content_popularity.users is 'How many users.';
+comment on column analytics.content_popularity.sessions is 'How many sessions.';
+comment on column analytics.content_popularity.completions is 'How many completions.';
+comment on column analytics.content_popularity.active_seconds is 'Time spent in the sessions.';
+comment on column analytics.content_popularity.rating_count is 'How many users rated it, ever.';
+comment on column analytics.content_popularity.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
+comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), halved every 14 days since.';
+comment on column analytics.content_popularity.refreshed_at is 'As of when.';
+
+grant select on analytics.content_popularity to :PLINTH_ANALYST;
+
 -- Grain: one row per day (UTC) and model with an answer.
 create view analytics.daily_model_usage with (security_barrier=true) as
  select (m.created_at at time zone 'UTC'::text)::date as day,
@@ -402,3 +476,63 @@ comment on column analytics.subscription_metrics.trials_converted is 'Those of t
 comment on column analytics.subscription_metrics.trial_conversion_rate is 'Converted per started, 0 to 1; null when none began.';
 
 grant select on analytics.subscription_metrics to :PLINTH_ANALYST;
+
+-- Grain: one row per account. What it consumed and completed, and how it signed in.
+create view analytics.user_activity_summary with (security_barrier=true) as
+ select u.id as user_id,
+    coalesce(c.sessions, 0::bigint) as sessions,
+    coalesce(c.active_seconds, 0::bigint) as active_seconds,
+    coalesce(c.active_days, 0::bigint) as active_days,
+    coalesce(p.items_started, 0::bigint) as items_started,
+    coalesce(p.items_completed, 0::bigint) as items_completed,
+    round(p.items_completed::numeric / p.items_started::numeric, 4) as completion_rate,
+    coalesce(r.ratings, 0::bigint) as ratings,
+    coalesce(l.sign_ins, 0::bigint) as sign_ins,
+    coalesce(l.failed_sign_ins, 0::bigint) as failed_sign_ins,
+    coalesce(l.sign_in_days, 0::bigint) as sign_in_days,
+    u.last_login_at,
+    p.last_activity_at,
+    u.created_at
+   from identity.users u
+     left join ( select s.user_id,
+            count(*) as sessions,
+            sum(s.active_seconds) as active_seconds,
+            count(distinct (s.started_at at time zone 'UTC'::text)::date) as active_days
+           from learning.content_consumption s
+          group by s.user_id) c on c.user_id = u.id
+     left join ( select t.user_id,
+            count(*) as items_started,
+            count(t.completed_at) as items_completed,
+            max(t.last_activity_at) as last_activity_at
+           from learning.content_progress t
+             join learning.content_items i on i.id = t.item_id and i.content_type <> 'course'::text
+          group by t.user_id) p on p.user_id = u.id
+     left join ( select cr.user_id,
+            count(*) as ratings
+           from learning.content_ratings cr
+          group by cr.user_id) r on r.user_id = u.id
+     left join ( select a.user_id,
+            count(*) filter (where a.status = 'success'::text) as sign_ins,
+            count(*) filter (where a.status <> 'success'::text) as failed_sign_ins,
+            count(distinct (a.created_at at time zone 'UTC'::text)::date) filter (where a.status = 'success'::text) as sign_in_days
+           from security.login_attempts a
+          where a.created_at > (now() - '30 days'::interval)
+          group by a.user_id) l on l.user_id = u.id;
+
+comment on view analytics.user_activity_summary is 'Grain: one row per account. What it consumed and completed, and how it signed in.';
+comment on column analytics.user_activity_summary.user_id is 'The account.';
+comment on column analytics.user_activity_summary.sessions is 'Sessions with content.';
+comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content.';
+comment on column analytics.user_activity_summary.active_days is 'Days (UTC) on which a session began.';
+comment on column analytics.user_activity_summary.items_started is 'Items begun; courses are counted by their parts.';
+comment on column analytics.user_activity_summary.items_completed is 'Those of them that were completed.';
+comment on column analytics.user_activity_summary.completion_rate is 'items_completed / items_started, 0 to 1; null when nothing was begun.';
+comment on column analytics.user_activity_summary.ratings is 'Ratings given.';
+comment on column analytics.user_activity_summary.sign_ins is 'Successful sign-ins of the last 30 days.';
+comment on column analytics.user_activity_summary.failed_sign_ins is 'Refused sign-ins of the last 30 days.';
+comment on column analytics.user_activity_summary.sign_in_days is 'Days (UTC) of the last 30 with a successful sign-in.';
+comment on column analytics.user_activity_summary.last_login_at is 'Last successful sign-in.';
+comment on column analytics.user_activity_summary.last_activity_at is 'Last time with content.';
+comment on column analytics.user_activity_summary.created_at is 'When the account was made.';
+
+grant select on analytics.user_activity_summary to :PLINTH_ANALYST;

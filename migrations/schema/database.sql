@@ -2,4 +2,5 @@
 
 create extension btree_gin with schema plinth;
 create extension btree_gist with schema plinth;
+create extension pg_trgm with schema plinth;
 alter default privileges for role :PLINTH_OWNER revoke execute on functions from public;

@@ -22,6 +22,19 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per part of the content that is changed by one transaction at a time.
+create table private.content_locks (
+  lock_name text not null,
+  taken bigint not null default 0,
+  constraint content_locks_pkey primary key (lock_name)
+);
+
+alter table private.content_locks enable row level security;
+
+comment on table private.content_locks is 'One row per part of the content that is changed by one transaction at a time.';
+comment on column private.content_locks.lock_name is 'categories (the tree) or prerequisites (the graph).';
+comment on column private.content_locks.taken is 'How often it was taken.';
+
 -- One row per pair of people with a direct room.
 create table private.direct_rooms (
   first_user_id uuid not null,
@@ -454,6 +467,24 @@ comment on column private.provider_subscriptions.period_end is 'End of the lates
 comment on column private.provider_subscriptions.paid_period_end is 'Until when it is paid.';
 comment on column private.provider_subscriptions.revoked_period_end is 'Until when payments were given back in full or are disputed.';
 comment on column private.provider_subscriptions.updated_at is 'When the row last changed.';
+
+-- One row per heartbeat of the last weeks, so that each counts once.
+create table private.recorded_heartbeats (
+  user_id uuid not null,
+  event_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint recorded_heartbeats_pkey primary key (user_id, event_id),
+  constraint recorded_heartbeats_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.recorded_heartbeats enable row level security;
+
+create index recorded_heartbeats_created_at_idx on private.recorded_heartbeats using btree (created_at);
+
+comment on table private.recorded_heartbeats is 'One row per heartbeat of the last weeks, so that each counts once.';
+comment on column private.recorded_heartbeats.user_id is 'Whose.';
+comment on column private.recorded_heartbeats.event_id is 'The client''s id of it.';
+comment on column private.recorded_heartbeats.created_at is 'When it was recorded.';
 
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
@@ -1020,6 +1051,51 @@ $$;
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
 
+-- Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.
+create or replace function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text default null::text, note text default null::text)
+  returns learning.skill_evidence
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_level numeric;
+  v_result learning.skill_evidence;
+begin
+  perform from identity.users u where u.id = add_skill_evidence.user_id for key share;
+  insert into learning.user_skills (user_id, skill_id)
+  values (add_skill_evidence.user_id, add_skill_evidence.skill_id)
+  on conflict do nothing;
+  select us.level into v_level
+  from learning.user_skills us
+  where us.user_id = add_skill_evidence.user_id and us.skill_id = add_skill_evidence.skill_id
+  for no key update;
+
+  -- Said before: the first time counts.
+  select e.* into v_result
+  from learning.skill_evidence e
+  where e.user_id = add_skill_evidence.user_id
+    and e.skill_id = add_skill_evidence.skill_id
+    and e.source_key = add_skill_evidence.source_key;
+  if found then
+    return v_result;
+  end if;
+
+  insert into learning.skill_evidence (user_id, skill_id, kind, delta, source_key, note, recorded_by)
+  values (
+    add_skill_evidence.user_id, add_skill_evidence.skill_id, add_skill_evidence.kind,
+    least(greatest(v_level + add_skill_evidence.delta, 0), 10) - v_level,
+    add_skill_evidence.source_key, add_skill_evidence.note, plinth.current_user_id()
+  )
+  returning * into v_result;
+  return v_result;
+end
+$$;
+
+comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.';
+revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) from public;
+
 -- Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.
 create or replace function private.add_to_room(room_id uuid, user_id uuid)
   returns rooms.room_members
@@ -1208,6 +1284,46 @@ $$;
 comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
 revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
 
+-- Sets the progress of a user's active training to the share of the skill's items that they completed, if that is more.
+create or replace function private.advance_training(user_id uuid, skill_id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_training learning.training;
+  v_share numeric;
+begin
+  select t.* into v_training
+  from learning.training t
+  where t.user_id = advance_training.user_id and t.skill_id = advance_training.skill_id and t.status = 'active'
+  for no key update;
+  if not found then
+    return;
+  end if;
+  select trunc(count(p.completed_version)::numeric / nullif(count(*), 0), 4) into v_share
+  from learning.content_skills cs
+  join learning.content_items i on i.id = cs.item_id
+  left join learning.content_progress p
+    on p.item_id = i.id
+    and p.user_id = v_training.user_id
+    and (v_training.run = 1 or p.completed_at >= v_training.started_at)
+  where cs.skill_id = v_training.skill_id
+    and i.available_from <= now()
+    and (i.available_until is null or i.available_until > now());
+  if v_share > v_training.progress then
+    update learning.training t
+    set progress = v_share
+    where t.user_id = v_training.user_id and t.skill_id = v_training.skill_id;
+  end if;
+end
+$$;
+
+comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that they completed, if that is more.';
+revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
+
 -- Counts a change of a user's memberships, read marks or invites, and announces it.
 create or replace function private.announce_user(user_id uuid)
   returns void
@@ -1357,6 +1473,128 @@ $$;
 
 comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
 revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
+
+-- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.
+create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone)
+  returns learning.content_progress
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  -- Watching nine tenths is having seen it: hardly anybody sits through the credits.
+  v_completing_share constant numeric := 0.9;
+  v_gap constant interval := '30 minutes';
+  v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
+  v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
+  v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
+  v_session timestamptz;
+  v_seconds integer;
+  p learning.content_progress;
+begin
+  insert into private.recorded_heartbeats (user_id, event_id)
+  values (apply_heartbeat.user_id, apply_heartbeat.event_id)
+  on conflict do nothing;
+  if not found then
+    select t.* into p
+    from learning.content_progress t
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id;
+    return p;
+  end if;
+
+  loop
+    -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
+    -- its sessions, and what was completed stays completed. An older version adds nothing but time.
+    update learning.content_progress t
+    set version = greatest(t.version, apply_heartbeat.version),
+      covered = case
+        when apply_heartbeat.version = t.version then t.covered + v_covered
+        when apply_heartbeat.version > t.version then v_covered
+        else t.covered
+      end,
+      covered_seconds = case
+        when apply_heartbeat.version = t.version
+          then private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds)
+        when apply_heartbeat.version > t.version
+          then private.covered_seconds(v_covered, apply_heartbeat.duration_seconds)
+        else t.covered_seconds
+      end,
+      duration_seconds = apply_heartbeat.duration_seconds,
+      position_seconds = case
+        when (apply_heartbeat.version, v_occurred_at, apply_heartbeat.to_seconds)
+          > (t.version, coalesce(t.position_at, '-infinity'), t.position_seconds)
+          then apply_heartbeat.to_seconds
+        else t.position_seconds
+      end,
+      position_at = case
+        when (apply_heartbeat.version, v_occurred_at) > (t.version, coalesce(t.position_at, '-infinity')) then v_occurred_at
+        else t.position_at
+      end,
+      active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+      started_at = least(t.started_at, v_began_at),
+      last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+      access_checked_at = apply_heartbeat.access_checked_at
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    returning t.* into p;
+    exit when found;
+    insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_began_at, v_occurred_at)
+    on conflict do nothing;
+  end loop;
+
+  -- Nearly every heartbeat goes on with the last session.
+  update learning.content_consumption c
+  set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
+    active_seconds = c.active_seconds + apply_heartbeat.active_seconds,
+    heartbeat_count = c.heartbeat_count + 1,
+    covered = c.covered + v_covered
+  where c.user_id = apply_heartbeat.user_id
+    and c.item_id = apply_heartbeat.item_id
+    and c.created_at = p.session_created_at
+    and c.version = apply_heartbeat.version
+    and c.started_at <= v_began_at
+    and c.last_activity_at >= v_began_at - v_gap;
+  if not found then
+    v_session := private.place_session(
+      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
+      apply_heartbeat.active_seconds, v_began_at, v_occurred_at
+    );
+    -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
+    if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
+      select
+      from learning.content_consumption c
+      where c.user_id = p.user_id and c.item_id = p.item_id and c.created_at = p.session_created_at
+    ) then
+      update learning.content_progress t
+      set session_created_at = v_session
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
+    end if;
+  end if;
+
+  if apply_heartbeat.version > coalesce(p.completed_version, 0) then
+    v_seconds := p.covered_seconds;
+    if apply_heartbeat.version < p.version then
+      -- Late news of a version that the user has left behind.
+      select private.covered_seconds(range_agg(c.covered), apply_heartbeat.duration_seconds) into v_seconds
+      from learning.content_consumption c
+      where c.user_id = apply_heartbeat.user_id
+        and c.item_id = apply_heartbeat.item_id
+        and c.version = apply_heartbeat.version;
+    end if;
+    if v_seconds >= v_completing_share * apply_heartbeat.duration_seconds then
+      update learning.content_progress t
+      set completed_version = apply_heartbeat.version, completed_at = v_occurred_at
+      where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+      returning t.* into p;
+    end if;
+  end if;
+  return p;
+end
+$$;
+
+comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
+revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) from public;
 
 -- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
 create or replace function private.apply_payment_event(event private.payment_events)
@@ -2526,6 +2764,113 @@ comment on function private.consume_rate_limit_rule(rule_name text, key text) is
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
+-- Available items that match words, or whose title is similar to a text, and all filters.
+create or replace function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer)
+  returns setof learning.content_items
+  language sql
+  stable
+as $$
+  select i.*
+  from learning.content_items i
+  where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
+    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    and (
+      any_query is null
+      or pg_catalog.cardinality(queries) = 1
+      or i.search_document operator(pg_catalog.@@) queries[pg_catalog.array_position(languages, i.language)]
+    )
+    and (similar_to is null or similar_to operator(plinth.<%) i.title)
+    and i.language = any (languages)
+    and i.available_from <= pg_catalog.now()
+    and (i.available_until is null or i.available_until > pg_catalog.now())
+    and (content_types is null or i.content_type = any (content_types))
+    and (categories is null or i.category_id = any (categories))
+    and (content_matching.tags is null or i.tags operator(pg_catalog.@>) content_matching.tags)
+    and (min_level is null or i.level >= min_level)
+    and (max_level is null or i.level <= max_level)
+$$;
+
+comment on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) is 'Available items that match words, or whose title is similar to a text, and all filters.';
+revoke execute on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) from public;
+
+-- The item and all that must be completed before it can be, directly or not.
+create or replace function private.content_required_for(item_id uuid)
+  returns setof uuid
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with recursive required (id) as (
+    select content_required_for.item_id
+    union
+    select n.id
+    from required r
+    cross join lateral (
+      select p.required_item_id
+      from learning.content_prerequisites p
+      where p.item_id = r.id
+        or p.item_id = (select i.course_id from learning.content_items i where i.id = r.id)
+      union all
+      select i.id from learning.content_items i where i.course_id = r.id
+    ) as n (id)
+  )
+  select id from required
+$$;
+
+comment on function private.content_required_for(item_id uuid) is 'The item and all that must be completed before it can be, directly or not.';
+revoke execute on function private.content_required_for(item_id uuid) from public;
+
+-- The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.
+create or replace function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery)
+  returns record
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_query tsquery;
+begin
+  -- From one language to the next by the index, not through all items.
+  with recursive in_use (language) as (
+    (select i.language from learning.content_items i order by i.language limit 1)
+    union all
+    select (select i.language from learning.content_items i where i.language > u.language order by i.language limit 1)
+    from in_use u
+    where u.language is not null
+  )
+  select coalesce(array_agg(u.language order by u.language), '{}') into languages
+  from in_use u
+  where content_search_terms.language is null
+    or u.language = content_search_terms.language
+    or starts_with(u.language, content_search_terms.language || '-');
+  select coalesce(array_agg(websearch_to_tsquery(learning.search_configuration(l.language), query) order by l.place), '{}')
+  into queries
+  from unnest(languages) with ordinality as l (language, place);
+  foreach v_query in array array(select distinct q from unnest(queries) as q) loop
+    any_query := coalesce(any_query || v_query, v_query);
+  end loop;
+end
+$$;
+
+comment on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) is 'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+revoke execute on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) from public;
+
+-- Ids of a category and of all below it; null for none.
+create or replace function private.content_subtree(category_id uuid)
+  returns uuid[]
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select array_agg(c.id)
+  from learning.content_categories top
+  join learning.content_categories c on c.path = top.path or c.path like top.path || '/%'
+  where top.id = content_subtree.category_id
+$$;
+
+comment on function private.content_subtree(category_id uuid) is 'Ids of a category and of all below it; null for none.';
+revoke execute on function private.content_subtree(category_id uuid) from public;
+
 -- Replaces the estimate that an ended turn was billed for by what its writer counted.
 create or replace function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
   returns void
@@ -2735,6 +3080,19 @@ $$;
 comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Sum of a user''s tallies of a kind after a watermark, without those from some peers.';
 revoke execute on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) from public;
 
+-- How many seconds of an item the stretches cover; all of them when its duration is unknown.
+create or replace function private.covered_seconds(covered int4multirange, duration_seconds integer)
+  returns integer
+  language sql
+  immutable
+as $$
+  select coalesce(sum(upper(r) - lower(r)), 0)::integer
+  from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
+$$;
+
+comment on function private.covered_seconds(covered int4multirange, duration_seconds integer) is 'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
+revoke execute on function private.covered_seconds(covered int4multirange, duration_seconds integer) from public;
+
 -- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
   returns uuid
@@ -2808,6 +3166,72 @@ $$;
 comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
+
+-- Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.
+create or replace function private.credit_completions(user_id uuid, item_ids uuid[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_completed uuid[] := item_ids;
+  v_course record;
+  v_credit record;
+begin
+  for v_course in
+    select distinct c.id, c.current_version
+    from learning.content_items i
+    join learning.content_items c on c.id = i.course_id
+    where i.id = any (item_ids) and c.current_version is not null
+    order by c.id
+  loop
+    insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (credit_completions.user_id, v_course.id, v_course.current_version, now(), now())
+    on conflict do nothing;
+    -- Of two devices with the last two parts, the second waits here and then sees what the first has done.
+    perform from learning.content_progress p
+    where p.user_id = credit_completions.user_id and p.item_id = v_course.id
+    for no key update;
+    if private.has_completed_parts(credit_completions.user_id, v_course.id) then
+      update learning.content_progress p
+      set version = v_course.current_version, completed_version = v_course.current_version, completed_at = now(),
+        last_activity_at = now()
+      where p.user_id = credit_completions.user_id
+        and p.item_id = v_course.id
+        and p.completed_version is distinct from v_course.current_version;
+      if found then
+        v_completed := v_completed || v_course.id;
+      end if;
+    end if;
+  end loop;
+
+  for v_credit in
+    select cs.item_id, cs.skill_id, cs.gain, p.completed_version
+    from learning.content_skills cs
+    join learning.content_progress p on p.item_id = cs.item_id and p.user_id = credit_completions.user_id
+    where cs.item_id = any (v_completed) and p.completed_version is not null
+    order by cs.skill_id, cs.item_id
+  loop
+    perform private.advance_training(credit_completions.user_id, v_credit.skill_id);
+    if v_credit.gain > 0 then
+      perform private.add_skill_evidence(
+        credit_completions.user_id, v_credit.skill_id, 'content', v_credit.gain,
+        'item:' || v_credit.item_id, 'version ' || v_credit.completed_version
+      );
+    end if;
+  end loop;
+  update learning.content_progress p
+  set credited_version = p.completed_version
+  where p.user_id = credit_completions.user_id
+    and p.item_id = any (v_completed)
+    and p.credited_version is distinct from p.completed_version;
+end
+$$;
+
+comment on function private.credit_completions(user_id uuid, item_ids uuid[]) is 'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
+revoke execute on function private.credit_completions(user_id uuid, item_ids uuid[]) from public;
 
 -- Code of the plan that the user is on (trialing, active or past_due), or free.
 create or replace function private.current_plan_code(user_id uuid)
@@ -3152,6 +3576,37 @@ $$;
 comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.
+create or replace function private.delete_old_heartbeats(batch_size integer default 10000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_deleted integer;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  with old as (
+    select r.user_id, r.event_id
+    from private.recorded_heartbeats r
+    where r.created_at < now() - interval '35 days'
+    order by r.created_at
+    limit batch_size
+    for update skip locked
+  )
+  delete from private.recorded_heartbeats r using old o where r.user_id = o.user_id and r.event_id = o.event_id;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_old_heartbeats(batch_size integer) is 'Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.';
+revoke execute on function private.delete_old_heartbeats(batch_size integer) from public;
+grant execute on function private.delete_old_heartbeats(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.
 create or replace function private.delete_old_mails(batch_size integer default 1000)
@@ -3699,6 +4154,19 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Makes th
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
+-- The text with the five characters that mean something in HTML escaped.
+create or replace function private.escape_html(plain text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select replace(replace(replace(replace(replace(plain, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
+$$;
+
+comment on function private.escape_html(plain text) is 'The text with the five characters that mean something in HTML escaped.';
+revoke execute on function private.escape_html(plain text) from public;
+
 -- About how many tokens a text of so many bytes has.
 create or replace function private.estimated_tokens(bytes integer)
   returns bigint
@@ -3777,6 +4245,55 @@ $$;
 
 comment on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) is 'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
 revoke execute on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) from public;
+
+-- An item as an object of the import format.
+create or replace function private.export_content_item(item_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select jsonb_build_object(
+    'kind', 'item',
+    'slug', i.slug,
+    'category', c.path,
+    'course', course.slug,
+    'position', i.position,
+    'type', i.content_type,
+    'title', i.title,
+    'summary', i.summary,
+    'level', i.level,
+    'durationSeconds', i.duration_seconds,
+    'language', i.language,
+    'tags', to_jsonb(i.tags),
+    'requiredAccessLevel', i.required_access_level,
+    'isPreview', i.is_preview,
+    'prerequisites', (
+      select coalesce(jsonb_agg(r.slug order by r.slug), '[]')
+      from learning.content_prerequisites p
+      join learning.content_items r on r.id = p.required_item_id
+      where p.item_id = i.id and r.deleted_at is null
+    ),
+    'published', i.current_version is not null,
+    -- In UTC whatever the session's time zone, so that two exports can be compared.
+    'publishFrom', to_char(i.publish_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'publishUntil', to_char(i.publish_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(b.body_format, 'markdown'),
+    'body', b.body
+  )
+  from learning.content_items i
+  join learning.content_categories c on c.id = i.category_id
+  left join learning.content_items course on course.id = i.course_id
+  left join learning.content_bodies b
+    on b.item_id = i.id
+    and b.version = coalesce(
+      i.current_version, (select max(v.version) from learning.content_versions v where v.item_id = i.id)
+    )
+  where i.id = export_content_item.item_id
+$$;
+
+comment on function private.export_content_item(item_id uuid) is 'An item as an object of the import format.';
+revoke execute on function private.export_content_item(item_id uuid) from public;
 
 -- Audits a new factor and credits it to the session that asks.
 create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
@@ -5281,6 +5798,44 @@ $$;
 comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
 
+-- Whether the user has completed every part of the course that is available now; false for a course without parts.
+create or replace function private.has_completed_parts(user_id uuid, course_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(bool_and(p.completed_version is not null), false)
+  from learning.content_items i
+  left join learning.content_progress p on p.item_id = i.id and p.user_id = has_completed_parts.user_id
+  where i.course_id = has_completed_parts.course_id
+    and i.available_from <= now()
+    and (i.available_until is null or i.available_until > now())
+$$;
+
+comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Whether the user has completed every part of the course that is available now; false for a course without parts.';
+revoke execute on function private.has_completed_parts(user_id uuid, course_id uuid) from public;
+
+-- Name of the first parameter of a heartbeat that cannot be, or null.
+create or replace function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
+  returns text
+  language sql
+  stable
+as $$
+  select case
+    when event_id is null then 'event_id'
+    when from_seconds is null or from_seconds not between 0 and 604800 then 'from_seconds'
+    when to_seconds is null or to_seconds not between from_seconds and 604800 then 'to_seconds'
+    when active_seconds is null or active_seconds not between 0 and 600 or to_seconds - from_seconds > 4 * active_seconds
+      then 'active_seconds'
+    when occurred_at is null or occurred_at not between now() - interval '30 days' and now() + interval '5 minutes'
+      then 'occurred_at'
+  end
+$$;
+
+comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Name of the first parameter of a heartbeat that cannot be, or null.';
+revoke execute on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
+
 -- Imports an array of a user's chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table(ordinal integer, outcome text, message text)
@@ -5373,6 +5928,243 @@ $$;
 
 comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_chats(chats jsonb, user_id uuid) from public;
+
+-- Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.
+create or replace function private.import_content(lines jsonb)
+  returns table(ordinal integer, outcome text, message text)
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_line jsonb;
+begin
+  for v_line, ordinal in
+    select l.value, l.ordinality::integer from jsonb_array_elements(import_content.lines) with ordinality l
+  loop
+    message := null;
+    begin
+      outcome := case v_line ->> 'kind'
+        when 'category' then private.import_content_category(v_line)
+        else private.import_content_item(v_line)
+      end;
+    exception
+      when data_exception or integrity_constraint_violation or sqlstate 'PL404' or sqlstate 'PL409' or sqlstate 'PL422' then
+        outcome := 'rejected';
+        message := sqlerrm;
+    end;
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.import_content(lines jsonb) is 'Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.';
+revoke execute on function private.import_content(lines jsonb) from public;
+
+-- Imports a category; inserted, updated or unchanged. PL404 without its parent.
+create or replace function private.import_content_category(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_path constant text := line ->> 'path';
+  v_slug constant text := substring(v_path from '[^/]*$');
+  v_parent constant text := nullif(regexp_replace(v_path, '/?[^/]*$', ''), '');
+  v_parent_id uuid;
+  v_inserted boolean;
+begin
+  if v_parent is not null then
+    select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
+    if v_parent_id is null then
+      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+    end if;
+  end if;
+  insert into learning.content_categories as c (parent_id, slug, name, description, position)
+  values (
+    v_parent_id, v_slug, btrim(line ->> 'name'), coalesce(line ->> 'description', ''), coalesce((line ->> 'position')::integer, 0)
+  )
+  on conflict on constraint content_categories_path_key do update
+  set name = excluded.name, description = excluded.description, position = excluded.position
+  where (c.name, c.description, c.position) is distinct from (excluded.name, excluded.description, excluded.position)
+  -- xmax is 0 in a row that this statement made, and not in one that it changed.
+  returning c.xmax = 0 into v_inserted;
+  return case when v_inserted is null then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_category(line jsonb) is 'Imports a category; inserted, updated or unchanged. PL404 without its parent.';
+revoke execute on function private.import_content_category(line jsonb) from public;
+
+-- Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.
+create or replace function private.import_content_item(line jsonb)
+  returns text
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_id uuid;
+  v_deleted_at timestamptz;
+  v_before jsonb;
+  v_wanted jsonb;
+  v_category_id uuid;
+  v_course_id uuid;
+  v_missing text;
+  v_version integer;
+  v_published constant boolean := coalesce((line ->> 'published')::boolean, true);
+begin
+  -- The course first, as everywhere; see learning/functions/publishing.sql.
+  if line ->> 'course' is not null then
+    select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
+    if v_course_id is null then
+      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+    end if;
+  end if;
+  select i.id, i.deleted_at into v_id, v_deleted_at
+  from learning.content_items i
+  where i.slug = line ->> 'slug'
+  for no key update;
+  if v_deleted_at is not null then
+    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+  end if;
+  v_before := private.export_content_item(v_id);
+  -- All keys, in the form of an export. A time that the file leaves open stays as it is.
+  v_wanted := jsonb_build_object(
+    'kind', 'item',
+    'slug', line ->> 'slug',
+    'category', line ->> 'category',
+    'course', line ->> 'course',
+    'position', coalesce((line ->> 'position')::integer, 0),
+    'type', line ->> 'type',
+    'title', btrim(line ->> 'title'),
+    'summary', coalesce(line ->> 'summary', ''),
+    'level', coalesce((line ->> 'level')::integer, 0),
+    'durationSeconds', (line ->> 'durationSeconds')::integer,
+    'language', coalesce(line ->> 'language', 'en'),
+    'tags', (
+      select coalesce(jsonb_agg(distinct lower(btrim(t))), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'tags', '[]')) as t
+      where btrim(t) <> ''
+    ),
+    'requiredAccessLevel', (line ->> 'requiredAccessLevel')::integer,
+    'isPreview', coalesce((line ->> 'isPreview')::boolean, false),
+    'prerequisites', (
+      select coalesce(jsonb_agg(distinct r.slug), '[]')
+      from jsonb_array_elements_text(coalesce(line -> 'prerequisites', '[]')) as r (slug)
+    ),
+    'published', v_published,
+    'publishFrom', case
+      when line ->> 'publishFrom' is not null
+        then to_char((line ->> 'publishFrom')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      when v_published then coalesce(
+        v_before ->> 'publishFrom', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+      )
+    end,
+    'publishUntil', to_char((line ->> 'publishUntil')::timestamptz at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'bodyFormat', coalesce(line ->> 'bodyFormat', 'markdown'),
+    'body', line ->> 'body'
+  );
+  if v_before = v_wanted then
+    return 'unchanged';
+  end if;
+
+  select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
+  if v_category_id is null then
+    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+  end if;
+  select r.slug into v_missing
+  from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
+  where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
+  limit 1;
+  if v_missing is not null then
+    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+  end if;
+  if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
+    raise exception 'only a course is published without a body' using errcode = 'PL422';
+  end if;
+
+  insert into learning.content_items as i (
+    category_id, course_id, position, slug, content_type, title, summary, level, duration_seconds, language, tags,
+    required_access_level, is_preview
+  )
+  values (
+    v_category_id,
+    v_course_id,
+    (v_wanted ->> 'position')::integer,
+    v_wanted ->> 'slug',
+    v_wanted ->> 'type',
+    v_wanted ->> 'title',
+    v_wanted ->> 'summary',
+    (v_wanted ->> 'level')::smallint,
+    (v_wanted ->> 'durationSeconds')::integer,
+    v_wanted ->> 'language',
+    array(select jsonb_array_elements_text(v_wanted -> 'tags')),
+    (v_wanted ->> 'requiredAccessLevel')::integer,
+    (v_wanted ->> 'isPreview')::boolean
+  )
+  on conflict on constraint content_items_slug_key do update
+  set
+    category_id = excluded.category_id,
+    course_id = excluded.course_id,
+    position = excluded.position,
+    content_type = excluded.content_type,
+    title = excluded.title,
+    summary = excluded.summary,
+    level = excluded.level,
+    duration_seconds = excluded.duration_seconds,
+    language = excluded.language,
+    tags = excluded.tags,
+    required_access_level = excluded.required_access_level,
+    is_preview = excluded.is_preview
+  returning i.id into v_id;
+
+  delete from learning.content_prerequisites p
+  where p.item_id = v_id
+    and p.required_item_id not in (
+      select i.id from learning.content_items i
+      where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+    );
+  insert into learning.content_prerequisites (item_id, required_item_id)
+  select v_id, i.id
+  from learning.content_items i
+  where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
+  on conflict do nothing;
+
+  -- A new version only for a new text.
+  select v.version into v_version from learning.content_versions v where v.item_id = v_id and v.published_at is null;
+  if v_version is not null
+    or v_before is null
+    or (v_before -> 'body', v_before -> 'bodyFormat') is distinct from (v_wanted -> 'body', v_wanted -> 'bodyFormat')
+  then
+    if v_version is null then
+      insert into learning.content_versions (item_id, version, change_note)
+      select v_id, coalesce(max(v.version), 0) + 1, coalesce(line ->> 'changeNote', '')
+      from learning.content_versions v
+      where v.item_id = v_id
+      returning version into v_version;
+    end if;
+    delete from learning.content_bodies b where b.item_id = v_id and b.version = v_version;
+    if v_wanted ->> 'body' is not null then
+      insert into learning.content_bodies (item_id, version, body_format, body)
+      values (v_id, v_version, v_wanted ->> 'bodyFormat', v_wanted ->> 'body');
+    end if;
+    if v_published then
+      update learning.content_versions v
+      set published_at = clock_timestamp()
+      where v.item_id = v_id and v.version = v_version;
+    end if;
+  end if;
+  update learning.content_items i
+  set
+    current_version = case when v_published then (select max(v.version) from learning.content_versions v where v.item_id = v_id) end,
+    publish_from = (v_wanted ->> 'publishFrom')::timestamptz,
+    publish_until = (v_wanted ->> 'publishUntil')::timestamptz
+  where i.id = v_id;
+  return case when v_before is null then 'inserted' else 'updated' end;
+end
+$$;
+
+comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
+revoke execute on function private.import_content_item(line jsonb) from public;
 
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
@@ -5863,6 +6655,33 @@ $$;
 comment on function private.lock_accounts(user_ids uuid[]) is 'Keeps accounts from being deleted until the transaction ends.';
 revoke execute on function private.lock_accounts(user_ids uuid[]) from public;
 
+-- Locks an item for a change of its state. PL403 without edit_content, PL404 for none.
+create or replace function private.lock_content_item(item_id uuid)
+  returns learning.content_items
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items;
+begin
+  if not access.has_permission('edit_content') then
+    raise exception 'This needs the permission edit_content.' using errcode = 'PL403';
+  end if;
+  perform
+  from learning.content_items c
+  where c.id = (select i.course_id from learning.content_items i where i.id = lock_content_item.item_id)
+  for share;
+  select * into v_item from learning.content_items i where i.id = lock_content_item.item_id for no key update;
+  if v_item.id is null then
+    raise exception 'There is no such content.' using errcode = 'PL404';
+  end if;
+  return v_item;
+end
+$$;
+
+comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for none.';
+revoke execute on function private.lock_content_item(item_id uuid) from public;
+
 -- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
 create or replace function private.lock_for_new_partition(partitioned_table regclass)
   returns void
@@ -5911,6 +6730,25 @@ $$;
 
 comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
 revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
+
+-- The signed-in user's id, whose account cannot be deleted before the transaction ends; PL401 for nobody.
+create or replace function private.lock_own_account()
+  returns uuid
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform from identity.users u where u.id = plinth.current_user_id() for key share;
+  if not found then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return plinth.current_user_id();
+end
+$$;
+
+comment on function private.lock_own_account() is 'The signed-in user''s id, whose account cannot be deleted before the transaction ends; PL401 for nobody.';
+revoke execute on function private.lock_own_account() from public;
 
 -- Holds the lock of one person at one provider until the transaction ends.
 create or replace function private.lock_provider_subject(provider text, provider_user_id text)
@@ -6060,6 +6898,22 @@ $$;
 
 comment on function private.lockout_duration(failed_attempts integer) is 'How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
+
+-- Sets the similarity that search asks for, until the end of the transaction.
+create or replace function private.look_for_similar_titles()
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform plinth.word_similarity('', '');
+  perform set_config('pg_trgm.word_similarity_threshold', '0.4', true);
+end
+$$;
+
+comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
+revoke execute on function private.look_for_similar_titles() from public;
 
 -- Names of the account and context of the request, for the texts of mails.
 create or replace function private.mail_variables(user_id uuid)
@@ -6382,6 +7236,58 @@ $$;
 comment on function private.offered_plan(plan_id uuid) is 'The plan, if new subscriptions may choose it; PL404.';
 revoke execute on function private.offered_plan(plan_id uuid) from public;
 
+-- The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.
+create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone)
+  returns record
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_current_version integer;
+  v_is_available boolean;
+  v_has_access boolean;
+begin
+  select
+    i.current_version, i.duration_seconds, i.content_type,
+    i.available_from <= now() and (i.available_until is null or i.available_until > now()),
+    p.access_checked_at
+  into v_current_version, duration_seconds, content_type, v_is_available, access_checked_at
+  from learning.content_items i
+  left join learning.content_progress p on p.item_id = i.id and p.user_id = plinth.current_user_id()
+  where i.id = open_for_recording.item_id;
+  if v_current_version is null then
+    reason := 'not_available';
+    return;
+  end if;
+  if v_is_available is not true or access_checked_at is null
+    or access_checked_at not between now() - interval '1 minute' and now()
+  then
+    select a.has_access, a.reason into v_has_access, reason
+    from learning.my_content_access a
+    where a.content_id = open_for_recording.item_id;
+    if v_has_access is not true then
+      reason := coalesce(reason, 'not_available');
+      return;
+    end if;
+    reason := null;
+    access_checked_at := now();
+  end if;
+  playable_version := coalesce(version, v_current_version);
+  if playable_version <> v_current_version and not exists (
+    select
+    from learning.content_versions v
+    where v.item_id = open_for_recording.item_id and v.version = open_for_recording.version and v.published_at is not null
+  ) then
+    reason := 'no_such_version';
+  end if;
+end
+$$;
+
+comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.';
+revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) from public;
+
 -- Makes a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
@@ -6558,6 +7464,69 @@ $$;
 
 comment on function private.place_room_member() is 'Trigger: sets where a new member begins to see and to read.';
 revoke execute on function private.place_room_member() from public;
+
+-- Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.
+create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
+  returns timestamp with time zone
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_gap constant interval := '30 minutes';
+  v_keys timestamptz[];
+  v_key timestamptz;
+  v_others record;
+begin
+  v_keys := array(
+    select c.created_at
+    from learning.content_consumption c
+    where c.user_id = place_session.user_id
+      and c.item_id = place_session.item_id
+      and c.version = place_session.version
+      and c.created_at >= now() - interval '40 days'
+      and c.started_at <= place_session.occurred_at + v_gap
+      and c.last_activity_at >= place_session.began_at - v_gap
+    order by c.created_at
+  );
+  if v_keys = '{}' then
+    insert into learning.content_consumption (
+      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, created_at
+    )
+    values (
+      place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
+      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
+    )
+    returning created_at into v_key;
+    return v_key;
+  end if;
+
+  with taken_in as (
+    delete from learning.content_consumption c
+    where c.user_id = place_session.user_id
+      and c.item_id = place_session.item_id
+      and c.created_at = any (v_keys[2:])
+    returning c.*
+  )
+  select
+    min(t.started_at) as started_at, max(t.last_activity_at) as last_activity_at,
+    coalesce(sum(t.active_seconds), 0) as active_seconds, coalesce(sum(t.heartbeat_count), 0) as heartbeat_count,
+    coalesce(range_agg(t.covered), '{}') as covered
+  into v_others
+  from taken_in t;
+  update learning.content_consumption c
+  set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
+    last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
+    active_seconds = c.active_seconds + v_others.active_seconds + place_session.active_seconds,
+    heartbeat_count = c.heartbeat_count + v_others.heartbeat_count + 1,
+    covered = c.covered + v_others.covered + place_session.covered
+  where c.user_id = place_session.user_id and c.item_id = place_session.item_id and c.created_at = v_keys[1];
+  return v_keys[1];
+end
+$$;
+
+comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
+revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
 
 -- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.
 create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
@@ -7359,6 +8328,23 @@ comment on function private.record_usage(user_id uuid, model_id uuid, input_toke
 revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
 grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Brings analytics.content_popularity up to date; returns how many rows it has.
+create or replace function private.refresh_content_popularity()
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  refresh materialized view concurrently analytics.content_popularity;
+  return (select count(*) from analytics.content_popularity);
+end
+$$;
+
+comment on function private.refresh_content_popularity() is 'Brings analytics.content_popularity up to date; returns how many rows it has.';
+revoke execute on function private.refresh_content_popularity() from public;
+grant execute on function private.refresh_content_popularity() to :PLINTH_WORKER;
+
 -- Recomputes analytics.subscription_metrics without blocking its readers.
 create or replace function private.refresh_subscription_metrics()
   returns integer
@@ -7419,6 +8405,29 @@ $$;
 
 comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'PL403 in a direct room whose members do not want to hear from each other.';
 revoke execute on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) from public;
+
+-- Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.
+create or replace function private.refuse_recording(reason text)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if reason = 'no_such_version' then
+    raise exception 'There is no such version.'
+      using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'version';
+  elsif reason = 'not_available' then
+    raise exception 'There is no such content.'
+      using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'item_id';
+  elsif reason is not null then
+    raise exception 'You have no access to this content.' using errcode = 'PL403', hint = reason;
+  end if;
+end
+$$;
+
+comment on function private.refuse_recording(reason text) is 'Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.';
+revoke execute on function private.refuse_recording(reason text) from public;
 
 -- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
 create or replace function private.regenerate_recovery_codes(code_hashes bytea[])

@@ -4,11 +4,13 @@ import type pg from "pg";
 import { type EmailStorageOptions, emailToStore } from "../auth/email-storage.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { loadSecrets, updateSecrets } from "../database/secrets.ts";
+import { importContent } from "../import/content.ts";
 import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { writeChatExtras } from "./chat-extras.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
+import { writeLearning } from "./learning.ts";
 import { writeRooms } from "./rooms.ts";
 
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
@@ -26,7 +28,7 @@ export interface DemoAccount {
 }
 
 /**
- * Fills a database that has no accounts yet: models, prompts, two accounts and their chats. The passwords are made
+ * Fills a database that has no accounts yet: models, prompts, a curriculum, two accounts and their chats. The passwords are made
  * once and kept in secrets.json. A start that breaks off leaves no accounts, so the next one begins again.
  * @param client connected as the owner
  * @returns whether it did anything
@@ -42,6 +44,7 @@ export async function loadDemoData(
   if (rows[0]!.found) return false;
   await importModels(join(DEMO_FOLDER, "models"), { client, makePublic: true });
   await importPrompts(join(DEMO_FOLDER, "prompts.csv"), { client });
+  await importContent(join(DEMO_FOLDER, "curriculum.ndjson"), { client });
   const passwords = demoPasswords(dataDirectory);
   await client.query("begin");
   try {
@@ -49,6 +52,7 @@ export async function loadDemoData(
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
     await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
     await writeChatExtras(client, ids.grace!);
+    await writeLearning(client, ids.ada!);
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});

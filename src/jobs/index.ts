@@ -8,6 +8,7 @@ import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
 import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
+import { deleteOldHeartbeats } from "./delete-old-heartbeats.ts";
 import { deleteOldMails } from "./delete-old-mails.ts";
 import { deleteOldPromptUseKeys } from "./delete-old-prompt-use-keys.ts";
 import { deliverMail } from "./deliver-mail.ts";
@@ -19,6 +20,7 @@ import { grantFreeQuotas } from "./grant-free-quotas.ts";
 import type { TimetableEntry } from "./job.ts";
 import { processPaymentEvents } from "./process-payment-events.ts";
 import { queuesOf } from "./queues.ts";
+import { refreshContentPopularity } from "./refresh-content-popularity.ts";
 import { refreshSubscriptionMetrics } from "./refresh-subscription-metrics.ts";
 import { resetUsageTracking } from "./reset-usage-tracking.ts";
 import { retireTokenGrants } from "./retire-token-grants.ts";
@@ -167,6 +169,21 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "*/15 * * * *",
     reason: "When somebody was last seen is nobody's business afterwards.",
     run: deleteExpiredPresence,
+  },
+  {
+    name: "refresh-content-popularity",
+    cron: "*/15 * * * *",
+    reason: "Recommendations and reports show what people take to now; a quarter of an hour is now enough.",
+    run: refreshContentPopularity,
+    // The next run brings it all up to date.
+    queue: { retryLimit: 0 },
+  },
+  {
+    name: "delete-old-heartbeats",
+    cron: "27 * * * *",
+    reason:
+      "A mark for every heartbeat adds up to the largest table there is; after 35 days none can be repeated.",
+    run: deleteOldHeartbeats,
   },
 ];
 

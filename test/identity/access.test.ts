@@ -176,6 +176,8 @@ describe("roles and permissions", () => {
         "view_audit_log",
         "manage_consents",
         "moderate_general_chat",
+        "manage_content_access",
+        "manage_skills",
       ],
     ],
     ["moderator", ["edit_content", "moderate_general_chat"]],
@@ -339,7 +341,8 @@ describe("security records", () => {
       expect((await where())[0]!.table).toBe("login_attempts_default");
       const made = await tx.rows("select * from private.ensure_partitions(5)");
       const logs = await tx.rows(
-        "select from pg_class where relkind = 'p' and relnamespace in ('security'::regnamespace, 'billing'::regnamespace)",
+        `select from pg_partitioned_table p
+         join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0] and a.attname = 'created_at'`,
       );
       expect(made).toHaveLength(2 * logs.length);
       expect((await where())[0]!.table).not.toBe("login_attempts_default");

@@ -139,6 +139,7 @@ describe("keys and indexes", () => {
       "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
+      "private.recorded_heartbeats.event_id", // the client's name for what it sent
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names
       "private.usage_keys.event_id", // the event may lie in any partition

@@ -95,6 +95,18 @@ export const SEED = `
   insert into private.user_keys (id, user_id, wrapped_key)
     select id, id, 'v1.' || repeat('A', 40) from identity.users where id in (:ada, :bob);
   insert into llm.conversation_memories (user_id, key_id, memory) values (:ada, :ada, 'gAAAAA=='), (:bob, :bob, 'gAAAAA==');
+  insert into learning.content_categories (id, slug, name) values (:shown, 'shown', 'x'), (:hidden, 'hidden', 'x');
+  insert into learning.content_items (id, category_id, slug, content_type, title, author_id, required_access_level, is_preview) values
+    (:shown, :shown, 'shown', 'lesson', 'x', null, 0, true), (:granted, :shown, 'granted', 'lesson', 'x', null, 1, false),
+    (:hidden, :shown, 'hidden', 'lesson', 'x', :ada, 0, false);
+  insert into learning.content_versions (item_id, version) select id, 1 from learning.content_items;
+  insert into learning.content_bodies (item_id, version, body) select id, 1, 'x' from learning.content_items;
+  update learning.content_versions set published_at = now() where item_id <> :hidden;
+  update learning.content_items set current_version = 1, publish_from = now() where id <> :hidden;
+  insert into learning.content_prerequisites (item_id, required_item_id) values (:granted, :shown), (:hidden, :shown);
+  insert into learning.content_ratings (item_id, user_id, rating) values (:shown, :ada, 5), (:shown, :bob, 4);
+  insert into learning.user_content_permissions (user_id, item_id, permission, waives_prerequisites)
+    values (:ada, :granted, 'allow', true), (:bob, :granted, 'deny', false);
   select private.grant_tokens(u, 100, 'manual', null, 1, null, null, 'g') from unnest(array[:ada, :bob]::uuid[]) u;
   select private.settle_hold((private.reserve_tokens(u, :shown, 10, 'h')).id, 1, 1) from unnest(array[:ada, :bob]::uuid[]) u;
   insert into billing.usage_limits (user_id, model_id, period, max_tokens)
@@ -131,6 +143,14 @@ export const SEED = `
     select id, 'online', 'infinity' from identity.users;
   insert into identity.users (id, username) values (:chief, 'chief');
   insert into access.user_roles (user_id, role_id) select :chief, id from access.roles where role_name = 'manage_users';
+  insert into learning.skills (id, skill_name, is_active) values (:shown, 'shown', true), (:granted, 'granted', true), (:hidden, 'hidden', false);
+  insert into learning.user_skills (user_id, skill_id, level) values (:ada, :shown, 1), (:bob, :shown, 1);
+  insert into learning.training (user_id, skill_id) values (:ada, :shown), (:bob, :shown);
+  insert into learning.content_skills (item_id, skill_id) values (:shown, :shown), (:hidden, :shown);
+  insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+    values (:ada, :shown, 1, now(), now()), (:bob, :shown, 1, now(), now());
+  insert into learning.content_consumption (user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered)
+    values (:ada, :shown, 1, now(), now(), 1, 1, '{}'), (:bob, :shown, 1, now(), now(), 1, 1, '{}');
 `;
 
 const DENIED = "42501";
@@ -190,6 +210,12 @@ const billed = (table: string): Probe[] => [
 const NEW_PLAN = "insert into billing.subscription_plans (code, plan_name, price_cents) values ('x', 'x', 1)";
 const NEW_PRICE =
   "insert into billing.plan_prices (plan_id, provider, provider_price_id) select id, 'x', 'x' from billing.subscription_plans where code = 'free'";
+
+/** Users read their own, trainers all. */
+const practised = (table: string): Probe[] => [
+  ["ada", `select from ${table}`, 1],
+  ["manage_skills", `select from ${table}`, 2],
+];
 
 const ids =
   "(select id from access.roles where role_name = 'user'), (select id from access.permissions where permission_name = 'spare')";
@@ -406,6 +432,126 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["moderate_general_chat", "delete from rooms.general_chat_mutes", 2],
     ["moderate_general_chat", "insert into rooms.general_chat_mutes (user_id) values (:chief)", DENIED],
     ["ada", "update rooms.general_chat_mutes set reason = 'x'", 0],
+  ],
+  "learning.content_categories": [
+    ["visitor", "select from learning.content_categories", 2],
+    ["ada", "insert into learning.content_categories (slug, name) values ('x', 'x')", DENIED],
+    ["edit_content", "insert into learning.content_categories (slug, name) values ('x', 'x')", 1],
+    ["ada", "update learning.content_categories set name = 'y'", 0],
+    ["edit_content", "update learning.content_categories set name = 'y'", 2],
+    ["ada", "delete from learning.content_categories where slug = 'hidden'", 0],
+    ["edit_content", "delete from learning.content_categories where slug = 'hidden'", 1],
+  ],
+  "learning.content_items": [
+    ["visitor", "select from learning.content_items", 2],
+    ["bob", "select from learning.content_items", 2],
+    ["ada", "select from learning.content_items", 3],
+    ["edit_content", "select from learning.content_items", 3],
+    [
+      "ada",
+      "insert into learning.content_items (category_id, slug, content_type, title) values (:shown, 'x', 'lesson', 'x')",
+      DENIED,
+    ],
+    [
+      "edit_content",
+      "insert into learning.content_items (category_id, slug, content_type, title) values (:shown, 'x', 'lesson', 'x')",
+      1,
+    ],
+    ["ada", "update learning.content_items set title = 'y'", 0],
+    ["edit_content", "update learning.content_items set title = 'y'", 3],
+  ],
+  "learning.content_versions": [
+    ["visitor", "select from learning.content_versions", 2],
+    ["bob", "select from learning.content_versions", 2],
+    ["ada", "select from learning.content_versions", 3],
+    ["edit_content", "select from learning.content_versions", 3],
+  ],
+  "learning.content_bodies": [
+    ["visitor", "select from learning.content_bodies", 1],
+    ["bob", "select from learning.content_bodies", 1],
+    ["ada", "select from learning.content_bodies", 3],
+    ["edit_content", "select from learning.content_bodies", 3],
+  ],
+  "learning.content_prerequisites": [
+    ["visitor", "select from learning.content_prerequisites", 1],
+    ["ada", "select from learning.content_prerequisites", 2],
+    [
+      "ada",
+      "insert into learning.content_prerequisites (item_id, required_item_id) values (:hidden, :granted)",
+      DENIED,
+    ],
+    [
+      "edit_content",
+      "insert into learning.content_prerequisites (item_id, required_item_id) values (:hidden, :granted)",
+      1,
+    ],
+    ["ada", "delete from learning.content_prerequisites", 0],
+    ["edit_content", "delete from learning.content_prerequisites", 2],
+  ],
+  "learning.content_ratings": [
+    ...own("learning.content_ratings", "rating = 3"),
+    ["edit_content", "select from learning.content_ratings", 2],
+    ["ada", "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :ada, 1)", 1],
+    [
+      "ada",
+      "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)",
+      DENIED,
+    ],
+    [
+      "bob",
+      "insert into learning.content_ratings (item_id, user_id, rating) values (:granted, :bob, 1)",
+      DENIED,
+    ],
+    ["ada", "delete from learning.content_ratings", 1],
+    ["edit_content", "delete from learning.content_ratings", 2],
+  ],
+  "learning.user_content_permissions": [
+    ["visitor", "select from learning.user_content_permissions", 0],
+    ["ada", "select from learning.user_content_permissions", 1],
+    ["manage_content_access", "select from learning.user_content_permissions", 2],
+    [
+      "ada",
+      "insert into learning.user_content_permissions (user_id, item_id, permission) values (:ada, :shown, 'allow')",
+      DENIED,
+    ],
+    [
+      "manage_content_access",
+      "insert into learning.user_content_permissions (user_id, item_id, permission) values (:ada, :shown, 'allow')",
+      1,
+    ],
+    ["manage_content_access", "delete from learning.user_content_permissions", 2],
+  ],
+  "learning.skills": [
+    ["visitor", "select from learning.skills", 2],
+    ["ada", "select from learning.skills", 2],
+    ["manage_skills", "select from learning.skills", 3],
+    ["ada", "insert into learning.skills (skill_name) values ('x')", DENIED],
+    ["manage_skills", "insert into learning.skills (skill_name) values ('x')", 1],
+    ["manage_skills", "delete from learning.skills where id = :hidden", 1],
+  ],
+  "learning.user_skills": [
+    ...practised("learning.user_skills"),
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :granted)", 1],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:bob, :granted)", DENIED],
+    ["ada", "insert into learning.user_skills (user_id, skill_id) values (:ada, :hidden)", DENIED],
+    ["ada", "update learning.user_skills set level = 10", 0],
+    ["ada", "delete from learning.user_skills", 0],
+  ],
+  "learning.skill_evidence": practised("learning.skill_evidence"),
+  "learning.training": practised("learning.training"),
+  "learning.content_skills": [
+    ["visitor", "select from learning.content_skills", 1],
+    ["bob", "select from learning.content_skills", 1],
+    ["edit_content", "select from learning.content_skills", 2],
+    ["ada", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", DENIED],
+    ["edit_content", "insert into learning.content_skills (item_id, skill_id) values (:shown, :granted)", 1],
+    ["ada", "delete from learning.content_skills", 0],
+    ["edit_content", "delete from learning.content_skills", 2],
+  ],
+  "learning.content_progress": practised("learning.content_progress"),
+  "learning.content_consumption": [
+    ["ada", "select from learning.content_consumption", 1],
+    ["manage_skills", "select from learning.content_consumption", 0],
   ],
   "security.login_attempts": log("security.login_attempts", "true"),
   "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { print, printable, printJson } from "../output.ts";
+import { print, printable, printJson, startProgress } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 
 interface Flags {
@@ -10,10 +10,12 @@ interface Flags {
 }
 
 export function addExport(program: Command): void {
-  program
+  const command = program
     .command("export")
     .description("write data to files")
-    .addHelpText("after", "\nExample:\n  $ plinth export chats --user ada --dir ./chats")
+    .addHelpText("after", "\nExample:\n  $ plinth export chats --user ada --dir ./chats");
+
+  command
     .command("chats")
     .description("write a user's chats to files, one each")
     .requiredOption("--user <name>", "whose chats")
@@ -31,6 +33,39 @@ Example:
   $ plinth export chats --user ada --dir ./chats --format json`,
     )
     .action(exportChats);
+
+  command
+    .command("content")
+    .argument("<file>", "file to write; replaced when the export is complete")
+    .description("export categories and content, one JSON object a line")
+    .option("--json", "print the outcome as JSON")
+    .addHelpText(
+      "after",
+      `
+The file is one that "plinth import content" takes. Of each item it holds the published text, or the draft of what is
+not published; deleted items, authors, ratings and permissions of users are left out.
+
+Example:
+  $ plinth export content ./content.ndjson`,
+    )
+    .action(async (file: string, flags: { json?: boolean }) => {
+      const { exportContent } = await import("../../export/content.ts");
+      const progress = startProgress();
+      const summary = await withSession(({ database, signal }) =>
+        withClient(database, "owner", (client) =>
+          exportContent(file, {
+            client,
+            signal,
+            onProgress: (lines) => progress.update(`${lines} lines …`),
+          }),
+        ).finally(() => progress.end()),
+      );
+      if (flags.json) printJson(summary);
+      else
+        print(
+          `${summary.categories} categories, ${summary.items} items in ${(summary.milliseconds / 1000).toFixed(1)} s`,
+        );
+    });
 }
 
 async function exportChats(flags: Flags): Promise<void> {

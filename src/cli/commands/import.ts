@@ -17,7 +17,7 @@ const LISTED = 20;
 export function addImport(program: Command): void {
   const command = program
     .command("import")
-    .description("import models, prompts or chats from files")
+    .description("import models, prompts, chats or content from files")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
@@ -87,6 +87,27 @@ Example:
     .action(async (flags: Flags & { user: string; file: string }) => {
       const { importChats } = await import("../../import/chats.ts");
       await runImport(flags, (options) => importChats(flags.file, { ...options, username: flags.user }));
+    });
+
+  command
+    .command("content")
+    .argument("<file>", "NDJSON file: one JSON object a line")
+    .description("import and publish categories, courses and lessons")
+    .option("--keep-going", KEEP_GOING)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+A line is {"kind": "category", "path", "name", …} or {"kind": "item", "slug", "category", "type", "title", "body", …};
+docs/learning.md lists the keys. What a line names stands before it in the file, or is in the database already.
+Importing the same file again changes nothing; a changed body becomes a new version.
+
+Example:
+  $ plinth import content ./content.ndjson`,
+    )
+    .action(async (file: string, flags: Flags) => {
+      const { importContent } = await import("../../import/content.ts");
+      await runImport(flags, (options) => importContent(file, options));
     });
 }
 

@@ -1,0 +1,2828 @@
+-- Schema learning as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
+
+create schema learning;
+comment on schema learning is 'Skills, content, who may see it, and how far people are.';
+grant usage on schema learning to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Types and sequences ---------------------------------------------------------------------------------
+
+-- What became of a heartbeat.
+create type learning.heartbeat_result as (
+  event_id uuid,
+  item_id uuid,
+  outcome text,
+  reason text
+);
+
+comment on type learning.heartbeat_result is 'What became of a heartbeat.';
+
+-- How far somebody is with a number of items that are available now.
+create type learning.progress_summary as (
+  item_count integer,
+  completed_count integer,
+  progress numeric(5,4),
+  active_seconds bigint,
+  last_activity_at timestamp with time zone
+);
+
+comment on type learning.progress_summary is 'How far somebody is with a number of items that are available now.';
+
+-- Tables ----------------------------------------------------------------------------------------------
+
+-- One row per version that has a text. Read by who has access to the item.
+create table learning.content_bodies (
+  item_id uuid not null,
+  version integer not null,
+  body_format text not null default 'markdown'::text,
+  body text not null,
+  constraint content_bodies_pkey primary key (item_id, version),
+  constraint content_bodies_body_check check (length(body) >= 1 and octet_length(body) <= 4000000),
+  constraint content_bodies_body_format_check check (body_format = any (array['markdown'::text, 'html'::text, 'text'::text, 'json'::text, 'url'::text])),
+  constraint content_bodies_item_id_version_fkey foreign key (item_id, version) references learning.content_versions(item_id, version) on delete cascade
+);
+
+alter table learning.content_bodies enable row level security;
+
+create trigger _100_guard_published_body
+  before insert or delete or update on learning.content_bodies
+  for each row
+  execute function learning.guard_published_body();
+
+comment on table learning.content_bodies is 'One row per version that has a text. Read by who has access to the item.';
+comment on column learning.content_bodies.item_id is 'The item.';
+comment on column learning.content_bodies.version is 'The version.';
+comment on column learning.content_bodies.body_format is 'markdown, html, text, json, or url where the text lies elsewhere.';
+comment on column learning.content_bodies.body is 'The text, up to 4,000,000 bytes.';
+comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is E'@fieldName contentVersion\n@foreignFieldName contentBody';
+
+create policy select_accessible on learning.content_bodies
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+     join learning.my_content_access a on a.content_id = i.id
+  where i.id = content_bodies.item_id and i.current_version = content_bodies.version and a.has_access)));
+comment on policy select_accessible on learning.content_bodies is 'Who has access to an item reads its published text; see learning.access_reason.';
+create policy select_author on learning.content_bodies
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+  where i.id = content_bodies.item_id and i.author_id = (select plinth.current_user_id()))));
+comment on policy select_author on learning.content_bodies is 'Authors read all texts of their items, drafts too.';
+create policy select_editor on learning.content_bodies
+  for select to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy select_editor on learning.content_bodies is 'The permission edit_content reads all texts.';
+
+grant select on learning.content_bodies to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- One row per category; categories form a tree.
+create table learning.content_categories (
+  id uuid not null default plinth.uuid_v7(),
+  parent_id uuid,
+  slug text not null,
+  name text not null,
+  description text not null default ''::text,
+  "position" integer not null default 0,
+  path text not null,
+  depth integer not null,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint content_categories_pkey primary key (id),
+  constraint content_categories_parent_id_slug_key unique nulls not distinct (parent_id, slug),
+  constraint content_categories_path_key unique (path),
+  constraint content_categories_depth_is_at_most_ten check (depth >= 1 and depth <= 10),
+  constraint content_categories_description_check check (length(description) <= 2000),
+  constraint content_categories_is_not_its_own_parent check (parent_id <> id),
+  constraint content_categories_name_check check (length(name) >= 1 and length(name) <= 200 and name = trim(both from name)),
+  constraint content_categories_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$'::text),
+  constraint content_categories_parent_id_fkey foreign key (parent_id) references learning.content_categories(id) on delete restrict
+);
+
+alter table learning.content_categories enable row level security;
+
+create index content_categories_path_prefix_idx on learning.content_categories using btree (path text_pattern_ops);
+
+create trigger _100_lock_content_tree
+  before insert or update of parent_id, slug, path on learning.content_categories
+  for each statement
+  execute function learning.lock_content_tree();
+create trigger _200_place_category
+  before insert or update of parent_id, slug, path, depth on learning.content_categories
+  for each row
+  execute function learning.place_category();
+create trigger _500_move_subcategories
+  after update of parent_id, slug, path, depth on learning.content_categories
+  for each row
+  when (old.path is distinct from new.path)
+  execute function learning.move_subcategories();
+create trigger _900_touch_updated_at
+  before update on learning.content_categories
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.content_categories is 'One row per category; categories form a tree.';
+comment on column learning.content_categories.id is 'UUIDv7.';
+comment on column learning.content_categories.parent_id is 'The category it is in; null at the top. Change it to move the subtree.';
+comment on column learning.content_categories.slug is 'Name in addresses, unique among siblings: lower case letters, digits and hyphens, at most 60.';
+comment on column learning.content_categories.name is 'Name shown to people.';
+comment on column learning.content_categories.description is 'What belongs here.';
+comment on column learning.content_categories."position" is 'Order among siblings.';
+comment on column learning.content_categories.path is 'Slugs from the top, joined by slashes; kept by the database.';
+comment on column learning.content_categories.depth is '1 at the top, at most 10; kept by the database.';
+comment on column learning.content_categories.created_at is 'When it was made.';
+comment on column learning.content_categories.updated_at is 'When the row last changed.';
+comment on constraint content_categories_parent_id_fkey on learning.content_categories is E'@fieldName parent\n@foreignFieldName children';
+
+create policy delete_editor on learning.content_categories
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy delete_editor on learning.content_categories is 'The permission edit_content removes empty categories.';
+create policy insert_editor on learning.content_categories
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy insert_editor on learning.content_categories is 'The permission edit_content adds categories.';
+create policy select_all on learning.content_categories
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (true);
+comment on policy select_all on learning.content_categories is 'Everybody reads the categories.';
+create policy update_editor on learning.content_categories
+  for update to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)))
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy update_editor on learning.content_categories is 'The permission edit_content changes and moves categories.';
+
+grant
+  select,
+  insert (parent_id, slug, name, description, "position"),
+  update (parent_id, slug, name, description, "position"),
+  delete
+  on learning.content_categories to :PLINTH_USER;
+grant select on learning.content_categories to :PLINTH_ANONYMOUS;
+
+-- One row per session of a user with an item; partitioned by month of created_at.
+create table learning.content_consumption (
+  user_id uuid not null,
+  item_id uuid not null,
+  version integer not null,
+  started_at timestamp with time zone not null,
+  last_activity_at timestamp with time zone not null,
+  active_seconds integer not null,
+  heartbeat_count integer not null,
+  covered int4multirange not null,
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint content_consumption_pkey primary key (user_id, item_id, created_at),
+  constraint content_consumption_active_seconds_is_not_negative check (active_seconds >= 0),
+  constraint content_consumption_ends_after_its_start check (last_activity_at >= started_at),
+  constraint content_consumption_heartbeat_count_is_positive check (heartbeat_count > 0),
+  constraint content_consumption_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_consumption_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) partition by range (created_at);
+
+alter table learning.content_consumption enable row level security;
+
+create index content_consumption_item_id_created_at_idx on learning.content_consumption using btree (item_id, created_at);
+
+comment on table learning.content_consumption is 'One row per session of a user with an item; partitioned by month of created_at.';
+comment on column learning.content_consumption.user_id is 'Who.';
+comment on column learning.content_consumption.item_id is 'What.';
+comment on column learning.content_consumption.version is 'Which version of it.';
+comment on column learning.content_consumption.started_at is 'When the session began, by the client''s clock.';
+comment on column learning.content_consumption.last_activity_at is 'When it was last heard of, by the client''s clock.';
+comment on column learning.content_consumption.active_seconds is 'Time spent, without pauses.';
+comment on column learning.content_consumption.heartbeat_count is 'From how many heartbeats it was merged.';
+comment on column learning.content_consumption.covered is E'@behavior -*\nWhich seconds of the item were played.';
+comment on column learning.content_consumption.created_at is 'When its first heartbeat arrived; the partition key.';
+comment on constraint content_consumption_item_id_fkey on learning.content_consumption is E'@fieldName item\n@foreignFieldName contentConsumptions';
+
+create policy select_own on learning.content_consumption
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.content_consumption is 'Users read their own sessions.';
+
+grant select on learning.content_consumption to :PLINTH_USER;
+
+-- One row per piece of content: what may be public about it. The text is in content_bodies.
+create table learning.content_items (
+  id uuid not null default plinth.uuid_v7(),
+  category_id uuid not null,
+  course_id uuid,
+  "position" integer not null default 0,
+  slug text not null,
+  content_type text not null,
+  title text not null,
+  summary text not null default ''::text,
+  level smallint not null default 0,
+  duration_seconds integer,
+  language text not null default 'en'::text,
+  tags text[] not null default '{}'::text[],
+  author_id uuid default plinth.current_user_id(),
+  required_access_level integer,
+  is_preview boolean not null default false,
+  current_version integer,
+  publish_from timestamp with time zone,
+  publish_until timestamp with time zone,
+  deleted_at timestamp with time zone,
+  effective_access_level integer not null default 0,
+  available_from timestamp with time zone,
+  available_until timestamp with time zone,
+  rating_count integer not null default 0,
+  rating_sum bigint not null default 0,
+  rating_average numeric(3,2) generated always as (round(rating_sum::numeric / nullif(rating_count, 0)::numeric, 2)) stored,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  search_document tsvector not null generated always as (learning.search_document(language, title, summary, tags)) stored,
+  constraint content_items_pkey primary key (id),
+  constraint content_items_slug_key unique (slug),
+  constraint content_items_content_type_check check (content_type = any (array['course'::text, 'lesson'::text, 'article'::text, 'video'::text, 'exercise'::text, 'quiz'::text, 'project'::text])),
+  constraint content_items_course_is_not_in_a_course check (course_id is null or content_type <> 'course'::text),
+  constraint content_items_duration_seconds_is_positive check (duration_seconds > 0),
+  constraint content_items_language_check check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'::text),
+  constraint content_items_level_check check (level >= 0 and level <= 10),
+  constraint content_items_published_has_a_start check (current_version is null or publish_from is not null),
+  constraint content_items_rating_totals_agree check (rating_sum >= rating_count and rating_sum <= (5 * rating_count::bigint)),
+  constraint content_items_required_access_level_check check (required_access_level >= 0 and required_access_level <= 1000000),
+  constraint content_items_slug_check check (slug ~ '^[a-z0-9]([a-z0-9-]{0,118}[a-z0-9])?$'::text),
+  constraint content_items_summary_check check (length(summary) <= 5000),
+  constraint content_items_tags_check check (cardinality(tags) <= 30 and array_position(tags, null::text) is null),
+  constraint content_items_title_check check (length(title) >= 1 and length(title) <= 300 and title = trim(both from title)),
+  constraint content_items_window_ends_after_its_start check (publish_until > publish_from),
+  constraint content_items_author_id_fkey foreign key (author_id) references identity.users(id) on delete set null,
+  constraint content_items_category_id_fkey foreign key (category_id) references learning.content_categories(id) on delete restrict,
+  constraint content_items_course_id_fkey foreign key (course_id) references learning.content_items(id) on delete cascade,
+  constraint content_items_current_version_fkey foreign key (id, current_version) references learning.content_versions(item_id, version) on delete restrict
+);
+
+alter table learning.content_items enable row level security;
+
+create index content_items_author_id_idx on learning.content_items using btree (author_id);
+create index content_items_available_from_idx on learning.content_items using btree (available_from desc, id);
+create index content_items_category_id_available_from_idx on learning.content_items using btree (category_id, available_from desc);
+create index content_items_content_type_idx on learning.content_items using btree (content_type);
+create index content_items_course_id_position_idx on learning.content_items using btree (course_id, "position");
+create index content_items_id_current_version_idx on learning.content_items using btree (id, current_version);
+create index content_items_language_idx on learning.content_items using btree (language);
+create index content_items_level_idx on learning.content_items using btree (level);
+create index content_items_search_document_idx on learning.content_items using gin (search_document);
+create index content_items_tags_idx on learning.content_items using gin (tags);
+create index content_items_title_trigram_idx on learning.content_items using gin (title plinth.gin_trgm_ops);
+
+create trigger _110_lock_prerequisites
+  before update of course_id on learning.content_items
+  for each statement
+  execute function learning.lock_prerequisites();
+create trigger _200_settle_content_item
+  before insert or update of course_id, content_type, tags, required_access_level, current_version, publish_from, publish_until, deleted_at, effective_access_level, available_from, available_until on learning.content_items
+  for each row
+  execute function learning.settle_content_item();
+create trigger _500_settle_lessons
+  after update on learning.content_items
+  for each row
+  when (new.content_type = 'course'::text and (old.available_from is distinct from new.available_from or old.available_until is distinct from new.available_until or old.effective_access_level is distinct from new.effective_access_level))
+  execute function learning.settle_lessons();
+create trigger _510_check_moved_lesson
+  after update of course_id on learning.content_items
+  for each row
+  when (old.course_id is distinct from new.course_id and new.course_id is not null)
+  execute function learning.check_moved_lesson();
+create trigger _900_touch_updated_at
+  before update of category_id, course_id, "position", slug, content_type, title, summary, level, duration_seconds, language, tags, author_id, required_access_level, is_preview, current_version, publish_from, publish_until, deleted_at on learning.content_items
+  for each row
+  execute function plinth.touch_updated_at('search_document', 'rating_average');
+
+comment on table learning.content_items is 'One row per piece of content: what may be public about it. The text is in content_bodies.';
+comment on column learning.content_items.id is 'UUIDv7.';
+comment on column learning.content_items.category_id is 'Where it is filed.';
+comment on column learning.content_items.course_id is 'The course it is a part of, or null.';
+comment on column learning.content_items."position" is 'Order within the course.';
+comment on column learning.content_items.slug is 'Unique name in addresses and in imports: lower case letters, digits and hyphens, at most 120.';
+comment on column learning.content_items.content_type is 'course, lesson, article, video, exercise, quiz or project.';
+comment on column learning.content_items.title is 'Title, 1 to 300 characters.';
+comment on column learning.content_items.summary is 'What it is about, for everybody; up to 5000 characters.';
+comment on column learning.content_items.level is 'How much must be known before, 0 to 10, on the scale of skill levels.';
+comment on column learning.content_items.duration_seconds is 'How long it takes, in seconds; null when unknown.';
+comment on column learning.content_items.language is 'Language tag (BCP 47), such as en or pt-BR. Search follows it.';
+comment on column learning.content_items.tags is 'Up to 30 words to find it by; kept in lower case, sorted, each once.';
+comment on column learning.content_items.author_id is 'Who wrote it; sees it before it is published. Null for an import or a deleted account.';
+comment on column learning.content_items.required_access_level is 'Plans of this access level and above include it; null means what its course says, or 0.';
+comment on column learning.content_items.is_preview is 'Whether everybody may read it, visitors too, whatever the plan.';
+comment on column learning.content_items.current_version is 'The published version; null while it is a draft or withdrawn.';
+comment on column learning.content_items.publish_from is 'When it appears.';
+comment on column learning.content_items.publish_until is 'When it disappears; null for never.';
+comment on column learning.content_items.deleted_at is 'When it was deleted; restore_content brings it back. Null otherwise.';
+comment on column learning.content_items.effective_access_level is 'The access level that counts: its own, or its course''s. Kept by the database.';
+comment on column learning.content_items.available_from is 'When it and its course have both appeared; null while one of them is unpublished or deleted. Kept by the database.';
+comment on column learning.content_items.available_until is 'When it or its course disappears; null for never. Kept by the database.';
+comment on column learning.content_items.rating_count is 'How many users rated it.';
+comment on column learning.content_items.rating_sum is 'Sum of their ratings.';
+comment on column learning.content_items.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
+comment on column learning.content_items.created_at is 'When it was added.';
+comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
+comment on column learning.content_items.search_document is E'@omit\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
+comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
+comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
+
+create policy all_editor on learning.content_items
+  for all to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)))
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy all_editor on learning.content_items is 'The permission edit_content reads all items, adds and changes them.';
+create policy select_author on learning.content_items
+  for select to :PLINTH_USER
+  using (author_id = (select plinth.current_user_id()));
+comment on policy select_author on learning.content_items is 'Authors read their items whatever the state.';
+create policy select_available on learning.content_items
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (available_from <= now() and (available_until is null or available_until > now()));
+comment on policy select_available on learning.content_items is 'Everybody reads what is said about items that are published, within their window and not deleted.';
+
+grant
+  select,
+  insert (category_id, course_id, "position", slug, content_type, title, summary, level, duration_seconds, language, tags, required_access_level, is_preview),
+  update (category_id, course_id, "position", slug, content_type, title, summary, level, duration_seconds, language, tags, required_access_level, is_preview, publish_until)
+  on learning.content_items to :PLINTH_USER;
+grant select on learning.content_items to :PLINTH_ANONYMOUS;
+
+-- One row per item that must be completed before another opens.
+create table learning.content_prerequisites (
+  item_id uuid not null,
+  required_item_id uuid not null,
+  created_at timestamp with time zone not null default now(),
+  constraint content_prerequisites_pkey primary key (item_id, required_item_id),
+  constraint content_prerequisites_is_not_its_own check (item_id <> required_item_id),
+  constraint content_prerequisites_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_prerequisites_required_item_id_fkey foreign key (required_item_id) references learning.content_items(id) on delete cascade
+);
+
+alter table learning.content_prerequisites enable row level security;
+
+create index content_prerequisites_required_item_id_idx on learning.content_prerequisites using btree (required_item_id);
+
+create trigger _100_lock_prerequisites
+  before insert or update on learning.content_prerequisites
+  for each statement
+  execute function learning.lock_prerequisites();
+create trigger _500_check_prerequisite
+  after insert or update on learning.content_prerequisites
+  for each row
+  execute function learning.check_prerequisite();
+
+comment on table learning.content_prerequisites is 'One row per item that must be completed before another opens.';
+comment on column learning.content_prerequisites.item_id is 'What opens; for a course, each of its lessons too.';
+comment on column learning.content_prerequisites.required_item_id is 'What must be completed before. It counts while it is available.';
+comment on column learning.content_prerequisites.created_at is 'Since when.';
+comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is E'@fieldName item\n@foreignFieldName prerequisites';
+comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is E'@fieldName requiredItem\n@foreignFieldName requiredBy';
+
+create policy delete_editor on learning.content_prerequisites
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy delete_editor on learning.content_prerequisites is 'The permission edit_content removes prerequisites.';
+create policy insert_editor on learning.content_prerequisites
+  for insert to :PLINTH_USER
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy insert_editor on learning.content_prerequisites is 'The permission edit_content adds prerequisites.';
+create policy select_visible on learning.content_prerequisites
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+  where i.id = content_prerequisites.item_id)) and (exists ( select
+   from learning.content_items i
+  where i.id = content_prerequisites.required_item_id)));
+comment on policy select_visible on learning.content_prerequisites is 'Who sees both items sees that one requires the other.';
+
+grant select on learning.content_prerequisites to :PLINTH_ANONYMOUS;
+grant select, insert (item_id, required_item_id), delete on learning.content_prerequisites to :PLINTH_USER;
+
+-- One row per user and item they have begun: how far they are, and where to go on.
+create table learning.content_progress (
+  user_id uuid not null,
+  item_id uuid not null,
+  version integer not null,
+  covered int4multirange not null default '{}'::int4multirange,
+  covered_seconds integer not null default 0,
+  duration_seconds integer,
+  position_seconds integer not null default 0,
+  position_at timestamp with time zone,
+  active_seconds bigint not null default 0,
+  completed_version integer,
+  completed_at timestamp with time zone,
+  progress numeric(5,4) not null generated always as (
+case
+    when completed_version is not null then 1::numeric
+    when duration_seconds > 0 then least(trunc(covered_seconds::numeric / duration_seconds::numeric, 4), 0.9999)
+    else 0::numeric
+end) stored,
+  credited_version integer,
+  session_created_at timestamp with time zone,
+  access_checked_at timestamp with time zone,
+  started_at timestamp with time zone not null,
+  last_activity_at timestamp with time zone not null,
+  constraint content_progress_pkey primary key (user_id, item_id),
+  constraint content_progress_active_seconds_is_not_negative check (active_seconds >= 0),
+  constraint content_progress_completed_has_version_and_time check ((completed_version is null) = (completed_at is null)),
+  constraint content_progress_covered_seconds_is_not_negative check (covered_seconds >= 0),
+  constraint content_progress_position_seconds_is_not_negative check (position_seconds >= 0),
+  constraint content_progress_version_is_positive check (version > 0),
+  constraint content_progress_item_id_completed_version_fkey foreign key (item_id, completed_version) references learning.content_versions(item_id, version) on delete cascade,
+  constraint content_progress_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_progress_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+) with (fillfactor=70);
+
+alter table learning.content_progress enable row level security;
+
+create index content_progress_item_id_completed_version_idx on learning.content_progress using btree (item_id, completed_version);
+
+comment on table learning.content_progress is 'One row per user and item they have begun: how far they are, and where to go on.';
+comment on column learning.content_progress.user_id is 'Whose progress.';
+comment on column learning.content_progress.item_id is 'In what. A course has a row when a part of it was completed.';
+comment on column learning.content_progress.version is 'The newest version they have played; what is covered and the position are of it.';
+comment on column learning.content_progress.covered is E'@behavior -*\nWhich seconds of that version were played.';
+comment on column learning.content_progress.covered_seconds is 'How many seconds of that version were played, each counted once.';
+comment on column learning.content_progress.duration_seconds is 'The item''s duration at the last heartbeat; null when unknown.';
+comment on column learning.content_progress.position_seconds is 'Where to go on.';
+comment on column learning.content_progress.position_at is 'When they were there.';
+comment on column learning.content_progress.active_seconds is 'Time spent with the item, all versions and repetitions.';
+comment on column learning.content_progress.completed_version is 'The newest version they have completed; null while none.';
+comment on column learning.content_progress.completed_at is 'When they completed that version.';
+comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
+comment on column learning.content_progress.credited_version is E'@behavior -*\nThe completed version whose consequences (course, training, evidence) are drawn.';
+comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity: where the next heartbeat most likely belongs.';
+comment on column learning.content_progress.access_checked_at is E'@behavior -*\nWhen access to the item was last decided for a heartbeat; null asks again.';
+comment on column learning.content_progress.started_at is 'When they first played it.';
+comment on column learning.content_progress.last_activity_at is 'When they last did.';
+comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
+comment on constraint content_progress_item_id_fkey on learning.content_progress is E'@fieldName item\n@foreignFieldName contentProgresses';
+
+create policy select_manager on learning.content_progress
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)));
+comment on policy select_manager on learning.content_progress is 'The permission manage_skills reads everybody''s progress.';
+create policy select_own on learning.content_progress
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.content_progress is 'Users read their own progress.';
+
+grant select on learning.content_progress to :PLINTH_USER;
+
+-- One row per user and item they rated. Totals are on the item.
+create table learning.content_ratings (
+  item_id uuid not null,
+  user_id uuid not null default plinth.current_user_id(),
+  rating smallint not null,
+  review text not null default ''::text,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint content_ratings_pkey primary key (item_id, user_id),
+  constraint content_ratings_rating_check check (rating >= 1 and rating <= 5),
+  constraint content_ratings_review_check check (length(review) <= 5000),
+  constraint content_ratings_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_ratings_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table learning.content_ratings enable row level security;
+
+create index content_ratings_user_id_idx on learning.content_ratings using btree (user_id);
+
+create trigger _500_count_rating
+  after insert or delete or update on learning.content_ratings
+  for each row
+  execute function learning.count_rating();
+create trigger _900_touch_updated_at
+  before update on learning.content_ratings
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.content_ratings is 'One row per user and item they rated. Totals are on the item.';
+comment on column learning.content_ratings.item_id is 'What was rated.';
+comment on column learning.content_ratings.user_id is 'Who rated it.';
+comment on column learning.content_ratings.rating is '1 to 5.';
+comment on column learning.content_ratings.review is 'What they say of it, or empty.';
+comment on column learning.content_ratings.created_at is 'When it was first rated.';
+comment on column learning.content_ratings.updated_at is 'When the rating last changed.';
+comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
+
+create policy delete_editor on learning.content_ratings
+  for delete to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy delete_editor on learning.content_ratings is 'The permission edit_content removes ratings.';
+create policy delete_own on learning.content_ratings
+  for delete to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy delete_own on learning.content_ratings is 'Users take their own ratings back.';
+create policy insert_own on learning.content_ratings
+  for insert to :PLINTH_USER
+  with check (user_id = (select plinth.current_user_id()) and (exists ( select
+   from learning.my_content_access a
+  where a.content_id = content_ratings.item_id and a.has_access)));
+comment on policy insert_own on learning.content_ratings is 'Users rate what they may read.';
+create policy select_editor on learning.content_ratings
+  for select to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy select_editor on learning.content_ratings is 'The permission edit_content reads all ratings.';
+create policy select_own on learning.content_ratings
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.content_ratings is 'Users read their own ratings.';
+create policy update_own on learning.content_ratings
+  for update to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()))
+  with check (user_id = (select plinth.current_user_id()));
+comment on policy update_own on learning.content_ratings is 'Users change their own ratings.';
+
+grant
+  select,
+  insert (item_id, rating, review),
+  update (rating, review),
+  delete
+  on learning.content_ratings to :PLINTH_USER;
+
+-- One row per item and skill that it teaches.
+create table learning.content_skills (
+  item_id uuid not null,
+  skill_id uuid not null,
+  gain numeric(4,2) not null default 0.25,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint content_skills_pkey primary key (item_id, skill_id),
+  constraint content_skills_gain_is_from_0_to_10 check (gain >= 0::numeric and gain <= 10::numeric),
+  constraint content_skills_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint content_skills_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade
+);
+
+alter table learning.content_skills enable row level security;
+
+create index content_skills_skill_id_idx on learning.content_skills using btree (skill_id);
+
+create trigger _900_touch_updated_at
+  before update on learning.content_skills
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.content_skills is 'One row per item and skill that it teaches.';
+comment on column learning.content_skills.item_id is 'The item; may be a course.';
+comment on column learning.content_skills.skill_id is 'The skill.';
+comment on column learning.content_skills.gain is 'By how much completing the item raises the level, once; 0 to 10.';
+comment on column learning.content_skills.created_at is 'When it was said.';
+comment on column learning.content_skills.updated_at is 'When the row last changed.';
+comment on constraint content_skills_item_id_fkey on learning.content_skills is E'@fieldName item\n@foreignFieldName contentSkills';
+
+create policy all_editor on learning.content_skills
+  for all to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)))
+  with check ((select access.has_permission('edit_content'::text)));
+comment on policy all_editor on learning.content_skills is 'The permission edit_content says what teaches what.';
+create policy select_visible on learning.content_skills
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+  where i.id = content_skills.item_id)));
+comment on policy select_visible on learning.content_skills is 'Who sees an item sees what it teaches.';
+
+grant
+  select,
+  insert (item_id, skill_id, gain),
+  update (gain),
+  delete
+  on learning.content_skills to :PLINTH_USER;
+grant select on learning.content_skills to :PLINTH_ANONYMOUS;
+
+-- One row per version of an item. Published ones never change.
+create table learning.content_versions (
+  item_id uuid not null,
+  version integer not null,
+  change_note text not null default ''::text,
+  created_by uuid default plinth.current_user_id(),
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  published_at timestamp with time zone,
+  constraint content_versions_pkey primary key (item_id, version),
+  constraint content_versions_change_note_check check (length(change_note) <= 2000),
+  constraint content_versions_version_is_positive check (version > 0),
+  constraint content_versions_created_by_fkey foreign key (created_by) references identity.users(id) on delete set null,
+  constraint content_versions_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade
+);
+
+alter table learning.content_versions enable row level security;
+
+create index content_versions_created_by_idx on learning.content_versions using btree (created_by);
+create unique index content_versions_draft_idx on learning.content_versions using btree (item_id) where (published_at is null);
+
+create trigger _100_guard_published_version
+  before delete or update on learning.content_versions
+  for each row
+  execute function learning.guard_published_version();
+create trigger _900_touch_updated_at
+  before update on learning.content_versions
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.content_versions is 'One row per version of an item. Published ones never change.';
+comment on column learning.content_versions.item_id is 'The item.';
+comment on column learning.content_versions.version is 'Counts the item''s versions from 1.';
+comment on column learning.content_versions.change_note is 'What is new in it.';
+comment on column learning.content_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
+comment on column learning.content_versions.created_at is 'When it was begun.';
+comment on column learning.content_versions.updated_at is 'When the draft last changed.';
+comment on column learning.content_versions.published_at is 'When it was published; null for the draft.';
+comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
+
+create policy select_author on learning.content_versions
+  for select to :PLINTH_USER
+  using ((exists ( select
+   from learning.content_items i
+  where i.id = content_versions.item_id and i.author_id = (select plinth.current_user_id()))));
+comment on policy select_author on learning.content_versions is 'Authors read all versions of their items.';
+create policy select_editor on learning.content_versions
+  for select to :PLINTH_USER
+  using ((select access.has_permission('edit_content'::text)));
+comment on policy select_editor on learning.content_versions is 'The permission edit_content reads all versions.';
+create policy select_published on learning.content_versions
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (published_at is not null and (exists ( select
+   from learning.content_items i
+  where i.id = content_versions.item_id)));
+comment on policy select_published on learning.content_versions is 'Who sees an item sees which versions of it were published.';
+
+grant select on learning.content_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- One row per thing that moved a level, or was to: what, when, by how much. Levels are sums of it.
+create table learning.skill_evidence (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  skill_id uuid not null,
+  kind text not null,
+  delta numeric(4,2) not null,
+  source_key text,
+  note text,
+  recorded_by uuid default plinth.current_user_id(),
+  created_at timestamp with time zone not null default clock_timestamp(),
+  constraint skill_evidence_pkey primary key (id),
+  constraint skill_evidence_user_id_skill_id_source_key_key unique (user_id, skill_id, source_key),
+  constraint skill_evidence_delta_is_from_minus_10_to_10 check (delta >= '-10'::integer::numeric and delta <= 10::numeric),
+  constraint skill_evidence_kind_check check (kind = any (array['initial'::text, 'assessment'::text, 'training'::text, 'content'::text, 'adjustment'::text])),
+  constraint skill_evidence_note_check check (length(note) >= 1 and length(note) <= 2000),
+  constraint skill_evidence_source_key_check check (length(source_key) >= 1 and length(source_key) <= 200),
+  constraint skill_evidence_recorded_by_fkey foreign key (recorded_by) references identity.users(id) on delete set null,
+  constraint skill_evidence_user_id_skill_id_fkey foreign key (user_id, skill_id) references learning.user_skills(user_id, skill_id) on delete cascade
+);
+
+alter table learning.skill_evidence enable row level security;
+
+create index skill_evidence_recorded_by_idx on learning.skill_evidence using btree (recorded_by);
+
+create trigger _500_sum_skill_evidence
+  after insert or delete or update of delta on learning.skill_evidence
+  for each row
+  execute function learning.sum_skill_evidence();
+
+comment on table learning.skill_evidence is 'One row per thing that moved a level, or was to: what, when, by how much. Levels are sums of it.';
+comment on column learning.skill_evidence.id is 'UUIDv7.';
+comment on column learning.skill_evidence.user_id is 'Whose level.';
+comment on column learning.skill_evidence.skill_id is 'In which skill.';
+comment on column learning.skill_evidence.kind is 'initial (the level somebody came with), assessment (by a person or the application), training (a completed run), content (completed items) or adjustment (written by the owner).';
+comment on column learning.skill_evidence.delta is 'By how much the level moved; less than was meant where 0 or 10 was reached.';
+comment on column learning.skill_evidence.source_key is 'What it stems from, such as training:1; each counts once per user and skill. Null for what may repeat.';
+comment on column learning.skill_evidence.note is 'Why, in words.';
+comment on column learning.skill_evidence.recorded_by is 'Who was signed in; null for a job, psql or a deleted account.';
+comment on column learning.skill_evidence.created_at is 'When.';
+comment on constraint skill_evidence_user_id_skill_id_source_key_key on learning.skill_evidence is '@behavior -*';
+comment on constraint skill_evidence_user_id_skill_id_fkey on learning.skill_evidence is E'@fieldName userSkill\n@foreignFieldName evidence';
+
+create policy select_manager on learning.skill_evidence
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)));
+comment on policy select_manager on learning.skill_evidence is 'The permission manage_skills reads all evidence.';
+create policy select_own on learning.skill_evidence
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.skill_evidence is 'Users read what moved their own levels.';
+
+grant select on learning.skill_evidence to :PLINTH_USER;
+
+-- One row per skill that people can have and train.
+create table learning.skills (
+  id uuid not null default plinth.uuid_v7(),
+  skill_name text not null,
+  display_name text,
+  description text not null default ''::text,
+  training_gain numeric(4,2) not null default 1,
+  is_active boolean not null default true,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint skills_pkey primary key (id),
+  constraint skills_skill_name_key unique (skill_name),
+  constraint skills_description_check check (length(description) <= 10000),
+  constraint skills_display_name_check check (length(display_name) >= 1 and length(display_name) <= 200 and display_name = trim(both from display_name)),
+  constraint skills_skill_name_is_a_lower_case_key check (skill_name ~ '^[a-z][a-z0-9_]{0,99}$'::text),
+  constraint skills_training_gain_is_from_0_to_10 check (training_gain >= 0::numeric and training_gain <= 10::numeric)
+);
+
+alter table learning.skills enable row level security;
+
+create trigger _900_touch_updated_at
+  before update on learning.skills
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.skills is 'One row per skill that people can have and train.';
+comment on column learning.skills.id is 'UUIDv7.';
+comment on column learning.skills.skill_name is 'Unique key of lower case letters, digits and underscores, such as active_listening.';
+comment on column learning.skills.display_name is 'Name shown to people, or null.';
+comment on column learning.skills.description is 'What somebody who has it can do.';
+comment on column learning.skills.training_gain is 'By how much completing a training raises the level, 0 to 10.';
+comment on column learning.skills.is_active is 'Skills out of use are hidden and cannot be taken on; what people have of them stays.';
+comment on column learning.skills.created_at is 'When it was added.';
+comment on column learning.skills.updated_at is 'When the row last changed.';
+
+create policy all_manager on learning.skills
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)))
+  with check ((select access.has_permission('manage_skills'::text)));
+comment on policy all_manager on learning.skills is 'The permission manage_skills reads and writes all skills.';
+create policy select_active on learning.skills
+  for select to :PLINTH_ANONYMOUS, :PLINTH_USER
+  using (is_active);
+comment on policy select_active on learning.skills is 'Everybody reads the skills in use.';
+
+grant
+  select,
+  insert (skill_name, display_name, description, training_gain, is_active),
+  update (skill_name, display_name, description, training_gain, is_active),
+  delete
+  on learning.skills to :PLINTH_USER;
+grant select on learning.skills to :PLINTH_ANONYMOUS;
+
+-- One row per user and skill they train: at most one, whatever its state.
+create table learning.training (
+  user_id uuid not null default plinth.current_user_id(),
+  skill_id uuid not null,
+  status text not null default 'pending'::text,
+  progress numeric(5,4) not null default 0,
+  run integer not null default 1,
+  started_at timestamp with time zone,
+  completed_at timestamp with time zone,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint training_pkey primary key (user_id, skill_id),
+  constraint training_completed_at_is_of_the_completed check ((status = 'completed'::text) = (completed_at is not null)),
+  constraint training_is_completed_when_its_progress_is_1 check ((status = 'completed'::text) = (progress = 1::numeric)),
+  constraint training_is_started_before_it_is_active check (status = 'pending'::text or started_at is not null),
+  constraint training_progress_is_from_0_to_1 check (progress >= 0::numeric and progress <= 1::numeric),
+  constraint training_run_is_positive check (run >= 1),
+  constraint training_status_check check (status = any (array['pending'::text, 'active'::text, 'completed'::text])),
+  constraint training_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade,
+  constraint training_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table learning.training enable row level security;
+
+create index training_skill_id_status_idx on learning.training using btree (skill_id, status);
+
+create trigger _100_move_training
+  before insert or update on learning.training
+  for each row
+  execute function learning.move_training();
+create trigger _500_credit_training
+  after update on learning.training
+  for each row
+  when (new.status = 'completed'::text and old.status <> 'completed'::text)
+  execute function learning.credit_training();
+create trigger _500_credit_training_begun
+  after insert on learning.training
+  for each row
+  when (new.status = 'completed'::text)
+  execute function learning.credit_training();
+create trigger _600_count_completed_items
+  after insert or update of status on learning.training
+  for each row
+  when (new.status = 'active'::text)
+  execute function learning.count_completed_items();
+create trigger _900_touch_updated_at
+  before update on learning.training
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.training is 'One row per user and skill they train: at most one, whatever its state.';
+comment on column learning.training.user_id is 'Who trains.';
+comment on column learning.training.skill_id is 'What.';
+comment on column learning.training.status is 'pending (not begun, or paused), active or completed.';
+comment on column learning.training.progress is 'Share of this run that is done, from 0.0 to 1.0; 1 is completed.';
+comment on column learning.training.run is 'Counts how often it was begun: 1, and one more after each completed one that was begun anew.';
+comment on column learning.training.started_at is 'When this run was begun; null before.';
+comment on column learning.training.completed_at is 'When this run was completed.';
+comment on column learning.training.created_at is 'When the training was planned or first begun.';
+comment on column learning.training.updated_at is 'When the row last changed.';
+
+create policy select_manager on learning.training
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)));
+comment on policy select_manager on learning.training is 'The permission manage_skills reads everybody''s trainings.';
+create policy select_own on learning.training
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.training is 'Users read their own trainings.';
+
+grant select on learning.training to :PLINTH_USER;
+
+-- One row per user and item that was allowed or denied to them, whatever their plan. On a course it counts for its lessons that have none of their own.
+create table learning.user_content_permissions (
+  user_id uuid not null,
+  item_id uuid not null,
+  permission text not null,
+  waives_prerequisites boolean not null default false,
+  reason text not null default ''::text,
+  granted_by uuid default plinth.current_user_id(),
+  granted_at timestamp with time zone not null default now(),
+  expires_at timestamp with time zone,
+  updated_at timestamp with time zone not null default now(),
+  constraint user_content_permissions_pkey primary key (user_id, item_id),
+  constraint user_content_permissions_expires_after_granted check (expires_at > granted_at),
+  constraint user_content_permissions_only_allow_waives check (permission = 'allow'::text or not waives_prerequisites),
+  constraint user_content_permissions_permission_check check (permission = any (array['allow'::text, 'deny'::text])),
+  constraint user_content_permissions_reason_check check (length(reason) <= 1000),
+  constraint user_content_permissions_granted_by_fkey foreign key (granted_by) references identity.users(id) on delete set null,
+  constraint user_content_permissions_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
+  constraint user_content_permissions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table learning.user_content_permissions enable row level security;
+
+create index user_content_permissions_granted_by_idx on learning.user_content_permissions using btree (granted_by);
+create index user_content_permissions_item_id_idx on learning.user_content_permissions using btree (item_id);
+
+create trigger _500_forget_checked_access
+  after insert or delete or update on learning.user_content_permissions
+  for each row
+  execute function learning.forget_checked_access();
+create trigger _700_record_data_change
+  after insert or delete or update on learning.user_content_permissions
+  for each row
+  execute function private.record_data_change('user_id,item_id', 'user_id', 'updated_at', '');
+create trigger _900_touch_updated_at
+  before update on learning.user_content_permissions
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.user_content_permissions is 'One row per user and item that was allowed or denied to them, whatever their plan. On a course it counts for its lessons that have none of their own.';
+comment on column learning.user_content_permissions.user_id is 'Whose access.';
+comment on column learning.user_content_permissions.item_id is 'To what.';
+comment on column learning.user_content_permissions.permission is 'allow (in place of a plan) or deny (whatever the plan).';
+comment on column learning.user_content_permissions.waives_prerequisites is 'Whether an allow also lets past what must be completed before.';
+comment on column learning.user_content_permissions.reason is 'Why, for whoever asks later.';
+comment on column learning.user_content_permissions.granted_by is 'Who decided; null for the system or a deleted account.';
+comment on column learning.user_content_permissions.granted_at is 'When.';
+comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
+comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is E'@fieldName item\n@foreignFieldName userPermissions';
+
+create policy all_manager on learning.user_content_permissions
+  for all to :PLINTH_USER
+  using ((select access.has_permission('manage_content_access'::text)))
+  with check ((select access.has_permission('manage_content_access'::text)));
+comment on policy all_manager on learning.user_content_permissions is 'The permission manage_content_access reads, gives and takes all.';
+create policy select_own on learning.user_content_permissions
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.user_content_permissions is 'Users read what was allowed and denied to them.';
+
+grant
+  select,
+  insert (user_id, item_id, permission, waives_prerequisites, reason, expires_at),
+  update (permission, waives_prerequisites, reason, expires_at),
+  delete
+  on learning.user_content_permissions to :PLINTH_USER;
+grant select on learning.user_content_permissions to :PLINTH_ANONYMOUS;
+
+-- One row per user and skill they have taken on.
+create table learning.user_skills (
+  user_id uuid not null default plinth.current_user_id(),
+  skill_id uuid not null,
+  level numeric(4,2) not null default 0,
+  created_at timestamp with time zone not null default now(),
+  updated_at timestamp with time zone not null default now(),
+  constraint user_skills_pkey primary key (user_id, skill_id),
+  constraint user_skills_level_is_from_0_to_10 check (level >= 0::numeric and level <= 10::numeric),
+  constraint user_skills_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade,
+  constraint user_skills_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table learning.user_skills enable row level security;
+
+create index user_skills_skill_id_level_idx on learning.user_skills using btree (skill_id, level);
+
+create trigger _500_note_skill_level
+  after insert or update of level on learning.user_skills
+  for each row
+  execute function learning.note_skill_level();
+create trigger _900_touch_updated_at
+  before update on learning.user_skills
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table learning.user_skills is 'One row per user and skill they have taken on.';
+comment on column learning.user_skills.user_id is 'Whose skill.';
+comment on column learning.user_skills.skill_id is 'The skill.';
+comment on column learning.user_skills.level is 'Proficiency from 0 to 10: always the sum of the evidence.';
+comment on column learning.user_skills.created_at is 'When it was taken on.';
+comment on column learning.user_skills.updated_at is 'When the level last changed.';
+
+create policy insert_own on learning.user_skills
+  for insert to :PLINTH_USER
+  with check (user_id = (select plinth.current_user_id()) and (skill_id in ( select s.id
+   from learning.skills s)));
+comment on policy insert_own on learning.user_skills is 'Users take on skills they can see.';
+create policy select_manager on learning.user_skills
+  for select to :PLINTH_USER
+  using ((select access.has_permission('manage_skills'::text)));
+comment on policy select_manager on learning.user_skills is 'The permission manage_skills reads everybody''s levels.';
+create policy select_own on learning.user_skills
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on learning.user_skills is 'Users read their own levels.';
+
+grant select, insert (skill_id) on learning.user_skills to :PLINTH_USER;
+
+-- Views -----------------------------------------------------------------------------------------------
+
+-- Grain: one row per user and skill that they have, train or have content of.
+create view learning.learning_analytics with (security_invoker=true) as
+ with taught as (
+         select p.user_id,
+            cs.skill_id,
+            count(*) as items_started,
+            count(p.completed_at) as items_completed,
+            sum(p.active_seconds)::bigint as active_seconds,
+            max(p.last_activity_at) as last_activity_at
+           from learning.content_skills cs
+             join learning.content_progress p on p.item_id = cs.item_id
+          group by p.user_id, cs.skill_id
+        ), evidence as (
+         select e_1.user_id,
+            e_1.skill_id,
+            count(*) as evidence_count,
+            sum(e_1.delta) filter (where e_1.created_at > (now() - '30 days'::interval)) as level_gained_30_days,
+            max(e_1.created_at) as last_evidence_at
+           from learning.skill_evidence e_1
+          group by e_1.user_id, e_1.skill_id
+        )
+ select user_id,
+    skill_id,
+    coalesce(us.level, 0::numeric) as level,
+    coalesce(e.level_gained_30_days, 0::numeric) as level_gained_30_days,
+    coalesce(e.evidence_count, 0::bigint)::integer as evidence_count,
+    t.status as training_status,
+    t.progress as training_progress,
+    coalesce(c.items_started, 0::bigint)::integer as items_started,
+    coalesce(c.items_completed, 0::bigint)::integer as items_completed,
+    coalesce(c.active_seconds, 0::bigint) as active_seconds,
+    greatest(c.last_activity_at, e.last_evidence_at, t.updated_at) as last_activity_at
+   from learning.user_skills us
+     full join learning.training t using (user_id, skill_id)
+     full join taught c using (user_id, skill_id)
+     left join evidence e using (user_id, skill_id);
+
+comment on view learning.learning_analytics is E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that they have, train or have content of.';
+comment on column learning.learning_analytics.user_id is 'The user.';
+comment on column learning.learning_analytics.skill_id is 'The skill.';
+comment on column learning.learning_analytics.level is 'Proficiency, 0 to 10.';
+comment on column learning.learning_analytics.level_gained_30_days is 'By how much the level moved in the last 30 days.';
+comment on column learning.learning_analytics.evidence_count is 'How many things have moved it.';
+comment on column learning.learning_analytics.training_status is 'pending, active or completed; null without a training.';
+comment on column learning.learning_analytics.training_progress is '0.0 to 1.0; null without a training.';
+comment on column learning.learning_analytics.items_started is 'Items that teach the skill and were begun.';
+comment on column learning.learning_analytics.items_completed is 'Those of them that were completed.';
+comment on column learning.learning_analytics.active_seconds is 'Time spent with them. An item that teaches two skills counts for both.';
+comment on column learning.learning_analytics.last_activity_at is 'When any of this last moved.';
+
+grant select on learning.learning_analytics to :PLINTH_USER;
+
+-- Grain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.
+create view learning.my_content_access with (security_invoker=true) as
+ select i.id as content_id,
+    learning.gives_access(r.reason) as has_access,
+    r.reason,
+    i.effective_access_level as required_access_level
+   from learning.content_items i
+     left join learning.user_content_permissions own on own.user_id = (( select plinth.current_user_id() as current_user_id)) and own.item_id = i.id and (own.expires_at is null or own.expires_at > now())
+     left join learning.user_content_permissions course on course.user_id = (( select plinth.current_user_id() as current_user_id)) and course.item_id = i.course_id and (course.expires_at is null or course.expires_at > now())
+     cross join lateral ( select learning.access_reason(( select access.has_permission('edit_content'::text) as has_permission), i.author_id = (( select plinth.current_user_id() as current_user_id)), i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, (( select plinth.current_user_id() as current_user_id)) is not null, i.effective_access_level, ( select learning.user_plan_level(plinth.current_user_id()) as user_plan_level), coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
+                   from learning.content_prerequisites p
+                  where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(( select plinth.current_user_id() as current_user_id), p.required_item_id)))) as reason
+         offset 0) r;
+
+comment on view learning.my_content_access is E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.';
+comment on column learning.my_content_access.content_id is 'The item.';
+comment on column learning.my_content_access.has_access is 'Whether the caller may read its text.';
+comment on column learning.my_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.my_content_access.required_access_level is 'The access level that a plan must have.';
+
+grant select on learning.my_content_access to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Grain: one row per available item that is no course: the progress of who asks.
+create view learning.my_item_progress with (security_invoker=true) as
+ select i.id as item_id,
+    i.course_id,
+    i.category_id,
+    p.completed_at is not null as is_completed,
+    coalesce(p.progress, 0::numeric) as progress,
+    coalesce(p.active_seconds, 0::bigint) as active_seconds,
+    p.last_activity_at
+   from learning.content_items i
+     left join learning.content_progress p on p.item_id = i.id and p.user_id = (( select plinth.current_user_id() as current_user_id))
+  where i.content_type <> 'course'::text and i.available_from <= now() and (i.available_until is null or i.available_until > now());
+
+comment on view learning.my_item_progress is E'@behavior -*\nGrain: one row per available item that is no course: the progress of who asks.';
+comment on column learning.my_item_progress.item_id is 'The item.';
+comment on column learning.my_item_progress.course_id is 'The course it is a part of, or null.';
+comment on column learning.my_item_progress.category_id is 'Where it is filed.';
+comment on column learning.my_item_progress.is_completed is 'Whether it was completed, in whichever version.';
+comment on column learning.my_item_progress.progress is '0.0 to 1.0; 1 is completed.';
+comment on column learning.my_item_progress.active_seconds is 'Time spent with it.';
+comment on column learning.my_item_progress.last_activity_at is 'When it was last played; null for never.';
+
+grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Grain: one row per user and item that the caller can see: whether the user may read its text, and why.
+create view learning.user_content_access with (security_invoker=true) as
+ select u.id as user_id,
+    i.id as content_id,
+    learning.gives_access(r.reason) as has_access,
+    r.reason,
+    i.effective_access_level as required_access_level
+   from identity.users u
+     cross join lateral ( select learning.user_plan_level(u.id) as plan_level,
+            learning.is_content_editor(u.id) as is_editor
+         offset 0) l
+     cross join learning.content_items i
+     left join learning.user_content_permissions own on own.user_id = u.id and own.item_id = i.id and (own.expires_at is null or own.expires_at > now())
+     left join learning.user_content_permissions course on course.user_id = u.id and course.item_id = i.course_id and (course.expires_at is null or course.expires_at > now())
+     cross join lateral ( select learning.access_reason(l.is_editor, i.author_id = u.id, i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, true, i.effective_access_level, l.plan_level, coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
+                   from learning.content_prerequisites p
+                  where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(u.id, p.required_item_id)))) as reason
+         offset 0) r
+  where u.id = (( select plinth.current_user_id() as current_user_id)) or (( select plinth.current_user_id() as current_user_id)) is null or ( select access.has_permission('manage_content_access'::text) as has_permission);
+
+comment on view learning.user_content_access is E'@behavior -*\nGrain: one row per user and item that the caller can see: whether the user may read its text, and why.';
+comment on column learning.user_content_access.user_id is 'The user.';
+comment on column learning.user_content_access.content_id is 'The item.';
+comment on column learning.user_content_access.has_access is 'Whether the user may read the item''s text.';
+comment on column learning.user_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.user_content_access.required_access_level is 'The access level that a plan must have.';
+
+grant select on learning.user_content_access to :PLINTH_USER;
+
+-- Functions -------------------------------------------------------------------------------------------
+
+-- Why a user has access to an item, or has not.
+create or replace function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean)
+  returns text
+  language sql
+  immutable parallel safe
+as $$
+  select case
+    when is_editor then 'editor'
+    when is_author then 'author'
+    when is_available is not true then 'not_available'
+    when permission = 'deny' then 'denied'
+    when is_preview then 'preview'
+    when not is_signed_in then 'sign_in_required'
+    when permission is null and required_level > plan_level then 'plan_required'
+    when waives_prerequisites is not true and misses_prerequisites then 'prerequisites_missing'
+    when permission = 'allow' then 'permission'
+    else 'plan'
+  end
+$$;
+
+comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@omit\nWhy a user has access to an item, or has not.';
+revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
+grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Raises or lowers a user's level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
+create or replace function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text default null::text, event_key text default null::text)
+  returns learning.skill_evidence
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if not access.has_permission('manage_skills') then
+    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+  end if;
+  if assess_skill.delta is null or assess_skill.delta not between -10 and 10 or assess_skill.delta <> round(assess_skill.delta, 2) then
+    raise exception 'delta must be from -10 to 10, with two decimals.'
+      using errcode = 'PL422', schema = 'learning', table = 'skill_evidence', column = 'delta';
+  end if;
+  if not exists (select from identity.users u where u.id = assess_skill.user_id) then
+    raise exception 'There is no such user.'
+      using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'user_id';
+  end if;
+  if not exists (select from learning.skills s where s.id = assess_skill.skill_id) then
+    raise exception 'There is no such skill.'
+      using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'skill_id';
+  end if;
+  return private.add_skill_evidence(
+    assess_skill.user_id, assess_skill.skill_id, 'assessment', assess_skill.delta, 'event:' || assess_skill.event_key, assess_skill.note
+  );
+end
+$$;
+
+comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
+revoke execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) from public;
+grant execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) to :PLINTH_USER;
+
+-- Trigger: PL409 when a move to another course makes prerequisites go in a circle.
+create or replace function learning.check_moved_lesson()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if exists (
+    select
+    from learning.content_prerequisites p
+    cross join lateral private.content_required_for(p.required_item_id) as r (id)
+    where p.item_id in (new.id, new.course_id)
+      and r.id in (new.id, new.course_id)
+  ) then
+    raise exception 'The course requires what waits for this item.'
+      using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'course_id';
+  end if;
+  return null;
+end
+$$;
+
+comment on function learning.check_moved_lesson() is 'Trigger: PL409 when a move to another course makes prerequisites go in a circle.';
+revoke execute on function learning.check_moved_lesson() from public;
+
+-- Trigger: PL409 when prerequisites would go in a circle.
+create or replace function learning.check_prerequisite()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  -- The item, or a part of it: what a course requires, its lessons wait for too.
+  if exists (
+    select
+    from private.content_required_for(new.required_item_id) as r (id)
+    join learning.content_items i on i.id = r.id
+    where i.id = new.item_id or i.course_id = new.item_id
+  ) then
+    raise exception 'An item cannot require what waits for it.'
+      using errcode = 'PL409', schema = 'learning', table = 'content_prerequisites', column = 'required_item_id';
+  end if;
+  return null;
+end
+$$;
+
+comment on function learning.check_prerequisite() is 'Trigger: PL409 when prerequisites would go in a circle.';
+revoke execute on function learning.check_prerequisite() from public;
+
+-- Says that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.
+create or replace function learning.complete_item(item_id uuid, version integer default null::integer)
+  returns learning.content_progress
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := private.lock_own_account();
+  v_open record;
+  v_progress learning.content_progress;
+begin
+  select * into v_open from private.open_for_recording(item_id, version);
+  perform private.refuse_recording(v_open.reason);
+  if v_open.content_type = 'course' then
+    raise exception 'A course is completed by its parts.' using errcode = 'PL409';
+  end if;
+  if v_open.content_type = 'video' and v_open.duration_seconds is not null then
+    raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'See record_heartbeat.';
+  end if;
+  insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
+  values (v_user_id, item_id, v_open.playable_version, now(), now())
+  on conflict do nothing;
+  perform from learning.content_progress p where p.user_id = v_user_id and p.item_id = complete_item.item_id for no key update;
+  update learning.content_progress p
+  set version = greatest(p.version, v_open.playable_version),
+    -- What was seen is of another version.
+    covered = case when p.version < v_open.playable_version then '{}' else p.covered end,
+    covered_seconds = case when p.version < v_open.playable_version then 0 else p.covered_seconds end,
+    position_seconds = case when p.version < v_open.playable_version then 0 else p.position_seconds end,
+    completed_version = v_open.playable_version,
+    completed_at = now(),
+    last_activity_at = greatest(p.last_activity_at, now())
+  where p.user_id = v_user_id
+    and p.item_id = complete_item.item_id
+    and coalesce(p.completed_version, 0) < v_open.playable_version;
+  if found then
+    perform private.credit_completions(v_user_id, array[item_id]);
+  end if;
+  select p.* into v_progress
+  from learning.content_progress p
+  where p.user_id = v_user_id and p.item_id = complete_item.item_id;
+  return v_progress;
+end
+$$;
+
+comment on function learning.complete_item(item_id uuid, version integer) is E'@resultFieldName progress\nSays that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.';
+revoke execute on function learning.complete_item(item_id uuid, version integer) from public;
+grant execute on function learning.complete_item(item_id uuid, version integer) to :PLINTH_USER;
+
+-- Whether the caller may read the text of each of these items, in their order, why or why not, and what must be completed before.
+create or replace function learning.content_access(item_ids uuid[])
+  returns table(item_id uuid, has_access boolean, reason text, required_access_level integer, missing_prerequisites uuid[])
+  language sql
+  stable rows 50
+  set search_path to 'pg_catalog'
+as $$
+  select
+    asked.id,
+    coalesce(a.has_access, false),
+    coalesce(a.reason, 'not_available'),
+    a.required_access_level,
+    case when a.reason = 'prerequisites_missing' then array(
+      select p.required_item_id
+      from learning.content_items i
+      join learning.content_prerequisites p on p.item_id in (i.id, i.course_id)
+      where i.id = asked.id and not learning.is_prerequisite_met(plinth.current_user_id(), p.required_item_id)
+      order by 1
+    ) else '{}' end
+  from unnest(content_access.item_ids) with ordinality as asked (id, place)
+  left join learning.my_content_access a on a.content_id = asked.id
+  order by asked.place
+$$;
+
+comment on function learning.content_access(item_ids uuid[]) is 'Whether the caller may read the text of each of these items, in their order, why or why not, and what must be completed before.';
+revoke execute on function learning.content_access(item_ids uuid[]) from public;
+grant execute on function learning.content_access(item_ids uuid[]) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How far the signed-in user is with everything in the category and below it.
+create or replace function learning.content_categories_progress(category learning.content_categories)
+  returns learning.progress_summary
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select learning.sum_progress(
+    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+  )
+  from learning.content_categories c
+  join learning.my_item_progress m on m.category_id = c.id
+  where c.id = category.id or c.path like category.path || '/%'
+$$;
+
+comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nHow far the signed-in user is with everything in the category and below it.';
+revoke execute on function learning.content_categories_progress(category learning.content_categories) from public;
+grant execute on function learning.content_categories_progress(category learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How far the signed-in user is with the item; for a course, with its parts.
+create or replace function learning.content_items_progress(item learning.content_items)
+  returns learning.progress_summary
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select learning.sum_progress(
+    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+  )
+  from (
+    -- A course is none of these rows itself, and nothing else has parts.
+    select own.* from learning.my_item_progress own where own.item_id = item.id
+    union all
+    select part.* from learning.my_item_progress part where part.course_id = item.id
+  ) m
+$$;
+
+comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nHow far the signed-in user is with the item; for a course, with its parts.';
+revoke execute on function learning.content_items_progress(item learning.content_items) from public;
+grant execute on function learning.content_items_progress(item learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.
+create or replace function learning.content_search_facets(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer)
+  returns table(facet text, value text, label text, item_count bigint)
+  language plpgsql
+  stable security definer rows 50
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_query tsquery;
+  v_similar text;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+  if v_text <> '' then
+    if numnode(v_terms.any_query) > 0 and exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      v_query := v_terms.any_query;
+    else
+      v_similar := v_text;
+      perform private.look_for_similar_titles();
+    end if;
+  end if;
+  return query
+    with hits as materialized (
+      select m.content_type, m.level, m.language, m.category_id, m.tags
+      from private.content_matching(
+        v_query, v_terms.languages, v_terms.queries, v_similar,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+    ),
+    counts as (
+      select 'content_type' as facet, h.content_type as value, h.content_type as label, count(*) as item_count
+      from hits h
+      group by h.content_type
+      union all
+      select 'level', h.level::text, h.level::text, count(*) from hits h group by h.level
+      union all
+      select 'language', h.language, h.language, count(*) from hits h group by h.language
+      union all
+      select 'category', c.id::text, c.name, h.item_count
+      from (select h.category_id, count(*) as item_count from hits h group by h.category_id) h
+      join learning.content_categories c on c.id = h.category_id
+      union all
+      (
+        select 'tag', t.tag, t.tag, count(*)
+        from hits h
+        cross join unnest(h.tags) as t (tag)
+        group by t.tag
+        order by 4 desc, 2
+        limit 30
+      )
+    )
+    select c.facet, c.value, c.label, c.item_count from counts c order by c.facet, c.item_count desc, c.value;
+end
+$$;
+
+comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+revoke execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) from public;
+grant execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: a training begins where completed items have brought its user.
+create or replace function learning.count_completed_items()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.advance_training(new.user_id, new.skill_id);
+  return null;
+end
+$$;
+
+comment on function learning.count_completed_items() is 'Trigger: a training begins where completed items have brought its user.';
+revoke execute on function learning.count_completed_items() from public;
+
+-- Trigger: keeps an item's rating_count and rating_sum.
+create or replace function learning.count_rating()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'UPDATE' and (new.item_id, new.user_id) <> (old.item_id, old.user_id) then
+    raise exception 'A rating stays with its item and user.' using errcode = 'PL409';
+  end if;
+  update learning.content_items i
+  set
+    rating_count = i.rating_count + case tg_op when 'INSERT' then 1 when 'DELETE' then -1 else 0 end,
+    rating_sum = i.rating_sum
+      + case when tg_op = 'DELETE' then 0 else new.rating end
+      - case when tg_op = 'INSERT' then 0 else old.rating end
+  where i.id = case when tg_op = 'DELETE' then old.item_id else new.item_id end;
+  return null;
+end
+$$;
+
+comment on function learning.count_rating() is 'Trigger: keeps an item''s rating_count and rating_sum.';
+revoke execute on function learning.count_rating() from public;
+
+-- The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.
+create or replace function learning.course_learners(course_id uuid)
+  returns table(user_id uuid, item_count integer, completed_count integer, progress numeric, active_seconds bigint, last_activity_at timestamp with time zone, completed_version integer, completed_at timestamp with time zone)
+  language plpgsql
+  stable security definer rows 100
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  if not exists (
+    select
+    from learning.content_items c
+    where c.id = course_learners.course_id
+      and c.content_type = 'course'
+      and (c.author_id = plinth.current_user_id() or access.has_permission('manage_skills'))
+  ) then
+    raise exception 'There is no such course, or it is not yours to report.' using errcode = 'PL404';
+  end if;
+  return query
+    with parts as (
+      select i.id
+      from learning.content_items i
+      where i.course_id = course_learners.course_id
+        and i.available_from <= now()
+        and (i.available_until is null or i.available_until > now())
+    ),
+    total as (
+      select count(*) as item_count from parts
+    ),
+    done as (
+      select
+        p.user_id, count(p.completed_at) as completed_count, sum(p.progress) as progress,
+        sum(p.active_seconds)::bigint as active_seconds, max(p.last_activity_at) as last_activity_at
+      from learning.content_progress p
+      join parts on parts.id = p.item_id
+      group by p.user_id
+    )
+    select
+      d.user_id, t.item_count::integer, d.completed_count::integer, trunc(d.progress / t.item_count, 4),
+      d.active_seconds, d.last_activity_at, c.completed_version, c.completed_at
+    from done d
+    cross join total t
+    left join learning.content_progress c on c.user_id = d.user_id and c.item_id = course_learners.course_id
+    order by 4 desc, d.user_id;
+end
+$$;
+
+comment on function learning.course_learners(course_id uuid) is 'The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.';
+revoke execute on function learning.course_learners(course_id uuid) from public;
+grant execute on function learning.course_learners(course_id uuid) to :PLINTH_USER;
+
+-- Trigger: a completed training is evidence of the skill.
+create or replace function learning.credit_training()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.add_skill_evidence(
+    new.user_id, new.skill_id, 'training',
+    (select s.training_gain from learning.skills s where s.id = new.skill_id),
+    'training:' || new.run
+  );
+  return null;
+end
+$$;
+
+comment on function learning.credit_training() is 'Trigger: a completed training is evidence of the skill.';
+revoke execute on function learning.credit_training() from public;
+
+-- Hides an item, for a course with all its parts, and keeps everything. Needs edit_content (PL403); PL404 for an unknown item.
+create or replace function learning.delete_content(item_id uuid)
+  returns learning.content_items
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items := private.lock_content_item(delete_content.item_id);
+begin
+  update learning.content_items i
+  set deleted_at = coalesce(i.deleted_at, clock_timestamp())
+  where i.id = v_item.id
+  returning i.* into v_item;
+  return v_item;
+end
+$$;
+
+comment on function learning.delete_content(item_id uuid) is 'Hides an item, for a course with all its parts, and keeps everything. Needs edit_content (PL403); PL404 for an unknown item.';
+revoke execute on function learning.delete_content(item_id uuid) from public;
+grant execute on function learning.delete_content(item_id uuid) to :PLINTH_USER;
+
+-- Trigger: a permission that changes counts for the very next heartbeat.
+create or replace function learning.forget_checked_access()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_permission learning.user_content_permissions := case when tg_op = 'DELETE' then old else new end;
+begin
+  update learning.content_progress p
+  set access_checked_at = null
+  from learning.content_items i
+  where p.user_id = v_permission.user_id
+    and p.item_id = i.id
+    and p.access_checked_at is not null
+    -- A permission on a course is one on its parts.
+    and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
+  return null;
+end
+$$;
+
+comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
+revoke execute on function learning.forget_checked_access() from public;
+
+-- Whether a reason is one for access: editor, author, preview, permission or plan.
+create or replace function learning.gives_access(reason text)
+  returns boolean
+  language sql
+  immutable parallel safe
+as $$
+  select reason in ('editor', 'author', 'preview', 'permission', 'plan')
+$$;
+
+comment on function learning.gives_access(reason text) is E'@omit\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+revoke execute on function learning.gives_access(reason text) from public;
+grant execute on function learning.gives_access(reason text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).
+create or replace function learning.guard_published_body()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item_id uuid := case when tg_op = 'INSERT' then new.item_id else old.item_id end;
+  v_version integer := case when tg_op = 'INSERT' then new.version else old.version end;
+begin
+  -- Going with its version, it finds none. The lock lets no publication come between.
+  if exists (
+    select from (
+      select v.published_at
+      from learning.content_versions v
+      where v.item_id = v_item_id and v.version = v_version
+      for share
+    ) v
+    where v.published_at is not null
+  ) then
+    raise exception 'The text of a published version does not change.' using errcode = 'PL409';
+  end if;
+  if tg_op = 'UPDATE' and (new.item_id, new.version) <> (old.item_id, old.version) then
+    raise exception 'A text stays with its version.' using errcode = 'PL409';
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+comment on function learning.guard_published_body() is 'Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).';
+revoke execute on function learning.guard_published_body() from public;
+
+-- Trigger: a published version neither changes nor goes (PL409).
+create or replace function learning.guard_published_version()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if old.published_at is not null then
+    if tg_op = 'DELETE' then
+      -- With the whole item it may go.
+      if exists (select from learning.content_items i where i.id = old.item_id) then
+        raise exception 'A published version stays.' using errcode = 'PL409';
+      end if;
+    -- A deleted account leaves its versions without an author.
+    elsif to_jsonb(new) - 'created_by' is distinct from to_jsonb(old) - 'created_by' or new.created_by is not null then
+      raise exception 'A published version does not change.' using errcode = 'PL409';
+    end if;
+  end if;
+  return case when tg_op = 'DELETE' then old else new end;
+end
+$$;
+
+comment on function learning.guard_published_version() is 'Trigger: a published version neither changes nor goes (PL409).';
+revoke execute on function learning.guard_published_version() from public;
+
+-- Whether the user has completed the item in any version, or all parts of the course; false for who may not know.
+create or replace function learning.has_completed(user_id uuid, item_id uuid)
+  returns boolean
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return learning.may_ask_about(user_id)
+    and (
+      exists (
+        select
+        from learning.content_progress p
+        where p.user_id = has_completed.user_id
+          and p.item_id = has_completed.item_id
+          and p.completed_at is not null
+      )
+      or private.has_completed_parts(has_completed.user_id, has_completed.item_id)
+    );
+end
+$$;
+
+comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@omit\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
+revoke execute on function learning.has_completed(user_id uuid, item_id uuid) from public;
+grant execute on function learning.has_completed(user_id uuid, item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Whether the user holds edit_content; false for who may not know.
+create or replace function learning.is_content_editor(user_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when is_content_editor.user_id = plinth.current_user_id() then access.has_permission('edit_content')
+    else learning.may_ask_about(is_content_editor.user_id) and exists (
+      select
+      from access.user_roles ur
+      join access.role_permissions rp on rp.role_id = ur.role_id
+      join access.permissions p on p.id = rp.permission_id
+      where ur.user_id = is_content_editor.user_id
+        and (ur.expires_at is null or ur.expires_at > now())
+        and p.permission_name = 'edit_content'
+    )
+  end
+$$;
+
+comment on function learning.is_content_editor(user_id uuid) is E'@omit\nWhether the user holds edit_content; false for who may not know.';
+revoke execute on function learning.is_content_editor(user_id uuid) from public;
+grant execute on function learning.is_content_editor(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Whether the user has completed the item, or nobody can because it is not available.
+create or replace function learning.is_prerequisite_met(user_id uuid, required_item_id uuid)
+  returns boolean
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  return not exists (
+    select
+    from learning.content_items i
+    where i.id = is_prerequisite_met.required_item_id
+      and i.available_from <= now()
+      and (i.available_until is null or i.available_until > now())
+  ) or learning.has_completed(is_prerequisite_met.user_id, is_prerequisite_met.required_item_id);
+end
+$$;
+
+comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@omit\nWhether the user has completed the item, or nobody can because it is not available.';
+revoke execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) from public;
+grant execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: changes of the category tree happen one after another.
+create or replace function learning.lock_content_tree()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update private.content_locks l set taken = l.taken + 1 where l.lock_name = 'categories';
+  return null;
+end
+$$;
+
+comment on function learning.lock_content_tree() is 'Trigger: changes of the category tree happen one after another.';
+revoke execute on function learning.lock_content_tree() from public;
+
+-- Trigger: changes of prerequisites happen one after another.
+create or replace function learning.lock_prerequisites()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update private.content_locks l set taken = l.taken + 1 where l.lock_name = 'prerequisites';
+  return null;
+end
+$$;
+
+comment on function learning.lock_prerequisites() is 'Trigger: changes of prerequisites happen one after another.';
+revoke execute on function learning.lock_prerequisites() from public;
+
+-- Whether the caller may be told what a user has access to.
+create or replace function learning.may_ask_about(user_id uuid)
+  returns boolean
+  language sql
+  stable parallel safe security definer
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when may_ask_about.user_id = plinth.current_user_id() then true
+    -- The owner, or a function of the owner's that a job runs.
+    when pg_has_role(session_user, current_user, 'member') then true
+    else access.has_permission('manage_content_access')
+  end
+$$;
+
+comment on function learning.may_ask_about(user_id uuid) is E'@omit\nWhether the caller may be told what a user has access to.';
+revoke execute on function learning.may_ask_about(user_id uuid) from public;
+grant execute on function learning.may_ask_about(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Moves a category with all below it under another, or to the top. Needs edit_content (PL404); PL409 for a move below itself.
+create or replace function learning.move_category(category_id uuid, new_parent_id uuid default null::uuid)
+  returns learning.content_categories
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_result learning.content_categories;
+begin
+  update learning.content_categories c
+  set parent_id = move_category.new_parent_id
+  where c.id = move_category.category_id
+  returning c.* into v_result;
+  if v_result.id is null then
+    raise exception 'There is no such category, or you may not move it.' using errcode = 'PL404';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function learning.move_category(category_id uuid, new_parent_id uuid) is 'Moves a category with all below it under another, or to the top. Needs edit_content (PL404); PL409 for a move below itself.';
+revoke execute on function learning.move_category(category_id uuid, new_parent_id uuid) from public;
+grant execute on function learning.move_category(category_id uuid, new_parent_id uuid) to :PLINTH_USER;
+
+-- Trigger: the categories below a moved one get their new paths.
+create or replace function learning.move_subcategories()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update learning.content_categories c set parent_id = c.parent_id where c.parent_id = new.id;
+  return null;
+end
+$$;
+
+comment on function learning.move_subcategories() is 'Trigger: the categories below a moved one get their new paths.';
+revoke execute on function learning.move_subcategories() from public;
+
+-- Trigger: the state machine of a training; PL409 for a change of state that there is not.
+create or replace function learning.move_training()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_op = 'INSERT' then
+    if new.status = 'active' and new.progress = 1 then
+      new.status := 'completed';
+    end if;
+    new.started_at := case when new.status <> 'pending' then coalesce(new.started_at, clock_timestamp()) end;
+    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
+    return new;
+  end if;
+
+  -- Reaching the end is completing it; completing it is reaching the end.
+  if old.status = 'active' and (new.progress = 1 or new.status = 'completed') and new.status <> 'pending' then
+    new.status := 'completed';
+    new.progress := 1;
+  end if;
+  if old.status = 'completed' and new.status = 'active' and new.run = old.run then
+    new.run := old.run + 1;
+    new.progress := case when new.progress = old.progress then 0 else new.progress end;
+  end if;
+
+  if (old.status, new.status) in (('pending', 'completed'), ('completed', 'pending')) then
+    raise exception 'A % training cannot become %.', old.status, new.status
+      using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
+  end if;
+  if new.status = old.status and new.status <> 'active' and new.progress <> old.progress then
+    raise exception 'Only an active training makes progress.'
+      using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
+  end if;
+
+  if new.status = 'active' and old.status <> 'active' and (old.status = 'completed' or old.started_at is null) then
+    new.started_at := clock_timestamp();
+  end if;
+  new.completed_at := case
+    when new.status <> 'completed' then null
+    when old.status <> 'completed' then clock_timestamp()
+    else old.completed_at
+  end;
+  return new;
+end
+$$;
+
+comment on function learning.move_training() is 'Trigger: the state machine of a training; PL409 for a change of state that there is not.';
+revoke execute on function learning.move_training() from public;
+
+-- Trigger: a level that was written directly leaves evidence.
+create or replace function learning.note_skill_level()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_unexplained numeric;
+begin
+  select new.level - coalesce(sum(e.delta), 0) into v_unexplained
+  from learning.skill_evidence e
+  where e.user_id = new.user_id and e.skill_id = new.skill_id;
+  if v_unexplained <> 0 then
+    insert into learning.skill_evidence (user_id, skill_id, kind, delta)
+    values (
+      new.user_id, new.skill_id, case tg_op when 'INSERT' then 'initial' else 'adjustment' end, v_unexplained
+    );
+  end if;
+  return null;
+end
+$$;
+
+comment on function learning.note_skill_level() is 'Trigger: a level that was written directly leaves evidence.';
+revoke execute on function learning.note_skill_level() from public;
+
+-- Pauses the signed-in user's training; its progress is kept. PL404 when there is none, PL409 when it is completed.
+create or replace function learning.pause_training(skill_id uuid)
+  returns learning.training
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := private.lock_own_account();
+  v_result learning.training;
+begin
+  update learning.training t
+  set status = 'pending'
+  where t.user_id = v_user_id and t.skill_id = pause_training.skill_id
+  returning * into v_result;
+  if not found then
+    raise exception 'There is no such training.' using errcode = 'PL404';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function learning.pause_training(skill_id uuid) is 'Pauses the signed-in user''s training; its progress is kept. PL404 when there is none, PL409 when it is completed.';
+revoke execute on function learning.pause_training(skill_id uuid) from public;
+grant execute on function learning.pause_training(skill_id uuid) to :PLINTH_USER;
+
+-- Trigger: gives a category its path and depth; PL409 for a circle.
+create or replace function learning.place_category()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_parent learning.content_categories;
+begin
+  if new.parent_id is null then
+    new.path := new.slug;
+    new.depth := 1;
+    return new;
+  end if;
+  -- Upwards by parents and not by paths: in a statement that moves several, paths are not all new yet.
+  if exists (
+    with recursive above as (
+      select c.id, c.parent_id from learning.content_categories c where c.id = new.parent_id
+      union
+      select c.id, c.parent_id from above a join learning.content_categories c on c.id = a.parent_id
+    )
+    select from above where above.id = new.id
+  ) then
+    raise exception 'A category cannot be moved into itself or below itself.'
+      using errcode = 'PL409', schema = 'learning', table = 'content_categories', column = 'parent_id';
+  end if;
+  select * into v_parent from learning.content_categories c where c.id = new.parent_id;
+  -- An unknown parent is left to the foreign key.
+  new.path := coalesce(v_parent.path || '/', '') || new.slug;
+  new.depth := coalesce(v_parent.depth, 0) + 1;
+  return new;
+end
+$$;
+
+comment on function learning.place_category() is 'Trigger: gives a category its path and depth; PL409 for a circle.';
+revoke execute on function learning.place_category() from public;
+
+-- Publishes an item's draft, or its newest version again, now or within a window. Needs edit_content (PL403); PL404 for an unknown item, PL409 for a deleted one, PL422 without a text.
+create or replace function learning.publish_content(item_id uuid, publish_from timestamp with time zone default null::timestamp with time zone, publish_until timestamp with time zone default null::timestamp with time zone)
+  returns learning.content_items
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items := private.lock_content_item(publish_content.item_id);
+  v_version integer;
+begin
+  if v_item.deleted_at is not null then
+    raise exception 'The content is deleted.' using errcode = 'PL409', hint = 'Restore it first.';
+  end if;
+  update learning.content_versions v
+  set published_at = clock_timestamp()
+  where v.item_id = v_item.id and v.published_at is null
+  returning v.version into v_version;
+  if v_version is null then
+    select max(v.version) into v_version from learning.content_versions v where v.item_id = v_item.id;
+  end if;
+  if v_version is null then
+    -- A course may consist of its lessons alone.
+    if v_item.content_type <> 'course' then
+      raise exception 'There is nothing to publish.'
+        using errcode = 'PL422', hint = 'Save a draft first.', schema = 'learning', table = 'content_items', column = 'item_id';
+    end if;
+    v_version := 1;
+    insert into learning.content_versions (item_id, version, published_at) values (v_item.id, 1, clock_timestamp());
+  end if;
+  update learning.content_items i
+  set
+    current_version = v_version,
+    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
+    publish_until = coalesce(publish_content.publish_until, i.publish_until)
+  where i.id = v_item.id
+  returning i.* into v_item;
+  return v_item;
+end
+$$;
+
+comment on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) is 'Publishes an item''s draft, or its newest version again, now or within a window. Needs edit_content (PL403); PL404 for an unknown item, PL409 for a deleted one, PL422 without a text.';
+revoke execute on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) from public;
+grant execute on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) to :PLINTH_USER;
+
+-- Rates an item 1 to 5, or changes one's rating. PL401 for visitors, PL404 for what one may not read, PL422 for another number.
+create or replace function learning.rate_content(item_id uuid, rating integer, review text default ''::text)
+  returns learning.content_ratings
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_result learning.content_ratings;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if rate_content.rating not between 1 and 5 then
+    raise exception 'A rating is 1 to 5.' using errcode = 'PL422', schema = 'learning', table = 'content_ratings', column = 'rating';
+  end if;
+  if not (select a.has_access from learning.content_access(array[rate_content.item_id]) a) then
+    raise exception 'There is no such content, or you may not read it.' using errcode = 'PL404';
+  end if;
+  insert into learning.content_ratings as r (item_id, rating, review)
+  values (rate_content.item_id, rate_content.rating, coalesce(rate_content.review, ''))
+  on conflict on constraint content_ratings_pkey
+  do update set rating = excluded.rating, review = excluded.review
+  returning r.* into v_result;
+  return v_result;
+end
+$$;
+
+comment on function learning.rate_content(item_id uuid, rating integer, review text) is 'Rates an item 1 to 5, or changes one''s rating. PL401 for visitors, PL404 for what one may not read, PL422 for another number.';
+revoke execute on function learning.rate_content(item_id uuid, rating integer, review text) from public;
+grant execute on function learning.rate_content(item_id uuid, rating integer, review text) to :PLINTH_USER;
+
+-- The published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.
+create or replace function learning.read_content(item_id uuid)
+  returns learning.content_bodies
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_reason text := (select a.reason from learning.content_access(array[read_content.item_id]) a);
+  v_result learning.content_bodies;
+begin
+  case v_reason
+    when 'denied' then
+      raise exception 'Access to this content was withdrawn.' using errcode = 'PL403', hint = v_reason;
+    when 'sign_in_required' then
+      raise exception 'Sign in first.' using errcode = 'PL401', hint = v_reason;
+    when 'plan_required' then
+      raise exception 'Your plan does not include this content.' using errcode = 'PL403', hint = v_reason;
+    when 'prerequisites_missing' then
+      raise exception 'Other content must be completed first.' using errcode = 'PL403', hint = v_reason;
+    else
+      select b.* into v_result
+      from learning.content_items i
+      join learning.content_bodies b on b.item_id = i.id and b.version = i.current_version
+      where i.id = read_content.item_id;
+  end case;
+  if v_result.item_id is null then
+    raise exception 'There is no such content, or it has no text.' using errcode = 'PL404';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function learning.read_content(item_id uuid) is 'The published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.';
+revoke execute on function learning.read_content(item_id uuid) from public;
+grant execute on function learning.read_content(item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.
+create or replace function learning.recommend_items(max_count integer default 10)
+  returns table(item_id uuid, slug text, title text, reason text, score numeric, level_fit numeric, popularity numeric, trains_skill boolean, is_begun boolean, is_next_in_course boolean, item_level integer, user_level numeric, skill_names text[], prerequisites_completed integer)
+  language plpgsql
+  stable security definer rows 10
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_general_level numeric;
+  v_candidates uuid[];
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if max_count is null or max_count not between 1 and 100 then
+    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
+  end if;
+  -- Where an item says nothing of skills, it is compared with how far the user is in general.
+  select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
+
+  v_candidates := array(
+    (
+      select p.item_id
+      from learning.content_progress p
+      where p.user_id = v_user_id and p.completed_at is null
+      order by p.last_activity_at desc
+      limit 100
+    )
+    union
+    -- The first part of each begun course that is not completed.
+    select part.id
+    from (
+      select distinct i.course_id
+      from learning.content_progress p
+      join learning.content_items i on i.id = p.item_id
+      where p.user_id = v_user_id and i.course_id is not null
+    ) begun
+    cross join lateral (
+      select i.id
+      from learning.content_items i
+      where i.course_id = begun.course_id
+        and i.available_from <= now()
+        and not exists (
+          select
+          from learning.content_progress p
+          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
+        )
+      order by i.position, i.id
+      limit 1
+    ) part
+    union
+    (
+      select cs.item_id
+      from learning.user_skills us
+      join learning.content_skills cs on cs.skill_id = us.skill_id
+      join learning.content_items i on i.id = cs.item_id
+      left join learning.training t on t.user_id = us.user_id and t.skill_id = us.skill_id
+      where us.user_id = v_user_id
+        and i.available_from <= now()
+        and not exists (
+          select
+          from learning.content_progress p
+          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
+        )
+      order by t.status = 'active' desc nulls last, abs(i.level - us.level), i.id
+      limit 200
+    )
+    union
+    (select cp.item_id from analytics.content_popularity cp order by cp.popularity_score desc limit 200)
+    union
+    (select i.id from learning.content_items i where i.available_from <= now() order by i.available_from desc, i.id limit 100)
+  );
+
+  return query
+    with candidates as (
+      select
+        i.id, i.slug, i.title, i.level, i.course_id, i.position,
+        p.user_id is not null as is_begun,
+        coalesce(cp.popularity_score, 0) as popularity_score,
+        s.skill_names,
+        coalesce(s.trains_skill, false) as trains_skill,
+        coalesce(s.user_level, v_general_level) as user_level
+      from learning.my_content_access a
+      join learning.content_items i on i.id = a.content_id
+      left join learning.content_progress p on p.user_id = v_user_id and p.item_id = i.id
+      left join analytics.content_popularity cp on cp.item_id = i.id
+      left join lateral (
+        select
+          array_agg(sk.skill_name order by sk.skill_name) as skill_names,
+          bool_or(t.status = 'active') as trains_skill,
+          max(coalesce(us.level, 0)) as user_level
+        from learning.content_skills cs
+        join learning.skills sk on sk.id = cs.skill_id and sk.is_active
+        left join learning.user_skills us on us.user_id = v_user_id and us.skill_id = cs.skill_id
+        left join learning.training t on t.user_id = v_user_id and t.skill_id = cs.skill_id
+        where cs.item_id = i.id
+      ) s on true
+      where a.content_id = any (v_candidates)
+        and a.has_access
+        -- An editor has access to everything, also to what is not there for learners.
+        and i.available_from <= now()
+        and (i.available_until is null or i.available_until > now())
+        and i.content_type <> 'course'
+        and p.completed_at is null
+        -- Whatever lets somebody in, nobody is sent to what they are not ready for.
+        and not exists (
+          select
+          from learning.content_prerequisites pr
+          join learning.content_items required on required.id = pr.required_item_id
+          where pr.item_id in (i.id, i.course_id)
+            and required.available_from <= now()
+            and (required.available_until is null or required.available_until > now())
+            and not learning.has_completed(v_user_id, required.id)
+        )
+        -- Of a course, only the next part.
+        and (i.course_id is null or p.user_id is not null or not exists (
+          select
+          from learning.content_items earlier
+          left join learning.content_progress done on done.user_id = v_user_id and done.item_id = earlier.id
+          where earlier.course_id = i.course_id
+            and (earlier.position, earlier.id) < (i.position, i.id)
+            and earlier.available_from <= now()
+            and (earlier.available_until is null or earlier.available_until > now())
+            and done.completed_at is null
+        ))
+    ),
+    measured as (
+      select
+        c.*,
+        round(1 - abs(c.level - c.user_level) / 10, 4) as level_fit,
+        round(c.popularity_score / nullif(max(c.popularity_score) over (), 0), 4) as popularity,
+        c.course_id is not null and exists (
+          select
+          from learning.content_items sibling
+          join learning.content_progress p on p.item_id = sibling.id and p.user_id = v_user_id
+          where sibling.course_id = c.course_id
+        ) as is_next_in_course,
+        (
+          select count(*)::integer from learning.content_prerequisites pr where pr.item_id in (c.id, c.course_id)
+        ) as prerequisites_completed
+      from candidates c
+    )
+    select
+      m.id, m.slug, m.title,
+      case
+        when m.is_begun then 'begun'
+        when m.is_next_in_course then 'next_in_course'
+        when m.trains_skill then 'trains_skill'
+        when m.popularity >= 0.5 then 'popular'
+        when m.level_fit >= 0.8 then 'fits_level'
+        else 'available'
+      end,
+      0.4 * m.level_fit + 0.2 * coalesce(m.popularity, 0) + 0.2 * m.trains_skill::integer
+        + 0.1 * m.is_begun::integer + 0.1 * m.is_next_in_course::integer,
+      m.level_fit, coalesce(m.popularity, 0), m.trains_skill, m.is_begun, m.is_next_in_course,
+      m.level::integer, m.user_level, coalesce(m.skill_names, '{}'), m.prerequisites_completed
+    from measured m
+    order by 5 desc, m.id
+    limit max_count;
+end
+$$;
+
+comment on function learning.recommend_items(max_count integer) is E'What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that holds: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
+revoke execute on function learning.recommend_items(max_count integer) from public;
+grant execute on function learning.recommend_items(max_count integer) to :PLINTH_USER;
+
+-- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.
+create or replace function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer default null::integer, occurred_at timestamp with time zone default null::timestamp with time zone, version integer default null::integer)
+  returns learning.content_progress
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_active_seconds constant integer := coalesce(active_seconds, to_seconds - from_seconds);
+  v_occurred_at constant timestamptz := coalesce(occurred_at, now());
+  v_problem constant text := private.heartbeat_problem(event_id, from_seconds, to_seconds, v_active_seconds, v_occurred_at);
+  v_open record;
+  v_progress learning.content_progress;
+begin
+  if v_user_id is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if v_problem is not null then
+    raise exception 'This heartbeat cannot be: %.', v_problem
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
+        hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
+  end if;
+  v_open := private.open_for_recording(item_id, version);
+  if v_open.reason is not null then
+    perform private.refuse_recording(v_open.reason);
+  end if;
+  v_progress := private.apply_heartbeat(
+    v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
+    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at
+  );
+  if v_progress.completed_version is distinct from v_progress.credited_version then
+    perform private.credit_completions(v_user_id, array[item_id]);
+    v_progress.credited_version := v_progress.completed_version;
+  end if;
+  return v_progress;
+end
+$$;
+
+comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.';
+revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
+grant execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) to :PLINTH_USER;
+
+-- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.
+create or replace function learning.record_heartbeats(heartbeats jsonb)
+  returns setof learning.heartbeat_result
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_generic_plan'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id uuid;
+  v_events jsonb := '[]';
+  v_heartbeat record;
+  v_open record;
+  v_progress learning.content_progress;
+  v_completed uuid[] := '{}';
+  v_result learning.heartbeat_result;
+begin
+  v_user_id := private.lock_own_account();
+  if jsonb_typeof(heartbeats) is distinct from 'array' or jsonb_array_length(heartbeats) > 500 then
+    raise exception 'heartbeats is a list of at most 500 objects.'
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
+  end if;
+  if jsonb_path_exists(heartbeats, '$[*] ? (@.type() != "object")') then
+    raise exception 'Each of heartbeats is an object.'
+      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
+  end if;
+  perform p.item_id
+  from learning.content_progress p
+  where p.user_id = v_user_id
+    and p.item_id in (select (h ->> 'itemId')::uuid from jsonb_array_elements(heartbeats) h)
+  order by p.item_id
+  for no key update;
+
+  for v_heartbeat in
+    select
+      h."eventId" as event_id, h."itemId" as item_id, h."fromSeconds" as from_seconds, h."toSeconds" as to_seconds,
+      coalesce(h."activeSeconds", h."toSeconds" - h."fromSeconds") as active_seconds,
+      coalesce(h."occurredAt", now()) as occurred_at, h.version
+    from jsonb_to_recordset(heartbeats) as h (
+      "eventId" uuid, "itemId" uuid, "fromSeconds" integer, "toSeconds" integer, "activeSeconds" integer,
+      "occurredAt" timestamptz, version integer
+    )
+    order by h."itemId", h."occurredAt", h."eventId"
+  loop
+    v_result.event_id := v_heartbeat.event_id;
+    v_result.item_id := v_heartbeat.item_id;
+    v_result.outcome := 'refused';
+    v_result.reason := private.heartbeat_problem(
+      v_heartbeat.event_id, v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
+    );
+    if v_result.reason is null then
+      v_open := private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
+      v_result.reason := v_open.reason;
+    end if;
+    if v_result.reason is null then
+      v_result.outcome := case
+        when exists (
+          select
+          from private.recorded_heartbeats r
+          where r.user_id = v_user_id and r.event_id = v_heartbeat.event_id
+        ) then 'repeated'
+        else 'recorded'
+      end;
+      v_progress := private.apply_heartbeat(
+        v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
+        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at,
+        v_open.access_checked_at
+      );
+      if v_progress.completed_version is distinct from v_progress.credited_version then
+        v_completed := v_completed || v_heartbeat.item_id;
+      end if;
+    end if;
+    return next v_result;
+  end loop;
+  if v_completed <> '{}' then
+    perform private.credit_completions(v_user_id, v_completed);
+  end if;
+end
+$$;
+
+comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
+revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
+grant execute on function learning.record_heartbeats(heartbeats jsonb) to :PLINTH_USER;
+
+-- Says how far a user's active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.
+create or replace function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric)
+  returns learning.training
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_result learning.training;
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  if not access.has_permission('manage_skills') then
+    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+  end if;
+  if record_training_progress.progress is null or record_training_progress.progress not between 0 and 1 then
+    raise exception 'progress must be from 0 to 1.'
+      using errcode = 'PL422', schema = 'learning', table = 'training', column = 'progress';
+  end if;
+  perform from identity.users u where u.id = record_training_progress.user_id for key share;
+  select t.* into v_result
+  from learning.training t
+  where t.user_id = record_training_progress.user_id and t.skill_id = record_training_progress.skill_id
+  for no key update;
+  if not found then
+    raise exception 'There is no such training.' using errcode = 'PL404';
+  end if;
+  -- A report that comes late or twice never sets anybody back.
+  if trunc(record_training_progress.progress, 4) <= v_result.progress then
+    return v_result;
+  end if;
+  update learning.training t
+  set progress = trunc(record_training_progress.progress, 4)
+  where t.user_id = v_result.user_id and t.skill_id = v_result.skill_id
+  returning * into v_result;
+  return v_result;
+end
+$$;
+
+comment on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) is 'Says how far a user''s active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
+revoke execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) from public;
+grant execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) to :PLINTH_USER;
+
+-- Begins the signed-in user's completed training anew, as its next run from 0; one that is not completed goes on. PL404 when there is none.
+create or replace function learning.restart_training(skill_id uuid)
+  returns learning.training
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := private.lock_own_account();
+  v_result learning.training;
+begin
+  update learning.training t
+  set status = 'active'
+  where t.user_id = v_user_id and t.skill_id = restart_training.skill_id
+  returning * into v_result;
+  if not found then
+    raise exception 'There is no such training.' using errcode = 'PL404';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function learning.restart_training(skill_id uuid) is 'Begins the signed-in user''s completed training anew, as its next run from 0; one that is not completed goes on. PL404 when there is none.';
+revoke execute on function learning.restart_training(skill_id uuid) from public;
+grant execute on function learning.restart_training(skill_id uuid) to :PLINTH_USER;
+
+-- Brings a deleted item back as it was. Needs edit_content (PL403); PL404 for an unknown item.
+create or replace function learning.restore_content(item_id uuid)
+  returns learning.content_items
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items := private.lock_content_item(restore_content.item_id);
+begin
+  update learning.content_items i
+  set deleted_at = null
+  where i.id = v_item.id
+  returning i.* into v_item;
+  return v_item;
+end
+$$;
+
+comment on function learning.restore_content(item_id uuid) is 'Brings a deleted item back as it was. Needs edit_content (PL403); PL404 for an unknown item.';
+revoke execute on function learning.restore_content(item_id uuid) from public;
+grant execute on function learning.restore_content(item_id uuid) to :PLINTH_USER;
+
+-- Writes the draft of an item's next version, in place of an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.
+create or replace function learning.save_draft(item_id uuid, body text default null::text, body_format text default 'markdown'::text, change_note text default ''::text)
+  returns learning.content_versions
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items := private.lock_content_item(save_draft.item_id);
+  v_draft learning.content_versions;
+begin
+  select * into v_draft from learning.content_versions v where v.item_id = v_item.id and v.published_at is null;
+  if v_draft.item_id is null then
+    insert into learning.content_versions as v (item_id, version, change_note)
+    values (
+      v_item.id,
+      (select coalesce(max(o.version), 0) + 1 from learning.content_versions o where o.item_id = v_item.id),
+      coalesce(save_draft.change_note, '')
+    )
+    returning v.* into v_draft;
+  else
+    update learning.content_versions v
+    set change_note = coalesce(save_draft.change_note, '')
+    where v.item_id = v_draft.item_id and v.version = v_draft.version
+    returning v.* into v_draft;
+  end if;
+  if save_draft.body is null then
+    delete from learning.content_bodies b where b.item_id = v_draft.item_id and b.version = v_draft.version;
+  else
+    insert into learning.content_bodies as b (item_id, version, body_format, body)
+    values (v_draft.item_id, v_draft.version, coalesce(save_draft.body_format, 'markdown'), save_draft.body)
+    on conflict on constraint content_bodies_pkey
+    do update set body_format = excluded.body_format, body = excluded.body;
+  end if;
+  return v_draft;
+end
+$$;
+
+comment on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) is 'Writes the draft of an item''s next version, in place of an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.';
+revoke execute on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) from public;
+grant execute on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) to :PLINTH_USER;
+
+-- The text search configuration of a language tag; simple where PostgreSQL has none.
+create or replace function learning.search_configuration(language text)
+  returns regconfig
+  language sql
+  immutable parallel safe
+as $$
+  select case split_part(language, '-', 1)
+    when 'ar' then 'pg_catalog.arabic'::regconfig
+    when 'ca' then 'pg_catalog.catalan'::regconfig
+    when 'da' then 'pg_catalog.danish'::regconfig
+    when 'de' then 'pg_catalog.german'::regconfig
+    when 'el' then 'pg_catalog.greek'::regconfig
+    when 'en' then 'pg_catalog.english'::regconfig
+    when 'es' then 'pg_catalog.spanish'::regconfig
+    when 'eu' then 'pg_catalog.basque'::regconfig
+    when 'fi' then 'pg_catalog.finnish'::regconfig
+    when 'fr' then 'pg_catalog.french'::regconfig
+    when 'ga' then 'pg_catalog.irish'::regconfig
+    when 'hi' then 'pg_catalog.hindi'::regconfig
+    when 'hu' then 'pg_catalog.hungarian'::regconfig
+    when 'hy' then 'pg_catalog.armenian'::regconfig
+    when 'id' then 'pg_catalog.indonesian'::regconfig
+    when 'it' then 'pg_catalog.italian'::regconfig
+    when 'lt' then 'pg_catalog.lithuanian'::regconfig
+    when 'nb' then 'pg_catalog.norwegian'::regconfig
+    when 'ne' then 'pg_catalog.nepali'::regconfig
+    when 'nl' then 'pg_catalog.dutch'::regconfig
+    when 'nn' then 'pg_catalog.norwegian'::regconfig
+    when 'no' then 'pg_catalog.norwegian'::regconfig
+    when 'pt' then 'pg_catalog.portuguese'::regconfig
+    when 'ro' then 'pg_catalog.romanian'::regconfig
+    when 'ru' then 'pg_catalog.russian'::regconfig
+    when 'sr' then 'pg_catalog.serbian'::regconfig
+    when 'sv' then 'pg_catalog.swedish'::regconfig
+    when 'ta' then 'pg_catalog.tamil'::regconfig
+    when 'tr' then 'pg_catalog.turkish'::regconfig
+    when 'yi' then 'pg_catalog.yiddish'::regconfig
+    else 'pg_catalog.simple'::regconfig
+  end
+$$;
+
+comment on function learning.search_configuration(language text) is E'@omit\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
+revoke execute on function learning.search_configuration(language text) from public;
+grant execute on function learning.search_configuration(language text) to :PLINTH_USER;
+
+-- Searches available content by title, tags and summary, best first; without a query, newest first.
+create or replace function learning.search_content(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer, max_results integer default 20, skip integer default 0)
+  returns table(item learning.content_items, rank real, title_html text, summary_html text, is_similar boolean)
+  language plpgsql
+  stable security definer rows 20
+  set search_path to 'pg_catalog'
+  set plan_cache_mode to 'force_custom_plan'
+as $$
+#variable_conflict use_variable
+declare
+  v_text constant text := left(btrim(coalesce(query, '')), 500);
+  v_terms record;
+  v_categories constant uuid[] := case when category_id is not null
+    then coalesce(private.content_subtree(category_id), '{}') end;
+  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
+  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_skip constant integer := greatest(coalesce(skip, 0), 0);
+begin
+  select * into v_terms from private.content_search_terms(v_text, language);
+
+  if v_text = '' then
+    -- Nothing asked for: what is newest.
+    return query
+      select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
+      from private.content_matching(
+        null, v_terms.languages, null, null, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by m.available_from desc, m.id
+      limit v_limit offset v_skip;
+    return;
+  end if;
+
+  if numnode(v_terms.any_query) > 0 then
+    return query
+      with hits as (
+        select
+          m.id,
+          ts_rank(
+            m.search_document,
+            case when cardinality(v_terms.queries) = 1 then v_terms.any_query
+              else v_terms.queries[array_position(v_terms.languages, m.language)] end
+          ) as rank
+        from private.content_matching(
+          v_terms.any_query, v_terms.languages, v_terms.queries, null,
+          content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+        ) m
+        order by 2 desc, 1
+        limit v_limit offset v_skip
+      )
+      -- Marks are set for the page alone, in escaped text: what is marked up is ours.
+      select
+        i,
+        h.rank,
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.title),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+        ),
+        ts_headline(
+          learning.search_configuration(i.language), private.escape_html(i.summary),
+          v_terms.queries[array_position(v_terms.languages, i.language)],
+          'StartSel=<mark>, StopSel=</mark>, MaxWords=40, MinWords=20'
+        ),
+        false
+      from hits h
+      join learning.content_items i on i.id = h.id
+      order by h.rank desc, i.id;
+    -- A later page may be empty while an earlier one was not.
+    if found or exists (
+      select
+      from private.content_matching(
+        v_terms.any_query, v_terms.languages, v_terms.queries, null,
+        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      )
+    ) then
+      return;
+    end if;
+  end if;
+
+  -- No item has these words: the titles that look most like them, with the words that do marked.
+  perform private.look_for_similar_titles();
+  return query
+    with hits as (
+      select m.id, plinth.word_similarity(v_text, m.title) as rank
+      from private.content_matching(
+        null, v_terms.languages, null, v_text, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
+      ) m
+      order by 2 desc, 1
+      limit v_limit offset v_skip
+    )
+    select
+      i,
+      h.rank,
+      ts_headline(
+        'pg_catalog.simple', private.escape_html(i.title), websearch_to_tsquery('pg_catalog.simple', alike.words),
+        'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+      ),
+      private.escape_html(i.summary),
+      true
+    from hits h
+    join learning.content_items i on i.id = h.id
+    cross join lateral (
+      select coalesce(string_agg(format('"%s"', t.word), ' or '), '') as words
+      from regexp_split_to_table(i.title, '[^[:alnum:]]+') as t (word)
+      where t.word <> ''
+        and exists (
+          select from regexp_split_to_table(v_text, '[^[:alnum:]]+') as a (word)
+          where a.word <> '' and plinth.similarity(a.word, t.word) >= 0.25
+        )
+    ) alike
+    order by h.rank desc, i.id;
+end
+$$;
+
+comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+revoke execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) from public;
+grant execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- The words of an item, stemmed in its language and weighted: title A, tags B, summary C.
+create or replace function learning.search_document(language text, title text, summary text, tags text[])
+  returns tsvector
+  language sql
+  immutable parallel safe
+as $$
+  select
+    setweight(to_tsvector(learning.search_configuration(language), title), 'A')
+    || setweight(to_tsvector(learning.search_configuration(language), array_to_string(tags, ' ')), 'B')
+    || setweight(to_tsvector(learning.search_configuration(language), summary), 'C')
+$$;
+
+comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@omit\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
+revoke execute on function learning.search_document(language text, title text, summary text, tags text[]) from public;
+grant execute on function learning.search_document(language text, title text, summary text, tags text[]) to :PLINTH_USER;
+
+-- Trigger: tidies the tags, and works out level and window from the item's own and its course's.
+create or replace function learning.settle_content_item()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_course learning.content_items;
+begin
+  new.tags := array(
+    select distinct lower(btrim(t.tag)) from unnest(new.tags) as t (tag) where btrim(t.tag) <> '' order by 1
+  );
+  if exists (select from unnest(new.tags) as t (tag) where length(t.tag) > 60 or t.tag ~ '[[:cntrl:],]') then
+    raise exception 'A tag has at most 60 characters and no comma.'
+      using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'tags';
+  end if;
+
+  new.effective_access_level := coalesce(new.required_access_level, 0);
+  new.available_from := case when new.deleted_at is null and new.current_version is not null then new.publish_from end;
+  new.available_until := new.publish_until;
+  if new.course_id is not null then
+    select * into v_course from learning.content_items c where c.id = new.course_id for share;
+    if v_course.content_type <> 'course' then
+      raise exception 'Only a course has parts.'
+        using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'course_id';
+    end if;
+    new.effective_access_level := coalesce(new.required_access_level, v_course.effective_access_level, 0);
+    -- greatest() would pass over the null of a course that is not there.
+    new.available_from := case when v_course.available_from is not null and new.available_from is not null
+      then greatest(new.available_from, v_course.available_from) end;
+    new.available_until := least(new.available_until, v_course.available_until);
+  elsif tg_op = 'UPDATE' and new.content_type <> 'course' and old.content_type = 'course'
+    and exists (select from learning.content_items i where i.course_id = new.id)
+  then
+    raise exception 'A course that has parts stays a course.'
+      using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'content_type';
+  end if;
+  return new;
+end
+$$;
+
+comment on function learning.settle_content_item() is 'Trigger: tidies the tags, and works out level and window from the item''s own and its course''s.';
+revoke execute on function learning.settle_content_item() from public;
+
+-- Trigger: a course's new window or level reaches its lessons.
+create or replace function learning.settle_lessons()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  update learning.content_items i set available_from = i.available_from where i.course_id = new.id;
+  return null;
+end
+$$;
+
+comment on function learning.settle_lessons() is 'Trigger: a course''s new window or level reaches its lessons.';
+revoke execute on function learning.settle_lessons() from public;
+
+-- Starts the signed-in user's training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.
+create or replace function learning.start_training(skill_id uuid)
+  returns learning.training
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_user_id constant uuid := private.lock_own_account();
+  v_result learning.training;
+begin
+  if not exists (select from learning.skills s where s.id = start_training.skill_id and s.is_active) then
+    raise exception 'There is no such skill.'
+      using errcode = 'PL404', schema = 'learning', table = 'training', column = 'skill_id';
+  end if;
+  insert into learning.user_skills (user_id, skill_id) values (v_user_id, start_training.skill_id) on conflict do nothing;
+  insert into learning.training as t (user_id, skill_id, status)
+  values (v_user_id, start_training.skill_id, 'active')
+  on conflict (user_id, skill_id) do update set status = 'active' where t.status = 'pending'
+  returning * into v_result;
+  if not found then
+    select t.* into v_result
+    from learning.training t
+    where t.user_id = v_user_id and t.skill_id = start_training.skill_id;
+  end if;
+  if v_result.status = 'completed' then
+    raise exception 'This training is completed.'
+      using errcode = 'PL409', hint = 'Begin it anew with restart_training.', schema = 'learning', table = 'training', column = 'status';
+  end if;
+  return v_result;
+end
+$$;
+
+comment on function learning.start_training(skill_id uuid) is 'Starts the signed-in user''s training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.';
+revoke execute on function learning.start_training(skill_id uuid) from public;
+grant execute on function learning.start_training(skill_id uuid) to :PLINTH_USER;
+
+-- Puts sums over items into a summary: progress is their average.
+create or replace function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone)
+  returns learning.progress_summary
+  language sql
+  immutable
+as $$
+  select row(
+    item_count::integer,
+    completed_count::integer,
+    coalesce(trunc(progress_sum / nullif(item_count, 0), 4), 0),
+    coalesce(active_seconds, 0)::bigint,
+    last_activity_at
+  )::learning.progress_summary
+$$;
+
+comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@omit\nPuts sums over items into a summary: progress is their average.';
+revoke execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) from public;
+grant execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: a level is the sum of its evidence.
+create or replace function learning.sum_skill_evidence()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_row learning.skill_evidence := case when tg_op = 'DELETE' then old else new end;
+  v_level numeric;
+begin
+  perform from learning.user_skills us
+  where us.user_id = v_row.user_id and us.skill_id = v_row.skill_id
+  for no key update;
+  select coalesce(sum(e.delta), 0) into v_level
+  from learning.skill_evidence e
+  where e.user_id = v_row.user_id and e.skill_id = v_row.skill_id;
+  update learning.user_skills us
+  set level = v_level
+  where us.user_id = v_row.user_id and us.skill_id = v_row.skill_id and us.level <> v_level;
+  return null;
+end
+$$;
+
+comment on function learning.sum_skill_evidence() is 'Trigger: a level is the sum of its evidence.';
+revoke execute on function learning.sum_skill_evidence() from public;
+
+-- Withdraws an item, for a course with all its parts. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.
+create or replace function learning.unpublish_content(item_id uuid)
+  returns learning.content_items
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_item learning.content_items := private.lock_content_item(unpublish_content.item_id);
+begin
+  update learning.content_items i
+  set current_version = null, publish_from = null, publish_until = null
+  where i.id = v_item.id
+  returning i.* into v_item;
+  return v_item;
+end
+$$;
+
+comment on function learning.unpublish_content(item_id uuid) is 'Withdraws an item, for a course with all its parts. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.';
+revoke execute on function learning.unpublish_content(item_id uuid) from public;
+grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_USER;
+
+-- The access level of the user's current plan; 0 without one, and for who may not know.
+create or replace function learning.user_plan_level(user_id uuid)
+  returns integer
+  language plpgsql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
+    return 0;
+  end if;
+  return coalesce(
+    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
+    0
+  );
+end
+$$;
+
+comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
+revoke execute on function learning.user_plan_level(user_id uuid) from public;
+grant execute on function learning.user_plan_level(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;

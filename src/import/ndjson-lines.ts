@@ -1,0 +1,58 @@
+import { createReadStream } from "node:fs";
+import { fileError, isNotUtf8, notText } from "./import.ts";
+
+/** One line that is not blank: its JSON value, or what is wrong with it. */
+export interface NdjsonLine {
+  /** Counted from 1. */
+  readonly line: number;
+  readonly value?: unknown;
+  readonly problem?: string;
+}
+
+/** Guards memory against a file without line breaks; a text of 4 MB, escaped, fits. */
+const MAX_LINE_CHARACTERS = 30_000_000;
+
+/**
+ * Reads a file of one JSON value a line (LF or CRLF, with or without a byte order mark) as a stream. A bad line costs that
+ * line only; where reading cannot go on (text that is not UTF-8, a line without an end), the last one says so.
+ * @throws PlinthError FILE_* when the file cannot be read or is not text from its beginning.
+ */
+export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  let line = 0;
+  let rest = "";
+  try {
+    for await (const chunk of createReadStream(path)) {
+      rest += decoder.decode(chunk as Buffer, { stream: true });
+      const lines = rest.split("\n");
+      rest = lines.pop() ?? "";
+      for (const text of lines) {
+        line += 1;
+        yield* parsed(text, line);
+      }
+      if (rest.length > MAX_LINE_CHARACTERS) {
+        yield { line: line + 1, problem: "the line is too long; nothing from here on was read" };
+        return;
+      }
+    }
+    rest += decoder.decode();
+  } catch (error) {
+    if (!isNotUtf8(error)) throw fileError(path, error, "file");
+    if (line === 0) throw notText(path);
+    yield { line: line + 1, problem: "is not UTF-8 text; nothing from here on was read" };
+    return;
+  }
+  yield* parsed(rest, line + 1);
+}
+
+function* parsed(text: string, line: number): Generator<NdjsonLine> {
+  if (text.trim() === "") return;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    yield { line, problem: `is not JSON: ${(error as SyntaxError).message}` };
+    return;
+  }
+  yield { line, value };
+}
