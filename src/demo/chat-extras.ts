@@ -25,7 +25,7 @@ export async function writeChatExtras(client: pg.ClientBase, userId: string): Pr
   );
   const { rows } = await client.query<{ id: string }>(
     `insert into llm.prompts (user_id, name, content, variables, visibility)
-     values ($1, 'Release note', 'Write a release note for {{version}}.', $2, 'public') returning id`,
+     values ($1, 'Release note', 'Write a release note for {{version}}.', $2, 'shared') returning id`,
     [
       userId,
       JSON.stringify([
