@@ -1,5 +1,5 @@
---! Previous: sha1:a2e37159d62d12e709854d7dee727d5c91430ede
---! Hash: sha1:3e9fc34066efec15d297e2d98d0b166c9201b51f
+--! Previous: sha1:9a9356ca9131b50102f8cc4d5ac9c0b3c2734045
+--! Hash: sha1:599abec74b0f2d1a43e4aa124e426087d81160db
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.

@@ -1,5 +1,5 @@
---! Previous: sha1:3e9fc34066efec15d297e2d98d0b166c9201b51f
---! Hash: sha1:5f3063a069722b8d80d5d8a66159f1888e96eb1f
+--! Previous: sha1:599abec74b0f2d1a43e4aa124e426087d81160db
+--! Hash: sha1:46d14f8071f20ea8330919cb66f01ecaa77b252d
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

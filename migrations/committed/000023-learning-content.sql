@@ -1,5 +1,5 @@
---! Previous: sha1:5f3063a069722b8d80d5d8a66159f1888e96eb1f
---! Hash: sha1:9d195bee9c1447c03fcb0f7b6250a8e16eedd411
+--! Previous: sha1:46d14f8071f20ea8330919cb66f01ecaa77b252d
+--! Hash: sha1:5d84ad21facb2340f2ff4124151f68bf40ddede2
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about

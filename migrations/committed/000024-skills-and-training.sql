@@ -1,5 +1,5 @@
---! Previous: sha1:9d195bee9c1447c03fcb0f7b6250a8e16eedd411
---! Hash: sha1:7aa4bb1faf8b1c89557cba652c80623e8f92e9e6
+--! Previous: sha1:5d84ad21facb2340f2ff4124151f68bf40ddede2
+--! Hash: sha1:67735640ceb7a218dcff610e0ef37f46f1e834f4
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

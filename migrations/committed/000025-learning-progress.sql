@@ -1,5 +1,5 @@
---! Previous: sha1:7aa4bb1faf8b1c89557cba652c80623e8f92e9e6
---! Hash: sha1:68008366213e7199da268ed051436be4b209abf1
+--! Previous: sha1:67735640ceb7a218dcff610e0ef37f46f1e834f4
+--! Hash: sha1:42e5b90566a692c3b80e7193645f791a41f299df
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
