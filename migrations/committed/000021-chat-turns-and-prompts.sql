@@ -1,5 +1,5 @@
 --! Previous: sha1:9a9356ca9131b50102f8cc4d5ac9c0b3c2734045
---! Hash: sha1:599abec74b0f2d1a43e4aa124e426087d81160db
+--! Hash: sha1:cd4f5912d1fbc074be543d236240a60d2548efd5
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -590,6 +590,9 @@ declare
   v_newest uuid;
   v_parent record;
 begin
+  -- The account before the chat, as everywhere: changing a chat twice in one transaction looks at its account again, and who
+  -- deletes the account may wait for the chat by then.
+  perform from identity.users u where u.id = new.user_id for key share;
   select c.head_id, c.title into v_chat
   from llm.chats c
   where c.id = new.chat_id and c.user_id = new.user_id

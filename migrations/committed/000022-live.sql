@@ -1,5 +1,5 @@
---! Previous: sha1:599abec74b0f2d1a43e4aa124e426087d81160db
---! Hash: sha1:46d14f8071f20ea8330919cb66f01ecaa77b252d
+--! Previous: sha1:cd4f5912d1fbc074be543d236240a60d2548efd5
+--! Hash: sha1:188492e92bf34a40ffed4a78def73f0b42e80518
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

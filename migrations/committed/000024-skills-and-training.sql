@@ -1,5 +1,5 @@
---! Previous: sha1:5d84ad21facb2340f2ff4124151f68bf40ddede2
---! Hash: sha1:67735640ceb7a218dcff610e0ef37f46f1e834f4
+--! Previous: sha1:b1468cf363a00acdfb91e7d8927285c6cd836007
+--! Hash: sha1:ad0f41f98d04cfaa3f2af39dbf47fded4bfb67c7
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

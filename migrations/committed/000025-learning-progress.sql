@@ -1,5 +1,5 @@
---! Previous: sha1:67735640ceb7a218dcff610e0ef37f46f1e834f4
---! Hash: sha1:42e5b90566a692c3b80e7193645f791a41f299df
+--! Previous: sha1:ad0f41f98d04cfaa3f2af39dbf47fded4bfb67c7
+--! Hash: sha1:030f54e8102878e2b31b2dbaa5bb37f51c7cce14
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.

@@ -1278,6 +1278,9 @@ declare
   v_newest uuid;
   v_parent record;
 begin
+  -- The account before the chat, as everywhere: changing a chat twice in one transaction looks at its account again, and who
+  -- deletes the account may wait for the chat by then.
+  perform from identity.users u where u.id = new.user_id for key share;
   select c.head_id, c.title into v_chat
   from llm.chats c
   where c.id = new.chat_id and c.user_id = new.user_id
