@@ -1,5 +1,5 @@
 --! Previous: sha1:188492e92bf34a40ffed4a78def73f0b42e80518
---! Hash: sha1:b1468cf363a00acdfb91e7d8927285c6cd836007
+--! Hash: sha1:aae0692fa323a74e3338dcb93bd892aba8262242
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -886,8 +886,7 @@ grant execute on function learning.is_content_editor(uuid) to :PLINTH_ANONYMOUS,
 --! EndIncluded learning/functions/user_plan_level.sql
 --! Included learning/functions/has_completed.sql
 -- The one place that asks whether something was completed. Whatever the version: a new version of an item does not close
--- what its completion has opened, and neither does a part that a completed course is given later. A course whose parts are all
--- completed is so, too: its last missing part may have been withdrawn.
+-- what its completion has opened.
 create or replace function learning.has_completed(user_id uuid, item_id uuid)
   returns boolean
   language plpgsql
@@ -896,22 +895,23 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   set search_path = pg_catalog
 as $$
 begin
+  -- Without the part that records progress, nothing was completed.
+  if to_regclass('learning.content_progress') is null then
+    return false;
+  end if;
   return learning.may_ask_about(user_id)
-    and (
-      exists (
-        select
-        from learning.content_progress p
-        where p.user_id = has_completed.user_id
-          and p.item_id = has_completed.item_id
-          and p.completed_at is not null
-      )
-      or private.has_completed_parts(has_completed.user_id, has_completed.item_id)
+    and exists (
+      select
+      from learning.content_progress p
+      where p.user_id = has_completed.user_id
+        and p.item_id = has_completed.item_id
+        and p.completed_at is not null
     );
 end
 $$;
 
 comment on function learning.has_completed(uuid, uuid) is
-  E'@omit\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
+  E'@omit\nWhether the user has completed the item in any version; false for who may not know.';
 grant execute on function learning.has_completed(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/has_completed.sql
 --! Included learning/functions/access_reason.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:b1468cf363a00acdfb91e7d8927285c6cd836007
---! Hash: sha1:ad0f41f98d04cfaa3f2af39dbf47fded4bfb67c7
+--! Previous: sha1:aae0692fa323a74e3338dcb93bd892aba8262242
+--! Hash: sha1:5a9a8bce8b22197cb924ee2da2f815ba24565a48
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

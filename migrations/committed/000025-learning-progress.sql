@@ -1,5 +1,5 @@
---! Previous: sha1:ad0f41f98d04cfaa3f2af39dbf47fded4bfb67c7
---! Hash: sha1:030f54e8102878e2b31b2dbaa5bb37f51c7cce14
+--! Previous: sha1:5a9a8bce8b22197cb924ee2da2f815ba24565a48
+--! Hash: sha1:b600e30b22cd035d7baaf5998df12a3bb069e6a1
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
