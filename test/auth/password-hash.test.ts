@@ -297,5 +297,5 @@ describe("limits", () => {
       timeout: 10_000,
     });
     expect(stdout).toBe("false\n");
-  }, 15_000);
+  });
 });

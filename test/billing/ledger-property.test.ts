@@ -227,4 +227,4 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
   expect(ledger.usages.length).toBeGreaterThan(100);
   expect(new Set(ledger.holds.map((hold) => hold.state)).size).toBeGreaterThanOrEqual(3);
   expect(overdrafts).toBeGreaterThan(0);
-}, 20_000);
+});

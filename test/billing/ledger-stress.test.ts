@@ -152,4 +152,4 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
     expect((await client.query("select from billing.token_holds where state = 'open'")).rowCount).toBe(0);
   });
   expect(await brokenLawsAt(db.url("owner"))).toEqual([]);
-}, 20_000);
+});

@@ -367,4 +367,4 @@ test(`events, jobs, messages, calls and deletions at once never wait in a circle
     expect(rows).toEqual([]);
   });
   expect(await brokenLawsAt(db.url("owner"))).toEqual([]);
-}, 30_000);
+});

@@ -78,7 +78,7 @@ test("H11 rotate: refused without a new key, done with one, repeated without har
 
   const missing = JSON.parse((await keys(["status", "--json"], ONE)).stdout);
   expect(missing).toMatchObject({ current: 1, missing: [2], behind: 1 });
-}, 60_000);
+});
 
 test("H11 keys come from a file too, which others must not read", async () => {
   const path = join(folder, "master-keys");

@@ -105,7 +105,7 @@ test("the first start makes a database with demo data and says how to sign in; C
   child.kill("SIGINT");
   expect(await outcome).toMatchObject({ code: 0 });
   expect(isAlive(postmaster)).toBe(false);
-}, 60_000);
+});
 
 test("the next start has the same accounts and data; SIGTERM stops it too", async () => {
   const { child, outcome, banner } = await start();
@@ -114,7 +114,7 @@ test("the next start has the same accounts and data; SIGTERM stops it too", asyn
   expect(data.chats.totalCount).toBe(2);
   child.kill("SIGTERM");
   expect(await outcome).toMatchObject({ code: 0 });
-}, 30_000);
+});
 
 test("when the database dies it says so in a sentence and ends with 1", async () => {
   const { outcome } = await start();
@@ -123,7 +123,7 @@ test("when the database dies it says so in a sentence and ends with 1", async ()
   expect(code).toBe(1);
   expect(stderr).toMatch(/(^|\n)error: .*\nhint: .*\n$/);
   expect(stderr).not.toMatch(/\n {4}at /);
-}, 30_000);
+});
 
 test("a second Ctrl-C does not wait for requests, and stops the database too", async () => {
   const { child, outcome, banner } = await start();
@@ -142,7 +142,7 @@ test("a second Ctrl-C does not wait for requests, and stops the database too", a
   expect(await outcome).toMatchObject({ code: 130 });
   unfinished.destroy();
   await until(() => !isAlive(postmaster), { timeoutMs: 10_000 });
-}, 30_000);
+});
 
 test("serve runs the API on its own, and work the jobs beside it", async () => {
   const { child, outcome, banner } = await start("serve");
@@ -161,7 +161,7 @@ test("serve runs the API on its own, and work the jobs beside it", async () => {
 
   child.kill("SIGINT");
   expect(await outcome).toMatchObject({ code: 0 });
-}, 30_000);
+});
 
 describe("what is in the way is a sentence", () => {
   test("a port that is used, naming the variable to set", async () => {
@@ -172,7 +172,7 @@ describe("what is in the way is a sentence", () => {
     blocker.close();
     expect(code).toBe(1);
     expect(stderr).toMatch(/error: .*\nhint: .*PLINTH_PORT.*\n$/);
-  }, 30_000);
+  });
 
   test("a database without tables, to serve or to work", async () => {
     const empty = { ...env, PLINTH_DATA: join(folder, "empty") };
@@ -181,5 +181,5 @@ describe("what is in the way is a sentence", () => {
       expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
       expect(stderr).toMatch(/hint: .*plinth migrate/);
     }
-  }, 30_000);
+  });
 });

@@ -166,7 +166,7 @@ test("items, courses and categories agree with a model after anything that happe
       expect(whole.active_seconds).toBe(below.active_seconds + own.active_seconds);
       expect(parts(whole.progress)).toBeLessThanOrEqual(10_000);
     });
-}, 60_000);
+});
 
 describe("a course", () => {
   let course: string;
@@ -270,7 +270,7 @@ describe("a course", () => {
     } finally {
       await pool.end();
     }
-  }, 30_000);
+  });
 
   test("is reported to its author and to trainers, and to nobody else", async () => {
     await inRolledBackTransaction(db, async (tx) => {

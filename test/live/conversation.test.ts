@@ -117,7 +117,7 @@ afterAll(async () => {
   plinth?.kill("SIGTERM");
   await exited;
   await rm(folder, { recursive: true, force: true });
-}, 60_000);
+});
 
 /** Tries until it has an answer: what a client with an idempotency key may do. */
 async function insist(query: string, variables: Record<string, unknown>, token: string) {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     "select private.grant_tokens($1, 10000000, 'purchase', null, 100, null, null, 'enough')",
     [ada.userId],
   );
-}, 60_000);
+});
 afterEach(async () => {
   for (const client of clients.splice(0)) await client.dispose();
 });

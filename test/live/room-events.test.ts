@@ -26,7 +26,7 @@ beforeAll(async () => {
   ada = await signUp(api, "ada");
   bob = await signUp(api, "bob");
   eve = await signUp(api, "eve");
-}, 60_000);
+});
 afterEach(async () => {
   for (const client of clients.splice(0)) await client.dispose();
 });

@@ -280,7 +280,7 @@ test("random edits, answers and choices leave the path that a plain tree has", a
     const last = 1 + random(4);
     expect(await path(chat, `, ${last}`)).toEqual(wanted.slice(-last));
   }
-}, 60_000);
+});
 
 describe("attachments", () => {
   const good = { url: "https://files.example/a.png", mimeType: "image/png", sizeBytes: 10, name: "a.png" };

@@ -576,4 +576,4 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
     }
     await connection.end();
   }
-}, 60_000);
+});

@@ -59,4 +59,4 @@ test("C8 each way back restores the schema as it was, and the way forward again 
   // All at once is one transaction.
   await rollback({ ...options, steps: names.length });
   expect(await dump()).toEqual(dumps[0]);
-}, 60_000);
+}, 300_000);

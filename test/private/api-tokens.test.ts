@@ -181,7 +181,7 @@ describe("A5 an API token", () => {
     );
     await create();
     await expectSqlState(create(), "PL402");
-  }, 30_000);
+  });
 
   test("is revoked by its owner and by who manages users, by nobody else, and once", async () => {
     const { id, hash } = await create();

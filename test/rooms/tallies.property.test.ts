@@ -44,4 +44,4 @@ test("S7 a tally after any watermark is the number of what was counted after it,
   expect(
     await asOwner(db, "select private.uncounted_in_room_after($1, 0)::integer as n", [room!.id]),
   ).toEqual([{ n: 0 }]);
-}, 30_000);
+});

@@ -308,7 +308,7 @@ describe("when an account goes", () => {
       for (const row of rows)
         expect(row).toMatchObject({ user_id: null, old_values: null, new_values: null });
     }
-  }, 30_000);
+  });
 
   test("A5 an actor who goes leaves what was done", async () => {
     await withClient(db.url("owner"), async (client) => {

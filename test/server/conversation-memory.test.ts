@@ -33,7 +33,7 @@ beforeAll(async () => {
   otherApi = await startApi(db);
   ada = await signUp(api, "ada");
   bob = await signUp(api, "bob");
-}, 60_000);
+});
 afterAll(async () => {
   await api.close();
   await otherApi.close();

@@ -23,7 +23,7 @@ beforeAll(async () => {
   course = await addItem(db, "course", { type: "course", duration: null });
   video = await addItem(db, "video", { duration: 100, course });
   gated = await addItem(db, "gated", { requiredAccessLevel: 9 });
-}, 60_000);
+});
 afterAll(async () => {
   await api.close();
   await db.drop();

@@ -10,7 +10,7 @@ let privateApi: Api;
 beforeAll(async () => {
   db = await createTestDatabase();
   [api, privateApi] = await Promise.all([startApi(db), startApi(db, { PLINTH_PRIVACY_MODE: "true" })]);
-}, 60_000);
+});
 afterAll(async () => {
   await api.close();
   await privateApi.close();
