@@ -15,6 +15,8 @@ export const FilterableColumnsPlugin = jsonPgSmartTags(
         "llm.chats": { attribute: { title: FILTERABLE, is_archived: FILTERABLE, created_at: FILTERABLE } },
         "llm.messages": { attribute: { role: FILTERABLE } },
         "llm.models": { attribute: { display_name: FILTERABLE, is_public: FILTERABLE } },
+        "rooms.chat_rooms": { attribute: { name: FILTERABLE, is_public: FILTERABLE, room_type: FILTERABLE } },
+        "rooms.room_members": { attribute: { role: FILTERABLE } },
         "llm.prompts": { attribute: { prompt_type: FILTERABLE, is_for_developers: FILTERABLE } },
       },
     },

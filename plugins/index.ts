@@ -16,6 +16,7 @@ import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
+import { RoomPasswordsPlugin } from "./room-passwords.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
 /** Plinth's own plugins, in the order in which they act; each with the reason why it is there. */
@@ -35,6 +36,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   UnreadCountsPlugin, // likewise
   MessageDeltasPlugin, // likewise
   CheckoutPlugin, // a payment provider is asked over HTTP
+  RoomPasswordsPlugin, // nor is checking the password of a room
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

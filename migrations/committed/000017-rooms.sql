@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:ca102043f97ddadaf47e8d1b7dec52d614bd9d18
+--! Hash: sha1:ab37d2f33e533434882be778fb2e3965462529cb
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -142,6 +142,9 @@ create index room_messages_reply_to_id_idx on rooms.room_messages (reply_to_id);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages (room_id, sender_id, idempotency_key)
   where idempotency_key is not null;
 
+-- Search. New entries wait in a list and are sorted in together, so that posting pays little.
+create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple', content)) where not is_deleted;
+
 comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';
 comment on column rooms.room_messages.id is 'UUIDv7.';
@@ -175,7 +178,7 @@ alter table rooms.room_message_recipients enable row level security;
 -- Serves the foreign key.
 create index room_message_recipients_user_id_idx on rooms.room_message_recipients (user_id);
 
-comment on table rooms.room_message_recipients is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_recipients is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per private message and member who may read it, besides its sender.';
 comment on column rooms.room_message_recipients.message_id is 'The message.';
 comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
@@ -192,7 +195,7 @@ alter table rooms.room_message_mentions enable row level security;
 -- A user's mentions, newest last; also serves the foreign key.
 create index room_message_mentions_user_id_message_id_idx on rooms.room_message_mentions (user_id, message_id);
 
-comment on table rooms.room_message_mentions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_mentions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message and member mentioned in it.';
 comment on column rooms.room_message_mentions.message_id is 'The message.';
 comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
@@ -212,7 +215,7 @@ alter table rooms.room_message_reactions enable row level security;
 -- Serves the foreign key.
 create index room_message_reactions_user_id_idx on rooms.room_message_reactions (user_id);
 
-comment on table rooms.room_message_reactions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_message_reactions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per message, member and emoji they reacted with.';
 comment on column rooms.room_message_reactions.message_id is 'The message.';
 comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
@@ -239,7 +242,7 @@ alter table rooms.room_message_revisions enable row level security;
 create index room_message_revisions_author_id_idx on rooms.room_message_revisions (author_id);
 create index room_message_revisions_actor_id_idx on rooms.room_message_revisions (actor_id);
 
-comment on table rooms.room_message_revisions is 'One row per text that a message had before it was edited or deleted.';
+comment on table rooms.room_message_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message had before it was edited or deleted.';
 comment on column rooms.room_message_revisions.message_id is 'The message.';
 comment on column rooms.room_message_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.room_message_revisions.author_id is 'Who wrote it; null for the AI and the system.';
@@ -338,7 +341,7 @@ alter table rooms.room_bans enable row level security;
 create index room_bans_user_id_idx on rooms.room_bans (user_id);
 create index room_bans_banned_by_idx on rooms.room_bans (banned_by);
 
-comment on table rooms.room_bans is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
+comment on table rooms.room_bans is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection
 One row per room and person who may not come back.';
 comment on column rooms.room_bans.room_id is 'The room.';
 comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
@@ -432,7 +435,7 @@ alter table rooms.general_chat_revisions enable row level security;
 create index general_chat_revisions_author_id_idx on rooms.general_chat_revisions (author_id);
 create index general_chat_revisions_actor_id_idx on rooms.general_chat_revisions (actor_id);
 
-comment on table rooms.general_chat_revisions is 'One row per text that a message of the general chat had before it was edited or deleted.';
+comment on table rooms.general_chat_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message of the general chat had before it was edited or deleted.';
 comment on column rooms.general_chat_revisions.message_id is 'The message.';
 comment on column rooms.general_chat_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.general_chat_revisions.author_id is 'Who wrote it.';
@@ -482,6 +485,29 @@ comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided 
 comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
 comment on column rooms.general_chat_mutes.muted_until is 'Until when; infinity for good.';
 comment on column rooms.general_chat_mutes.created_at is 'When it was decided.';
+
+-- Other people's accounts are not theirs to read: GraphQL leads to profiles instead.
+comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is E'@behavior -*';
+comment on constraint room_members_user_id_fkey on rooms.room_members is E'@behavior -*';
+comment on constraint room_messages_sender_id_fkey on rooms.room_messages is E'@behavior -*';
+comment on constraint room_message_recipients_user_id_fkey on rooms.room_message_recipients is E'@behavior -*';
+comment on constraint room_message_mentions_user_id_fkey on rooms.room_message_mentions is E'@behavior -*';
+comment on constraint room_message_reactions_user_id_fkey on rooms.room_message_reactions is E'@behavior -*';
+comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is E'@behavior -*';
+comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is E'@behavior -*';
+comment on constraint room_changes_user_id_fkey on rooms.room_changes is E'@behavior -*';
+comment on constraint room_invites_inviter_id_fkey on rooms.room_invites is E'@behavior -*';
+comment on constraint room_invites_invitee_id_fkey on rooms.room_invites is E'@behavior -*';
+comment on constraint room_bans_user_id_fkey on rooms.room_bans is E'@behavior -*';
+comment on constraint room_bans_banned_by_fkey on rooms.room_bans is E'@behavior -*';
+comment on constraint user_blocks_user_id_fkey on rooms.user_blocks is E'@behavior -*';
+comment on constraint user_blocks_blocked_id_fkey on rooms.user_blocks is E'@behavior -*';
+comment on constraint user_event_counters_user_id_fkey on rooms.user_event_counters is E'@behavior -*';
+comment on constraint general_chat_messages_sender_id_fkey on rooms.general_chat_messages is E'@behavior -*';
+comment on constraint general_chat_revisions_author_id_fkey on rooms.general_chat_revisions is E'@behavior -*';
+comment on constraint general_chat_revisions_actor_id_fkey on rooms.general_chat_revisions is E'@behavior -*';
+comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is E'@behavior -*';
+comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is E'@behavior -*';
 
 insert into access.permissions (permission_name, description) values
   ('moderate_general_chat', 'Run the general chat: its slow mode, delete messages and mute people.');
@@ -544,8 +570,8 @@ comment on column private.direct_rooms.second_user_id is 'The other.';
 comment on column private.direct_rooms.room_id is 'Their room.';
 
 -- How many messages after a watermark do not count as the plain difference of two numbers says, found in the time it takes to add
--- up some hundred rows however many there are: each is counted at its own number (level 0), in its block of 256 (level 1) and in
--- its block of 65,536 (level 2).
+-- up some hundred rows however many there are: each is counted at its own number (level 0), and in
+-- its blocks of 64, 4,096 and 262,144 numbers (levels 1 to 3).
 create table private.room_tallies (
   id bigint primary key generated always as identity,
   room_id uuid not null references rooms.chat_rooms on delete cascade,
@@ -557,7 +583,7 @@ create table private.room_tallies (
   amount bigint not null,
   constraint room_tallies_key unique nulls not distinct (room_id, kind, user_id, level, bucket, peer_id),
   constraint room_tallies_kind_check check (kind in ('uncounted', 'deleted', 'private', 'mention')),
-  constraint room_tallies_level_check check (level between 0 and 2),
+  constraint room_tallies_level_check check (level between 0 and 3),
   constraint room_tallies_amount_is_not_negative check (amount >= 0)
 ) with (fillfactor = 80);
 
@@ -572,7 +598,7 @@ comment on column private.room_tallies.id is 'Surrogate key.';
 comment on column private.room_tallies.room_id is 'The room.';
 comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
 comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
-comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 256; 2: sequence / 65536.';
+comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 64; 2: sequence / 4096; 3: sequence / 262144.';
 comment on column private.room_tallies.bucket is 'Block of message numbers.';
 comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
 comment on column private.room_tallies.amount is 'How many.';
@@ -825,17 +851,18 @@ as $$
     count_in_room.user_id,
     count_in_room.peer_id,
     l.level,
-    count_in_room.sequence >> (8 * l.level),
+    count_in_room.sequence >> (6 * l.level),
     greatest(count_in_room.amount, 0)
-  from generate_series(0, 2) l (level)
+  from generate_series(0, 3) l (level)
   on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
 $$;
 
 comment on function private.count_in_room(uuid, text, uuid, uuid, bigint, integer) is
   'Adds an amount (1, or -1 for what was counted before) at a message''s number, in all levels.';
 
--- The sum after a watermark: single numbers up to the next block of 256, blocks of 256 up to the next of 65,536, then those. At
--- most 255 rows of each of the first two levels (and peer) are read, and one for each 65,536 messages of the third.
+-- The sum after a watermark: single numbers up to the next block of 64, blocks of 64 up to the next of 4,096, those up to the next of
+-- 262,144, then those. At most 63 rows of each of the first three levels (and peer) are read, and one for each 262,144 messages of the
+-- last. In plpgsql, which keeps its plans.
 create or replace function private.counted_in_room_after(
   room_id uuid,
   kind text,
@@ -844,26 +871,32 @@ create or replace function private.counted_in_room_after(
   without_peers uuid[] default '{}'
 )
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = counted_in_room_after.room_id
-    and t.kind = counted_in_room_after.kind
-    and t.user_id = counted_in_room_after.user_id
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
-    and (t.peer_id is null or not t.peer_id = any (without_peers))
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  );
+end
 $$;
 
 comment on function private.counted_in_room_after(uuid, text, uuid, bigint, uuid[]) is
@@ -872,25 +905,31 @@ comment on function private.counted_in_room_after(uuid, text, uuid, bigint, uuid
 -- The same for what is counted for all; a null is found by another question.
 create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = uncounted_in_room_after.room_id
-    and t.kind = 'uncounted'
-    and t.user_id is null
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+  );
+end
 $$;
 
 comment on function private.uncounted_in_room_after(uuid, bigint) is
@@ -899,11 +938,12 @@ comment on function private.uncounted_in_room_after(uuid, bigint) is
 -- How many messages for all a sender posted after a watermark, deleted ones not counted: a difference of two numbers.
 create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path = pg_catalog
 as $$
-  select
+begin
+  return
     coalesce((
       select msg.sender_sequence
       from rooms.room_messages msg
@@ -922,7 +962,8 @@ as $$
     ), 0)
     - private.counted_in_room_after(
       posted_in_room_after.room_id, 'deleted', posted_in_room_after.sender_id, posted_in_room_after.watermark
-    )
+    );
+end
 $$;
 
 comment on function private.posted_in_room_after(uuid, uuid, bigint) is
@@ -1143,7 +1184,7 @@ select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
 from rooms.room_changes c;
 
 comment on view rooms.room_events is
-  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
 comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
 comment on column rooms.room_events.kind is
@@ -3196,8 +3237,10 @@ create policy select_member on rooms.room_messages
     and (
       not is_private
       or sender_id = (select plinth.current_user_id())
-      or id in (
-        select r.message_id from rooms.room_message_recipients r where r.user_id = (select plinth.current_user_id())
+      or exists (
+        select
+        from rooms.room_message_recipients r
+        where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())
       )
     )
     and (

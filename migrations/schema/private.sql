@@ -546,7 +546,7 @@ create table private.room_tallies (
   constraint room_tallies_key unique nulls not distinct (room_id, kind, user_id, level, bucket, peer_id),
   constraint room_tallies_amount_is_not_negative check (amount >= 0),
   constraint room_tallies_kind_check check (kind = any (array['uncounted'::text, 'deleted'::text, 'private'::text, 'mention'::text])),
-  constraint room_tallies_level_check check (level >= 0 and level <= 2),
+  constraint room_tallies_level_check check (level >= 0 and level <= 3),
   constraint room_tallies_peer_id_fkey foreign key (peer_id) references identity.users(id) on delete cascade,
   constraint room_tallies_room_id_fkey foreign key (room_id) references rooms.chat_rooms(id) on delete cascade,
   constraint room_tallies_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -562,7 +562,7 @@ comment on column private.room_tallies.id is 'Surrogate key.';
 comment on column private.room_tallies.room_id is 'The room.';
 comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
 comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
-comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 256; 2: sequence / 65536.';
+comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 64; 2: sequence / 4096; 3: sequence / 262144.';
 comment on column private.room_tallies.bucket is 'Block of message numbers.';
 comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
 comment on column private.room_tallies.amount is 'How many.';
@@ -2589,9 +2589,9 @@ as $$
     count_in_room.user_id,
     count_in_room.peer_id,
     l.level,
-    count_in_room.sequence >> (8 * l.level),
+    count_in_room.sequence >> (6 * l.level),
     greatest(count_in_room.amount, 0)
-  from generate_series(0, 2) l (level)
+  from generate_series(0, 3) l (level)
   on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
 $$;
 
@@ -2675,26 +2675,32 @@ revoke execute on function private.count_wrong_code(user_id uuid) from public;
 -- Sum of a user's tallies of a kind after a watermark, without those from some peers.
 create or replace function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[] default '{}'::uuid[])
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path to 'pg_catalog'
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = counted_in_room_after.room_id
-    and t.kind = counted_in_room_after.kind
-    and t.user_id = counted_in_room_after.user_id
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
-    and (t.peer_id is null or not t.peer_id = any (without_peers))
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  );
+end
 $$;
 
 comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Sum of a user''s tallies of a kind after a watermark, without those from some peers.';
@@ -6644,11 +6650,12 @@ revoke execute on function private.post_usage_event(event billing.usage_events) 
 -- How many messages for all a sender posted in a room after a watermark and did not lose by deletion.
 create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path to 'pg_catalog'
 as $$
-  select
+begin
+  return
     coalesce((
       select msg.sender_sequence
       from rooms.room_messages msg
@@ -6667,7 +6674,8 @@ as $$
     ), 0)
     - private.counted_in_room_after(
       posted_in_room_after.room_id, 'deleted', posted_in_room_after.sender_id, posted_in_room_after.watermark
-    )
+    );
+end
 $$;
 
 comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'How many messages for all a sender posted in a room after a watermark and did not lose by deletion.';
@@ -9901,25 +9909,31 @@ grant execute on function private.turn_context(message_id uuid, max_count intege
 -- How many messages of a room after a watermark are unread for nobody: deleted and private ones.
 create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
   returns bigint
-  language sql
+  language plpgsql
   stable
   set search_path to 'pg_catalog'
 as $$
-  select coalesce(sum(t.amount), 0)::bigint
-  from (
-    select 0 as level, watermark + 1 as first_bucket, ((watermark + 256) >> 8) << 8 as end_bucket
-    union all
-    select 1, (watermark + 256) >> 8, ((watermark + 65536) >> 16) << 8
-    union all
-    select 2, (watermark + 65536) >> 16, 9223372036854775807
-  ) as l
-  join private.room_tallies t
-    on t.room_id = uncounted_in_room_after.room_id
-    and t.kind = 'uncounted'
-    and t.user_id is null
-    and t.level = l.level
-    and t.bucket >= l.first_bucket
-    and t.bucket < l.end_bucket
+begin
+  return (
+    select coalesce(sum(t.amount), 0)::bigint
+    from (
+      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
+      union all
+      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
+      union all
+      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
+      union all
+      select 3, (watermark + 262144) >> 18, 9223372036854775807
+    ) as l
+    join private.room_tallies t
+      on t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = l.level
+      and t.bucket >= l.first_bucket
+      and t.bucket < l.end_bucket
+  );
+end
 $$;
 
 comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'How many messages of a room after a watermark are unread for nobody: deleted and private ones.';

@@ -72,6 +72,7 @@ comment on column rooms.chat_rooms.last_activity_at is 'When the last message wa
 comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nWhat the client that made the room called the attempt, so that a repeated one makes no second room.';
 comment on column rooms.chat_rooms.created_at is 'When it was made.';
 comment on column rooms.chat_rooms.updated_at is 'When its name or settings last changed.';
+comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is '@behavior -*';
 
 create policy delete_creator on rooms.chat_rooms
   for delete to :PLINTH_USER
@@ -125,6 +126,7 @@ comment on column rooms.general_chat_messages.idempotency_key is E'@behavior -*\
 comment on column rooms.general_chat_messages.edited_at is 'When it was last edited, or null.';
 comment on column rooms.general_chat_messages.deleted_at is 'When it was deleted, or null.';
 comment on column rooms.general_chat_messages.created_at is 'When it was posted.';
+comment on constraint general_chat_messages_sender_id_fkey on rooms.general_chat_messages is '@behavior -*';
 
 create policy select_unblocked on rooms.general_chat_messages
   for select to :PLINTH_USER
@@ -158,6 +160,8 @@ comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided 
 comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
 comment on column rooms.general_chat_mutes.muted_until is 'Until when; infinity for good.';
 comment on column rooms.general_chat_mutes.created_at is 'When it was decided.';
+comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is '@behavior -*';
+comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is '@behavior -*';
 
 create policy all_moderator on rooms.general_chat_mutes
   for all to :PLINTH_USER
@@ -198,7 +202,7 @@ alter table rooms.general_chat_revisions enable row level security;
 create index general_chat_revisions_actor_id_idx on rooms.general_chat_revisions using btree (actor_id);
 create index general_chat_revisions_author_id_idx on rooms.general_chat_revisions using btree (author_id);
 
-comment on table rooms.general_chat_revisions is 'One row per text that a message of the general chat had before it was edited or deleted.';
+comment on table rooms.general_chat_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message of the general chat had before it was edited or deleted.';
 comment on column rooms.general_chat_revisions.message_id is 'The message.';
 comment on column rooms.general_chat_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.general_chat_revisions.author_id is 'Who wrote it.';
@@ -206,6 +210,8 @@ comment on column rooms.general_chat_revisions.actor_id is 'Who edited or delete
 comment on column rooms.general_chat_revisions.change is 'edited or deleted.';
 comment on column rooms.general_chat_revisions.content is 'The text before the change.';
 comment on column rooms.general_chat_revisions.created_at is 'When it was changed.';
+comment on constraint general_chat_revisions_actor_id_fkey on rooms.general_chat_revisions is '@behavior -*';
+comment on constraint general_chat_revisions_author_id_fkey on rooms.general_chat_revisions is '@behavior -*';
 comment on constraint general_chat_revisions_message_id_fkey on rooms.general_chat_revisions is '@foreignFieldName revisions';
 
 create policy select_concerned on rooms.general_chat_revisions
@@ -298,13 +304,15 @@ alter table rooms.room_bans enable row level security;
 create index room_bans_banned_by_idx on rooms.room_bans using btree (banned_by);
 create index room_bans_user_id_idx on rooms.room_bans using btree (user_id);
 
-comment on table rooms.room_bans is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person who may not come back.';
+comment on table rooms.room_bans is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person who may not come back.';
 comment on column rooms.room_bans.room_id is 'The room.';
 comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
 comment on column rooms.room_bans.banned_by is 'Which moderator decided it; null for a deleted account.';
 comment on column rooms.room_bans.reason is 'Why, or null.';
 comment on column rooms.room_bans.created_at is 'When.';
+comment on constraint room_bans_banned_by_fkey on rooms.room_bans is '@behavior -*';
 comment on constraint room_bans_room_id_fkey on rooms.room_bans is '@foreignFieldName bans';
+comment on constraint room_bans_user_id_fkey on rooms.room_bans is '@behavior -*';
 
 create policy all_moderator on rooms.room_bans
   for all to :PLINTH_USER
@@ -343,6 +351,7 @@ comment on column rooms.room_changes.kind is 'What happened.';
 comment on column rooms.room_changes.message_id is 'The message concerned, or null.';
 comment on column rooms.room_changes.user_id is 'The member concerned, or who did it; null for the AI and deleted accounts.';
 comment on column rooms.room_changes.created_at is 'When.';
+comment on constraint room_changes_user_id_fkey on rooms.room_changes is '@behavior -*';
 
 create policy select_member on rooms.room_changes
   for select to :PLINTH_USER
@@ -399,6 +408,8 @@ comment on column rooms.room_invites.message is 'A few words from the inviter, u
 comment on column rooms.room_invites.status is 'pending, accepted or declined.';
 comment on column rooms.room_invites.responded_at is 'When it was answered, or null.';
 comment on column rooms.room_invites.created_at is 'When it was made.';
+comment on constraint room_invites_invitee_id_fkey on rooms.room_invites is '@behavior -*';
+comment on constraint room_invites_inviter_id_fkey on rooms.room_invites is '@behavior -*';
 comment on constraint room_invites_message_id_fkey on rooms.room_invites is E'@fieldName roomMessage\n@foreignFieldName roomInvites';
 comment on constraint room_invites_room_id_fkey on rooms.room_invites is '@foreignFieldName invites';
 
@@ -459,6 +470,7 @@ comment on column rooms.room_members.last_read_sequence is 'The last message the
 comment on column rooms.room_members.last_read_at is 'When the member last marked something read or unread.';
 comment on column rooms.room_members.joined_at is 'When they joined.';
 comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
+comment on constraint room_members_user_id_fkey on rooms.room_members is '@behavior -*';
 
 create policy select_own on rooms.room_members
   for select to :PLINTH_USER
@@ -485,10 +497,11 @@ alter table rooms.room_message_mentions enable row level security;
 
 create index room_message_mentions_user_id_message_id_idx on rooms.room_message_mentions using btree (user_id, message_id);
 
-comment on table rooms.room_message_mentions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message and member mentioned in it.';
+comment on table rooms.room_message_mentions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message and member mentioned in it.';
 comment on column rooms.room_message_mentions.message_id is 'The message.';
 comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
 comment on constraint room_message_mentions_message_id_fkey on rooms.room_message_mentions is '@foreignFieldName mentions';
+comment on constraint room_message_mentions_user_id_fkey on rooms.room_message_mentions is '@behavior -*';
 
 create policy select_with_message on rooms.room_message_mentions
   for select to :PLINTH_USER
@@ -515,12 +528,13 @@ alter table rooms.room_message_reactions enable row level security;
 
 create index room_message_reactions_user_id_idx on rooms.room_message_reactions using btree (user_id);
 
-comment on table rooms.room_message_reactions is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message, member and emoji they reacted with.';
+comment on table rooms.room_message_reactions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message, member and emoji they reacted with.';
 comment on column rooms.room_message_reactions.message_id is 'The message.';
 comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
 comment on column rooms.room_message_reactions.emoji is 'With what: an emoji or a short word, up to 16 characters.';
 comment on column rooms.room_message_reactions.created_at is 'When.';
 comment on constraint room_message_reactions_message_id_fkey on rooms.room_message_reactions is '@foreignFieldName reactions';
+comment on constraint room_message_reactions_user_id_fkey on rooms.room_message_reactions is '@behavior -*';
 
 create policy select_with_message on rooms.room_message_reactions
   for select to :PLINTH_USER
@@ -544,10 +558,11 @@ alter table rooms.room_message_recipients enable row level security;
 
 create index room_message_recipients_user_id_idx on rooms.room_message_recipients using btree (user_id);
 
-comment on table rooms.room_message_recipients is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per private message and member who may read it, besides its sender.';
+comment on table rooms.room_message_recipients is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per private message and member who may read it, besides its sender.';
 comment on column rooms.room_message_recipients.message_id is 'The message.';
 comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
 comment on constraint room_message_recipients_message_id_fkey on rooms.room_message_recipients is '@foreignFieldName recipients';
+comment on constraint room_message_recipients_user_id_fkey on rooms.room_message_recipients is '@behavior -*';
 
 create policy select_concerned on rooms.room_message_recipients
   for select to :PLINTH_USER
@@ -578,7 +593,7 @@ alter table rooms.room_message_revisions enable row level security;
 create index room_message_revisions_actor_id_idx on rooms.room_message_revisions using btree (actor_id);
 create index room_message_revisions_author_id_idx on rooms.room_message_revisions using btree (author_id);
 
-comment on table rooms.room_message_revisions is 'One row per text that a message had before it was edited or deleted.';
+comment on table rooms.room_message_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message had before it was edited or deleted.';
 comment on column rooms.room_message_revisions.message_id is 'The message.';
 comment on column rooms.room_message_revisions.revision is '1, 2, 3 in the order of the changes.';
 comment on column rooms.room_message_revisions.author_id is 'Who wrote it; null for the AI and the system.';
@@ -586,6 +601,8 @@ comment on column rooms.room_message_revisions.actor_id is 'Who edited or delete
 comment on column rooms.room_message_revisions.change is 'edited or deleted.';
 comment on column rooms.room_message_revisions.content is 'The text before the change.';
 comment on column rooms.room_message_revisions.created_at is 'When it was changed.';
+comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is '@behavior -*';
+comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_message_id_fkey on rooms.room_message_revisions is '@foreignFieldName revisions';
 
 create policy select_author on rooms.room_message_revisions
@@ -636,6 +653,7 @@ create table rooms.room_messages (
 
 alter table rooms.room_messages enable row level security;
 
+create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple'::regconfig, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
@@ -677,14 +695,15 @@ comment on column rooms.room_messages.deleted_at is 'When it was deleted, or nul
 comment on column rooms.room_messages.created_at is 'When it was posted; grows with the sequence.';
 comment on constraint room_messages_reply_to_id_fkey on rooms.room_messages is '@foreignFieldName replies';
 comment on constraint room_messages_room_id_fkey on rooms.room_messages is '@foreignFieldName messages';
+comment on constraint room_messages_sender_id_fkey on rooms.room_messages is '@behavior -*';
 
 create policy select_member on rooms.room_messages
   for select to :PLINTH_USER
   using ((exists ( select
    from rooms.room_members m
-  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (id in ( select r.message_id
+  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (exists ( select
    from rooms.room_message_recipients r
-  where r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
+  where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
            from rooms.user_blocks b
           where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
 comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
@@ -744,6 +763,8 @@ comment on table rooms.user_blocks is E'@foreignKey (blocked_id) references iden
 comment on column rooms.user_blocks.user_id is 'Who blocks.';
 comment on column rooms.user_blocks.blocked_id is 'Whose messages they do not see, and who cannot write to them directly or invite them.';
 comment on column rooms.user_blocks.created_at is 'Since when.';
+comment on constraint user_blocks_blocked_id_fkey on rooms.user_blocks is '@behavior -*';
+comment on constraint user_blocks_user_id_fkey on rooms.user_blocks is '@behavior -*';
 
 create policy select_own on rooms.user_blocks
   for select to :PLINTH_USER
@@ -766,6 +787,7 @@ alter table rooms.user_event_counters enable row level security;
 comment on table rooms.user_event_counters is E'@behavior -*\nOne row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.';
 comment on column rooms.user_event_counters.user_id is 'The user.';
 comment on column rooms.user_event_counters.sequence is 'Number of changes.';
+comment on constraint user_event_counters_user_id_fkey on rooms.user_event_counters is '@behavior -*';
 
 create policy select_own on rooms.user_event_counters
   for select to :PLINTH_USER

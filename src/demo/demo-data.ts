@@ -8,6 +8,7 @@ import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
+import { writeRooms } from "./rooms.ts";
 
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
 
@@ -45,6 +46,7 @@ export async function loadDemoData(
   try {
     const ids = await registerAccounts(client, passwords, emails);
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
+    await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});

@@ -8,7 +8,9 @@ export type AttemptRule =
   | "login_per_address"
   | "register_per_address"
   | "password_change_per_account"
-  | "password_reset_per_address";
+  | "password_reset_per_address"
+  | "room_password_per_account"
+  | "room_password_per_room";
 
 /** Limits on what is worth guessing or costly, counted in the database for all servers together. */
 export interface AttemptLimits {

@@ -4,6 +4,7 @@ import type { SharedReads } from "./live/shared-reads.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { Shop } from "./shop.ts";
+import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import type { TransactionSettings } from "./transaction.ts";
@@ -23,6 +24,8 @@ export interface PlinthContext {
   readonly memories: ConversationMemories | undefined;
   /** Absent where nothing is sold. */
   readonly shop: Shop | undefined;
+  /** Absent likewise. */
+  readonly roomPasswords: RoomPasswords | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
   /** The subscription that this operation is; only over WebSocket. */

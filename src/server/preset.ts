@@ -16,6 +16,7 @@ import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
 import type { Shop } from "./shop.ts";
+import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
@@ -45,6 +46,8 @@ export interface PresetOptions {
   readonly memories?: ConversationMemories | undefined;
   /** Without it createCheckout and createBillingPortal answer UNAVAILABLE. */
   readonly shop?: Shop | undefined;
+  /** Without it passwords of rooms answer UNAVAILABLE. */
+  readonly roomPasswords?: RoomPasswords | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
@@ -54,7 +57,7 @@ export interface PresetOptions {
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, shop, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, shop, roomPasswords, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -107,6 +110,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             signIn,
             memories,
             shop,
+            roomPasswords,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>
               requestSettings(

@@ -32,6 +32,7 @@ import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { startRevocations } from "./revocations.ts";
+import { createRoomPasswords } from "./rooms/room-passwords.ts";
 import { createServiceCaller } from "./service.ts";
 import { createShop } from "./shop.ts";
 import { createSignIn } from "./sign-in/index.ts";
@@ -126,9 +127,10 @@ export async function startServer(options: {
     sealer,
     query: (text, values) => callService(ownRequest(), text, values),
   });
+  const attemptLimits = createAttemptLimits(callService);
   const signIn = createSignIn({
     callService,
-    attemptLimits: createAttemptLimits(callService),
+    attemptLimits,
     hasher,
     sealer,
     relyingParty: { name: config.app.name, id: config.app.rpId, origins: config.app.origins },
@@ -144,6 +146,7 @@ export async function startServer(options: {
     callService,
     userKeys: createUserKeys({ callService, sealer }),
   });
+  const roomPasswords = createRoomPasswords({ callService, attemptLimits, hasher });
   const rateLimit = createRateLimit({
     config: http.rateLimit,
     takeLease: createLeaseTaker(callService, http.rateLimit),
@@ -161,6 +164,7 @@ export async function startServer(options: {
       signIn,
       memories,
       shop,
+      roomPasswords,
       onPlan,
       onUnforeseen: errorLog.record,
     }),

@@ -175,9 +175,10 @@ describe("roles and permissions", () => {
         "manage_security",
         "view_audit_log",
         "manage_consents",
+        "moderate_general_chat",
       ],
     ],
-    ["moderator", ["edit_content"]],
+    ["moderator", ["edit_content", "moderate_general_chat"]],
     ["ada", []],
   ])("%s holds what its role says", async (name, permissions) => {
     await inRolledBackTransaction(db, async (tx) => {

@@ -136,13 +136,18 @@ test("H9 S14 deleting a user deletes what the user owns", async () => {
       [ada],
     );
     await tx.rows("delete from users where id = $1", [ada]);
-    const owned = await tx.rows<{ name: string }>(
-      `select k.conrelid::regclass::text as name from pg_constraint k
+    const owned = await tx.rows<{ name: string; column: string }>(
+      `select k.conrelid::regclass::text as name, a.attname as column from pg_constraint k
+       join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[1]
        where k.contype = 'f' and k.confrelid = 'identity.users'::regclass and k.confdeltype = 'c' and k.conparentid = 0`,
     );
     expect(owned.length).toBeGreaterThan(7);
-    for (const { name } of [...owned, { name: "private.refresh_tokens" }, { name: "llm.messages" }])
-      expect(await tx.rows(`select from ${name} where user_id = $1`, [ada])).toEqual([]);
+    const indirectly = ["private.refresh_tokens", "llm.messages"].map((name) => ({
+      name,
+      column: "user_id",
+    }));
+    for (const { name, column } of [...owned, ...indirectly])
+      expect(await tx.rows(`select from ${name} where ${column} = $1`, [ada])).toEqual([]);
     // What must outlive the account forgets whose it was.
     expect(
       (await tx.rows("select from login_attempts where email = 'ada' and user_id is null")).length,

@@ -1,0 +1,82 @@
+import "postgraphile";
+import { constant, context, get, type Step, sideEffect } from "postgraphile/grafast";
+import { extendSchema, gql } from "postgraphile/utils";
+import { PlinthError } from "../src/errors.ts";
+import type { PlinthContext } from "../src/server/preset-options.ts";
+import type {
+  JoinRoomWithPasswordInput,
+  RoomPasswords,
+  SetRoomPasswordInput,
+} from "../src/server/rooms/room-passwords.ts";
+
+/** Passwords of rooms: hashing is not SQL's to do. All else about rooms is SQL. */
+export const RoomPasswordsPlugin = extendSchema((build) => {
+  const { chat_rooms: rooms, room_members: members } = build.pgResources;
+  if (!rooms || !members) throw new Error("The tables of rooms are missing; has the database been migrated?");
+  const passwords = ({ plinth }: { plinth: PlinthContext }): RoomPasswords => {
+    if (!plinth.roomPasswords) throw new PlinthError("UNAVAILABLE", "This server cannot check passwords.");
+    return plinth.roomPasswords;
+  };
+
+  return {
+    typeDefs: gql`
+      input SetRoomPasswordInput {
+        roomId: UUID!
+        """At least 4 characters; null removes it. Members and who is invited need none."""
+        password: String
+      }
+
+      type SetRoomPasswordPayload {
+        chatRoom: ChatRoom
+        query: Query
+      }
+
+      input JoinRoomWithPasswordInput {
+        roomId: UUID!
+        password: String!
+      }
+
+      type JoinRoomWithPasswordPayload {
+        roomMember: RoomMember
+        query: Query
+      }
+
+      extend type Mutation {
+        """Sets or removes the password of a room that one moderates. FORBIDDEN, NOT_FOUND, BAD_USER_INPUT."""
+        setRoomPassword(input: SetRoomPasswordInput!): SetRoomPasswordPayload
+        """
+        Joins a room with its password, public or not. INVALID_CREDENTIALS for a wrong one and for no such room alike;
+        RATE_LIMITED after 10 attempts in 15 minutes.
+        """
+        joinRoomWithPassword(input: JoinRoomWithPasswordInput!): JoinRoomWithPasswordPayload
+      }
+    `,
+    objects: {
+      Mutation: {
+        plans: {
+          // Side effects without a database client: that would hold a transaction while hashing.
+          setRoomPassword: (_$root: Step, args: { getRaw(path: string): Step }) =>
+            sideEffect([args.getRaw("input"), context()], ([input, value]) =>
+              passwords(value).set(input as SetRoomPasswordInput, value.plinth.request),
+            ),
+          joinRoomWithPassword: (_$root: Step, args: { getRaw(path: string): Step }) =>
+            sideEffect([args.getRaw("input"), context()], ([input, value]) =>
+              passwords(value).join(input as JoinRoomWithPasswordInput, value.plinth.request),
+            ),
+        },
+      },
+      SetRoomPasswordPayload: {
+        plans: {
+          chatRoom: ($set: Step<{ roomId: string }>) => rooms.get({ id: get($set, "roomId") }),
+          query: () => constant({}),
+        },
+      },
+      JoinRoomWithPasswordPayload: {
+        plans: {
+          roomMember: ($joined: Step<{ memberId: string }>) => members.get({ id: get($joined, "memberId") }),
+          query: () => constant({}),
+        },
+      },
+    },
+  };
+}, "PlinthRoomPasswordsPlugin");

@@ -1,0 +1,86 @@
+import type { PasswordHasher } from "../../auth/password-hash.ts";
+import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
+import { PlinthError } from "../../errors.ts";
+import type { AttemptLimits } from "../attempt-limits.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { CallService } from "../service.ts";
+
+export interface SetRoomPasswordInput {
+  readonly roomId: string;
+  /** Null or left out removes it. */
+  readonly password?: string | null;
+}
+
+export interface JoinRoomWithPasswordInput {
+  readonly roomId: string;
+  readonly password: string;
+}
+
+/** Passwords of rooms, hashed and verified as those of accounts are: outside the database, off the event loop. */
+export interface RoomPasswords {
+  /** @throws PlinthError BAD_USER_INPUT, UNAVAILABLE; PL401, PL403 for who does not moderate the room, PL404 */
+  set(input: SetRoomPasswordInput, request: RequestContext): Promise<{ readonly roomId: string }>;
+  /**
+   * Makes the caller a member. The answer and the work are the same for a wrong password, a room without one and no room.
+   * @throws PlinthError INVALID_CREDENTIALS, RATE_LIMITED, UNAVAILABLE; PL403 for the banned
+   */
+  join(input: JoinRoomWithPasswordInput, request: RequestContext): Promise<{ readonly memberId: string }>;
+}
+
+const MIN_LENGTH = 4;
+
+export function createRoomPasswords(parts: {
+  callService: CallService;
+  attemptLimits: AttemptLimits;
+  hasher: PasswordHasher;
+}): RoomPasswords {
+  const { callService, attemptLimits, hasher } = parts;
+
+  return {
+    async set({ roomId, password = null }, request) {
+      const userId = userOf(request);
+      if (password !== null && [...password].length < MIN_LENGTH)
+        throw new PlinthError("BAD_USER_INPUT", `A room's password has at least ${MIN_LENGTH} characters.`, {
+          field: "password",
+        });
+      // A hash costs as much as an attempt, so it is counted with them.
+      await attemptLimits.perAccount("room_password_per_account", userId, request);
+      const hash = password === null ? null : (await hasher.hash(password)).hash;
+      await callService(request, "select private.set_room_password($1, $2)", [roomId, hash]);
+      return { roomId };
+    },
+
+    async join({ roomId, password }, request) {
+      const userId = userOf(request);
+      await attemptLimits.perAccount("room_password_per_account", userId, request);
+      await attemptLimits.perAccount("room_password_per_room", roomId.toLowerCase(), request);
+      const [found] = await callService<{ hash: string | null }>(
+        request,
+        "select private.find_room_password($1) as hash",
+        [roomId],
+      );
+      const hash = found?.hash ?? null;
+      const matches =
+        hash === null || isPasswordTooLongToRead(password)
+          ? await hasher.verifyDummy(password)
+          : await hasher.verify(password, hash);
+      if (!matches) throw refused();
+      const [joined] = await callService<{ id: string | null }>(
+        request,
+        "select private.join_room_with_password($1, $2) as id",
+        [roomId, hash],
+      );
+      if (!joined?.id) throw refused();
+      return { memberId: joined.id };
+    },
+  };
+}
+
+function userOf({ claims }: RequestContext): string {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in first.");
+  return claims.userId;
+}
+
+function refused(): PlinthError {
+  return new PlinthError("INVALID_CREDENTIALS", "There is no such room, or the password is wrong.");
+}
