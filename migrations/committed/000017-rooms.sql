@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:ab37d2f33e533434882be778fb2e3965462529cb
+--! Hash: sha1:263d452473a2b81a76be38964b3d2ab0689bea3e
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -862,7 +862,8 @@ comment on function private.count_in_room(uuid, text, uuid, uuid, bigint, intege
 
 -- The sum after a watermark: single numbers up to the next block of 64, blocks of 64 up to the next of 4,096, those up to the next of
 -- 262,144, then those. At most 63 rows of each of the first three levels (and peer) are read, and one for each 262,144 messages of the
--- last. In plpgsql, which keeps its plans.
+-- last. A question for each level, not a join of the levels: that lets the planner read all rows of a level. In plpgsql, which
+-- keeps its plans.
 create or replace function private.counted_in_room_after(
   room_id uuid,
   kind text,
@@ -877,23 +878,43 @@ create or replace function private.counted_in_room_after(
 as $$
 begin
   return (
-    select coalesce(sum(t.amount), 0)::bigint
-    from (
-      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
-      union all
-      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
-      union all
-      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
-      union all
-      select 3, (watermark + 262144) >> 18, 9223372036854775807
-    ) as l
-    join private.room_tallies t
-      on t.room_id = counted_in_room_after.room_id
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
       and t.kind = counted_in_room_after.kind
       and t.user_id = counted_in_room_after.user_id
-      and t.level = l.level
-      and t.bucket >= l.first_bucket
-      and t.bucket < l.end_bucket
+      and t.level = 0
+      and t.bucket >= watermark + 1
+      and t.bucket < ((watermark + 64) >> 6) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 1
+      and t.bucket >= (watermark + 64) >> 6
+      and t.bucket < ((watermark + 4096) >> 12) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 2
+      and t.bucket >= (watermark + 4096) >> 12
+      and t.bucket < ((watermark + 262144) >> 18) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 3
+      and t.bucket >= (watermark + 262144) >> 18
       and (t.peer_id is null or not t.peer_id = any (without_peers))
   );
 end
@@ -911,23 +932,40 @@ create or replace function private.uncounted_in_room_after(room_id uuid, waterma
 as $$
 begin
   return (
-    select coalesce(sum(t.amount), 0)::bigint
-    from (
-      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
-      union all
-      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
-      union all
-      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
-      union all
-      select 3, (watermark + 262144) >> 18, 9223372036854775807
-    ) as l
-    join private.room_tallies t
-      on t.room_id = uncounted_in_room_after.room_id
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
       and t.kind = 'uncounted'
       and t.user_id is null
-      and t.level = l.level
-      and t.bucket >= l.first_bucket
-      and t.bucket < l.end_bucket
+      and t.level = 0
+      and t.bucket >= watermark + 1
+      and t.bucket < ((watermark + 64) >> 6) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 1
+      and t.bucket >= (watermark + 64) >> 6
+      and t.bucket < ((watermark + 4096) >> 12) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 2
+      and t.bucket >= (watermark + 4096) >> 12
+      and t.bucket < ((watermark + 262144) >> 18) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 3
+      and t.bucket >= (watermark + 262144) >> 18
   );
 end
 $$;

@@ -2681,23 +2681,43 @@ create or replace function private.counted_in_room_after(room_id uuid, kind text
 as $$
 begin
   return (
-    select coalesce(sum(t.amount), 0)::bigint
-    from (
-      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
-      union all
-      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
-      union all
-      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
-      union all
-      select 3, (watermark + 262144) >> 18, 9223372036854775807
-    ) as l
-    join private.room_tallies t
-      on t.room_id = counted_in_room_after.room_id
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
       and t.kind = counted_in_room_after.kind
       and t.user_id = counted_in_room_after.user_id
-      and t.level = l.level
-      and t.bucket >= l.first_bucket
-      and t.bucket < l.end_bucket
+      and t.level = 0
+      and t.bucket >= watermark + 1
+      and t.bucket < ((watermark + 64) >> 6) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 1
+      and t.bucket >= (watermark + 64) >> 6
+      and t.bucket < ((watermark + 4096) >> 12) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 2
+      and t.bucket >= (watermark + 4096) >> 12
+      and t.bucket < ((watermark + 262144) >> 18) << 6
+      and (t.peer_id is null or not t.peer_id = any (without_peers))
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = counted_in_room_after.room_id
+      and t.kind = counted_in_room_after.kind
+      and t.user_id = counted_in_room_after.user_id
+      and t.level = 3
+      and t.bucket >= (watermark + 262144) >> 18
       and (t.peer_id is null or not t.peer_id = any (without_peers))
   );
 end
@@ -9915,23 +9935,40 @@ create or replace function private.uncounted_in_room_after(room_id uuid, waterma
 as $$
 begin
   return (
-    select coalesce(sum(t.amount), 0)::bigint
-    from (
-      select 0 as level, watermark + 1 as first_bucket, ((watermark + 64) >> 6) << 6 as end_bucket
-      union all
-      select 1, (watermark + 64) >> 6, ((watermark + 4096) >> 12) << 6
-      union all
-      select 2, (watermark + 4096) >> 12, ((watermark + 262144) >> 18) << 6
-      union all
-      select 3, (watermark + 262144) >> 18, 9223372036854775807
-    ) as l
-    join private.room_tallies t
-      on t.room_id = uncounted_in_room_after.room_id
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
       and t.kind = 'uncounted'
       and t.user_id is null
-      and t.level = l.level
-      and t.bucket >= l.first_bucket
-      and t.bucket < l.end_bucket
+      and t.level = 0
+      and t.bucket >= watermark + 1
+      and t.bucket < ((watermark + 64) >> 6) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 1
+      and t.bucket >= (watermark + 64) >> 6
+      and t.bucket < ((watermark + 4096) >> 12) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 2
+      and t.bucket >= (watermark + 4096) >> 12
+      and t.bucket < ((watermark + 262144) >> 18) << 6
+  ) + (
+    select coalesce(sum(t.amount), 0)
+    from private.room_tallies t
+    where t.room_id = uncounted_in_room_after.room_id
+      and t.kind = 'uncounted'
+      and t.user_id is null
+      and t.level = 3
+      and t.bucket >= (watermark + 262144) >> 18
   );
 end
 $$;
