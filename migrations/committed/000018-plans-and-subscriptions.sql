@@ -1,5 +1,5 @@
---! Previous: sha1:ca102043f97ddadaf47e8d1b7dec52d614bd9d18
---! Hash: sha1:f76a75e75c8614ae87ca7f6d4fa4f961e0e6dbe7
+--! Previous: sha1:c85ebf333d663598af917629fffb73dcee473c3c
+--! Hash: sha1:3ce5d44270e3a39503679f320605832b64075a3d
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.
@@ -32,7 +32,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_price_cents_check check (price_cents between 0 and 1000000000),
   constraint subscription_plans_currency_check check (currency ~ '^[A-Z]{3}$'),
   constraint subscription_plans_trial_days_check check (trial_days between 0 and 365),
-  constraint subscription_plans_token_quota_is_not_negative check (token_quota >= 0),
+  constraint subscription_plans_token_quota_check check (token_quota between 0 and 1000000000000000),
   constraint subscription_plans_rollover_limit_is_not_negative check (rollover_limit >= 0),
   constraint subscription_plans_features_is_an_object check (jsonb_typeof(features) = 'object'),
   constraint subscription_plans_access_level_check check (access_level between 0 and 1000000),
@@ -769,6 +769,21 @@ comment on function private.record_subscription_change(
 --! Included private/functions/grant_quota.sql
 -- Tokens of plans go to the ledger by its two functions and nowhere else; a key per period makes each grant happen once.
 
+create or replace function private.free_plan()
+  returns billing.subscription_plans
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select p
+  from billing.subscription_plans p
+  where p.code = 'free' and p.superseded_at is null and p.is_active
+  order by p.currency = 'USD' desc, p.currency
+  limit 1
+$$;
+
+comment on function private.free_plan() is 'The free plan on offer, that in USD first; null without one.';
+
 -- The free plan's tokens: once per calendar month (UTC) and user, subscribed to it or to nothing.
 create or replace function private.grant_free_quota(user_id uuid, at timestamptz)
   returns boolean
@@ -779,13 +794,8 @@ as $$
 declare
   v_month timestamptz := date_trunc('month', grant_free_quota.at at time zone 'UTC') at time zone 'UTC';
   v_next timestamptz := (date_trunc('month', grant_free_quota.at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
-  v_plan billing.subscription_plans;
+  v_plan billing.subscription_plans := private.free_plan();
 begin
-  select p.* into v_plan
-  from billing.subscription_plans p
-  where p.code = 'free' and p.superseded_at is null and p.is_active
-  order by p.currency = 'USD' desc, p.currency
-  limit 1;
   if v_plan.id is null then
     return false;
   end if;

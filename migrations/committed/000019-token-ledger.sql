@@ -1,5 +1,5 @@
---! Previous: sha1:f76a75e75c8614ae87ca7f6d4fa4f961e0e6dbe7
---! Hash: sha1:8ff3fb04a51e8bbbcfe2a544a03f2d4a20802185
+--! Previous: sha1:3ce5d44270e3a39503679f320605832b64075a3d
+--! Hash: sha1:1690e26a4bc9a0b4325355cfa9dec3bbcbb19116
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and
@@ -301,16 +301,13 @@ create table billing.token_grants (
   -- Also serves the foreign key.
   constraint token_grants_user_id_idempotency_key_key unique (user_id, idempotency_key),
   -- The promise of the ledger.
-  constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and consumed + held <= amount),
-  constraint token_grants_source_check check (source in ('plan', 'purchase', 'manual', 'promotion', 'rollover'))
+  constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and consumed + held <= amount)
 ) with (fillfactor = 50);
 
 alter table billing.token_grants enable row level security;
 
 -- What a reserve looks through, so that years of used-up grants cost nothing.
 create index token_grants_user_id_live_idx on billing.token_grants (user_id) where retired_at is null;
--- The plan's grants of a subscription, to close them.
-create index token_grants_source_id_idx on billing.token_grants (source_id) where source_id is not null;
 -- What the job retires.
 create index token_grants_expires_at_idx on billing.token_grants (expires_at) where retired_at is null;
 
@@ -346,16 +343,14 @@ create table billing.token_holds (
   settled_at timestamptz,
   usage_event_id uuid,
   created_at timestamptz not null default now(),
-  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key),
-  constraint token_holds_state_check check (
-    state in ('open', 'settled', 'released', 'expired') and (state = 'settled') = (usage_event_id is not null)
-  )
+  constraint token_holds_user_id_idempotency_key_key unique (user_id, idempotency_key)
 ) with (fillfactor = 70);
 
 alter table billing.token_holds enable row level security;
 
--- The few that count, by user.
-create index token_holds_open_idx on billing.token_holds (user_id, expires_at) where state = 'open';
+-- Those that may be open, by user: see usage_tracking.next_hold_expires_at. Without state, so that a settlement changes no
+-- index (heap-only).
+create index token_holds_user_id_expires_at_idx on billing.token_holds (user_id, expires_at);
 
 comment on table billing.token_holds is
   E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per reservation: tokens set aside for a call to a model that is under way. Kept when it ends: it is the memory of its idempotency key.';
@@ -404,19 +399,7 @@ create table billing.usage_events (
   cost numeric(38, 12),
   occurred_at timestamptz not null,
   created_at timestamptz not null default now(),
-  primary key (id, created_at),
-  constraint usage_events_kind_check check (
-    kind in ('usage', 'correction') and (kind = 'correction') = (corrects_event_id is not null)
-  ),
-  constraint usage_events_counts_add_up check (
-    total_tokens = input_tokens + output_tokens
-    and total_tokens = charged_tokens + overdraft_tokens
-    and (
-      kind = 'correction'
-      or (cached_input_tokens between 0 and input_tokens and reasoning_tokens between 0 and output_tokens and overdraft_tokens >= 0)
-    )
-  ),
-  constraint usage_events_priced_has_a_cost check (is_priced = (cost is not null))
+  primary key (id, created_at)
 ) partition by range (created_at);
 
 alter table billing.usage_events enable row level security;
@@ -617,7 +600,7 @@ comment on function private.current_plan_code(uuid) is
 --! EndIncluded private/functions/current_plan_code.sql
 --! Included private/functions/expire_user_holds.sql
 -- Gives back what overdue holds of a user keep. The caller holds the user's lock.
-create or replace function private.expire_user_holds(user_id uuid, at timestamptz)
+create or replace function private.expire_user_holds(user_id uuid, since timestamptz, at timestamptz)
   returns timestamptz
   language plpgsql
   volatile
@@ -628,7 +611,9 @@ begin
   with due as (
     update billing.token_holds h
     set state = 'expired'
-    where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at <= expire_user_holds.at
+    where h.user_id = expire_user_holds.user_id
+      and h.state = 'open'
+      and h.expires_at between expire_user_holds.since and expire_user_holds.at
     returning h.id, h.grant_ids, h.grant_tokens
   ), given_back as (
     select a.grant_id, sum(a.tokens)::bigint as tokens
@@ -640,14 +625,14 @@ begin
 
   select min(h.expires_at) into v_next
   from billing.token_holds h
-  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at > expire_user_holds.at;
   update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
   return v_next;
 end
 $$;
 
-comment on function private.expire_user_holds(uuid, timestamptz) is
-  'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+comment on function private.expire_user_holds(uuid, timestamptz, timestamptz) is
+  'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
 --! EndIncluded private/functions/expire_user_holds.sql
 --! Included private/functions/lock_usage.sql
 -- The lock that makes a user's ledger serial: their row of usage_tracking, made when it is first needed. What time has done
@@ -673,7 +658,9 @@ begin
     select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
   end if;
   if v_row.next_hold_expires_at <= lock_usage.at then
-    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+    v_row.next_hold_expires_at := private.expire_user_holds(
+      lock_usage.user_id, v_row.next_hold_expires_at, lock_usage.at
+    );
   end if;
   if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
     update billing.usage_tracking t
@@ -782,23 +769,31 @@ comment on function private.take_tokens(uuid, bigint, boolean, timestamptz) is
 --! EndIncluded private/functions/take_tokens.sql
 --! Included private/functions/post_usage_event.sql
 -- The one way into usage_events, and so the one place where the totals grow: what is added to the events is added to
--- usage_tracking and daily_usage in the same breath. Usage is priced here, by what was in force when it occurred; a
--- correction comes with the prices pinned to what it corrects. The caller holds the user's lock.
+-- usage_tracking and daily_usage in the same statement, since each statement of its own costs as much again. Usage is priced
+-- here, by what was in force when it occurred; a correction comes with the prices pinned to what it corrects. The caller
+-- holds the user's lock.
 create or replace function private.post_usage_event(event billing.usage_events)
   returns billing.usage_events
   language plpgsql
   volatile
 as $$
 declare
-  v_price billing.model_prices;
   v_day date := (event.occurred_at at time zone 'UTC')::date;
+  v_price record;
+  v_is_counted boolean;
 begin
   event.currency := 'USD';
   event.total_tokens := event.input_tokens + event.output_tokens;
   event.charged_tokens := event.total_tokens - event.overdraft_tokens;
   if event.kind = 'usage' then
     -- As llm.models_price says, by the index that is cheap to read.
-    select p.* into v_price
+    select
+      p.id,
+      p.input_price_per_million_tokens as input,
+      p.output_price_per_million_tokens as output,
+      coalesce(p.cached_input_price_per_million_tokens, p.input_price_per_million_tokens) as cached_input,
+      coalesce(p.reasoning_price_per_million_tokens, p.output_price_per_million_tokens) as reasoning
+    into v_price
     from billing.model_prices p
     where p.model_id = event.model_id
       and p.currency = event.currency
@@ -806,12 +801,10 @@ begin
       and (p.effective_to is null or p.effective_to > event.occurred_at);
     event.is_priced := found;
     event.price_id := v_price.id;
-    event.input_price_per_million_tokens := v_price.input_price_per_million_tokens;
-    event.output_price_per_million_tokens := v_price.output_price_per_million_tokens;
-    event.cached_input_price_per_million_tokens :=
-      coalesce(v_price.cached_input_price_per_million_tokens, v_price.input_price_per_million_tokens);
-    event.reasoning_price_per_million_tokens :=
-      coalesce(v_price.reasoning_price_per_million_tokens, v_price.output_price_per_million_tokens);
+    event.input_price_per_million_tokens := v_price.input;
+    event.output_price_per_million_tokens := v_price.output;
+    event.cached_input_price_per_million_tokens := v_price.cached_input;
+    event.reasoning_price_per_million_tokens := v_price.reasoning;
   end if;
   -- Multiplied and not divided: a product of numerics is exact.
   event.cost := 0.000001 * (
@@ -821,31 +814,37 @@ begin
     + event.reasoning_tokens * event.reasoning_price_per_million_tokens
   );
 
-  insert into billing.usage_events values (event.*);
-
-  update billing.usage_tracking t
-  set
-    token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
-    lifetime_tokens = t.lifetime_tokens + event.total_tokens
-  where t.user_id = event.user_id;
-
-  update billing.daily_usage d
-  set
-    requests = d.requests + (event.kind = 'usage')::integer,
-    input_tokens = d.input_tokens + event.input_tokens,
-    output_tokens = d.output_tokens + event.output_tokens,
-    cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
-    reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
-    total_tokens = d.total_tokens + event.total_tokens,
-    overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
-    unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
-    self_reported_tokens = d.self_reported_tokens
-      + case when event.source = 'self_reported' then event.total_tokens else 0 end,
-    cost = d.cost + coalesce(event.cost, 0)
-  where d.user_id = event.user_id
-    and d.day = v_day
-    and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
-  if not found then
+  with added as (
+    insert into billing.usage_events values (event.*)
+  ),
+  tracked as (
+    update billing.usage_tracking t
+    set
+      token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
+      lifetime_tokens = t.lifetime_tokens + event.total_tokens
+    where t.user_id = event.user_id
+  ),
+  counted as (
+    update billing.daily_usage d
+    set
+      requests = d.requests + (event.kind = 'usage')::integer,
+      input_tokens = d.input_tokens + event.input_tokens,
+      output_tokens = d.output_tokens + event.output_tokens,
+      cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
+      reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
+      total_tokens = d.total_tokens + event.total_tokens,
+      overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
+      unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
+      self_reported_tokens = d.self_reported_tokens
+        + case when event.source = 'self_reported' then event.total_tokens else 0 end,
+      cost = d.cost + coalesce(event.cost, 0)
+    where d.user_id = event.user_id
+      and d.day = v_day
+      and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null))
+    returning true as is_counted
+  )
+  select c.is_counted into v_is_counted from counted c;
+  if v_is_counted is null then
     -- First of the day. Nobody else can be making it: they would need the user's lock.
     insert into billing.daily_usage (
       user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
@@ -1105,6 +1104,8 @@ create or replace function private.reserve_tokens(
 as $$
 #variable_conflict use_column
 declare
+  v_ledger record;
+  v_is_locked boolean;
   v_next timestamptz;
   v_check record;
   v_hold billing.token_holds;
@@ -1119,7 +1120,60 @@ begin
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  perform private.ensure_current_grants(reserve_tokens.user_id)
+  -- Nearly always the ledger is up to date and the first grant has enough: then these two statements are all.
+  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without.
+  select
+    t.next_hold_expires_at,
+    (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_ledger
+  from billing.usage_tracking t
+  where t.user_id = reserve_tokens.user_id
+    and (select e.entitled_until > now() from billing.usage_tracking e where e.user_id = reserve_tokens.user_id)
+  for no key update of t;
+  v_is_locked := found;
+  if v_is_locked and not v_ledger.is_due and v_ledger.has_model and not v_ledger.has_limits then
+    with taken as (
+      update billing.token_grants g
+      set held = g.held + reserve_tokens.max_tokens
+      where g.id = (
+          select f.id
+          from billing.token_grants f
+          where f.user_id = reserve_tokens.user_id
+            and f.retired_at is null
+            and f.starts_at <= reserve_tokens.at
+            and (f.expires_at is null or f.expires_at > reserve_tokens.at)
+          order by f.priority, f.expires_at, f.created_at, f.id
+          limit 1
+        )
+        and (g.amount is null or g.amount - g.consumed - g.held >= reserve_tokens.max_tokens)
+        and not exists (
+          select
+          from billing.token_holds h
+          where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key
+        )
+      returning g.id
+    )
+    insert into billing.token_holds (
+      user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+    )
+    select
+      reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, array[k.id],
+      array[reserve_tokens.max_tokens], reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl,
+      reserve_tokens.at
+    from taken k
+    returning * into v_hold;
+    if found then
+      -- Seldom: the next hold to end is mostly an earlier one.
+      if v_ledger.next_hold_expires_at <= v_hold.expires_at is not true then
+        update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+      end if;
+      return v_hold;
+    end if;
+  end if;
+
+  perform private.ensure_grants_at(reserve_tokens.user_id, now(), not v_is_locked)
   where not exists (
     select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
   );
@@ -1163,7 +1217,6 @@ begin
     reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
   )
   returning * into v_hold;
-  -- Seldom: the next hold to end is mostly an earlier one.
   if v_next <= v_hold.expires_at is not true then
     update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
   end if;
@@ -1199,8 +1252,10 @@ as $$
 #variable_conflict use_column
 declare
   v_valid boolean;
+  v_ledger record;
   v_locked timestamptz;
   v_hold billing.token_holds;
+  v_settled record;
   v_event billing.usage_events;
   v_taken record;
   v_was_open boolean;
@@ -1210,18 +1265,51 @@ begin
   v_valid := private.check_token_counts(
     settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
   );
-  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
+  -- Of the hold, only what never changes is true before the lock is there.
+  select
+    h.user_id,
+    t.last_reset < date_trunc('month', settle_hold.at, 'UTC') or t.next_hold_expires_at <= settle_hold.at as is_due
+  into v_ledger
+  from billing.token_holds h
+  join billing.usage_tracking t on t.user_id = h.user_id
+  where h.id = settle_hold.hold_id
+  for no key update of t;
   if not found then
     raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
   end if;
-  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  if v_ledger.is_due then
+    v_locked := private.lock_usage(v_ledger.user_id, settle_hold.at);
+  end if;
   v_event.id := plinth.uuid_v7();
-  update billing.token_holds h
-  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
-  where h.id = settle_hold.hold_id and h.state = 'open'
-  returning h.* into v_hold;
+  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
+  -- Mostly the hold keeps enough of one grant; otherwise the grants follow below.
+  with settled as (
+    update billing.token_holds h
+    set
+      state = 'settled',
+      settled_at = settle_hold.at,
+      usage_event_id = v_event.id
+    where h.id = settle_hold.hold_id and case h.state when 'open' then true else false end
+    returning h.*
+  ),
+  charged as (
+    update billing.token_grants g
+    set held = g.held - s.max_tokens, consumed = g.consumed + v_left
+    from settled s
+    where g.id = s.grant_ids[1] and cardinality(s.grant_ids) = 1 and v_left <= s.max_tokens
+    returning true as is_charged
+  )
+  select s.*, c.is_charged into v_settled from settled s left join charged c on true;
   v_was_open := found;
-  if not found then
+  if v_was_open then
+    v_hold.id := v_settled.id;
+    v_hold.user_id := v_settled.user_id;
+    v_hold.model_id := v_settled.model_id;
+    v_hold.state := v_settled.state;
+    v_hold.idempotency_key := v_settled.idempotency_key;
+    v_hold.grant_ids := v_settled.grant_ids;
+    v_hold.grant_tokens := v_settled.grant_tokens;
+  else
     select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
   end if;
 
@@ -1256,8 +1344,13 @@ begin
 
   v_event.grant_ids := '{}';
   v_event.grant_tokens := '{}';
-  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
-  if v_was_open then
+  if v_was_open and v_settled.is_charged then
+    if v_left > 0 then
+      v_event.grant_ids := v_hold.grant_ids;
+      v_event.grant_tokens := array[v_left];
+      v_left := 0;
+    end if;
+  elsif v_was_open then
     for i in 1 .. cardinality(v_hold.grant_ids) loop
       v_take := least(v_left, v_hold.grant_tokens[i]);
       update billing.token_grants g
@@ -1271,6 +1364,10 @@ begin
     end loop;
   end if;
   if v_left > 0 then
+    perform private.ensure_grants_at(v_hold.user_id, now(), false)
+    where not exists (
+      select from billing.usage_tracking t where t.user_id = v_hold.user_id and t.entitled_until > now()
+    );
     v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
     v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
     v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;
@@ -1526,8 +1623,14 @@ declare
   v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  if grant_tokens.amount <= 0 then
-    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  -- Sums of some thousand grants stay inside a bigint.
+  if grant_tokens.amount not between 1 and 1000000000000000 then
+    raise exception 'A grant has from 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
+  end if;
+  -- What no later statement changes is checked here and not by a CHECK, which each settlement would pay for.
+  if grant_tokens.source in ('plan', 'purchase', 'manual', 'promotion', 'rollover') is not true then
+    raise exception 'Tokens come from plan, purchase, manual, promotion or rollover.'
+      using errcode = 'PL422', column = 'source';
   end if;
   if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
     raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
@@ -1632,7 +1735,7 @@ begin
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
   -- A grant without limit has no rest to carry.
-  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
   if v_carried > 0 then
@@ -1662,20 +1765,20 @@ create or replace function private.expire_token_holds(batch_size integer default
   set search_path = pg_catalog
 as $$
 declare
-  v_user_id uuid;
+  v_row record;
   v_users integer := 0;
 begin
   if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
-  for v_user_id in
-    select t.user_id
+  for v_row in
+    select t.user_id, t.next_hold_expires_at
     from billing.usage_tracking t
     where t.next_hold_expires_at <= expire_token_holds.at
     limit batch_size
     for update skip locked
   loop
-    perform private.expire_user_holds(v_user_id, expire_token_holds.at);
+    perform private.expire_user_holds(v_row.user_id, v_row.next_hold_expires_at, expire_token_holds.at);
     v_users := v_users + 1;
   end loop;
   return v_users;
@@ -1764,32 +1867,61 @@ comment on function private.retire_token_grants(integer, timestamptz) is
 grant execute on function private.retire_token_grants(integer, timestamptz) to :PLINTH_WORKER;
 --! EndIncluded private/functions/retire_token_grants.sql
 --! Included private/functions/available_grants.sql
--- What a user's grants have left at a moment, without waiting for anybody: holds that are due count as expired.
+-- What a user's grants have left at a moment, without waiting for anybody: holds that are due count as expired, and the free
+-- plan's tokens of the month, which the first use or a job writes down (private.ensure_current_grants), are there.
 create or replace function private.available_grants(user_id uuid, at timestamptz)
   returns setof billing.grant_balance
   language sql
   stable
 as $$
-  select g.id, g.source, g.amount - g.consumed - g.held + due.tokens, g.held - due.tokens, g.expires_at
-  from billing.token_grants g
-  cross join lateral (
-    select coalesce(sum(a.tokens), 0)::bigint as tokens
-    from billing.token_holds h
-    cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
-    where h.user_id = available_grants.user_id
-      and h.state = 'open'
-      and h.expires_at <= available_grants.at
-      and a.grant_id = g.id
-  ) due
-  where g.user_id = available_grants.user_id
-    and g.retired_at is null
-    and g.starts_at <= available_grants.at
-    and (g.expires_at is null or g.expires_at > available_grants.at)
-  order by g.priority, g.expires_at, g.created_at, g.id
+  select b.grant_id, b.source, b.available, b.held, b.expires_at
+  from (
+    select
+      g.id as grant_id,
+      g.source,
+      g.amount - g.consumed - g.held + due.tokens as available,
+      g.held - due.tokens as held,
+      g.expires_at,
+      g.priority,
+      g.created_at
+    from billing.token_grants g
+    cross join lateral (
+      select coalesce(sum(a.tokens), 0)::bigint as tokens
+      from billing.usage_tracking t
+      join billing.token_holds h
+        on h.user_id = t.user_id
+        and h.state = 'open'
+        and h.expires_at between t.next_hold_expires_at and available_grants.at
+      cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
+      where t.user_id = available_grants.user_id and a.grant_id = g.id
+    ) due
+    where g.user_id = available_grants.user_id
+      and g.retired_at is null
+      and g.starts_at <= available_grants.at
+      and (g.expires_at is null or g.expires_at > available_grants.at)
+    union all
+    select null, 'plan', p.token_quota, 0, m.ends_at, 100, available_grants.at
+    from private.free_plan() p
+    cross join (
+      select
+        date_trunc('month', available_grants.at at time zone 'UTC') as starts,
+        (date_trunc('month', available_grants.at at time zone 'UTC') + interval '1 month') at time zone 'UTC' as ends_at
+    ) m
+    where p.id is not null
+      and p.token_quota is distinct from 0
+      and exists (select from identity.users u where u.id = available_grants.user_id)
+      and not exists (
+        select
+        from private.free_quotas q
+        where q.user_id = available_grants.user_id and q.granted_month >= m.starts::date
+      )
+      and private.current_plan_code(available_grants.user_id) = 'free'
+  ) b
+  order by b.priority, b.expires_at, b.created_at, b.grant_id
 $$;
 
 comment on function private.available_grants(uuid, timestamptz) is
-  'The user''s grants in force with what is left of each, in the order in which they are used.';
+  'The user''s grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.';
 --! EndIncluded private/functions/available_grants.sql
 --! Included private/functions/token_balance_at.sql
 -- Everything about a user's tokens in one call; reads rows of grants, open holds and some days, never events.
@@ -2213,6 +2345,38 @@ create or replace trigger _700_record_changed_usage
   for each statement
   execute function llm.record_messages_usage();
 --! EndIncluded llm/triggers/messages_usage.sql
+--! Included llm/triggers/chats_activity.sql
+-- A chat's updated_at is its last activity. Once a statement, not once a message: bulk inserts touch each chat once, users in
+-- the order of their ids as in the ledger that follows (llm.record_messages_usage), so that two do not wait for each other.
+create or replace function llm.touch_chats()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  update llm.chats c
+  set updated_at = clock_timestamp()
+  from (
+    select l.id
+    from llm.chats l
+    where (l.id, l.user_id) in (select n.chat_id, n.user_id from new_messages n)
+    order by l.user_id, l.id
+    for no key update
+  ) as touched
+  where c.id = touched.id;
+  return null;
+end
+$$;
+
+comment on function llm.touch_chats() is 'Trigger: a new message is activity of its chat.';
+
+create or replace trigger _500_touch_chats
+  after insert on llm.messages
+  referencing new table as new_messages
+  for each statement
+  execute function llm.touch_chats();
+--! EndIncluded llm/triggers/chats_activity.sql
 --! Included analytics/views/daily_token_usage.sql
 -- Tokens by day and model, from the ledger; daily_model_usage counts messages.
 create or replace view analytics.daily_token_usage

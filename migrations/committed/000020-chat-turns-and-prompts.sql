@@ -1,5 +1,5 @@
---! Previous: sha1:8ff3fb04a51e8bbbcfe2a544a03f2d4a20802185
---! Hash: sha1:ae96c308e2c82a2e1dff3f27e40c30b8c35bbb7c
+--! Previous: sha1:1690e26a4bc9a0b4325355cfa9dec3bbcbb19116
+--! Hash: sha1:ae1540c37c5964992983508f2d3a0f986e275ee5
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -77,8 +77,9 @@ alter table llm.messages
   add constraint messages_last_sequence_is_not_negative check (last_sequence >= 0),
   add constraint messages_idempotency_key_check check (length(idempotency_key) between 1 and 255);
 
--- The children of a message; also serves the foreign key.
-create index messages_user_id_chat_id_parent_id_idx on llm.messages (user_id, chat_id, parent_id);
+-- The children of a message; also serves the foreign key. The parent comes first, so that nobody mistakes it for an index of
+-- a chat's messages.
+create index messages_parent_id_idx on llm.messages (parent_id, chat_id, user_id);
 -- One answer at a time: the next turn of a chat waits until this one has ended.
 create unique index messages_one_turn_a_chat_idx on llm.messages (chat_id) where state = 'streaming';
 create unique index messages_user_id_idempotency_key_idx on llm.messages (user_id, idempotency_key)
@@ -528,6 +529,29 @@ $$;
 
 comment on function private.title_of(text) is 'First line of a text as a title of up to 80 characters; null when there is none.';
 --! EndIncluded private/functions/title_of.sql
+--! Included llm/functions/newest_message_id.sql
+-- The newest message of a chat. In rows and not column by column: with user and chat equal to something, an order by id would let
+-- the planner read the primary key from its end, through everybody's messages, which is long for a chat of last year. All
+-- three in order are in one index only.
+create or replace function llm.newest_message_id(user_id uuid, chat_id uuid)
+  returns uuid
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select m.id
+  from llm.messages m
+  where (m.user_id, m.chat_id, m.id)
+    between (newest_message_id.user_id, newest_message_id.chat_id, '00000000-0000-0000-0000-000000000000'::uuid)
+    and (newest_message_id.user_id, newest_message_id.chat_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+  order by m.user_id desc, m.chat_id desc, m.id desc
+  limit 1
+$$;
+
+comment on function llm.newest_message_id(uuid, uuid) is
+  E'@behavior -*\nId of the newest message of a chat, whatever its place; null when there is none.';
+grant execute on function llm.newest_message_id(uuid, uuid) to :PLINTH_USER;
+--! EndIncluded llm/functions/newest_message_id.sql
 --! Included private/functions/move_head.sql
 -- Makes a message the end of its chat's active path. As a rule that is the newest message, and nothing is stored; so sending
 -- message after message never writes it. The caller has locked the chat.
@@ -541,13 +565,7 @@ as $$
   set head_id = head.id
   from (
     select case
-      when move_head.message_id < (
-        select m.id
-        from llm.messages m
-        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
-        order by m.id desc
-        limit 1
-      ) then move_head.message_id
+      when move_head.message_id < llm.newest_message_id(move_head.user_id, move_head.chat_id) then move_head.message_id
     end as id
   ) as head
   where c.id = move_head.chat_id
@@ -582,11 +600,7 @@ begin
     new.parent_id := null;
     return new;
   end if;
-  select m.id into v_newest
-  from llm.messages m
-  where m.user_id = new.user_id and m.chat_id = new.chat_id
-  order by m.id desc
-  limit 1;
+  v_newest := llm.newest_message_id(new.user_id, new.chat_id);
   new.parent_id := coalesce(new.parent_id, v_chat.head_id, v_newest);
   if new.parent_id is null then
     new.depth := 1;
@@ -1450,8 +1464,8 @@ declare
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent record;
-  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
 begin
@@ -1484,9 +1498,10 @@ begin
         ) then
           continue;
         end if;
-        v_parent := null;
+        v_parent_id := null;
+        v_depth := 0;
         if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent
+          select m.id, m.depth into strict v_parent_id, v_depth
           from llm.messages m
           where m.user_id = import_chats.user_id
             and m.chat_id = v_chat_id
@@ -1496,8 +1511,8 @@ begin
           chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
         )
         values (
-          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
           coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
         );
         v_added := v_added + 1;
@@ -1861,9 +1876,7 @@ as $$
     from llm.messages m
     where m.user_id = chat.user_id
       and m.chat_id = chat.id
-      and (chat.head_id is null or m.id = chat.head_id)
-    order by m.id desc
-    limit 1
+      and m.id = coalesce(chat.head_id, llm.newest_message_id(chat.user_id, chat.id))
   ),
   page as (
     select least(h.depth, before_depth - 1) - max_count as ends_above from head h
@@ -1899,7 +1912,7 @@ as $$
   from llm.messages m
   where m.user_id = message.user_id
     and m.chat_id = message.chat_id
-    and m.parent_id is not distinct from message.parent_id
+    and (m.parent_id = message.parent_id or message.parent_id is null and m.parent_id is null)
   order by m.id
 $$;
 
@@ -2072,7 +2085,7 @@ begin
           'pg_catalog.english',
           translate(left(p.content, 100000), E'\uE000\uE001', ''),
           v_query,
-          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … "'
+          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
         ),
         '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
         E'\uE000', '<mark>'), E'\uE001', '</mark>'),

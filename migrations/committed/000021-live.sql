@@ -1,5 +1,5 @@
---! Previous: sha1:ae96c308e2c82a2e1dff3f27e40c30b8c35bbb7c
---! Hash: sha1:f636bb9d6e7f62a8b9533598b3f9c2bcf644fd7c
+--! Previous: sha1:ae1540c37c5964992983508f2d3a0f986e275ee5
+--! Hash: sha1:f19085be1dd66ec6de6f09263c47190b1f42bdc0
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

@@ -52,6 +52,7 @@ drop function
   private.transition_subscription(uuid, text, timestamptz, text),
   private.grant_quota(uuid),
   private.grant_free_quota(uuid, timestamptz),
+  private.free_plan(),
   private.record_subscription_change(
     text, billing.user_subscriptions, billing.user_subscriptions, timestamptz, jsonb
   ),

@@ -29,7 +29,7 @@ drop function
   private.take_tokens(uuid, bigint, boolean, timestamptz),
   private.try_lock_usage(uuid),
   private.lock_usage(uuid, timestamptz),
-  private.expire_user_holds(uuid, timestamptz),
+  private.expire_user_holds(uuid, timestamptz, timestamptz),
   private.current_plan_code(uuid);
 drop trigger _500_forget_entitlement on billing.user_subscriptions;
 drop function billing.forget_entitlement();
@@ -47,3 +47,4 @@ alter table billing.model_prices drop column reasoning_price_per_million_tokens;
 --!restore billing/policies/model_prices.sql
 --!restore billing/views/current_model_prices.sql
 --!restore analytics/views/model_catalogue.sql
+--!restore llm/triggers/chats_activity.sql

@@ -44,6 +44,7 @@ drop function
   private.estimated_tokens(integer),
   private.insert_attachments(llm.messages, jsonb),
   private.move_head(uuid, uuid, uuid),
+  llm.newest_message_id(uuid, uuid),
   private.title_of(text),
   private.can_user_use_model(uuid, uuid);
 

@@ -275,8 +275,8 @@ alter table llm.messages enable row level security;
 create index messages_created_at_idx on llm.messages using btree (created_at);
 create index messages_model_id_idx on llm.messages using btree (model_id);
 create unique index messages_one_turn_a_chat_idx on llm.messages using btree (chat_id) where (state = 'streaming'::text);
+create index messages_parent_id_idx on llm.messages using btree (parent_id, chat_id, user_id);
 create index messages_search_idx on llm.messages using gin (user_id, to_tsvector('english'::regconfig, "left"(content, 100000))) where (role = any (array['user'::text, 'assistant'::text]));
-create index messages_user_id_chat_id_parent_id_idx on llm.messages using btree (user_id, chat_id, parent_id);
 create index messages_user_id_id_idx on llm.messages using btree (user_id, id);
 create unique index messages_user_id_idempotency_key_idx on llm.messages using btree (user_id, idempotency_key) where (idempotency_key is not null);
 
@@ -825,9 +825,7 @@ as $$
     from llm.messages m
     where m.user_id = chat.user_id
       and m.chat_id = chat.id
-      and (chat.head_id is null or m.id = chat.head_id)
-    order by m.id desc
-    limit 1
+      and m.id = coalesce(chat.head_id, llm.newest_message_id(chat.user_id, chat.id))
   ),
   page as (
     select least(h.depth, before_depth - 1) - max_count as ends_above from head h
@@ -1199,7 +1197,7 @@ as $$
   from llm.messages m
   where m.user_id = message.user_id
     and m.chat_id = message.chat_id
-    and m.parent_id is not distinct from message.parent_id
+    and (m.parent_id = message.parent_id or message.parent_id is null and m.parent_id is null)
   order by m.id
 $$;
 
@@ -1248,6 +1246,26 @@ comment on function llm.models_price(m llm.models, at timestamp with time zone, 
 revoke execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) from public;
 grant execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Id of the newest message of a chat, whatever its place; null when there is none.
+create or replace function llm.newest_message_id(user_id uuid, chat_id uuid)
+  returns uuid
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select m.id
+  from llm.messages m
+  where (m.user_id, m.chat_id, m.id)
+    between (newest_message_id.user_id, newest_message_id.chat_id, '00000000-0000-0000-0000-000000000000'::uuid)
+    and (newest_message_id.user_id, newest_message_id.chat_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+  order by m.user_id desc, m.chat_id desc, m.id desc
+  limit 1
+$$;
+
+comment on function llm.newest_message_id(user_id uuid, chat_id uuid) is E'@behavior -*\nId of the newest message of a chat, whatever its place; null when there is none.';
+revoke execute on function llm.newest_message_id(user_id uuid, chat_id uuid) from public;
+grant execute on function llm.newest_message_id(user_id uuid, chat_id uuid) to :PLINTH_USER;
+
 -- Trigger: a message follows the one it names, or the end of the active path.
 create or replace function llm.place_message()
   returns trigger
@@ -1270,11 +1288,7 @@ begin
     new.parent_id := null;
     return new;
   end if;
-  select m.id into v_newest
-  from llm.messages m
-  where m.user_id = new.user_id and m.chat_id = new.chat_id
-  order by m.id desc
-  limit 1;
+  v_newest := llm.newest_message_id(new.user_id, new.chat_id);
   new.parent_id := coalesce(new.parent_id, v_chat.head_id, v_newest);
   if new.parent_id is null then
     new.depth := 1;
@@ -1552,7 +1566,7 @@ begin
           'pg_catalog.english',
           translate(left(p.content, 100000), E'\uE000\uE001', ''),
           v_query,
-          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, FragmentDelimiter=" … "'
+          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
         ),
         '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
         E'\uE000', '<mark>'), E'\uE001', '</mark>'),
@@ -1703,8 +1717,14 @@ as $$
 begin
   update llm.chats c
   set updated_at = clock_timestamp()
-  from (select distinct n.chat_id, n.user_id from new_messages n) as touched
-  where c.id = touched.chat_id and c.user_id = touched.user_id;
+  from (
+    select l.id
+    from llm.chats l
+    where (l.id, l.user_id) in (select n.chat_id, n.user_id from new_messages n)
+    order by l.user_id, l.id
+    for no key update
+  ) as touched
+  where c.id = touched.id;
   return null;
 end
 $$;

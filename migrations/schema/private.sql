@@ -1660,31 +1660,59 @@ $$;
 comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
 revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
 
--- The user's grants in force with what is left of each, in the order in which they are used.
+-- The user's grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.
 create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
   returns setof billing.grant_balance
   language sql
   stable
 as $$
-  select g.id, g.source, g.amount - g.consumed - g.held + due.tokens, g.held - due.tokens, g.expires_at
-  from billing.token_grants g
-  cross join lateral (
-    select coalesce(sum(a.tokens), 0)::bigint as tokens
-    from billing.token_holds h
-    cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
-    where h.user_id = available_grants.user_id
-      and h.state = 'open'
-      and h.expires_at <= available_grants.at
-      and a.grant_id = g.id
-  ) due
-  where g.user_id = available_grants.user_id
-    and g.retired_at is null
-    and g.starts_at <= available_grants.at
-    and (g.expires_at is null or g.expires_at > available_grants.at)
-  order by g.priority, g.expires_at, g.created_at, g.id
+  select b.grant_id, b.source, b.available, b.held, b.expires_at
+  from (
+    select
+      g.id as grant_id,
+      g.source,
+      g.amount - g.consumed - g.held + due.tokens as available,
+      g.held - due.tokens as held,
+      g.expires_at,
+      g.priority,
+      g.created_at
+    from billing.token_grants g
+    cross join lateral (
+      select coalesce(sum(a.tokens), 0)::bigint as tokens
+      from billing.usage_tracking t
+      join billing.token_holds h
+        on h.user_id = t.user_id
+        and h.state = 'open'
+        and h.expires_at between t.next_hold_expires_at and available_grants.at
+      cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
+      where t.user_id = available_grants.user_id and a.grant_id = g.id
+    ) due
+    where g.user_id = available_grants.user_id
+      and g.retired_at is null
+      and g.starts_at <= available_grants.at
+      and (g.expires_at is null or g.expires_at > available_grants.at)
+    union all
+    select null, 'plan', p.token_quota, 0, m.ends_at, 100, available_grants.at
+    from private.free_plan() p
+    cross join (
+      select
+        date_trunc('month', available_grants.at at time zone 'UTC') as starts,
+        (date_trunc('month', available_grants.at at time zone 'UTC') + interval '1 month') at time zone 'UTC' as ends_at
+    ) m
+    where p.id is not null
+      and p.token_quota is distinct from 0
+      and exists (select from identity.users u where u.id = available_grants.user_id)
+      and not exists (
+        select
+        from private.free_quotas q
+        where q.user_id = available_grants.user_id and q.granted_month >= m.starts::date
+      )
+      and private.current_plan_code(available_grants.user_id) = 'free'
+  ) b
+  order by b.priority, b.expires_at, b.created_at, b.grant_id
 $$;
 
-comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used.';
+comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.';
 revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
 
 -- Trigger: an answer deleted while it streams is billed for what had come.
@@ -2164,7 +2192,7 @@ begin
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
   -- A grant without limit has no rest to carry.
-  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit), min(c.priority), max(c.id::text)
+  select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
   if v_carried > 0 then
@@ -3711,20 +3739,20 @@ create or replace function private.expire_token_holds(batch_size integer default
   set search_path to 'pg_catalog'
 as $$
 declare
-  v_user_id uuid;
+  v_row record;
   v_users integer := 0;
 begin
   if batch_size is null or batch_size not between 1 and 100000 then
     raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
-  for v_user_id in
-    select t.user_id
+  for v_row in
+    select t.user_id, t.next_hold_expires_at
     from billing.usage_tracking t
     where t.next_hold_expires_at <= expire_token_holds.at
     limit batch_size
     for update skip locked
   loop
-    perform private.expire_user_holds(v_user_id, expire_token_holds.at);
+    perform private.expire_user_holds(v_row.user_id, v_row.next_hold_expires_at, expire_token_holds.at);
     v_users := v_users + 1;
   end loop;
   return v_users;
@@ -3735,8 +3763,8 @@ comment on function private.expire_token_holds(batch_size integer, at timestamp 
 revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
 grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
--- Expires the holds of a user that are due; returns when the next one is. The caller has locked the user's row of usage_tracking.
-create or replace function private.expire_user_holds(user_id uuid, at timestamp with time zone)
+-- Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user's row of usage_tracking.
+create or replace function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone)
   returns timestamp with time zone
   language plpgsql
 as $$
@@ -3746,7 +3774,9 @@ begin
   with due as (
     update billing.token_holds h
     set state = 'expired'
-    where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at <= expire_user_holds.at
+    where h.user_id = expire_user_holds.user_id
+      and h.state = 'open'
+      and h.expires_at between expire_user_holds.since and expire_user_holds.at
     returning h.id, h.grant_ids, h.grant_tokens
   ), given_back as (
     select a.grant_id, sum(a.tokens)::bigint as tokens
@@ -3758,14 +3788,14 @@ begin
 
   select min(h.expires_at) into v_next
   from billing.token_holds h
-  where h.user_id = expire_user_holds.user_id and h.state = 'open';
+  where h.user_id = expire_user_holds.user_id and h.state = 'open' and h.expires_at > expire_user_holds.at;
   update billing.usage_tracking t set next_hold_expires_at = v_next where t.user_id = expire_user_holds.user_id;
   return v_next;
 end
 $$;
 
-comment on function private.expire_user_holds(user_id uuid, at timestamp with time zone) is 'Expires the holds of a user that are due; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
-revoke execute on function private.expire_user_holds(user_id uuid, at timestamp with time zone) from public;
+comment on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) is 'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+revoke execute on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) from public;
 
 -- Whether removing this factor leaves a way to sign in.
 create or replace function private.factor_may_go(user_id uuid, factor_id uuid)
@@ -4949,6 +4979,23 @@ $$;
 comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
 
+-- The free plan on offer, that in USD first; null without one.
+create or replace function private.free_plan()
+  returns billing.subscription_plans
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select p
+  from billing.subscription_plans p
+  where p.code = 'free' and p.superseded_at is null and p.is_active
+  order by p.currency = 'USD' desc, p.currency
+  limit 1
+$$;
+
+comment on function private.free_plan() is 'The free plan on offer, that in USD first; null without one.';
+revoke execute on function private.free_plan() from public;
+
 -- Grants the free plan's tokens of the month unless the user has them; returns whether it did.
 create or replace function private.grant_free_quota(user_id uuid, at timestamp with time zone)
   returns boolean
@@ -4958,13 +5005,8 @@ as $$
 declare
   v_month timestamptz := date_trunc('month', grant_free_quota.at at time zone 'UTC') at time zone 'UTC';
   v_next timestamptz := (date_trunc('month', grant_free_quota.at at time zone 'UTC') + interval '1 month') at time zone 'UTC';
-  v_plan billing.subscription_plans;
+  v_plan billing.subscription_plans := private.free_plan();
 begin
-  select p.* into v_plan
-  from billing.subscription_plans p
-  where p.code = 'free' and p.superseded_at is null and p.is_active
-  order by p.currency = 'USD' desc, p.currency
-  limit 1;
   if v_plan.id is null then
     return false;
   end if;
@@ -5197,8 +5239,14 @@ declare
   v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  if grant_tokens.amount <= 0 then
-    raise exception 'A grant has at least one token.' using errcode = 'PL422', column = 'amount';
+  -- Sums of some thousand grants stay inside a bigint.
+  if grant_tokens.amount not between 1 and 1000000000000000 then
+    raise exception 'A grant has from 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
+  end if;
+  -- What no later statement changes is checked here and not by a CHECK, which each settlement would pay for.
+  if grant_tokens.source in ('plan', 'purchase', 'manual', 'promotion', 'rollover') is not true then
+    raise exception 'Tokens come from plan, purchase, manual, promotion or rollover.'
+      using errcode = 'PL422', column = 'source';
   end if;
   if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
     raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
@@ -5287,8 +5335,8 @@ declare
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent record;
-  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
 begin
@@ -5321,9 +5369,10 @@ begin
         ) then
           continue;
         end if;
-        v_parent := null;
+        v_parent_id := null;
+        v_depth := 0;
         if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent
+          select m.id, m.depth into strict v_parent_id, v_depth
           from llm.messages m
           where m.user_id = import_chats.user_id
             and m.chat_id = v_chat_id
@@ -5333,8 +5382,8 @@ begin
           chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
         )
         values (
-          v_chat_id, import_chats.user_id, v_parent.id, coalesce(v_parent.depth, 0) + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', v_message -> 'images',
+          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
           coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
         );
         v_added := v_added + 1;
@@ -6022,7 +6071,9 @@ begin
     select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
   end if;
   if v_row.next_hold_expires_at <= lock_usage.at then
-    v_row.next_hold_expires_at := private.expire_user_holds(lock_usage.user_id, lock_usage.at);
+    v_row.next_hold_expires_at := private.expire_user_holds(
+      lock_usage.user_id, v_row.next_hold_expires_at, lock_usage.at
+    );
   end if;
   if v_row.last_reset < date_trunc('month', lock_usage.at, 'UTC') then
     update billing.usage_tracking t
@@ -6163,13 +6214,7 @@ as $$
   set head_id = head.id
   from (
     select case
-      when move_head.message_id < (
-        select m.id
-        from llm.messages m
-        where m.user_id = move_head.user_id and m.chat_id = move_head.chat_id
-        order by m.id desc
-        limit 1
-      ) then move_head.message_id
+      when move_head.message_id < llm.newest_message_id(move_head.user_id, move_head.chat_id) then move_head.message_id
     end as id
   ) as head
   where c.id = move_head.chat_id
@@ -6591,15 +6636,22 @@ create or replace function private.post_usage_event(event billing.usage_events)
   language plpgsql
 as $$
 declare
-  v_price billing.model_prices;
   v_day date := (event.occurred_at at time zone 'UTC')::date;
+  v_price record;
+  v_is_counted boolean;
 begin
   event.currency := 'USD';
   event.total_tokens := event.input_tokens + event.output_tokens;
   event.charged_tokens := event.total_tokens - event.overdraft_tokens;
   if event.kind = 'usage' then
     -- As llm.models_price says, by the index that is cheap to read.
-    select p.* into v_price
+    select
+      p.id,
+      p.input_price_per_million_tokens as input,
+      p.output_price_per_million_tokens as output,
+      coalesce(p.cached_input_price_per_million_tokens, p.input_price_per_million_tokens) as cached_input,
+      coalesce(p.reasoning_price_per_million_tokens, p.output_price_per_million_tokens) as reasoning
+    into v_price
     from billing.model_prices p
     where p.model_id = event.model_id
       and p.currency = event.currency
@@ -6607,12 +6659,10 @@ begin
       and (p.effective_to is null or p.effective_to > event.occurred_at);
     event.is_priced := found;
     event.price_id := v_price.id;
-    event.input_price_per_million_tokens := v_price.input_price_per_million_tokens;
-    event.output_price_per_million_tokens := v_price.output_price_per_million_tokens;
-    event.cached_input_price_per_million_tokens :=
-      coalesce(v_price.cached_input_price_per_million_tokens, v_price.input_price_per_million_tokens);
-    event.reasoning_price_per_million_tokens :=
-      coalesce(v_price.reasoning_price_per_million_tokens, v_price.output_price_per_million_tokens);
+    event.input_price_per_million_tokens := v_price.input;
+    event.output_price_per_million_tokens := v_price.output;
+    event.cached_input_price_per_million_tokens := v_price.cached_input;
+    event.reasoning_price_per_million_tokens := v_price.reasoning;
   end if;
   -- Multiplied and not divided: a product of numerics is exact.
   event.cost := 0.000001 * (
@@ -6622,31 +6672,37 @@ begin
     + event.reasoning_tokens * event.reasoning_price_per_million_tokens
   );
 
-  insert into billing.usage_events values (event.*);
-
-  update billing.usage_tracking t
-  set
-    token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
-    lifetime_tokens = t.lifetime_tokens + event.total_tokens
-  where t.user_id = event.user_id;
-
-  update billing.daily_usage d
-  set
-    requests = d.requests + (event.kind = 'usage')::integer,
-    input_tokens = d.input_tokens + event.input_tokens,
-    output_tokens = d.output_tokens + event.output_tokens,
-    cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
-    reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
-    total_tokens = d.total_tokens + event.total_tokens,
-    overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
-    unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
-    self_reported_tokens = d.self_reported_tokens
-      + case when event.source = 'self_reported' then event.total_tokens else 0 end,
-    cost = d.cost + coalesce(event.cost, 0)
-  where d.user_id = event.user_id
-    and d.day = v_day
-    and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
-  if not found then
+  with added as (
+    insert into billing.usage_events values (event.*)
+  ),
+  tracked as (
+    update billing.usage_tracking t
+    set
+      token_count = t.token_count + case when event.occurred_at >= t.last_reset then event.total_tokens else 0 end,
+      lifetime_tokens = t.lifetime_tokens + event.total_tokens
+    where t.user_id = event.user_id
+  ),
+  counted as (
+    update billing.daily_usage d
+    set
+      requests = d.requests + (event.kind = 'usage')::integer,
+      input_tokens = d.input_tokens + event.input_tokens,
+      output_tokens = d.output_tokens + event.output_tokens,
+      cached_input_tokens = d.cached_input_tokens + event.cached_input_tokens,
+      reasoning_tokens = d.reasoning_tokens + event.reasoning_tokens,
+      total_tokens = d.total_tokens + event.total_tokens,
+      overdraft_tokens = d.overdraft_tokens + event.overdraft_tokens,
+      unpriced_tokens = d.unpriced_tokens + case when event.is_priced then 0 else event.total_tokens end,
+      self_reported_tokens = d.self_reported_tokens
+        + case when event.source = 'self_reported' then event.total_tokens else 0 end,
+      cost = d.cost + coalesce(event.cost, 0)
+    where d.user_id = event.user_id
+      and d.day = v_day
+      and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null))
+    returning true as is_counted
+  )
+  select c.is_counted into v_is_counted from counted c;
+  if v_is_counted is null then
     -- First of the day. Nobody else can be making it: they would need the user's lock.
     insert into billing.daily_usage (
       user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
@@ -7993,6 +8049,8 @@ create or replace function private.reserve_tokens(user_id uuid, model_id uuid, m
 as $$
 #variable_conflict use_column
 declare
+  v_ledger record;
+  v_is_locked boolean;
   v_next timestamptz;
   v_check record;
   v_hold billing.token_holds;
@@ -8007,7 +8065,60 @@ begin
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  perform private.ensure_current_grants(reserve_tokens.user_id)
+  -- Nearly always the ledger is up to date and the first grant has enough: then these two statements are all.
+  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without.
+  select
+    t.next_hold_expires_at,
+    (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
+    exists (select from llm.models m where m.id = reserve_tokens.model_id) as has_model,
+    exists (select from billing.usage_limits l where l.is_hard) as has_limits
+  into v_ledger
+  from billing.usage_tracking t
+  where t.user_id = reserve_tokens.user_id
+    and (select e.entitled_until > now() from billing.usage_tracking e where e.user_id = reserve_tokens.user_id)
+  for no key update of t;
+  v_is_locked := found;
+  if v_is_locked and not v_ledger.is_due and v_ledger.has_model and not v_ledger.has_limits then
+    with taken as (
+      update billing.token_grants g
+      set held = g.held + reserve_tokens.max_tokens
+      where g.id = (
+          select f.id
+          from billing.token_grants f
+          where f.user_id = reserve_tokens.user_id
+            and f.retired_at is null
+            and f.starts_at <= reserve_tokens.at
+            and (f.expires_at is null or f.expires_at > reserve_tokens.at)
+          order by f.priority, f.expires_at, f.created_at, f.id
+          limit 1
+        )
+        and (g.amount is null or g.amount - g.consumed - g.held >= reserve_tokens.max_tokens)
+        and not exists (
+          select
+          from billing.token_holds h
+          where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key
+        )
+      returning g.id
+    )
+    insert into billing.token_holds (
+      user_id, model_id, max_tokens, grant_ids, grant_tokens, idempotency_key, expires_at, created_at
+    )
+    select
+      reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, array[k.id],
+      array[reserve_tokens.max_tokens], reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl,
+      reserve_tokens.at
+    from taken k
+    returning * into v_hold;
+    if found then
+      -- Seldom: the next hold to end is mostly an earlier one.
+      if v_ledger.next_hold_expires_at <= v_hold.expires_at is not true then
+        update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
+      end if;
+      return v_hold;
+    end if;
+  end if;
+
+  perform private.ensure_grants_at(reserve_tokens.user_id, now(), not v_is_locked)
   where not exists (
     select from billing.usage_tracking t where t.user_id = reserve_tokens.user_id and t.entitled_until > now()
   );
@@ -8051,7 +8162,6 @@ begin
     reserve_tokens.idempotency_key, reserve_tokens.at + reserve_tokens.ttl, reserve_tokens.at
   )
   returning * into v_hold;
-  -- Seldom: the next hold to end is mostly an earlier one.
   if v_next <= v_hold.expires_at is not true then
     update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
   end if;
@@ -8849,8 +8959,10 @@ as $$
 #variable_conflict use_column
 declare
   v_valid boolean;
+  v_ledger record;
   v_locked timestamptz;
   v_hold billing.token_holds;
+  v_settled record;
   v_event billing.usage_events;
   v_taken record;
   v_was_open boolean;
@@ -8860,18 +8972,51 @@ begin
   v_valid := private.check_token_counts(
     settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
   );
-  select h.user_id into v_hold.user_id from billing.token_holds h where h.id = settle_hold.hold_id;
+  -- Of the hold, only what never changes is true before the lock is there.
+  select
+    h.user_id,
+    t.last_reset < date_trunc('month', settle_hold.at, 'UTC') or t.next_hold_expires_at <= settle_hold.at as is_due
+  into v_ledger
+  from billing.token_holds h
+  join billing.usage_tracking t on t.user_id = h.user_id
+  where h.id = settle_hold.hold_id
+  for no key update of t;
   if not found then
     raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
   end if;
-  v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
+  if v_ledger.is_due then
+    v_locked := private.lock_usage(v_ledger.user_id, settle_hold.at);
+  end if;
   v_event.id := plinth.uuid_v7();
-  update billing.token_holds h
-  set state = 'settled', settled_at = settle_hold.at, usage_event_id = v_event.id
-  where h.id = settle_hold.hold_id and h.state = 'open'
-  returning h.* into v_hold;
+  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
+  -- Mostly the hold keeps enough of one grant; otherwise the grants follow below.
+  with settled as (
+    update billing.token_holds h
+    set
+      state = 'settled',
+      settled_at = settle_hold.at,
+      usage_event_id = v_event.id
+    where h.id = settle_hold.hold_id and case h.state when 'open' then true else false end
+    returning h.*
+  ),
+  charged as (
+    update billing.token_grants g
+    set held = g.held - s.max_tokens, consumed = g.consumed + v_left
+    from settled s
+    where g.id = s.grant_ids[1] and cardinality(s.grant_ids) = 1 and v_left <= s.max_tokens
+    returning true as is_charged
+  )
+  select s.*, c.is_charged into v_settled from settled s left join charged c on true;
   v_was_open := found;
-  if not found then
+  if v_was_open then
+    v_hold.id := v_settled.id;
+    v_hold.user_id := v_settled.user_id;
+    v_hold.model_id := v_settled.model_id;
+    v_hold.state := v_settled.state;
+    v_hold.idempotency_key := v_settled.idempotency_key;
+    v_hold.grant_ids := v_settled.grant_ids;
+    v_hold.grant_tokens := v_settled.grant_tokens;
+  else
     select h.* into strict v_hold from billing.token_holds h where h.id = settle_hold.hold_id;
   end if;
 
@@ -8906,8 +9051,13 @@ begin
 
   v_event.grant_ids := '{}';
   v_event.grant_tokens := '{}';
-  v_left := settle_hold.input_tokens + settle_hold.output_tokens;
-  if v_was_open then
+  if v_was_open and v_settled.is_charged then
+    if v_left > 0 then
+      v_event.grant_ids := v_hold.grant_ids;
+      v_event.grant_tokens := array[v_left];
+      v_left := 0;
+    end if;
+  elsif v_was_open then
     for i in 1 .. cardinality(v_hold.grant_ids) loop
       v_take := least(v_left, v_hold.grant_tokens[i]);
       update billing.token_grants g
@@ -8921,6 +9071,10 @@ begin
     end loop;
   end if;
   if v_left > 0 then
+    perform private.ensure_grants_at(v_hold.user_id, now(), false)
+    where not exists (
+      select from billing.usage_tracking t where t.user_id = v_hold.user_id and t.entitled_until > now()
+    );
     v_taken := private.take_tokens(v_hold.user_id, v_left, false, settle_hold.at);
     v_event.grant_ids := v_event.grant_ids || v_taken.grant_ids;
     v_event.grant_tokens := v_event.grant_tokens || v_taken.grant_tokens;

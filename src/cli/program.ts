@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { addDb } from "./commands/db.ts";
 import { addDoctor } from "./commands/doctor.ts";
+import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
 import { addKeys } from "./commands/keys.ts";
 import { addMigrate } from "./commands/migrate.ts";
@@ -55,6 +56,7 @@ export function buildProgram(): Command {
     addDb,
     addUser,
     addImport,
+    addExport,
     addKeys,
     addSchema,
     addDoctor,

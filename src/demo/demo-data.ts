@@ -7,6 +7,7 @@ import { loadSecrets, updateSecrets } from "../database/secrets.ts";
 import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
 import { PACKAGE_ROOT } from "../paths.ts";
+import { writeChatExtras } from "./chat-extras.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
 import { writeRooms } from "./rooms.ts";
 
@@ -47,6 +48,7 @@ export async function loadDemoData(
     const ids = await registerAccounts(client, passwords, emails);
     for (const chat of DEMO_CHATS) await writeChat(client, ids[chat.owner]!, chat);
     await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
+    await writeChatExtras(client, ids.grace!);
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});

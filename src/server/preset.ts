@@ -15,8 +15,8 @@ import { makeMaskError } from "./mask-error.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import { correlationIdOf, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
-import type { Shop } from "./shop.ts";
 import type { RoomPasswords } from "./rooms/room-passwords.ts";
+import type { Shop } from "./shop.ts";
 import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 

@@ -44,6 +44,7 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
   const user = await registerUser(db, "ada");
   const model = await addModel(db, { isPublic: true });
   const ledger = new LedgerModel();
+  let overdrafts = 0;
   let now = Date.parse("2028-02-27T20:00:00Z");
   /** What was asked and what came back, to ask it again. */
   const asked: { sql: string; values: unknown[]; result: string }[] = [];
@@ -125,7 +126,8 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
     },
     async function record() {
       const sql = "select * from private.record_usage($1, $2, $3, $4, $5, 0, 0, $6, null, $7)";
-      const used = counts(200);
+      // Now and then more than there can be, or nothing would run out in some lives.
+      const used = counts(random(8) ? 200 : 6_000);
       const when = occurred();
       const values = [user, random(3) ? model : null, ...used, randomUUID(), time(when)];
       const done = await both(sql, values, () => ledger.use(used, when));
@@ -191,6 +193,7 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
       grant_tokens: string[];
     };
     usage.id = event.id;
+    if (usage.overdraft > 0) overdrafts++;
     expect(parts(event)).toEqual(usage.charges);
     expect(Number(event.overdraft_tokens)).toBe(usage.overdraft);
     remember(sql, values, row);
@@ -223,5 +226,5 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
   // It was worth the while: all that can happen did.
   expect(ledger.usages.length).toBeGreaterThan(100);
   expect(new Set(ledger.holds.map((hold) => hold.state)).size).toBeGreaterThanOrEqual(3);
-  expect(ledger.usages.some((usage) => usage.overdraft > 0)).toBe(true);
+  expect(overdrafts).toBeGreaterThan(0);
 }, 20_000);

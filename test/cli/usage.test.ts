@@ -47,6 +47,8 @@ describe("help", () => {
       "user grant",
       "import models",
       "import prompts",
+      "import chats",
+      "export chats",
       "keys generate",
       "keys status",
       "keys rotate",

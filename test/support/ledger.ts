@@ -62,6 +62,19 @@ const LAWS: Readonly<Record<string, string>> = {
       e.requests, e.input_tokens, e.output_tokens, e.cached_input_tokens, e.reasoning_tokens, e.total_tokens,
       e.overdraft_tokens, e.cost, e.unpriced_tokens
     ) or (d.id is null and e.user_id is not null)`,
+  "an event adds up": `
+    select from billing.usage_events
+    where (kind = 'correction') <> (corrects_event_id is not null)
+      or kind not in ('usage', 'correction')
+      or total_tokens <> input_tokens + output_tokens
+      or total_tokens <> charged_tokens + overdraft_tokens
+      or is_priced <> (cost is not null)
+      or kind = 'usage' and not (
+        cached_input_tokens between 0 and input_tokens and reasoning_tokens between 0 and output_tokens
+        and overdraft_tokens >= 0)`,
+  "a hold is in one of four states": `
+    select from billing.token_holds
+    where state not in ('open', 'settled', 'released', 'expired') or (state = 'settled') <> (usage_event_id is not null)`,
   "a hold has one event": `
     select from billing.usage_events where hold_id is not null and kind = 'usage' group by hold_id having count(*) > 1`,
   "a settled hold's event names it": `

@@ -17,7 +17,7 @@ const LISTED = 20;
 export function addImport(program: Command): void {
   const command = program
     .command("import")
-    .description("import models or prompts from files")
+    .description("import models, prompts or chats from files")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth import prompts ./prompts.csv\n  $ plinth import models ./llm-prices",
@@ -66,6 +66,27 @@ Example:
     .action(async (file: string, flags: Flags) => {
       const { importPrompts } = await import("../../import/prompts.ts");
       await runImport(flags, (options) => importPrompts(file, options));
+    });
+
+  command
+    .command("chats")
+    .description("import a user's chats from ChatGPT's export")
+    .requiredOption("--user <name>", "whose chats they become")
+    .requiredOption("--file <path>", "conversations.json of the export")
+    .option("--keep-going", KEEP_GOING)
+    .addOption(jsonOption())
+    .addHelpText(
+      "after",
+      `
+Edits and other answers are imported as such, and the path that was shown last is the active one. Importing the same
+file again changes nothing; a newer export adds what was said since.
+
+Example:
+  $ plinth import chats --user ada --file ./conversations.json`,
+    )
+    .action(async (flags: Flags & { user: string; file: string }) => {
+      const { importChats } = await import("../../import/chats.ts");
+      await runImport(flags, (options) => importChats(flags.file, { ...options, username: flags.user }));
     });
 }
 

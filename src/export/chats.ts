@@ -1,0 +1,80 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type pg from "pg";
+import { PlinthError } from "../errors.ts";
+import { findUser } from "../import/chats.ts";
+
+export interface ChatExportOptions {
+  /** Connected as the owner, and not in a transaction. */
+  readonly client: pg.ClientBase;
+  readonly username: string;
+  readonly format: "markdown" | "json";
+  /** Stops between two chats. */
+  readonly signal?: AbortSignal;
+}
+
+const FORMATS = {
+  markdown: { sql: "llm.chats_export_markdown(c)", ending: "md" },
+  json: { sql: "jsonb_pretty(llm.chats_export_json(c))", ending: "json" },
+} as const;
+
+/**
+ * Writes each chat of a user to a file `<day>-<title>-<id>.md` (or .json) of a folder, readable by its owner alone; files of
+ * an earlier export are written over. All are as of one moment.
+ * @returns the files' names, oldest chat first
+ * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE
+ */
+export async function writeChats(folder: string, options: ChatExportOptions): Promise<string[]> {
+  const { client, format, signal } = options;
+  const { sql, ending } = FORMATS[format];
+  const userId = await findUser(options);
+  const files: string[] = [];
+  await client.query("begin isolation level repeatable read read only");
+  try {
+    const { rows: chats } = await client.query<{ id: string; day: string; title: string }>(
+      "select id, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as day, title from llm.chats where user_id = $1 order by id",
+      [userId],
+    );
+    await writing(mkdir(folder, { recursive: true }));
+    for (const { id, day, title } of chats) {
+      if (signal?.aborted)
+        throw new PlinthError("EXPORT_CANCELLED", "Cancelled; what was written so far is kept.", {
+          exitCode: 130,
+        });
+      const { rows } = await client.query<{ text: string }>(
+        `select ${sql} as text from llm.chats c where c.id = $1`,
+        [id],
+      );
+      const file = `${day}-${fileName(title)}-${id}.${ending}`;
+      await writing(writeFile(join(folder, file), rows[0]!.text, { mode: 0o600 }));
+      files.push(file);
+    }
+  } finally {
+    await client.query("rollback").catch(() => {});
+  }
+  return files;
+}
+
+/** Letters and digits of any script; a title is a user's and must not name another folder. */
+function fileName(title: string): string {
+  const words = title.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "-");
+  return (
+    [...words]
+      .slice(0, 40)
+      .join("")
+      .replace(/^-+|-+$/g, "")
+      .toLowerCase() || "chat"
+  );
+}
+
+async function writing<T>(result: Promise<T>): Promise<T> {
+  try {
+    return await result;
+  } catch (cause) {
+    throw new PlinthError(
+      "FILE_NOT_WRITABLE",
+      `The files cannot be written: ${cause instanceof Error ? cause.message : cause}`,
+      { cause },
+    );
+  }
+}
