@@ -130,9 +130,9 @@ comment on constraint general_chat_messages_sender_id_fkey on rooms.general_chat
 
 create policy select_unblocked on rooms.general_chat_messages
   for select to :PLINTH_USER
-  using ((select plinth.current_user_id()) is not null and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
-           from rooms.user_blocks b
-          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
+  using ((select plinth.current_user_id()) is not null and not (exists ( select
+   from rooms.user_blocks b
+  where b.user_id = (select plinth.current_user_id()) and b.blocked_id = general_chat_messages.sender_id)));
 comment on policy select_unblocked on rooms.general_chat_messages is 'Who is signed in reads the general chat, but for people they have blocked.';
 
 grant select on rooms.general_chat_messages to :PLINTH_USER;
@@ -703,9 +703,9 @@ create policy select_member on rooms.room_messages
    from rooms.room_members m
   where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (exists ( select
    from rooms.room_message_recipients r
-  where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())))) and (sender_id is null or not (sender_id = any ((( select array( select b.blocked_id
-           from rooms.user_blocks b
-          where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[]))));
+  where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())))) and not (exists ( select
+   from rooms.user_blocks b
+  where b.user_id = (select plinth.current_user_id()) and b.blocked_id = room_messages.sender_id)));
 comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
 
 grant select on rooms.room_messages to :PLINTH_USER;

@@ -355,6 +355,24 @@ describe("S8 messages", () => {
   });
 });
 
+test("S11 the last messages come from the end of an index, also in a room where one person says everything", async () => {
+  const id = await room({}, [bob]);
+  await asOwner(
+    db,
+    "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'x' from generate_series(1, 3000)",
+    [id, bob.id],
+  );
+  await asOwner(db, "analyze rooms.room_messages, rooms.room_members, rooms.user_blocks");
+  for (const order of ["created_at", "event_sequence"]) {
+    const plan = await ada.rows<Record<string, string>>(
+      `explain select * from rooms.room_messages where room_id = '${id}' and is_deleted = false order by ${order} desc limit 50`,
+    );
+    const text = plan.map((row) => row["QUERY PLAN"]).join("\n");
+    expect(text).toMatch(/Index Scan Backward/);
+    expect(text).not.toMatch(/Sort/);
+  }
+});
+
 describe("blocking", () => {
   test("hides what the blocked say, ends direct messages and invites, and is nobody else's to know", async () => {
     const id = await room({}, [bob, cyd]);
