@@ -288,7 +288,7 @@ test(`events, jobs, messages, calls and deletions at once never wait in a circle
       attempt(
         owners,
         `insert into llm.messages (chat_id, user_id, role, tokens_used)
-         select c.id, c.user_id, 'assistant', 5 from llm.chats c where c.user_id = any ($1) order by random() returning id`,
+         select c.id, c.user_id, 'assistant', 5 from llm.chats c where c.user_id = any ($1) order by c.user_id, c.id returning id`,
         [[user(), user(), user()]],
       ),
     () =>
