@@ -1,5 +1,5 @@
 --! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:c6146c839ce3780c0cca9fbed8ce55fb29d90bd2
+--! Hash: sha1:2683a618de2a5f360aed8edff436a0f775510868
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -1222,7 +1222,7 @@ select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
 from rooms.room_changes c;
 
 comment on view rooms.room_events is
-  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
 comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
 comment on column rooms.room_events.kind is

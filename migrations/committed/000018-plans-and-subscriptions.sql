@@ -1,5 +1,5 @@
---! Previous: sha1:c85ebf333d663598af917629fffb73dcee473c3c
---! Hash: sha1:3ce5d44270e3a39503679f320605832b64075a3d
+--! Previous: sha1:2683a618de2a5f360aed8edff436a0f775510868
+--! Hash: sha1:686ccbf3b46ed874006b2b14483aead200b435f0
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.

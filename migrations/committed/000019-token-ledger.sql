@@ -1,5 +1,5 @@
---! Previous: sha1:3ce5d44270e3a39503679f320605832b64075a3d
---! Hash: sha1:1690e26a4bc9a0b4325355cfa9dec3bbcbb19116
+--! Previous: sha1:686ccbf3b46ed874006b2b14483aead200b435f0
+--! Hash: sha1:2eeb2a8710c8efee135b8d4e8c368868a83f70f1
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and

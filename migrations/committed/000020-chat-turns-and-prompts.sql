@@ -1,5 +1,5 @@
---! Previous: sha1:1690e26a4bc9a0b4325355cfa9dec3bbcbb19116
---! Hash: sha1:ae1540c37c5964992983508f2d3a0f986e275ee5
+--! Previous: sha1:2eeb2a8710c8efee135b8d4e8c368868a83f70f1
+--! Hash: sha1:4c19597d3191d42fdfeb4f074c7651d14e3f7ec4
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.

@@ -1,5 +1,5 @@
---! Previous: sha1:ae1540c37c5964992983508f2d3a0f986e275ee5
---! Hash: sha1:f19085be1dd66ec6de6f09263c47190b1f42bdc0
+--! Previous: sha1:4c19597d3191d42fdfeb4f074c7651d14e3f7ec4
+--! Hash: sha1:0355e4adb847a9084ba89956c49537ac95a7970b
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
