@@ -13,7 +13,15 @@ const TOPIC = "room:1";
 function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
   const hub = new Hub();
   const log: number[] = [];
-  const stage = { hub, log, turns: 0, fail: undefined as Error | undefined, mayRead: true, isLog: true };
+  const stage = {
+    hub,
+    log,
+    turns: 0,
+    fail: undefined as Error | undefined,
+    mayRead: true,
+    hidden: 0,
+    afters: [] as number[],
+  };
   let ended = 0;
   const subscription = new LiveSubscription({ hub, onEnd: () => ended++ });
   const turns = subscription.start({
@@ -31,10 +39,13 @@ function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
     void (async () => {
       for await (const item of turns) {
         stage.turns += 1;
+        stage.afters.push(Number(item.after));
         await Promise.resolve();
         if (stage.fail) waiting.push({ errors: [new GraphQLError("x", { originalError: stage.fail })] });
         else {
-          const found = stage.mayRead ? log.filter((n) => n > Number(item.after)).slice(0, pageSize) : [];
+          const found = stage.mayRead
+            ? log.filter((n) => n > Math.max(Number(item.after), stage.hidden)).slice(0, pageSize)
+            : [];
           const reading: Reading = {
             isEmpty: found.length === 0,
             hasMore: found.length === pageSize,
@@ -130,6 +141,20 @@ test("who may not see the topic any more is told so, and nothing else", async ()
   await expect(answers.next()).rejects.toMatchObject({ code: "NOT_FOUND" });
   expect(ended()).toBe(1);
   expect(stage.hub.size).toBe(0);
+});
+
+test("what the subscriber may not see is looked through once, and what follows is not missed", async () => {
+  const { stage, next, add } = makeStage();
+  await next();
+  const answer = next();
+  stage.hidden = 6;
+  for (let n = 1; n <= 6; n++) {
+    add(n);
+    await until(() => stage.turns > n);
+  }
+  add(7);
+  expect(await answer).toEqual([7]);
+  expect(stage.afters.at(-1)).toBeGreaterThanOrEqual(5);
 });
 
 test("a state is told when it is another, and not too often", async () => {

@@ -62,6 +62,8 @@ export class LiveSubscription implements Listener {
   #source: LiveSource | undefined;
   readonly #listening = new Map<string, () => void>();
   #cursor = 0n;
+  /** How far the log went, as of some moment before the turn under way. */
+  #position = 0n;
   /** The highest hint since the last reading began, by topic. */
   #news = new Map<string, bigint>();
   /** Something may have been missed, or the last reading left something behind. */
@@ -181,6 +183,7 @@ export class LiveSubscription implements Listener {
         throw new PlinthError("BAD_USER_INPUT", `There is nothing beyond ${position} yet.`, {
           field: "after",
         });
+      this.#position = position;
       this.#cursor = source.after ?? position;
       while (!this.#isEnded) {
         if (this.#mustCheckAccess) await this.#checkAccess(source);
@@ -211,6 +214,8 @@ export class LiveSubscription implements Listener {
 
   #advance(reading: Reading): void {
     if (reading.cursor !== undefined && reading.cursor > this.#cursor) this.#cursor = reading.cursor;
+    // What nothing was read of up to there is not the subscriber's to see: it need not be looked through again.
+    else if (reading.isEmpty && this.#position > this.#cursor) this.#cursor = this.#position;
     if (reading.hasMore) this.#mustRead = true;
     if (reading.changesAt !== undefined) this.#changesAt = reading.changesAt;
     if (reading.topics) this.#listenTo(reading.topics);
@@ -221,7 +226,9 @@ export class LiveSubscription implements Listener {
 
   async #checkAccess(source: LiveSource): Promise<void> {
     try {
-      if ((await source.open()) === null) throw notFound();
+      const position = await source.open();
+      if (position === null) throw notFound();
+      this.#position = position;
       this.#mustCheckAccess = false;
     } catch (error) {
       if (!isTransient(error)) throw error;

@@ -14,6 +14,12 @@ const MAX_READS_PER_TRANSACTION = 50;
 /** What is told to statements behind a failed one: the transaction has failed, or their shared name was never prepared. */
 const TAKEN_ALONG = new Set<unknown>(["25P02", "26000"]);
 
+/**
+ * The same few statements, over and over, each for a handful of rows by index: with policies in it, planning one takes five
+ * times as long as running it, and left alone PostgreSQL plans each anew because of the number it starts from.
+ */
+const PLANNED_ONCE = { plan_cache_mode: "force_generic_plan" };
+
 export interface Read {
   readonly settings: TransactionSettings;
   readonly statement: Statement;
@@ -60,7 +66,7 @@ export class ReadLane {
     this.#cork();
     this.#transaction ??= this.#begin();
     const transaction = this.#transaction;
-    const changed = changedSettings(read.settings, transaction.settings);
+    const changed = changedSettings({ ...read.settings, ...PLANNED_ONCE }, transaction.settings);
     if (changed.length > 0)
       this.client.query({ ...SET_ALL, values: [JSON.stringify(changed)] }).catch(() => {
         // The server skips what follows until the transaction ends, so nothing is read under the settings before.
