@@ -32,6 +32,7 @@ const WATCHED = [
   "identity.user_security_settings",
   "identity.user_settings",
   "identity.users",
+  "learning.user_content_permissions",
   "llm.model_providers",
   "llm.models",
   "security.rate_limit_rules",
