@@ -2,7 +2,7 @@
 //   a page of 50 items with the access column to the page without, as a subscribed user under row security, in SQL and over
 //   GraphQL; the page is one of items with prerequisites and permissions. Target: at most 1.3.
 //   the first page of a search to the bare ranked full-text query written by hand on the same index. Target: at most 1.3.
-// node bench/content.ts [--items 100000] [--users 100000]; the sizes are a million each.
+// node bench/content.ts [--items 100000] [--users 100000], --items 1000000 --users 1000000 for the full size.
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

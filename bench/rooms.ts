@@ -4,7 +4,7 @@
 //   reading    the last 50 messages of a room with their senders at 10 thousand messages and at many. Target: within 1.3.
 //   counting   unread and mention counts of a member who has read nothing, at both sizes. It adds up at most some
 //              hundred rows more in the large one. Target: within 2, at any size.
-// node bench/rooms.ts [--messages 1000000] [--rounds 60]   (the size: --messages 10000000)
+// node bench/rooms.ts [--messages 1000000] [--rounds 60]   (full size: --messages 10000000)
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,8 +1,20 @@
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import type { HashAlgorithm } from "./auth/password-hash-format.ts";
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./database/roles.ts";
+import {
+  type Environment,
+  fileInstead,
+  flag,
+  integer,
+  invalid,
+  list,
+  matching,
+  optionalUrl,
+  text,
+  textOrFile,
+  webUrl,
+} from "./environment.ts";
 import { PlinthError } from "./errors.ts";
 
 /**
@@ -93,8 +105,6 @@ export interface Config {
   };
   readonly logLevel: string;
 }
-
-type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads and checks the settings.
@@ -196,84 +206,6 @@ export function isRunByNpm(env: Environment = process.env): boolean {
   return env.npm_lifecycle_event !== undefined;
 }
 
-function invalid(name: string, value: string, expected: string): PlinthError {
-  return new PlinthError("INVALID_SETTING", `${name} is ${JSON.stringify(value)}, but must be ${expected}.`);
-}
-
-function text(env: Environment, name: string, fallback: string): string {
-  return env[name] || fallback;
-}
-
-/** The file that holds what the variable would; one of the two, so that nobody wonders which counts. */
-function fileInstead(env: Environment, name: string): string | undefined {
-  const path = env[`${name}_FILE`];
-  if (!path) return undefined;
-  if (env[name])
-    throw new PlinthError("INVALID_SETTING", `${name} and ${name}_FILE exclude each other; set one of them.`);
-  return resolve(path);
-}
-
-/** A text that is long or secret and may therefore stand in a file; no message repeats it. */
-function textOrFile(env: Environment, name: string, fallback: string): string {
-  const file = fileInstead(env, name);
-  if (!file) return text(env, name, fallback);
-  try {
-    return readFileSync(file, "utf8");
-  } catch (cause) {
-    throw new PlinthError(
-      "INVALID_SETTING",
-      `${name}_FILE is ${JSON.stringify(file)}, which cannot be read.`,
-      {
-        cause,
-      },
-    );
-  }
-}
-
-function matching(
-  env: Environment,
-  name: string,
-  fallback: string,
-  pattern: RegExp,
-  expected: string,
-): string {
-  const value = env[name] || fallback;
-  if (!pattern.test(value)) throw invalid(name, value, expected);
-  return value;
-}
-
-function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
-  const value = env[name];
-  if (!value) return fallback;
-  const number = Number(value);
-  if (!Number.isInteger(number) || number < min || number > max)
-    throw invalid(name, value, `a whole number from ${min} to ${max}`);
-  return number;
-}
-
-function optionalUrl(env: Environment, name: string): string | undefined {
-  const value = env[name];
-  if (!value) return undefined;
-  if (!/^https?:\/\//.test(value) || !URL.canParse(value))
-    throw invalid(name, value, "a URL such as https://example.com/account");
-  return value;
-}
-
-function flag(env: Environment, name: string, fallback: boolean): boolean {
-  const value = env[name];
-  if (!value) return fallback;
-  if (/^(1|true|yes|on)$/i.test(value)) return true;
-  if (/^(0|false|no|off)$/i.test(value)) return false;
-  throw invalid(name, value, "true or false");
-}
-
-function list(env: Environment, name: string): string[] {
-  return (env[name] ?? "")
-    .split(",")
-    .map((item) => item.trim())
-    .filter(Boolean);
-}
-
 const APP_NAME = /^[^:\p{Cc}]{1,64}$/u;
 const DOMAIN = /^(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*$/;
 
@@ -307,14 +239,6 @@ function smtpUrl(env: Environment): string | undefined {
     "INVALID_SETTING",
     "PLINTH_SMTP_URL must be a URL such as smtps://user:password@mail.example.com:465.",
   );
-}
-
-/** Without a fragment, which is where links put their token. */
-function webUrl(env: Environment, name: string, fallback: string): string {
-  const value = env[name] || fallback;
-  if (!/^https?:\/\/[^/]/.test(value) || !URL.canParse(value) || /[#?\s]/.test(value))
-    throw invalid(name, value, "a URL such as https://app.example.com, without ? and #");
-  return value.replace(/\/+$/, "");
 }
 
 /** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may hold a password, so no message repeats it. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-/** R9 of the systems and the done-when: what a person does, over HTTP, from registering to paging. */
+/** R9 of the systems: what a person does, over HTTP, from registering to paging. */
 
 let db: TestDatabase;
 let api: Api;
