@@ -1,5 +1,5 @@
 --! Previous: sha1:6a34f38108d38d631bcfaafeeb59ba2ca0f58316
---! Hash: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
+--! Hash: sha1:291c67a0db25aa4617ce279328d39be844a07e26
 --! Message: account administration
 
 -- Administrators act on accounts that may do no more than themselves.
@@ -44,7 +44,7 @@ as $$
 $$;
 
 comment on function access.may_administer(uuid) is
-  E'@omit\nWhether the signed-in user holds every permission that the other account holds.';
+  E'@behavior -*\nWhether the signed-in user holds every permission that the other account holds.';
 grant execute on function access.may_administer(uuid) to :PLINTH_USER;
 --! EndIncluded access/functions/may_administer.sql
 --! Included private/functions/require_administration.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:ec82c55e33db7760846652a5df8b67386c06c5b2
---! Hash: sha1:f832de2290e6af7f58670b5a6067412da8649ca0
+--! Previous: sha1:291c67a0db25aa4617ce279328d39be844a07e26
+--! Hash: sha1:66c36c5e1181e13e658f6655263374d4f37e4240
 --! Message: security monitoring
 
 -- Watching over security: how often somebody may try, who changed which data, what went wrong on our side, and what looks like an

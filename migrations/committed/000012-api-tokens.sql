@@ -1,5 +1,5 @@
---! Previous: sha1:f832de2290e6af7f58670b5a6067412da8649ca0
---! Hash: sha1:070a3033c30f8974c4535b86b38289e7e5ee38cd
+--! Previous: sha1:66c36c5e1181e13e658f6655263374d4f37e4240
+--! Hash: sha1:59fc04a9d7ed02b1a29f2390e9a5f25a47bb1627
 --! Message: api tokens
 
 -- API tokens for programs, sessions that know how they are used, and consents.

@@ -1,5 +1,5 @@
---! Previous: sha1:070a3033c30f8974c4535b86b38289e7e5ee38cd
---! Hash: sha1:d140d5e6085179e8e292d37cc2ec9d71854adcbf
+--! Previous: sha1:59fc04a9d7ed02b1a29f2390e9a5f25a47bb1627
+--! Hash: sha1:3e74bc43aff3a4ae9d4dcf8601fd374cb13a636d
 --! Message: second factors
 
 -- Second factors: authenticator apps (TOTP), passkeys and recovery codes, and the sign-in that waits for one.

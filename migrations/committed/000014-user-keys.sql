@@ -1,5 +1,5 @@
---! Previous: sha1:d140d5e6085179e8e292d37cc2ec9d71854adcbf
---! Hash: sha1:f77d3ab949f0be35acec3536b4e54ce760456064
+--! Previous: sha1:3e74bc43aff3a4ae9d4dcf8601fd374cb13a636d
+--! Hash: sha1:da937f1bd5b9d33ab158c4484d6ec63668590c36
 --! Message: user keys
 
 -- A key for each user, sealed by a master key that is not in the database; what is encrypted under it; and addresses known by

@@ -1,5 +1,5 @@
---! Previous: sha1:f77d3ab949f0be35acec3536b4e54ce760456064
---! Hash: sha1:1ee8649640c949f2b0061bcf089f80426b53cbc0
+--! Previous: sha1:da937f1bd5b9d33ab158c4484d6ec63668590c36
+--! Hash: sha1:3a2eb7afb77a7f495d39f665036c49d576aded33
 --! Message: passwords and mail
 
 -- Passwords for life: chosen well, not used again, changed, lost and found; addresses that somebody proved to hold; and the

@@ -1,5 +1,5 @@
---! Previous: sha1:1ee8649640c949f2b0061bcf089f80426b53cbc0
---! Hash: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
+--! Previous: sha1:3a2eb7afb77a7f495d39f665036c49d576aded33
+--! Hash: sha1:bdbf623d3243eb52024b67fde9591137f1f7fd0c
 --! Message: other providers
 
 -- Signing in with other providers: OpenID Connect accounts that belong to an account here, the secrets they gave us, and

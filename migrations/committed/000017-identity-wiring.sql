@@ -1,5 +1,5 @@
---! Previous: sha1:cb0bb737f77579ce937ad14a879c1e6b7d8e755d
---! Hash: sha1:2e576da02d0f39c1c9996f35f76ef729597bacb4
+--! Previous: sha1:bdbf623d3243eb52024b67fde9591137f1f7fd0c
+--! Hash: sha1:27d3b47092c8ca2b290f9d51e6857524b57fe0e7
 --! Message: identity wiring
 
 -- What the parts of identity and security say to each other: who is told of what, which ways in are left, what needs a recent

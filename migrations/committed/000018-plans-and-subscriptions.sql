@@ -1,5 +1,5 @@
---! Previous: sha1:2e576da02d0f39c1c9996f35f76ef729597bacb4
---! Hash: sha1:4b6291c5a6b0ec796d77629b7d5d47696d252161
+--! Previous: sha1:27d3b47092c8ca2b290f9d51e6857524b57fe0e7
+--! Hash: sha1:b15b92e6288df0558593c75c0e599e812fa24af1
 --! Message: plans and subscriptions
 
 -- Plans, subscriptions and payments. Money is integer cents with a currency; every period is in UTC and keeps its day.

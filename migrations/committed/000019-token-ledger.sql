@@ -1,5 +1,5 @@
---! Previous: sha1:4b6291c5a6b0ec796d77629b7d5d47696d252161
---! Hash: sha1:27bb0373f11aaf267f9bcac4b8c9a5c876d76b13
+--! Previous: sha1:b15b92e6288df0558593c75c0e599e812fa24af1
+--! Hash: sha1:e4072bc525756aead52c27cae625221840a6a603
 --! Message: token ledger
 
 -- The token ledger: who may use how many tokens (grants), what is set aside for calls under way (holds), what was used and

@@ -1,5 +1,5 @@
---! Previous: sha1:27bb0373f11aaf267f9bcac4b8c9a5c876d76b13
---! Hash: sha1:9a9356ca9131b50102f8cc4d5ac9c0b3c2734045
+--! Previous: sha1:e4072bc525756aead52c27cae625221840a6a603
+--! Hash: sha1:37fb89770be948ca4b7ffa469ca97faeb8481126
 --! Message: rooms
 
 -- Rooms where people and an AI talk, the general chat, and exact unread counts.
@@ -616,7 +616,7 @@ begin atomic
 end;
 
 comment on function plinth.announce(text, bigint) is
-  '@omit
+  '@behavior -*
 Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 --! EndIncluded plinth/functions/announce.sql
 --! Included rooms/functions/my_room_ids.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:9a9356ca9131b50102f8cc4d5ac9c0b3c2734045
---! Hash: sha1:cd4f5912d1fbc074be543d236240a60d2548efd5
+--! Previous: sha1:37fb89770be948ca4b7ffa469ca97faeb8481126
+--! Hash: sha1:bf1008a04fcb06c582af2ed613db3ccd3e11ff5b
 --! Message: chat turns and prompts
 
 -- Chats as trees with answers that stream in, and prompts with versions, labels, variables and readers.
@@ -19,7 +19,7 @@ begin atomic
 end;
 
 comment on function plinth.announce(text, bigint) is
-  '@omit
+  '@behavior -*
 Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 --! EndIncluded plinth/functions/announce.sql
 

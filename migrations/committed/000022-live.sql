@@ -1,5 +1,5 @@
---! Previous: sha1:cd4f5912d1fbc074be543d236240a60d2548efd5
---! Hash: sha1:188492e92bf34a40ffed4a78def73f0b42e80518
+--! Previous: sha1:bf1008a04fcb06c582af2ed613db3ccd3e11ff5b
+--! Hash: sha1:424c7b4dc54a471338ce755b4533486d11dc50d0
 --! Message: live
 
 -- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both

@@ -1,5 +1,5 @@
---! Previous: sha1:188492e92bf34a40ffed4a78def73f0b42e80518
---! Hash: sha1:aae0692fa323a74e3338dcb93bd892aba8262242
+--! Previous: sha1:424c7b4dc54a471338ce755b4533486d11dc50d0
+--! Hash: sha1:593c27207c84ec0da247266d691241566be9b05c
 --! Message: learning content
 
 -- Content and who may see it: a tree of categories, items with immutable versions, bodies apart from what is public about
@@ -118,7 +118,7 @@ as $$
 $$;
 
 comment on function learning.search_configuration(text) is
-  E'@omit\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
+  E'@behavior -*\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
 
 -- What an item is found by: its title first, then its tags, then its summary. The body is left out on purpose: a match would
 -- tell what stands in a text that the searcher may not read. Items store the result, so a change here needs
@@ -136,7 +136,7 @@ as $$
 $$;
 
 comment on function learning.search_document(text, text, text, text[]) is
-  E'@omit\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
+  E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
 -- A stored column is worked out with the rights of who writes the row.
 grant execute on function learning.search_configuration(text), learning.search_document(text, text, text, text[])
   to :PLINTH_USER;
@@ -246,7 +246,7 @@ comment on column learning.content_items.rating_sum is 'Sum of their ratings.';
 comment on column learning.content_items.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
 comment on column learning.content_items.created_at is 'When it was added.';
 comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
-comment on column learning.content_items.search_document is E'@omit\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on column learning.content_items.search_document is E'@behavior -*\nWhat search finds it by: title, tags and summary, stemmed in its language.';
 
 -- A state of the text. A draft may change; what was published never does, so that a completion can name what was completed.
 create table learning.content_versions (
@@ -830,7 +830,7 @@ as $$
 $$;
 
 comment on function learning.may_ask_about(uuid) is
-  E'@omit\nWhether the caller may be told what a user has access to.';
+  E'@behavior -*\nWhether the caller may be told what a user has access to.';
 grant execute on function learning.may_ask_about(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- The one place that asks billing what a user's plan opens. Definer rights: visitors have no grant on subscriptions. In plpgsql,
@@ -854,7 +854,7 @@ end
 $$;
 
 comment on function learning.user_plan_level(uuid) is
-  E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
+  E'@behavior -*\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
 grant execute on function learning.user_plan_level(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Definer rights: who asks may not read other people's roles, and has_permission() speaks of the caller only.
@@ -881,7 +881,7 @@ as $$
 $$;
 
 comment on function learning.is_content_editor(uuid) is
-  E'@omit\nWhether the user holds edit_content; false for who may not know.';
+  E'@behavior -*\nWhether the user holds edit_content; false for who may not know.';
 grant execute on function learning.is_content_editor(uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/user_plan_level.sql
 --! Included learning/functions/has_completed.sql
@@ -911,7 +911,7 @@ end
 $$;
 
 comment on function learning.has_completed(uuid, uuid) is
-  E'@omit\nWhether the user has completed the item in any version; false for who may not know.';
+  E'@behavior -*\nWhether the user has completed the item in any version; false for who may not know.';
 grant execute on function learning.has_completed(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/has_completed.sql
 --! Included learning/functions/access_reason.sql
@@ -936,7 +936,7 @@ end
 $$;
 
 comment on function learning.is_prerequisite_met(uuid, uuid) is
-  E'@omit\nWhether the user has completed the item, or nobody can because it is not available.';
+  E'@behavior -*\nWhether the user has completed the item, or nobody can because it is not available.';
 grant execute on function learning.is_prerequisite_met(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- The rule of access, in one place: the views say it of items, and policies and functions ask the views. First reason that
@@ -974,7 +974,7 @@ as $$
 $$;
 
 comment on function learning.access_reason(boolean, boolean, boolean, text, boolean, boolean, integer, integer, boolean, boolean) is
-  E'@omit\nWhy a user has access to an item, or has not.';
+  E'@behavior -*\nWhy a user has access to an item, or has not.';
 grant execute on function learning.access_reason(boolean, boolean, boolean, text, boolean, boolean, integer, integer, boolean, boolean)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -987,7 +987,7 @@ as $$
   select reason in ('editor', 'author', 'preview', 'permission', 'plan')
 $$;
 
-comment on function learning.gives_access(text) is E'@omit\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+comment on function learning.gives_access(text) is E'@behavior -*\nWhether a reason is one for access: editor, author, preview, permission or plan.';
 grant execute on function learning.gives_access(text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/access_reason.sql
 --! Included learning/views/my_content_access.sql

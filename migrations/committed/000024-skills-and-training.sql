@@ -1,5 +1,5 @@
---! Previous: sha1:aae0692fa323a74e3338dcb93bd892aba8262242
---! Hash: sha1:5a9a8bce8b22197cb924ee2da2f815ba24565a48
+--! Previous: sha1:593c27207c84ec0da247266d691241566be9b05c
+--! Hash: sha1:c68ddc71b8fa412e15de5ca17bbff5d48fbde17f
 --! Message: skills and training
 
 -- Skills, how well people have them and why we think so, and their trainings.

@@ -1,5 +1,5 @@
---! Previous: sha1:5a9a8bce8b22197cb924ee2da2f815ba24565a48
---! Hash: sha1:b600e30b22cd035d7baaf5998df12a3bb069e6a1
+--! Previous: sha1:c68ddc71b8fa412e15de5ca17bbff5d48fbde17f
+--! Hash: sha1:67d9398f326439a37677f1fde934731863a81f6b
 --! Message: learning progress
 
 -- What people consume, how far they are, and what follows from it.
@@ -292,7 +292,7 @@ end
 $$;
 
 comment on function learning.has_completed(uuid, uuid) is
-  E'@omit\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
+  E'@behavior -*\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
 grant execute on function learning.has_completed(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/has_completed.sql
 --! Included private/functions/credit_completions.sql
@@ -1051,7 +1051,7 @@ as $$
 $$;
 
 comment on function learning.sum_progress(bigint, bigint, numeric, numeric, timestamptz) is
-  E'@omit\nPuts sums over items into a summary: progress is their average.';
+  E'@behavior -*\nPuts sums over items into a summary: progress is their average.';
 grant execute on function learning.sum_progress(bigint, bigint, numeric, numeric, timestamptz) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 create or replace function learning.content_items_progress(item learning.content_items)

@@ -439,7 +439,7 @@ as $$
   )
 $$;
 
-comment on function access.may_administer(user_id uuid) is E'@omit\nWhether the signed-in user holds every permission that the other account holds.';
+comment on function access.may_administer(user_id uuid) is E'@behavior -*\nWhether the signed-in user holds every permission that the other account holds.';
 revoke execute on function access.may_administer(user_id uuid) from public;
 grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 

@@ -317,7 +317,7 @@ comment on column learning.content_items.rating_sum is 'Sum of their ratings.';
 comment on column learning.content_items.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
 comment on column learning.content_items.created_at is 'When it was added.';
 comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
-comment on column learning.content_items.search_document is E'@omit\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on column learning.content_items.search_document is E'@behavior -*\nWhat search finds it by: title, tags and summary, stemmed in its language.';
 comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
 comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
 comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
@@ -1094,7 +1094,7 @@ as $$
   end
 $$;
 
-comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@omit\nWhy a user has access to an item, or has not.';
+comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@behavior -*\nWhy a user has access to an item, or has not.';
 revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
 grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1544,7 +1544,7 @@ as $$
   select reason in ('editor', 'author', 'preview', 'permission', 'plan')
 $$;
 
-comment on function learning.gives_access(reason text) is E'@omit\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+comment on function learning.gives_access(reason text) is E'@behavior -*\nWhether a reason is one for access: editor, author, preview, permission or plan.';
 revoke execute on function learning.gives_access(reason text) from public;
 grant execute on function learning.gives_access(reason text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1629,7 +1629,7 @@ begin
 end
 $$;
 
-comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@omit\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
+comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@behavior -*\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
 revoke execute on function learning.has_completed(user_id uuid, item_id uuid) from public;
 grant execute on function learning.has_completed(user_id uuid, item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1654,7 +1654,7 @@ as $$
   end
 $$;
 
-comment on function learning.is_content_editor(user_id uuid) is E'@omit\nWhether the user holds edit_content; false for who may not know.';
+comment on function learning.is_content_editor(user_id uuid) is E'@behavior -*\nWhether the user holds edit_content; false for who may not know.';
 revoke execute on function learning.is_content_editor(user_id uuid) from public;
 grant execute on function learning.is_content_editor(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1676,7 +1676,7 @@ begin
 end
 $$;
 
-comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@omit\nWhether the user has completed the item, or nobody can because it is not available.';
+comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@behavior -*\nWhether the user has completed the item, or nobody can because it is not available.';
 revoke execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) from public;
 grant execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1727,7 +1727,7 @@ as $$
   end
 $$;
 
-comment on function learning.may_ask_about(user_id uuid) is E'@omit\nWhether the caller may be told what a user has access to.';
+comment on function learning.may_ask_about(user_id uuid) is E'@behavior -*\nWhether the caller may be told what a user has access to.';
 revoke execute on function learning.may_ask_about(user_id uuid) from public;
 grant execute on function learning.may_ask_about(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -2500,7 +2500,7 @@ as $$
   end
 $$;
 
-comment on function learning.search_configuration(language text) is E'@omit\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
+comment on function learning.search_configuration(language text) is E'@behavior -*\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
 revoke execute on function learning.search_configuration(language text) from public;
 grant execute on function learning.search_configuration(language text) to :PLINTH_USER;
 
@@ -2634,7 +2634,7 @@ as $$
     || setweight(to_tsvector(learning.search_configuration(language), summary), 'C')
 $$;
 
-comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@omit\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
+comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
 revoke execute on function learning.search_document(language text, title text, summary text, tags text[]) from public;
 grant execute on function learning.search_document(language text, title text, summary text, tags text[]) to :PLINTH_USER;
 
@@ -2752,7 +2752,7 @@ as $$
   )::learning.progress_summary
 $$;
 
-comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@omit\nPuts sums over items into a summary: progress is their average.';
+comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@behavior -*\nPuts sums over items into a summary: progress is their average.';
 revoke execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) from public;
 grant execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -2823,6 +2823,6 @@ begin
 end
 $$;
 
-comment on function learning.user_plan_level(user_id uuid) is E'@omit\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
+comment on function learning.user_plan_level(user_id uuid) is E'@behavior -*\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
 revoke execute on function learning.user_plan_level(user_id uuid) from public;
 grant execute on function learning.user_plan_level(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;

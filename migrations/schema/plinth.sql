@@ -15,7 +15,7 @@ begin atomic
   select pg_notify('plinth_live'::text, ((topic || ' '::text) || sequence)) as pg_notify;
 end;
 
-comment on function plinth.announce(topic text, sequence bigint) is E'@omit\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
+comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 revoke execute on function plinth.announce(topic text, sequence bigint) from public;
 
 -- The client's network address as the API saw it, or null.
