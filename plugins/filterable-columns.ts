@@ -11,6 +11,7 @@ export const FilterableColumnsPlugin = jsonPgSmartTags(
     version: 1,
     config: {
       class: {
+        "billing.subscription_plans": { attribute: { is_active: FILTERABLE, superseded_at: FILTERABLE } },
         "identity.user_sessions": { attribute: { is_active: FILTERABLE, last_activity_at: FILTERABLE } },
         "learning.content_progress": {
           attribute: { progress: FILTERABLE, completed_at: FILTERABLE, last_activity_at: FILTERABLE },

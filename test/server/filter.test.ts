@@ -49,3 +49,11 @@ test("chats are ordered and filtered by what a list of chats shows", async () =>
     "Beta",
   ]);
 });
+
+test("plans are filtered by whether they are on offer today, as docs/api.md has it", async () => {
+  const { data } = await api.ask(
+    "{ subscriptionPlans(filter: { supersededAt: { isNull: true }, isActive: { equalTo: true } }, orderBy: CODE_ASC) { nodes { code } } }",
+    { token: ada.token },
+  );
+  expect(data.subscriptionPlans.nodes).toEqual([{ code: "free" }, { code: "premium" }]);
+});
