@@ -1,0 +1,50 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, expect, test } from "@jest/globals";
+import {
+  buildSchema,
+  type DocumentNode,
+  Kind,
+  type OperationDefinitionNode,
+  parse,
+  validate,
+} from "postgraphile/graphql";
+
+// Every example of the README and of docs/ asks for what the API has.
+
+const root = new URL("../../", import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), "utf8");
+const schema = buildSchema(read("migrations/schema/schema.graphql"));
+const pages = ["README.md", ...readdirSync(new URL("docs/", root)).map((name) => `docs/${name}`)];
+
+/** Blocks of GraphQL, and what stands as JSON in the arguments of curl; what is left out with … is not for pasting. */
+function examplesOf(page: string): string[] {
+  const text = read(page);
+  const blocks = [...text.matchAll(/```graphql\n(.*?)```/gs)].map(([, block]) => block!);
+  const queries = [...text.matchAll(/"query": ?("(?:\\.|[^"\\])*")/g)]
+    // The shell puts a value in there: '$NAME'.
+    .map(([, json]) => json!.replace(/'(\$\w+)'/g, "00000000-0000-7000-8000-000000000000"))
+    .map((json) => JSON.parse(json) as string);
+  return [...blocks, ...queries].filter((example) => !example.includes("…"));
+}
+
+/** One document an operation: a page shows several nameless ones below each other. */
+function operationsOf(example: string): DocumentNode[] {
+  const { kind, definitions } = parse(example);
+  const isOperation = (node: (typeof definitions)[number]): node is OperationDefinitionNode =>
+    node.kind === Kind.OPERATION_DEFINITION;
+  const others = definitions.filter((node) => !isOperation(node));
+  return definitions.filter(isOperation).map((node) => ({ kind, definitions: [node, ...others] }));
+}
+
+const withExamples = pages.filter((page) => examplesOf(page).length > 0);
+
+test("there are examples to look at", () => {
+  expect(withExamples).toEqual(expect.arrayContaining(["README.md", "docs/api.md", "docs/learning.md"]));
+});
+
+describe.each(withExamples)("%s", (page) => {
+  test.each(examplesOf(page))("%s", (example) => {
+    const errors = operationsOf(example).flatMap((document) => validate(schema, document));
+    expect(errors.map(({ message }) => message)).toEqual([]);
+  });
+});
