@@ -52,7 +52,10 @@ describe.each(Object.entries(LOGS))("C6 A5 %s", (table, row) => {
         else if (role === "service") await tx.asService();
         else if (role === "worker") await tx.asWorker();
         else if (role === "analyst") await tx.asAnalyst();
-        else await tx.client.query(`set local session authorization "${roleName(db.rolePrefix, role)}"`);
+        else
+          await tx.client.query(
+            `set local ${db.adminIsSuperuser ? "session authorization" : "role"} "${roleName(db.rolePrefix, role)}"`,
+          );
         for (const target of targets)
           for (const statement of [
             `insert into ${target} ${row}`,
