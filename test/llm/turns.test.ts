@@ -506,9 +506,11 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
           // Gone for good. Somebody else ends it.
           await expireLease(db, message);
           if (random(2)) await worker.rows("select private.break_off_expired_turns()");
-        } else
+        }
+        // More than what the pieces are taken for, so that the two can be told apart.
+        else
           await insist(
-            "select * from private.finish_turn($1, 'stop', $2, input_tokens => 10, output_tokens => 20)",
+            "select * from private.finish_turn($1, 'stop', $2, input_tokens => 10, output_tokens => 200)",
             [message, pieces.length],
           );
       } catch (error) {
@@ -569,8 +571,8 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
       const { input, output, hold } = await billed(answer.id);
       expect(hold).not.toBe("open");
       expect({ input, output }).toEqual(
-        answer.state === "complete" || answer.tokens_used === 20
-          ? { input: 10, output: 20 }
+        answer.state === "complete" || answer.tokens_used === 200
+          ? { input: 10, output: 200 }
           : { input: 0, output: Math.ceil(Buffer.byteLength(answer.content) / 4) },
       );
     }
