@@ -290,13 +290,16 @@ describe("when an account goes", () => {
    * Seldom, who changes a row of an account is chosen to give way to who deletes the account: PostgreSQL waits for the newer
    * versions of a row that is being locked, `skip locked` or not. Clients are told CONFLICT and repeat it.
    */
+  let gaveWay: number;
   const repeated = (client: pg.Client, sql: string, params: unknown[]): Promise<unknown> =>
     client.query(sql, params).catch((error: pg.DatabaseError) => {
       if (error.code !== "40P01") throw error;
+      gaveWay += 1;
       return repeated(client, sql, params);
     });
 
   test("A5 changes of its rows on other connections neither block the deletion nor break it", async () => {
+    gaveWay = 0;
     for (let round = 0; round < 15; round++) {
       const user = await registerUser(db, `frank${randomUUID().slice(0, 8)}`);
       const change = (set: string) =>
@@ -321,6 +324,8 @@ describe("when an account goes", () => {
       for (const row of rows)
         expect(row).toMatchObject({ user_id: null, old_values: null, new_values: null });
     }
+    // Locks taken in the wrong order show in nearly every run, and more than once.
+    expect(gaveWay).toBeLessThanOrEqual(1);
   });
 
   test("A5 an actor who goes leaves what was done", async () => {
