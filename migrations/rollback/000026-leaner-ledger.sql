@@ -1,0 +1,3 @@
+--!restore private/functions/reserve_tokens.sql
+--!restore private/functions/settle_hold.sql
+--!restore private/functions/post_usage_event.sql
