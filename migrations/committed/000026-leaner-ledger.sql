@@ -1,5 +1,5 @@
 --! Previous: sha1:67d9398f326439a37677f1fde934731863a81f6b
---! Hash: sha1:b05d82b611770dbfcc4de2baba6d869c8b64c89d
+--! Hash: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
 --! Message: leaner ledger
 
 -- Reserve and settle by small statements, each of which finds its row by one index, in place of few that join: a tenth less work
@@ -398,3 +398,175 @@ $$;
 comment on function private.post_usage_event(billing.usage_events) is
   'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
 --! EndIncluded private/functions/post_usage_event.sql
+-- And who must not wait for an account or a ledger does not.
+--! Included private/functions/try_lock_account.sql
+-- For who holds a lock that comes after the account's (see lock_usage) and so must not wait for the account. SKIP LOCKED alone
+-- does not keep that promise: a row that was updated a moment ago is followed to its newest version, and whoever has locked
+-- that one is waited for (heap_lock_updated_tuple in PostgreSQL's heapam.c knows no wait policy). Hence the limit on waiting.
+create or replace function private.try_lock_account(user_id uuid)
+  returns boolean
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+  set lock_timeout = '1ms'
+as $$
+begin
+  perform from identity.users u where u.id = try_lock_account.user_id for no key update skip locked;
+  return found;
+exception
+  when lock_not_available then
+    return false;
+end
+$$;
+
+comment on function private.try_lock_account(uuid) is
+  'Locks an account until the end of the transaction if that is possible at once; whether it did. False for no such account, too.';
+--! EndIncluded private/functions/try_lock_account.sql
+--! Included private/functions/try_lock_usage.sql
+-- For jobs that hold several accounts. Why the wait is limited, and not only skipped, says try_lock_account.
+create or replace function private.try_lock_usage(user_id uuid)
+  returns boolean
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+  set lock_timeout = '1ms'
+as $$
+begin
+  perform from billing.usage_tracking t where t.user_id = try_lock_usage.user_id for no key update skip locked;
+  return found or not exists (select from billing.usage_tracking t where t.user_id = try_lock_usage.user_id);
+exception
+  when lock_not_available then
+    return false;
+end
+$$;
+
+comment on function private.try_lock_usage(uuid) is
+  'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
+--! EndIncluded private/functions/try_lock_usage.sql
+--! Included private/functions/ensure_current_grants.sql
+-- What a user is entitled to right now stands in the ledger before tokens are spent, whether or not a job came by. Until when
+-- nothing is to be done is written down in usage_tracking.entitled_until, which a change of the subscription takes back: the
+-- ledger looks at it in the row that it locks anyway, and comes here only when it is over.
+create or replace function private.ensure_grants_at(user_id uuid, at timestamptz, may_wait boolean default true)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_month timestamp := date_trunc('month', ensure_grants_at.at at time zone 'UTC');
+  v_subscription record;
+  v_has_free boolean;
+begin
+  -- Who holds a lock that comes after the account's must not wait for the account.
+  if may_wait then
+    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
+    if not found then
+      return;
+    end if;
+  elsif not private.try_lock_account(ensure_grants_at.user_id) then
+    return;
+  end if;
+  perform private.advance_subscription(s.id, ensure_grants_at.at)
+  from billing.user_subscriptions s
+  where s.user_id = ensure_grants_at.user_id and s.status in ('trialing', 'active', 'past_due');
+
+  select
+    s.due_at,
+    s.status not in ('trialing', 'active') or s.quota_granted_from = s.quota_period_start as is_granted,
+    p.code = 'free' or s.status = 'paused' as is_free
+  into v_subscription
+  from billing.user_subscriptions s
+  join billing.subscription_plans p on p.id = s.plan_id
+  where s.user_id = ensure_grants_at.user_id
+    and s.status in ('trialing', 'active', 'past_due', 'paused');
+  if not found or v_subscription.is_free then
+    perform private.grant_free_quota(ensure_grants_at.user_id, ensure_grants_at.at);
+    v_has_free := exists (
+      select
+      from private.free_quotas q
+      where q.user_id = ensure_grants_at.user_id and q.granted_month >= v_month::date
+    );
+  end if;
+  update billing.usage_tracking t
+  set entitled_until = least(
+    v_subscription.due_at,
+    case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
+  )
+  where t.user_id = ensure_grants_at.user_id
+    -- A quota that waits for something is asked for again each time.
+    and v_has_free is not false
+    and v_subscription.is_granted is not false;
+end
+$$;
+
+comment on function private.ensure_grants_at(uuid, timestamptz, boolean) is
+  'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
+
+create or replace function private.ensure_current_grants(user_id uuid)
+  returns void
+  language sql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+  select private.ensure_grants_at(ensure_current_grants.user_id, now())
+$$;
+
+comment on function private.ensure_current_grants(uuid) is
+  'Grants the tokens that the user''s plan, or the free plan, gives for the current period, unless they were granted.';
+--! EndIncluded private/functions/ensure_current_grants.sql
+--! Included private/functions/advance_subscriptions.sql
+-- One batch of the job. An account or ledger that somebody else holds is left to them or to the next run: two workers never
+-- do the same step, and who holds several accounts waits for nobody. One that fails is reported and does not stop the others.
+create or replace function private.advance_subscriptions_at(batch_size integer, at timestamptz)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_row record;
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  for v_row in
+    select s.id, s.user_id
+    from billing.user_subscriptions s
+    where s.due_at <= advance_subscriptions_at.at
+    order by s.due_at
+    limit batch_size
+  loop
+    continue when not private.try_lock_account(v_row.user_id) or not private.try_lock_usage(v_row.user_id);
+    begin
+      if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
+        v_handled := v_handled + 1;
+      end if;
+    exception
+      when others then
+        raise warning 'subscription % could not be advanced: %', v_row.id, sqlstate;
+    end;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.advance_subscriptions_at(integer, timestamptz) is
+  'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
+
+create or replace function private.advance_subscriptions(batch_size integer default 100)
+  returns integer
+  language sql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+  select private.advance_subscriptions_at(batch_size, now())
+$$;
+
+comment on function private.advance_subscriptions(integer) is
+  'Brings up to batch_size subscriptions that are due up to date; returns how many.';
+grant execute on function private.advance_subscriptions(integer) to :PLINTH_WORKER;
+--! EndIncluded private/functions/advance_subscriptions.sql

@@ -1266,8 +1266,7 @@ begin
     order by s.due_at
     limit batch_size
   loop
-    perform from identity.users u where u.id = v_row.user_id for no key update skip locked;
-    continue when not found or not private.try_lock_usage(v_row.user_id);
+    continue when not private.try_lock_account(v_row.user_id) or not private.try_lock_usage(v_row.user_id);
     begin
       if private.advance_subscription(v_row.id, advance_subscriptions_at.at) > 0 then
         v_handled := v_handled + 1;
@@ -4046,10 +4045,10 @@ begin
   -- Who holds a lock that comes after the account's must not wait for the account.
   if may_wait then
     perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
-  else
-    perform from identity.users u where u.id = ensure_grants_at.user_id for no key update skip locked;
-  end if;
-  if not found then
+    if not found then
+      return;
+    end if;
+  elsif not private.try_lock_account(ensure_grants_at.user_id) then
     return;
   end if;
   perform private.advance_subscription(s.id, ensure_grants_at.at)
@@ -11042,14 +11041,38 @@ $$;
 comment on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) is 'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
 revoke execute on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) from public;
 
+-- Locks an account until the end of the transaction if that is possible at once; whether it did. False for no such account, too.
+create or replace function private.try_lock_account(user_id uuid)
+  returns boolean
+  language plpgsql
+  set search_path to 'pg_catalog'
+  set lock_timeout to '1ms'
+as $$
+begin
+  perform from identity.users u where u.id = try_lock_account.user_id for no key update skip locked;
+  return found;
+exception
+  when lock_not_available then
+    return false;
+end
+$$;
+
+comment on function private.try_lock_account(user_id uuid) is 'Locks an account until the end of the transaction if that is possible at once; whether it did. False for no such account, too.';
+revoke execute on function private.try_lock_account(user_id uuid) from public;
+
 -- Locks a user's ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody's.
 create or replace function private.try_lock_usage(user_id uuid)
   returns boolean
   language plpgsql
+  set search_path to 'pg_catalog'
+  set lock_timeout to '1ms'
 as $$
 begin
   perform from billing.usage_tracking t where t.user_id = try_lock_usage.user_id for no key update skip locked;
   return found or not exists (select from billing.usage_tracking t where t.user_id = try_lock_usage.user_id);
+exception
+  when lock_not_available then
+    return false;
 end
 $$;
 
