@@ -6,6 +6,7 @@ import type { DemoAccount } from "./demo/demo-data.ts";
 import { startWorker, type Worker } from "./jobs/index.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
 import { type MailHooks, openMailer } from "./mail/open-mailer.ts";
+import { stripeForJobs } from "./payments/stripe.ts";
 import { createLogger } from "./server/logger.ts";
 import { type PlinthServer, startServer } from "./server/server.ts";
 import { bringUpToDate } from "./up-to-date.ts";
@@ -77,7 +78,12 @@ export async function startJobs(
   const masterKeys = findMasterKeys(config, database);
   const mailer = openMailer({ ...hooks, config, masterKeys, isDevelopment, logger });
   try {
-    const worker = await startWorker({ workerUrl: database.url("worker"), logger, mailer });
+    const worker = await startWorker({
+      workerUrl: database.url("worker"),
+      logger,
+      mailer,
+      payments: stripeForJobs(config.payments),
+    });
     return { close: () => worker.close().finally(() => mailer.close()) };
   } catch (error) {
     await mailer.close();

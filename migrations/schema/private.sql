@@ -411,6 +411,29 @@ comment on column private.prompt_use_keys.idempotency_key is 'The key: the same 
 comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
 comment on column private.prompt_use_keys.created_at is 'When it was counted.';
 
+-- One row per subscription at a payment provider that has to be cancelled there because its account was deleted; gone when that is done.
+create table private.provider_cancellations (
+  provider text not null,
+  provider_subscription_id text not null,
+  requested_at timestamp with time zone not null default now(),
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null default now(),
+  last_error text,
+  constraint provider_cancellations_pkey primary key (provider, provider_subscription_id)
+);
+
+alter table private.provider_cancellations enable row level security;
+
+create index provider_cancellations_next_attempt_at_idx on private.provider_cancellations using btree (next_attempt_at);
+
+comment on table private.provider_cancellations is 'One row per subscription at a payment provider that has to be cancelled there because its account was deleted; gone when that is done.';
+comment on column private.provider_cancellations.provider is 'The payment provider, such as stripe.';
+comment on column private.provider_cancellations.provider_subscription_id is 'The provider''s id.';
+comment on column private.provider_cancellations.requested_at is 'When the account was deleted.';
+comment on column private.provider_cancellations.attempts is 'How often the provider was asked.';
+comment on column private.provider_cancellations.next_attempt_at is 'When it may be asked again.';
+comment on column private.provider_cancellations.last_error is 'Kind of the last failure; null before the first.';
+
 -- One row per subscription at a payment provider: the sum of its events.
 create table private.provider_subscriptions (
   provider text not null,
@@ -442,6 +465,11 @@ alter table private.provider_subscriptions enable row level security;
 create index provider_subscriptions_plan_id_idx on private.provider_subscriptions using btree (plan_id);
 create index provider_subscriptions_user_id_idx on private.provider_subscriptions using btree (user_id);
 
+create trigger _500_request_provider_cancellation
+  after delete on private.provider_subscriptions
+  for each row
+  when (old.user_id is not null)
+  execute function private.request_provider_cancellation();
 create trigger _900_touch_updated_at
   before update on private.provider_subscriptions
   for each row
@@ -4967,6 +4995,34 @@ comment on function private.finish_phone_verification(user_id uuid, verification
 revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
 grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
 
+-- Forgets a subscription that was cancelled (error null), or says when it is tried again.
+create or replace function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  if error is null then
+    delete from private.provider_cancellations c
+    where c.provider = finish_provider_cancellation.provider
+      and c.provider_subscription_id = finish_provider_cancellation.provider_subscription_id;
+  else
+    update private.provider_cancellations c
+    set
+      last_error = left(error, 200),
+      next_attempt_at = clock_timestamp() + least(interval '1 day', interval '1 minute' * power(2, least(c.attempts, 12) - 1))
+    where c.provider = finish_provider_cancellation.provider
+      and c.provider_subscription_id = finish_provider_cancellation.provider_subscription_id;
+  end if;
+end
+$$;
+
+comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Forgets a subscription that was cancelled (error null), or says when it is tried again.';
+revoke execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) from public;
+grant execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) to :PLINTH_WORKER;
+
 -- Links an account at a provider to the session's account; outcome linked, refused, belongs_to_another or has_another. Audited.
 create or replace function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone)
   returns table(outcome text, profile_id uuid)
@@ -8907,6 +8963,29 @@ comment on function private.request_phone_verification(user_id uuid, phone_numbe
 revoke execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) from public;
 grant execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) to :PLINTH_SERVICE;
 
+-- Trigger: asks for what a deleted account still has at a payment provider to be cancelled there.
+create or replace function private.request_provider_cancellation()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if old.status in ('incomplete', 'trialing', 'active', 'past_due', 'paused')
+    and old.paid_period_end is distinct from 'infinity'
+    and not exists (select from identity.users u where u.id = old.user_id)
+  then
+    insert into private.provider_cancellations (provider, provider_subscription_id)
+    values (old.provider, old.provider_subscription_id)
+    on conflict on constraint provider_cancellations_pkey do nothing;
+  end if;
+  return null;
+end
+$$;
+
+comment on function private.request_provider_cancellation() is 'Trigger: asks for what a deleted account still has at a payment provider to be cancelled there.';
+revoke execute on function private.request_provider_cancellation() from public;
+
 -- PL403 unless the signed-in user has manage_users and every permission of the account.
 create or replace function private.require_administration(user_id uuid)
   returns void
@@ -10710,6 +10789,39 @@ $$;
 comment on function private.take_phone_attempt(user_id uuid) is 'Counts a try at the account''s live code and returns its hash; no row when there is none or its five tries are spent.';
 revoke execute on function private.take_phone_attempt(user_id uuid) from public;
 grant execute on function private.take_phone_attempt(user_id uuid) to :PLINTH_SERVICE;
+
+-- Leases up to batch_size subscriptions to the caller, who cancels them at the provider and calls private.finish_provider_cancellation for each.
+create or replace function private.take_provider_cancellations(provider text, batch_size integer, lease interval default '00:02:00'::interval)
+  returns table(provider_subscription_id text)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  if batch_size is null or batch_size not between 1 and 1000 then
+    raise exception 'batch_size must be from 1 to 1000.' using errcode = 'PL422';
+  end if;
+  return query
+    with due as (
+      select o.provider_subscription_id
+      from private.provider_cancellations o
+      where o.provider = take_provider_cancellations.provider and o.next_attempt_at <= now()
+      order by o.next_attempt_at
+      limit batch_size
+      for update skip locked
+    )
+    update private.provider_cancellations c
+    set attempts = c.attempts + 1, next_attempt_at = clock_timestamp() + lease
+    from due
+    where c.provider = take_provider_cancellations.provider and c.provider_subscription_id = due.provider_subscription_id
+    returning c.provider_subscription_id;
+end
+$$;
+
+comment on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) is 'Leases up to batch_size subscriptions to the caller, who cancels them at the provider and calls private.finish_provider_cancellation for each.';
+revoke execute on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) from public;
+grant execute on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) to :PLINTH_WORKER;
 
 -- Uses up a flow and returns what is needed to finish it; no row if it is unknown, used, expired or another session's.
 create or replace function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea)

@@ -1,6 +1,7 @@
 import type { Queue } from "pg-boss";
 import { advanceSubscriptions } from "./advance-subscriptions.ts";
 import { breakOffExpiredTurns } from "./break-off-expired-turns.ts";
+import { cancelProviderSubscriptions } from "./cancel-provider-subscriptions.ts";
 import { deleteEndedTurns } from "./delete-ended-turns.ts";
 import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
@@ -117,6 +118,13 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     cron: "* * * * *",
     reason: "A server may die between keeping an event and acting on it; some events wait for others.",
     run: processPaymentEvents,
+  },
+  {
+    name: "cancel-provider-subscriptions",
+    cron: "*/5 * * * *",
+    reason:
+      "Who deleted the account must not be billed again; soon, and over days while the provider is away.",
+    run: cancelProviderSubscriptions,
   },
   {
     name: "refresh-subscription-metrics",

@@ -1,14 +1,21 @@
 import type { QueueOptions } from "pg-boss";
 import type { Mailer } from "../mail/mailer.ts";
+import type { PaymentProvider } from "../payments/payment-provider.ts";
+
+/** What some jobs reach the world outside with; each is undefined in a worker that was started without it. */
+export interface JobTools {
+  /** Sends mail. */
+  readonly mailer?: Mailer | undefined;
+  /** Ends subscriptions where they are billed. */
+  readonly payments?: PaymentProvider | undefined;
+}
 
 /** What a job gets: one connection's worth of SQL as the worker role, and the signal to stop early. */
-export interface JobContext {
+export interface JobContext extends JobTools {
   /** Runs one statement in a transaction of its own. */
   query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]>;
   /** Set when the worker stops or the job has used up its time; a job that works in batches then returns. */
   readonly signal: AbortSignal;
-  /** Sends mail; undefined in a worker that was started without one. */
-  readonly mailer?: Mailer;
 }
 
 /** Does the work and says what it did, as numbers for the log: never names, addresses or payloads. */

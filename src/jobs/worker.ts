@@ -1,22 +1,20 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
-import type { Mailer } from "../mail/mailer.ts";
-import type { JobContext, TimetableEntry } from "./job.ts";
+import type { JobContext, JobTools, TimetableEntry } from "./job.ts";
 import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE } from "./queues.ts";
 import { quietly } from "./quiet-log.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
 
-export interface WorkerOptions {
+/** Mail waits for a worker that was started with a mailer, which the caller closes after the worker. */
+export interface WorkerOptions extends JobTools {
   /** Connection URL of the worker role, which may use pg-boss's tables but not change them. */
   readonly workerUrl: string;
   readonly logger: Logger;
   readonly timetable: readonly TimetableEntry[];
   /** How often an idle queue is looked at; pg-boss accepts 0.5 or more. */
   readonly pollingIntervalSeconds?: number;
-  /** Sends mail; without it mail waits for a worker that has one. The caller closes it after the worker. */
-  readonly mailer?: Mailer;
 }
 
 export interface Worker {
@@ -29,7 +27,7 @@ interface Running {
   readonly boss: PgBoss;
   readonly database: WorkerDatabase;
   readonly logger: Logger;
-  readonly mailer: Mailer | undefined;
+  readonly tools: JobTools;
 }
 
 const STOP_TIMEOUT_MS = 30_000;
@@ -39,7 +37,8 @@ const STOP_TIMEOUT_MS = 30_000;
  * @throws PlinthError WORKER_CANNOT_START when the database or pg-boss's schema cannot be used.
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
-  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer } = options;
+  const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments } = options;
+  const tools: JobTools = { mailer, payments };
   // pg-boss tries again at the next poll by itself.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
     logger.error(
@@ -64,7 +63,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     for (const entry of timetable) {
       await boss.schedule(entry.name, entry.cron, null, { tz: "UTC", missed: "once" });
       await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) =>
-        runJob({ boss, database, logger, mailer }, entry, jobs),
+        runJob({ boss, database, logger, tools }, entry, jobs),
       );
     }
   } catch (cause) {
@@ -72,12 +71,12 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     await database.close();
     throw cannotStart(cause);
   }
-  await runAtStart({ boss, database, logger, mailer }, timetable);
+  await runAtStart({ boss, database, logger, tools }, timetable);
   const poller =
     mailer &&
     startMailPoller({
       mailer,
-      query: contextOf(database, new AbortController().signal).query,
+      query: contextOf(database, new AbortController().signal, tools).query,
       logger,
       intervalMs: pollingIntervalSeconds * 1_000,
       onError: logError,
@@ -110,13 +109,13 @@ async function dropSchedulesBesides(boss: PgBoss, timetable: readonly TimetableE
  * so that they exist when `startWorker` returns; when that fails, the queue's retries take over.
  */
 async function runAtStart(
-  { boss, database, logger, mailer }: Running,
+  { boss, database, logger, tools }: Running,
   timetable: readonly TimetableEntry[],
 ): Promise<void> {
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(database, new AbortController().signal, mailer));
+    await entry.run(contextOf(database, new AbortController().signal, tools));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -127,7 +126,7 @@ async function runAtStart(
 }
 
 async function runJob(
-  { boss, database, logger, mailer }: Running,
+  { boss, database, logger, tools }: Running,
   entry: TimetableEntry,
   jobs: Job<unknown>[],
 ): Promise<unknown> {
@@ -136,7 +135,7 @@ async function runJob(
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
   try {
-    const result = await entry.run(contextOf(database, job.signal, mailer));
+    const result = await entry.run(contextOf(database, job.signal, tools));
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
@@ -151,9 +150,9 @@ async function runJob(
   }
 }
 
-function contextOf(database: WorkerDatabase, signal: AbortSignal, mailer?: Mailer): JobContext {
+function contextOf(database: WorkerDatabase, signal: AbortSignal, tools: JobTools): JobContext {
   const query: JobContext["query"] = async (sql, values) => (await database.executeSql(sql, values)).rows;
-  return { signal, query, ...(mailer && { mailer }) };
+  return { ...tools, signal, query };
 }
 
 /** Only words a log line, so a database that is away must not hide the job's own error. */

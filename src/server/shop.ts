@@ -1,6 +1,7 @@
-import Stripe from "stripe";
+import type Stripe from "stripe";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { kindOfStripeError, openStripe } from "../payments/stripe.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 
@@ -32,15 +33,10 @@ export function createShop(options: {
   settings: Config["payments"];
   callService: CallService;
 }): Shop | undefined {
-  const { stripeSecretKey, stripeApiUrl, checkoutReturnUrl } = options.settings;
-  if (!stripeSecretKey || !checkoutReturnUrl) return undefined;
+  const { checkoutReturnUrl } = options.settings;
+  const stripe = openStripe(options.settings, TIMEOUT_MS);
+  if (!stripe || !checkoutReturnUrl) return undefined;
   const { callService } = options;
-  const stripe = new Stripe(stripeSecretKey, {
-    ...endpoint(stripeApiUrl),
-    timeout: TIMEOUT_MS,
-    maxNetworkRetries: 1,
-    telemetry: false,
-  });
   return {
     async createCheckout(planId, request) {
       const [prepared] = await callService<Prepared>(
@@ -94,31 +90,14 @@ function withOutcome(returnUrl: string, outcome: string): string {
   return url.href;
 }
 
-/** Stripe's error quotes the request and parts of the key, so only its kind goes on. */
 async function page(create: () => Promise<{ url?: string | null }>): Promise<{ url: string }> {
   try {
     const { url } = await create();
     if (url) return { url };
   } catch (error) {
     throw new PlinthError("UNAVAILABLE", "The payment provider does not answer; try again later.", {
-      cause: new Error(`Stripe: ${kindOf(error)}`),
+      cause: new Error(kindOfStripeError(error)),
     });
   }
   throw new PlinthError("UNAVAILABLE", "The payment provider gave no page; try again later.");
-}
-
-function kindOf(error: unknown): string {
-  if (!(error instanceof Stripe.errors.StripeError)) return "unexpected error";
-  return [error.type, error.code, error.statusCode, error.requestId].filter(Boolean).join(" ");
-}
-
-function endpoint(url: string | undefined): { host?: string; port?: number; protocol?: "http" | "https" } {
-  if (!url) return {};
-  const { protocol, hostname, port } = new URL(url);
-  const isPlain = protocol === "http:";
-  return {
-    host: hostname,
-    port: Number(port || (isPlain ? 80 : 443)),
-    protocol: isPlain ? "http" : "https",
-  };
 }

@@ -1,47 +1,25 @@
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { grantRole } from "../support/accounts.ts";
 import { type Api, PASSWORD, startApi } from "../support/api.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
-import { at, deliver, event, WEBHOOK_SECRET } from "./stripe.ts";
+import { at, deliver, event, type PlayedStripe, playStripe, WEBHOOK_SECRET } from "./stripe.ts";
 import { billingDatabase } from "./support.ts";
 
 // Stripe's API is played by a server of ours: what the SDK sends is checked, what Stripe makes of it is not.
 
-interface Asked {
-  readonly path: string;
-  readonly authorization: string | undefined;
-  readonly form: Record<string, string>;
-}
-
 let db: TestDatabase;
 let api: Api;
-let stripe: Server;
-let answer: { status: number; body: unknown };
-const asked: Asked[] = [];
+let stripe: PlayedStripe;
 const SECRET = "sk_test_canary";
 let plans: Record<string, string>;
 
 beforeAll(async () => {
   db = await billingDatabase();
-  stripe = createServer(async (request, response) => {
-    let body = "";
-    for await (const chunk of request) body += chunk;
-    asked.push({
-      path: request.url ?? "",
-      authorization: request.headers.authorization,
-      form: Object.fromEntries(new URLSearchParams(body)),
-    });
-    response
-      .writeHead(answer.status, { "content-type": "application/json" })
-      .end(JSON.stringify(answer.body));
-  });
-  await new Promise<void>((resolve) => stripe.listen(0, "127.0.0.1", resolve));
+  stripe = await playStripe();
   api = await startApi(db, {
     PLINTH_STRIPE_SECRET_KEY: SECRET,
     PLINTH_STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET,
-    PLINTH_STRIPE_API_URL: `http://127.0.0.1:${(stripe.address() as AddressInfo).port}`,
+    PLINTH_STRIPE_API_URL: stripe.url,
     PLINTH_CHECKOUT_RETURN_URL: "https://example.com/account?tab=plan",
   });
   await withClient(db.url("owner"), async (client) => {
@@ -58,7 +36,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await api.close();
-  await new Promise((resolve) => stripe.close(resolve));
+  await stripe.close();
   await db.drop();
 });
 
@@ -90,13 +68,14 @@ describe("A3 createCheckout", () => {
   test("asks Stripe for a page and says whose it is where only we write", async () => {
     const ann = await signUp("ann");
     expect(ann.tier).toBe("free");
-    answer = page;
-    asked.length = 0;
+    stripe.answer = page;
+    stripe.asked.length = 0;
     expect((await checkout(plans.premium, ann.token)).data).toEqual({
       createCheckout: { url: page.body.url },
     });
-    expect(asked).toEqual([
+    expect(stripe.asked).toEqual([
       {
+        method: "POST",
         path: "/v1/checkout/sessions",
         authorization: `Bearer ${SECRET}`,
         form: {
@@ -129,21 +108,24 @@ describe("A3 createCheckout", () => {
         metadata: { plinth_user_id: ben.id },
       }),
     );
-    asked.length = 0;
+    stripe.asked.length = 0;
     await checkout(plans.forever, ben.token);
-    expect(asked[0]!.form).toMatchObject({
+    expect(stripe.asked[0]!.form).toMatchObject({
       mode: "payment",
       customer: "cus_ben",
       "payment_intent_data[metadata][plinth_user_id]": ben.id,
     });
-    answer = { status: 200, body: { id: "bps_1", url: "https://billing.stripe.com/p/1" } };
+    stripe.answer = { status: 200, body: { id: "bps_1", url: "https://billing.stripe.com/p/1" } };
     expect((await portal()).data).toEqual({ createBillingPortal: { url: "https://billing.stripe.com/p/1" } });
-    expect(asked[1]).toMatchObject({ path: "/v1/billing_portal/sessions", form: { customer: "cus_ben" } });
+    expect(stripe.asked[1]).toMatchObject({
+      path: "/v1/billing_portal/sessions",
+      form: { customer: "cus_ben" },
+    });
   });
 
   test("is refused before Stripe is asked", async () => {
     const cem = await signUp("cem");
-    asked.length = 0;
+    stripe.asked.length = 0;
     expect(codeOf(await checkout(plans.premium))).toBe("UNAUTHENTICATED");
     expect(codeOf(await checkout("00000000-0000-7000-8000-000000000000", cem.token))).toBe("NOT_FOUND");
     expect(codeOf(await checkout(plans.free, cem.token))).toBe("CONFLICT");
@@ -152,12 +134,12 @@ describe("A3 createCheckout", () => {
       client.query("select grant_subscription_at($1, $2, now())", [cem.id, plans.basic]),
     );
     expect(codeOf(await checkout(plans.premium, cem.token))).toBe("CONFLICT");
-    expect(asked).toEqual([]);
+    expect(stripe.asked).toEqual([]);
   });
 
   test("says no more than that the provider does not answer, and never the key", async () => {
     const dan = await signUp("dan");
-    answer = {
+    stripe.answer = {
       status: 401,
       body: { error: { type: "invalid_request_error", message: `Invalid API Key provided: ${SECRET}` } },
     };

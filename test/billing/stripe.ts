@@ -1,3 +1,5 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import Stripe from "stripe";
 
 export const WEBHOOK_SECRET = "whsec_test_c2VjcmV0IG9mIHRoZSB0ZXN0cw";
@@ -125,4 +127,46 @@ export async function deliver(
     body,
   });
   return { status: response.status, text: await response.text() };
+}
+
+/** A request to Stripe's API. */
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
+  readonly authorization: string | undefined;
+  readonly form: Record<string, string>;
+}
+
+/** A server in place of Stripe's API: notes what it is asked and answers what it is told to. */
+export interface PlayedStripe {
+  readonly url: string;
+  readonly asked: Asked[];
+  answer: { status: number; body: unknown };
+  close(): Promise<void>;
+}
+
+export async function playStripe(): Promise<PlayedStripe> {
+  const server = createServer(async (request, response) => {
+    let body = "";
+    for await (const chunk of request) body += chunk;
+    played.asked.push({
+      method: request.method ?? "",
+      path: request.url ?? "",
+      authorization: request.headers.authorization,
+      form: Object.fromEntries(new URLSearchParams(body)),
+    });
+    response
+      .writeHead(played.answer.status, { "content-type": "application/json" })
+      .end(JSON.stringify(played.answer.body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const played: PlayedStripe = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    asked: [],
+    answer: { status: 200, body: {} },
+    close: async () => {
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return played;
 }

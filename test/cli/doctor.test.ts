@@ -293,6 +293,27 @@ describe("settings", () => {
   });
 });
 
+test("subscriptions of deleted accounts that nobody cancels are found", async () => {
+  const look = async (env: Record<string, string> = {}) =>
+    (await examine({ ...databaseEnv(db), ...env })).cancellations;
+  expect(await look()).toMatchObject({ status: "ok" });
+  await sql(
+    db.url("owner"),
+    `insert into private.provider_cancellations (provider, provider_subscription_id, requested_at)
+     values ('stripe', 'sub_old', now() - interval '1 hour'), ('stripe', 'sub_new', now())`,
+  );
+  try {
+    expect(await look()).toMatchObject({
+      status: "warn",
+      hint: expect.stringContaining("PLINTH_STRIPE_SECRET_KEY"),
+      details: ["stripe sub_old: not tried yet"],
+    });
+    expect((await look({ PLINTH_STRIPE_SECRET_KEY: "sk_test_x" }))?.hint).toContain("goes on trying");
+  } finally {
+    await sql(db.url("owner"), "delete from private.provider_cancellations");
+  }
+});
+
 test("secrets under an old or a missing master key, and addresses without a hash, are found", async () => {
   const [one, two] = [generateMasterKey(1), generateMasterKey(2)];
   const look = (env: Record<string, string>) => examine({ ...databaseEnv(db), ...env });

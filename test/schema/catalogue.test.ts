@@ -136,6 +136,7 @@ describe("keys and indexes", () => {
       "private.passkeys.credential_id", // names a key on somebody's device
       "private.payment_events.provider_customer_id", // names a row of the payment provider's
       "private.payment_events.provider_event_id", // names a row of the payment provider's
+      "private.provider_cancellations.provider_subscription_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's

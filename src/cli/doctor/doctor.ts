@@ -6,6 +6,7 @@ import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";
 import { checkMigrations } from "./migrations.ts";
+import { checkPayments } from "./payments.ts";
 import { checkRoles } from "./roles.ts";
 import { checkSealedSecrets } from "./sealed-secrets.ts";
 import { checkSecurityRules } from "./security-rules.ts";
@@ -20,6 +21,7 @@ const GROUPS: readonly CheckGroup[] = [
   checkSecurityRules,
   checkJobs,
   checkSealedSecrets,
+  checkPayments,
 ];
 
 /** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */

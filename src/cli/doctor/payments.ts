@@ -1,0 +1,32 @@
+import { type CheckGroup, ok, skipped, warn } from "./check.ts";
+
+/** Whether somebody whose account is gone may still be paying. */
+export const checkPayments: CheckGroup = async ({ client, role, config }) => {
+  const check = "cancellations";
+  if (role !== "owner")
+    return [
+      skipped(check, "Only the owner can read what is to be cancelled at providers (PLINTH_OWNER_URL)."),
+    ];
+  // Checked by itself: without the migration there is nothing to look at.
+  const known = await client.query("select where to_regclass('private.provider_cancellations') is not null");
+  if (known.rowCount === 0) return [];
+  const { rows } = await client.query<{ provider: string; id: string; error: string | null }>(
+    `select provider, provider_subscription_id as id, last_error as error
+     from private.provider_cancellations
+     where requested_at < now() - interval '15 minutes'
+     order by requested_at
+     limit 50`,
+  );
+  if (rows.length === 0)
+    return [ok(check, "No subscription of a deleted account waits to be cancelled at a provider.")];
+  return [
+    warn(
+      check,
+      "Subscriptions of deleted accounts are not cancelled at their provider yet.",
+      config.payments.stripeSecretKey
+        ? "See the error; the job goes on trying. Or cancel them there by hand."
+        : "Set PLINTH_STRIPE_SECRET_KEY where plinth work (or plinth start) runs, or cancel them there by hand.",
+      rows.map(({ provider, id, error }) => `${provider} ${id}: ${error ?? "not tried yet"}`),
+    ),
+  ];
+};
