@@ -25,6 +25,7 @@ import {
   type RequestContext,
   userAgentOf,
 } from "./request-context.ts";
+import { SocketLimit } from "./socket-limit.ts";
 
 export interface WebSocketParts {
   readonly app: Express;
@@ -70,7 +71,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     clientTracking: true,
   });
   const protocol = makeProtocol(parts);
-  const openByClient = new Map<string, number>();
+  const limit = new SocketLimit(MAX_SOCKETS_PER_CLIENT);
 
   function onUpgrade(raw: IncomingMessage, stream: Duplex, head: Buffer): void {
     stream.on("error", () => stream.destroy());
@@ -85,17 +86,12 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     void (async () => {
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!isOwnOrAllowedOrigin(request, config.corsOrigins)) return refuse(stream, "403 Forbidden");
-      const client = context.clientIp ?? "";
-      const open = openByClient.get(client) ?? 0;
-      if (open >= MAX_SOCKETS_PER_CLIENT || !(await rateLimit.admit(context.clientIp)))
-        return refuse(stream, "429 Too Many Requests");
+      // Taken before anything is waited for: of many at once not all may find the last place free.
+      const giveBack = limit.take(context.clientIp);
+      if (!giveBack) return refuse(stream, "429 Too Many Requests");
+      stream.once("close", giveBack);
+      if (!(await rateLimit.admit(context.clientIp))) return refuse(stream, "429 Too Many Requests");
       sockets.handleUpgrade(request, stream, head, (socket) => {
-        openByClient.set(client, (openByClient.get(client) ?? 0) + 1);
-        socket.once("close", () => {
-          const left = openByClient.get(client)! - 1;
-          if (left > 0) openByClient.set(client, left);
-          else openByClient.delete(client);
-        });
         serve({ socket, request: context, live: new Set(), preparing: 0 });
       });
     })().catch((error: unknown) => {
@@ -247,6 +243,8 @@ function keepAlive(socket: WebSocket): void {
 }
 
 function refuse(stream: Duplex, status: string): void {
+  // Both halves: who keeps its own open would keep the connection, and the server from stopping.
+  stream.once("finish", () => stream.destroy());
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 

@@ -1,4 +1,5 @@
 import { request } from "node:http";
+import { connect as connectTcp } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
 import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
@@ -120,6 +121,21 @@ describe("a connection", () => {
   test("to another path is refused", async () => {
     expect(await upgrade({}, "/elsewhere")).toBe(404);
   });
+
+  test("that is refused and keeps its own half open does not keep the server from stopping", async () => {
+    const stopping = await startApi(db);
+    const { port } = new URL(stopping.url);
+    const socket = connectTcp({ host: "127.0.0.1", port: Number(port), allowHalfOpen: true });
+    try {
+      const ended = new Promise((resolve) => socket.once("end", resolve));
+      socket.on("error", () => {}).resume();
+      socket.write("GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+      await ended;
+      await expect(stopping.close()).resolves.toBeUndefined();
+    } finally {
+      socket.destroy();
+    }
+  }, 20_000);
 
   test("with a message larger than the body limit is closed", async () => {
     const asking = ask(connect(), `{ ${"a".repeat(30_000)} }`);
