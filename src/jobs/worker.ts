@@ -58,26 +58,25 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   boss.on("error", logError);
   boss.on("warning", ({ message, data }) => logger.warn({ warning: data }, message));
 
+  const running: Running = { boss, database, logger, mailer };
   try {
     await boss.start();
     await dropSchedulesBesides(boss, timetable);
     for (const entry of timetable) {
       await boss.schedule(entry.name, entry.cron, null, { tz: "UTC", missed: "once" });
-      await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) =>
-        runJob({ boss, database, logger, mailer }, entry, jobs),
-      );
+      await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) => runJob(running, entry, jobs));
     }
+    await runAtStart(running, timetable);
   } catch (cause) {
     await boss.stop({ graceful: false }).catch(() => {});
     await database.close();
     throw cannotStart(cause);
   }
-  await runAtStart({ boss, database, logger, mailer }, timetable);
   const poller =
     mailer &&
     startMailPoller({
       mailer,
-      query: contextOf(database, new AbortController().signal).query,
+      query: queryOn(database),
       logger,
       intervalMs: pollingIntervalSeconds * 1_000,
       onError: logError,
@@ -109,14 +108,12 @@ async function dropSchedulesBesides(boss: PgBoss, timetable: readonly TimetableE
  * Partitions are not left to the clock: a database that was off for months has none for today. Run here and not sent,
  * so that they exist when `startWorker` returns; when that fails, the queue's retries take over.
  */
-async function runAtStart(
-  { boss, database, logger, mailer }: Running,
-  timetable: readonly TimetableEntry[],
-): Promise<void> {
+async function runAtStart(running: Running, timetable: readonly TimetableEntry[]): Promise<void> {
+  const { boss, logger } = running;
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(database, new AbortController().signal, mailer));
+    await entry.run(contextOf(running, new AbortController().signal));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -126,17 +123,14 @@ async function runAtStart(
   }
 }
 
-async function runJob(
-  { boss, database, logger, mailer }: Running,
-  entry: TimetableEntry,
-  jobs: Job<unknown>[],
-): Promise<unknown> {
+async function runJob(running: Running, entry: TimetableEntry, jobs: Job<unknown>[]): Promise<unknown> {
+  const { boss, logger } = running;
   const [job] = jobs;
   if (!job) return undefined;
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
   try {
-    const result = await entry.run(contextOf(database, job.signal, mailer));
+    const result = await entry.run(contextOf(running, job.signal));
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
@@ -151,9 +145,12 @@ async function runJob(
   }
 }
 
-function contextOf(database: WorkerDatabase, signal: AbortSignal, mailer?: Mailer): JobContext {
-  const query: JobContext["query"] = async (sql, values) => (await database.executeSql(sql, values)).rows;
-  return { signal, query, ...(mailer && { mailer }) };
+function contextOf({ database, mailer }: Running, signal: AbortSignal): JobContext {
+  return { signal, query: queryOn(database), ...(mailer && { mailer }) };
+}
+
+function queryOn(database: WorkerDatabase): JobContext["query"] {
+  return async (sql, values) => (await database.executeSql(sql, values)).rows;
 }
 
 /** Only words a log line, so a database that is away must not hide the job's own error. */

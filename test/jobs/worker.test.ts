@@ -93,6 +93,13 @@ const jobs = async (name: string, state: string): Promise<number> =>
     )
   ).rows[0]!.n;
 
+const workerSessions = async (): Promise<number> =>
+  (
+    await owner.query(
+      "select from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
+    )
+  ).rowCount!;
+
 /** What `plinth doctor` says of jobs. */
 async function diagnose(): Promise<Record<string, Finding>> {
   const config = loadConfig({ PLINTH_ROLE_PREFIX: db.rolePrefix });
@@ -219,11 +226,7 @@ describe("stopping", () => {
     await Promise.all([worker!.close(), worker!.close()]);
     expect(finished).toBe(true);
     // The server notices a closed connection a moment later.
-    const left = () =>
-      owner.query(
-        "select from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
-      );
-    await until(async () => (await left()).rowCount === 0);
+    await until(async () => (await workerSessions()) === 0);
   });
 });
 
@@ -237,5 +240,14 @@ describe("a worker that cannot start is a sentence and leaves nothing open", () 
     expect(error).toBeInstanceOf(PlinthError);
     expect(error).toMatchObject({ code: "WORKER_CANNOT_START", hint: expect.any(String) });
     expect(error.message).not.toContain("s3cret");
+  });
+
+  test("a job that fails at the start and cannot be sent to its queue either", async () => {
+    behaviour["ensure-partitions"] = async () => {
+      await owner.query(`revoke insert on all tables in schema pgboss from ${db.rolePrefix}_worker`);
+      throw new Error("not now");
+    };
+    await expect(start(["ensure-partitions"])).rejects.toMatchObject({ code: "WORKER_CANNOT_START" });
+    await until(async () => (await workerSessions()) === 0);
   });
 });
