@@ -7,13 +7,14 @@ import { makeGraphQLWSConfig } from "postgraphile/grafserv";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
+import { PlinthError } from "../errors.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { deliver } from "./live/deliver.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
-import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.ts";
+import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./open-sockets.ts";
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
@@ -121,6 +122,11 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
               asCurrentRequest(() => connection.request),
               () => {
                 receive(data.toString()).catch((error: unknown) => {
+                  if (isUnavailable(error)) {
+                    logger.warn({ correlationId, err: error }, "unavailable");
+                    socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
+                    return;
+                  }
                   logger.error({ correlationId, err: error }, "socket operation failed");
                   socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
                 });
@@ -169,8 +175,14 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         }
         return true;
       } catch (error) {
-        logger.debug({ correlationId: extra.request.correlationId, err: error }, "socket refused");
-        socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
+        const { correlationId } = extra.request;
+        if (isUnavailable(error)) {
+          logger.warn({ correlationId, err: error }, "unavailable");
+          socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
+        } else {
+          logger.debug({ correlationId, err: error }, "socket refused");
+          socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
+        }
         return false;
       }
     },
@@ -210,6 +222,10 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
       return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
     },
   });
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof PlinthError && error.code === "UNAVAILABLE";
 }
 
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {

@@ -2,7 +2,7 @@ import { request } from "node:http";
 import { connect as connectTcp } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
-import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -140,6 +140,34 @@ describe("a connection", () => {
   test("with a message larger than the body limit is closed", async () => {
     const asking = ask(connect(), `{ ${"a".repeat(30_000)} }`);
     await expect(asking).rejects.toMatchObject({ code: 1009 });
+  });
+
+  test("is told to try again, not that its token is wrong, while nobody can be asked about the token", async () => {
+    const lost = await createTestDatabase();
+    const orphan = await startApi(lost);
+    try {
+      const open = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      const done = ask(open, "{ __typename }");
+      // Keeps the socket open.
+      open.subscribe(
+        { query: "subscription { unreadCounts { __typename } }" },
+        { next() {}, error() {}, complete() {} },
+      );
+      await done;
+      await lost.drop();
+      await until(async () => (await fetch(`${orphan.url}/readyz`)).status === 503);
+      const query = "{ __typename }";
+      const late = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      for (const client of [late, open])
+        expect(await ask(client, query).catch(({ code }: CloseEvent) => code)).toBe(1013);
+      expect((await orphan.ask(query, { token: ada.token })).status).toBe(503);
+      // Two sockets and a request.
+      const reported = orphan.logLines.filter(({ msg }) => msg === "unavailable");
+      expect(reported).toHaveLength(3);
+      for (const { err } of reported) expect(err).toMatchObject({ cause: { stack: expect.any(String) } });
+    } finally {
+      await orphan.close();
+    }
   });
 
   test("is closed when the server stops, which does not take long", async () => {
