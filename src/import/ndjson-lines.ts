@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { fileError, isNotUtf8, notText } from "./import.ts";
+import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
 /** One line that is not blank: its JSON value, or what is wrong with it. */
 export interface NdjsonLine {
@@ -37,7 +37,7 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
     }
     rest += decoder.decode();
   } catch (error) {
-    if (!isNotUtf8(error)) throw fileError(path, error, "file");
+    if (!isNotUtf8(error)) throw notReadable(path, error, "file");
     if (line === 0) throw notText(path);
     yield { line: line + 1, problem: "is not UTF-8 text; nothing from here on was read" };
     return;
