@@ -18,14 +18,7 @@ import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./ope
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
-import {
-  asCurrentRequest,
-  correlationIdOf,
-  currentRequest,
-  normalizeAddress,
-  type RequestContext,
-  userAgentOf,
-} from "./request-context.ts";
+import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "./request-context.ts";
 import { SocketLimit } from "./socket-limit.ts";
 
 export interface WebSocketParts {
@@ -78,12 +71,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     stream.on("error", () => stream.destroy());
     // What Express does with its requests: `ip` then follows the trusted proxies.
     const request = Object.setPrototypeOf(raw, app.request) as Request;
-    const context: RequestContext = {
-      correlationId: correlationIdOf(request.headers),
-      clientIp: normalizeAddress(request.ip),
-      userAgent: userAgentOf(request.headers),
-      claims: null,
-    };
+    const context = contextOf(request);
     void (async () => {
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!isOwnOrAllowedOrigin(request, config.corsOrigins)) return refuse(stream, "403 Forbidden");

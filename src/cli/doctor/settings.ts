@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import type { Config } from "../../config.ts";
 import { secretsPath } from "../../database/secrets.ts";
+import { isLoopback } from "../../loopback.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 import { checkKeySettings } from "./key-settings.ts";
 import { checkProviders } from "./providers.ts";
@@ -120,6 +121,7 @@ function checkMail({ mail, databaseUrls }: Config): Finding {
   return ok(name, "Mail is sent by SMTP.");
 }
 
+/** Whether a setting's host is this machine; none at all and the folder of a socket are as well. */
 export function isLocal(host: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host) || host === "" || host.startsWith("/");
+  return isLoopback(host) || host === "" || host.startsWith("/");
 }

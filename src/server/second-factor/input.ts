@@ -1,5 +1,4 @@
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import { hashChallengeToken } from "../sign-in/credentials.ts";
 import { badInput, checkText } from "../sign-in/input.ts";
 
@@ -28,12 +27,6 @@ export function readCode(typed: string): string {
 export function readChallengeToken(token: string): Buffer {
   if (!CHALLENGE_TOKEN.test(token)) throw invalidSecondFactor();
   return hashChallengeToken(token);
-}
-
-/** The signed-in user's id. */
-export function signedInUser({ claims }: RequestContext): string {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
-  return claims.userId;
 }
 
 /** One answer for wrong, used and locked, and for a challenge that is over. */

@@ -1,14 +1,7 @@
 import { createMailToken } from "../../auth/mail-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
-import {
-  badInput,
-  checkEmail,
-  checkTypedPassword,
-  invalidCredentials,
-  noAddresses,
-  requireClaims,
-} from "./input.ts";
+import { badInput, checkEmail, checkTypedPassword, invalidCredentials, noAddresses } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 

@@ -1,6 +1,5 @@
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
 
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 export const MAX_IDENTIFIER_LENGTH = 320;
@@ -53,12 +52,6 @@ export function checkPhoneNumber(field: string, number: string): string {
   if (!/^\+[1-9][0-9]{6,14}$/.test(plain))
     throw badInput(field, "must be a number with its country, such as +4915112345678");
   return plain;
-}
-
-/** @throws PlinthError UNAUTHENTICATED */
-export function requireClaims({ claims }: RequestContext): NonNullable<RequestContext["claims"]> {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
-  return claims;
 }
 
 export function badInput(field: string, problem: string): PlinthError {

@@ -1,7 +1,6 @@
 import { createMailToken, hashMailToken, isMailToken } from "../../auth/mail-token.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
-import { requireClaims } from "./input.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { invalidLink } from "./reset-password.ts";
 import type { SignInTools } from "./tools.ts";
 

@@ -1,7 +1,7 @@
 import { createCode } from "../../auth/mail-token.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
-import { badInput, checkPhoneNumber, checkText, requireClaims } from "./input.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
+import { badInput, checkPhoneNumber, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
