@@ -1,9 +1,8 @@
+import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { PlinthError } from "../../errors.ts";
-import { hashChallengeToken } from "../sign-in/credentials.ts";
 import { badInput, checkText } from "../sign-in/input.ts";
 
 const MAX_NAME_LENGTH = 100;
-const CHALLENGE_TOKEN = /^plc_[A-Za-z0-9_-]{43}$/;
 
 /** @throws PlinthError BAD_USER_INPUT naming the field */
 export function checkFactorName(name: string): void {
@@ -25,8 +24,8 @@ export function readCode(typed: string): string {
 
 /** @throws PlinthError INVALID_CREDENTIALS for what cannot be a challenge's token, as for one that is not known */
 export function readChallengeToken(token: string): Buffer {
-  if (!CHALLENGE_TOKEN.test(token)) throw invalidSecondFactor();
-  return hashChallengeToken(token);
+  if (!isSecretToken("plc_", token)) throw invalidSecondFactor();
+  return hashSecret(token);
 }
 
 /** One answer for wrong, used and locked, and for a challenge that is over. */
