@@ -90,21 +90,19 @@ export async function tryHistory(
   history: ReadonlyMap<string, string>,
   options: CommitOptions,
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "plinth-migrations-"));
+  await using held = new AsyncDisposableStack();
   const scratch = await createScratchDatabase(options.rootUrl);
-  try {
-    await mkdir(join(folder, "committed"));
-    for (const [name, text] of history) await writeFile(join(folder, "committed", name), text);
-    await migrateDatabase({
-      ownerUrl: scratch.url("owner"),
-      rolePrefix: scratch.rolePrefix,
-      migrationsFolder: folder,
-      ...(options.log ? { log: options.log } : {}),
-    });
-  } finally {
-    await scratch.drop();
-    await rm(folder, { recursive: true });
-  }
+  held.defer(() => scratch.drop());
+  const folder = await mkdtemp(join(tmpdir(), "plinth-migrations-"));
+  held.defer(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, "committed"));
+  for (const [name, text] of history) await writeFile(join(folder, "committed", name), text);
+  await migrateDatabase({
+    ownerUrl: scratch.url("owner"),
+    rolePrefix: scratch.rolePrefix,
+    migrationsFolder: folder,
+    ...(options.log ? { log: options.log } : {}),
+  });
 }
 
 /** Whole or not at all, also after a crash. */

@@ -1,5 +1,5 @@
-import pg from "pg";
 import type { Config } from "../../config.ts";
+import { withConnection } from "../../database/connection.ts";
 import type { Database } from "../../database/database.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
@@ -25,24 +25,18 @@ const GROUPS: readonly CheckGroup[] = [
 /** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */
 export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
   const role = mostAbleRole(config, database);
-  const client = new pg.Client({
+  const connection = {
     connectionString: database.url(role),
     application_name: "plinth doctor",
     connectionTimeoutMillis: 10_000,
     statement_timeout: 30_000,
-  });
-  client.on("error", () => {});
-  try {
-    await client.connect();
+  };
+  return withConnection(connection, async (client) => {
     const findings: Finding[] = [];
     for (const group of GROUPS)
       findings.push(...(await group({ config, database, client, role }).catch(notExamined)));
     return findings;
-  } catch (error) {
-    return unusable(error);
-  } finally {
-    await client.end().catch(() => {});
-  }
+  }).catch(unusable);
 }
 
 /** What to report when there is no database to examine. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { PlinthError } from "../../errors.ts";
-import type { LoginRole } from "../roles.ts";
+import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";
 import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";
@@ -83,7 +83,7 @@ export async function openEmbedded(
     return {
       port,
       died: postmaster.died,
-      url: (role) => embeddedUrl(port, `${config.rolePrefix}_${role}`, passwords[role]),
+      url: (role) => embeddedUrl(port, roleName(config.rolePrefix, role), passwords[role]),
       superuserUrl: (database) => embeddedUrl(port, "postgres", passwords.superuser, database),
       close: () => {
         closing ??= held.disposeAsync();
