@@ -43,7 +43,10 @@ export async function commitCurrent(options: CommitOptions & { message: string }
       "The message must be one line of words, at most 512 characters.",
     );
   const { path, text } = await readCurrent(settings);
-  if (isBlankSql(text)) throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.");
+  if (isBlankSql(text))
+    throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.", {
+      hint: `Write the migration into ${path} first.`,
+    });
 
   const committed = await readCommittedMigrations(settings);
   const { headers, body } = parseMigrationText(path, text, false);

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { PlinthError } from "../../errors.ts";
+import { makeFolder } from "../../files.ts";
 import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";
 import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";
 import { explainFileError } from "./explain.ts";
-import { makeFolder } from "./files.ts";
 import { stopLeftover } from "./leftover.ts";
 import { acquireLock, type LockHolder } from "./lock.ts";
 import { chooseFreePort } from "./port.ts";
