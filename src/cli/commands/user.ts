@@ -131,7 +131,8 @@ const REGISTRATION_ERRORS: Record<string, string> = {
   users_username_key: "There is an account of that name already.",
   users_email_key: "There is an account with that e-mail address already.",
   users_hashed_email_key: "There is an account with that e-mail address already.",
-  users_username_check: "The username is not allowed: see the rules in the README.",
+  users_username_check:
+    "The username must have 2 to 100 letters, digits, dots, underscores or hyphens, and begin and end with a letter or digit.",
   users_email_check: "The e-mail address is not valid.",
 };
 
