@@ -67,7 +67,7 @@ function isFileError(error: unknown): boolean {
 }
 
 /** The lines of an export, in the order in which an import can take them. */
-export async function* contentLines({
+async function* contentLines({
   client,
 }: ContentExportOptions): AsyncGenerator<{ kind: "categories" | "items"; text: string }> {
   await client.query("begin transaction isolation level repeatable read, read only");

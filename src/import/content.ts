@@ -23,7 +23,7 @@ export function importContent(path: string, options: ImportOptions): Promise<Imp
 }
 
 /** The lines of a content file, each as an item to send or a reason not to. */
-export async function* readContent(path: string): AsyncGenerator<Reading> {
+async function* readContent(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
   const place = createRepeatFinder();
   for await (const { line, value, problem } of readNdjsonLines(path)) {

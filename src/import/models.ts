@@ -33,7 +33,7 @@ interface Found {
 }
 
 /** The models of a folder, each as an item to send or a reason not to; files in the order of their names. */
-export async function* readModels(folder: string): AsyncGenerator<Reading> {
+async function* readModels(folder: string): AsyncGenerator<Reading> {
   const groups = new Map<string, Found[]>();
   for (const path of await jsonFilesOf(folder)) {
     const file = basename(path);

@@ -5,7 +5,7 @@ import { createRepeatFinder } from "./repeats.ts";
 import { type Reading, runImport } from "./run-import.ts";
 
 /** Columns of the prompt file, in any order; others are ignored. */
-export const PROMPT_COLUMNS = ["act", "prompt", "for_devs", "type", "contributor"] as const;
+const PROMPT_COLUMNS = ["act", "prompt", "for_devs", "type", "contributor"] as const;
 
 /** Large enough that round trips do not count, small enough that progress moves and a cancel is quick. */
 const BATCH_SIZE = 200;
@@ -24,7 +24,7 @@ export function importPrompts(path: string, options: ImportOptions): Promise<Imp
 }
 
 /** The rows of a prompt file, each as an item to send or a reason not to. */
-export async function* readPrompts(path: string): AsyncGenerator<Reading> {
+async function* readPrompts(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
   const place = createRepeatFinder();
   for await (const row of readCsvRows(path, PROMPT_COLUMNS)) {

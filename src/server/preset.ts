@@ -26,7 +26,7 @@ const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning"
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";
 /** With a slash at its end: grafserv takes it for a prefix. */
-export const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
+const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
 
 /** Planning is pure CPU work; a plan is made once per document and kept. */
 const PLANNING_TIMEOUT_MS = 2_000;

@@ -31,7 +31,7 @@ export interface ConversationMemories {
 }
 
 /** The UTF-8 text of the JSON document. */
-export const MAX_MEMORY_BYTES = 256 * 1024;
+const MAX_MEMORY_BYTES = 256 * 1024;
 const VERSION = /^(0|[1-9]\d{0,17})$/;
 /** A key is shredded by its user, so more than a few in a row is a client gone wrong. */
 const ATTEMPTS = 5;
