@@ -3,7 +3,8 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
-import { brokenLawsAt, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
+import { brokenLawsAt, withoutFreeTokens } from "../support/ledger.ts";
+import { makeRandom } from "../support/random.ts";
 
 // 200 clients at once over connections that die at random. Who loses an answer asks again with the same key, as a real
 // caller does; some never come back. PLINTH_SEED repeats the choices.

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
-import { brokenLaws, brokenLawsAt, makeRandom } from "../support/ledger.ts";
+import { brokenLaws, brokenLawsAt } from "../support/ledger.ts";
+import { makeRandom } from "../support/random.ts";
 import { billingDatabase, withBilling } from "./support.ts";
 
 // Where plans and the ledger meet: what each change of a subscription does to the tokens, and that their locks never cross.

@@ -1,7 +1,6 @@
-import { Writable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { checkJobs } from "../../src/cli/doctor/jobs.ts";
 import { loadConfig } from "../../src/config.ts";
@@ -14,7 +13,7 @@ import {
   type TimetableEntry,
   type Worker,
 } from "../../src/jobs/index.ts";
-import { until } from "../support/api.ts";
+import { collectLog, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -56,16 +55,7 @@ afterAll(async () => {
 
 function collect(): Logger {
   log = [];
-  const lines = log;
-  return pino(
-    { level: "debug", base: null },
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line));
-        done();
-      },
-    }),
-  );
+  return collectLog(log);
 }
 
 async function start(names: string[]): Promise<void> {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { connect, connectAs, type Message, startChat, type UserConnection } from "../support/chat.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
-import { makeRandom } from "../support/ledger.ts";
+import { makeRandom } from "../support/random.ts";
 
 // A chat is a tree with one active path: edits and other answers stand beside what they replace.
 

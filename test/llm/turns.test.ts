@@ -10,7 +10,8 @@ import {
   type UserConnection,
 } from "../support/chat.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase } from "../support/database.ts";
-import { brokenLawsAt, makeRandom } from "../support/ledger.ts";
+import { brokenLawsAt } from "../support/ledger.ts";
+import { makeRandom } from "../support/random.ts";
 
 // Answers that stream in: started once, appended without a gap, ended once, billed once, whoever is killed when.
 

@@ -1,7 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { grantRole } from "../support/accounts.ts";
-import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  rowsAs,
+  type TestDatabase,
+  withClient,
+} from "../support/database.ts";
 import { asOwner, connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Who may do what in rooms, as the API's user role on connections of their own.
@@ -44,8 +50,7 @@ const texts = async (person: Person, roomId: string) =>
   ).map(({ content }) => content);
 const unread = (person: Person, roomId: string) =>
   person.value<number>("select unread_count::integer from rooms.unread_counts where room_id = $1", [roomId]);
-const asService = <T extends object>(sql: string, params: unknown[]): Promise<T[]> =>
-  withClient(db.url("service"), async (client) => (await client.query(sql, params)).rows as T[]);
+const asService = rowsAs("service", () => db);
 
 describe("S6 rooms", () => {
   test("there is one direct room for a pair, also when both make it at once, again and again", async () => {

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type pg from "pg";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { makeRandom } from "../support/random.ts";
 import { asOwner, connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Reason 4 of the design: unread and mention counts equal what counting the messages would give, at every moment of a storm
@@ -17,15 +18,6 @@ afterAll(async () => {
   await Promise.all(people.map((person) => person.close()));
   await db.drop();
 });
-
-/** Repeatable: each test run goes through the same choices, though not in the same order of time. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 /** Counted by looking at every message that the policies show the caller, in the same snapshot as the count. */
 const COMPARE = `
@@ -59,7 +51,8 @@ async function storm(
   const done: Record<string, number> = {};
   await Promise.all(
     people.map(async (person, index) => {
-      const pick = random(seed * 100 + index);
+      // Each run goes through the same choices, though not in the same order of time.
+      const pick = makeRandom(seed * 100 + index);
       const oneOf = <T>(values: readonly T[]): T => values[pick(values.length)]!;
       for (let step = 0; step < steps; step++) {
         const room = oneOf(roomIds);

@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/gl
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
 import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { askOver } from "../support/socket.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -34,29 +35,15 @@ function connect(connectionParams: Record<string, unknown> = {}, url = api.url):
   return client;
 }
 
-/** The first result of an operation; rejects with the close event when the socket goes. */
-function ask(client: Client, query: string, variables?: Record<string, unknown>): Promise<ExecutionResult> {
-  return new Promise((resolve, reject) => {
-    client.subscribe(
-      { query, variables },
-      {
-        next: (result) => resolve(result as ExecutionResult),
-        error: (error) => (Array.isArray(error) ? resolve({ errors: error }) : reject(error)),
-        complete: () => {},
-      },
-    );
-  });
-}
-
 const codesOf = ({ errors }: ExecutionResult) => errors?.map(({ extensions }) => extensions?.code);
 
 describe("operations", () => {
   test("run as the user of the connection's token", async () => {
     const client = connect({ authorization: `Bearer ${ada.token}` });
-    expect(await ask(client, "{ currentUser { username } }")).toEqual({
+    expect(await askOver(client, "{ currentUser { username } }")).toEqual({
       data: { currentUser: { username: "ada" } },
     });
-    const created = await ask(
+    const created = await askOver(
       client,
       "mutation ($title: String!) { createChat(input: { chat: { title: $title } }) { chat { title } } }",
       { title: "over a socket" },
@@ -66,25 +53,29 @@ describe("operations", () => {
 
   test("run as a visitor without a token", async () => {
     const client = connect();
-    expect(await ask(client, "{ currentUser { username } }")).toEqual({ data: { currentUser: null } });
-    expect(codesOf(await ask(client, "{ chats { totalCount } }"))).toEqual(["UNAUTHENTICATED"]);
+    expect(await askOver(client, "{ currentUser { username } }")).toEqual({ data: { currentUser: null } });
+    expect(codesOf(await askOver(client, "{ chats { totalCount } }"))).toEqual(["UNAUTHENTICATED"]);
   });
 
   test("are not authenticated by the upgrade request", async () => {
     const status = await upgrade({ authorization: `Bearer ${ada.token}` }, "/graphql?access_token=x");
     expect(status).toBe(101);
-    expect(await ask(connect({ token: ada.token }), "{ currentUser { username } }")).toEqual({
+    expect(await askOver(connect({ token: ada.token }), "{ currentUser { username } }")).toEqual({
       data: { currentUser: null },
     });
   });
 
   test("answer with the same codes as over HTTP", async () => {
     const client = connect({ authorization: `Bearer ${ada.token}` });
-    expect(codesOf(await ask(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
-    expect(codesOf(await ask(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
-    expect(codesOf(await ask(client, "{ chats(first: 5000) { totalCount } }"))).toEqual(["PAGE_TOO_LARGE"]);
+    expect(codesOf(await askOver(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
+    expect(codesOf(await askOver(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
+    expect(codesOf(await askOver(client, "{ chats(first: 5000) { totalCount } }"))).toEqual([
+      "PAGE_TOO_LARGE",
+    ]);
     expect(
-      codesOf(await ask(client, 'mutation { createChat(input: { chat: { title: "" } }) { chat { id } } }')),
+      codesOf(
+        await askOver(client, 'mutation { createChat(input: { chat: { title: "" } }) { chat { id } } }'),
+      ),
     ).toEqual(["BAD_USER_INPUT"]);
   });
 
@@ -93,7 +84,7 @@ describe("operations", () => {
     try {
       const client = connect({}, limited.url);
       const results = [];
-      for (let i = 0; i < 6; i++) results.push(codesOf(await ask(client, "{ __typename }")));
+      for (let i = 0; i < 6; i++) results.push(codesOf(await askOver(client, "{ __typename }")));
       // The upgrade itself was the first of the five.
       expect(results).toEqual([
         undefined,
@@ -138,7 +129,7 @@ describe("a connection", () => {
   }, 20_000);
 
   test("with a message larger than the body limit is closed", async () => {
-    const asking = ask(connect(), `{ ${"a".repeat(30_000)} }`);
+    const asking = askOver(connect(), `{ ${"a".repeat(30_000)} }`);
     await expect(asking).rejects.toMatchObject({ code: 1009 });
   });
 
@@ -147,7 +138,7 @@ describe("a connection", () => {
     const orphan = await startApi(lost);
     try {
       const open = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
-      const done = ask(open, "{ __typename }");
+      const done = askOver(open, "{ __typename }");
       // Keeps the socket open.
       open.subscribe(
         { query: "subscription { unreadCounts { __typename } }" },
@@ -159,7 +150,7 @@ describe("a connection", () => {
       const query = "{ __typename }";
       const late = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
       for (const client of [late, open])
-        expect(await ask(client, query).catch(({ code }: CloseEvent) => code)).toBe(1013);
+        expect(await askOver(client, query).catch(({ code }: CloseEvent) => code)).toBe(1013);
       expect((await orphan.ask(query, { token: ada.token })).status).toBe(503);
       // Two sockets and a request.
       const reported = orphan.logLines.filter(({ msg }) => msg === "unavailable");
@@ -181,7 +172,7 @@ describe("a connection", () => {
       onNonLazyError: () => {},
     });
     clients.push(client);
-    await ask(client, "{ __typename }");
+    await askOver(client, "{ __typename }");
     const startedAt = performance.now();
     await stopping.close();
     expect(performance.now() - startedAt).toBeLessThan(3_000);
