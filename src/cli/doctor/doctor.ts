@@ -1,6 +1,7 @@
 import type { Config } from "../../config.ts";
 import { withConnection } from "../../database/connection.ts";
 import type { Database } from "../../database/database.ts";
+import { hasData } from "../../database/embedded/server.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
@@ -39,7 +40,20 @@ export async function examineDatabase(config: Config, database: Database): Promi
   }).catch(unusable);
 }
 
-/** What to report when there is no database to examine. */
+/** Whether the database would be an embedded one that was never started. */
+export function lacksDatabase({ databaseUrls, dataDirectory }: Config): boolean {
+  return Object.keys(databaseUrls).length === 0 && !hasData(dataDirectory);
+}
+
+export function noDatabase({ dataDirectory }: Config): Finding {
+  return fail(
+    "server",
+    `There is no database in ${dataDirectory} yet.`,
+    "Make one with plinth start, or name the folder that has one with PLINTH_DATA.",
+  );
+}
+
+/** What to report when the database cannot be examined. */
 export function unusable(error: unknown): Finding[] {
   const known = explainError(error);
   if (!known) throw error;

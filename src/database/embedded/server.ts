@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { PlinthError } from "../../errors.ts";
-import { makeFolder } from "../../files.ts";
+import { isDirectory, makeFolder } from "../../files.ts";
 import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";
@@ -37,6 +37,15 @@ export interface EmbeddedServer {
 
 export function lockPath(dataDirectory: string): string {
   return join(dataDirectory, "plinth.lock");
+}
+
+/** Whether an embedded server was ever started on this folder. */
+export function hasData(dataDirectory: string): boolean {
+  return isDirectory(clusterFolder(dataDirectory));
+}
+
+function clusterFolder(dataDirectory: string): string {
+  return join(dataDirectory, "postgres");
 }
 
 /**
@@ -102,7 +111,7 @@ async function prepareCluster(
   options: EmbeddedOptions,
   log: (line: string) => void,
 ): Promise<Cluster> {
-  const folder = join(dataDirectory, "postgres");
+  const folder = clusterFolder(dataDirectory);
   const runAs = await chooseRunAs(folder);
   const binaries = await findBinaries(runAs);
   const cluster: Cluster = { dataDirectory, folder, runAs, binaries };
