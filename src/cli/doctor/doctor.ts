@@ -1,6 +1,6 @@
 import type { Config } from "../../config.ts";
 import { withConnection } from "../../database/connection.ts";
-import type { Database } from "../../database/database.ts";
+import { type Database, isExternal } from "../../database/database.ts";
 import { hasData } from "../../database/embedded/server.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
@@ -41,8 +41,8 @@ export async function examineDatabase(config: Config, database: Database): Promi
 }
 
 /** Whether the database would be an embedded one that was never started. */
-export function lacksDatabase({ databaseUrls, dataDirectory }: Config): boolean {
-  return Object.keys(databaseUrls).length === 0 && !hasData(dataDirectory);
+export function lacksDatabase(config: Config): boolean {
+  return !isExternal(config) && !hasData(config.dataDirectory);
 }
 
 export function noDatabase({ dataDirectory }: Config): Finding {
