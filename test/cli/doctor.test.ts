@@ -248,7 +248,6 @@ describe("settings", () => {
 
   test.each([
     ["cors", { PLINTH_CORS_ORIGINS: "*" }],
-    ["trusted-proxies", { PLINTH_TRUSTED_PROXIES: "0.0.0.0/0" }],
     ["exposure", { PLINTH_HOST: "0.0.0.0" }],
     ["password-history", { PLINTH_PASSWORD_HISTORY: "0" }],
     ["passkeys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],

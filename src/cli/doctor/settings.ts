@@ -52,14 +52,6 @@ function checkHttp({ http, auth }: Config): Finding[] {
     findings.push(
       warn("cors", "Every web site may call the API.", "Name the origins in PLINTH_CORS_ORIGINS."),
     );
-  if (http.trustedProxies.some((range) => /\/0$/.test(range)))
-    findings.push(
-      warn(
-        "trusted-proxies",
-        "Every client is believed about its own address, so that rate limits and audit rows can be forged.",
-        "Name your proxies in PLINTH_TRUSTED_PROXIES.",
-      ),
-    );
   if (!isLocal(http.host) && (http.graphiql || http.introspection))
     findings.push(
       warn(
