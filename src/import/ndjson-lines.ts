@@ -23,9 +23,10 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
   let rest = "";
   try {
     for await (const chunk of createReadStream(path)) {
-      rest += decoder.decode(chunk as Buffer, { stream: true });
-      const lines = rest.split("\n");
-      rest = lines.pop() ?? "";
+      // Only what is new is looked through: a line may come in hundreds of chunks.
+      const lines = decoder.decode(chunk as Buffer, { stream: true }).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop()!;
       for (const text of lines) {
         line += 1;
         yield* parsed(text, line);

@@ -7,8 +7,7 @@ const MAX_NAME_LENGTH = 100;
 /** @throws PlinthError BAD_USER_INPUT naming the field */
 export function checkFactorName(name: string): void {
   checkText("name", name, MAX_NAME_LENGTH);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  if (name.trim() === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name))
+  if (name.trim() === "" || /\p{Cc}/u.test(name))
     throw badInput("name", "may not be empty or hold control characters");
 }
 

@@ -24,8 +24,7 @@ export function checkText(field: string, text: string | null, maxLength: number)
  */
 export function checkDeviceName(name: string | null): void {
   checkText("deviceName", name, MAX_DEVICE_NAME_LENGTH);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  if (name !== null && (name === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name)))
+  if (name !== null && (name === "" || /\p{Cc}/u.test(name)))
     throw badInput("deviceName", "may not be empty or hold control characters");
 }
 
