@@ -4,12 +4,11 @@ import type pg from "pg";
 import type { LoginRole } from "../../src/database/roles.ts";
 import { grantRole, registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
 import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
-import { makeRandom } from "../support/random.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // Everything that ends, renews or opens sessions, at random on parallel connections. No statement may fail, deadlocks
 // included, and what is true at the end was true for somebody at every moment. PLINTH_SEED repeats a run's choices.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const RUN_MS = 3_000;
 /** A busy machine gets longer, until everything happened. */
 const MAX_RUN_MS = 30_000;

@@ -1,13 +1,12 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
-import { makeRandom } from "../support/random.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // The limiter of SQL against models that keep every call, and against callers that all come at once. PLINTH_SEED repeats a
 // run's choices.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const ALGORITHMS = ["fixed_window", "sliding_window", "token_bucket"] as const;
 type Algorithm = (typeof ALGORITHMS)[number];
 

@@ -19,3 +19,8 @@ export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string
       async (client) => (await client.query<Row & pg.QueryResultRow>(sql, params)).rows,
     );
 }
+
+/** Ends a connection as if its process had been killed. */
+export function cutOff(client: pg.Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}

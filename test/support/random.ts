@@ -1,3 +1,8 @@
+import { randomInt } from "node:crypto";
+
+/** Of this run's choices; stands in the titles of tests that choose, so that PLINTH_SEED can repeat a run that failed. */
+export const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
+
 /**
  * mulberry32: small, seedable, good enough to choose.
  * @returns a whole number from 0 up to, and without, `below`
