@@ -1,12 +1,15 @@
 import "postgraphile";
-import { constant, type Step } from "postgraphile/grafast";
+import { constant } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
+import type { RequestContext } from "../src/server/request-context.ts";
 import type { SignIn } from "../src/server/sign-in/index.ts";
-import { serviceField } from "./credentials-field.ts";
+import { serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 
-/** The operations that answer nothing but "done". */
+/** The operations on an input that answer nothing but "done". */
 type Acknowledged = {
-  [TName in keyof SignIn]: SignIn[TName] extends (...parameters: never[]) => Promise<void> ? TName : never;
+  [TName in keyof SignIn]: SignIn[TName] extends (input: never, request: RequestContext) => Promise<void>
+    ? TName
+    : never;
 }[keyof SignIn];
 
 /** Their payload is an object, because a field without a value would be null. */
@@ -100,9 +103,10 @@ export const AccountRecoveryPlugin = extendSchema(
         plans: {
           requestPasswordReset: acknowledged("requestPasswordReset"),
           resetPassword: acknowledged("resetPassword"),
-          // It has no input to read.
-          requestEmailVerification: ($root: Step) =>
-            acknowledged("requestEmailVerification")($root, { getRaw: () => constant(null) }),
+          requestEmailVerification: serviceFieldWithoutInput(async (signIn, request) => {
+            await signIn.requestEmailVerification(request);
+            return {};
+          }),
           verifyEmail: acknowledged("verifyEmail"),
           changeEmail: acknowledged("changeEmail"),
           requestPhoneVerification: acknowledged("requestPhoneVerification"),

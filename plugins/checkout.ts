@@ -1,9 +1,9 @@
 import "postgraphile";
-import { constant, context, get, type Step, sideEffect } from "postgraphile/grafast";
+import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import { PlinthError } from "../src/errors.ts";
-import type { RequestContext } from "../src/server/request-context.ts";
 import type { Shop } from "../src/server/shop.ts";
+import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /** createCheckout and createBillingPortal: pages of the payment provider, which only HTTP can ask for. */
 export const CheckoutPlugin = extendSchema(
@@ -36,12 +36,12 @@ export const CheckoutPlugin = extendSchema(
     objects: {
       Mutation: {
         plans: {
-          createCheckout: (_$root: Step, args: { getRaw(path: string): Step }) =>
-            pageOf(args.getRaw("input") as Step<{ planId: string }>, (shop, { planId }, request) =>
-              shop.createCheckout(planId, request),
-            ),
-          createBillingPortal: () =>
-            pageOf(constant(null), (shop, _input, request) => shop.createBillingPortal(request)),
+          createCheckout: mutationField(({ planId }: { planId: string }, context) =>
+            shopOf(context).createCheckout(planId, context.plinth.request),
+          ),
+          createBillingPortal: mutationFieldWithoutInput((context) =>
+            shopOf(context).createBillingPortal(context.plinth.request),
+          ),
         },
       },
       CheckoutPayload: {
@@ -55,13 +55,7 @@ export const CheckoutPlugin = extendSchema(
   "PlinthCheckoutPlugin",
 );
 
-function pageOf<TInput>(
-  $input: Step<TInput>,
-  ask: (shop: Shop, input: TInput, request: RequestContext) => Promise<{ url: string }>,
-) {
-  // A side effect of its own and not one with a database client: that would hold a transaction while the provider thinks.
-  return sideEffect([$input, context()], async ([input, { plinth }]) => {
-    if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
-    return ask(plinth.shop, input as TInput, plinth.request);
-  });
+function shopOf({ plinth }: Grafast.Context): Shop {
+  if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
+  return plinth.shop;
 }

@@ -1,5 +1,5 @@
 import "postgraphile";
-import { constant, context, get, lambda, type Step, sideEffect } from "postgraphile/grafast";
+import { constant, context, get, lambda, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import { refuseReadOnlyToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/errors.ts";
@@ -8,19 +8,14 @@ import type {
   ConversationMemory,
   SetMemoryInput,
 } from "../src/server/memory/conversation-memories.ts";
-import type { PlinthContext } from "../src/server/preset-options.ts";
+import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /**
  * The user's encrypted memory: only the server has the keys, so its fields are written by hand and the table is not in the
  * schema.
  */
-export const ConversationMemoryPlugin = extendSchema(() => {
-  const memories = ({ plinth }: { plinth: PlinthContext }): ConversationMemories => {
-    if (!plinth.memories) throw new PlinthError("UNAVAILABLE", "This server cannot read memories.");
-    return plinth.memories;
-  };
-
-  return {
+export const ConversationMemoryPlugin = extendSchema(
+  () => ({
     typeDefs: gql`
       """What an assistant remembers of the signed-in user, kept encrypted under a key of the user's own."""
       type ConversationMemory {
@@ -70,22 +65,20 @@ export const ConversationMemoryPlugin = extendSchema(() => {
     objects: {
       Query: {
         plans: {
-          conversationMemory: () => lambda(context(), (value) => memories(value).find(value.plinth.request)),
+          conversationMemory: () =>
+            lambda(context(), (value) => memoriesOf(value).find(value.plinth.request)),
         },
       },
       Mutation: {
         plans: {
-          // Side effects without a database client: that would hold a transaction for nothing.
-          setConversationMemory: (_$root: Step, args: { getRaw(path: string): Step }) =>
-            sideEffect([args.getRaw("input"), context()], ([input, value]) => {
-              refuseReadOnlyToken(value.plinth.request.claims);
-              return memories(value).set(input as SetMemoryInput, value.plinth.request);
-            }),
-          deleteConversationMemory: () =>
-            sideEffect(context(), async (value) => {
-              refuseReadOnlyToken(value.plinth.request.claims);
-              return { wasDeleted: await memories(value).delete(value.plinth.request) };
-            }),
+          setConversationMemory: mutationField(async (input: SetMemoryInput, context) => {
+            refuseReadOnlyToken(context.plinth.request.claims);
+            return memoriesOf(context).set(input, context.plinth.request);
+          }),
+          deleteConversationMemory: mutationFieldWithoutInput(async (context) => {
+            refuseReadOnlyToken(context.plinth.request.claims);
+            return { wasDeleted: await memoriesOf(context).delete(context.plinth.request) };
+          }),
         },
       },
       SetConversationMemoryPayload: {
@@ -101,5 +94,11 @@ export const ConversationMemoryPlugin = extendSchema(() => {
         },
       },
     },
-  };
-}, "PlinthConversationMemoryPlugin");
+  }),
+  "PlinthConversationMemoryPlugin",
+);
+
+function memoriesOf({ plinth }: Grafast.Context): ConversationMemories {
+  if (!plinth.memories) throw new PlinthError("UNAVAILABLE", "This server cannot read memories.");
+  return plinth.memories;
+}

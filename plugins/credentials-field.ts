@@ -1,10 +1,11 @@
 import "postgraphile";
-import { constant, context, type Step, sideEffect } from "postgraphile/grafast";
+import type { Step } from "postgraphile/grafast";
 import { isApiToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/errors.ts";
 import type { RequestContext } from "../src/server/request-context.ts";
 import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
 import type { SignIn } from "../src/server/sign-in/index.ts";
+import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /** What the fields of AuthPayload read. */
 export type CredentialsStep = Step<Credentials>;
@@ -15,46 +16,50 @@ type Exchange<TInput, TResult> = (signIn: SignIn, input: TInput, request: Reques
 
 /** A mutation that exchanges its input for credentials. */
 export function credentialsField<TInput>(exchange: Exchange<TInput, Credentials>) {
-  return field(exchange, (credentials) => credentials);
+  return mutationField((input: TInput, context) =>
+    run(exchange, input, context, (credentials) => credentials),
+  );
 }
 
 /** A mutation that exchanges its input for credentials or a challenge. */
 export function signInField<TInput>(exchange: Exchange<TInput, SignInResult>) {
-  return field(exchange, ({ credentials }) => credentials);
+  return mutationField((input: TInput, context) =>
+    run(exchange, input, context, ({ credentials }) => credentials),
+  );
 }
 
 /** A mutation of the sign-in service that hands out no credentials. */
 export function serviceField<TInput, TResult>(exchange: Exchange<TInput, TResult>) {
-  return field(exchange, () => null);
+  return mutationField((input: TInput, context) => run(exchange, input, context, () => null));
 }
 
 /** As serviceField, for a mutation that takes nothing. */
 export function serviceFieldWithoutInput<TResult>(
   exchange: (signIn: SignIn, request: RequestContext) => Promise<TResult>,
 ) {
-  return field<undefined, TResult>(
-    (signIn, _input, request) => exchange(signIn, request),
-    () => null,
-    () => constant(undefined),
+  return mutationFieldWithoutInput((context) =>
+    run(
+      (signIn, _input, request) => exchange(signIn, request),
+      undefined,
+      context,
+      () => null,
+    ),
   );
 }
 
-function field<TInput, TResult>(
+async function run<TInput, TResult>(
   exchange: Exchange<TInput, TResult>,
+  input: TInput,
+  { plinth, pgSettings }: Grafast.Context,
   credentialsOf: (result: TResult) => Credentials | null,
-  inputOf = (args: { getRaw(path: string): Step }): Step => args.getRaw("input"),
-) {
-  return (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
-    // A side effect of its own and not one with a database client: that would hold a transaction while hashing.
-    sideEffect([inputOf(args), context()], async ([input, { plinth, pgSettings }]) => {
-      if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
-      // The one place before all of them: how an account is signed in to is a person's business, never a program's.
-      if (isApiToken(plinth.request.claims))
-        throw new PlinthError("FORBIDDEN", "An API token cannot do this.", { hint: "Sign in." });
-      const result = await exchange(plinth.signIn, input as TInput, plinth.request);
-      const credentials = credentialsOf(result);
-      // The payload and what follows in this operation are read as the account that has just signed in.
-      if (credentials) Object.assign(pgSettings as object, plinth.settingsOf(credentials));
-      return result;
-    });
+): Promise<TResult> {
+  if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
+  // The one place before all of them: how an account is signed in to is a person's business, never a program's.
+  if (isApiToken(plinth.request.claims))
+    throw new PlinthError("FORBIDDEN", "An API token cannot do this.", { hint: "Sign in." });
+  const result = await exchange(plinth.signIn, input, plinth.request);
+  const credentials = credentialsOf(result);
+  // The payload and what follows in this operation are read as the account that has just signed in.
+  if (credentials) Object.assign(pgSettings as object, plinth.settingsOf(credentials));
+  return result;
 }

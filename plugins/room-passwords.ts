@@ -1,22 +1,18 @@
 import "postgraphile";
-import { constant, context, get, type Step, sideEffect } from "postgraphile/grafast";
+import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
 import { PlinthError } from "../src/errors.ts";
-import type { PlinthContext } from "../src/server/preset-options.ts";
 import type {
   JoinRoomWithPasswordInput,
   RoomPasswords,
   SetRoomPasswordInput,
 } from "../src/server/rooms/room-passwords.ts";
+import { mutationField } from "./mutation-field.ts";
 
 /** Passwords of rooms: hashing is not SQL's to do. All else about rooms is SQL. */
 export const RoomPasswordsPlugin = extendSchema((build) => {
   const { chat_rooms: rooms, room_members: members } = build.pgResources;
   if (!rooms || !members) throw new Error("The tables of rooms are missing; has the database been migrated?");
-  const passwords = ({ plinth }: { plinth: PlinthContext }): RoomPasswords => {
-    if (!plinth.roomPasswords) throw new PlinthError("UNAVAILABLE", "This server cannot check passwords.");
-    return plinth.roomPasswords;
-  };
 
   return {
     typeDefs: gql`
@@ -54,15 +50,12 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
     objects: {
       Mutation: {
         plans: {
-          // Side effects without a database client: that would hold a transaction while hashing.
-          setRoomPassword: (_$root: Step, args: { getRaw(path: string): Step }) =>
-            sideEffect([args.getRaw("input"), context()], ([input, value]) =>
-              passwords(value).set(input as SetRoomPasswordInput, value.plinth.request),
-            ),
-          joinRoomWithPassword: (_$root: Step, args: { getRaw(path: string): Step }) =>
-            sideEffect([args.getRaw("input"), context()], ([input, value]) =>
-              passwords(value).join(input as JoinRoomWithPasswordInput, value.plinth.request),
-            ),
+          setRoomPassword: mutationField((input: SetRoomPasswordInput, context) =>
+            passwordsOf(context).set(input, context.plinth.request),
+          ),
+          joinRoomWithPassword: mutationField((input: JoinRoomWithPasswordInput, context) =>
+            passwordsOf(context).join(input, context.plinth.request),
+          ),
         },
       },
       SetRoomPasswordPayload: {
@@ -80,3 +73,8 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
     },
   };
 }, "PlinthRoomPasswordsPlugin");
+
+function passwordsOf({ plinth }: Grafast.Context): RoomPasswords {
+  if (!plinth.roomPasswords) throw new PlinthError("UNAVAILABLE", "This server cannot check passwords.");
+  return plinth.roomPasswords;
+}

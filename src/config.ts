@@ -8,7 +8,10 @@ import {
   flag,
   integer,
   invalid,
+  isNetwork,
+  isOrigin,
   list,
+  listOf,
   matching,
   optionalUrl,
   text,
@@ -132,8 +135,18 @@ export function loadConfig(env: Environment = process.env): Config {
     http: {
       host: text(env, "PLINTH_HOST", "127.0.0.1"),
       port: integer(env, "PLINTH_PORT", 5678, 0, 65_535),
-      trustedProxies: list(env, "PLINTH_TRUSTED_PROXIES"),
-      corsOrigins: list(env, "PLINTH_CORS_ORIGINS"),
+      trustedProxies: listOf(
+        env,
+        "PLINTH_TRUSTED_PROXIES",
+        isNetwork,
+        "addresses or CIDR blocks such as 10.0.0.0/8, and not everybody's (/0)",
+      ),
+      corsOrigins: listOf(
+        env,
+        "PLINTH_CORS_ORIGINS",
+        isOrigin,
+        "origins such as https://app.example.com, without a path or a slash at the end",
+      ),
       bodyLimitBytes: integer(env, "PLINTH_BODY_LIMIT_BYTES", 1_000_000, 1_000, 100_000_000),
       rateLimit: {
         windowSeconds: integer(env, "PLINTH_RATE_LIMIT_WINDOW_SECONDS", 60, 1, 86_400),

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { PlinthError } from "./errors.ts";
 
@@ -58,7 +59,8 @@ export function integer(env: Environment, name: string, fallback: number, min: n
   const value = env[name];
   if (!value) return fallback;
   const number = Number(value);
-  if (!Number.isInteger(number) || number < min || number > max)
+  // Digits only: a blank would be read as 0.
+  if (!/^\d+$/.test(value) || number < min || number > max)
     throw invalid(name, value, `a whole number from ${min} to ${max}`);
   return number;
 }
@@ -87,6 +89,37 @@ export function list(env: Environment, name: string): string[] {
     .split(",")
     .map((item) => item.trim())
     .filter(Boolean);
+}
+
+/** As list(), each value of a certain form. */
+export function listOf(
+  env: Environment,
+  name: string,
+  isRight: (item: string) => boolean,
+  expected: string,
+): string[] {
+  const items = list(env, name);
+  for (const item of items) if (!isRight(item)) throw invalid(name, item, expected);
+  return items;
+}
+
+const NAMED_NETWORK = /^(loopback|linklocal|uniquelocal)$/;
+const NETMASK = /^(128|192|224|240|248|252|254|255)(\.\d{1,3}){3}$/;
+
+/** An address, a network of some bits, or a name that Express has for some. Not all addresses: /0 is no network. */
+export function isNetwork(item: string): boolean {
+  if (NAMED_NETWORK.test(item)) return true;
+  const [address = "", range, ...rest] = item.split("/");
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  if (range === undefined) return true;
+  if (version === 4 && NETMASK.test(range)) return true;
+  return /^[1-9]\d{0,2}$/.test(range) && Number(range) <= (version === 4 ? 32 : 128);
+}
+
+/** What browsers send as Origin (RFC 6454 §6.2), which is compared as a whole; `*` stands for all. */
+export function isOrigin(item: string): boolean {
+  return item === "*" || item === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(item);
 }
 
 /** Without a fragment, which is where links put their token. */

@@ -1,6 +1,6 @@
-import pg from "pg";
 import type { Logger } from "pino";
 import type { Config } from "./config.ts";
+import { withConnection } from "./database/connection.ts";
 import { type Database, openDatabase } from "./database/database.ts";
 import type { DemoAccount } from "./demo/demo-data.ts";
 import { startWorker, type Worker } from "./jobs/index.ts";
@@ -120,16 +120,12 @@ async function prepareDemo(
   const wanted = demo ?? database.kind === "embedded";
   if (!wanted) return [];
   const { findDemoAccounts, loadDemoData } = await import("./demo/demo-data.ts");
-  const client = new pg.Client({ connectionString: database.url("owner"), application_name: "plinth demo" });
-  client.on("error", () => {});
-  await client.connect();
-  try {
+  const connection = { connectionString: database.url("owner"), application_name: "plinth demo" };
+  return withConnection(connection, async (client) => {
     await loadDemoData(client, config.dataDirectory, {
       masterKeys: findMasterKeys(config, database),
       privacyMode: config.auth.privacyMode,
     });
-    return await findDemoAccounts(client, config.dataDirectory);
-  } finally {
-    await client.end();
-  }
+    return findDemoAccounts(client, config.dataDirectory);
+  });
 }

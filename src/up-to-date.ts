@@ -38,7 +38,7 @@ export async function assertUpToDate(config: Config, database: Database): Promis
 }
 
 /** The passwords that the roles are to have: those that the API, the worker and the analysts will come with. */
-export function passwordsInUrls({ databaseUrls, rolePrefix }: Config): Partial<Record<LoginRole, string>> {
+function passwordsInUrls({ databaseUrls, rolePrefix }: Config): Partial<Record<LoginRole, string>> {
   const passwords: Partial<Record<LoginRole, string>> = {};
   for (const role of LOGIN_ROLES) {
     const { username = "", password = "" } = databaseUrls[role] ? new URL(databaseUrls[role]) : {};

@@ -8,7 +8,7 @@ const TYPE = "at+jwt";
 /** Ours have about 500 characters; anything far longer is refused before it is parsed. */
 const MAX_TOKEN_LENGTH = 4096;
 /** Forgives a clock of another server that is ahead when it issues a token. Expiry is exact, see `verify`. */
-export const CLOCK_TOLERANCE_SECONDS = 5;
+const CLOCK_TOLERANCE_SECONDS = 5;
 
 /** Three parts of base64url; nothing else reaches the parser. */
 const FORM = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;

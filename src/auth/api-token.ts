@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { PlinthError } from "../errors.ts";
 import type { AccessTokenClaims } from "./access-token.ts";
+import { hashSecret } from "./secret-token.ts";
 
 /** A recognisable start lets secret scanners find tokens that leak into code or logs. */
 const PREFIX = "pla_";
@@ -47,7 +48,7 @@ export function refuseReadOnlyToken(claims: Claims | null): void {
 export function createApiToken(): { token: string; prefix: string; hash: Buffer } {
   const body = PREFIX + randomBytes(SECRET_BYTES).toString("base64url");
   const token = body + checksum(body);
-  return { token, prefix: body.slice(0, PREFIX.length + SHOWN_LENGTH), hash: sha256(token) };
+  return { token, prefix: body.slice(0, PREFIX.length + SHOWN_LENGTH), hash: hashSecret(token) };
 }
 
 /** Whether a bearer token is meant to be an API token; other kinds are verified elsewhere. */
@@ -64,7 +65,7 @@ export function hashApiToken(token: string): Buffer {
   if (typeof token !== "string" || !TOKEN.test(token)) throw invalidApiToken();
   const body = token.slice(0, PREFIX.length + SECRET_LENGTH);
   if (token !== body + checksum(body)) throw invalidApiToken();
-  return sha256(token);
+  return hashSecret(token);
 }
 
 /** One answer for malformed, unknown, expired and revoked. */
@@ -76,8 +77,4 @@ function checksum(body: string): string {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(crc32(body));
   return bytes.toString("base64url");
-}
-
-function sha256(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
 }

@@ -1,14 +1,25 @@
 import { createHmac, type KeyObject } from "node:crypto";
 
+const MAX_LENGTH = 254;
+/** Constraint users_email_check, which cannot look at what is not stored. */
+const ADDRESS = /^[^@\s\p{Cc}]+@[^@\s\p{Cc}]+$/u;
+
+/** Whether a text, blanks around it aside, is an address as the table of accounts takes it. */
+export function isEmailAddress(text: string): boolean {
+  const address = withoutBlanks(text);
+  return ADDRESS.test(address) && address.length <= MAX_LENGTH;
+}
+
+function withoutBlanks(text: string): string {
+  return text.replace(/^ +| +$/g, "");
+}
+
 /**
  * The form in which two spellings of one address are the same text: as the database keeps addresses (no blanks around them,
  * lower case), and composed (RFC 6532 §3.1 asks for NFC), because a hash cannot be compared with tolerance.
  */
 export function normalizeEmail(address: string): string {
-  return address
-    .replace(/^ +| +$/g, "")
-    .toLowerCase()
-    .normalize("NFC");
+  return withoutBlanks(address).toLowerCase().normalize("NFC");
 }
 
 /**

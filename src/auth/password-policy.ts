@@ -2,11 +2,11 @@ import { PlinthError } from "../errors.ts";
 import { isCommonPassword } from "./common-passwords.ts";
 
 /** In Unicode code points: NIST SP 800-63B-4 §3.1.1.2 for a password that is the only factor. */
-export const MIN_PASSWORD_LENGTH = 15;
+const MIN_PASSWORD_LENGTH = 15;
 /** The same section, where the account cannot be signed in to without a second factor. */
-export const MIN_PASSWORD_LENGTH_BESIDE_SECOND_FACTOR = 8;
+const MIN_PASSWORD_LENGTH_BESIDE_SECOND_FACTOR = 8;
 /** In UTF-8 bytes of the normalised password. Long enough for any passphrase, short enough to hash without fear. */
-export const MAX_PASSWORD_BYTES = 1024;
+const MAX_PASSWORD_BYTES = 1024;
 
 /** A name shorter than this turns up inside unrelated words too often to be worth forbidding. */
 const MIN_FORBIDDEN_NAME_LENGTH = 4;

@@ -1,5 +1,6 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from "node:crypto";
+import { hkdfSync } from "node:crypto";
 import { PlinthError } from "../errors.ts";
+import { AES_KEY_BYTES, decryptAesGcm, encryptAesGcm } from "./aes-gcm.ts";
 import type { MasterKeys } from "./master-keys.ts";
 
 /** What is sealed; each purpose has a key of its own, so that one kind of secret cannot stand in for another. */
@@ -25,10 +26,6 @@ export interface Sealer {
   unseal(purpose: SealingPurpose, sealed: string, owner?: string): Buffer;
 }
 
-const CIPHER = "aes-256-gcm";
-const KEY_BYTES = 32;
-const IV_BYTES = 12;
-const TAG_BYTES = 16;
 const FORM = /^v([1-9]\d{0,5})\.([A-Za-z0-9_-]{38,})$/;
 
 /** The version of the master key that sealed a text; undefined for what is not sealed. */
@@ -50,7 +47,7 @@ export function createSealer(masterKeys: MasterKeys): Sealer {
     let key = derived.get(id);
     if (!key) {
       key = new Uint8Array(
-        hkdfSync("sha256", masterKeys.get(version), "", `plinth ${purpose} v1`, KEY_BYTES),
+        hkdfSync("sha256", masterKeys.get(version), "", `plinth ${purpose} v1`, AES_KEY_BYTES),
       );
       derived.set(id, key);
     }
@@ -58,16 +55,13 @@ export function createSealer(masterKeys: MasterKeys): Sealer {
   }
 
   return {
-    seal(purpose, plaintext, owner = "") {
+    seal(purpose, plaintext, owner) {
       const version = masterKeys.current;
-      const iv = randomBytes(IV_BYTES);
-      const cipher = createCipheriv(CIPHER, keyFor(purpose, version), iv, { authTagLength: TAG_BYTES });
-      cipher.setAAD(Buffer.from(owner));
-      const bytes = Buffer.concat([iv, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+      const bytes = encryptAesGcm(keyFor(purpose, version), plaintext, owner);
       return `v${version}.${bytes.toString("base64url")}`;
     },
 
-    unseal(purpose, sealed, owner = "") {
+    unseal(purpose, sealed, owner) {
       const [, version, encoded] = FORM.exec(sealed) ?? [];
       if (!version || !encoded) throw unsealable();
       const key = keyFor(purpose, Number(version));
@@ -75,12 +69,7 @@ export function createSealer(masterKeys: MasterKeys): Sealer {
       // Buffer drops stray bits at the end; one secret must not have several texts.
       if (bytes.toString("base64url") !== encoded) throw unsealable();
       try {
-        const decipher = createDecipheriv(CIPHER, key, bytes.subarray(0, IV_BYTES), {
-          authTagLength: TAG_BYTES,
-        });
-        decipher.setAAD(Buffer.from(owner));
-        decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
-        return Buffer.concat([decipher.update(bytes.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
+        return decryptAesGcm(key, bytes, owner);
       } catch (cause) {
         throw unsealable(cause);
       }

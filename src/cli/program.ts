@@ -19,7 +19,7 @@ const EPILOGUE = `
 Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); the README lists them.
 Without PLINTH_…_URL variables, the database is an embedded PostgreSQL with its data in .plinth/.
 
-Data goes to stdout (as one JSON document with --json), everything else to stderr.
+Data goes to stdout (as one JSON document with --json; of serve and work their log), everything else to stderr.
 
 Exit codes:
     0  done

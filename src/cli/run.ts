@@ -6,7 +6,7 @@ import { buildProgram } from "./program.ts";
 import { UsageError } from "./usage-error.ts";
 
 /** Exit codes, as `plinth --help` lists them. */
-export const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
+const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
 
 /**
  * Runs one command line and says how it went.

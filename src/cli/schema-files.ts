@@ -1,4 +1,4 @@
-import pg from "pg";
+import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { migrateDatabase } from "../database/migrate.ts";
 import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
@@ -16,14 +16,9 @@ export function generateSchemaFiles(): Promise<SchemaFiles> {
 async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
   const rolePrefix = DEFAULT_ROLE_PREFIX;
   await migrateDatabase({ ownerUrl: server.url("owner"), rolePrefix });
-  const client = new pg.Client({ connectionString: server.url("owner") });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    const files = dumpFiles(await dumpSchema(client, { rolePrefix }));
-    const authenticatorUrl = server.url("authenticator");
-    return files.set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
-  } finally {
-    await client.end();
-  }
+  const dump = await withConnection({ connectionString: server.url("owner") }, (client) =>
+    dumpSchema(client, { rolePrefix }),
+  );
+  const authenticatorUrl = server.url("authenticator");
+  return dumpFiles(dump).set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));
 }

@@ -1,5 +1,6 @@
-import pg from "pg";
+import type pg from "pg";
 import { type Config, loadConfig } from "../config.ts";
+import { withConnection } from "../database/connection.ts";
 import { attachDatabase, type Database } from "../database/database.ts";
 import type { LoginRole } from "../database/roles.ts";
 import { interruptible } from "./interrupt.ts";
@@ -30,22 +31,14 @@ export function withSession<T>(use: (session: Session) => Promise<T>): Promise<T
 }
 
 /** Runs `use` on one connection as `role`. */
-export async function withClient<T>(
+export function withClient<T>(
   database: Database,
   role: LoginRole,
   use: (client: pg.Client) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({
-    connectionString: database.url(role),
-    application_name: "plinth",
-    connectionTimeoutMillis: 10_000,
-  });
-  // A connection that breaks while idle is reported by the next query; without a listener it would end the process.
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
+  const connectionString = database.url(role);
+  return withConnection(
+    { connectionString, application_name: "plinth", connectionTimeoutMillis: 10_000 },
+    use,
+  );
 }

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { LOGIN_ROLES, type LoginRole, ROLES, type Role, roleName } from "./roles.ts";
+import { SCHEMAS } from "./schemas.ts";
 import { scramVerifier } from "./scram.ts";
 
 export interface BootstrapOptions {
@@ -10,8 +11,8 @@ export interface BootstrapOptions {
   readonly passwords?: Partial<Record<LoginRole, string>> | undefined;
 }
 
-/** Schemas that people at a prompt (the owner, analysts) find without writing the schema's name. */
-const SEARCH_PATH = "plinth, identity, access, billing, llm, rooms, learning, security, analytics, private";
+/** People at a prompt (the owner, analysts) need not write a schema's name. */
+const SEARCH_PATH = SCHEMAS.join(", ");
 
 /**
  * SQL that makes the roles and the privileges on the database it is run in. It can be run again, also by two at once,

@@ -43,7 +43,10 @@ export async function commitCurrent(options: CommitOptions & { message: string }
       "The message must be one line of words, at most 512 characters.",
     );
   const { path, text } = await readCurrent(settings);
-  if (isBlankSql(text)) throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.");
+  if (isBlankSql(text))
+    throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.", {
+      hint: `Write the migration into ${path} first.`,
+    });
 
   const committed = await readCommittedMigrations(settings);
   const { headers, body } = parseMigrationText(path, text, false);
@@ -90,21 +93,19 @@ export async function tryHistory(
   history: ReadonlyMap<string, string>,
   options: CommitOptions,
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "plinth-migrations-"));
+  await using held = new AsyncDisposableStack();
   const scratch = await createScratchDatabase(options.rootUrl);
-  try {
-    await mkdir(join(folder, "committed"));
-    for (const [name, text] of history) await writeFile(join(folder, "committed", name), text);
-    await migrateDatabase({
-      ownerUrl: scratch.url("owner"),
-      rolePrefix: scratch.rolePrefix,
-      migrationsFolder: folder,
-      ...(options.log ? { log: options.log } : {}),
-    });
-  } finally {
-    await scratch.drop();
-    await rm(folder, { recursive: true });
-  }
+  held.defer(() => scratch.drop());
+  const folder = await mkdtemp(join(tmpdir(), "plinth-migrations-"));
+  held.defer(() => rm(folder, { recursive: true }));
+  await mkdir(join(folder, "committed"));
+  for (const [name, text] of history) await writeFile(join(folder, "committed", name), text);
+  await migrateDatabase({
+    ownerUrl: scratch.url("owner"),
+    rolePrefix: scratch.rolePrefix,
+    migrationsFolder: folder,
+    ...(options.log ? { log: options.log } : {}),
+  });
 }
 
 /** Whole or not at all, also after a crash. */

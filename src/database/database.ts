@@ -84,7 +84,8 @@ export async function runningDatabase(config: DatabaseConfig): Promise<Database>
   });
 }
 
-function isExternal({ databaseUrls }: DatabaseConfig): boolean {
+/** Whether the database is on a server of somebody's own, and not the embedded one. */
+export function isExternal({ databaseUrls }: Pick<Config, "databaseUrls">): boolean {
   return Object.keys(databaseUrls).length > 0;
 }
 

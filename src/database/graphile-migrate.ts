@@ -13,7 +13,7 @@ import {
 import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
 import { PlinthError } from "../errors.ts";
-import { rolePlaceholders } from "./roles.ts";
+import { roleName, rolePlaceholders } from "./roles.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away and gives up at once
 // when another migration runs. So its parts are used on a connection of ours; the package is pinned to one version.
@@ -40,7 +40,7 @@ export function graphileSettings(options: {
   database: string;
   migrationsFolder: string;
 }): ParsedSettings {
-  const conventional = options.owner === `${options.rolePrefix}_owner`;
+  const conventional = options.owner === roleName(options.rolePrefix, "owner");
   const owner = conventional ? options.owner : pg.escapeIdentifier(options.owner);
   const settings: Settings = {
     migrationsFolder: options.migrationsFolder,

@@ -1,5 +1,6 @@
-import pg from "pg";
+import type pg from "pg";
 import { MIGRATIONS_FOLDER } from "../paths.ts";
+import { withConnection } from "./connection.ts";
 import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
 
 /** Where and as whom to migrate. `ownerUrl` may hold a password and is never repeated in a message. */
@@ -25,11 +26,8 @@ export async function withMigrationSession<T>(
   options: MigrationOptions,
   use: (session: MigrationSession) => Promise<T>,
 ): Promise<T> {
-  const client = new pg.Client({ connectionString: options.ownerUrl, application_name: "plinth migrate" });
-  // A connection lost while idle is reported by the next query; without a listener it would end the process.
-  client.on("error", () => {});
-  await client.connect();
-  try {
+  const connection = { connectionString: options.ownerUrl, application_name: "plinth migrate" };
+  return withConnection(connection, async (client) => {
     for (const [name, value] of Object.entries(SESSION_SETTINGS))
       await client.query("select pg_catalog.set_config($1, $2, false)", [name, value]);
     const { rows } = await client.query<{ owner: string; database: string }>(
@@ -41,10 +39,8 @@ export async function withMigrationSession<T>(
       database: rows[0]!.database,
       migrationsFolder: options.migrationsFolder ?? MIGRATIONS_FOLDER,
     });
-    return await use({ client, settings, log: options.log ?? (() => {}) });
-  } finally {
-    await client.end();
-  }
+    return use({ client, settings, log: options.log ?? (() => {}) });
+  });
 }
 
 /** As {@link withMigrationSession}, one at a time per database: a second caller waits for the first. */

@@ -47,7 +47,7 @@ function withFixtures(settings: GraphileSettings, body: string, path: string): P
 }
 
 /** Included text back to the line that included it, as graphile-migrate's `uncommit` does. */
-export function collapseIncludes(body: string): string {
+function collapseIncludes(body: string): string {
   return body.replace(
     /^--! Included (?<filename>\S+)$[\s\S]*?^--! EndIncluded \k<filename>$/gm,
     (_, filename: string) => `--!include ${filename}`,

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
 import { runBootstrap } from "./bootstrap.ts";
+import { withConnection } from "./connection.ts";
 import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
 
 /** An empty database with roles of its own, to try something on. */
@@ -53,15 +54,8 @@ export function databaseUrl(url: string, database: string, user?: string, passwo
   return result.href;
 }
 
-async function asRoot<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
+function asRoot<T>(connectionString: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  return withConnection({ connectionString }, use);
 }
 
 async function dropAll(client: pg.Client, prefix: string): Promise<void> {

@@ -16,7 +16,7 @@ import { writeRooms } from "./rooms.ts";
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
 
 /** Who can sign in to the demo. */
-export const DEMO_ACCOUNTS = [
+const DEMO_ACCOUNTS = [
   { username: "ada", email: "ada@example.com", displayName: "Ada", role: "user" },
   { username: "grace", email: "grace@example.com", displayName: "Grace", role: "admin" },
 ] as const;

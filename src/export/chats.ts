@@ -2,7 +2,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
-import { findUser } from "../import/chats.ts";
+import { findUser } from "../find-user.ts";
+import { notWritable } from "./not-writable.ts";
 
 export interface ChatExportOptions {
   /** Connected as the owner, and not in a transaction. */
@@ -27,7 +28,7 @@ const FORMATS = {
 export async function writeChats(folder: string, options: ChatExportOptions): Promise<string[]> {
   const { client, format, signal } = options;
   const { sql, ending } = FORMATS[format];
-  const userId = await findUser(options);
+  const userId = await findUser(client, options.username);
   const files: string[] = [];
   await client.query("begin isolation level repeatable read read only");
   try {
@@ -35,7 +36,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
       "select id, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as day, title from llm.chats where user_id = $1 order by id",
       [userId],
     );
-    await writing(mkdir(folder, { recursive: true }));
+    await writing(folder, mkdir(folder, { recursive: true }));
     for (const { id, day, title } of chats) {
       if (signal?.aborted)
         throw new PlinthError("EXPORT_CANCELLED", "Cancelled; what was written so far is kept.", {
@@ -46,7 +47,8 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
         [id],
       );
       const file = `${day}-${fileName(title)}-${id}.${ending}`;
-      await writing(writeFile(join(folder, file), rows[0]!.text, { mode: 0o600 }));
+      const path = join(folder, file);
+      await writing(path, writeFile(path, rows[0]!.text, { mode: 0o600 }));
       files.push(file);
     }
   } finally {
@@ -67,14 +69,8 @@ function fileName(title: string): string {
   );
 }
 
-async function writing<T>(result: Promise<T>): Promise<T> {
-  try {
-    return await result;
-  } catch (cause) {
-    throw new PlinthError(
-      "FILE_NOT_WRITABLE",
-      `The files cannot be written: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
-  }
+async function writing<T>(path: string, result: Promise<T>): Promise<T> {
+  return result.catch((error: unknown) => {
+    throw notWritable(path, error);
+  });
 }

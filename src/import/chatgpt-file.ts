@@ -1,4 +1,4 @@
-import { unstorable } from "./import.ts";
+import { isObject, unstorable } from "./import.ts";
 
 /** A chat as private.import_chats takes it: parents stand before their children. */
 export interface ImportedChat {
@@ -208,8 +208,4 @@ function readContent(content: Record<string, unknown>): Content {
 /** Seconds since 1970, from then until 2100, as milliseconds. */
 function timeOf(value: unknown): number | undefined {
   return typeof value === "number" && value > 0 && value < 4_102_444_800 ? value * 1000 : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

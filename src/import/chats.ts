@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
-import { PlinthError } from "../errors.ts";
+import { findUser } from "../find-user.ts";
 import { parseChatgptExport } from "./chatgpt-file.ts";
-import { fileError, type ImportOptions, type ImportSummary, isNotUtf8, notText } from "./import.ts";
+import type { ImportOptions, ImportSummary } from "./import.ts";
 import { type Reading, runImport } from "./run-import.ts";
+import { readTextFile } from "./text-file.ts";
 
 /** Chats are large: few a batch. */
 const BATCH_SIZE = 20;
@@ -17,7 +17,7 @@ export async function importChats(
   path: string,
   options: ImportOptions & { readonly username: string },
 ): Promise<ImportSummary> {
-  const userId = await findUser(options);
+  const userId = await findUser(options.client, options.username);
   return runImport(options, {
     readings: readChats(path),
     sql: "select ordinal, outcome, message from private.import_chats($1::jsonb, $2)",
@@ -26,25 +26,9 @@ export async function importChats(
   });
 }
 
-/**
- * The id of the account of this name.
- * @throws PlinthError USER_NOT_FOUND
- */
-export async function findUser({
-  client,
-  username,
-}: Pick<ImportOptions, "client"> & { readonly username: string }): Promise<string> {
-  const { rows } = await client.query<{ id: string }>(
-    "select id from identity.users where username = lower($1)",
-    [username],
-  );
-  if (!rows[0]) throw new PlinthError("USER_NOT_FOUND", `There is no account ${username}.`);
-  return rows[0].id;
-}
-
 async function* readChats(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
-  const readings = parseChatgptExport(await readText(path));
+  const readings = parseChatgptExport(await readTextFile(path));
   if (typeof readings === "string") {
     yield { rejection: { file, message: readings } };
     return;
@@ -60,13 +44,5 @@ async function* readChats(path: string): AsyncGenerator<Reading> {
       continue;
     }
     yield { item: { file, name, payload: reading.chat } };
-  }
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
-  } catch (error) {
-    throw isNotUtf8(error) ? notText(path) : fileError(path, error, "file");
   }
 }

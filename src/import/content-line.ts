@@ -1,4 +1,4 @@
-import { unstorable } from "./import.ts";
+import { isObject, unstorable } from "./import.ts";
 
 /** A line of a content file, as private.import_content takes it: a category by path or an item by slug. */
 export type ContentLine = Readonly<Record<string, unknown>> & { readonly kind: "category" | "item" };
@@ -90,8 +90,8 @@ const KEYS: Readonly<
 
 /** What is wrong with a line, for its writer; undefined for nothing. A key that means nothing is an error, not a loss. */
 export function contentLineProblem(value: unknown): string | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return "must be a JSON object";
-  const line = value as Record<string, unknown>;
+  if (!isObject(value)) return "must be a JSON object";
+  const line = value;
   const keys = Object.hasOwn(KEYS, String(line.kind)) ? KEYS[String(line.kind)] : undefined;
   if (!keys) return 'kind must be "category" or "item"';
   for (const key of keys.required) if ((line[key] ?? null) === null) return `${key} is missing`;

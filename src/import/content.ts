@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { type ContentLine, contentLineProblem } from "./content-line.ts";
-import type { ImportOptions, ImportSummary } from "./import.ts";
+import { type ImportOptions, type ImportSummary, isObject } from "./import.ts";
 import { readNdjsonLines } from "./ndjson-lines.ts";
+import { createRepeatFinder } from "./repeats.ts";
 import { type Reading, runImport } from "./run-import.ts";
 
 /** Texts are long: large enough that round trips do not count, small enough for memory. */
@@ -23,36 +23,25 @@ export function importContent(path: string, options: ImportOptions): Promise<Imp
 }
 
 /** The lines of a content file, each as an item to send or a reason not to. */
-export async function* readContent(path: string): AsyncGenerator<Reading> {
+async function* readContent(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
-  const seen = new Map<string, { line: number; digest: string }>();
+  const place = createRepeatFinder();
   for await (const { line, value, problem } of readNdjsonLines(path)) {
     const name = nameOf(value);
-    const place = { file, line, ...(name ? { name } : {}) };
     const message = problem ?? contentLineProblem(value);
     if (message) {
-      yield { rejection: { ...place, message } };
+      yield { rejection: { file, line, ...(name ? { name } : {}), message } };
       continue;
     }
     const payload = value as ContentLine;
-    const key = `${payload.kind} ${name}`;
-    const digest = createHash("sha256").update(JSON.stringify(payload)).digest("base64");
-    const earlier = seen.get(key);
-    if (!earlier) {
-      seen.set(key, { line, digest });
-      yield { item: { file, line, name: name ?? "", payload } };
-    } else if (earlier.digest === digest)
-      yield { warning: { ...place, message: `is the same as line ${earlier.line}, and was left out` } };
-    // Taking both would make every import change the item twice.
-    else
-      yield { rejection: { ...place, message: `has the name of line ${earlier.line}, but says otherwise` } };
+    yield place({ file, line, name: name!, payload }, `${payload.kind} ${name}`);
   }
 }
 
 /** The slug of an item or the path of a category. */
 function nameOf(value: unknown): string | undefined {
-  if (typeof value !== "object" || value === null) return undefined;
-  const { kind, slug, path } = value as Record<string, unknown>;
+  if (!isObject(value)) return undefined;
+  const { kind, slug, path } = value;
   const name = kind === "category" ? path : slug;
   return typeof name === "string" && name ? name : undefined;
 }

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { type CsvError, type Info, parse } from "csv-parse";
 import { PlinthError } from "../errors.ts";
-import { fileError, isNotUtf8, notText } from "./import.ts";
+import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
 /** One row after the header: its columns by name, or what is wrong with it. */
 export interface CsvRow {
@@ -97,7 +97,7 @@ async function* readChunks(path: string): AsyncGenerator<Buffer | "not text"> {
     }
     decoder.decode();
   } catch (error) {
-    if (!isNotUtf8(error)) throw fileError(path, error, "file");
+    if (!isNotUtf8(error)) throw notReadable(path, error, "file");
     yield "not text";
   }
 }

@@ -1,4 +1,4 @@
-import { unstorable } from "./import.ts";
+import { isObject, unstorable } from "./import.ts";
 
 /** A price from `from` until just before `to`, per million tokens in US dollars; null means without a bound. */
 export interface Price {
@@ -128,10 +128,6 @@ function isDate(value: unknown): boolean {
   if (typeof value !== "string" || !/^\d{4}-\d{2}-\d{2}$/.test(value)) return false;
   const date = new Date(`${value}T00:00:00Z`);
   return !Number.isNaN(date.getTime()) && date.toISOString().startsWith(value);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function labelOf(entry: unknown, index: number): string {

@@ -1,9 +1,10 @@
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PlinthError } from "../errors.ts";
-import { fileError, type ImportOptions, type ImportSummary, isNotUtf8, notText } from "./import.ts";
+import type { ImportOptions, ImportSummary } from "./import.ts";
 import { type Model, parseModelFile } from "./model-file.ts";
 import { type Reading, runImport } from "./run-import.ts";
+import { notReadable, readTextFile } from "./text-file.ts";
 
 const BATCH_SIZE = 200;
 
@@ -32,11 +33,11 @@ interface Found {
 }
 
 /** The models of a folder, each as an item to send or a reason not to; files in the order of their names. */
-export async function* readModels(folder: string): AsyncGenerator<Reading> {
+async function* readModels(folder: string): AsyncGenerator<Reading> {
   const groups = new Map<string, Found[]>();
   for (const path of await jsonFilesOf(folder)) {
     const file = basename(path);
-    const { models, problems } = parseModelFile(await readText(path));
+    const { models, problems } = parseModelFile(await readTextFile(path));
     for (const problem of problems) yield { rejection: { file, ...problem } };
     for (const model of models) {
       const key = JSON.stringify([model.vendor, model.id]);
@@ -76,7 +77,7 @@ async function jsonFilesOf(folder: string): Promise<string[]> {
   try {
     names = await readdir(folder);
   } catch (error) {
-    throw fileError(folder, error, "folder");
+    throw notReadable(folder, error, "folder");
   }
   const files = names.filter((name) => name.endsWith(".json")).sort();
   if (files.length === 0)
@@ -84,12 +85,4 @@ async function jsonFilesOf(folder: string): Promise<string[]> {
       hint: "Each file describes one vendor: {vendor, models: [{id, name, price_history}]}.",
     });
   return files.map((name) => join(folder, name));
-}
-
-async function readText(path: string): Promise<string> {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
-  } catch (error) {
-    throw isNotUtf8(error) ? notText(path) : fileError(path, error, "file");
-  }
 }

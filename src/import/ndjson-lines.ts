@@ -1,5 +1,5 @@
 import { createReadStream } from "node:fs";
-import { fileError, isNotUtf8, notText } from "./import.ts";
+import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
 /** One line that is not blank: its JSON value, or what is wrong with it. */
 export interface NdjsonLine {
@@ -23,9 +23,10 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
   let rest = "";
   try {
     for await (const chunk of createReadStream(path)) {
-      rest += decoder.decode(chunk as Buffer, { stream: true });
-      const lines = rest.split("\n");
-      rest = lines.pop() ?? "";
+      // Only what is new is looked through: a line may come in hundreds of chunks.
+      const lines = decoder.decode(chunk as Buffer, { stream: true }).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop()!;
       for (const text of lines) {
         line += 1;
         yield* parsed(text, line);
@@ -37,7 +38,7 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
     }
     rest += decoder.decode();
   } catch (error) {
-    if (!isNotUtf8(error)) throw fileError(path, error, "file");
+    if (!isNotUtf8(error)) throw notReadable(path, error, "file");
     if (line === 0) throw notText(path);
     yield { line: line + 1, problem: "is not UTF-8 text; nothing from here on was read" };
     return;

@@ -1,11 +1,11 @@
-import { createHash } from "node:crypto";
 import { basename } from "node:path";
 import { type CsvRow, readCsvRows } from "./csv-rows.ts";
 import { type ImportOptions, type ImportSummary, unstorable } from "./import.ts";
+import { createRepeatFinder } from "./repeats.ts";
 import { type Reading, runImport } from "./run-import.ts";
 
 /** Columns of the prompt file, in any order; others are ignored. */
-export const PROMPT_COLUMNS = ["act", "prompt", "for_devs", "type", "contributor"] as const;
+const PROMPT_COLUMNS = ["act", "prompt", "for_devs", "type", "contributor"] as const;
 
 /** Large enough that round trips do not count, small enough that progress moves and a cancel is quick. */
 const BATCH_SIZE = 200;
@@ -24,15 +24,15 @@ export function importPrompts(path: string, options: ImportOptions): Promise<Imp
 }
 
 /** The rows of a prompt file, each as an item to send or a reason not to. */
-export async function* readPrompts(path: string): AsyncGenerator<Reading> {
+async function* readPrompts(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
-  const seen = new Map<string, { line: number; digest: string }>();
+  const place = createRepeatFinder();
   for await (const row of readCsvRows(path, PROMPT_COLUMNS)) {
     const name = (row.values.act ?? "").trim();
-    const place = { file, line: row.line, ...(name ? { name } : {}) };
-    const problem = row.problem ?? promptProblem(name, row);
-    if (problem) {
-      yield { rejection: { ...place, message: problem } };
+    const { line } = row;
+    const message = row.problem ?? promptProblem(name, row);
+    if (message) {
+      yield { rejection: { file, line, ...(name ? { name } : {}), message } };
       continue;
     }
     const payload = {
@@ -42,16 +42,7 @@ export async function* readPrompts(path: string): AsyncGenerator<Reading> {
       forDevelopers: isTrue(row.values.for_devs),
       contributors: listOf(row.values.contributor ?? ""),
     };
-    const digest = createHash("sha256").update(JSON.stringify(payload)).digest("base64");
-    const earlier = seen.get(name);
-    if (!earlier) {
-      seen.set(name, { line: row.line, digest });
-      yield { item: { file, line: row.line, name, payload } };
-    } else if (earlier.digest === digest)
-      yield { warning: { ...place, message: `is the same as line ${earlier.line}, and was left out` } };
-    // Taking both would make every import change the prompt twice.
-    else
-      yield { rejection: { ...place, message: `has the name of line ${earlier.line}, but says otherwise` } };
+    yield place({ file, line, name, payload });
   }
 }
 

@@ -30,7 +30,7 @@ export interface TimetableEntry {
   /** Why the job exists and why it runs this often. */
   readonly reason: string;
   readonly run: JobFunction;
-  /** Where the queue differs from `QUEUE_DEFAULTS` in index.ts. */
+  /** Where the queue differs from `QUEUE_DEFAULTS` in queues.ts. */
   readonly queue?: QueueOptions;
 }
 

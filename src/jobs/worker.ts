@@ -38,7 +38,6 @@ const STOP_TIMEOUT_MS = 30_000;
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments } = options;
-  const tools: JobTools = { mailer, payments };
   // pg-boss tries again at the next poll by itself.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
     logger.error(
@@ -57,26 +56,25 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   boss.on("error", logError);
   boss.on("warning", ({ message, data }) => logger.warn({ warning: data }, message));
 
+  const running: Running = { boss, database, logger, tools: { mailer, payments } };
   try {
     await boss.start();
     await dropSchedulesBesides(boss, timetable);
     for (const entry of timetable) {
       await boss.schedule(entry.name, entry.cron, null, { tz: "UTC", missed: "once" });
-      await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) =>
-        runJob({ boss, database, logger, tools }, entry, jobs),
-      );
+      await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) => runJob(running, entry, jobs));
     }
+    await runAtStart(running, timetable);
   } catch (cause) {
     await boss.stop({ graceful: false }).catch(() => {});
     await database.close();
     throw cannotStart(cause);
   }
-  await runAtStart({ boss, database, logger, tools }, timetable);
   const poller =
     mailer &&
     startMailPoller({
       mailer,
-      query: contextOf(database, new AbortController().signal, tools).query,
+      query: queryOn(database),
       logger,
       intervalMs: pollingIntervalSeconds * 1_000,
       onError: logError,
@@ -108,14 +106,12 @@ async function dropSchedulesBesides(boss: PgBoss, timetable: readonly TimetableE
  * Partitions are not left to the clock: a database that was off for months has none for today. Run here and not sent,
  * so that they exist when `startWorker` returns; when that fails, the queue's retries take over.
  */
-async function runAtStart(
-  { boss, database, logger, tools }: Running,
-  timetable: readonly TimetableEntry[],
-): Promise<void> {
+async function runAtStart(running: Running, timetable: readonly TimetableEntry[]): Promise<void> {
+  const { boss, logger } = running;
   const entry = timetable.find(({ name }) => name === "ensure-partitions");
   if (!entry) return;
   try {
-    await entry.run(contextOf(database, new AbortController().signal, tools));
+    await entry.run(contextOf(running, new AbortController().signal));
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
@@ -125,17 +121,14 @@ async function runAtStart(
   }
 }
 
-async function runJob(
-  { boss, database, logger, tools }: Running,
-  entry: TimetableEntry,
-  jobs: Job<unknown>[],
-): Promise<unknown> {
+async function runJob(running: Running, entry: TimetableEntry, jobs: Job<unknown>[]): Promise<unknown> {
+  const { boss, logger } = running;
   const [job] = jobs;
   if (!job) return undefined;
   const log = logger.child({ job: entry.name, jobId: job.id, attempt: job.retryCount + 1 });
   const started = performance.now();
   try {
-    const result = await entry.run(contextOf(database, job.signal, tools));
+    const result = await entry.run(contextOf(running, job.signal));
     log.info({ ...result, ms: Math.round(performance.now() - started) }, "Job done");
     return result;
   } catch (error) {
@@ -150,9 +143,12 @@ async function runJob(
   }
 }
 
-function contextOf(database: WorkerDatabase, signal: AbortSignal, tools: JobTools): JobContext {
-  const query: JobContext["query"] = async (sql, values) => (await database.executeSql(sql, values)).rows;
-  return { ...tools, signal, query };
+function contextOf({ database, tools }: Running, signal: AbortSignal): JobContext {
+  return { ...tools, signal, query: queryOn(database) };
+}
+
+function queryOn(database: WorkerDatabase): JobContext["query"] {
+  return async (sql, values) => (await database.executeSql(sql, values)).rows;
 }
 
 /** Only words a log line, so a database that is away must not hide the job's own error. */

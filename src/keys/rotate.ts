@@ -47,7 +47,9 @@ export async function rotateSealed(options: RotationOptions): Promise<Rotation> 
   const { client, masterKeys, columns = SEALED_COLUMNS } = options;
   const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`);
   if (!rows[0]!.locked)
-    throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is at work on this database.");
+    throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is at work on this database.", {
+      hint: "Wait until it ends, then see plinth keys status.",
+    });
   try {
     const counts = await countSealed(client, columns);
     // Each version in use must be there, or the rotation would stop half way.

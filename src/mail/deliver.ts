@@ -26,7 +26,7 @@ export async function deliverMails({
     const mails = (await query("select * from private.take_mails($1)", [
       BATCH_SIZE,
     ])) as unknown as QueuedMail[];
-    await Promise.all(
+    const work = await Promise.allSettled(
       mails.map(async (mail) => {
         const { error, isPermanent } = await attempt(mailer, mail);
         const [row] = await query("select private.finish_mail($1, $2, $3) as status", [
@@ -37,6 +37,8 @@ export async function deliverMails({
         if (row?.status) outcomes[row.status as keyof typeof outcomes] += 1;
       }),
     );
+    // Told only now, when nothing is sent any more: whoever closes the mailer afterwards cuts nothing off.
+    for (const one of work) if (one.status === "rejected") throw one.reason;
     if (mails.length < BATCH_SIZE || signal.aborted)
       return { sent: outcomes.sent, retried: outcomes.pending, failed: outcomes.failed };
   }

@@ -1,5 +1,7 @@
 import { createTransport } from "nodemailer";
 import type Mail from "nodemailer/lib/mailer/index.js";
+import { isLoopback } from "../loopback.ts";
+import { withTimeout } from "../with-timeout.ts";
 import { MailRefused, type OutgoingMail, type Transport } from "./message.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -17,7 +19,6 @@ const ABOUT_THE_MAIL = /^(MAIL FROM|RCPT TO|DATA)/;
  */
 export function createSmtpTransport({ url, from }: { url: string; from: string }): Transport {
   const { username, hostname, searchParams } = new URL(url);
-  const isLocal = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
   const transport = createTransport({
     url,
     pool: true,
@@ -27,13 +28,17 @@ export function createSmtpTransport({ url, from }: { url: string; from: string }
     dnsTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
     // A password is not sent in clear because somebody cut STARTTLS out of the greeting.
-    ...(username && !isLocal && !searchParams.has("requireTLS") ? { requireTLS: true } : {}),
+    ...(username && !isLoopback(hostname) && !searchParams.has("requireTLS") ? { requireTLS: true } : {}),
   });
 
   return {
     async send(mail) {
       try {
-        await Promise.race([transport.sendMail(toNodemailer(mail, from)), timeout()]);
+        await withTimeout(
+          transport.sendMail(toNodemailer(mail, from)),
+          SEND_TIMEOUT_MS,
+          () => new Error("The mail server took too long."),
+        );
       } catch (error) {
         const { responseCode, command } = error as { responseCode?: number; command?: string };
         if (responseCode !== undefined && responseCode >= 500 && ABOUT_THE_MAIL.test(command ?? ""))
@@ -62,12 +67,6 @@ export function toNodemailer(mail: OutgoingMail, from: string): Mail.Options {
     disableFileAccess: true,
     disableUrlAccess: true,
   };
-}
-
-function timeout(): Promise<never> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  setTimeout(() => reject(new Error("The mail server took too long.")), SEND_TIMEOUT_MS).unref();
-  return promise;
 }
 
 /** Code and words of the server, without the address it repeats. */

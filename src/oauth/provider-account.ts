@@ -1,3 +1,4 @@
+import { isEmailAddress } from "../auth/email-hash.ts";
 import { ProviderError } from "./provider-error.ts";
 
 /** Who somebody is at a provider: standard claims (OpenID Connect Core §5.1), checked and cut to size. */
@@ -17,15 +18,13 @@ const KEPT = ["name", "given_name", "family_name", "preferred_username", "pictur
 const MAX_TEXT_LENGTH = 500;
 const MAX_SUBJECT_LENGTH = 255;
 const MAX_EMAIL_LENGTH = 254;
-/** As the database holds addresses (users_email_check). */
-const EMAIL = /^[^@\s\p{Cc}]+@[^@\s\p{Cc}]+$/u;
 
 /** @throws ProviderError not_believed without a subject that can be kept */
 export function readAccount(claims: Readonly<Record<string, unknown>>): ProviderAccount {
   const { sub, email, email_verified: verified } = claims;
   if (!isCleanText(sub, MAX_SUBJECT_LENGTH)) throw new ProviderError("not_believed", "bad_subject");
   const address = typeof email === "string" ? email.trim().toLowerCase() : undefined;
-  const isAddress = isCleanText(address, MAX_EMAIL_LENGTH) && EMAIL.test(address);
+  const isAddress = isCleanText(address, MAX_EMAIL_LENGTH) && isEmailAddress(address);
   const kept = KEPT.map((name) => [name, claims[name]] as const);
   return {
     subject: sub,

@@ -1,4 +1,5 @@
 import { PlinthError } from "../errors.ts";
+import { isLoopback } from "../loopback.ts";
 
 /** An OpenID Connect provider that people may sign in with, as the operator set it up. */
 export interface ProviderSettings {
@@ -24,7 +25,6 @@ const VARIABLE = "PLINTH_OAUTH_PROVIDERS";
 const NAME = /^[a-z][a-z0-9_-]{0,49}$/;
 /** RFC 6749 §3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
-const LOOPBACK = /^(127(\.\d{1,3}){3}|\[::1\]|localhost)$/;
 const MAX_URI_LENGTH = 2048;
 const SCRIPTS = new Set(["javascript:", "data:", "vbscript:", "file:", "blob:", "about:"]);
 const MEMBERS = new Set([
@@ -106,7 +106,7 @@ function parseProvider(entry: unknown, place: string): ProviderSettings {
 /** OpenID Connect Discovery §3: https without query and fragment; plain http only where nobody can listen. */
 function parseIssuer(issuer: unknown, fault: (problem: string) => PlinthError): URL {
   const url = isText(issuer, MAX_URI_LENGTH) ? URL.parse(issuer) : null;
-  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && LOOPBACK.test(url.hostname));
+  const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
   if (!url || !isSafe || url.search || url.hash || url.username || url.password)
     throw fault(`"issuer" must be an https address (http only on this machine)`);
   return url;
@@ -118,7 +118,7 @@ function isRedirectUri(text: string): boolean {
   // Written as URL parsers write it, so that comparing whole strings is comparing addresses.
   if (!url || url.href !== text || /[?#]/.test(text) || url.username || url.password) return false;
   if (url.protocol === "https:") return true;
-  if (url.protocol === "http:") return LOOPBACK.test(url.hostname);
+  if (url.protocol === "http:") return isLoopback(url.hostname);
   return url.protocol.includes(".") && !SCRIPTS.has(url.protocol);
 }
 

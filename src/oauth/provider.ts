@@ -11,6 +11,7 @@ import {
   fetchUserInfo,
   None,
 } from "openid-client";
+import { withTimeout } from "../with-timeout.ts";
 import { boundedFetch } from "./bounded-fetch.ts";
 import { type ProviderAccount, readAccount } from "./provider-account.ts";
 import { ProviderError, providerError } from "./provider-error.ts";
@@ -93,7 +94,12 @@ export function createProvider(
 
     async exchange(callbackUrl, secrets) {
       try {
-        return await within(EXCHANGE_TIMEOUT_MS, ask(await configuration(), settings, callbackUrl, secrets));
+        // If it is late, its own timeouts end it.
+        return await withTimeout(
+          ask(await configuration(), settings, callbackUrl, secrets),
+          EXCHANGE_TIMEOUT_MS,
+          () => new ProviderError("unavailable", "timeout"),
+        );
       } catch (error) {
         throw providerError(error);
       }
@@ -157,16 +163,4 @@ async function ask(
 function expiry(lifetimeSeconds: number): Date | undefined {
   const time = new Date(Date.now() + lifetimeSeconds * 1000);
   return time.getFullYear() < 10_000 ? time : undefined;
-}
-
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new ProviderError("unavailable", "timeout")), milliseconds);
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    clearTimeout(timer);
-    // If it lost the race: its own timeouts end it, and nobody waits for how.
-    work.catch(() => {});
-  }
 }

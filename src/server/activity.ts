@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
+import { contextWithoutRequest } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 
 export interface Activity {
@@ -77,10 +77,9 @@ export function startActivity(options: {
     for (const uses of [sessions, apiTokens]) {
       const values = uses.take(Date.now());
       if (!values) continue;
-      const correlationId = randomUUID();
-      const request = { correlationId, clientIp: undefined, userAgent: undefined, claims: null };
+      const request = contextWithoutRequest();
       await callService(request, uses.statement, values).catch((err: unknown) =>
-        logger.warn({ correlationId, err }, "last activity not written"),
+        logger.warn({ correlationId: request.correlationId, err }, "last activity not written"),
       );
     }
   }

@@ -11,12 +11,12 @@ import type { Revocations } from "./revocations.ts";
 export interface Authenticator {
   /**
    * The claims of an Authorization header's bearer token (RFC 6750 §2.1), or null without a header.
-   * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; or the database's error when it has to be asked and cannot be
+   * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; UNAVAILABLE when the database has to be asked and cannot be
    */
   authenticate(header: string | undefined, request: RequestContext): Promise<Claims | null>;
   /**
    * Whether claims found before still hold, for what lives longer than a request.
-   * @throws the database's error when it has to be asked and cannot be
+   * @throws PlinthError UNAVAILABLE when the database has to be asked and cannot be
    */
   isStillValid(claims: Claims, request: RequestContext): Promise<boolean>;
 }
@@ -30,7 +30,7 @@ export function createAuthenticator(options: {
   const { accessTokens, findApiToken, revocations, activity } = options;
 
   async function isStillValid(claims: Claims, request: RequestContext): Promise<boolean> {
-    if (await revocations.isRevoked(claims, request)) return false;
+    if (await answered(revocations.isRevoked(claims, request))) return false;
     activity.note(claims, request.clientIp);
     return true;
   }
@@ -43,13 +43,23 @@ export function createAuthenticator(options: {
       if (!token)
         throw new PlinthError("UNAUTHENTICATED", "Send the access token as `Authorization: Bearer …`.");
       const claims = looksLikeApiToken(token)
-        ? await findApiToken(token, request)
+        ? await answered(findApiToken(token, request))
         : accessTokens.verify(token);
       if (!(await isStillValid(claims, request)))
         throw new PlinthError("UNAUTHENTICATED", "The token is not valid.");
       return claims;
     },
   };
+}
+
+/** Nobody is told that a token is wrong because the database could not be asked about it. */
+async function answered<T>(question: Promise<T>): Promise<T> {
+  try {
+    return await question;
+  } catch (cause) {
+    if (cause instanceof PlinthError) throw cause;
+    throw new PlinthError("UNAVAILABLE", "The token cannot be checked at the moment.", { cause });
+  }
 }
 
 /**
@@ -69,9 +79,7 @@ export function authenticateStep(authenticator: Authenticator): RequestHandler {
         });
       if (error instanceof PlinthError && error.code === "RATE_LIMITED")
         throw new HttpError(429, "RATE_LIMITED", error.message, { "Retry-After": "60" });
-      throw new HttpError(503, "UNAVAILABLE", "The token cannot be checked at the moment.", {
-        "Retry-After": "1",
-      });
+      throw error;
     }
     next();
   };

@@ -1,12 +1,5 @@
 import type { RequestHandler } from "express";
-import {
-  asCurrentRequest,
-  correlationIdOf,
-  currentRequest,
-  normalizeAddress,
-  type RequestContext,
-  userAgentOf,
-} from "./request-context.ts";
+import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "./request-context.ts";
 
 declare global {
   namespace Express {
@@ -17,20 +10,11 @@ declare global {
   }
 }
 
-/**
- * First: who asks and from where. `request.ip` is the socket's address, or what X-Forwarded-For says as far as trusted
- * proxies wrote it.
- */
+/** First: who asks and from where. */
 export function correlationStep(): RequestHandler {
   return (request, response, next) => {
-    const correlationId = correlationIdOf(request.headers);
-    request.context = {
-      correlationId,
-      clientIp: normalizeAddress(request.ip),
-      userAgent: userAgentOf(request.headers),
-      claims: null,
-    };
-    response.set("X-Request-Id", correlationId);
+    request.context = contextOf(request);
+    response.set("X-Request-Id", request.context.correlationId);
     currentRequest.run(
       asCurrentRequest(() => request.context),
       next,

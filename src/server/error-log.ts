@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
+import { contextWithoutRequest } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 
 /** An error nobody foresaw, as it was told to the client. */
@@ -50,7 +51,7 @@ export function createErrorLog(options: {
   flushAfterMs?: number;
 }): ErrorLog {
   const { callService, logger, capacity = CAPACITY, flushAfterMs = FLUSH_AFTER_MS } = options;
-  const context = { correlationId: "error-log", clientIp: undefined, userAgent: undefined, claims: null };
+  const context = contextWithoutRequest("error-log");
   const queue: Row[] = [];
   let dropped = 0;
   let timer: NodeJS.Timeout | undefined;

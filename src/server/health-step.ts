@@ -1,5 +1,6 @@
 import type { RequestHandler } from "express";
 import type { Pool } from "pg";
+import { withTimeout } from "../with-timeout.ts";
 import { type DatabaseState, databaseState } from "./database-state.ts";
 
 const DATABASE_TIMEOUT_MS = 2_000;
@@ -45,13 +46,8 @@ export function readinessStep(checks: ReadinessChecks): RequestHandler {
   };
 }
 
-async function stateInTime(pool: Pool): Promise<DatabaseState> {
-  const late = Promise.withResolvers<DatabaseState>();
-  const timer = setTimeout(() => late.resolve("unreachable"), DATABASE_TIMEOUT_MS);
-  const state = databaseState(pool).catch((): DatabaseState => "unreachable");
-  try {
-    return await Promise.race([state, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
+function stateInTime(pool: Pool): Promise<DatabaseState> {
+  return withTimeout(databaseState(pool), DATABASE_TIMEOUT_MS, () => new Error("No answer in time.")).catch(
+    () => "unreachable",
+  );
 }

@@ -2,7 +2,6 @@ import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
 import type { UnforeseenError } from "./error-log.ts";
-import { describeError } from "./logger.ts";
 
 /** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
 export class HttpError extends Error {
@@ -54,8 +53,11 @@ export function errorResponses(
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof HttpError) return sendError(response, error);
-    if (error instanceof PlinthError && error.code === "UNAVAILABLE")
+    const correlationId = request.context?.correlationId;
+    if (error instanceof PlinthError && error.code === "UNAVAILABLE") {
+      logger.warn({ correlationId, err: error }, "unavailable");
       return sendError(response, new HttpError(503, "UNAVAILABLE", error.message, { "Retry-After": "1" }));
+    }
     // Express's own, such as a path that cannot be decoded.
     const status = (error as { status?: unknown }).status;
     if (typeof status === "number" && status >= 400 && status < 500)
@@ -64,8 +66,7 @@ export function errorResponses(
         new HttpError(status, CODES_BY_STATUS[status] ?? "BAD_REQUEST", "The request cannot be read."),
       );
     const errorId = crypto.randomUUID();
-    const correlationId = request.context?.correlationId;
-    logger.error({ correlationId, errorId, err: describeError(error) }, "internal error");
+    logger.error({ correlationId, errorId, err: error }, "internal error");
     onUnforeseen({ errorId, error, correlationId, userId: request.context?.claims?.userId });
     sendError(response, new HttpError(500, "INTERNAL", "Something went wrong on our side."), { errorId });
   };

@@ -5,7 +5,7 @@ import type { SigningKey } from "../auth/signing-keys.ts";
 /** Where RFC 8414 and OpenID Connect deployments put it. */
 export const JWKS_PATH = "/.well-known/jwks.json";
 /** A new key stands in the list this long before it signs, see docs/operations.md. */
-export const JWKS_MAX_AGE_SECONDS = 300;
+const JWKS_MAX_AGE_SECONDS = 300;
 
 /** The public keys that access tokens verify with, for services that are handed tokens of this one. */
 export function jwksStep(keys: readonly SigningKey[]): RequestHandler {

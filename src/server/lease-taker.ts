@@ -1,4 +1,5 @@
 import type { Config } from "../config.ts";
+import { contextWithoutRequest } from "./request-context.ts";
 import type { TakeLease } from "./request-leases.ts";
 import type { CallService } from "./service.ts";
 
@@ -13,12 +14,7 @@ export function createLeaseTaker(
   callService: CallService,
   { requests, windowSeconds }: Config["http"]["rateLimit"],
 ): TakeLease {
-  const context = {
-    correlationId: "request-leases",
-    clientIp: undefined,
-    userAgent: undefined,
-    claims: null,
-  };
+  const context = contextWithoutRequest("request-leases");
   return async (client, wanted) => {
     const [row] = await callService<Row>(
       context,

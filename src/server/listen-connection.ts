@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg, { type Client } from "pg";
 import type { Logger } from "pino";
+import { withTimeout } from "../with-timeout.ts";
 
 const HEARTBEAT_INTERVAL_MS = 1_000;
 /** A connection that answers later than this counts as dead: a broken network may never say so. */
@@ -116,7 +117,7 @@ export class ListenConnection {
     await withTimeout(
       probeArrived.promise,
       HEARTBEAT_TIMEOUT_MS,
-      "Notifications do not arrive on this connection.",
+      () => new Error("Notifications do not arrive on this connection."),
     );
     await onListening(client);
   }
@@ -124,24 +125,16 @@ export class ListenConnection {
   #scheduleHeartbeat(client: Client, beats = 1): void {
     this.#timer = setTimeout(async () => {
       try {
-        await withTimeout(client.query("select 1"), HEARTBEAT_TIMEOUT_MS, "The heartbeat was not answered.");
+        await withTimeout(
+          client.query("select 1"),
+          HEARTBEAT_TIMEOUT_MS,
+          () => new Error("The heartbeat was not answered."),
+        );
         await this.#options.onHeartbeat?.(client, beats);
         if (this.#client === client) this.#scheduleHeartbeat(client, beats + 1);
       } catch (error) {
         this.lost(client, error);
       }
     }, HEARTBEAT_INTERVAL_MS).unref();
-  }
-}
-
-/** @throws Error with `message` when the promise takes longer */
-export async function withTimeout<T>(promise: Promise<T>, ms: number, message: string): Promise<T> {
-  const expiry = Promise.withResolvers<never>();
-  const timer = setTimeout(() => expiry.reject(new Error(message)), ms);
-  try {
-    return await Promise.race([promise, expiry.promise]);
-  } finally {
-    clearTimeout(timer);
-    promise.catch(() => {});
   }
 }

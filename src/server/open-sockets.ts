@@ -4,6 +4,8 @@ import { type Revocation, revokes } from "./revocation-list.ts";
 /** Close codes of our own, next to those of the graphql-transport-ws protocol (4400 to 4499). */
 export const TOKEN_EXPIRED = { code: 4401, reason: "The access token has expired." } as const;
 export const TOKEN_INVALID = { code: 4401, reason: "The access token is not valid." } as const;
+/** The registry of RFC 6455 calls it "Try Again Later"; clients come back after it, and do not after 4401 or 1011. */
+export const TRY_AGAIN = { code: 1013, reason: "The token cannot be checked at the moment." } as const;
 export const TOKEN_REVOKED = { code: 4403, reason: "The access token has been revoked." } as const;
 
 interface OpenSocket {

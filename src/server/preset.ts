@@ -13,7 +13,7 @@ import { ConstraintFields } from "./constraint-fields.ts";
 import type { UnforeseenError } from "./error-log.ts";
 import { makeMaskError } from "./mask-error.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
-import { correlationIdOf, type RequestContext } from "./request-context.ts";
+import { contextWithoutRequest, type RequestContext } from "./request-context.ts";
 import { requestSettings } from "./request-settings.ts";
 import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
@@ -26,7 +26,7 @@ const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning"
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";
 /** With a slash at its end: grafserv takes it for a prefix. */
-export const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
+const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
 
 /** Planning is pure CPU work; a plan is made once per document and kept. */
 const PLANNING_TIMEOUT_MS = 2_000;
@@ -101,7 +101,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       },
       // Must not throw: over HTTP that would be a 500. Tokens are verified before grafserv sees the request.
       context(requestContext, args) {
-        const request = requestContext.plinth ?? visitor();
+        const request = requestContext.plinth ?? contextWithoutRequest();
         const operation = getOperationAST(args.document, args.operationName)?.operation;
         return {
           pgSettings: requestSettings(request, { ...settings, readOnly: operation !== "mutation" }),
@@ -122,8 +122,4 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       },
     },
   };
-}
-
-function visitor(): RequestContext {
-  return { correlationId: correlationIdOf({}), clientIp: undefined, userAgent: undefined, claims: null };
 }

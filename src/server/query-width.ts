@@ -39,6 +39,8 @@ const CREDENTIAL_FIELDS = new Set([
   "createApiToken",
   "confirmTotp",
   "regenerateRecoveryCodes",
+  "setRoomPassword",
+  "joinRoomWithPassword",
 ]);
 
 /**

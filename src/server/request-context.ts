@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 import type { Claims } from "../auth/api-token.ts";
+import { PlinthError } from "../errors.ts";
 
 /** Who asks and from where: set once per HTTP request or WebSocket, read by everything behind it. */
 export interface RequestContext {
@@ -13,6 +14,33 @@ export interface RequestContext {
   readonly userAgent: string | undefined;
   /** Null for a visitor. */
   readonly claims: Claims | null;
+}
+
+/**
+ * The context of a request that has just come in; `ip` is Express's: the socket's address, or
+ * what X-Forwarded-For says as far as trusted proxies wrote it.
+ */
+export function contextOf(request: { headers: IncomingHttpHeaders; ip: string | undefined }): RequestContext {
+  return {
+    correlationId: correlationIdOf(request.headers),
+    clientIp: normalizeAddress(request.ip),
+    userAgent: request.headers["user-agent"]?.slice(0, MAX_USER_AGENT_LENGTH),
+    claims: null,
+  };
+}
+
+/** For what the server asks for itself, and for a visitor of whom nothing is known. */
+export function contextWithoutRequest(correlationId: string = randomUUID()): RequestContext {
+  return { correlationId, clientIp: undefined, userAgent: undefined, claims: null };
+}
+
+/**
+ * The claims of who asks, where a visitor may not.
+ * @throws PlinthError UNAUTHENTICATED
+ */
+export function requireClaims({ claims }: Pick<RequestContext, "claims">): Claims {
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  return claims;
 }
 
 /** What the audit rows need of a request; transaction-local settings carry it to SQL (`plinth.request_context`). */
@@ -61,8 +89,4 @@ export function correlationIdOf(headers: IncomingHttpHeaders): string {
 export function normalizeAddress(address: string | undefined): string | undefined {
   const plain = address?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "").replace(/%.*$/, "");
   return plain && isIP(plain) ? plain : undefined;
-}
-
-export function userAgentOf(headers: IncomingHttpHeaders): string | undefined {
-  return headers["user-agent"]?.slice(0, MAX_USER_AGENT_LENGTH);
 }

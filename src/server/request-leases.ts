@@ -1,5 +1,6 @@
 import type { IncrementResponse, Store } from "express-rate-limit";
 import type { Logger } from "pino";
+import { withTimeout } from "../with-timeout.ts";
 
 /** What the database answers: how many requests of those wanted were counted, and what that leaves. */
 export interface Lease {
@@ -136,7 +137,11 @@ export class RequestLeases implements Store {
     const unreported = Math.max(0, account.admitted - account.reported);
     const wanted = Math.min(unreported + this.#block, this.#limit - account.reported);
     try {
-      const lease = await withTimeout(this.#takeLease(key, wanted), LEASE_TIMEOUT_MS);
+      const lease = await withTimeout(
+        this.#takeLease(key, wanted),
+        LEASE_TIMEOUT_MS,
+        () => new Error("The database did not answer in time."),
+      );
       account.reported += lease.granted;
       account.remaining = lease.remaining;
       if (lease.granted < wanted)
@@ -150,15 +155,5 @@ export class RequestLeases implements Store {
   #sweep(): void {
     const now = Date.now();
     for (const [key, { resetAt }] of this.#accounts) if (resetAt <= now) this.#accounts.delete(key);
-  }
-}
-
-async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("The database did not answer in time.")), timeoutMs);
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

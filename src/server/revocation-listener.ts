@@ -1,6 +1,7 @@
 import type { Client } from "pg";
 import type { Logger } from "pino";
-import { ListenConnection, withTimeout } from "./listen-connection.ts";
+import { withTimeout } from "../with-timeout.ts";
+import { ListenConnection } from "./listen-connection.ts";
 import type { Revocation } from "./revocation-list.ts";
 
 const LOAD_TIMEOUT_MS = 30_000;
@@ -63,7 +64,11 @@ export class RevocationListener {
   }
 
   #readAll(client: Client): Promise<void> {
-    return withTimeout(this.#read(client, ALL), LOAD_TIMEOUT_MS, "Loading the revocations took too long.");
+    return withTimeout(
+      this.#read(client, ALL),
+      LOAD_TIMEOUT_MS,
+      () => new Error("Loading the revocations took too long."),
+    );
   }
 
   async #read(client: Client, maxAge: string): Promise<void> {
@@ -94,7 +99,7 @@ export class RevocationListener {
         await withTimeout(
           this.#read(client, RECENT),
           READ_TIMEOUT_MS,
-          "Reading the revocations took too long.",
+          () => new Error("Reading the revocations took too long."),
         );
       }
     } catch (error) {

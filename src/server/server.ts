@@ -30,7 +30,7 @@ import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
-import { correlationIdOf, type RequestContext } from "./request-context.ts";
+import { contextWithoutRequest } from "./request-context.ts";
 import { startRevocations } from "./revocations.ts";
 import { createRoomPasswords } from "./rooms/room-passwords.ts";
 import { createServiceCaller } from "./service.ts";
@@ -125,7 +125,7 @@ export async function startServer(options: {
 
   const emailHasher = createEmailHasher({
     sealer,
-    query: (text, values) => callService(ownRequest(), text, values),
+    query: (text, values) => callService(contextWithoutRequest(), text, values),
   });
   const attemptLimits = createAttemptLimits(callService);
   const signIn = createSignIn({
@@ -230,11 +230,6 @@ export async function startServer(options: {
       return closing;
     },
   };
-}
-
-/** For what the server asks for itself. */
-function ownRequest(): RequestContext {
-  return { correlationId: correlationIdOf({}), clientIp: undefined, userAgent: undefined, claims: null };
 }
 
 async function listen(server: Server, { host, port }: Config["http"]): Promise<string> {

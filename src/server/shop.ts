@@ -2,7 +2,7 @@ import type Stripe from "stripe";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
 import { kindOfStripeError, openStripe } from "../payments/stripe.ts";
-import type { RequestContext } from "./request-context.ts";
+import { type RequestContext, requireClaims } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 
 /** Pages of the payment provider for the signed-in user. */
@@ -48,7 +48,7 @@ export function createShop(options: {
       return page(() => stripe.checkout.sessions.create(sessionOf(prepared, planId, checkoutReturnUrl)));
     },
     async createBillingPortal(request) {
-      if (!request.claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+      requireClaims(request);
       const [found] = await callService<{ customer: string | null }>(
         request,
         "select private.find_customer('stripe') as customer",

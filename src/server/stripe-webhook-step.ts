@@ -2,7 +2,6 @@ import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import Stripe from "stripe";
 import { HttpError } from "./http-error.ts";
-import { describeError } from "./logger.ts";
 import { readBody } from "./request-body.ts";
 import type { CallService } from "./service.ts";
 import { readStripeEvent } from "./stripe-event.ts";
@@ -41,7 +40,7 @@ export function stripeWebhookStep(options: {
       await callService(request.context, "select private.process_payment_event($1)", [kept?.id]);
     } catch (error) {
       logger.warn(
-        { correlationId: request.context.correlationId, err: describeError(error) },
+        { correlationId: request.context.correlationId, err: error },
         "payment event kept for later",
       );
     }

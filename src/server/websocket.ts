@@ -7,24 +7,19 @@ import { makeGraphQLWSConfig } from "postgraphile/grafserv";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
+import { PlinthError } from "../errors.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { deliver } from "./live/deliver.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
-import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED } from "./open-sockets.ts";
+import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./open-sockets.ts";
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
-import {
-  asCurrentRequest,
-  correlationIdOf,
-  currentRequest,
-  normalizeAddress,
-  type RequestContext,
-  userAgentOf,
-} from "./request-context.ts";
+import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "./request-context.ts";
+import { SocketLimit } from "./socket-limit.ts";
 
 export interface WebSocketParts {
   readonly app: Express;
@@ -70,32 +65,22 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     clientTracking: true,
   });
   const protocol = makeProtocol(parts);
-  const openByClient = new Map<string, number>();
+  const limit = new SocketLimit(MAX_SOCKETS_PER_CLIENT);
 
   function onUpgrade(raw: IncomingMessage, stream: Duplex, head: Buffer): void {
     stream.on("error", () => stream.destroy());
     // What Express does with its requests: `ip` then follows the trusted proxies.
     const request = Object.setPrototypeOf(raw, app.request) as Request;
-    const context: RequestContext = {
-      correlationId: correlationIdOf(request.headers),
-      clientIp: normalizeAddress(request.ip),
-      userAgent: userAgentOf(request.headers),
-      claims: null,
-    };
+    const context = contextOf(request);
     void (async () => {
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!isOwnOrAllowedOrigin(request, config.corsOrigins)) return refuse(stream, "403 Forbidden");
-      const client = context.clientIp ?? "";
-      const open = openByClient.get(client) ?? 0;
-      if (open >= MAX_SOCKETS_PER_CLIENT || !(await rateLimit.admit(context.clientIp)))
-        return refuse(stream, "429 Too Many Requests");
+      // Taken before anything is waited for: of many at once not all may find the last place free.
+      const giveBack = limit.take(context.clientIp);
+      if (!giveBack) return refuse(stream, "429 Too Many Requests");
+      stream.once("close", giveBack);
+      if (!(await rateLimit.admit(context.clientIp))) return refuse(stream, "429 Too Many Requests");
       sockets.handleUpgrade(request, stream, head, (socket) => {
-        openByClient.set(client, (openByClient.get(client) ?? 0) + 1);
-        socket.once("close", () => {
-          const left = openByClient.get(client)! - 1;
-          if (left > 0) openByClient.set(client, left);
-          else openByClient.delete(client);
-        });
         serve({ socket, request: context, live: new Set(), preparing: 0 });
       });
     })().catch((error: unknown) => {
@@ -125,6 +110,11 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
               asCurrentRequest(() => connection.request),
               () => {
                 receive(data.toString()).catch((error: unknown) => {
+                  if (isUnavailable(error)) {
+                    logger.warn({ correlationId, err: error }, "unavailable");
+                    socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
+                    return;
+                  }
                   logger.error({ correlationId, err: error }, "socket operation failed");
                   socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
                 });
@@ -173,8 +163,14 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         }
         return true;
       } catch (error) {
-        logger.debug({ correlationId: extra.request.correlationId, err: error }, "socket refused");
-        socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
+        const { correlationId } = extra.request;
+        if (isUnavailable(error)) {
+          logger.warn({ correlationId, err: error }, "unavailable");
+          socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
+        } else {
+          logger.debug({ correlationId, err: error }, "socket refused");
+          socket.close(TOKEN_INVALID.code, TOKEN_INVALID.reason);
+        }
         return false;
       }
     },
@@ -216,6 +212,10 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
   });
 }
 
+function isUnavailable(error: unknown): boolean {
+  return error instanceof PlinthError && error.code === "UNAVAILABLE";
+}
+
 function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === "object" && value !== null && Symbol.asyncIterator in value;
 }
@@ -247,6 +247,8 @@ function keepAlive(socket: WebSocket): void {
 }
 
 function refuse(stream: Duplex, status: string): void {
+  // Both halves: who keeps its own open would keep the connection, and the server from stopping.
+  stream.once("finish", () => stream.destroy());
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 

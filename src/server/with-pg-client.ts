@@ -6,7 +6,7 @@ import { runInTransaction, type TransactionClient, type TransactionSettings } fr
  * PostGraphile's door to the database: each root field's statement runs in a transaction of its own that carries the
  * request's settings, see `runInTransaction`. Without settings (introspection at start) PostGraphile's adaptor serves.
  */
-export function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
+function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
   const withoutSettings = makePgAdaptorWithPgClient(pool);
   async function withPgClient<T>(
     settings: TransactionSettings | null,

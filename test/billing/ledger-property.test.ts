@@ -1,15 +1,15 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { brokenLaws, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
+import { brokenLaws, withoutFreeTokens } from "../support/ledger.ts";
 import { type Hold, LedgerModel, type Part, Refused, type Usage } from "../support/ledger-model.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // Every operation of the ledger at random, in lists and in SQL, with the clock running through a leap day and month ends.
 // After each step both must have answered the same. PLINTH_SEED repeats a run.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const STEPS = 1500;
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;

@@ -1,14 +1,14 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
-import { brokenLawsAt, makeRandom, withoutFreeTokens } from "../support/ledger.ts";
+import { createTestDatabase, cutOff, type TestDatabase, withClient } from "../support/database.ts";
+import { brokenLawsAt, withoutFreeTokens } from "../support/ledger.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // 200 clients at once over connections that die at random. Who loses an answer asks again with the same key, as a real
 // caller does; some never come back. PLINTH_SEED repeats the choices.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const CLIENTS = 200;
 const CONNECTIONS = 16;
 const USERS = 5;
@@ -57,8 +57,7 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
       const dies = random(40) === 0;
       try {
         const call = client.query(sql, values);
-        if (dies)
-          (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+        if (dies) cutOff(client);
         const { rows } = await call;
         client.release();
         return rows[0];

@@ -1,9 +1,10 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { addModel, registerUser } from "../support/accounts.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
-import { brokenLaws, brokenLawsAt, makeRandom } from "../support/ledger.ts";
+import { brokenLaws, brokenLawsAt } from "../support/ledger.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 import { billingDatabase, withBilling } from "./support.ts";
 
 // Where plans and the ledger meet: what each change of a subscription does to the tokens, and that their locks never cross.
@@ -230,7 +231,6 @@ describe("what cannot be is refused", () => {
   });
 });
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 test(`events, jobs, messages, calls and deletions at once never wait in a circle (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
   const model = await addModel(db, { isPublic: true });

@@ -3,6 +3,7 @@ import pg from "pg";
 import { registerUser } from "../support/accounts.ts";
 import { type Api, startApi } from "../support/api.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
+import { makeRandom } from "../support/random.ts";
 import {
   at,
   deliver,
@@ -342,18 +343,12 @@ describe("order and repetition", () => {
   const outcome = async () =>
     JSON.stringify([await state(), await payments()]).replaceAll(new RegExp(`_${users}(?=[_"])`, "g"), "");
 
-  /** mulberry32: the same shuffles in every run. */
-  let seed = 20260301;
-  const random = () => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  /** The same shuffles in every run. */
+  const random = makeRandom(20260301);
   const shuffled = <T>(items: readonly T[]): T[] => {
     const copy = [...items];
     for (let i = copy.length - 1; i > 0; i -= 1) {
-      const j = Math.floor(random() * (i + 1));
+      const j = random(i + 1);
       [copy[i], copy[j]] = [copy[j]!, copy[i]!];
     }
     return copy;

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { registerUser } from "../support/accounts.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
+import { makeRandom } from "../support/random.ts";
 import { billingDatabase, withBilling } from "./support.ts";
 
 let db: TestDatabase;
@@ -125,11 +126,7 @@ const pass = (model: Model, now: Date) => {
 };
 
 test("A3 random sequences of clock, users and payments agree with a model of the rules", async () => {
-  let seed = 7;
-  const random = (below: number) => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
-    return Math.floor((seed / 2 ** 32) * below);
-  };
+  const random = makeRandom(7);
   const seen = new Set<string>();
   for (let round = 0; round < 40; round += 1)
     await withBilling(db, async ({ tx, user, plan, start }) => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createPasswordHasher } from "../../src/auth/password-hash.ts";
 import { MODEL_FIXTURES, makeFolder, PROMPT_FIXTURE } from "../import/files.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { cli, databaseEnv, outcomeOf, startCli } from "./run-cli.ts";
 
 // The commands as people run them, against somebody's external server.
@@ -23,8 +23,7 @@ const json = async (...args: string[]) => {
   const { code, stdout } = await cli([...args, "--json"], { env });
   return { code, ...JSON.parse(stdout) };
 };
-const rows = (sql: string, params: unknown[] = []) =>
-  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows);
+const rows = rowsAs("owner", () => db);
 
 describe("user create", () => {
   const GOOD = "a sentence nobody guesses";

@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
@@ -56,6 +56,23 @@ async function whileBroken(
 const role = (name: Parameters<typeof roleName>[1]): string => `"${roleName(db.rolePrefix, name)}"`;
 
 describe("the command", () => {
+  test("makes no database where there is none, and says so", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "plinth-doctor-"));
+    try {
+      const env = { PLINTH_DATA: join(folder, "data") };
+      const { code, stdout } = await cli(["doctor", "--json"], { env });
+      expect(code).toBe(1);
+      expect(byCheck(JSON.parse(stdout).findings).server).toMatchObject({
+        status: "fail",
+        message: expect.stringContaining(env.PLINTH_DATA),
+        hint: expect.stringMatching(/plinth start.*PLINTH_DATA/),
+      });
+      expect(await readdir(folder)).toEqual([]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   test("finds a migrated database healthy, prints one JSON document and ends with 0", async () => {
     const { code, stdout, stderr } = await cli(["doctor", "--json"], { env: databaseEnv(db) });
     const report = JSON.parse(stdout) as { healthy: boolean; findings: Finding[] };
@@ -231,7 +248,6 @@ describe("settings", () => {
 
   test.each([
     ["cors", { PLINTH_CORS_ORIGINS: "*" }],
-    ["trusted-proxies", { PLINTH_TRUSTED_PROXIES: "0.0.0.0/0" }],
     ["exposure", { PLINTH_HOST: "0.0.0.0" }],
     ["password-history", { PLINTH_PASSWORD_HISTORY: "0" }],
     ["passkeys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],

@@ -6,7 +6,7 @@ import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.t
 import { createSealer } from "../../src/auth/sealing.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
 import { registerUser } from "../support/accounts.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { tablesWith } from "../support/whole-database.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
@@ -28,8 +28,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const rows = (sql: string, values: unknown[] = []) =>
-  withClient(db.url("owner"), async (client) => (await client.query(sql, values)).rows);
+const rows = rowsAs("owner", () => db);
 const keys = (args: string[], PLINTH_MASTER_KEYS: string, more: Record<string, string> = {}) =>
   cli(["keys", ...args], { env: { ...databaseEnv(db), PLINTH_MASTER_KEYS, ...more } });
 

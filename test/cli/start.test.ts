@@ -34,9 +34,10 @@ async function start(
   const outcome = outcomeOf(child);
   running = { child, outcome };
   let banner = "";
-  child.stdout!.on("data", (text: string) => {
-    banner += text;
-  });
+  for (const stream of [child.stdout!, child.stderr!])
+    stream.on("data", (text: string) => {
+      banner += text;
+    });
   let ended = false;
   child.once("exit", () => {
     ended = true;
@@ -153,14 +154,17 @@ test("serve runs the API on its own, and work the jobs beside it", async () => {
 
   const worker = startCli(["work"], env);
   const worked = outcomeOf(worker);
-  await new Promise((resolve) => worker.stdout!.once("data", resolve));
+  await new Promise((resolve) => worker.stderr!.once("data", resolve));
   const report = JSON.parse((await cli(["doctor", "--json"], { env })).stdout);
   expect(report.findings).toContainEqual(expect.objectContaining({ check: "worker", status: "ok" }));
   worker.kill("SIGINT");
-  expect(await worked).toMatchObject({ code: 0 });
-
   child.kill("SIGINT");
-  expect(await outcome).toMatchObject({ code: 0 });
+  for (const ended of [await worked, await outcome]) {
+    expect(ended).toMatchObject({ code: 0 });
+    // The log, for whatever reads it.
+    for (const line of ended.stdout.split("\n").filter(Boolean))
+      expect(JSON.parse(line)).toHaveProperty("level");
+  }
 });
 
 describe("what is in the way is a sentence", () => {

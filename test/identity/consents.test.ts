@@ -5,6 +5,7 @@ import {
   asRole,
   createTestDatabase,
   expectSqlState,
+  rowsAs,
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
@@ -19,7 +20,7 @@ beforeAll(async () => {
   api = await startApi(db);
   admin = await registerUser(db, "admin");
   await grantRole(db, admin, "admin");
-  await owner(
+  await asOwner(
     `insert into identity.consent_purposes (name, version, title, text_url, required, published_at) values
        ('terms', 1, 'Terms', 'https://example.com/terms/1', true, now() - interval '2 days'),
        ('terms', 2, 'Terms', 'https://example.com/terms/2', true, now() - interval '1 day'),
@@ -36,8 +37,7 @@ beforeEach(async () => {
   ada = await signUp(api, `ada${sequence++}`);
 });
 
-const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+const asOwner = rowsAs("owner", () => db);
 /** A statement as a user, committed. */
 const asUser = async <T extends object>(userId: string, sql: string, params: unknown[] = []): Promise<T[]> =>
   withClient(db.url("authenticator"), async (client) => {
@@ -76,7 +76,7 @@ const has = async (purpose: string) =>
     })
   ).data.hasConsent;
 const history = (userId = ada.userId) =>
-  owner<{ purpose: string; version: number; what: string }>(
+  asOwner<{ purpose: string; version: number; what: string }>(
     `select purpose, version, case when granted_at is null then 'withdrawn' else 'granted' end as what
      from identity.consents where user_id = $1 order by decided_at`,
     [userId],
@@ -103,7 +103,7 @@ describe("C11 consent", () => {
     await give("terms", 2);
     expect(await has("terms")).toBe(true);
     expect((await history()).map(({ what }) => what)).toEqual(["granted", "withdrawn", "granted"]);
-    const events = await owner<{ event_type: string }>(
+    const events = await asOwner<{ event_type: string }>(
       "select event_type from security.security_audit_log where user_id = $1 and event_type like 'consent%' order by id",
       [ada.userId],
     );
@@ -115,12 +115,12 @@ describe("C11 consent", () => {
   });
 
   test("to an older version no longer counts when a newer one is published, and can still be taken back", async () => {
-    await owner(
+    await asOwner(
       "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('beta', 1, 'Beta', 'https://example.com', now())",
     );
     await give("beta", 1);
     expect(await has("beta")).toBe(true);
-    await owner(
+    await asOwner(
       "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('beta', 2, 'Beta', 'https://example.com', now())",
     );
     expect(await has("beta")).toBe(false);
@@ -226,7 +226,7 @@ describe("C11 consent", () => {
 
   test("S14 goes with the account", async () => {
     await give("terms", 2);
-    await owner("delete from identity.users where id = $1", [ada.userId]);
+    await asOwner("delete from identity.users where id = $1", [ada.userId]);
     expect(await history()).toEqual([]);
   });
 });
@@ -249,7 +249,7 @@ describe("C11 a purpose", () => {
       "delete from identity.consent_purposes where name = 'research'",
     ]) {
       await expectSqlState(asUser(admin, sql), "PL409");
-      await expectSqlState(owner(sql), "PL409");
+      await expectSqlState(asOwner(sql), "PL409");
     }
     await expectSqlState(
       asUser(
@@ -285,13 +285,13 @@ describe("C11 a purpose", () => {
 });
 
 test("C11 analysts count decisions by purpose and version, and see no person", async () => {
-  await owner(
+  await asOwner(
     "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('counted', 1, 'C', 'https://example.com', now())",
   );
   const people = await Promise.all([1, 2, 3].map(() => registerUser(db, `counted${sequence++}`)));
   for (const person of people) await asUser(person, "select identity.give_consent('counted', 1)");
   await asUser(people[0]!, "select identity.withdraw_consent('counted')");
-  await owner(
+  await asOwner(
     "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('counted', 2, 'C', 'https://example.com', now())",
   );
   await asUser(people[1]!, "select identity.give_consent('counted', 2)");

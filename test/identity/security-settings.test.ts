@@ -4,8 +4,8 @@ import {
   createTestDatabase,
   expectSqlState,
   inRolledBackTransaction,
+  rowsAs,
   type TestDatabase,
-  withClient,
 } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -24,8 +24,7 @@ beforeEach(async () => {
   ada = await signUp(api, `ada${sequence++}`);
 });
 
-const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+const asOwner = rowsAs("owner", () => db);
 const update = (patch: Record<string, unknown>, token = ada.token, userId = ada.userId): Promise<Answer> =>
   api.ask(
     "mutation ($id: UUID!, $patch: UserSecuritySettingPatch!) { updateUserSecuritySetting(input: { userId: $id, patch: $patch }) { userSecuritySetting { allowedNetworks sessionTimeoutMinutes } } }",
@@ -41,14 +40,14 @@ const setNetworks = (
   );
 const networks = async () =>
   (
-    await owner<{ n: string[] | null }>(
+    await asOwner<{ n: string[] | null }>(
       "select allowed_networks::text[] as n from identity.user_security_settings where user_id = $1",
       [ada.userId],
     )
   )[0]!.n;
 const events = async () =>
   (
-    await owner<{ data: unknown }>(
+    await asOwner<{ data: unknown }>(
       "select event_data as data from security.security_audit_log where user_id = $1 and event_type = 'security_settings_changed' order by id",
       [ada.userId],
     )

@@ -257,9 +257,14 @@ test("a cancelled export leaves the file as it was", async () => {
     code: "EXPORT_CANCELLED",
   });
   expect(await readFile(path, "utf8")).toBe("before");
-  await expect(exportContent("/nowhere/x.ndjson", { client })).rejects.toMatchObject({
-    code: "FILE_NOT_FOUND",
+});
+
+test("an export that cannot be written says so, and that its folder is missing", async () => {
+  await expect(exportContent(join(folder.path, "nowhere", "x.ndjson"), { client })).rejects.toMatchObject({
+    code: "FILE_NOT_WRITABLE",
+    message: expect.stringMatching(/x\.ndjson cannot be written: there is no such folder\.$/),
   });
+  await expect(exportContent(folder.path, { client })).rejects.toMatchObject({ code: "FILE_NOT_WRITABLE" });
 });
 
 test("a cancelled import keeps nothing", async () => {

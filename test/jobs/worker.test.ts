@@ -1,7 +1,6 @@
-import { Writable } from "node:stream";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { checkJobs } from "../../src/cli/doctor/jobs.ts";
 import { loadConfig } from "../../src/config.ts";
@@ -14,7 +13,7 @@ import {
   type TimetableEntry,
   type Worker,
 } from "../../src/jobs/index.ts";
-import { until } from "../support/api.ts";
+import { collectLog, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 let db: TestDatabase;
@@ -56,16 +55,7 @@ afterAll(async () => {
 
 function collect(): Logger {
   log = [];
-  const lines = log;
-  return pino(
-    { level: "debug", base: null },
-    new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line));
-        done();
-      },
-    }),
-  );
+  return collectLog(log);
 }
 
 async function start(names: string[]): Promise<void> {
@@ -92,6 +82,13 @@ const jobs = async (name: string, state: string): Promise<number> =>
       [name, state],
     )
   ).rows[0]!.n;
+
+const workerSessions = async (): Promise<number> =>
+  (
+    await owner.query(
+      "select from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
+    )
+  ).rowCount!;
 
 /** What `plinth doctor` says of jobs. */
 async function diagnose(): Promise<Record<string, Finding>> {
@@ -219,11 +216,7 @@ describe("stopping", () => {
     await Promise.all([worker!.close(), worker!.close()]);
     expect(finished).toBe(true);
     // The server notices a closed connection a moment later.
-    const left = () =>
-      owner.query(
-        "select from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
-      );
-    await until(async () => (await left()).rowCount === 0);
+    await until(async () => (await workerSessions()) === 0);
   });
 });
 
@@ -237,5 +230,14 @@ describe("a worker that cannot start is a sentence and leaves nothing open", () 
     expect(error).toBeInstanceOf(PlinthError);
     expect(error).toMatchObject({ code: "WORKER_CANNOT_START", hint: expect.any(String) });
     expect(error.message).not.toContain("s3cret");
+  });
+
+  test("a job that fails at the start and cannot be sent to its queue either", async () => {
+    behaviour["ensure-partitions"] = async () => {
+      await owner.query(`revoke insert on all tables in schema pgboss from ${db.rolePrefix}_worker`);
+      throw new Error("not now");
+    };
+    await expect(start(["ensure-partitions"])).rejects.toMatchObject({ code: "WORKER_CANNOT_START" });
+    await until(async () => (await workerSessions()) === 0);
   });
 });

@@ -6,6 +6,7 @@ import {
   type TestDatabase,
   type Transaction,
 } from "../support/database.ts";
+import { makeRandom } from "../support/random.ts";
 import { addItem, complete, type ItemOptions, subscribe } from "./support.ts";
 
 let db: TestDatabase;
@@ -254,14 +255,10 @@ function expected(world: World, user: string | null, isEditor: boolean, id: stri
 
 /** Reproducible: a failing seed is in the test's title. */
 function randomOf(seed: number) {
-  let state = seed * 2654435761;
-  const next = () => {
-    state = (Math.imul(state ^ (state >>> 15), 2246822519) + 0x9e3779b9) | 0;
-    return ((state ^ (state >>> 13)) >>> 0) / 4294967296;
-  };
+  const below = makeRandom(seed);
   return {
-    chance: (p: number) => next() < p,
-    pick: <T>(values: readonly T[]): T => values[Math.floor(next() * values.length)]!,
+    chance: (p: number) => below(1_000) < p * 1_000,
+    pick: <T>(values: readonly T[]): T => values[below(values.length)]!,
   };
 }
 

@@ -27,7 +27,7 @@ beforeAll(async () => {
   video = await addItem(db, "video", { duration: 100 });
   await publishVersion(db, video, 2);
   article = await addItem(db, "article", { type: "article", duration: null });
-  gated = await addItem(db, "gated", { requiredAccessLevel: 5 });
+  gated = await addItem(db, "gated", { accessLevel: 5 });
 });
 afterAll(() => db.drop());
 

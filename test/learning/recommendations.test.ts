@@ -28,7 +28,7 @@ beforeAll(async () => {
   await add("easy");
   await add("hard", { level: 9 });
   await add("taught", { level: 2 });
-  await add("dear", { requiredAccessLevel: 5 });
+  await add("dear", { accessLevel: 5 });
   await add("later");
   await add("course", { type: "course" });
   for (const position of [0, 1, 2]) await add(`part-${position}`, { course: items.course!, position });

@@ -4,12 +4,16 @@ import type pg from "pg";
 type Client = Pick<pg.ClientBase, "query">;
 
 export interface ItemOptions {
+  readonly slug?: string;
   readonly course?: string | null;
   readonly type?: string;
   readonly title?: string;
   readonly summary?: string;
   readonly language?: string;
   readonly tags?: readonly string[];
+  /** In seconds. */
+  readonly duration?: number | null;
+  readonly position?: number;
   readonly level?: number;
   readonly accessLevel?: number | null;
   readonly isPreview?: boolean;
@@ -42,7 +46,7 @@ let made = 0;
 /** An item with a text, as the owner; returns its id. The category defaults to one called "any". */
 export async function addItem(client: Client, options: ItemOptions = {}): Promise<string> {
   made += 1;
-  const slug = `item-${made}`;
+  const { slug = `item-${made}` } = options;
   const { rows } = await client.query<{ id: string }>(
     `with category as (
        insert into learning.content_categories (slug, name) values ('any', 'any')
@@ -51,9 +55,9 @@ export async function addItem(client: Client, options: ItemOptions = {}): Promis
      )
      insert into learning.content_items (
        category_id, slug, course_id, content_type, title, summary, language, tags, level, required_access_level, is_preview,
-       author_id
+       author_id, duration_seconds, position
      )
-     select coalesce($12, id), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 from category
+     select coalesce($12, id), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $13, $14 from category
      returning id`,
     [
       slug,
@@ -68,6 +72,8 @@ export async function addItem(client: Client, options: ItemOptions = {}): Promis
       options.isPreview ?? false,
       options.author ?? null,
       options.category ?? null,
+      options.duration ?? null,
+      options.position ?? 0,
     ],
   );
   const { id } = rows[0]!;
@@ -106,12 +112,6 @@ export async function subscribe(client: Client, userId: string, accessLevel: num
 
 /** Notes that a user completed an item, as the owner. */
 export async function complete(client: Client, userId: string, itemId: string): Promise<void> {
-  await client.query(
-    `create table if not exists learning.content_progress (
-       user_id uuid, item_id uuid, version integer, completed_version integer, completed_at timestamptz,
-       started_at timestamptz, last_activity_at timestamptz
-     )`,
-  );
   await client.query(
     `insert into learning.content_progress
        (user_id, item_id, version, completed_version, completed_at, started_at, last_activity_at)

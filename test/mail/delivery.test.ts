@@ -18,7 +18,7 @@ import { openMailer } from "../../src/mail/open-mailer.ts";
 import { createSmtpTransport } from "../../src/mail/smtp-transport.ts";
 import { registerUser } from "../support/accounts.ts";
 import { until } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { headerNames, headerOf, smtpError, startSmtpServer, type TestSmtpServer } from "../support/smtp.ts";
 
 let db: TestDatabase;
@@ -49,8 +49,7 @@ function openPool(): pg.Pool {
 
 const MASTER_KEYS = generateMasterKey(1);
 const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 const query = async (sql: string, values: unknown[]) => (await worker.query(sql, values)).rows;
 
 const smtp = async (...options: Parameters<typeof startSmtpServer>): Promise<TestSmtpServer> => {

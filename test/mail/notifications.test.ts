@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { render } from "../../src/mail/render.ts";
 import { TEMPLATES } from "../../src/mail/templates/index.ts";
 import { grantRole, registerUser, someHash } from "../support/accounts.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { mailsTo } from "../support/mail.ts";
 import { inRolledBackTransaction } from "../support/transaction.ts";
 
@@ -17,8 +17,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const owner = <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows as T[]);
+const asOwner = rowsAs("owner", () => db);
 async function someone() {
   const username = `u${randomUUID().slice(0, 13)}`;
   return { id: await registerUser(db, username), email: `${username}@example.com` };
@@ -42,7 +41,7 @@ describe("A6 the owner of an account is told", () => {
     ["suspicious_activity", "suspicious-activity", /looked unusual/],
   ])("of %s", async (event, template, words) => {
     const ada = await someone();
-    await owner("select private.record_security_event($1, $2)", [event, ada.id]);
+    await asOwner("select private.record_security_event($1, $2)", [event, ada.id]);
     expect(await told(ada.email)).toEqual([[template, event]]);
     const [mail] = await mailsTo(db, ada.email);
     const context = { appName: "Plinth", appUrl: "https://app.example.org", token: "" };
@@ -52,16 +51,16 @@ describe("A6 the owner of an account is told", () => {
   test("of a provider that was linked, and not of the one they registered with", async () => {
     const ada = await someone();
     for (const by of ["registration", "link"])
-      await owner("select private.record_security_event('provider_linked', $1, $2)", [ada.id, { by }]);
+      await asOwner("select private.record_security_event('provider_linked', $1, $2)", [ada.id, { by }]);
     expect(await told(ada.email)).toEqual([["oauth-changed", "provider_linked"]]);
   });
 
   test("by nothing when the account is nobody's, has no address or is deleted", async () => {
     const ada = await someone();
-    await owner("update identity.users set account_status = 'deleted' where id = $1", [ada.id]);
-    await owner("select private.record_security_event('factor_added', $1)", [ada.id]);
-    await owner("select private.record_security_event('factor_added', null)");
-    await owner("select private.record_security_event('factor_added', $1)", [randomUUID()]);
+    await asOwner("update identity.users set account_status = 'deleted' where id = $1", [ada.id]);
+    await asOwner("select private.record_security_event('factor_added', $1)", [ada.id]);
+    await asOwner("select private.record_security_event('factor_added', null)");
+    await asOwner("select private.record_security_event('factor_added', $1)", [randomUUID()]);
     expect(await told(ada.email)).toEqual([]);
   });
 
@@ -87,7 +86,7 @@ test("A6 the events are those that really happen: settings, an administrator, a 
         Buffer.from("x"),
       ]);
       // Beyond the grace that a lost answer gets.
-      await owner(
+      await asOwner(
         "update private.refresh_tokens set used_at = used_at - interval '1 hour' where used_at is not null",
       );
     }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { type ForgedProvider, type Forgery, startForgedProvider } from "../support/forged-provider.ts";
 import { startOidcProvider, type TestProvider } from "../support/oidc-provider.ts";
 import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
@@ -36,10 +36,9 @@ beforeEach(() => {
   forged.forgery = {};
 });
 
-const owner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows as TRow[]);
+const asOwner = rowsAs("owner", () => db);
 const count = async (table: string) =>
-  (await owner<{ n: number }>(`select count(*)::int as n from ${table}`))[0]!.n;
+  (await asOwner<{ n: number }>(`select count(*)::int as n from ${table}`))[0]!.n;
 
 async function finishForged(changes: Record<string, string | undefined> = {}): Promise<Answer> {
   const { authorizationUrl, flowToken } = await start(api, "forged");
@@ -51,7 +50,7 @@ async function refusal(work: () => Promise<Answer>): Promise<{ code: string; rea
   const before = [await count("identity.users"), await count("identity.user_sessions")];
   const answer = await work();
   expect([await count("identity.users"), await count("identity.user_sessions")]).toEqual(before);
-  const [event] = await owner<{ reason: string }>(
+  const [event] = await asOwner<{ reason: string }>(
     `select event_data ->> 'reason' as reason from security.security_audit_log
      where event_type = 'provider_sign_in_failed' order by id desc limit 1`,
   );
@@ -207,7 +206,7 @@ describe("a flow works once and for ten minutes", () => {
 
   test("an expired one is refused before the provider is asked, and deleted by the job", async () => {
     const { authorizationUrl, flowToken } = await start(api, "forged");
-    await owner("update private.oauth_states set expires_at = now() - interval '1 second'");
+    await asOwner("update private.oauth_states set expires_at = now() - interval '1 second'");
     const sent = forged.requests.length;
     const { code } = await refusal(() => finishSignIn(api, flowToken, forged.visit(authorizationUrl)));
     expect(code).toBe("INVALID_CREDENTIALS");
@@ -221,7 +220,7 @@ describe("a flow works once and for ten minutes", () => {
   });
 
   test("a finished or failed one leaves no row", async () => {
-    await owner("delete from private.oauth_states");
+    await asOwner("delete from private.oauth_states");
     await finishForged();
     await finishForged({ iss: "https://accounts.example.org" });
     expect(await count("private.oauth_states")).toBe(0);

@@ -10,7 +10,7 @@ import {
   startApi,
   until,
 } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { type ForgedProvider, startForgedProvider } from "../support/forged-provider.ts";
 import { templatesTo } from "../support/mail.ts";
 import { entry, finishLink, finishSignIn, start, startAnswer, unlink } from "../support/provider-flow.ts";
@@ -34,20 +34,19 @@ afterAll(async () => {
   await db.drop();
 });
 
-const owner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows as TRow[]);
+const asOwner = rowsAs("owner", () => db);
 const subject = () => `sub-${randomUUID()}`;
 const account = () => signUp(api, `u${randomUUID().slice(0, 13)}`);
 const profilesOf = async (userId: string) =>
   (
-    await owner<{ p: string }>(
+    await asOwner<{ p: string }>(
       "select provider || ' ' || provider_user_id as p from identity.oauth_profiles where user_id = $1 order by 1",
       [userId],
     )
   ).map(({ p }) => p);
 const eventsOf = async (userId: string) =>
   (
-    await owner<{ e: string }>(
+    await asOwner<{ e: string }>(
       "select event_type as e from security.security_audit_log where user_id = $1 and event_type ~ 'provider' order by id",
       [userId],
     )
@@ -56,7 +55,7 @@ const eventsOf = async (userId: string) =>
 /** How many wait for the lock of a person at a provider. */
 const waiting = async () =>
   (
-    await owner<{ n: number }>(
+    await asOwner<{ n: number }>(
       `select count(*)::int as n from pg_locks
        where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`,
     )
@@ -102,7 +101,7 @@ describe("linking", () => {
     const { authorizationUrl, flowToken } = await start(api, "one", ada.token);
     one.forgery = { claims: { sub: subject(), email: "elsewhere@example.com", email_verified: true } };
     await finishLink(api, ada.token, flowToken, one.visit(authorizationUrl));
-    const [row] = await owner<{ email: string; email_verified_at: Date | null }>(
+    const [row] = await asOwner<{ email: string; email_verified_at: Date | null }>(
       "select email, email_verified_at from identity.users where id = $1",
       [ada.userId],
     );
@@ -125,7 +124,7 @@ describe("linking", () => {
     const [ada, mallory] = [await account(), await account()];
     const visitor = await api.ask(`mutation { startProviderLink(input: { provider: "one" }) { flowToken } }`);
     expect(codeOf(visitor)).toBe("UNAUTHENTICATED");
-    const [{ username }] = (await owner<{ username: string }>(
+    const [{ username }] = (await asOwner<{ username: string }>(
       "select username from identity.users where id = $1",
       [ada.userId],
     )) as [{ username: string }];
@@ -139,7 +138,9 @@ describe("linking", () => {
       expect(codeOf(await finishLink(api, token, flowToken, callbackUrl))).toBe("INVALID_CREDENTIALS");
     // A link is no sign-in, and a sign-in no link.
     expect(codeOf(await finishSignIn(api, flowToken, callbackUrl))).toBe("INVALID_CREDENTIALS");
-    expect(await owner("select from identity.oauth_profiles where provider_user_id = $1", [sub])).toEqual([]);
+    expect(await asOwner("select from identity.oauth_profiles where provider_user_id = $1", [sub])).toEqual(
+      [],
+    );
     const foreign = await start(api, "one");
     const foreignUrl = one.visit(foreign.authorizationUrl);
     expect(codeOf(await finishLink(api, ada.token, foreign.flowToken, foreignUrl))).toBe(
@@ -147,7 +148,7 @@ describe("linking", () => {
     );
     expect((await finishSignIn(api, foreign.flowToken, foreignUrl)).errors).toBeUndefined();
     // The same person is linked below.
-    await owner("delete from identity.oauth_profiles where provider_user_id = $1", [sub]);
+    await asOwner("delete from identity.oauth_profiles where provider_user_id = $1", [sub]);
     // None of this used it up.
     one.visit(authorizationUrl);
     expect((await finishLink(api, ada.token, flowToken, callbackUrl)).errors).toBeUndefined();
@@ -157,13 +158,13 @@ describe("linking", () => {
     const ada = await account();
     const { authorizationUrl, flowToken } = await start(api, "one", ada.token);
     const callbackUrl = one.visit(authorizationUrl);
-    await owner(
+    await asOwner(
       "update identity.user_sessions set ended_at = now(), end_reason = 'ended_by_user' where user_id = $1",
       [ada.userId],
     );
     const [, session] = await Promise.all([
       null,
-      owner<{ id: string }>("select id from identity.user_sessions where user_id = $1", [ada.userId]),
+      asOwner<{ id: string }>("select id from identity.user_sessions where user_id = $1", [ada.userId]),
     ]);
     // The access token may outlive the session by a moment; the database is what decides.
     const rows = await withClient(db.url("service"), async (client) => {
@@ -214,7 +215,7 @@ describe("linking", () => {
       });
       expect(codes.sort()).toEqual(["CONFLICT", "linked"]);
       expect(
-        await owner("select from identity.oauth_profiles where provider_user_id = $1", [sub]),
+        await asOwner("select from identity.oauth_profiles where provider_user_id = $1", [sub]),
       ).toHaveLength(1);
     }
   });
@@ -224,15 +225,15 @@ describe("unlinking", () => {
   test("C2 forgets the profile and its tokens; the person is a stranger again", async () => {
     const [ada, sub] = [await account(), subject()];
     await link(ada.token, one, sub);
-    const [{ id }] = (await owner<{ id: string }>(
+    const [{ id }] = (await asOwner<{ id: string }>(
       "select id from identity.oauth_profiles where user_id = $1",
       [ada.userId],
     )) as [{ id: string }];
-    expect(await owner("select from private.oauth_tokens where profile_id = $1", [id])).toHaveLength(1);
+    expect(await asOwner("select from private.oauth_tokens where profile_id = $1", [id])).toHaveLength(1);
     const { data } = await unlink(api, ada.token, "one");
     expect(data.unlinkProvider.result).toEqual({ provider: "one" });
     expect(await profilesOf(ada.userId)).toEqual([]);
-    expect(await owner("select from private.oauth_tokens where profile_id = $1", [id])).toEqual([]);
+    expect(await asOwner("select from private.oauth_tokens where profile_id = $1", [id])).toEqual([]);
     expect(await eventsOf(ada.userId)).toEqual(["provider_linked", "provider_unlinked"]);
     expect((await signInWith(one, sub)).data.finishProviderSignIn.user.id).not.toBe(ada.userId);
   });
@@ -251,7 +252,7 @@ describe("unlinking", () => {
     const ada = await newcomer(one, subject());
     const addPasskey = async () =>
       (
-        await owner<{ id: string }>(
+        await asOwner<{ id: string }>(
           "insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'passkey', 'key', now()) returning id",
           [ada.userId],
         )
@@ -275,14 +276,14 @@ describe("unlinking", () => {
 
   test("and linking need a recent sign-in, and tell the owner by mail", async () => {
     const ada = await account();
-    const [{ email }] = (await owner<{ email: string }>("select email from identity.users where id = $1", [
+    const [{ email }] = (await asOwner<{ email: string }>("select email from identity.users where id = $1", [
       ada.userId,
     ])) as [{ email: string }];
     const age = (interval: string) =>
-      owner("update identity.user_sessions set authenticated_at = now() - $2::interval where user_id = $1", [
-        ada.userId,
-        interval,
-      ]);
+      asOwner(
+        "update identity.user_sessions set authenticated_at = now() - $2::interval where user_id = $1",
+        [ada.userId, interval],
+      );
     await age("11 minutes");
     expect(codeOf(await startAnswer(api, { provider: "one" }, ada.token))).toBe("FORBIDDEN");
     await age("0");

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
 import { type Api, codeOf, MASTER_KEYS, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { startOidcProvider, type TestProvider } from "../support/oidc-provider.ts";
 import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
 import { tablesWith } from "../support/whole-database.ts";
@@ -32,8 +32,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const owner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows as TRow[]);
+const asOwner = rowsAs("owner", () => db);
 
 /** A person of the provider with a name of their own. */
 function person(claims: Record<string, unknown> = {}): string {
@@ -50,7 +49,7 @@ async function signInAt(name: string, subject: string) {
 
 const accountOf = async (subject: string) =>
   (
-    await owner<{ id: string; username: string; email: string | null; email_verified_at: Date | null }>(
+    await asOwner<{ id: string; username: string; email: string | null; email_verified_at: Date | null }>(
       `select u.* from identity.users u join identity.oauth_profiles o on o.user_id = u.id
        where o.provider_user_id = $1`,
       [subject],
@@ -58,7 +57,7 @@ const accountOf = async (subject: string) =>
   )[0];
 const eventsOf = async (userId: string) =>
   (
-    await owner<{ e: string }>(
+    await asOwner<{ e: string }>(
       "select event_type as e from security.security_audit_log where user_id = $1 order by id",
       [userId],
     )
@@ -151,9 +150,9 @@ describe("the first sign-in", () => {
       role: "user",
       userSetting: { displayName: "Maria First" },
     });
-    expect(await owner("select from private.user_passwords where user_id = $1", [user.id])).toEqual([]);
+    expect(await asOwner("select from private.user_passwords where user_id = $1", [user.id])).toEqual([]);
     expect(
-      await owner("select authentication_methods as m from identity.user_sessions where user_id = $1", [
+      await asOwner("select authentication_methods as m from identity.user_sessions where user_id = $1", [
         user.id,
       ]),
     ).toEqual([{ m: ["fed"] }]);
@@ -168,10 +167,9 @@ describe("the first sign-in", () => {
     const again = await signInAt("trusted", subject);
     expect(again.data.finishProviderSignIn.user.id).toBe(user.id);
     expect((await eventsOf(user.id)).slice(5)).toEqual(["provider_sign_in", "login_succeeded"]);
-    expect(await owner("select status from security.login_attempts where user_id = $1", [user.id])).toEqual([
-      { status: "success" },
-      { status: "success" },
-    ]);
+    expect(await asOwner("select status from security.login_attempts where user_id = $1", [user.id])).toEqual(
+      [{ status: "success" }, { status: "success" }],
+    );
   });
 
   test("the device name given at the start names the session", async () => {
@@ -183,7 +181,7 @@ describe("the first sign-in", () => {
       await provider.visit(data.started.authorizationUrl, subject),
     );
     const { id } = (await accountOf(subject))!;
-    expect(await owner("select device_name from identity.user_sessions where user_id = $1", [id])).toEqual([
+    expect(await asOwner("select device_name from identity.user_sessions where user_id = $1", [id])).toEqual([
       { device_name: "Maria's phone" },
     ]);
   });
@@ -209,7 +207,7 @@ describe("the first sign-in", () => {
     const subject = person({ email: "stranger@example.com", email_verified: true });
     expect(codeOf(await signInAt("closed", subject))).toBe("FORBIDDEN");
     expect(await accountOf(subject)).toBeUndefined();
-    expect(await owner("select from identity.users where email = 'stranger@example.com'")).toEqual([]);
+    expect(await asOwner("select from identity.users where email = 'stranger@example.com'")).toEqual([]);
   });
 
   test("two first sign-ins of one person at once make one account", async () => {
@@ -231,7 +229,7 @@ describe("the first sign-in", () => {
       expect(answers.map(({ errors }) => errors)).toEqual(flows.map(() => undefined));
       expect(new Set(answers.map(({ data }) => data.finishProviderSignIn.user.id)).size).toBe(1);
     }
-    expect(await owner("select from identity.users where username ~ '^racer'")).toHaveLength(3);
+    expect(await asOwner("select from identity.users where username ~ '^racer'")).toHaveLength(3);
   });
 });
 
@@ -261,7 +259,7 @@ describe("addresses", () => {
 
   test("takeover: an account with the same address is never opened, whoever says what about the address", async () => {
     const victim = await signUp(api, "victim"); // victim@example.org
-    await owner("update identity.users set email_verified_at = now() where id = $1", [victim.userId]);
+    await asOwner("update identity.users set email_verified_at = now() where id = $1", [victim.userId]);
     for (const [name, email_verified, code] of [
       ["trusted", true, "CONFLICT"],
       ["trusted", false, undefined],
@@ -278,14 +276,14 @@ describe("addresses", () => {
         expect(account?.email).toBeNull();
       }
     }
-    expect(await owner("select from identity.oauth_profiles where user_id = $1", [victim.userId])).toEqual(
+    expect(await asOwner("select from identity.oauth_profiles where user_id = $1", [victim.userId])).toEqual(
       [],
     );
   });
 
   test("that an address has an account is told only to who has proved to own it", async () => {
     await signUp(api, "secretive");
-    await owner("update identity.users set email_verified_at = now() where username = 'secretive'");
+    await asOwner("update identity.users set email_verified_at = now() where username = 'secretive'");
     const strip = (text: string) =>
       text.replaceAll(
         /"(accessToken|refreshToken|id|providerUserId|tokenExpiresAt|lastUsedAt|username|email)":"[^"]*"/g,
@@ -308,9 +306,9 @@ describe("addresses", () => {
     const { data } = await signInAt("trusted", subject);
     expect(data.finishProviderSignIn.user.id).not.toBe(attacker.userId);
     expect(data.finishProviderSignIn.user.email).toBeNull();
-    expect(await owner("select from identity.oauth_profiles where user_id = $1", [attacker.userId])).toEqual(
-      [],
-    );
+    expect(
+      await asOwner("select from identity.oauth_profiles where user_id = $1", [attacker.userId]),
+    ).toEqual([]);
   });
 
   test("of two people with one verified address at once, one gets an account with it and the other is told", async () => {
@@ -330,7 +328,7 @@ describe("addresses", () => {
         "CONFLICT",
         "in",
       ]);
-      expect(await owner("select from identity.users where email = $1", [email])).toHaveLength(1);
+      expect(await asOwner("select from identity.users where email = $1", [email])).toHaveLength(1);
     }
   });
 
@@ -350,9 +348,9 @@ describe("an account that may not sign in", () => {
     const subject = person();
     await signInAt("trusted", subject);
     const { id } = (await accountOf(subject))!;
-    await owner(change, [id]);
+    await asOwner(change, [id]);
     const answer = await signInAt("trusted", subject);
-    const [attempt] = await owner<{ status: string; failure_reason: string }>(
+    const [attempt] = await asOwner<{ status: string; failure_reason: string }>(
       "select status, failure_reason from security.login_attempts where user_id = $1 order by id desc limit 1",
       [id],
     );
@@ -383,12 +381,12 @@ describe("an account that may not sign in", () => {
     const subject = person();
     await signInAt("trusted", subject);
     const { id } = (await accountOf(subject))!;
-    await owner(
+    await asOwner(
       "insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'totp', 'app', now())",
       [id],
     );
     // Guesses that came before: half a sign-in must not hide them.
-    await owner("update identity.users set failed_login_attempts = 3 where id = $1", [id]);
+    await asOwner("update identity.users set failed_login_attempts = 3 where id = $1", [id]);
     const { data } = await signInAt("trusted", subject);
     expect(data.finishProviderSignIn).toEqual({
       accessToken: null,
@@ -397,13 +395,13 @@ describe("an account that may not sign in", () => {
       challenge: { token: expect.stringMatching(/^plc_/), methods: ["totp"] },
     });
     expect(
-      await owner(
+      await asOwner(
         "select failed_login_attempts as n, (select count(*)::int from identity.user_sessions s where s.user_id = u.id) as sessions from identity.users u where id = $1",
         [id],
       ),
     ).toEqual([{ n: 3, sessions: 1 }]);
     expect(
-      await owner("select status from security.login_attempts where user_id = $1 order by id", [id]),
+      await asOwner("select status from security.login_attempts where user_id = $1 order by id", [id]),
     ).toEqual([{ status: "success" }, { status: "challenged" }]);
   });
 });
@@ -466,7 +464,7 @@ describe("an account without a password", () => {
     );
     expect(codeOf(change)).toBe("INVALID_CREDENTIALS");
     const { id } = (await accountOf(subject))!;
-    expect(await owner("select from private.user_passwords where user_id = $1", [id])).toEqual([]);
+    expect(await asOwner("select from private.user_passwords where user_id = $1", [id])).toEqual([]);
   });
 });
 
@@ -479,11 +477,11 @@ describe("secrets", () => {
     const answer = await finishSignIn(api, flowToken, callbackUrl);
     seen.push(answer.text, JSON.stringify(api.logLines));
     const unfinished = await start(api, "trusted");
-    const tables = await owner<{ t: string }>(
+    const tables = await asOwner<{ t: string }>(
       `select c.oid::regclass::text as t from pg_class c join pg_namespace n on n.oid = c.relnamespace
        where c.relkind = 'r' and n.nspname in ('identity', 'access', 'security', 'private', 'plinth')`,
     );
-    for (const { t } of tables) seen.push(JSON.stringify(await owner(`select x::text from ${t} x`)));
+    for (const { t } of tables) seen.push(JSON.stringify(await asOwner(`select x::text from ${t} x`)));
     const dump = seen.join("\n");
     expect(dump).toContain(subject); // the search looks where the sign-in left its rows
 
@@ -501,7 +499,7 @@ describe("secrets", () => {
     ])
       expect(dump.includes(secret)).toBe(false);
     // They are there all the same, for who has the master key.
-    const kept = await owner<{ access: string; refresh: string }>(
+    const kept = await asOwner<{ access: string; refresh: string }>(
       `select access_token_sealed as access, refresh_token_sealed as refresh
        from private.oauth_tokens t join identity.oauth_profiles o on o.id = t.profile_id where provider_user_id = $1`,
       [subject],

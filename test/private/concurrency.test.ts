@@ -4,11 +4,11 @@ import type pg from "pg";
 import type { LoginRole } from "../../src/database/roles.ts";
 import { grantRole, registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
 import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // Everything that ends, renews or opens sessions, at random on parallel connections. No statement may fail, deadlocks
 // included, and what is true at the end was true for somebody at every moment. PLINTH_SEED repeats a run's choices.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const RUN_MS = 3_000;
 /** A busy machine gets longer, until everything happened. */
 const MAX_RUN_MS = 30_000;
@@ -58,16 +58,6 @@ beforeEach(async () => {
   completed = new Set();
 });
 
-/** mulberry32: small, seedable, good enough to choose. */
-function makeRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 const random = makeRandom(SEED);
 const pick = <T>(items: readonly T[]): T | undefined => items[random(items.length)];
 /** The newest tokens, most of which are live; now and then an old one, as a thief has. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import pg from "pg";
 import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 // What the service calls, on twenty real connections at once.
 
@@ -32,8 +32,7 @@ beforeEach(async () => {
   user = await registerUser(db, name);
 });
 
-const owner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 const service = async <TRow extends object>(text: string, values: unknown[]): Promise<TRow[]> =>
   (await clients[0]!.query(text, values)).rows;
 /** The same statement on every connection at once; the values that they return. */
@@ -47,7 +46,7 @@ const everywhere = async <T>(text: string, values: (index: number) => unknown[])
 const hashNumber = (index: number) => SOME_HASH.replace(/.$/, String.fromCharCode(65 + index));
 const events = async (type: string) =>
   (
-    await owner<{ n: number }>(
+    await asOwner<{ n: number }>(
       "select count(*)::integer as n from security.security_audit_log where user_id = $1 and event_type = $2",
       [user, type],
     )
@@ -61,15 +60,15 @@ test("C4 a reset token has one winner, whose password it is; C6 each loser is au
     (index) => [token, hashNumber(index)],
   );
   expect(won.filter(Boolean)).toHaveLength(1);
-  expect(await owner("select password_hash from private.user_passwords where user_id = $1", [user])).toEqual([
-    { password_hash: hashNumber(won.indexOf(true)) },
-  ]);
+  expect(
+    await asOwner("select password_hash from private.user_passwords where user_id = $1", [user]),
+  ).toEqual([{ password_hash: hashNumber(won.indexOf(true)) }]);
   expect([await events("password_reset"), await events("password_reset_failed")]).toEqual([
     1,
     CONNECTIONS - 1,
   ]);
   expect(
-    await owner("select count(*)::integer as n from private.password_history where user_id = $1", [user]),
+    await asOwner("select count(*)::integer as n from private.password_history where user_id = $1", [user]),
   ).toEqual([{ n: 1 }]);
 });
 
@@ -89,9 +88,13 @@ test("twenty requests for a reset at once make three links", async () => {
     name,
     someHash(),
   ]);
-  expect(await owner("select from private.password_reset_tokens where user_id = $1", [user])).toHaveLength(3);
+  expect(await asOwner("select from private.password_reset_tokens where user_id = $1", [user])).toHaveLength(
+    3,
+  );
   expect(
-    await owner("select from private.mail_outbox where user_id = $1 and template = 'password-reset'", [user]),
+    await asOwner("select from private.mail_outbox where user_id = $1 and template = 'password-reset'", [
+      user,
+    ]),
   ).toHaveLength(3);
   expect([await events("password_reset_requested"), await events("password_reset_not_sent")]).toEqual([
     3, 17,
@@ -103,7 +106,7 @@ test("A1 one address proven by twenty accounts at once becomes one account's", a
     clients.map(async (_client, index) => {
       const id = await registerUser(db, `${name}-${index}`);
       const token = someHash();
-      await owner("select private.send_email_verification($1, $2, $3, 'sealed')", [
+      await asOwner("select private.send_email_verification($1, $2, $3, 'sealed')", [
         id,
         `${name}@wanted.example`,
         token,
@@ -115,9 +118,9 @@ test("A1 one address proven by twenty accounts at once becomes one account's", a
     tokens[index],
   ]);
   expect(won.filter(Boolean)).toHaveLength(1);
-  expect(await owner("select from identity.users where email = $1", [`${name}@wanted.example`])).toHaveLength(
-    1,
-  );
+  expect(
+    await asOwner("select from identity.users where email = $1", [`${name}@wanted.example`]),
+  ).toHaveLength(1);
 });
 
 test("A1 a code gives out five tries, however many ask at once, and works once", async () => {
@@ -142,7 +145,7 @@ test("A1 a code gives out five tries, however many ask at once, and works once",
 
 test("A2 the history keeps the newest, as many as are asked for", async () => {
   for (let index = 0; index < 8; index++)
-    await owner("select private.set_password($1, $2, 'argon2id', true, 4)", [user, hashNumber(index)]);
+    await asOwner("select private.set_password($1, $2, 'argon2id', true, 4)", [user, hashNumber(index)]);
   const known = await service<{ password_hash: string }>(
     "select * from private.find_password_history($1, 4)",
     [user],

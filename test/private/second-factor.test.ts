@@ -1,7 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { registerUser, someHash } from "../support/accounts.ts";
-import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  rowsAs,
+  type TestDatabase,
+  withClient,
+} from "../support/database.ts";
 
 // What decides over second factors, as the service calls it, on real parallel connections. The secrets are opened and
 // the signatures checked outside: here a proof says what came of it.
@@ -37,23 +43,22 @@ const service = async <T extends object>(
     );
     return (await client.query<T>(sql, params)).rows;
   });
-const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const addTotp = async (userId = user): Promise<string> => {
-  const [row] = await owner<{ id: string }>(
+  const [row] = await asOwner<{ id: string }>(
     `insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'totp', 'app', now()) returning id`,
     [userId],
   );
-  await owner("insert into private.totp_secrets (factor_id, sealed_secret) values ($1, 'v1.x')", [row!.id]);
+  await asOwner("insert into private.totp_secrets (factor_id, sealed_secret) values ($1, 'v1.x')", [row!.id]);
   return row!.id;
 };
 const addPasskey = async (signCount = 0, backupEligible = false): Promise<string> => {
-  const [row] = await owner<{ id: string }>(
+  const [row] = await asOwner<{ id: string }>(
     `insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'passkey', 'key', now()) returning id`,
     [user],
   );
-  await owner(
+  await asOwner(
     `insert into private.passkeys (factor_id, credential_id, public_key, sign_count, backup_eligible, backed_up)
      values ($1, $2, '\\x01', $3, $4, false)`,
     [row!.id, randomBytes(16), signCount, backupEligible],
@@ -62,7 +67,7 @@ const addPasskey = async (signCount = 0, backupEligible = false): Promise<string
 };
 const addRecoveryCode = async (): Promise<string> => {
   const hash = someHash();
-  await owner("insert into private.recovery_codes (user_id, code_hash) values ($1, $2)", [user, hash]);
+  await asOwner("insert into private.recovery_codes (user_id, code_hash) values ($1, $2)", [user, hash]);
   return hash.toString("hex");
 };
 
@@ -72,7 +77,7 @@ interface Opened {
   readonly challenge_methods: string[] | null;
 }
 const passwordSignIn = async (challenge = someHash()): Promise<{ opened: Opened; challenge: Buffer }> => {
-  const [row] = await owner<{ v: number }>("select token_version as v from identity.users where id = $1", [
+  const [row] = await asOwner<{ v: number }>("select token_version as v from identity.users where id = $1", [
     user,
   ]);
   const [opened] = await service<Opened>(
@@ -104,33 +109,33 @@ const guess = async (times: number): Promise<void> => {
   for (let i = 0; i < times; i++) expect(await finish(await challenged(), WRONG)).toBeUndefined();
 };
 const unlock = () =>
-  owner("update private.mfa_attempts set locked_until = now() - interval '1 second' where user_id = $1", [
+  asOwner("update private.mfa_attempts set locked_until = now() - interval '1 second' where user_id = $1", [
     user,
   ]);
 
 const account = async () =>
   (
-    await owner<{ failed_login_attempts: number; last_login_at: Date | null }>(
+    await asOwner<{ failed_login_attempts: number; last_login_at: Date | null }>(
       "select failed_login_attempts, last_login_at from identity.users where id = $1",
       [user],
     )
   )[0]!;
 const attempts = async () =>
   (
-    await owner<{ failed_attempts: number; seconds: number | null }>(
+    await asOwner<{ failed_attempts: number; seconds: number | null }>(
       `select failed_attempts, extract(epoch from locked_until - now())::integer as seconds
        from private.mfa_attempts where user_id = $1`,
       [user],
     )
   )[0];
 const events = async (type: string) =>
-  owner<{ severity: string; event_data: Record<string, unknown> }>(
+  asOwner<{ severity: string; event_data: Record<string, unknown> }>(
     "select severity, event_data from security.security_audit_log where user_id = $1 and event_type = $2",
     [user, type],
   );
 const statuses = async () =>
   (
-    await owner<{ s: string }>(
+    await asOwner<{ s: string }>(
       `select status || coalesce(' ' || failure_reason, '') as s from security.login_attempts
        where user_id = $1 order by created_at, id`,
       [user],
@@ -138,7 +143,7 @@ const statuses = async () =>
   ).map((row) => row.s);
 const sessionMethods = async (id: string) =>
   (
-    await owner<{ m: string[]; d: string | null }>(
+    await asOwner<{ m: string[]; d: string | null }>(
       "select authentication_methods as m, device_name as d from identity.user_sessions where id = $1",
       [id],
     )
@@ -146,7 +151,9 @@ const sessionMethods = async (id: string) =>
 
 describe("A2 a sign-in by one factor", () => {
   test("opens a session where there is no second factor, an unconfirmed one does not count", async () => {
-    await owner("insert into identity.mfa_factors (user_id, kind, name) values ($1, 'totp', 'half')", [user]);
+    await asOwner("insert into identity.mfa_factors (user_id, kind, name) values ($1, 'totp', 'half')", [
+      user,
+    ]);
     const { opened } = await passwordSignIn();
     expect(opened).toMatchObject({ challenge_expires_at: null, challenge_methods: null });
     expect(opened.session_id).not.toBeNull();
@@ -162,19 +169,19 @@ describe("A2 a sign-in by one factor", () => {
       ...{ session_id: null, token_version: null, refresh_expires_at: null },
       challenge_methods: ["passkey", "totp", "recovery_code"],
     });
-    const [row] = await owner<{ s: number; m: string[]; d: string }>(
+    const [row] = await asOwner<{ s: number; m: string[]; d: string }>(
       `select extract(epoch from expires_at - created_at)::integer as s, methods as m, device_name as d
        from private.sign_in_challenges where token_hash = $1`,
       [challenge],
     );
     expect(row).toEqual({ s: 600, m: ["pwd"], d: "desk" });
-    expect(await owner("select from identity.user_sessions where user_id = $1", [user])).toHaveLength(0);
-    expect(await owner("select from private.refresh_tokens where user_id = $1", [user])).toHaveLength(0);
+    expect(await asOwner("select from identity.user_sessions where user_id = $1", [user])).toHaveLength(0);
+    expect(await asOwner("select from private.refresh_tokens where user_id = $1", [user])).toHaveLength(0);
   });
 
   test("is the same for another provider's word: a challenge", async () => {
     await addTotp();
-    const rows = await owner<Opened>("select * from private.complete_sign_in($1, '{fed}', $2, null, $3)", [
+    const rows = await asOwner<Opened>("select * from private.complete_sign_in($1, '{fed}', $2, null, $3)", [
       ...[user, someHash(), someHash()],
     ]);
     expect(rows).toMatchObject([{ session_id: null, challenge_methods: ["totp"] }]);
@@ -183,14 +190,14 @@ describe("A2 a sign-in by one factor", () => {
   test("cannot be had without a challenge by leaving its hash out", async () => {
     await addTotp();
     await expectSqlState(
-      owner("select * from private.complete_sign_in($1, '{fed,mfa}', $2, null, null)", [user, someHash()]),
+      asOwner("select * from private.complete_sign_in($1, '{fed,mfa}', $2, null, null)", [user, someHash()]),
       "PL403",
     );
   });
 
   test("is no success half way: failures stay counted, the last sign-in is the one before", async () => {
     await addTotp();
-    await owner("update identity.users set failed_login_attempts = 3 where id = $1", [user]);
+    await asOwner("update identity.users set failed_login_attempts = 3 where id = $1", [user]);
     const challenge = await challenged();
     expect(await account()).toEqual({ failed_login_attempts: 3, last_login_at: null });
     expect(await statuses()).toEqual(["challenged"]);
@@ -209,7 +216,7 @@ describe("the second half", () => {
     const opened = await finish(await challenged(), totp(factor, 100));
     expect(opened!.user_id).toBe(user);
     expect(await sessionMethods(opened!.session_id)).toEqual({ m: ["pwd", "otp", "mfa"], d: "desk" });
-    const [row] = await owner<{ used: boolean }>(
+    const [row] = await asOwner<{ used: boolean }>(
       "select last_used_at is not null as used from identity.mfa_factors where id = $1",
       [factor],
     );
@@ -222,7 +229,7 @@ describe("the second half", () => {
     const challenge = await challenged();
     const opened = await Promise.all(codes.map((code) => finish(challenge, recovery(code))));
     expect(opened.filter(Boolean)).toHaveLength(1);
-    const left = await owner("select from private.recovery_codes where user_id = $1 and used_at is null", [
+    const left = await asOwner("select from private.recovery_codes where user_id = $1 and used_at is null", [
       user,
     ]);
     expect(left).toHaveLength(19);
@@ -253,7 +260,7 @@ describe("the second half", () => {
   ])("is refused once %s", async (_what, sql) => {
     const factor = await addTotp();
     const challenge = await challenged();
-    for (const statement of sql.split(";")) await owner(statement, [user]);
+    for (const statement of sql.split(";")) await asOwner(statement, [user]);
     expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
     expect((await events("login_failed")).length).toBe(1);
   });
@@ -277,7 +284,7 @@ describe("the second half", () => {
     const challenge = await challenged();
     const read = async () =>
       (
-        await owner<{ e: string; n: number }>(
+        await asOwner<{ e: string; n: number }>(
           "select expires_at::text as e, failed_attempts as n from private.sign_in_challenges where token_hash = $1",
           [challenge],
         )
@@ -302,7 +309,7 @@ describe("the second half", () => {
   test("by a factor that was not confirmed is refused", async () => {
     await addTotp();
     const factor = await addTotp();
-    await owner("update identity.mfa_factors set confirmed_at = null where id = $1", [factor]);
+    await asOwner("update identity.mfa_factors set confirmed_at = null where id = $1", [factor]);
     expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
   });
 });
@@ -354,7 +361,7 @@ describe("A2 a code", () => {
   test("locks twice as long each time, up to a day", async () => {
     const seconds: number[] = [];
     for (const failures of [9, 10, 11, 12, 20, 21, 22, 1000]) {
-      const [row] = await owner<{ s: number }>(
+      const [row] = await asOwner<{ s: number }>(
         "select extract(epoch from private.mfa_lockout_duration($1))::integer as s",
         [failures],
       );
@@ -367,7 +374,7 @@ describe("A2 a code", () => {
     const factor = await addTotp();
     const code = await addRecoveryCode();
     await guess(1);
-    await owner("update private.mfa_attempts set failed_attempts = 100 where user_id = $1", [user]);
+    await asOwner("update private.mfa_attempts set failed_attempts = 100 where user_id = $1", [user]);
     expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
     expect(await finish(await challenged(), recovery(code))).toBeDefined();
     expect(await finish(await challenged(), totp(factor, 100))).toBeDefined();
@@ -412,7 +419,7 @@ describe("A2 a passkey", () => {
     const factor = await addPasskey(before);
     expect(await finish(await challenged(), passkey(factor, now))).toBeUndefined();
     expect(await events("passkey_cloned")).toMatchObject([{ severity: "warning" }]);
-    const [row] = await owner<{ n: string }>(
+    const [row] = await asOwner<{ n: string }>(
       "select sign_count as n from private.passkeys where factor_id = $1",
       [factor],
     );
@@ -441,7 +448,7 @@ describe("A2 a passkey", () => {
 
   const ceremonyOf = async (purpose: string, userId: string | null): Promise<Buffer> => {
     const challenge = randomBytes(32);
-    await owner("select private.start_passkey_ceremony($1, $2, $3)", [challenge, purpose, userId]);
+    await asOwner("select private.start_passkey_ceremony($1, $2, $3)", [challenge, purpose, userId]);
     return challenge;
   };
   const take = async (challenge: Buffer, purpose: string, userId: string | null) =>
@@ -465,7 +472,7 @@ describe("A2 a passkey", () => {
     expect(await take(challenge, "second_factor", null)).toBe(false);
     expect(await take(challenge, "second_factor", user)).toBe(true);
     const late = await ceremonyOf("register", user);
-    await owner("update private.passkey_challenges set expires_at = now() where challenge = $1", [late]);
+    await asOwner("update private.passkey_challenges set expires_at = now() where challenge = $1", [late]);
     expect(await take(late, "register", user)).toBe(false);
     // One under way a purpose: beginning again forgets the last.
     const first = await ceremonyOf("register", user);
@@ -476,11 +483,11 @@ describe("A2 a passkey", () => {
 
 describe("step-up", () => {
   const session = async (age: string, more = ""): Promise<Claims> => {
-    const [row] = await owner<{ id: string }>(
+    const [row] = await asOwner<{ id: string }>(
       `insert into identity.user_sessions (user_id, authenticated_at) values ($1, now() - $2::interval) returning id`,
       [user, age],
     );
-    if (more) await owner(`update identity.user_sessions set ${more} where id = $1`, [row!.id]);
+    if (more) await asOwner(`update identity.user_sessions set ${more} where id = $1`, [row!.id]);
     return { user_id: user, session_id: row!.id };
   };
   const require = (claims: Claims) => service("select private.require_recent_authentication()", [], claims);
@@ -497,7 +504,7 @@ describe("step-up", () => {
     const other = await registerUser(db, `user${sequence++}`);
     await expectSqlState(require({ ...(await session("0")), user_id: other }), "PL401");
     const claims = await session("0");
-    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    await asOwner("update identity.users set account_status = 'disabled' where id = $1", [user]);
     await expectSqlState(require(claims), "PL401");
   });
 
@@ -537,16 +544,16 @@ describe("step-up", () => {
         await client.query("commit");
       });
     const setPassword = (sufficesAlone: boolean) =>
-      owner("update private.user_passwords set suffices_alone = $2 where user_id = $1", [
+      asOwner("update private.user_passwords set suffices_alone = $2 where user_id = $1", [
         user,
         sufficesAlone,
       ]);
     await setPassword(false);
     await expectSqlState(remove(), "PL409");
-    expect(await owner("select from identity.mfa_factors where id = $1", [factor])).toHaveLength(1);
+    expect(await asOwner("select from identity.mfa_factors where id = $1", [factor])).toHaveLength(1);
     await setPassword(true);
     await remove();
-    expect(await owner("select from identity.mfa_factors where id = $1", [factor])).toEqual([]);
+    expect(await asOwner("select from identity.mfa_factors where id = $1", [factor])).toEqual([]);
   });
 
   const reauthenticate = async (claims: Claims, proof: Proof) =>
@@ -595,7 +602,7 @@ describe("step-up", () => {
 
 describe("enrolling", () => {
   const signedIn = async (): Promise<Claims> => {
-    const [row] = await owner<{ id: string }>(
+    const [row] = await asOwner<{ id: string }>(
       "insert into identity.user_sessions (user_id) values ($1) returning id",
       [user],
     );
@@ -619,7 +626,7 @@ describe("enrolling", () => {
     expect(await finish(await challenged(), totp(started!.factor_id, 50))).toBeUndefined();
     expect(await finish(await challenged(), totp(started!.factor_id, 51))).toBeDefined();
     expect((await events("factor_added")).length).toBe(1);
-    expect(await owner("select from private.recovery_codes where user_id = $1", [user])).toHaveLength(10);
+    expect(await asOwner("select from private.recovery_codes where user_id = $1", [user])).toHaveLength(10);
     expect((await sessionMethods(claims.session_id!))!.m).toEqual(["mfa", "otp"]);
   });
 
@@ -629,7 +636,7 @@ describe("enrolling", () => {
       service<{ factor_id: string }>("select * from private.start_totp('x', 'v1.x')", [], claims);
     const [first] = await start();
     await start();
-    expect(await owner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(1);
+    expect(await asOwner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(1);
     await expectSqlState(
       service("select private.confirm_totp($1, 50, $2)", [first!.factor_id, codes()], claims),
       "PL404",
@@ -681,14 +688,14 @@ test("the clean-up deletes what nobody went on with, and nothing else", async ()
   await addTotp();
   const live = await challenged();
   const dead = await challenged();
-  await owner("update private.sign_in_challenges set expires_at = now() where token_hash = $1", [dead]);
+  await asOwner("update private.sign_in_challenges set expires_at = now() where token_hash = $1", [dead]);
   for (const age of ["0 hours", "25 hours"])
-    await owner(
+    await asOwner(
       "insert into identity.mfa_factors (user_id, kind, name, created_at) values ($1, 'totp', 'half', now() - $2::interval)",
       [user, age],
     );
   for (const expires of ["1 minute", "0"])
-    await owner(
+    await asOwner(
       "insert into private.passkey_challenges (challenge, purpose, expires_at) values ($1, 'sign_in', now() + $2::interval)",
       [randomBytes(32), expires],
     );
@@ -700,7 +707,11 @@ test("the clean-up deletes what nobody went on with, and nothing else", async ()
     );
   expect(await clean()).toBeGreaterThanOrEqual(3);
   expect(await clean()).toBe(0);
-  expect(await owner("select from private.sign_in_challenges where token_hash = $1", [live])).toHaveLength(1);
-  expect(await owner("select from private.sign_in_challenges where token_hash = $1", [dead])).toHaveLength(0);
-  expect(await owner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(2);
+  expect(await asOwner("select from private.sign_in_challenges where token_hash = $1", [live])).toHaveLength(
+    1,
+  );
+  expect(await asOwner("select from private.sign_in_challenges where token_hash = $1", [dead])).toHaveLength(
+    0,
+  );
+  expect(await asOwner("select from identity.mfa_factors where user_id = $1", [user])).toHaveLength(2);
 });

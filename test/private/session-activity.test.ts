@@ -4,6 +4,7 @@ import {
   asRole,
   createTestDatabase,
   expectSqlState,
+  rowsAs,
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
@@ -23,8 +24,7 @@ beforeEach(async () => {
   user = await registerUser(db, `user${sequence++}`);
 });
 
-const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+const asOwner = rowsAs("owner", () => db);
 const service = async <T extends object>(
   sql: string,
   params: unknown[] = [],
@@ -66,7 +66,7 @@ const touch = async (ids: string[], at = new Date(), ip: string | null = "203.0.
   )[0]!.n;
 const session = async (id: string) =>
   (
-    await owner<{
+    await asOwner<{
       security_context: { addresses: { address: string }[]; sign_in_address: string };
       device_info: object;
       expires_at: Date;
@@ -76,12 +76,12 @@ const session = async (id: string) =>
     }>("select *, host(ip_address) as ip from identity.user_sessions where id = $1", [id])
   )[0]!;
 const age = (id: string, minutes: number) =>
-  owner(
+  asOwner(
     "update identity.user_sessions set last_activity_at = now() - make_interval(mins => $2) where id = $1",
     [id, minutes],
   );
 const setTimeoutMinutes = (minutes: number | null) =>
-  owner("update identity.user_security_settings set session_timeout_minutes = $2 where user_id = $1", [
+  asOwner("update identity.user_security_settings set session_timeout_minutes = $2 where user_id = $1", [
     user,
     minutes,
   ]);
@@ -99,7 +99,7 @@ describe("C3 the limits of a session", () => {
 
   test("a refresh token never outlives the absolute one, whatever the idle limit", async () => {
     const { id, hash } = await signIn();
-    await owner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
+    await asOwner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
       id,
     ]);
     await setTimeoutMinutes(43200);
@@ -109,7 +109,7 @@ describe("C3 the limits of a session", () => {
 
   test("past the absolute one nothing goes on, however recently it was used", async () => {
     const { id, hash } = await signIn();
-    await owner("update identity.user_sessions set expires_at = now() where id = $1", [id]);
+    await asOwner("update identity.user_sessions set expires_at = now() where id = $1", [id]);
     expect(await touch([id], new Date())).toBe(0);
     expect((await rotate(hash)).outcome).toBe("refused");
     expect(await session(id)).toMatchObject({ end_reason: "expired" });
@@ -127,7 +127,7 @@ describe("C3 the limits of a session", () => {
     await setTimeoutMinutes(5);
     const { id, hash } = await signIn();
     // Twelve minutes after the token was issued, used three minutes ago.
-    await owner(
+    await asOwner(
       "update private.refresh_tokens set expires_at = expires_at - interval '12 minutes' where session_id = $1",
       [id],
     );
@@ -167,7 +167,7 @@ describe("C3 the last activity", () => {
   test("of a session that ended is not written", async () => {
     const { id } = await signIn();
     await age(id, 2);
-    await owner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
+    await asOwner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
       id,
     ]);
     expect(await touch([id])).toBe(0);
@@ -209,7 +209,7 @@ describe("C3 where a session has been", () => {
     let token = hash;
     for (const ip of ["192.0.2.2", "2001:db8::1", "2001:db8::2", "198.51.100.9"])
       token = (await rotate(token, ip)).successor;
-    const events = await owner<{ to: string }>(
+    const events = await asOwner<{ to: string }>(
       "select event_data ->> 'to_address' as to from security.security_audit_log where user_id = $1 and event_type = 'session_network_changed' order by id",
       [user],
     );
@@ -296,12 +296,12 @@ describe("C3 ending the other sessions", () => {
     expect((await rotate(there.hash)).outcome).toBe("refused");
     expect((await rotate(here.hash)).outcome).toBe("rotated");
     expect(
-      await owner("select from private.token_blacklist where kind = 'session' and subject_id = $1", [
+      await asOwner("select from private.token_blacklist where kind = 'session' and subject_id = $1", [
         there.id,
       ]),
     ).toHaveLength(1);
     expect(
-      await owner(
+      await asOwner(
         "select from security.security_audit_log where user_id = $1 and event_type = 'other_sessions_ended'",
         [user],
       ),

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 
 // private.finish_login, rotate_refresh_token and change_password as the service calls them, on real parallel connections.
 
@@ -26,8 +26,7 @@ const service = async <T extends object>(
     await client.query("select set_config('plinth.client_ip', $1, false)", [ip]);
     return (await client.query<T>(sql, params)).rows;
   });
-const owner = async <T extends object>(sql: string, params: unknown[] = []): Promise<T[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query<T>(sql, params)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 interface Login {
   session_id: string;
@@ -35,7 +34,7 @@ interface Login {
 }
 const login = async (matches: boolean, hash = someHash(), ip?: string): Promise<Login | undefined> => {
   const version = (
-    await owner<{ v: number }>("select token_version as v from identity.users where id = $1", [user])
+    await asOwner<{ v: number }>("select token_version as v from identity.users where id = $1", [user])
   )[0]?.v;
   return (
     await service<Login>(
@@ -59,14 +58,14 @@ const rotate = async (presented: Buffer, successor = someHash(), sealed = Buffer
   )[0]!;
 const session = async (id: string) =>
   (
-    await owner<{ is_active: boolean; end_reason: string | null }>(
+    await asOwner<{ is_active: boolean; end_reason: string | null }>(
       "select * from identity.user_sessions where id = $1",
       [id],
     )
   )[0];
 const account = async () =>
   (
-    await owner<{ failed_login_attempts: number; locked: boolean; locked_seconds: number }>(
+    await asOwner<{ failed_login_attempts: number; locked: boolean; locked_seconds: number }>(
       `select failed_login_attempts, locked_until > now() as locked,
          extract(epoch from locked_until - now())::integer as locked_seconds
        from identity.users where id = $1`,
@@ -75,16 +74,17 @@ const account = async () =>
   )[0]!;
 const events = async () =>
   (
-    await owner<{ e: string }>("select event_type as e from security.security_audit_log where user_id = $1", [
-      user,
-    ])
+    await asOwner<{ e: string }>(
+      "select event_type as e from security.security_audit_log where user_id = $1",
+      [user],
+    )
   ).map((row) => row.e);
 
 describe("lockout", () => {
   test("starts at the fifth wrong password, doubles and is capped at an hour", async () => {
     const seconds: number[] = [];
     for (const failures of [4, 5, 6, 7, 10, 11, 12, 1000]) {
-      const [row] = await owner<{ s: number }>(
+      const [row] = await asOwner<{ s: number }>(
         "select extract(epoch from private.lockout_duration($1))::integer as s",
         [failures],
       );
@@ -97,7 +97,9 @@ describe("lockout", () => {
     for (let i = 0; i < 5; i++) expect(await login(false)).toBeUndefined();
     expect((await account()).locked).toBe(true);
     expect(await login(true)).toBeUndefined();
-    await owner("update identity.users set locked_until = now() - interval '1 second' where id = $1", [user]);
+    await asOwner("update identity.users set locked_until = now() - interval '1 second' where id = $1", [
+      user,
+    ]);
     expect(await login(true)).toBeDefined();
     expect(await account()).toMatchObject({ failed_login_attempts: 0, locked: null });
   });
@@ -123,7 +125,7 @@ describe("finish_login", () => {
       [someHash()],
     );
     expect(rows).toEqual([]);
-    const [attempt] = await owner(
+    const [attempt] = await asOwner(
       "select status, failure_reason, host(ip_address) as ip from security.login_attempts where email = 'nobody@example.com'",
     );
     expect(attempt).toEqual({ status: "failed", failure_reason: "unknown_account", ip: "203.0.113.7" });
@@ -134,7 +136,7 @@ describe("finish_login", () => {
       await service("select * from private.finish_login(null, 'My Secret Password', false, null, $1)", [
         someHash(),
       ]);
-    const rows = await owner<{ email: string }>(
+    const rows = await asOwner<{ email: string }>(
       "select email from security.login_attempts where user_id is null and email !~ '@'",
     );
     expect(rows).toHaveLength(2);
@@ -143,7 +145,7 @@ describe("finish_login", () => {
   });
 
   test("refuses a disabled account although the password is right", async () => {
-    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    await asOwner("update identity.users set account_status = 'disabled' where id = $1", [user]);
     expect(await login(true)).toBeUndefined();
   });
 
@@ -153,14 +155,14 @@ describe("finish_login", () => {
       someHash(),
     ]);
     expect(rows).toHaveLength(1);
-    await owner("update identity.users set token_version = token_version + 1 where id = $1", [user]);
+    await asOwner("update identity.users set token_version = token_version + 1 where id = $1", [user]);
     expect(
       await service("select * from private.finish_login($1, 'x', true, 1, $2)", [user, someHash()]),
     ).toEqual([]);
   });
 
   test("keeps to the networks the user allows", async () => {
-    await owner(
+    await asOwner(
       "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
       [user],
     );
@@ -194,7 +196,7 @@ describe("refresh tokens", () => {
     const first = someHash();
     const { session_id } = await signIn(first);
     await rotate(first);
-    await owner(
+    await asOwner(
       "update private.refresh_tokens set used_at = now() - interval '61 seconds' where token_hash = $1",
       [first],
     );
@@ -212,7 +214,7 @@ describe("refresh tokens", () => {
     const replayed = answers.filter((answer) => answer.outcome === "replayed");
     expect(replayed).toHaveLength(19);
     expect(new Set(replayed.map((answer) => answer.sealed?.toString())).size).toBe(1);
-    const [live] = await owner<{ n: number }>(
+    const [live] = await asOwner<{ n: number }>(
       "select count(*)::integer as n from private.refresh_tokens where session_id = $1 and used_at is null",
       [session_id],
     );
@@ -223,7 +225,7 @@ describe("refresh tokens", () => {
     expect((await rotate(someHash())).outcome).toBe("refused");
     const first = someHash();
     const { session_id } = await signIn(first);
-    await owner("update private.refresh_tokens set expires_at = now() where token_hash = $1", [first]);
+    await asOwner("update private.refresh_tokens set expires_at = now() where token_hash = $1", [first]);
     expect((await rotate(first)).outcome).toBe("refused");
     expect(await session(session_id)).toMatchObject({ end_reason: "expired" });
   });
@@ -231,11 +233,11 @@ describe("refresh tokens", () => {
   test("rotation never goes past the session's absolute limit", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
-    await owner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
+    await asOwner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
       session_id,
     ]);
     await rotate(first);
-    const [row] = await owner<{ ok: boolean }>(
+    const [row] = await asOwner<{ ok: boolean }>(
       `select max(t.expires_at) filter (where t.used_at is null) = s.expires_at as ok
        from private.refresh_tokens t join identity.user_sessions s on s.id = t.session_id where s.id = $1 group by s.id`,
       [session_id],
@@ -247,17 +249,18 @@ describe("refresh tokens", () => {
     const first = someHash();
     await signIn(first);
     await rotate(first);
-    await owner("update private.refresh_tokens set expires_at = now() where token_hash = $1", [first]);
+    await asOwner("update private.refresh_tokens set expires_at = now() where token_hash = $1", [first]);
     expect((await rotate(first)).outcome).toBe("replayed");
   });
 
   test("a session unused for longer than its user allows ends", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
-    await owner("update identity.user_security_settings set session_timeout_minutes = 5 where user_id = $1", [
-      user,
-    ]);
-    await owner(
+    await asOwner(
+      "update identity.user_security_settings set session_timeout_minutes = 5 where user_id = $1",
+      [user],
+    );
+    await asOwner(
       "update identity.user_sessions set last_activity_at = now() - interval '6 minutes' where id = $1",
       [session_id],
     );
@@ -268,7 +271,7 @@ describe("refresh tokens", () => {
   test("end with a disabled account", async () => {
     const first = someHash();
     await signIn(first);
-    await owner("update identity.users set account_status = 'disabled' where id = $1", [user]);
+    await asOwner("update identity.users set account_status = 'disabled' where id = $1", [user]);
     expect((await rotate(first)).outcome).toBe("refused");
   });
 });
@@ -300,7 +303,7 @@ describe("change_password", () => {
 
   test("needs a live session of the same account", async () => {
     const here = await signIn();
-    await owner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
+    await asOwner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
       here.session_id,
     ]);
     expect(await change(here.session_id, true, here.token_version)).toEqual([]);
@@ -335,7 +338,7 @@ describe("revocation", () => {
         listener.on("notification", (n) => resolve(n.payload ?? "")),
       );
       await listener.query("listen plinth_revocation");
-      await owner(sql, [user]);
+      await asOwner(sql, [user]);
       // Every role may listen, so what was revoked is not in it.
       expect(await heard).toBe("");
     });
@@ -348,7 +351,7 @@ describe("revocation", () => {
 
   test("token_version never goes down", async () => {
     await expect(
-      owner("update identity.users set token_version = 0 where id = $1", [user]),
+      asOwner("update identity.users set token_version = 0 where id = $1", [user]),
     ).rejects.toMatchObject({ code: "PL422" });
   });
 });

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { asOwner } from "./support.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 // Rooms over HTTP: what a client of Socializer does.
 
 let db: TestDatabase;
+const asOwner = rowsAs("owner", () => db);
 let api: Api;
 let ada: SignedIn;
 let bob: SignedIn;
@@ -174,7 +174,6 @@ test("S6 a room with a password lets in who knows it; the hash is like an accoun
   const entered = await ask(bob, ENTER, { input: { roomId: room, password } });
   expect(entered.joinRoomWithPassword.roomMember).toEqual({ role: "member", room: { name: "Vault" } });
   const [{ hash } = { hash: "" }] = await asOwner<{ hash: string }>(
-    db,
     "select password_hash as hash from private.room_passwords where room_id = $1",
     [room],
   );

@@ -1,12 +1,19 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { grantRole } from "../support/accounts.ts";
-import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
-import { asOwner, connectPerson, makeUsers, type Person } from "./support.ts";
+import {
+  createTestDatabase,
+  expectSqlState,
+  rowsAs,
+  type TestDatabase,
+  withClient,
+} from "../support/database.ts";
+import { connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Who may do what in rooms, as the API's user role on connections of their own.
 
 let db: TestDatabase;
+const asOwner = rowsAs("owner", () => db);
 let ada: Person;
 let bob: Person;
 let cyd: Person;
@@ -44,8 +51,7 @@ const texts = async (person: Person, roomId: string) =>
   ).map(({ content }) => content);
 const unread = (person: Person, roomId: string) =>
   person.value<number>("select unread_count::integer from rooms.unread_counts where room_id = $1", [roomId]);
-const asService = <T extends object>(sql: string, params: unknown[]): Promise<T[]> =>
-  withClient(db.url("service"), async (client) => (await client.query(sql, params)).rows as T[]);
+const asService = rowsAs("service", () => db);
 
 describe("S6 rooms", () => {
   test("there is one direct room for a pair, also when both make it at once, again and again", async () => {
@@ -130,7 +136,7 @@ describe("S7 membership", () => {
     ).toBe("creator");
     await cyd.call("leave_room", { room_id: id });
     await bob.call("leave_room", { room_id: id });
-    expect(await asOwner(db, "select from rooms.chat_rooms where id = $1", [id])).toEqual([]);
+    expect(await asOwner("select from rooms.chat_rooms where id = $1", [id])).toEqual([]);
   });
 
   test("moderators remove members, a ban keeps them out, lifting it lets them in", async () => {
@@ -163,7 +169,6 @@ describe("S7 membership", () => {
       if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "PL404" });
     expect(
       await asOwner(
-        db,
         `select from rooms.room_messages m join rooms.room_changes c on c.room_id = m.room_id and c.kind = 'member_left'
          where m.room_id = $1 and m.event_sequence > c.sequence`,
         [id],
@@ -180,11 +185,11 @@ describe("S7 membership", () => {
           withPeer([ada, bob, cyd][i % 3]!, (person) => post(person, id, `hello @bob${serial}`)),
         ),
       ),
-      asOwner(db, "delete from identity.users where id = $1", [bob.id]),
+      asOwner("delete from identity.users where id = $1", [bob.id]),
     ]);
     for (const outcome of outcomes)
       if (outcome.status === "rejected") expect(outcome.reason).toMatchObject({ code: "PL404" });
-    expect(await asOwner(db, "select from rooms.room_messages where sender_id = $1", [bob.id])).toEqual([]);
+    expect(await asOwner("select from rooms.room_messages where sender_id = $1", [bob.id])).toEqual([]);
   });
 });
 
@@ -358,11 +363,10 @@ describe("S8 messages", () => {
 test("S11 the last messages come from the end of an index, also in a room where one person says everything", async () => {
   const id = await room({}, [bob]);
   await asOwner(
-    db,
     "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'x' from generate_series(1, 3000)",
     [id, bob.id],
   );
-  await asOwner(db, "analyze rooms.room_messages, rooms.room_members, rooms.user_blocks");
+  await asOwner("analyze rooms.room_messages, rooms.room_members, rooms.user_blocks");
   for (const order of ["created_at", "event_sequence"]) {
     const plan = await ada.rows<Record<string, string>>(
       `explain select * from rooms.room_messages where room_id = '${id}' and is_deleted = false order by ${order} desc limit 50`,

@@ -1,5 +1,6 @@
-import pg from "pg";
-import { asRole, type TestDatabase, withClient } from "../support/database.ts";
+import { SOME_HASH } from "../support/accounts.ts";
+import { connectAs } from "../support/chat.ts";
+import { type TestDatabase, withClient } from "../support/database.ts";
 
 /** A person with a connection of their own, each call of whom is a transaction as the API makes it. */
 export interface Person {
@@ -17,24 +18,7 @@ export interface Person {
 }
 
 export async function connectPerson(db: TestDatabase, id: string): Promise<Person> {
-  const client = new pg.Client({
-    connectionString: db.url("authenticator"),
-    application_name: "plinth tests",
-  });
-  client.on("error", () => {});
-  await client.connect();
-  async function rows<Row extends object>(sql: string, params?: unknown[]): Promise<Row[]> {
-    await client.query("begin");
-    try {
-      await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: id });
-      const result = await client.query(sql, params);
-      await client.query("commit");
-      return result.rows as Row[];
-    } catch (error) {
-      await client.query("rollback");
-      throw error;
-    }
-  }
+  const { rows, end } = await connectAs(db, id);
   return {
     id,
     rows,
@@ -48,7 +32,7 @@ export async function connectPerson(db: TestDatabase, id: string): Promise<Perso
       const [row] = await rows<Row>(`select * from rooms.${name}(${list})`, Object.values(args));
       return row as Row;
     },
-    close: () => client.end(),
+    close: end,
   };
 }
 
@@ -56,20 +40,10 @@ export async function connectPerson(db: TestDatabase, id: string): Promise<Perso
 export async function makeUsers(db: TestDatabase, names: readonly string[]): Promise<string[]> {
   return withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query<{ id: string }>(
-      `select private.register_user(name, null, null,
-         '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo', 'argon2id') as id
+      `select private.register_user(name, null, null, $2, 'argon2id') as id
        from unnest($1::text[]) with ordinality n (name, i) order by i`,
-      [names],
+      [names, SOME_HASH],
     );
     return rows.map(({ id }) => id);
   });
-}
-
-/** Runs a statement as the owner, whom no policy stops. */
-export async function asOwner<Row extends object = Record<string, unknown>>(
-  db: TestDatabase,
-  sql: string,
-  params?: unknown[],
-): Promise<Row[]> {
-  return withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows as Row[]);
 }

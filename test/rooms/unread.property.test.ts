@@ -1,12 +1,14 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import type pg from "pg";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
-import { asOwner, connectPerson, makeUsers, type Person } from "./support.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { makeRandom } from "../support/random.ts";
+import { connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Reason 4 of the design: unread and mention counts equal what counting the messages would give, at every moment of a storm
 // of posting, deleting, restoring, editing, joining, leaving, blocking and marking on parallel connections.
 
 let db: TestDatabase;
+const asOwner = rowsAs("owner", () => db);
 let people: Person[];
 beforeAll(async () => {
   db = await createTestDatabase();
@@ -17,15 +19,6 @@ afterAll(async () => {
   await Promise.all(people.map((person) => person.close()));
   await db.drop();
 });
-
-/** Repeatable: each test run goes through the same choices, though not in the same order of time. */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 /** Counted by looking at every message that the policies show the caller, in the same snapshot as the count. */
 const COMPARE = `
@@ -59,7 +52,8 @@ async function storm(
   const done: Record<string, number> = {};
   await Promise.all(
     people.map(async (person, index) => {
-      const pick = random(seed * 100 + index);
+      // Each run goes through the same choices, though not in the same order of time.
+      const pick = makeRandom(seed * 100 + index);
       const oneOf = <T>(values: readonly T[]): T => values[pick(values.length)]!;
       for (let step = 0; step < steps; step++) {
         const room = oneOf(roomIds);
@@ -169,23 +163,17 @@ test("S7 unread and mention counts are exact at every moment and afterwards", as
     expect([name, done[name] ?? 0]).not.toEqual([name, 0]);
   // Numbers without gaps, and times that grow with them.
   expect(
-    await asOwner(
-      db,
-      `select r.id
+    await asOwner(`select r.id
        from rooms.chat_rooms r
        where r.last_sequence <> (select count(*) from rooms.room_messages m where m.room_id = r.id)
          or r.last_event_sequence <> (select count(*) from rooms.room_events e where e.room_id = r.id)
-         or r.last_event_sequence <> (select coalesce(max(sequence), 0) from rooms.room_events e where e.room_id = r.id)`,
-    ),
+         or r.last_event_sequence <> (select coalesce(max(sequence), 0) from rooms.room_events e where e.room_id = r.id)`),
   ).toEqual([]);
   expect(
-    await asOwner(
-      db,
-      `select from (
+    await asOwner(`select from (
          select created_at < lag(created_at) over w or event_sequence <= lag(event_sequence) over w as is_wrong
          from rooms.room_messages window w as (partition by room_id order by sequence)
-       ) pairs where is_wrong`,
-    ),
+       ) pairs where is_wrong`),
   ).toEqual([]);
 });
 
@@ -194,13 +182,11 @@ test("S7 counts stay exact over thousands of messages with gaps of all sizes, at
   const room = await writer.call<{ id: string }>("create_room", { name: "long", is_public: true });
   await reader.call("join_room", { room_id: room.id });
   await asOwner(
-    db,
     `insert into rooms.room_messages (room_id, sender_id, content)
      select $1, case when i % 7 = 0 then $2::uuid else $3::uuid end, 'x' from generate_series(1, 1400) i`,
     [room.id, reader.id, writer.id],
   );
   await asOwner(
-    db,
     `update rooms.room_messages set is_deleted = true, content = '', deleted_at = now()
      where room_id = $1 and (sequence % 5 = 0 or sequence between 250 and 530 or sequence = 1024)`,
     [room.id],
@@ -210,7 +196,6 @@ test("S7 counts stay exact over thousands of messages with gaps of all sizes, at
   ];
   for (const mark of marks) {
     await asOwner(
-      db,
       "update rooms.room_members set last_read_sequence = $3 where room_id = $1 and user_id = $2",
       [room.id, reader.id, mark],
     );

@@ -1,12 +1,12 @@
-import { randomInt, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
+import { makeRandom, SEED } from "../support/random.ts";
 
 // The limiter of SQL against models that keep every call, and against callers that all come at once. PLINTH_SEED repeats a
 // run's choices.
 
-const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 const ALGORITHMS = ["fixed_window", "sliding_window", "token_bucket"] as const;
 type Algorithm = (typeof ALGORITHMS)[number];
 
@@ -76,17 +76,6 @@ function makeModel(algorithm: Algorithm, limit: bigint, window: bigint) {
     const allowed = used(now) + cost * window <= limit * window;
     if (allowed) calls.push({ now, cost });
     return { allowed, remaining: Number(floor(max(0n, limit * window - used(now)), window)) };
-  };
-}
-
-/** mulberry32: small, seedable, good enough to choose. */
-function makeRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
   };
 }
 

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { createClient, type ExecutionResult } from "graphql-ws";
 import { createApiToken } from "../../src/auth/api-token.ts";
 import {
   type Answer,
@@ -13,7 +12,8 @@ import {
   startApi,
   until,
 } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { openSocket } from "../support/socket.ts";
 
 /** Two servers on one database, as behind a load balancer. */
 let db: TestDatabase;
@@ -34,8 +34,7 @@ beforeEach(async () => {
   ada = await signUp(here, `ada${++names}`);
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const CREATE =
   "mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { token apiToken { id name tokenPrefix scopes expiresAt revokedAt lastUsedAt } } }";
@@ -500,39 +499,3 @@ describe("C3 sessions over the API", () => {
     expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual(["BAD_USER_INPUT", field]);
   });
 });
-
-/** A socket that has introduced itself, its answers and how it was closed. */
-async function openSocket(api: Api, token: string) {
-  const closed = Promise.withResolvers<{ code: number }>();
-  const opened = Promise.withResolvers<void>();
-  const client = createClient({
-    url: `${api.url.replace("http", "ws")}/graphql`,
-    connectionParams: { authorization: `Bearer ${token}` },
-    lazy: false,
-    retryAttempts: 0,
-    on: {
-      connected: () => opened.resolve(),
-      closed: (event) => {
-        closed.resolve({ code: (event as CloseEvent).code });
-        opened.resolve();
-      },
-    },
-    onNonLazyError: () => {},
-  });
-  await opened.promise;
-  return {
-    closed: closed.promise,
-    dispose: () => client.dispose(),
-    ask: (query: string): Promise<ExecutionResult> =>
-      new Promise((resolve, reject) => {
-        client.subscribe(
-          { query },
-          {
-            next: (result) => resolve(result as ExecutionResult),
-            error: (error) => (Array.isArray(error) ? resolve({ errors: error }) : reject(error)),
-            complete: () => {},
-          },
-        );
-      }),
-  };
-}

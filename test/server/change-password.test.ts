@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, PASSWORD, signIn, signUp, startApi, until } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { mailsTo, templatesTo } from "../support/mail.ts";
 
 let db: TestDatabase;
@@ -14,8 +14,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const change = (
   token: string,

@@ -17,8 +17,8 @@ import {
   createTestDatabase,
   expectSqlState,
   inRolledBackTransaction,
+  rowsAs,
   type TestDatabase,
-  withClient,
 } from "../support/database.ts";
 import { tablesWith } from "../support/whole-database.ts";
 
@@ -53,8 +53,7 @@ const written = async (input: object, token: string, to = api) => {
   if (!answer.data?.setConversationMemory) throw new Error(answer.text);
   return answer.data.setConversationMemory.conversationMemory;
 };
-const owner = <Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(sql, values)).rows as Row[]);
+const asOwner = rowsAs("owner", () => db);
 
 describe("S1 a memory", () => {
   test.each([
@@ -192,7 +191,7 @@ describe("S1 concurrency", () => {
         Array.from({ length: 6 }, (_, n) => written({ memory: n }, token, n % 2 ? api : otherApi)),
       );
       expect((await get(token)).errors).toBeUndefined();
-      expect(await owner("select from private.user_keys where user_id = $1", [userId])).toHaveLength(1);
+      expect(await asOwner("select from private.user_keys where user_id = $1", [userId])).toHaveLength(1);
     }
   });
 
@@ -216,7 +215,7 @@ describe("S1 C11 the database", () => {
   const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
   const stored = async (userId: string) =>
     (
-      await owner<{ memory: string; wrapped_key: string }>(
+      await asOwner<{ memory: string; wrapped_key: string }>(
         "select memory, wrapped_key from llm.conversation_memories m join private.user_keys k on k.id = m.key_id where m.user_id = $1",
         [userId],
       )
@@ -227,12 +226,12 @@ describe("S1 C11 the database", () => {
     await written({ memory: { note: CANARY } }, token);
     expect(await tablesWith(db, CANARY)).toEqual([]);
     // The search would have found it.
-    await owner("update identity.users set profile_data = jsonb_build_object('x', $1::text) where id = $2", [
-      CANARY,
-      userId,
-    ]);
+    await asOwner(
+      "update identity.users set profile_data = jsonb_build_object('x', $1::text) where id = $2",
+      [CANARY, userId],
+    );
     expect(await tablesWith(db, CANARY)).toEqual(["identity.users"]);
-    await owner("update identity.users set profile_data = '{}' where id = $1", [userId]);
+    await asOwner("update identity.users set profile_data = '{}' where id = $1", [userId]);
     expect(api.logLines.filter((line) => JSON.stringify(line).includes(CANARY))).toEqual([]);
   });
 
@@ -257,18 +256,18 @@ describe("S1 C11 the database", () => {
     await written({ memory: CANARY }, token);
     const copy = await stored(userId);
     await remove(token);
-    expect(await owner("select from llm.conversation_memories where user_id = $1", [userId])).toEqual([]);
-    expect(await owner("select from private.user_keys where user_id = $1", [userId])).toEqual([]);
+    expect(await asOwner("select from llm.conversation_memories where user_id = $1", [userId])).toEqual([]);
+    expect(await asOwner("select from private.user_keys where user_id = $1", [userId])).toEqual([]);
     expect(await tablesWith(db, copy.wrapped_key)).toEqual([]);
     await written({ memory: "new" }, token);
-    const keys = await owner<{ user_id: string; wrapped_key: string }>(
+    const keys = await asOwner<{ user_id: string; wrapped_key: string }>(
       "select user_id, wrapped_key from private.user_keys",
     );
     for (const { user_id, wrapped_key } of keys)
       expect(() =>
         decryptFernet(sealer.unseal("user key", wrapped_key, user_id).toString(), copy.memory),
       ).toThrow(expect.objectContaining({ code: "FERNET_INVALID" }));
-    const events = await owner(
+    const events = await asOwner(
       "select from security.security_audit_log where user_id = $1 and event_type = 'user_key_shredded'",
       [userId],
     );
@@ -278,9 +277,9 @@ describe("S1 C11 the database", () => {
   test("S14 deleting the account removes key and memory", async () => {
     const { userId, token } = await signUp(api, "emil");
     await written({ memory: CANARY }, token);
-    await owner("delete from identity.users where id = $1", [userId]);
+    await asOwner("delete from identity.users where id = $1", [userId]);
     for (const table of ["llm.conversation_memories", "private.user_keys"])
-      expect(await owner(`select from ${table} where user_id = $1`, [userId])).toEqual([]);
+      expect(await asOwner(`select from ${table} where user_id = $1`, [userId])).toEqual([]);
   });
 
   test("deletions of accounts, keys and writes at once end, and none waits in a circle", async () => {
@@ -290,7 +289,7 @@ describe("S1 C11 the database", () => {
       users.flatMap(({ userId, token }) => [
         written({ memory: 2 }, token),
         remove(token),
-        owner("delete from identity.users where id = $1", [userId]),
+        asOwner("delete from identity.users where id = $1", [userId]),
         written({ memory: 3 }, token, otherApi),
       ]),
     );
@@ -301,7 +300,7 @@ describe("S1 C11 the database", () => {
       reasons.filter((reason) => /deadlock|40P01|INTERNAL|changed in between|Another change/.test(reason)),
     ).toEqual([]);
     expect(
-      await owner("select from llm.conversation_memories where user_id = any ($1)", [
+      await asOwner("select from llm.conversation_memories where user_id = any ($1)", [
         users.map((u) => u.userId),
       ]),
     ).toEqual([]);

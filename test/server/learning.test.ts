@@ -22,7 +22,7 @@ beforeAll(async () => {
   await grantRole(db, trainer.userId, "admin");
   course = await addItem(db, "course", { type: "course", duration: null });
   video = await addItem(db, "video", { duration: 100, course });
-  gated = await addItem(db, "gated", { requiredAccessLevel: 9 });
+  gated = await addItem(db, "gated", { accessLevel: 9 });
 });
 afterAll(async () => {
   await api.close();

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { getIntrospectionQuery } from "postgraphile/graphql";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
@@ -224,6 +225,15 @@ describe("width", () => {
     });
     expect(response.status).toBe(400);
     expect(await response.json()).toMatchObject({ errors: [{ extensions: { code: "BAD_REQUEST" } }] });
+  });
+});
+
+describe("fields that hash a password", () => {
+  const INPUT = `(input: { roomId: "${randomUUID()}", password: "open sesame" }) { query { __typename } }`;
+  test.each(["joinRoomWithPassword", "setRoomPassword"])("%s stands once in an operation", async (field) => {
+    expect(await code(`mutation { a: ${field}${INPUT} b: ${field}${INPUT} }`)).toBe("QUERY_TOO_COMPLEX");
+    const [once] = (await askAda(`mutation { a: ${field}${INPUT} }`)).errors!;
+    expect(["INVALID_CREDENTIALS", "NOT_FOUND"]).toContain(once!.extensions.code);
   });
 });
 

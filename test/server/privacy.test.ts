@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { normalizeEmail } from "../../src/auth/email-hash.ts";
 import { type Api, codeOf, PASSWORD, signIn, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { tablesWith } from "../support/whole-database.ts";
 
 let db: TestDatabase;
@@ -17,8 +17,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const rows = (sql: string, values: unknown[] = []) =>
-  withClient(db.url("owner"), async (client) => (await client.query(sql, values)).rows);
+const rows = rowsAs("owner", () => db);
 const register = (to: Api, username: string, email: string | null) =>
   to.ask("mutation ($input: RegisterInput!) { register(input: $input) { user { id email } } }", {
     variables: { input: { username, email, password: PASSWORD } },

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, type SignedIn, signIn, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -16,8 +16,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const refresh = (refreshToken: string): Promise<Answer> =>
   api.ask(

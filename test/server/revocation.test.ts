@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { createClient } from "graphql-ws";
 import { createAccessTokens } from "../../src/auth/access-token.ts";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
 import {
@@ -12,7 +11,8 @@ import {
   startApi,
   until,
 } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
+import { openSocket } from "../support/socket.ts";
 
 /** Two servers on one database, as behind a load balancer. */
 let db: TestDatabase;
@@ -33,37 +33,10 @@ beforeEach(async () => {
   ada = await signUp(here, `ada${++names}`);
 });
 
-const asOwner = (text: string, values: unknown[] = []) =>
-  withClient(db.url("owner"), (client) => client.query(text, values));
+const asOwner = rowsAs("owner", () => db);
 
 const isAccepted = async (api: Api, token = ada.token): Promise<boolean> =>
   (await api.ask("{ currentUser { id } }", { token })).status === 200;
-
-/** A socket that has introduced itself; resolves with how it was closed. */
-async function openSocket(
-  api: Api,
-  token: string | undefined,
-): Promise<{ closed: Promise<{ code: number; reason: string }> }> {
-  const opened = Promise.withResolvers<void>();
-  const closed = Promise.withResolvers<{ code: number; reason: string }>();
-  createClient({
-    url: `${api.url.replace("http", "ws")}/graphql`,
-    connectionParams: token === undefined ? {} : { authorization: `Bearer ${token}` },
-    lazy: false,
-    retryAttempts: 0,
-    on: {
-      connected: () => opened.resolve(),
-      closed: (event) => {
-        const { code, reason } = event as CloseEvent;
-        closed.resolve({ code, reason });
-        opened.resolve();
-      },
-    },
-    onNonLazyError: () => {},
-  });
-  await opened.promise;
-  return { closed: closed.promise };
-}
 
 describe("reaches every server", () => {
   test.each<[string, () => Promise<unknown>]>([

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { Secret, TOTP } from "otpauth";
 import { type Answer, type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { type Misbehaviour, SoftwareAuthenticator } from "../support/software-authenticator.ts";
 
 // Second factors as an application meets them: over HTTP, with an authenticator in software.
@@ -25,8 +25,7 @@ beforeEach(async () => {
   ada = await signUp(api, name);
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 /** What each mutation is asked for; `input` is its type, none where it takes nothing. */
 const MUTATIONS = {

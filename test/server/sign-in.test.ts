@@ -11,7 +11,7 @@ import {
   signUp,
   startApi,
 } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -27,8 +27,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const login = (identifier: string, password: string, headers: Record<string, string> = {}): Promise<Answer> =>
   api.ask("mutation ($input: LoginInput!) { login(input: $input) { accessToken user { username } } }", {

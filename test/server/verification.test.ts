@@ -9,7 +9,7 @@ import {
   signUp,
   startApi,
 } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { mailsTo, templatesTo, tokenTo } from "../support/mail.ts";
 
 let db: TestDatabase;
@@ -23,8 +23,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-const asOwner = <TRow extends object>(text: string, values: unknown[] = []): Promise<TRow[]> =>
-  withClient(db.url("owner"), async (client) => (await client.query(text, values)).rows);
+const asOwner = rowsAs("owner", () => db);
 
 const mutate = (name: string, input: object | null, token?: string): Promise<Answer> => {
   const type = `${name[0]!.toUpperCase()}${name.slice(1)}Input`;

@@ -1,8 +1,10 @@
 import { request } from "node:http";
+import { connect as connectTcp } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
-import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { askOver } from "../support/socket.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -33,29 +35,15 @@ function connect(connectionParams: Record<string, unknown> = {}, url = api.url):
   return client;
 }
 
-/** The first result of an operation; rejects with the close event when the socket goes. */
-function ask(client: Client, query: string, variables?: Record<string, unknown>): Promise<ExecutionResult> {
-  return new Promise((resolve, reject) => {
-    client.subscribe(
-      { query, variables },
-      {
-        next: (result) => resolve(result as ExecutionResult),
-        error: (error) => (Array.isArray(error) ? resolve({ errors: error }) : reject(error)),
-        complete: () => {},
-      },
-    );
-  });
-}
-
 const codesOf = ({ errors }: ExecutionResult) => errors?.map(({ extensions }) => extensions?.code);
 
 describe("operations", () => {
   test("run as the user of the connection's token", async () => {
     const client = connect({ authorization: `Bearer ${ada.token}` });
-    expect(await ask(client, "{ currentUser { username } }")).toEqual({
+    expect(await askOver(client, "{ currentUser { username } }")).toEqual({
       data: { currentUser: { username: "ada" } },
     });
-    const created = await ask(
+    const created = await askOver(
       client,
       "mutation ($title: String!) { createChat(input: { chat: { title: $title } }) { chat { title } } }",
       { title: "over a socket" },
@@ -65,25 +53,29 @@ describe("operations", () => {
 
   test("run as a visitor without a token", async () => {
     const client = connect();
-    expect(await ask(client, "{ currentUser { username } }")).toEqual({ data: { currentUser: null } });
-    expect(codesOf(await ask(client, "{ chats { totalCount } }"))).toEqual(["UNAUTHENTICATED"]);
+    expect(await askOver(client, "{ currentUser { username } }")).toEqual({ data: { currentUser: null } });
+    expect(codesOf(await askOver(client, "{ chats { totalCount } }"))).toEqual(["UNAUTHENTICATED"]);
   });
 
   test("are not authenticated by the upgrade request", async () => {
     const status = await upgrade({ authorization: `Bearer ${ada.token}` }, "/graphql?access_token=x");
     expect(status).toBe(101);
-    expect(await ask(connect({ token: ada.token }), "{ currentUser { username } }")).toEqual({
+    expect(await askOver(connect({ token: ada.token }), "{ currentUser { username } }")).toEqual({
       data: { currentUser: null },
     });
   });
 
   test("answer with the same codes as over HTTP", async () => {
     const client = connect({ authorization: `Bearer ${ada.token}` });
-    expect(codesOf(await ask(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
-    expect(codesOf(await ask(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
-    expect(codesOf(await ask(client, "{ chats(first: 5000) { totalCount } }"))).toEqual(["PAGE_TOO_LARGE"]);
+    expect(codesOf(await askOver(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
+    expect(codesOf(await askOver(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
+    expect(codesOf(await askOver(client, "{ chats(first: 5000) { totalCount } }"))).toEqual([
+      "PAGE_TOO_LARGE",
+    ]);
     expect(
-      codesOf(await ask(client, 'mutation { createChat(input: { chat: { title: "" } }) { chat { id } } }')),
+      codesOf(
+        await askOver(client, 'mutation { createChat(input: { chat: { title: "" } }) { chat { id } } }'),
+      ),
     ).toEqual(["BAD_USER_INPUT"]);
   });
 
@@ -92,7 +84,7 @@ describe("operations", () => {
     try {
       const client = connect({}, limited.url);
       const results = [];
-      for (let i = 0; i < 6; i++) results.push(codesOf(await ask(client, "{ __typename }")));
+      for (let i = 0; i < 6; i++) results.push(codesOf(await askOver(client, "{ __typename }")));
       // The upgrade itself was the first of the five.
       expect(results).toEqual([
         undefined,
@@ -121,9 +113,52 @@ describe("a connection", () => {
     expect(await upgrade({}, "/elsewhere")).toBe(404);
   });
 
+  test("that is refused and keeps its own half open does not keep the server from stopping", async () => {
+    const stopping = await startApi(db);
+    const { port } = new URL(stopping.url);
+    const socket = connectTcp({ host: "127.0.0.1", port: Number(port), allowHalfOpen: true });
+    try {
+      const ended = new Promise((resolve) => socket.once("end", resolve));
+      socket.on("error", () => {}).resume();
+      socket.write("GET /elsewhere HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+      await ended;
+      await expect(stopping.close()).resolves.toBeUndefined();
+    } finally {
+      socket.destroy();
+    }
+  }, 20_000);
+
   test("with a message larger than the body limit is closed", async () => {
-    const asking = ask(connect(), `{ ${"a".repeat(30_000)} }`);
+    const asking = askOver(connect(), `{ ${"a".repeat(30_000)} }`);
     await expect(asking).rejects.toMatchObject({ code: 1009 });
+  });
+
+  test("is told to try again, not that its token is wrong, while nobody can be asked about the token", async () => {
+    const lost = await createTestDatabase();
+    const orphan = await startApi(lost);
+    try {
+      const open = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      const done = askOver(open, "{ __typename }");
+      // Keeps the socket open.
+      open.subscribe(
+        { query: "subscription { unreadCounts { __typename } }" },
+        { next() {}, error() {}, complete() {} },
+      );
+      await done;
+      await lost.drop();
+      await until(async () => (await fetch(`${orphan.url}/readyz`)).status === 503);
+      const query = "{ __typename }";
+      const late = connect({ authorization: `Bearer ${ada.token}` }, orphan.url);
+      for (const client of [late, open])
+        expect(await askOver(client, query).catch(({ code }: CloseEvent) => code)).toBe(1013);
+      expect((await orphan.ask(query, { token: ada.token })).status).toBe(503);
+      // Two sockets and a request.
+      const reported = orphan.logLines.filter(({ msg }) => msg === "unavailable");
+      expect(reported).toHaveLength(3);
+      for (const { err } of reported) expect(err).toMatchObject({ cause: { stack: expect.any(String) } });
+    } finally {
+      await orphan.close();
+    }
   });
 
   test("is closed when the server stops, which does not take long", async () => {
@@ -137,7 +172,7 @@ describe("a connection", () => {
       onNonLazyError: () => {},
     });
     clients.push(client);
-    await ask(client, "{ __typename }");
+    await askOver(client, "{ __typename }");
     const startedAt = performance.now();
     await stopping.close();
     expect(performance.now() - startedAt).toBeLessThan(3_000);

@@ -171,7 +171,8 @@ export async function until(
   return performance.now() - startedAt;
 }
 
-function collectLog(lines: Record<string, unknown>[]): Logger {
+/** A logger as in production whose lines end up in `lines`. */
+export function collectLog(lines: Record<string, unknown>[]): Logger {
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {
       for (const line of chunk.toString().trim().split("\n")) lines.push(JSON.parse(line));

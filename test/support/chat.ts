@@ -1,5 +1,5 @@
 import pg from "pg";
-import { asRole, type TestDatabase, withClient } from "./database.ts";
+import { asRole, cutOff, type TestDatabase, withClient } from "./database.ts";
 
 /** A message as the tests look at it. */
 export interface Message {
@@ -43,8 +43,7 @@ export async function connectAs(db: TestDatabase, userId: string): Promise<UserC
         throw error;
       }
     },
-    kill: () =>
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(),
+    kill: () => cutOff(client),
     end: () => client.end().catch(() => {}),
   };
 }
@@ -80,8 +79,7 @@ export async function connect(db: TestDatabase, role: "service" | "owner" | "wor
   return {
     rows: async <Row extends object = Record<string, unknown>>(sql: string, params?: unknown[]) =>
       (await client.query<Row & pg.QueryResultRow>(sql, params)).rows as Row[],
-    kill: () =>
-      (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy(),
+    kill: () => cutOff(client),
     end: () => client.end().catch(() => {}),
   };
 }

@@ -1,56 +1,21 @@
 import { randomUUID } from "node:crypto";
-import type { TestDatabase } from "./database.ts";
-import { withClient } from "./database.ts";
-
-export interface ContentOptions {
-  readonly type?: string;
-  readonly duration?: number | null;
-  readonly course?: string;
-  readonly category?: string;
-  readonly position?: number;
-  readonly level?: number;
-  readonly requiredAccessLevel?: number;
-}
+import * as learning from "../learning/support.ts";
+import { type TestDatabase, withClient } from "./database.ts";
 
 /** A category; returns its id. */
-export async function addCategory(db: TestDatabase, slug: string, parent?: string): Promise<string> {
-  return withClient(db.url("owner"), async (client) => {
-    const { rows } = await client.query<{ id: string }>(
-      "insert into learning.content_categories (parent_id, slug, name) values ($1, $2, $2) returning id",
-      [parent ?? null, slug],
-    );
-    return rows[0]!.id;
-  });
+export function addCategory(db: TestDatabase, slug: string, parent?: string): Promise<string> {
+  return withClient(db.url("owner"), (client) => learning.addCategory(client, slug, parent));
 }
 
-/** A published item in its first version; returns its id. */
-export async function addItem(db: TestDatabase, slug: string, options: ContentOptions = {}): Promise<string> {
-  return withClient(db.url("owner"), async (client) => {
-    const { rows } = await client.query<{ id: string }>(
-      `with category as (
-         insert into learning.content_categories (slug, name)
-         select $1, $1 where $2::uuid is null returning id
-       )
-       insert into learning.content_items (
-         category_id, slug, content_type, title, duration_seconds, course_id, position, level, required_access_level
-       )
-       select coalesce($2, (select id from category)), $3, $4, $3, $5, $6, $7, $8, $9 returning id`,
-      [
-        `c-${randomUUID()}`,
-        options.category ?? null,
-        slug,
-        options.type ?? "video",
-        options.duration === undefined ? 100 : options.duration,
-        options.course ?? null,
-        options.position ?? 0,
-        options.level ?? 0,
-        options.requiredAccessLevel ?? null,
-      ],
-    );
-    const id = rows[0]!.id;
-    await publishVersion(db, id, 1);
-    return id;
-  });
+/** A published item in its first version, in a category of its own; returns its id. */
+export function addItem(db: TestDatabase, slug: string, options: learning.ItemOptions = {}): Promise<string> {
+  return withClient(db.url("owner"), async (client) =>
+    learning.addItem(client, {
+      ...{ slug, title: slug, type: "video", duration: 100, accessLevel: null },
+      category: options.category ?? (await learning.addCategory(client, `c-${randomUUID()}`)),
+      ...options,
+    }),
+  );
 }
 
 /** Publishes a further version of an item. */

@@ -8,8 +8,10 @@ import {
   databaseUrl,
   type ScratchDatabase,
 } from "../../src/database/scratch-database.ts";
+import { withClient } from "./client.ts";
 import { SETUP_VARIABLE, type TestSetup } from "./template.ts";
 
+export { cutOff, rowsAs, withClient } from "./client.ts";
 export { asRole, type Claims, inRolledBackTransaction, type Transaction } from "./transaction.ts";
 
 /** A migrated database of one test file. Roles belong to the server: all test files of a run share them. */
@@ -61,18 +63,6 @@ export async function createTestDatabase(): Promise<TestDatabase> {
 export async function createEmptyTestDatabase(): Promise<ScratchDatabase> {
   const { adminUrl, rolePrefix } = testSetup();
   return createScratchDatabase(adminUrl, rolePrefix);
-}
-
-/** Connects, runs, disconnects. */
-export async function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, application_name: "plinth tests" });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
 }
 
 /** Runs in a transaction of a new connection, and keeps what it did. */

@@ -1,17 +1,6 @@
 import type pg from "pg";
 import { type TestDatabase, withClient } from "./database.ts";
 
-/** mulberry32: small, seedable, good enough to choose. */
-export function makeRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
 /** For tests that count tokens: only what they grant themselves is there. */
 export const withoutFreeTokens = (db: TestDatabase): Promise<unknown> =>
   withClient(db.url("owner"), (client) =>

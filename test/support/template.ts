@@ -11,6 +11,7 @@ import {
 } from "../../src/database/roles.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
+import { withClient } from "./client.ts";
 import type { TestServer } from "./server.ts";
 
 /** What test processes know of the server; handed over in the environment variable {@link SETUP_VARIABLE}. */
@@ -35,7 +36,7 @@ export async function makeTemplate(server: TestServer): Promise<TestSetup> {
     LOGIN_ROLES.map((role) => [role, randomBytes(18).toString("base64url")]),
   ) as Record<LoginRole, string>;
   const { adminUrl } = server;
-  const adminIsSuperuser = await withAdmin(adminUrl, async (client) => {
+  const adminIsSuperuser = await withClient(adminUrl, async (client) => {
     await client.query(`create database ${pg.escapeIdentifier(template)}`);
     const { rows } = await client.query<{ super: boolean }>(
       "select rolsuper as super from pg_roles where rolname = current_user",
@@ -44,7 +45,7 @@ export async function makeTemplate(server: TestServer): Promise<TestSetup> {
   });
   const setup: TestSetup = { adminUrl, adminIsSuperuser, rolePrefix, passwords, template };
   try {
-    await withAdmin(databaseUrl(adminUrl, template), async (client) => {
+    await withClient(databaseUrl(adminUrl, template), async (client) => {
       await runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false, passwords });
       // One who is no superuser acts as a role by being a member of it; see transaction.ts.
       if (!adminIsSuperuser)
@@ -65,7 +66,7 @@ export async function makeTemplate(server: TestServer): Promise<TestSetup> {
 
 /** Removes every database and role whose name starts with the prefix of this run. */
 export async function removeAll(setup: TestSetup): Promise<void> {
-  await withAdmin(setup.adminUrl, async (client) => {
+  await withClient(setup.adminUrl, async (client) => {
     const databases = await client.query<{ name: string }>(
       "select datname as name from pg_database where starts_with(datname, $1) order by 1",
       [`${setup.rolePrefix}_`],
@@ -78,15 +79,4 @@ export async function removeAll(setup: TestSetup): Promise<void> {
     );
     for (const { name } of roles.rows) await client.query(`drop role ${pg.escapeIdentifier(name)}`);
   });
-}
-
-export async function withAdmin<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, application_name: "plinth tests" });
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
 }

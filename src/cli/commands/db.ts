@@ -11,7 +11,7 @@ export function addDb(program: Command): void {
 
   command
     .command("url")
-    .description("print a connection URL of the running embedded server, for psql and BI tools")
+    .description("print the connection URL of a role, for psql and BI tools")
     .addOption(
       new Option("--role <role>", "whose URL")
         .choices(LOGIN_ROLES as readonly string[] as string[])
@@ -21,6 +21,7 @@ export function addDb(program: Command): void {
     .addHelpText(
       "after",
       `
+It is that of the embedded server, which must be running, or the one in PLINTH_…_URL.
 The URL holds a password: it is printed to stdout only, so do not paste it into a ticket or a chat.
 The role "analyst" reads the analytics schema and nothing else.
 
@@ -28,7 +29,7 @@ Example:
   $ psql "$(plinth db url --role analyst)"`,
     )
     .action(async ({ role, json }: { role: LoginRole; json?: boolean }) => {
-      const { runningDatabase } = await import("../running-database.ts");
+      const { runningDatabase } = await import("../../database/database.ts");
       const url = (await runningDatabase(loadConfig())).url(role);
       if (json) printJson(partsOf(url, role));
       else print(url);

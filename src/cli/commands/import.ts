@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { formatRemark, type ImportOptions, type ImportSummary } from "../../import/import.ts";
 import { note, print, printable, printJson, startProgress } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
@@ -29,7 +29,7 @@ export function addImport(program: Command): void {
     .description("import models and their price histories")
     .option("--public", "make the imported models usable by everybody")
     .option("--keep-going", KEEP_GOING)
-    .addOption(jsonOption())
+    .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
       `
@@ -53,7 +53,7 @@ Example:
     .argument("<file>", "CSV file")
     .description("import prompts into the shared library")
     .option("--keep-going", KEEP_GOING)
-    .addOption(jsonOption())
+    .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
       `
@@ -74,7 +74,7 @@ Example:
     .requiredOption("--user <name>", "whose chats they become")
     .requiredOption("--file <path>", "conversations.json of the export")
     .option("--keep-going", KEEP_GOING)
-    .addOption(jsonOption())
+    .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
       `
@@ -94,7 +94,7 @@ Example:
     .argument("<file>", "NDJSON file: one JSON object a line")
     .description("import and publish categories, courses and lessons")
     .option("--keep-going", KEEP_GOING)
-    .addOption(jsonOption())
+    .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
       `
@@ -144,8 +144,4 @@ async function runImport(
 function describe({ inserted, updated, unchanged, rejected, kept, milliseconds }: ImportSummary): string {
   const counts = `${inserted} inserted, ${updated} updated, ${unchanged} unchanged, ${rejected} rejected`;
   return `${counts} in ${(milliseconds / 1000).toFixed(1)} s${kept ? "" : "; all taken back"}`;
-}
-
-function jsonOption(): Option {
-  return new Option("--json", "print the outcome as JSON");
 }

@@ -1,7 +1,11 @@
 import { type Command, Option } from "commander";
+import type { MasterKeys } from "../../auth/master-keys.ts";
+import type { Config } from "../../config.ts";
+import type { Database } from "../../database/database.ts";
 import { PlinthError } from "../../errors.ts";
 import { note, print, printJson, startProgress } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
+import { wholeNumber } from "../whole-number.ts";
 
 type Kind = "master" | "jwt" | "jwt-asymmetric";
 
@@ -23,7 +27,7 @@ function addGenerate(command: Command): void {
     .addOption(
       new Option("--kind <kind>", "what for").choices(["master", "jwt", "jwt-asymmetric"]).default("master"),
     )
-    .option("--key-version <n>", "version of a master key; must be above the ones in use", "1")
+    .option("--key-version <n>", "version of a master key; must be above the ones in use", wholeNumber, 1)
     .option("--json", "print it as JSON")
     .addHelpText(
       "after",
@@ -34,21 +38,19 @@ Example:
   $ plinth keys generate --key-version 2             PLINTH_MASTER_KEYS=1:…,2:…
   $ plinth keys generate --kind jwt-asymmetric       PLINTH_JWT_KEYS=k…:es256:…,k…:…`,
     )
-    .action(async (flags: { kind: Kind; keyVersion: string; json?: boolean }) => {
+    .action(async (flags: { kind: Kind; keyVersion: number; json?: boolean }) => {
       const key = await generate(flags.kind, flags.keyVersion);
       if (flags.json) printJson({ kind: flags.kind, key });
       else print(key);
     });
 }
 
-async function generate(kind: Kind, version: string): Promise<string> {
+async function generate(kind: Kind, version: number): Promise<string> {
   const keys = await import("../../auth/signing-keys.ts");
   if (kind === "jwt") return keys.generateSigningKey();
   if (kind === "jwt-asymmetric") return keys.generateAsymmetricSigningKey();
   const { generateMasterKey } = await import("../../auth/master-keys.ts");
-  const { UsageError } = await import("../usage-error.ts");
-  if (!/^[1-9]\d{0,5}$/.test(version)) throw new UsageError("--key-version must be a whole number from 1.");
-  return generateMasterKey(Number(version));
+  return generateMasterKey(version);
 }
 
 function addStatus(command: Command): void {
@@ -199,14 +201,12 @@ function addHashEmails(command: Command): void {
         throw new PlinthError(
           "ADDRESS_TAKEN",
           `${outcome.taken.length} accounts have an address that another account has already: ${outcome.taken.slice(0, 5).join(", ")}.`,
+          { hint: "Give one of the two another address; until then they are found by their username." },
         );
     });
 }
 
-async function readMasterKeys(
-  config: Parameters<typeof import("../../key-settings.ts")["masterKeysOf"]>[0],
-  database: Parameters<typeof import("../../key-settings.ts")["masterKeysOf"]>[1],
-) {
+async function readMasterKeys(config: Config, database: Database): Promise<MasterKeys> {
   const { masterKeysOf } = await import("../../key-settings.ts");
   const { parseMasterKeys } = await import("../../auth/master-keys.ts");
   return parseMasterKeys(masterKeysOf(config, database));

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { note, print } from "../output.ts";
+import { note } from "../output.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 export function addServe(program: Command): void {
@@ -9,9 +9,9 @@ export function addServe(program: Command): void {
     .addHelpText(
       "after",
       `
-Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS
-(or …_KEYS_FILE for the keys). Without any PLINTH_…_URL it uses the embedded
-database: that of a running Plinth, or one of its own. Does not migrate. Logs are JSON lines on stdout.
+Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS (or …_KEYS_FILE for the
+keys). Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its own. Does not
+migrate. Logs are JSON lines on stdout.
 
 Example:
   $ PLINTH_HOST=0.0.0.0 plinth serve`,
@@ -25,7 +25,7 @@ Example:
       const logger = createLogger(config.logLevel);
       await untilStopped({
         start: () => openOrAttach(config, note, (database) => serveApi(config, database, logger)),
-        started: ({ service }) => print(`The API listens on ${service.url}/graphql`),
+        started: ({ service }) => note(`The API listens on ${service.url}/graphql`),
       });
     });
 }

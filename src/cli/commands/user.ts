@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
 import { PlinthError } from "../../errors.ts";
+import { findUser } from "../../find-user.ts";
 import { ask, readLineFromStdin } from "../ask.ts";
 import { print, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
@@ -130,7 +131,8 @@ const REGISTRATION_ERRORS: Record<string, string> = {
   users_username_key: "There is an account of that name already.",
   users_email_key: "There is an account with that e-mail address already.",
   users_hashed_email_key: "There is an account with that e-mail address already.",
-  users_username_check: "The username is not allowed: see the rules in the README.",
+  users_username_check:
+    "The username must have 2 to 100 letters, digits, dots, underscores or hyphens, and begin and end with a letter or digit.",
   users_email_check: "The e-mail address is not valid.",
 };
 
@@ -161,15 +163,6 @@ async function grantRole(username: string, role: string, flags: GrantFlags): Pro
         ? `${username} no longer has the role ${role}.`
         : `${username} has the role ${role}${until}.`,
     );
-}
-
-async function findUser(client: pg.Client, username: string): Promise<string> {
-  const { rows } = await client.query<{ id: string }>(
-    "select id from identity.users where username = lower(trim($1))",
-    [username],
-  );
-  if (!rows[0]) throw new PlinthError("NOT_FOUND", `There is no account named ${username}.`);
-  return rows[0].id;
 }
 
 function explainRole(error: pg.DatabaseError): never {

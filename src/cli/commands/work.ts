@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { note, print } from "../output.ts";
+import { note } from "../output.ts";
 import { untilStopped } from "../until-stopped.ts";
 
 export function addWork(program: Command): void {
@@ -9,8 +9,9 @@ export function addWork(program: Command): void {
     .addHelpText(
       "after",
       `
-Needs PLINTH_WORKER_URL; to send mail also PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes. Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its
-own. Several workers share the work. Does not migrate. Logs are JSON lines on stdout.
+Needs PLINTH_WORKER_URL; to send mail also PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes.
+Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its own. Several workers
+share the work. Does not migrate. Logs are JSON lines on stdout.
 
 Example:
   $ plinth work`,
@@ -25,7 +26,7 @@ Example:
       const logger = createLogger(config.logLevel);
       await untilStopped({
         start: () => openOrAttach(config, note, (database) => startJobs(config, database, logger)),
-        started: () => print(`Working the jobs ${TIMETABLE.map(({ name }) => name).join(", ")}`),
+        started: () => note(`Working the jobs ${TIMETABLE.map(({ name }) => name).join(", ")}`),
       });
     });
 }

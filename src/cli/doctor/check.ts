@@ -45,17 +45,3 @@ export function fail(check: string, message: string, hint: string, details?: rea
 export function skipped(check: string, message: string): Finding {
   return { check, status: "skipped", message };
 }
-
-/** The schemas that hold Plinth's tables and functions; some come with later migrations. */
-export const SCHEMAS = [
-  "plinth",
-  "identity",
-  "access",
-  "billing",
-  "llm",
-  "rooms",
-  "learning",
-  "security",
-  "analytics",
-  "private",
-] as const;

@@ -1,6 +1,7 @@
-import pg from "pg";
 import type { Config } from "../../config.ts";
-import type { Database } from "../../database/database.ts";
+import { withConnection } from "../../database/connection.ts";
+import { type Database, isExternal } from "../../database/database.ts";
+import { hasData } from "../../database/embedded/server.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
@@ -27,27 +28,34 @@ const GROUPS: readonly CheckGroup[] = [
 /** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */
 export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
   const role = mostAbleRole(config, database);
-  const client = new pg.Client({
+  const connection = {
     connectionString: database.url(role),
     application_name: "plinth doctor",
     connectionTimeoutMillis: 10_000,
     statement_timeout: 30_000,
-  });
-  client.on("error", () => {});
-  try {
-    await client.connect();
+  };
+  return withConnection(connection, async (client) => {
     const findings: Finding[] = [];
     for (const group of GROUPS)
       findings.push(...(await group({ config, database, client, role }).catch(notExamined)));
     return findings;
-  } catch (error) {
-    return unusable(error);
-  } finally {
-    await client.end().catch(() => {});
-  }
+  }).catch(unusable);
 }
 
-/** What to report when there is no database to examine. */
+/** Whether the database would be an embedded one that was never started. */
+export function lacksDatabase(config: Config): boolean {
+  return !isExternal(config) && !hasData(config.dataDirectory);
+}
+
+export function noDatabase({ dataDirectory }: Config): Finding {
+  return fail(
+    "server",
+    `There is no database in ${dataDirectory} yet.`,
+    "Make one with plinth start, or name the folder that has one with PLINTH_DATA.",
+  );
+}
+
+/** What to report when the database cannot be examined. */
 export function unusable(error: unknown): Finding[] {
   const known = explainError(error);
   if (!known) throw error;

@@ -2,6 +2,7 @@ import { readKeyFile } from "../../auth/key-file.ts";
 import { parseMasterKeys } from "../../auth/master-keys.ts";
 import { parseSigningKeys } from "../../auth/signing-keys.ts";
 import type { Config } from "../../config.ts";
+import { isExternal } from "../../database/database.ts";
 import { PlinthError } from "../../errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 
@@ -9,15 +10,16 @@ import { type Finding, fail, ok, warn } from "./check.ts";
 const MANY_KEYS = 5;
 
 /** The keys as they are set; what the database holds under them is checked in sealed-secrets.ts. */
-export function checkKeySettings({ auth, databaseUrls }: Config): Finding[] {
-  const isExternal = Object.keys(databaseUrls).length > 0;
+export function checkKeySettings(config: Config): Finding[] {
+  const { auth } = config;
+  const needsKeys = isExternal(config);
   return [
     checkKeys({
       check: "signing-keys",
       name: "PLINTH_JWT_KEYS",
       text: auth.jwtKeys,
       file: auth.jwtKeysFile,
-      isExternal,
+      needsKeys,
       inSecrets: "Access tokens are signed with the key in secrets.json.",
       describe: describeSigningKeys,
     }),
@@ -26,7 +28,7 @@ export function checkKeySettings({ auth, databaseUrls }: Config): Finding[] {
       name: "PLINTH_MASTER_KEYS",
       text: auth.masterKeys,
       file: auth.masterKeysFile,
-      isExternal,
+      needsKeys,
       inSecrets: "Secrets in the database are sealed with the key in secrets.json.",
       describe: describeMasterKeys,
     }),
@@ -38,13 +40,13 @@ function checkKeys(options: {
   readonly name: string;
   readonly text: string | undefined;
   readonly file: string | undefined;
-  readonly isExternal: boolean;
+  readonly needsKeys: boolean;
   readonly inSecrets: string;
   readonly describe: (text: string) => { message: string; count: number };
 }): Finding {
-  const { check, name, text, file, isExternal, inSecrets, describe } = options;
+  const { check, name, text, file, needsKeys, inSecrets, describe } = options;
   if (text === undefined && file === undefined)
-    return isExternal
+    return needsKeys
       ? warn(check, `${name} is not set.`, "plinth serve needs it where the database is an external one.")
       : ok(check, inSecrets);
   try {

@@ -1,5 +1,6 @@
 import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../database/roles.ts";
-import { type CheckGroup, fail, ok, SCHEMAS, warn } from "./check.ts";
+import { SCHEMAS } from "../../database/schemas.ts";
+import { type CheckGroup, type DoctorContext, fail, ok, warn } from "./check.ts";
 
 interface RoleRow {
   rolname: string;
@@ -92,10 +93,7 @@ function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
 }
 
 /** Objects in Plinth's schemas whose owner is not the one of the schema `plinth`. */
-async function ownedByOthers(
-  client: Parameters<CheckGroup>[0]["client"],
-  roles: string[],
-): Promise<string[]> {
+async function ownedByOthers(client: DoctorContext["client"], roles: string[]): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `with owned as (
        select n.nspowner as owner, 'schema ' || n.nspname as object from pg_namespace n where n.nspname = any ($1)

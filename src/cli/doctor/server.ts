@@ -1,4 +1,4 @@
-import pg from "pg";
+import { withConnection } from "../../database/connection.ts";
 import { LOGIN_ROLES } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
@@ -73,12 +73,11 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
       findings.push(skipped(check, `PLINTH_${role.toUpperCase()}_URL is not set here.`));
       continue;
     }
-    const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
-    client.on("error", () => {});
     try {
-      await client.connect();
-      const { rows } = await client.query<{ ssl: boolean }>(
-        "select ssl from pg_stat_ssl where pid = pg_backend_pid()",
+      const { rows } = await withConnection(
+        { connectionString: url, connectionTimeoutMillis: 10_000 },
+        (client) =>
+          client.query<{ ssl: boolean }>("select ssl from pg_stat_ssl where pid = pg_backend_pid()"),
       );
       findings.push(describeConnection(check, url, rows[0]?.ssl === true));
     } catch (error) {
@@ -90,8 +89,6 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
           known?.hint ?? `Check PLINTH_${role.toUpperCase()}_URL.`,
         ),
       );
-    } finally {
-      await client.end().catch(() => {});
     }
   }
   return findings;

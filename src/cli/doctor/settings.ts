@@ -1,6 +1,8 @@
 import { statSync } from "node:fs";
 import type { Config } from "../../config.ts";
+import { isExternal } from "../../database/database.ts";
 import { secretsPath } from "../../database/secrets.ts";
+import { isLoopback } from "../../loopback.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 import { checkKeySettings } from "./key-settings.ts";
 import { checkProviders } from "./providers.ts";
@@ -29,9 +31,9 @@ function checkNode(): Finding {
 }
 
 /** Before anything reads the file, because reading it puts its mode right. */
-function checkSecretsFile({ dataDirectory, databaseUrls }: Config): Finding | undefined {
-  if (Object.keys(databaseUrls).length > 0) return undefined;
-  const path = secretsPath(dataDirectory);
+function checkSecretsFile(config: Config): Finding | undefined {
+  if (isExternal(config)) return undefined;
+  const path = secretsPath(config.dataDirectory);
   const stat = statSync(path, { throwIfNoEntry: false });
   if (!stat) return ok("secrets", "No secrets were made yet.");
   const mode = (stat.mode & 0o777).toString(8);
@@ -49,14 +51,6 @@ function checkHttp({ http, auth }: Config): Finding[] {
   if (http.corsOrigins.includes("*"))
     findings.push(
       warn("cors", "Every web site may call the API.", "Name the origins in PLINTH_CORS_ORIGINS."),
-    );
-  if (http.trustedProxies.some((range) => /\/0$/.test(range)))
-    findings.push(
-      warn(
-        "trusted-proxies",
-        "Every client is believed about its own address, so that rate limits and audit rows can be forged.",
-        "Name your proxies in PLINTH_TRUSTED_PROXIES.",
-      ),
     );
   if (!isLocal(http.host) && (http.graphiql || http.introspection))
     findings.push(
@@ -77,7 +71,8 @@ function checkHttp({ http, auth }: Config): Finding[] {
   return findings.length > 0 ? findings : [ok("settings", "No weak setting.")];
 }
 
-function checkSignIn({ app, auth, databaseUrls }: Config): Finding[] {
+function checkSignIn(config: Config): Finding[] {
+  const { app, auth } = config;
   const findings: Finding[] = [];
   if (auth.passwordHistory === 0)
     findings.push(
@@ -87,7 +82,7 @@ function checkSignIn({ app, auth, databaseUrls }: Config): Finding[] {
         "Set PLINTH_PASSWORD_HISTORY to 1 or more.",
       ),
     );
-  if (Object.keys(databaseUrls).length > 0 && app.rpId === "localhost")
+  if (isExternal(config) && app.rpId === "localhost")
     findings.push(
       warn(
         "passkeys",
@@ -98,12 +93,13 @@ function checkSignIn({ app, auth, databaseUrls }: Config): Finding[] {
   return findings;
 }
 
-function checkMail({ mail, databaseUrls }: Config): Finding {
+function checkMail(config: Config): Finding {
+  const { mail } = config;
   const name = "mail";
   if (!mail.smtpUrl)
-    return Object.keys(databaseUrls).length === 0
-      ? ok(name, "Mail is written into the data folder.")
-      : warn(name, "PLINTH_SMTP_URL is not set: mail reaches nobody.", "Set it where plinth work runs.");
+    return isExternal(config)
+      ? warn(name, "PLINTH_SMTP_URL is not set: mail reaches nobody.", "Set it where plinth work runs.")
+      : ok(name, "Mail is written into the data folder.");
   const { hostname } = new URL(mail.appUrl);
   if (mail.appUrl.startsWith("http:") && !isLocal(hostname))
     return warn(
@@ -120,6 +116,7 @@ function checkMail({ mail, databaseUrls }: Config): Finding {
   return ok(name, "Mail is sent by SMTP.");
 }
 
+/** Whether a setting's host is this machine; none at all and the folder of a socket are as well. */
 export function isLocal(host: string): boolean {
-  return /^(localhost|127(\.\d+){3}|\[?::1\]?)$/.test(host) || host === "" || host.startsWith("/");
+  return isLoopback(host) || host === "" || host.startsWith("/");
 }

@@ -1,14 +1,6 @@
+import { SCHEMAS } from "../../database/schemas.ts";
 import { PARTITION_MONTHS_AHEAD } from "../../jobs/ensure-partitions.ts";
-import {
-  type CheckGroup,
-  type DoctorContext,
-  type Finding,
-  fail,
-  ok,
-  SCHEMAS,
-  skipped,
-  warn,
-} from "./check.ts";
+import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
 /** Row-level security, partitions, and what the clean-up jobs should have cleaned up. */
 export const checkTables: CheckGroup = async (context) => [

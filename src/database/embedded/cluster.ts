@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { PlinthError } from "../../errors.ts";
+import { namesIn, syncFolder } from "../../files.ts";
 import type { Binaries } from "./binaries.ts";
 import { explainFailure } from "./explain.ts";
-import { namesIn, syncFolder } from "./files.ts";
 import { runProgram } from "./programs.ts";
 import type { RunAs } from "./run-as.ts";
 

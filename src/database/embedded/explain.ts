@@ -1,6 +1,6 @@
 import { statfsSync } from "node:fs";
 import { PlinthError } from "../../errors.ts";
-import { errno } from "./files.ts";
+import { errno } from "../../files.ts";
 
 /** What a message may name. */
 export interface Situation {
@@ -15,7 +15,7 @@ const EXTERNAL_HINT =
 /** PostgreSQL needs room for one WAL segment (16 MB) to do anything at all. */
 const LEAST_FREE_BYTES = 17 * 1024 * 1024;
 
-export function diskFull(dataDirectory: string, cause?: unknown): PlinthError {
+function diskFull(dataDirectory: string, cause?: unknown): PlinthError {
   return new PlinthError("DISK_FULL", `The disk that holds ${dataDirectory} is full.`, {
     hint: "Free some space (100 MB at least) and start again; nothing that was committed is lost.",
     cause,

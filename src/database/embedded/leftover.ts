@@ -2,7 +2,7 @@ import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PlinthError } from "../../errors.ts";
-import { unlessMissing } from "./files.ts";
+import { unlessMissing } from "../../files.ts";
 import { postmasterFile } from "./postmaster.ts";
 import { commandLine, isRunning, processBirth } from "./process-identity.ts";
 

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PlinthError } from "../../errors.ts";
-import { unlessMissing, writeWhole } from "./files.ts";
+import { unlessMissing, writeWhole } from "../../files.ts";
 import { isRunning, machineIdentity, processBirth } from "./process-identity.ts";
 
 /** Who holds a data folder. `server` stays and may be shared; `command` ends soon and takes its server with it. */

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PlinthError } from "../../errors.ts";
+import { unlessMissing } from "../../files.ts";
 import { type Cluster, dataArgument } from "./cluster.ts";
 import { explainFailure, explainOutput } from "./explain.ts";
-import { unlessMissing } from "./files.ts";
 import { PROGRAM_ENVIRONMENT } from "./programs.ts";
 import { openServerLog } from "./server-log.ts";
 

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { runBootstrap } from "../bootstrap.ts";
+import { withConnection } from "../connection.ts";
 import { LOGIN_ROLES, type LoginRole, roleName } from "../roles.ts";
 import { matchesVerifier, scramVerifier } from "../scram.ts";
 import type { Secrets } from "../secrets.ts";
@@ -22,18 +23,21 @@ export async function prepareDatabase(
   passwords: Secrets["passwords"],
   prefix: string,
 ): Promise<boolean> {
-  const superuser = (database: string) => embeddedUrl(port, "postgres", passwords.superuser, database);
+  const superuser = (database: string) => ({
+    connectionString: embeddedUrl(port, "postgres", passwords.superuser, database),
+    application_name: "plinth start",
+  });
   const bootstrap = async (client: pg.Client) => {
     const changed = await changedPasswords(client, passwords, prefix);
     await runBootstrap(client, { prefix, ownerIsCurrentUser: false, passwords: changed });
   };
   try {
-    await withClient(superuser(EMBEDDED_DATABASE), bootstrap);
+    await withConnection(superuser(EMBEDDED_DATABASE), bootstrap);
   } catch (error) {
     if (hasCode(error, INVALID_PASSWORD)) return false;
     if (!hasCode(error, NO_SUCH_DATABASE)) throw error;
-    await withClient(superuser("postgres"), createDatabase);
-    await withClient(superuser(EMBEDDED_DATABASE), bootstrap);
+    await withConnection(superuser("postgres"), createDatabase);
+    await withConnection(superuser(EMBEDDED_DATABASE), bootstrap);
   }
   return true;
 }
@@ -81,18 +85,6 @@ export async function resetSuperuserPassword(cluster: Cluster, password: string)
   );
   if (status !== 0 || /\bERROR:/.test(output))
     throw explainFailure("The database's passwords could not be set", output, { dataDirectory });
-}
-
-async function withClient(url: string, use: (client: pg.Client) => Promise<void>): Promise<void> {
-  const client = new pg.Client({ connectionString: url, application_name: "plinth start" });
-  // Lost connections are reported by the query that needed them; without a listener they would end the process.
-  client.on("error", () => {});
-  await client.connect();
-  try {
-    await use(client);
-  } finally {
-    await client.end();
-  }
 }
 
 function hasCode(error: unknown, code: string): boolean {

@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { PlinthError } from "../../errors.ts";
-import type { LoginRole } from "../roles.ts";
+import { isDirectory, makeFolder } from "../../files.ts";
+import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";
 import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";
 import { explainFileError } from "./explain.ts";
-import { makeFolder } from "./files.ts";
 import { stopLeftover } from "./leftover.ts";
 import { acquireLock, type LockHolder } from "./lock.ts";
 import { chooseFreePort } from "./port.ts";
@@ -37,6 +37,15 @@ export interface EmbeddedServer {
 
 export function lockPath(dataDirectory: string): string {
   return join(dataDirectory, "plinth.lock");
+}
+
+/** Whether an embedded server was ever started on this folder. */
+export function hasData(dataDirectory: string): boolean {
+  return isDirectory(clusterFolder(dataDirectory));
+}
+
+function clusterFolder(dataDirectory: string): string {
+  return join(dataDirectory, "postgres");
 }
 
 /**
@@ -83,7 +92,7 @@ export async function openEmbedded(
     return {
       port,
       died: postmaster.died,
-      url: (role) => embeddedUrl(port, `${config.rolePrefix}_${role}`, passwords[role]),
+      url: (role) => embeddedUrl(port, roleName(config.rolePrefix, role), passwords[role]),
       superuserUrl: (database) => embeddedUrl(port, "postgres", passwords.superuser, database),
       close: () => {
         closing ??= held.disposeAsync();
@@ -102,7 +111,7 @@ async function prepareCluster(
   options: EmbeddedOptions,
   log: (line: string) => void,
 ): Promise<Cluster> {
-  const folder = join(dataDirectory, "postgres");
+  const folder = clusterFolder(dataDirectory);
   const runAs = await chooseRunAs(folder);
   const binaries = await findBinaries(runAs);
   const cluster: Cluster = { dataDirectory, folder, runAs, binaries };

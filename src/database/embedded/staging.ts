@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { PlinthError } from "../../errors.ts";
-import { errno, syncFolder, unlessMissing } from "./files.ts";
+import { errno, syncFolder, unlessMissing } from "../../files.ts";
 
 const STAGING_FOLDER = "/var/cache/plinth";
 

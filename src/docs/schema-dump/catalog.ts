@@ -44,7 +44,7 @@ export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Pro
 }
 
 /** Schemas to dump: all but the system's, the job queue's and the migrations' own; `public` only if used. */
-export async function listSchemas(client: pg.ClientBase): Promise<string[]> {
+async function listSchemas(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(`
     select nspname as name
     from pg_namespace n

@@ -8,7 +8,7 @@ import { dumpTypes } from "./types.ts";
 import { dumpViews } from "./views.ts";
 
 /** Key of what belongs to no schema: extensions and default privileges. */
-export const DATABASE_KEY = "database";
+const DATABASE_KEY = "database";
 
 /**
  * "The schema as it is now", one readable SQL text per schema (and one under {@link DATABASE_KEY}), read from the

@@ -1,7 +1,6 @@
 import { type Catalog, ofExtension, ownerStatement } from "./catalog.ts";
 import { ACL_KINDS, type AclRow, aclColumns, privilegeStatements } from "./privileges.ts";
-import { commentOn, firstSentence, lowerCaseKeywords } from "./sql-text.ts";
-import { paragraphs } from "./tables.ts";
+import { addTo, commentOn, firstSentence, lowerCaseKeywords, paragraphs } from "./sql-text.ts";
 
 interface FunctionRow extends AclRow {
   schema: string;
@@ -52,7 +51,7 @@ export async function dumpFunctions(catalog: Catalog): Promise<Map<string, strin
         ...privilegeStatements(privilegeWord + signature, row, catalog.roles),
       ],
     ]);
-    dump.set(row.schema, [...(dump.get(row.schema) ?? []), text]);
+    addTo(dump, row.schema, text);
   }
   return dump;
 }

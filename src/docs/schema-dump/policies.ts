@@ -1,5 +1,5 @@
 import { type Catalog, RELATION_FILTER } from "./catalog.ts";
-import { commentOn, lowerCaseKeywords } from "./sql-text.ts";
+import { addTo, commentOn, lowerCaseKeywords } from "./sql-text.ts";
 
 interface PolicyRow {
   relation: string;
@@ -51,7 +51,7 @@ export async function readPolicies(catalog: Catalog): Promise<Map<string, string
       `${lines.join("\n")};`,
       ...commentOn(`policy ${row.name} on ${row.table}`, row.comment),
     ];
-    policies.set(row.relation, [...(policies.get(row.relation) ?? []), ...statements]);
+    addTo(policies, row.relation, ...statements);
   }
   return policies;
 }

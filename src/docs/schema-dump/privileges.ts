@@ -1,3 +1,5 @@
+import { addTo } from "./sql-text.ts";
+
 /** Which letter acldefault() and the catalogue use for a kind of object, and its word in GRANT. */
 export const ACL_KINDS = {
   table: { letter: "r", word: "" },
@@ -9,7 +11,7 @@ export const ACL_KINDS = {
 } as const;
 export type AclKind = keyof typeof ACL_KINDS;
 
-/** Role names by oid, as the dump writes them; see roleNames() in catalog.ts. */
+/** Role names by oid, as the dump writes them; see readCatalog(). */
 export type RoleNames = ReadonlyMap<string, string>;
 
 /** Entries as selected by {@link aclColumns}: `<grantee's oid> <privilege>` and ` *` with grant option. */
@@ -73,10 +75,6 @@ function byGrantee(entries: readonly string[]): Map<string, string[]> {
     addTo(result, entry.slice(0, space), entry.slice(space + 1));
   }
   return result;
-}
-
-function addTo(map: Map<string, string[]>, key: string, value: string): void {
-  map.set(key, [...(map.get(key) ?? []), value]);
 }
 
 /** One statement for all roles that hold the same privileges. */

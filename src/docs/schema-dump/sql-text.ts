@@ -38,9 +38,15 @@ export function firstSentence(comment: string | null): string[] {
   return line === undefined ? [] : [`-- ${line}`];
 }
 
-export function indent(text: string, by: string): string {
-  return text
-    .split("\n")
-    .map((line) => (line.trim() === "" ? "" : by + line))
-    .join("\n");
+/** Groups of statements with a blank line between them; empty groups leave none. */
+export function paragraphs(groups: readonly (readonly string[])[]): string {
+  return groups
+    .filter((group) => group.length > 0)
+    .map((group) => group.join("\n"))
+    .join("\n\n");
+}
+
+/** Adds a text to those under a key. */
+export function addTo(texts: Map<string, string[]>, key: string, ...added: readonly string[]): void {
+  texts.set(key, [...(texts.get(key) ?? []), ...added]);
 }

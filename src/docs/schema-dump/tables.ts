@@ -1,8 +1,7 @@
-import type { Catalog } from "./catalog.ts";
-import { ofExtension, ownerStatement } from "./catalog.ts";
+import { type Catalog, ofExtension, ownerStatement } from "./catalog.ts";
 import { type AclRow, aclColumns, aclEntries, privilegeStatements } from "./privileges.ts";
 import type { RelationParts } from "./relation-parts.ts";
-import { commentOn, firstSentence, lowerCaseKeywords } from "./sql-text.ts";
+import { addTo, commentOn, firstSentence, lowerCaseKeywords, paragraphs } from "./sql-text.ts";
 
 interface TableRow extends AclRow {
   oid: string;
@@ -66,8 +65,7 @@ export async function dumpTables(catalog: Catalog, parts: RelationParts): Promis
   const columns = Map.groupBy(await readColumns(catalog), (column) => column.relation);
   const dump = new Map<string, string[]>();
   for (const table of tables) {
-    const text = describeTable(table, columns.get(table.oid) ?? [], parts, catalog);
-    dump.set(table.schema, [...(dump.get(table.schema) ?? []), text]);
+    addTo(dump, table.schema, describeTable(table, columns.get(table.oid) ?? [], parts, catalog));
   }
   return dump;
 }
@@ -159,12 +157,4 @@ function describeColumn(column: ColumnRow): string {
     );
   else if (column.default !== null) parts.push(`default ${lowerCaseKeywords(column.default)}`);
   return parts.join(" ");
-}
-
-/** Groups of statements with a blank line between them; empty groups leave none. */
-export function paragraphs(groups: readonly (readonly string[])[]): string {
-  return groups
-    .filter((group) => group.length > 0)
-    .map((group) => group.join("\n"))
-    .join("\n\n");
 }

@@ -1,7 +1,6 @@
 import { type Catalog, ofExtension, ownerStatement } from "./catalog.ts";
 import { ACL_KINDS, type AclKind, type AclRow, aclColumns, privilegeStatements } from "./privileges.ts";
-import { commentOn, firstSentence, literal, lowerCaseKeywords } from "./sql-text.ts";
-import { paragraphs } from "./tables.ts";
+import { addTo, commentOn, firstSentence, literal, lowerCaseKeywords, paragraphs } from "./sql-text.ts";
 
 interface TypeRow extends AclRow {
   schema: string;
@@ -54,10 +53,10 @@ export async function dumpTypes(catalog: Catalog): Promise<Map<string, string[]>
     order by n.nspname collate "C", t.typname collate "C"
   `);
   const dump = new Map<string, string[]>();
-  const add = (schema: string, text: string) => dump.set(schema, [...(dump.get(schema) ?? []), text]);
   for (const type of types) {
     const word = type.kind === "d" ? "domain" : "type";
-    add(
+    addTo(
+      dump,
       type.schema,
       paragraphs([
         [...firstSentence(type.comment), `create ${word} ${type.name} as ${describeType(type)};`],
@@ -66,7 +65,8 @@ export async function dumpTypes(catalog: Catalog): Promise<Map<string, string[]>
     );
   }
   for (const sequence of await readSequences(catalog))
-    add(
+    addTo(
+      dump,
       sequence.schema,
       paragraphs([
         [...firstSentence(sequence.comment), `create sequence ${sequence.name} ${sequence.definition};`],

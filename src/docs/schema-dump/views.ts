@@ -1,8 +1,8 @@
 import { type Catalog, ofExtension, ownerStatement } from "./catalog.ts";
 import { type AclRow, aclColumns, privilegeStatements } from "./privileges.ts";
 import type { RelationParts } from "./relation-parts.ts";
-import { commentOn, firstSentence, lowerCaseKeywords } from "./sql-text.ts";
-import { paragraphs, readColumns } from "./tables.ts";
+import { addTo, commentOn, firstSentence, lowerCaseKeywords, paragraphs } from "./sql-text.ts";
+import { readColumns } from "./tables.ts";
 
 interface ViewRow extends AclRow {
   oid: string;
@@ -57,7 +57,7 @@ export async function dumpViews(catalog: Catalog, parts: RelationParts): Promise
       ],
       privilegeStatements(view.name, view, catalog.roles, ownColumns),
     ]);
-    dump.set(view.schema, [...(dump.get(view.schema) ?? []), text]);
+    addTo(dump, view.schema, text);
   }
   return dump;
 }

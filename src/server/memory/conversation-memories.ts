@@ -1,6 +1,6 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { UserKeys } from "./user-keys.ts";
 
@@ -31,7 +31,7 @@ export interface ConversationMemories {
 }
 
 /** The UTF-8 text of the JSON document. */
-export const MAX_MEMORY_BYTES = 256 * 1024;
+const MAX_MEMORY_BYTES = 256 * 1024;
 const VERSION = /^(0|[1-9]\d{0,17})$/;
 /** A key is shredded by its user, so more than a few in a row is a client gone wrong. */
 const ATTEMPTS = 5;
@@ -56,7 +56,7 @@ export function createConversationMemories(parts: {
 
   return {
     async find(request) {
-      const userId = userOf(request);
+      const { userId } = requireClaims(request);
       const text = "select * from private.find_conversation_memory($1)";
       const [row] = await callService<StoredRow>(request, text, [userId]);
       if (!row) return null;
@@ -65,7 +65,7 @@ export function createConversationMemories(parts: {
     },
 
     async set({ memory, expectedVersion = null }, request) {
-      const userId = userOf(request);
+      const { userId } = requireClaims(request);
       const plaintext = serialize(memory);
       if (expectedVersion !== null && !VERSION.test(expectedVersion))
         throw badInput("expectedVersion", "is not a version that was handed out");
@@ -82,13 +82,8 @@ export function createConversationMemories(parts: {
       throw new PlinthError("CONFLICT", "The memory is being deleted; try again.");
     },
 
-    delete: async (request) => userKeys.shred(userOf(request), request),
+    delete: async (request) => userKeys.shred(requireClaims(request).userId, request),
   };
-}
-
-function userOf({ claims }: RequestContext): string {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to have a memory.");
-  return claims.userId;
 }
 
 function serialize(memory: unknown): string {

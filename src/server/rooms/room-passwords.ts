@@ -2,7 +2,7 @@ import type { PasswordHasher } from "../../auth/password-hash.ts";
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 
 export interface SetRoomPasswordInput {
@@ -38,7 +38,7 @@ export function createRoomPasswords(parts: {
 
   return {
     async set({ roomId, password = null }, request) {
-      const userId = userOf(request);
+      const { userId } = requireClaims(request);
       if (password !== null && [...password].length < MIN_LENGTH)
         throw new PlinthError("BAD_USER_INPUT", `A room's password has at least ${MIN_LENGTH} characters.`, {
           field: "password",
@@ -51,7 +51,7 @@ export function createRoomPasswords(parts: {
     },
 
     async join({ roomId, password }, request) {
-      const userId = userOf(request);
+      const { userId } = requireClaims(request);
       await attemptLimits.perAccount("room_password_per_account", userId, request);
       await attemptLimits.perAccount("room_password_per_room", roomId.toLowerCase(), request);
       const [found] = await callService<{ hash: string | null }>(
@@ -74,11 +74,6 @@ export function createRoomPasswords(parts: {
       return { memberId: joined.id };
     },
   };
-}
-
-function userOf({ claims }: RequestContext): string {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in first.");
-  return claims.userId;
 }
 
 function refused(): PlinthError {

@@ -1,16 +1,13 @@
+import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
-import { hashChallengeToken } from "../sign-in/credentials.ts";
 import { badInput, checkText } from "../sign-in/input.ts";
 
 const MAX_NAME_LENGTH = 100;
-const CHALLENGE_TOKEN = /^plc_[A-Za-z0-9_-]{43}$/;
 
 /** @throws PlinthError BAD_USER_INPUT naming the field */
 export function checkFactorName(name: string): void {
   checkText("name", name, MAX_NAME_LENGTH);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  if (name.trim() === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name))
+  if (name.trim() === "" || /\p{Cc}/u.test(name))
     throw badInput("name", "may not be empty or hold control characters");
 }
 
@@ -26,14 +23,8 @@ export function readCode(typed: string): string {
 
 /** @throws PlinthError INVALID_CREDENTIALS for what cannot be a challenge's token, as for one that is not known */
 export function readChallengeToken(token: string): Buffer {
-  if (!CHALLENGE_TOKEN.test(token)) throw invalidSecondFactor();
-  return hashChallengeToken(token);
-}
-
-/** The signed-in user's id. */
-export function signedInUser({ claims }: RequestContext): string {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
-  return claims.userId;
+  if (!isSecretToken("plc_", token)) throw invalidSecondFactor();
+  return hashSecret(token);
 }
 
 /** One answer for wrong, used and locked, and for a challenge that is over. */

@@ -8,11 +8,11 @@ import {
 } from "../../auth/passkey.ts";
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "../sign-in/credentials.ts";
 import { badInput, checkDeviceName } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
-import { checkFactorName, invalidSecondFactor, readChallengeToken, signedInUser } from "./input.ts";
+import { checkFactorName, invalidSecondFactor, readChallengeToken } from "./input.ts";
 import { provePasskey } from "./proof.ts";
 import type { AddedFactor } from "./totp.ts";
 
@@ -48,7 +48,7 @@ export async function startPasskeyRegistration(
   { passwordless }: StartPasskeyRegistrationInput,
   request: RequestContext,
 ): Promise<PasskeyOptions> {
-  signedInUser(request);
+  requireClaims(request);
   const challenge = createChallenge();
   const [started] = await callService<{ user_id: string; username: string; passkeys: PasskeyHint[] }>(
     request,
@@ -68,7 +68,7 @@ export async function finishPasskeyRegistration(
   { response, name }: FinishPasskeyRegistrationInput,
   request: RequestContext,
 ): Promise<AddedFactor> {
-  const userId = signedInUser(request);
+  const { userId } = requireClaims(request);
   const label = name ?? "Passkey";
   checkFactorName(label);
   const challenge = challengeOf(response);
@@ -130,7 +130,7 @@ export async function startPasskeyReauthentication(
   { callService, relyingParty }: SignInTools,
   request: RequestContext,
 ): Promise<PasskeyOptions> {
-  signedInUser(request);
+  requireClaims(request);
   const challenge = createChallenge();
   const [started] = await callService<{ passkeys: PasskeyHint[] }>(
     request,

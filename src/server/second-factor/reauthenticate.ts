@@ -1,8 +1,8 @@
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "../sign-in/check-password.ts";
 import { badInput, checkTypedPassword, invalidCredentials } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
-import { invalidSecondFactor, signedInUser } from "./input.ts";
+import { invalidSecondFactor } from "./input.ts";
 import { countGiven, proveSecondFactor, type SecondFactorInput } from "./proof.ts";
 
 export interface ReauthenticateInput extends SecondFactorInput {
@@ -19,7 +19,7 @@ export async function reauthenticate(
   { password, ...factor }: ReauthenticateInput,
   request: RequestContext,
 ): Promise<Reauthentication> {
-  const userId = signedInUser(request);
+  const { userId } = requireClaims(request);
   if (countGiven([password, factor.code, factor.recoveryCode, factor.passkeyResponse]) !== 1)
     throw badInput("password", "or a second factor must be given, and only one of them");
   const proof =

@@ -1,7 +1,6 @@
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
-import { signedInUser } from "./input.ts";
 
 export interface RecoveryCodes {
   readonly recoveryCodes: readonly string[];
@@ -12,7 +11,7 @@ export async function regenerateRecoveryCodes(
   { callService }: SignInTools,
   request: RequestContext,
 ): Promise<RecoveryCodes> {
-  signedInUser(request);
+  requireClaims(request);
   const { codes, hashes } = createRecoveryCodes();
   await callService(request, "select private.regenerate_recovery_codes($1)", [hashes]);
   return { recoveryCodes: codes };

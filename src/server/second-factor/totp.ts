@@ -1,9 +1,9 @@
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
-import { checkFactorName, readCode, signedInUser } from "./input.ts";
+import { checkFactorName, readCode } from "./input.ts";
 import { sealTotpSecret, unsealTotpSecret } from "./totp-secret.ts";
 
 export interface StartTotpInput {
@@ -35,7 +35,7 @@ export async function startTotp(
   { name }: StartTotpInput,
   request: RequestContext,
 ): Promise<TotpEnrolment> {
-  const userId = signedInUser(request);
+  const { userId } = requireClaims(request);
   const label = name ?? "Authenticator app";
   checkFactorName(label);
   const secret = createTotpSecret();
@@ -55,7 +55,7 @@ export async function confirmTotp(
   { factorId, code: typed }: ConfirmTotpInput,
   request: RequestContext,
 ): Promise<AddedFactor> {
-  const userId = signedInUser(request);
+  const { userId } = requireClaims(request);
   const code = readCode(typed);
   const [found] = await callService<{ sealed_secret: string | null }>(
     request,

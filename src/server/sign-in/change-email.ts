@@ -1,14 +1,7 @@
-import { createMailToken } from "../../auth/mail-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import { createSecretToken } from "../../auth/secret-token.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
-import {
-  badInput,
-  checkEmail,
-  checkTypedPassword,
-  invalidCredentials,
-  noAddresses,
-  requireClaims,
-} from "./input.ts";
+import { badInput, checkEmail, checkTypedPassword, invalidCredentials, noAddresses } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
@@ -38,7 +31,7 @@ export async function changeEmail(
     [userId],
   );
   const { matches } = await checkPassword(hasher, currentPassword, account);
-  const { token, hash } = createMailToken("plv_");
+  const { token, hash } = createSecretToken("plv_");
   const [row] = await callService<{ outcome: Outcome }>(
     request,
     "select private.request_email_change($1, $2, $3, $4, $5, $6, $7, $8, $9) as outcome",

@@ -1,6 +1,5 @@
 import { createRefreshToken } from "../../auth/refresh-token.ts";
-import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
@@ -24,8 +23,7 @@ export async function changePassword(
   request: RequestContext,
 ): Promise<Credentials> {
   const { callService, attemptLimits, hasher, make, passwordHistory } = tools;
-  const { claims } = request;
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to change your password.");
+  const claims = requireClaims(request);
   checkTypedPassword("currentPassword", currentPassword);
   await attemptLimits.perAccount("password_change_per_account", claims.userId, request);
   const [owner] = await callService<Owner>(request, "select * from private.find_password_owner($1)", [

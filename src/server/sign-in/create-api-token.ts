@@ -1,6 +1,5 @@
 import { createApiToken as makeToken } from "../../auth/api-token.ts";
-import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { badInput, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 
@@ -26,8 +25,7 @@ export async function createApiToken(
   { name, scopes, expiresAt = null }: CreateApiTokenInput,
   request: RequestContext,
 ): Promise<CreatedApiToken> {
-  const { claims } = request;
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to create an API token.");
+  const claims = requireClaims(request);
   checkText("name", name, MAX_NAME_LENGTH);
   if (scopes.length > MAX_SCOPES) throw badInput("scopes", "holds too many");
   for (const scope of scopes) checkText("scopes", scope, MAX_NAME_LENGTH);

@@ -1,6 +1,6 @@
-import { createHash, randomBytes } from "node:crypto";
 import type { AccessTokens } from "../../auth/access-token.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
+import { createSecretToken, type SecretToken } from "../../auth/secret-token.ts";
 
 /** What a signed-in client holds. */
 export interface Credentials {
@@ -45,20 +45,12 @@ export type CompletedSignIn =
 
 /** The secrets of one sign-in, made before it is known which of them will be handed out. */
 export interface SignInTokens {
-  readonly refresh: { readonly token: string; readonly hash: Buffer };
-  readonly challenge: { readonly token: string; readonly hash: Buffer };
+  readonly refresh: SecretToken;
+  readonly challenge: SecretToken;
 }
-
-const CHALLENGE_PREFIX = "plc_";
 
 export function createSignInTokens(): SignInTokens {
-  const token = CHALLENGE_PREFIX + randomBytes(32).toString("base64url");
-  return { refresh: createRefreshToken(), challenge: { token, hash: hashChallengeToken(token) } };
-}
-
-/** SHA-256 of the token: 256 random bits need no salt. */
-export function hashChallengeToken(token: string): Buffer {
-  return createHash("sha256").update(token).digest();
+  return { refresh: createRefreshToken(), challenge: createSecretToken("plc_") };
 }
 
 /** Turns the rows of sign-in functions into what the client is handed. */

@@ -41,7 +41,7 @@ export interface SignIn extends SecondFactors {
   createApiToken(input: CreateApiTokenInput, request: RequestContext): Promise<CreatedApiToken>;
   requestPasswordReset(input: RequestPasswordResetInput, request: RequestContext): Promise<void>;
   resetPassword(input: ResetPasswordInput, request: RequestContext): Promise<void>;
-  requestEmailVerification(input: unknown, request: RequestContext): Promise<void>;
+  requestEmailVerification(request: RequestContext): Promise<void>;
   verifyEmail(input: VerifyEmailInput, request: RequestContext): Promise<void>;
   changeEmail(input: ChangeEmailInput, request: RequestContext): Promise<void>;
   requestPhoneVerification(input: RequestPhoneVerificationInput, request: RequestContext): Promise<void>;
@@ -68,7 +68,7 @@ export function createSignIn(
     createApiToken: (input, request) => createApiToken(tools, input, request),
     requestPasswordReset: (input, request) => requestPasswordReset(tools, input, request),
     resetPassword: (input, request) => resetPassword(tools, input, request),
-    requestEmailVerification: (_input, request) => requestEmailVerification(tools, request),
+    requestEmailVerification: (request) => requestEmailVerification(tools, request),
     verifyEmail: (input, request) => verifyEmail(tools, input, request),
     changeEmail: (input, request) => changeEmail(tools, input, request),
     requestPhoneVerification: (input, request) => requestPhoneVerification(tools, input, request),

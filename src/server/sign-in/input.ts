@@ -1,6 +1,5 @@
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
 
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 export const MAX_IDENTIFIER_LENGTH = 320;
@@ -25,8 +24,7 @@ export function checkText(field: string, text: string | null, maxLength: number)
  */
 export function checkDeviceName(name: string | null): void {
   checkText("deviceName", name, MAX_DEVICE_NAME_LENGTH);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
-  if (name !== null && (name === "" || /[\u0000-\u001f\u007f-\u009f]/.test(name)))
+  if (name !== null && (name === "" || /\p{Cc}/u.test(name)))
     throw badInput("deviceName", "may not be empty or hold control characters");
 }
 
@@ -53,12 +51,6 @@ export function checkPhoneNumber(field: string, number: string): string {
   if (!/^\+[1-9][0-9]{6,14}$/.test(plain))
     throw badInput(field, "must be a number with its country, such as +4915112345678");
   return plain;
-}
-
-/** @throws PlinthError UNAUTHENTICATED */
-export function requireClaims({ claims }: RequestContext): NonNullable<RequestContext["claims"]> {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
-  return claims;
 }
 
 export function badInput(field: string, problem: string): PlinthError {

@@ -1,4 +1,5 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
+import { createSecretToken, hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { PlinthError } from "../../errors.ts";
 import type { Provider, ProviderAnswer } from "../../oauth/provider.ts";
 import type { ProviderAccount } from "../../oauth/provider-account.ts";
@@ -70,7 +71,6 @@ interface TakenFlow {
   readonly secrets_sealed: string;
 }
 
-const FLOW_TOKEN = /^plo_[A-Za-z0-9_-]{43}$/;
 const MAX_NAME_LENGTH = 50;
 const MAX_URL_LENGTH = 16_384;
 
@@ -93,7 +93,8 @@ export async function startFlow(
   if (!provider.settings.redirectUris.includes(uri))
     throw badInput("redirectUri", "is not among the provider's redirect URIs");
 
-  const [flowToken, state, nonce, codeVerifier] = [`plo_${random()}`, random(), random(), random()];
+  const flow = createSecretToken("plo_");
+  const [state, nonce, codeVerifier] = [random(), random(), random()];
   const authorizationUrl = await provider
     .authorizationUrl({ state, nonce, codeVerifier }, uri)
     .catch((error: unknown) => {
@@ -105,14 +106,14 @@ export async function startFlow(
     [
       name,
       purpose,
-      sha256(flowToken),
-      sha256(state),
+      flow.hash,
+      hashSecret(state),
       uri,
       sealer.seal("oauth flow", JSON.stringify({ nonce, codeVerifier })),
       deviceName,
     ],
   );
-  return { authorizationUrl, flowToken, expiresAt: started!.expires_at.toISOString() };
+  return { authorizationUrl, flowToken: flow.token, expiresAt: started!.expires_at.toISOString() };
 }
 
 /**
@@ -130,12 +131,12 @@ export async function answerFlow(
   const [state, ...others] = url?.searchParams.getAll("state") ?? [];
   if (!url || !state || others.length > 0)
     throw badInput("callbackUrl", "is not the address that a provider sent the browser back to");
-  if (!FLOW_TOKEN.test(flowToken)) throw refused();
+  if (!isSecretToken("plo_", flowToken)) throw refused();
 
   const [flow] = await callService<TakenFlow>(
     request,
     "select flow_id, provider, redirect_uri, secrets_sealed from private.take_provider_flow($1, $2, $3)",
-    [purpose, sha256(flowToken), sha256(state)],
+    [purpose, hashSecret(flowToken), hashSecret(state)],
   );
   if (!flow) throw refused();
   try {
@@ -197,9 +198,4 @@ function withoutParameters(url: URL): string {
 /** 256 bits: 43 characters, which is also the shortest code verifier allowed (RFC 7636 §4.1). */
 function random(): string {
   return randomBytes(32).toString("base64url");
-}
-
-/** Of 256 random bits, which need no salt. */
-function sha256(secret: string): Buffer {
-  return createHash("sha256").update(secret).digest();
 }

@@ -1,5 +1,5 @@
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import {
   answerFlow,
   type FinishProviderInput,
@@ -23,7 +23,7 @@ export async function startProviderLink(
   { provider, redirectUri }: StartProviderInput,
   request: RequestContext,
 ): Promise<StartedProviderFlow> {
-  checkSignedIn(request);
+  requireClaims(request);
   return startFlow(tools, "link", { provider, redirectUri: redirectUri ?? null }, request);
 }
 
@@ -33,7 +33,7 @@ export async function finishProviderLink(
   input: FinishProviderInput,
   request: RequestContext,
 ): Promise<LinkedProfile> {
-  checkSignedIn(request);
+  requireClaims(request);
   const { id, answer, sealed } = await answerFlow(tools, "link", input, request);
   const profile = keptProfile(tools, answer.account);
   const [finished] = await tools.callService<Finished>(
@@ -62,8 +62,4 @@ export async function finishProviderLink(
     default:
       throw refused();
   }
-}
-
-function checkSignedIn({ claims }: RequestContext): void {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to link a provider.");
 }

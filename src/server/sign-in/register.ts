@@ -1,6 +1,6 @@
-import { createMailToken } from "../../auth/mail-token.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
+import { createSecretToken } from "../../auth/secret-token.ts";
 import { storedEmail } from "../../auth/stored-email.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
@@ -39,7 +39,7 @@ export async function register(
   const stored = await storedEmail(tools, address);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
-  const verification = createMailToken("plv_");
+  const verification = createSecretToken("plv_");
   const [session] = await callService<OpenedSession>(
     request,
     `select registered.user_id, opened.session_id, opened.token_version, opened.refresh_expires_at

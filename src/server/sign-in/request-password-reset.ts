@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { createMailToken } from "../../auth/mail-token.ts";
+import { createSecretToken } from "../../auth/secret-token.ts";
 import type { RequestContext } from "../request-context.ts";
 import { lookUp } from "./email.ts";
 import { checkText, MAX_IDENTIFIER_LENGTH } from "./input.ts";
@@ -28,7 +28,7 @@ export async function requestPasswordReset(
   const startedAt = performance.now();
   // In privacy mode the address stays here: the account has none that mail could go to.
   const { identifier: known } = await lookUp(tools, identifier);
-  const { token, hash } = createMailToken("plp_");
+  const { token, hash } = createSecretToken("plp_");
   await callService(request, "select private.request_password_reset($1, $2, $3)", [
     known,
     hash,

@@ -1,4 +1,4 @@
-import { hashMailToken, isMailToken } from "../../auth/mail-token.ts";
+import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
@@ -20,8 +20,8 @@ export async function resetPassword(
   request: RequestContext,
 ): Promise<void> {
   const { callService, hasher, passwordHistory } = tools;
-  const tokenHash = hashMailToken(token);
-  const [found] = isMailToken("plp_", token)
+  const tokenHash = hashSecret(token);
+  const [found] = isSecretToken("plp_", token)
     ? await callService<Owner & { readonly user_id: string }>(
         request,
         "select * from private.find_password_reset($1)",

@@ -1,7 +1,6 @@
-import { createMailToken, hashMailToken, isMailToken } from "../../auth/mail-token.ts";
+import { createSecretToken, hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
-import { requireClaims } from "./input.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
 import { invalidLink } from "./reset-password.ts";
 import type { SignInTools } from "./tools.ts";
 
@@ -21,7 +20,7 @@ export async function requestEmailVerification(
   request: RequestContext,
 ): Promise<void> {
   const { userId } = requireClaims(request);
-  const { token, hash } = createMailToken("plv_");
+  const { token, hash } = createSecretToken("plv_");
   const [row] = await callService<{ outcome: Outcome }>(
     request,
     "select private.request_email_verification($1, $2, $3) as outcome",
@@ -39,9 +38,9 @@ export async function verifyEmail(
   { token }: VerifyEmailInput,
   request: RequestContext,
 ): Promise<void> {
-  const [row] = isMailToken("plv_", token)
+  const [row] = isSecretToken("plv_", token)
     ? await callService<{ verified: boolean }>(request, "select private.verify_email($1) as verified", [
-        hashMailToken(token),
+        hashSecret(token),
       ])
     : [];
   if (!row?.verified) throw invalidLink();

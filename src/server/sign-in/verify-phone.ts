@@ -1,7 +1,7 @@
-import { createCode } from "../../auth/mail-token.ts";
+import { createPhoneCode } from "../../auth/phone-code.ts";
 import { PlinthError } from "../../errors.ts";
-import type { RequestContext } from "../request-context.ts";
-import { badInput, checkPhoneNumber, checkText, requireClaims } from "./input.ts";
+import { type RequestContext, requireClaims } from "../request-context.ts";
+import { badInput, checkPhoneNumber, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
@@ -26,7 +26,7 @@ export async function requestPhoneVerification(
   const { userId } = requireClaims(request);
   const number = checkPhoneNumber("phoneNumber", phoneNumber);
   if (!canSendSms) throw new PlinthError("UNAVAILABLE", "This server cannot send text messages.");
-  const code = createCode();
+  const code = createPhoneCode();
   // So few digits would be found from a plain hash at once.
   const { hash } = await hasher.hash(code);
   const [row] = await callService<{ outcome: "sent" | "too_many" | "refused" }>(

@@ -1,0 +1,18 @@
+import "postgraphile";
+import { context, type Step, sideEffect } from "postgraphile/grafast";
+
+/**
+ * The plan of a mutation whose work this process does. A side effect of its own and not one with a database client: that
+ * would hold a transaction while passwords are hashed or another server thinks.
+ */
+export function mutationField<TInput, TResult>(
+  work: (input: TInput, context: Grafast.Context) => Promise<TResult>,
+) {
+  return (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
+    sideEffect([args.getRaw("input"), context()], async ([input, value]) => work(input as TInput, value));
+}
+
+/** As mutationField, for a mutation that takes nothing. */
+export function mutationFieldWithoutInput<TResult>(work: (context: Grafast.Context) => Promise<TResult>) {
+  return (): Step<TResult> => sideEffect(context(), async (value) => work(value));
+}

@@ -1,0 +1,16 @@
+import type pg from "pg";
+import { PlinthError } from "./errors.ts";
+
+/**
+ * The id of the account of this name, as it may be typed on a command line.
+ * @param client connected as the owner
+ * @throws PlinthError USER_NOT_FOUND
+ */
+export async function findUser(client: pg.ClientBase, username: string): Promise<string> {
+  const { rows } = await client.query<{ id: string }>(
+    "select id from identity.users where username = lower(trim($1))",
+    [username],
+  );
+  if (!rows[0]) throw new PlinthError("USER_NOT_FOUND", `There is no account named ${username}.`);
+  return rows[0].id;
+}

@@ -1,0 +1,27 @@
+import { clientKey } from "./client-key.ts";
+
+/** Counts the sockets of each client, those that are still being admitted among them. */
+export class SocketLimit {
+  readonly #taken = new Map<string, number>();
+  readonly #perClient: number;
+
+  constructor(perClient: number) {
+    this.#perClient = perClient;
+  }
+
+  /** @returns gives the place back, once however often it is called; undefined when the client has no place left */
+  take(clientIp: string | undefined): (() => void) | undefined {
+    const client = clientKey(clientIp);
+    const taken = this.#taken.get(client) ?? 0;
+    if (taken >= this.#perClient) return undefined;
+    this.#taken.set(client, taken + 1);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      const left = this.#taken.get(client)! - 1;
+      if (left > 0) this.#taken.set(client, left);
+      else this.#taken.delete(client);
+    };
+  }
+}

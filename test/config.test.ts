@@ -1,0 +1,55 @@
+import { describe, expect, test } from "@jest/globals";
+import { loadConfig } from "../src/config.ts";
+
+describe("a setting that cannot be meant is refused by name at the start", () => {
+  test.each([
+    ["PLINTH_PORT", " "],
+    ["PLINTH_PORT", "0x50"],
+    ["PLINTH_PORT", "65536"],
+    ["PLINTH_PASSWORD_HISTORY", "-1"],
+    ["PLINTH_PASSWORD_HISTORY", "\t"],
+    ["PLINTH_POOL_MAX", "many"],
+    ["PLINTH_PRIVACY_MODE", "perhaps"],
+    ["PLINTH_ROLE_PREFIX", "Plinth"],
+    ["PLINTH_TRUSTED_PROXIES", "nonsense"],
+    ["PLINTH_TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.1/33"],
+    ["PLINTH_TRUSTED_PROXIES", "proxy.example.com"],
+    // Everybody's word on their own address: rate limits and audit rows could be forged.
+    ["PLINTH_TRUSTED_PROXIES", "0.0.0.0/0"],
+    ["PLINTH_TRUSTED_PROXIES", "::/0"],
+    ["PLINTH_CORS_ORIGINS", "https://app.example.com/"],
+    ["PLINTH_CORS_ORIGINS", "app.example.com"],
+    ["PLINTH_CORS_ORIGINS", "https://app.example.com https://other.example.com"],
+    ["PLINTH_APP_ORIGINS", "https://elsewhere.example.com"],
+    ["PLINTH_APP_URL", "https://app.example.com/#start"],
+    ["PLINTH_MAIL_FROM", "two@example.com, addresses@example.com"],
+    ["PLINTH_PASSWORD_HASH", "md5"],
+    ["PLINTH_LOG_LEVEL", "loud"],
+    ["PLINTH_OWNER_URL", "localhost:5432"],
+  ])("%s=%j", (name, value) => {
+    expect(() => loadConfig({ [name]: value })).toThrow(
+      expect.objectContaining({ code: "INVALID_SETTING", message: expect.stringContaining(name) }),
+    );
+  });
+
+  test.each([
+    ["PLINTH_OWNER_URL", "postgres//plinth_owner:s3cret@db.example.com"],
+    ["PLINTH_SMTP_URL", "mail://user:s3cret@mail.example.com"],
+  ])("%s, without repeating what may hold a password", (name, value) => {
+    expect(() => loadConfig({ [name]: value })).toThrow(
+      expect.objectContaining({ message: expect.not.stringContaining("s3cret") }),
+    );
+  });
+});
+
+test("what may be meant is taken", () => {
+  const { http } = loadConfig({
+    PLINTH_TRUSTED_PROXIES: "loopback, 10.0.0.0/8, 192.0.2.1, 2001:db8::/32, 192.0.2.0/255.255.255.0",
+    PLINTH_CORS_ORIGINS: "*, https://app.example.com, http://localhost:3000, capacitor://localhost, null",
+    PLINTH_PORT: "0",
+  });
+  expect(http.trustedProxies).toHaveLength(5);
+  expect(http.corsOrigins).toHaveLength(5);
+  expect(http.port).toBe(0);
+  expect(loadConfig({ PLINTH_PORT: "" }).http.port).toBe(5678);
+});

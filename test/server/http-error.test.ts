@@ -1,0 +1,33 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { expect, test } from "@jest/globals";
+import express from "express";
+import type { UnforeseenError } from "../../src/server/error-log.ts";
+import { errorResponses } from "../../src/server/http-error.ts";
+import { collectLog, send } from "../support/api.ts";
+
+test("an error nobody foresaw is in the log with its message and cause, and the answer tells only its id", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const recorded: UnforeseenError[] = [];
+  const app = express();
+  const error = new Error("the floor gave way", { cause: new Error("woodworm") });
+  app.post("/graphql", () => {
+    throw error;
+  });
+  app.use(errorResponses(collectLog(lines), (unforeseen) => recorded.push(unforeseen)));
+  const server = app.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  try {
+    const { port } = server.address() as AddressInfo;
+    const { status, json, text } = await send(`http://127.0.0.1:${port}`);
+    expect([status, json.errors[0].extensions.code]).toEqual([500, "INTERNAL"]);
+    expect(text).not.toMatch(/floor|woodworm/);
+    const { errorId } = json.errors[0].extensions;
+    expect(lines).toMatchObject([
+      { errorId, err: { message: "the floor gave way", cause: { message: "woodworm" } } },
+    ]);
+    expect(recorded).toMatchObject([{ errorId, error }]);
+  } finally {
+    server.close();
+  }
+});

@@ -1,0 +1,26 @@
+import type pg from "pg";
+import { withConnection } from "../../src/database/connection.ts";
+import type { LoginRole } from "../../src/database/roles.ts";
+
+/** Connects, runs, disconnects. */
+export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  return withConnection({ connectionString: url, application_name: "plinth tests" }, use);
+}
+
+/**
+ * A function that runs one statement as a login role, on a connection of its own, and returns its rows.
+ * @param db of the file, which is there only when the tests run
+ */
+export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string }) {
+  // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
+  return <Row extends object = any>(sql: string, params: unknown[] = []): Promise<Row[]> =>
+    withClient(
+      db().url(role),
+      async (client) => (await client.query<Row & pg.QueryResultRow>(sql, params)).rows,
+    );
+}
+
+/** Ends a connection as if its process had been killed. */
+export function cutOff(client: pg.Client): void {
+  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+}
