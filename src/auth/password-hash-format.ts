@@ -145,6 +145,11 @@ function argon2Parameters(hash: string): ParsedHashOptions | undefined {
   }
 }
 
+/** Whether an error says that a stored hash cannot be checked here, whatever the password. */
+export function isUnsupportedHash(error: unknown): boolean {
+  return error instanceof PlinthError && error.code === "UNSUPPORTED_PASSWORD_HASH";
+}
+
 function unsupported(what: string): PlinthError {
   return new PlinthError("UNSUPPORTED_PASSWORD_HASH", `A stored password hash has ${what}.`, {
     hint: "Set a new password for that account.",

@@ -1,4 +1,5 @@
 import "./graphile-env.ts";
+import { randomUUID } from "node:crypto";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Logger } from "pino";
@@ -141,6 +142,11 @@ export async function startServer(options: {
     passwordHistory: auth.passwordHistory,
     appName: config.app.name,
     canSendSms: options.canSendSms ?? false,
+    reportError(error, { correlationId }, userId) {
+      const errorId = randomUUID();
+      logger.error({ err: error, errorId, correlationId }, "An account cannot be signed in to");
+      errorLog.record({ errorId, error, correlationId, userId });
+    },
   });
   const memories = createConversationMemories({
     callService,

@@ -1,26 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import bcrypt from "bcryptjs";
-import {
-  type Answer,
-  type Api,
-  codeOf,
-  PASSWORD,
-  type SignedIn,
-  signIn,
-  signUp,
-  startApi,
-} from "../support/api.ts";
+import { type Answer, type Api, codeOf, PASSWORD, signIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;
 let api: Api;
-let _ada: SignedIn;
 
 beforeAll(async () => {
   db = await createTestDatabase();
   api = await startApi(db);
-  _ada = await signUp(api, "ada");
+  await signUp(api, "ada");
 });
 afterAll(async () => {
   await api.close();
@@ -53,6 +43,24 @@ describe("login", () => {
     for (const { status, text } of answers)
       expect({ status, text }).toEqual({ status: 200, text: answers[0]!.text });
     expect(codeOf(answers[0]!)).toBe("INVALID_CREDENTIALS");
+  });
+
+  test("looks the same for a hash that cannot be checked here, and the operator hears of it", async () => {
+    const { userId } = await signUp(api, "dear");
+    await asOwner(
+      `update private.user_passwords set password_hash = '$2b$31$' || repeat('a', 53), hash_algorithm = 'bcrypt' where user_id = $1`,
+      [userId],
+    );
+    try {
+      const [dear, unknown] = [await login("dear", PASSWORD), await login("nobody-at-all", PASSWORD)];
+      expect({ status: dear.status, text: dear.text }).toEqual({ status: 200, text: unknown.text });
+      await until(async () => {
+        const rows = await asOwner("select error_code from security.error_logs where user_id = $1", [userId]);
+        return rows.length === 1;
+      });
+    } finally {
+      await asOwner("delete from private.user_passwords where user_id = $1", [userId]);
+    }
   });
 
   test("takes the same time for unknown, wrong and locked", async () => {

@@ -1,3 +1,4 @@
+import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
 import type { RequestContext } from "../request-context.ts";
@@ -57,6 +58,6 @@ export function knownPassword(field: string): PlinthError {
 
 /** An old hash that no longer can be checked must not keep anybody from a new password. */
 function ignoreUnsupported(error: unknown): false {
-  if (error instanceof PlinthError && error.code === "UNSUPPORTED_PASSWORD_HASH") return false;
+  if (isUnsupportedHash(error)) return false;
   throw error;
 }

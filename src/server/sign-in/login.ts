@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import type { RequestContext } from "../request-context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
@@ -50,7 +51,12 @@ export async function login(
     [identifier, hash],
   );
   const account = found && found.user_id !== null ? found : undefined;
-  const { matches, rehashed } = await checkPassword(hasher, password, account);
+  const { matches, rehashed } = await checkPassword(hasher, password, account).catch((error: unknown) => {
+    if (!account || !isUnsupportedHash(error)) throw error;
+    // The operator hears of it; to whoever asks, it is an account that does not exist.
+    tools.reportError(error, request, account.user_id);
+    return checkPassword(hasher, password, undefined);
+  });
   const tokens = createSignInTokens();
   const [completed] = await callService<CompletedSignIn>(
     request,

@@ -4,6 +4,7 @@ import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
+import type { RequestContext } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
@@ -35,4 +36,6 @@ export interface SignInTools {
   readonly appName: string;
   /** Whether there is a way to send SMS. */
   readonly canSendSms: boolean;
+  /** Keeps what the operator has to hear of and the client must not. Never throws. */
+  readonly reportError: (error: unknown, request: RequestContext, userId: string) => void;
 }
