@@ -265,6 +265,10 @@ create trigger _500_record_change
   after insert or delete or update on billing.plan_prices
   for each row
   execute function billing.record_plan_change();
+create trigger _700_record_data_change
+  after insert or delete or update on billing.plan_prices
+  for each row
+  execute function private.record_data_change('provider,provider_price_id', '', '', '');
 
 comment on table billing.plan_prices is 'One row per price at a payment provider; several may sell one plan.';
 comment on column billing.plan_prices.plan_id is 'The plan sold.';
@@ -431,6 +435,10 @@ create trigger _500_record_change
   after insert or delete or update on billing.subscription_plans
   for each row
   execute function billing.record_plan_change();
+create trigger _700_record_data_change
+  after insert or delete or update on billing.subscription_plans
+  for each row
+  execute function private.record_data_change('id', '', 'updated_at', 'features');
 create trigger _900_touch_updated_at
   before update on billing.subscription_plans
   for each row
@@ -669,6 +677,10 @@ alter table billing.usage_limits enable row level security;
 
 create index usage_limits_model_id_idx on billing.usage_limits using btree (model_id);
 
+create trigger _700_record_data_change
+  after insert or delete or update on billing.usage_limits
+  for each row
+  execute function private.record_data_change('id', 'user_id', 'updated_at', '');
 create trigger _900_touch_updated_at
   before update on billing.usage_limits
   for each row

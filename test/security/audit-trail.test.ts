@@ -30,6 +30,9 @@ const WATCHED = [
   "access.user_model_access",
   "access.user_roles",
   "billing.model_prices",
+  "billing.plan_prices",
+  "billing.subscription_plans",
+  "billing.usage_limits",
   "identity.user_security_settings",
   "identity.user_settings",
   "identity.users",
@@ -156,6 +159,8 @@ describe("no secret is in the audit trail", () => {
     "billing.model_prices.input_price_per_million_tokens",
     "billing.model_prices.output_price_per_million_tokens",
     "billing.model_prices.reasoning_price_per_million_tokens",
+    "billing.subscription_plans.token_quota",
+    "billing.usage_limits.max_tokens",
     "identity.users.email_verified_at", // a time
     "identity.users.password_changed_at", // a time
     "identity.users.phone_verified_at", // a time
