@@ -117,6 +117,7 @@ export class SharedTurn {
         const isShared =
           answer !== undefined &&
           this.#first !== undefined &&
+          other.isSame.length > 0 &&
           (await Promise.all(other.isSame)).every(Boolean);
         other.answer.resolve(isShared ? answer : undefined);
         return isShared;
