@@ -357,9 +357,7 @@ create policy select_member on rooms.room_changes
   for select to :PLINTH_USER
   using ((exists ( select
    from rooms.room_members m
-  where m.room_id = room_changes.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_changes.sequence)) and (message_id is null or (exists ( select
-   from rooms.room_messages m
-  where m.id = room_changes.message_id))));
+  where m.room_id = room_changes.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_changes.sequence)) and (message_id is null or rooms.can_see_message(message_id)));
 comment on policy select_member on rooms.room_changes is 'Members read the events of their rooms that concern what they see.';
 
 grant select on rooms.room_changes to :PLINTH_USER;

@@ -11,7 +11,7 @@ import {
   type Step,
 } from "postgraphile/grafast";
 import { PlinthError } from "../../src/errors.ts";
-import type { LiveSource } from "../../src/server/live/live-subscription.ts";
+import type { LiveSource } from "../../src/server/live/live-source.ts";
 import type { Statement } from "../../src/server/transaction.ts";
 
 /** Reads one row under the subscriber's claims. */
@@ -27,14 +27,13 @@ export function liveField<TArguments>(
 ) {
   return (_$root: Step, args: FieldArgs): Step => {
     const $arguments = object(Object.fromEntries(names.map((name) => [name, args.getRaw(name)])));
-    const $starter = lambda(context(), ({ plinth, pgSettings }) => {
-      const { live, reads, request } = plinth;
-      if (!live || !reads) throw new PlinthError("BAD_USER_INPUT", "Subscribe over WebSocket.");
-      if (!request.claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
-      const { userId } = request.claims;
+    const $starter = lambda(context(), ({ live }) => {
+      if (!live) throw new PlinthError("BAD_USER_INPUT", "Subscribe over WebSocket.");
+      const { subscription, userId } = live;
+      if (userId === undefined) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
       const readOne: ReadOne = async <TRow>(statement: Statement) =>
-        (await reads.read<TRow>(pgSettings as never, statement)).rows[0];
-      return { subscribe: (asked: TArguments) => live.start(sourceOf(asked, readOne, userId)) };
+        (await live.read<TRow>(statement)).rows[0];
+      return { subscribe: (asked: TArguments) => subscription.start(sourceOf(asked, readOne, userId)) };
     });
     return listen($starter as never, $arguments as never);
   };

@@ -47,6 +47,7 @@ export const RoomEventsPlugin = extendSchema((build) => {
               isLog: true,
               after: after == null ? null : BigInt(after),
               minIntervalMs: 0,
+              isShareable: true,
               open: () => roomPosition(readOne, roomId),
             })),
             plan($item: Step, args: FieldArgs) {

@@ -3,13 +3,16 @@ import { hookArgs } from "postgraphile/grafast";
 import { parseGraphQLJSONBody } from "postgraphile/grafserv";
 import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
 import type { PlinthGrafserv } from "./grafserv.ts";
-import type { Live } from "./live/index.ts";
-import type { LiveSubscription } from "./live/live-subscription.ts";
+import type { OpenSubscription } from "./live/index.ts";
+import { watchContext } from "./live/personal-context.ts";
+import type { Asker } from "./live/turn-groups.ts";
 import type { RequestContext } from "./request-context.ts";
+import type { Statement, TransactionSettings } from "./transaction.ts";
 
 export interface PreparedOperation {
   readonly args: ExecutionArgs;
   readonly isSubscription: boolean;
+  readonly asker: Asker;
 }
 
 /** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
@@ -41,7 +44,11 @@ export async function prepareOperation(
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
   const isSubscription =
     getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
-  return { args: args as ExecutionArgs, isSubscription };
+  const asker = {
+    operation: JSON.stringify([query, operationName, variableValues]),
+    settings: (contextValue as unknown as Grafast.Context).pgSettings as TransactionSettings,
+  };
+  return { args: args as ExecutionArgs, isSubscription, asker };
 }
 
 /**
@@ -49,12 +56,24 @@ export async function prepareOperation(
  * of others, and only planning it is limited in time. (Grafast counts the time of execution from the start of the
  * operation, so every later answer would be too late. Each statement has its own timeout.)
  */
-export function makeLive(args: ExecutionArgs, subscription: LiveSubscription, live: Live): ExecutionArgs {
+export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubscription): ExecutionArgs {
   const liveArgs = args as ExecutionArgs & { resolvedPreset: GraphileConfig.ResolvedPreset };
-  const context = args.contextValue as Omit<Grafast.Context, "withPgClient"> & { withPgClient: unknown };
-  context.withPgClient = live.reads.withClient;
-  context.plinth = { ...context.plinth, live: subscription, reads: live.reads };
-  return { ...liveArgs, resolvedPreset: withoutExecutionTimeout(liveArgs.resolvedPreset) } as ExecutionArgs;
+  const context = args.contextValue as Grafast.Context;
+  const client = { query: (statement: Statement) => member.read(statement) };
+  const live = {
+    subscription,
+    userId: context.plinth.request.claims?.userId,
+    read: <TRow>(statement: Statement) => member.readAlone<TRow>(statement),
+  };
+  const withPgClient = async (_settings: unknown, callback: (reader: typeof client) => unknown) =>
+    callback(client);
+  return {
+    ...liveArgs,
+    contextValue: watchContext(context, { live, withPgClient: withPgClient as never }, () =>
+      member.becomePersonal(),
+    ),
+    resolvedPreset: withoutExecutionTimeout(liveArgs.resolvedPreset),
+  } as ExecutionArgs;
 }
 
 const presets = new WeakMap<GraphileConfig.ResolvedPreset, GraphileConfig.ResolvedPreset>();

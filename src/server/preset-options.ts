@@ -1,13 +1,12 @@
 import type { Config } from "../config.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
-import type { SharedReads } from "./live/shared-reads.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
-import type { TransactionSettings } from "./transaction.ts";
+import type { Statement, StatementResult, TransactionSettings } from "./transaction.ts";
 
 /** What Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {
@@ -28,12 +27,17 @@ export interface PlinthContext {
   readonly roomPasswords: RoomPasswords | undefined;
   /** Told about the work of planning an operation anew, in fields. */
   readonly onPlan?: ((fields: number) => void) | undefined;
-  /** The subscription that this operation is; only over WebSocket. */
-  readonly live?: LiveSubscription | undefined;
-  /** What a subscription reads with. */
-  readonly reads?: SharedReads | undefined;
   /** The settings under which a freshly signed-in account's statements run. */
   settingsOf(credentials: Credentials): TransactionSettings;
+}
+
+/** What the plans of a subscription find. */
+export interface LiveContext {
+  readonly subscription: LiveSubscription;
+  /** Undefined for a visitor. */
+  readonly userId: string | undefined;
+  /** Reads under the subscriber's claims. */
+  read<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
 }
 
 declare global {
@@ -48,6 +52,8 @@ declare global {
     }
     interface Context {
       plinth: PlinthContext;
+      /** The subscription that this operation is; only over WebSocket. */
+      live?: LiveContext;
     }
   }
 }

@@ -196,15 +196,18 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
         return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
       }
-      const subscription = live.open(socket, request.claims?.userId, (ended) => extra.live.delete(ended));
-      if (!subscription) return [tooMany("subscriptions")];
-      extra.live.add(subscription);
-      return makeLive(prepared.args, subscription, live);
+      const opened = live.open(socket, request.claims?.userId, prepared.asker, (ended) =>
+        extra.live.delete(ended),
+      );
+      if (!opened) return [tooMany("subscriptions")];
+      extra.live.add(opened.subscription);
+      return makeLive(prepared.args, opened);
     },
 
     onOperation(_context, _id, _payload, args: ExecutionArgs, result) {
-      const subscription = (args.contextValue as Grafast.Context).plinth.live;
-      if (!subscription) return;
+      const { live: opened } = args.contextValue as Grafast.Context;
+      if (!opened) return;
+      const { subscription } = opened;
       // Anything else is why there is none.
       if (!isAsyncIterable(result)) return subscription.end();
       return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);

@@ -3,7 +3,8 @@ import { GraphQLError } from "postgraphile/graphql";
 import { PlinthError } from "../../src/errors.ts";
 import { deliver } from "../../src/server/live/deliver.ts";
 import { Hub } from "../../src/server/live/hub.ts";
-import { type LiveSource, LiveSubscription, type Reading } from "../../src/server/live/live-subscription.ts";
+import type { LiveSource, Reading } from "../../src/server/live/live-source.ts";
+import { LiveSubscription } from "../../src/server/live/live-subscription.ts";
 import { SubscriptionLimits } from "../../src/server/live/subscription-limits.ts";
 import { until } from "../support/api.ts";
 

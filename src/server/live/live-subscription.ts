@@ -2,62 +2,25 @@ import type { ExecutionResult } from "postgraphile/graphql";
 import { PlinthError } from "../../errors.ts";
 import { isTransient, NOT_FOUND } from "../error-codes.ts";
 import type { Hub, Listener } from "./hub.ts";
+import type { LiveItem, LiveSource, Reading } from "./live-source.ts";
+import type { SharedAnswer } from "./shared-turn.ts";
+import type { GroupMember } from "./turn-groups.ts";
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
-
-/** What a subscriber asked for. */
-export interface LiveSource {
-  /** What to listen to; a reading may change it. */
-  readonly topics: readonly string[];
-  /**
-   * A log is read from a cursor and each of its entries is sent once. Otherwise there is a state, which is read whole and
-   * sent when it has changed.
-   */
-  readonly isLog: boolean;
-  /** The last sequence the subscriber has seen; null to start with what comes from now on. */
-  readonly after: bigint | null;
-  /** The last sequence there is (0 without a log), read under the subscriber's claims; null for who may not see it. */
-  open(): Promise<bigint | null>;
-  /** Readings begin at least so far apart: what happens in between is told by the next one. */
-  readonly minIntervalMs: number;
-}
-
-/** One turn: the plan reads what `item` says and reports with {@link LiveSubscription.report}. */
-export interface LiveItem {
-  /** Read what has a higher sequence. */
-  readonly after: string;
-  /** The topics that have news; null when all of them may have. */
-  readonly topics: readonly string[] | null;
-  readonly subscription: LiveSubscription;
-}
-
-/** What a turn found. */
-export interface Reading {
-  /** Where the next one goes on. */
-  readonly cursor?: bigint | undefined;
-  readonly isEmpty: boolean;
-  /** There was more than one answer may hold, or than was read. */
-  readonly hasMore?: boolean | undefined;
-  /** Nothing can follow. */
-  readonly isOver?: boolean | undefined;
-  /** The end will be announced with the last sequence once more, so that a hint of a known one may be news. */
-  readonly mayEnd?: boolean | undefined;
-  /** When the state changes by itself, in ms since 1970. */
-  readonly changesAt?: number | undefined;
-  readonly topics?: readonly string[] | undefined;
-}
 
 /**
  * One subscription from its start to its end. Between turns it holds a cursor and one bit of news, whatever happens
  * meanwhile: a slow subscriber is not sent what it missed from a queue but reads it from its cursor when it is ready.
  *
- * A turn: the socket has taken the last answer (`demand`) and there is news → the operation is executed → its plan
- * reports what it read → `settle` decides whether the answer is sent and only then moves the cursor on. A turn that
- * fails because the database is away is taken again from the same cursor.
+ * A turn: the socket has taken the last answer (`demand`) and there is news → the operation is executed, or the answer of
+ * somebody who asked the same is shared (`GroupMember`) → its plan reports what it read → `settle` decides whether the
+ * answer is sent and only then moves the cursor on. A turn that fails because the database is away is taken again from
+ * the same cursor.
  */
 export class LiveSubscription implements Listener {
   readonly #hub: Hub;
+  readonly #member: GroupMember | undefined;
   readonly #onEnd: () => void;
   #source: LiveSource | undefined;
   readonly #listening = new Map<string, () => void>();
@@ -69,6 +32,7 @@ export class LiveSubscription implements Listener {
   /** Something may have been missed, or the last reading left something behind. */
   #mustRead = true;
   #isDemanded = false;
+  #onShared: (result: ExecutionResult) => void = () => {};
   #isEnded = false;
   #hasSent = false;
   #lastSent: string | undefined;
@@ -80,8 +44,10 @@ export class LiveSubscription implements Listener {
   #timer: NodeJS.Timeout | undefined;
   #woken = Promise.withResolvers<void>();
 
-  constructor(options: { hub: Hub; onEnd?: () => void }) {
+  /** @param options.member without it, all turns are executed */
+  constructor(options: { hub: Hub; member?: GroupMember; onEnd?: () => void }) {
     this.#hub = options.hub;
+    this.#member = options.member;
     this.#onEnd = options.onEnd ?? (() => {});
   }
 
@@ -122,8 +88,12 @@ export class LiveSubscription implements Listener {
     this.#wake();
   }
 
-  /** The last answer has gone out; there may be another. */
-  demand(): void {
+  /**
+   * The last answer has gone out; there may be another.
+   * @param onShared given it when it comes from an execution that was another's
+   */
+  demand(onShared: (result: ExecutionResult) => void): void {
+    this.#onShared = onShared;
     this.#isDemanded = true;
     this.#wake();
   }
@@ -137,6 +107,8 @@ export class LiveSubscription implements Listener {
   settle(result: ExecutionResult): boolean {
     const reading = this.#reading;
     this.#reading = undefined;
+    const isWhole = !result.errors && !("hasNext" in result);
+    this.#member?.settle(reading && isWhole ? { result, reading } : undefined);
     if (result.errors?.some(({ originalError }) => isTransient(originalError))) {
       this.#retryLater();
       return false;
@@ -169,6 +141,7 @@ export class LiveSubscription implements Listener {
     this.#isEnded = true;
     clearTimeout(this.#timer);
     this.#listenTo([]);
+    this.#member?.leave();
     this.#wake();
     this.#onEnd();
   }
@@ -187,8 +160,13 @@ export class LiveSubscription implements Listener {
       this.#cursor = source.after ?? position;
       while (!this.#isEnded) {
         if (this.#mustCheckAccess) await this.#checkAccess(source);
-        else if (this.#isReady()) yield this.#beginTurn(source);
-        else await this.#sleep();
+        else if (!this.#isReady()) await this.#sleep();
+        else {
+          const item = this.#beginTurn(source);
+          const shared = source.isShareable ? await this.#member?.takeTurn(item.after) : undefined;
+          if (shared) this.#take(shared);
+          else if (!this.#isEnded) yield item;
+        }
       }
     } finally {
       this.end();
@@ -210,6 +188,12 @@ export class LiveSubscription implements Listener {
     this.#changesAt = Number.POSITIVE_INFINITY;
     this.#notBefore = Date.now() + source.minIntervalMs;
     return { after: String(this.#cursor), topics, subscription: this };
+  }
+
+  #take({ result, reading }: SharedAnswer): void {
+    if (this.#isEnded) return;
+    this.#reading = reading;
+    this.#onShared(result);
   }
 
   #advance(reading: Reading): void {

@@ -1,6 +1,7 @@
 import type { Pool } from "pg";
-import { giveBack, type Statement, type StatementResult, type TransactionSettings } from "../transaction.ts";
-import { type Read, ReadLane } from "./read-lane.ts";
+import { giveBack, type Statement, type TransactionSettings } from "../transaction.ts";
+import { type Read, ReadLane, type ReadResult, type Trial } from "./read-lane.ts";
+import type { RawRows } from "./read-query.ts";
 
 /** Connections that all subscriptions together use at once. */
 const MAX_LANES = 2;
@@ -8,11 +9,6 @@ const MAX_LANES = 2;
 const LINGER_MS = 250;
 /** A connection in steady use is exchanged after so long, since a pool cares for those that come back. */
 const MAX_LEASE_MS = 5_000;
-
-/** What a reader gets in place of a client. */
-export interface ReadClient {
-  query<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
-}
 
 interface Lease {
   readonly lane: ReadLane;
@@ -28,27 +24,25 @@ export class SharedReads {
   readonly #pool: Pool;
   readonly #leases = new Set<Lease>();
   #connecting = 0;
-  #waiting: Read[] = [];
+  #waiting: (Read | Trial)[] = [];
   #isClosed = false;
 
   constructor(pool: Pool) {
     this.#pool = pool;
   }
 
-  /** For PostGraphile, in place of a client with a transaction of its own. */
-  readonly withClient = async <T>(
-    settings: TransactionSettings | null,
-    callback: (client: ReadClient) => T | Promise<T>,
-  ): Promise<T> => {
-    if (!settings?.role) throw new Error("A shared read needs the settings of whoever asks.");
-    return callback({ query: (statement) => this.read(settings, statement) });
-  };
-
   /** @throws the server's error; what the pool throws when it has no connection */
-  read<TRow>(settings: TransactionSettings, statement: Statement): Promise<StatementResult<TRow>> {
-    return new Promise<StatementResult<never>>((resolve, reject) => {
+  read<TRow>(settings: TransactionSettings, statement: Statement): Promise<ReadResult<TRow>> {
+    return new Promise<ReadResult<never>>((resolve, reject) => {
       this.#send({ settings, statement, resolve, reject });
-    }) as Promise<StatementResult<TRow>>;
+    }) as Promise<ReadResult<TRow>>;
+  }
+
+  /** How a statement is answered under each of these settings, in order. What failed, and what is behind it, is missing. */
+  try(settings: readonly TransactionSettings[], statement: Statement): Promise<readonly RawRows[]> {
+    return new Promise((resolve) => {
+      this.#send({ settings, statement, resolve });
+    });
   }
 
   /** Gives back what nobody uses, and the rest when it is answered. */
@@ -57,7 +51,7 @@ export class SharedReads {
     for (const lease of this.#leases) this.#endIfIdle(lease);
   }
 
-  #send(read: Read): void {
+  #send(work: Read | Trial): void {
     const now = Date.now();
     let best: Lease | undefined;
     for (const lease of this.#leases)
@@ -66,8 +60,8 @@ export class SharedReads {
     if (!isIdle && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
     if (best) {
       clearTimeout(best.lingering);
-      best.lane.send(read);
-    } else this.#waiting.push(read);
+      sendOn(best.lane, work);
+    } else this.#waiting.push(work);
   }
 
   /** Never rejects: whoever waits for a connection that cannot be had learns of it. */
@@ -83,12 +77,14 @@ export class SharedReads {
       const lease: Lease = { lane, endsAt: Date.now() + MAX_LEASE_MS, lingering: undefined };
       this.#leases.add(lease);
       this.#connecting -= 1;
-      for (const read of this.#waiting.splice(0)) lane.send(read);
+      for (const work of this.#waiting.splice(0)) sendOn(lane, work);
       if (lane.unanswered === 0) this.#onIdle(lease);
     } catch (error) {
       this.#connecting -= 1;
       if (this.#leases.size + this.#connecting === 0)
-        for (const read of this.#waiting.splice(0)) read.reject(error);
+        for (const work of this.#waiting.splice(0))
+          if ("reject" in work) work.reject(error);
+          else work.resolve([]);
     }
   }
 
@@ -109,4 +105,9 @@ export class SharedReads {
     void giveBack(lease.lane.client);
     if (this.#waiting.length > 0 && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
   }
+}
+
+function sendOn(lane: ReadLane, work: Read | Trial): void {
+  if ("reject" in work) lane.send(work);
+  else lane.try(work);
 }

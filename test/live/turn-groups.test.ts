@@ -1,0 +1,192 @@
+import { expect, test } from "@jest/globals";
+import { watchContext } from "../../src/server/live/personal-context.ts";
+import type { SharedReads } from "../../src/server/live/shared-reads.ts";
+import type { SharedAnswer } from "../../src/server/live/shared-turn.ts";
+import { TurnGroups } from "../../src/server/live/turn-groups.ts";
+import type { Statement, TransactionSettings } from "../../src/server/transaction.ts";
+
+const STATEMENT = { name: "events", text: "select …", values: ["room", "5"] };
+const settingsOf = (user: string) => ({ role: "plinth_user", "jwt.claims.user_id": user });
+const ANSWER: SharedAnswer = { result: { data: { n: 1 } }, reading: { isEmpty: false } };
+
+/** A database in which each user sees what `rowsOf` says; a user for whom it throws stops those behind. */
+function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
+  const asked: Statement[] = [];
+  const rowsFor = (settings: TransactionSettings, statement: Statement) =>
+    rowsOf(settings["jwt.claims.user_id"]!, statement);
+  const reads = {
+    async read(settings: TransactionSettings, statement: Statement) {
+      asked.push(statement);
+      const raw = rowsFor(settings, statement);
+      return { rows: raw, rowCount: raw.length, notices: [], raw };
+    },
+    async try(all: readonly TransactionSettings[], statement: Statement) {
+      const answers: string[][][] = [];
+      try {
+        for (const settings of all) answers.push(rowsFor(settings, statement));
+      } catch {
+        // As the server, which skips the rest.
+      }
+      return answers;
+    },
+  };
+  return { reads: reads as unknown as SharedReads, asked };
+}
+
+function joinAll(reads: SharedReads, users: readonly string[], operation = "op") {
+  const groups = new TurnGroups(reads);
+  return { groups, members: users.map((user) => groups.join({ operation, settings: settingsOf(user) })) };
+}
+
+/** All take a turn, the first is executed with these statements. @returns who got its answer */
+async function turn(
+  members: ReturnType<typeof joinAll>["members"],
+  statements: readonly Statement[] = [STATEMENT],
+  after = "5",
+) {
+  const turns = members.map((member) => member.takeTurn(after));
+  expect(await turns[0]).toBeUndefined();
+  for (const statement of statements) await members[0]!.read(statement).catch(() => {});
+  members[0]!.settle(ANSWER);
+  const answers = await Promise.all(turns);
+  return answers.map((answer) => answer === ANSWER);
+}
+
+test("an answer goes to those for whom every statement has the same rows", async () => {
+  const second = { name: "more", text: "select more" };
+  const { reads } = makeReads((user, { name }) =>
+    name === "more" && user === "eve" ? [["1"], ["2"]] : user === "joe" ? [] : [["1"]],
+  );
+  const { members } = joinAll(reads, ["ada", "bob", "eve", "joe", "sue"]);
+  expect(await turn(members)).toEqual([false, true, true, false, true]);
+  expect(await turn(members, [STATEMENT, second])).toEqual([false, true, false, false, true]);
+});
+
+test("null is not the empty text, and rows have an order", async () => {
+  for (const rows of [
+    [["", "b"]],
+    [["a", ""]],
+    [["b", "a"]],
+    [["a"]],
+    [
+      ["a", "b"],
+      ["a", "b"],
+    ],
+  ]) {
+    const { reads } = makeReads((user) => (user === "ada" ? [[null as never, "b"]] : rows));
+    expect(await turn(joinAll(reads, ["ada", "bob"]).members)).toEqual([false, false]);
+  }
+});
+
+test("who is behind one for whom it fails, or asked for nothing, is executed", async () => {
+  const { reads } = makeReads((user) => {
+    if (user === "eve") throw new Error("no luck");
+    return [["1"]];
+  });
+  expect(await turn(joinAll(reads, ["ada", "bob", "eve", "joe"]).members)).toEqual([
+    false,
+    true,
+    false,
+    false,
+  ]);
+  expect(await turn(joinAll(reads, ["eve", "ada"]).members)).toEqual([false, false]);
+  expect(await turn(joinAll(reads, ["ada", "bob"]).members, [])).toEqual([false, false]);
+});
+
+test("those who stand elsewhere, ask something else, or come later, take turns of their own", async () => {
+  const { reads } = makeReads(() => [["1"]]);
+  const { groups, members } = joinAll(reads, ["ada", "bob", "eve"]);
+  const other = groups.join({ operation: "another", settings: settingsOf("joe") });
+  const anonymous = groups.join({ operation: "op", settings: { role: "plinth_anonymous" } });
+  const [ada, bob, eve] = members as [(typeof members)[0], (typeof members)[0], (typeof members)[0]];
+  const turns = [ada.takeTurn("5"), eve.takeTurn("4"), other.takeTurn("5"), anonymous.takeTurn("5")];
+  expect(await Promise.all(turns)).toEqual([undefined, undefined, undefined, undefined]);
+  expect(await bob.takeTurn("5")).toBeUndefined();
+  expect(groups.size).toBe(3);
+  for (const member of [...members, other, anonymous]) {
+    member.leave();
+    member.leave();
+  }
+  expect(groups.size).toBe(0);
+});
+
+test("one that leaves, or fails, lets those that wait for it be executed", async () => {
+  const { reads } = makeReads(() => [["1"]]);
+  for (const end of ["leave", "fail", "leave at once"]) {
+    const [ada, bob, eve] = joinAll(reads, ["ada", "bob", "eve"]).members;
+    const turns = [ada!.takeTurn("5"), bob!.takeTurn("5")];
+    if (end === "leave at once") ada!.leave();
+    turns.push(eve!.takeTurn("5"));
+    await turns[0];
+    await ada!.read(STATEMENT);
+    if (end === "fail") ada!.settle(undefined);
+    else ada!.leave();
+    expect(await Promise.all(turns)).toEqual([undefined, undefined, undefined]);
+  }
+});
+
+test("what is foreseen is read once, and only used when it is asked for", async () => {
+  const { reads, asked } = makeReads((_user, { values }) => [[String(values?.at(-1))]]);
+  const { members } = joinAll(reads, ["ada", "bob"]);
+  await turn(members);
+  asked.length = 0;
+  const next = { ...STATEMENT, values: ["room", "6"] };
+  expect(await turn(members, [next], "6")).toEqual([false, true]);
+  expect(asked).toEqual([next]);
+
+  asked.length = 0;
+  const turns = members.map((member) => member.takeTurn("7"));
+  await turns[0];
+  const unforeseen = { ...STATEMENT, values: ["room", "7", "more"] };
+  expect((await members[0]!.read(unforeseen)).rows).toEqual([["more"]]);
+  expect(asked).toEqual([{ ...STATEMENT, values: ["room", "7"] }, unforeseen]);
+  members[0]!.settle(ANSWER);
+  await Promise.all(turns);
+});
+
+test("a group whose members see different things is asked ever more rarely", async () => {
+  let tries = 0;
+  const { reads } = makeReads((user) => {
+    if (user !== "ada") tries += 1;
+    return [[user]];
+  });
+  const { members } = joinAll(reads, ["ada", "bob", "eve"]);
+  for (let i = 0; i < 100; i++) await turn(members);
+  expect(tries).toBeGreaterThan(2);
+  expect(tries).toBeLessThan(40);
+});
+
+test("an operation that looks at who asks is shared with nobody", async () => {
+  const { reads } = makeReads(() => [["1"]]);
+  const looks: ((context: Grafast.Context) => unknown)[] = [
+    ({ plinth }) => plinth.request,
+    ({ pgSettings }) => (pgSettings as Record<string, string>)["jwt.claims.user_id"],
+    ({ pgSettings }) => JSON.stringify(pgSettings),
+    ({ plinth }) => ({ ...plinth }),
+  ];
+  const impersonal: ((context: Grafast.Context) => unknown)[] = [
+    ({ withPgClient }) => withPgClient,
+    ({ pgSettings }) => pgSettings,
+    ({ live }) => live,
+    (context) => ({ ...(context as object) }),
+    ({ plinth }) => plinth.onPlan,
+    (context) => (context as { then?: unknown }).then,
+  ];
+  for (const [look, isShared] of [
+    ...looks.map((one) => [one, false] as const),
+    ...impersonal.map((one) => [one, true] as const),
+  ]) {
+    const { members } = joinAll(reads, ["ada", "bob"]);
+    const context = {
+      pgSettings: settingsOf("ada"),
+      withPgClient() {},
+      plinth: { request: {}, onPlan() {} },
+    };
+    look(
+      watchContext(context as never, { live: {} as never, withPgClient: (() => {}) as never }, () =>
+        members[0]!.becomePersonal(),
+      ),
+    );
+    expect(await turn(members)).toEqual([false, isShared]);
+  }
+});
