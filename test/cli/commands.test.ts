@@ -1,3 +1,6 @@
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createPasswordHasher } from "../../src/auth/password-hash.ts";
 import { MODEL_FIXTURES, makeFolder, PROMPT_FIXTURE } from "../import/files.ts";
@@ -248,4 +251,21 @@ test("a reader that closes the pipe early is no error", async () => {
   });
   const code = await new Promise((resolve) => child.once("close", resolve));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+});
+
+test.each([
+  ["migrate", "status"],
+  ["keys", "status"],
+  ["rollback", "--yes"],
+  ["export", "content", "content.ndjson"],
+])("%s %s makes no database where there is none, and says what to do", async (...args) => {
+  const empty = await mkdtemp(join(tmpdir(), "plinth-empty-"));
+  try {
+    const { code, stderr } = await cli(args, { env: { PLINTH_DATA: join(empty, "data") } });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/There is no database in .*plinth start.*PLINTH_DATA/s);
+    expect(await readdir(empty)).toEqual([]);
+  } finally {
+    await rm(empty, { recursive: true });
+  }
 });

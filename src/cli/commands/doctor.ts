@@ -32,12 +32,9 @@ Example:
 async function examine(): Promise<Finding[]> {
   const { loadConfig } = await import("../../config.ts");
   const { checkSettings } = await import("../doctor/settings.ts");
-  const { examineDatabase, lacksDatabase, noDatabase, unusable } = await import("../doctor/doctor.ts");
+  const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");
-  const config = loadConfig();
-  const settings = checkSettings(config);
-  // A session would make the database, but who examines changes nothing.
-  if (lacksDatabase(config)) return [...settings, noDatabase(config)];
+  const settings = checkSettings(loadConfig());
   const database = await withSession(({ config, database }) => examineDatabase(config, database)).catch(
     unusable,
   );

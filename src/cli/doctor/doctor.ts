@@ -1,7 +1,6 @@
 import type { Config } from "../../config.ts";
 import { withConnection } from "../../database/connection.ts";
-import { type Database, isExternal } from "../../database/database.ts";
-import { hasData } from "../../database/embedded/server.ts";
+import type { Database } from "../../database/database.ts";
 import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
@@ -40,19 +39,6 @@ export async function examineDatabase(config: Config, database: Database): Promi
       findings.push(...(await group({ config, database, client, role }).catch(notExamined)));
     return findings;
   }).catch(unusable);
-}
-
-/** Whether the database would be an embedded one that was never started. */
-export function lacksDatabase(config: Config): boolean {
-  return !isExternal(config) && !hasData(config.dataDirectory);
-}
-
-export function noDatabase({ dataDirectory }: Config): Finding {
-  return fail(
-    "server",
-    `There is no database in ${dataDirectory} yet.`,
-    "Make one with plinth start, or name the folder that has one with PLINTH_DATA.",
-  );
 }
 
 /** What to report when the database cannot be examined. */
