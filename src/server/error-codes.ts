@@ -26,7 +26,7 @@ interface DatabaseError extends Error {
 }
 
 /** SQLSTATEs that our SQL functions raise. Their messages are written for people and are passed on. */
-const OWN_SQLSTATES: Readonly<Record<string, string>> = {
+export const OWN_SQLSTATES: Readonly<Record<string, string>> = {
   PL401: "UNAUTHENTICATED",
   PL402: "QUOTA_EXCEEDED",
   PL403: "FORBIDDEN",
