@@ -1,6 +1,6 @@
 import pg from "pg";
 import { type Config, loadConfig } from "../config.ts";
-import { attachDatabase, type Database } from "../database/database.ts";
+import { assertHasDatabase, attachDatabase, type Database } from "../database/database.ts";
 import type { LoginRole } from "../database/roles.ts";
 import { interruptible } from "./interrupt.ts";
 import { note } from "./output.ts";
@@ -15,10 +15,14 @@ export interface Session {
 
 /**
  * Runs one command against the configured database: an external server, the embedded server of a Plinth that runs, or
- * one started for this command and stopped after it.
+ * one started for this command and stopped after it. Only who `makes` a database may find none.
  */
-export function withSession<T>(use: (session: Session) => Promise<T>): Promise<T> {
+export async function withSession<T>(
+  use: (session: Session) => Promise<T>,
+  { makes = false }: { makes?: boolean } = {},
+): Promise<T> {
   const config = loadConfig();
+  if (!makes) assertHasDatabase(config);
   return interruptible(async (signal, orGiveUp) => {
     const database = await attachDatabase(config, { log: note });
     try {

@@ -126,6 +126,11 @@ describe("user grant", () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: .*\n$/);
   });
+
+  test("says which roles there are", async () => {
+    const { stderr } = await cli(["user", "grant", "ada", "emperor"], { env });
+    expect(stderr).toMatch(/emperor.* admin, .*moderator, .*user/);
+  });
 });
 
 describe("import", () => {

@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -174,12 +175,15 @@ describe("what is in the way is a sentence", () => {
     expect(stderr).toMatch(/error: .*\nhint: .*PLINTH_PORT.*\n$/);
   });
 
-  test("a database without tables, to serve or to work", async () => {
-    const empty = { ...env, PLINTH_DATA: join(folder, "empty") };
-    for (const command of ["serve", "work"]) {
-      const { code, stdout, stderr } = await cli([command], { env: empty });
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toMatch(/hint: .*plinth migrate/);
-    }
-  });
+  test.each(["serve", "work", "migrate status", "keys status", "doctor"])(
+    "no database where %s looks for one, and none is made there",
+    async (command) => {
+      const wrong = join(folder, "wrong");
+      const { code, stdout, stderr } = await cli(command.split(" "), { env: { ...env, PLINTH_DATA: wrong } });
+      expect(code).toBe(1);
+      expect(stdout + stderr).toContain(`There is no database in ${wrong}.`);
+      expect(stdout + stderr).toMatch(/PLINTH_DATA.*plinth start/);
+      expect(existsSync(wrong)).toBe(false);
+    },
+  );
 });

@@ -36,7 +36,9 @@ function addUp(command: Command): void {
     .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
       if (flags.printRoles) return printRoles();
       const { bringUpToDate } = await import("../../up-to-date.ts");
-      const { applied } = await withSession(({ config, database }) => bringUpToDate(config, database, note));
+      const { applied } = await withSession(({ config, database }) => bringUpToDate(config, database, note), {
+        makes: true,
+      });
       if (flags.json) printJson({ applied });
       else print(applied.length === 0 ? "The database is up to date." : `Ran ${applied.length} migrations.`);
     });

@@ -35,6 +35,11 @@ export interface EmbeddedServer {
   close(): Promise<void>;
 }
 
+/** PostgreSQL's own data folder. */
+export function clusterFolder(dataDirectory: string): string {
+  return join(dataDirectory, "postgres");
+}
+
 export function lockPath(dataDirectory: string): string {
   return join(dataDirectory, "plinth.lock");
 }
@@ -102,7 +107,7 @@ async function prepareCluster(
   options: EmbeddedOptions,
   log: (line: string) => void,
 ): Promise<Cluster> {
-  const folder = join(dataDirectory, "postgres");
+  const folder = clusterFolder(dataDirectory);
   const runAs = await chooseRunAs(folder);
   const binaries = await findBinaries(runAs);
   const cluster: Cluster = { dataDirectory, folder, runAs, binaries };
