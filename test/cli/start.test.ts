@@ -91,6 +91,8 @@ test("the first start makes a database with demo data and says how to sign in; C
   expect(mine.text).toMatch(/"thinking":"[^"]/);
   expect(mine.text).toMatch(/"toolCalls":\[\{/);
 
+  expect(banner).toContain(`psql "$(PLINTH_DATA='${env.PLINTH_DATA}' npx plinth db url --role analyst)"`);
+
   // Meanwhile, other commands use the running server, and a second start is refused.
   const analyst = await cli(["db", "url", "--role", "analyst"], { env });
   expect(analyst).toMatchObject({ code: 0, stderr: "" });
