@@ -100,6 +100,10 @@ test("the first start makes a database with demo data and says how to sign in; C
     client.query("select current_user as name, count(*)::integer as models from analytics.model_catalogue"),
   );
   expect(seen.rows).toEqual([{ name: "plinth_analyst", models: expect.any(Number) }]);
+  const popular = await withClient(analyst.stdout.trim(), (client) =>
+    client.query("select item_id from analytics.content_popularity"),
+  );
+  expect(popular.rows.length).toBeGreaterThan(0);
   const second = await cli(["start"], { env });
   expect(second).toMatchObject({ code: 1, stdout: "" });
   expect(second.stderr).toContain(`process ${child.pid}`);
