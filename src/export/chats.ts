@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
 import { findUser } from "../import/chats.ts";
+import { writeError } from "./write-error.ts";
 
 export interface ChatExportOptions {
   /** Connected as the owner, and not in a transaction. */
@@ -22,7 +23,7 @@ const FORMATS = {
  * Writes each chat of a user to a file `<day>-<title>-<id>.md` (or .json) of a folder, readable by its owner alone; files of
  * an earlier export are written over. All are as of one moment.
  * @returns the files' names, oldest chat first
- * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE
+ * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE, DISK_FULL
  */
 export async function writeChats(folder: string, options: ChatExportOptions): Promise<string[]> {
   const { client, format, signal } = options;
@@ -35,7 +36,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
       "select id, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as day, title from llm.chats where user_id = $1 order by id",
       [userId],
     );
-    await writing(mkdir(folder, { recursive: true }));
+    await mkdir(folder, { recursive: true }).catch(refuse(folder));
     for (const { id, day, title } of chats) {
       if (signal?.aborted)
         throw new PlinthError("EXPORT_CANCELLED", "Cancelled; what was written so far is kept.", {
@@ -46,7 +47,8 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
         [id],
       );
       const file = `${day}-${fileName(title)}-${id}.${ending}`;
-      await writing(writeFile(join(folder, file), rows[0]!.text, { mode: 0o600 }));
+      const path = join(folder, file);
+      await writeFile(path, rows[0]!.text, { mode: 0o600 }).catch(refuse(path));
       files.push(file);
     }
   } finally {
@@ -67,14 +69,8 @@ function fileName(title: string): string {
   );
 }
 
-async function writing<T>(result: Promise<T>): Promise<T> {
-  try {
-    return await result;
-  } catch (cause) {
-    throw new PlinthError(
-      "FILE_NOT_WRITABLE",
-      `The files cannot be written: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
-  }
+function refuse(path: string): (cause: unknown) => never {
+  return (cause) => {
+    throw writeError(path, cause);
+  };
 }

@@ -258,7 +258,7 @@ test("a cancelled export leaves the file as it was", async () => {
   });
   expect(await readFile(path, "utf8")).toBe("before");
   await expect(exportContent("/nowhere/x.ndjson", { client })).rejects.toMatchObject({
-    code: "FILE_NOT_FOUND",
+    code: "FILE_NOT_WRITABLE",
   });
 });
 
