@@ -219,7 +219,10 @@ test("a URL that does not work is named by its role", async () => {
   wrong.username = "nobody";
   wrong.password = "wrong-password";
   const findings = await examine({ ...databaseEnv(db), PLINTH_ANALYST_URL: wrong.href });
-  expect(findings["connection-analyst"]).toMatchObject({ status: "fail" });
+  expect(findings["connection-analyst"]).toMatchObject({
+    status: "fail",
+    hint: expect.stringContaining("PLINTH_ANALYST_URL"),
+  });
   // The others are judged as without it: ok, or a warning where the server is elsewhere and not encrypted.
   const { "connection-worker": worker } = await examine();
   expect(worker?.status).not.toBe("fail");
