@@ -13,6 +13,15 @@ declare global {
   }
 }
 
+/** A column's comment, without its smart tags; none of one that is left out of the schema. */
+function publicDescription(attribute: {
+  getTagsAndDescription(): { tags: Record<string, unknown>; description: string | undefined };
+}): string | undefined {
+  const { tags, description } = attribute.getTagsAndDescription();
+  const isLeftOut = tags.omit !== undefined || String(tags.behavior).includes("-*");
+  return isLeftOut ? undefined : description || undefined;
+}
+
 /** Tells the error mask which GraphQL field each constraint and unique index of the database speaks of. */
 export const ConstraintsPlugin: GraphileConfig.Plugin = {
   name: "PlinthConstraintsPlugin",
@@ -27,14 +36,17 @@ export const ConstraintsPlugin: GraphileConfig.Plugin = {
           if (!schema) continue;
           const names = (attributes: readonly ({ attname: string } | null)[] | undefined) =>
             (attributes ?? []).flatMap((attribute) => attribute?.attname ?? []);
-          for (const constraint of table.getConstraints())
+          for (const constraint of table.getConstraints()) {
+            const attributes = (constraint.getAttributes() ?? []).filter(Boolean);
             output.plinthConstraintColumns.push({
               schema,
               table: table.relname,
               constraint: constraint.conname,
               isForeignKey: constraint.contype === "f",
-              fields: names(constraint.getAttributes()),
+              fields: names(attributes),
+              descriptions: attributes.map(publicDescription),
             });
+          }
           // A unique index without a constraint is reported by its own name.
           for (const index of table.getIndexes())
             if (index.indisunique)

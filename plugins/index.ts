@@ -4,6 +4,7 @@ import { AuthPlugin } from "./auth.ts";
 import { CheckoutPlugin } from "./checkout.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
+import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
@@ -39,6 +40,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   MessageDeltasPlugin, // likewise
   CheckoutPlugin, // a payment provider is asked over HTTP
   RoomPasswordsPlugin, // nor is checking the password of a room
+  DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself

@@ -214,6 +214,20 @@ export function loadConfig(env: Environment = process.env): Config {
   };
 }
 
+/** Variables named like settings that are none, such as misspelt ones. */
+export function unknownSettings(env: Environment = process.env): string[] {
+  const known = new Set<PropertyKey>();
+  loadConfig(
+    new Proxy(env, {
+      get(target, name) {
+        known.add(name);
+        return Reflect.get(target, name);
+      },
+    }),
+  );
+  return Object.keys(env).filter((name) => name.startsWith("PLINTH_") && !known.has(name));
+}
+
 /** Whether npm or npx runs this process (they set the variable for what they start). */
 export function isRunByNpm(env: Environment = process.env): boolean {
   return env.npm_lifecycle_event !== undefined;

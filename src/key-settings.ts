@@ -16,7 +16,7 @@ export function signingKeysOf({ auth, dataDirectory }: KeyConfig, { kind }: Pick
   // Where the server is somebody's own, several processes sign and must share the keys, which only they can arrange.
   if (kind === "embedded") return loadSecrets(dataDirectory).jwtKeys;
   throw new PlinthError("SIGNING_KEYS_MISSING", "PLINTH_JWT_KEYS is not set.", {
-    hint: `Make a key with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')"`,
+    hint: "Give this server the keys of the others. For the first one, plinth keys generate --kind jwt makes a key.",
   });
 }
 
@@ -35,6 +35,6 @@ export function masterKeysOf(config: KeyConfig, database: Pick<Database, "kind">
   const keys = findMasterKeys(config, database);
   if (keys !== undefined) return keys;
   throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set.", {
-    hint: `Make a key with: node -p "'1:' + crypto.randomBytes(32).toString('base64url')"`,
+    hint: "Give it the keys that sealed what is in the database. For a new database, plinth keys generate makes one.",
   });
 }

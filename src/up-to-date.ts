@@ -32,9 +32,13 @@ export async function assertUpToDate(config: Config, database: Database): Promis
     rolePrefix: config.rolePrefix,
   });
   if (pending.length > 0)
-    throw new PlinthError("MIGRATIONS_PENDING", `The database lacks ${pending.length} migrations.`, {
-      hint: "Run plinth migrate first.",
-    });
+    throw new PlinthError(
+      "MIGRATIONS_PENDING",
+      `The database lacks ${pending.length === 1 ? "a migration" : `${pending.length} migrations`}.`,
+      {
+        hint: "Run plinth migrate first.",
+      },
+    );
 }
 
 /** The passwords that the roles are to have: those that the API, the worker and the analysts will come with. */

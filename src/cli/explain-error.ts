@@ -13,7 +13,10 @@ const EXPLANATIONS: Record<string, [sentence: string, hint: string]> = {
   EAI_AGAIN: ["The database's host name cannot be looked up now", "Check the network and try again."],
   ETIMEDOUT: ["The database does not answer in time", "Check its address and the firewall between."],
   EHOSTUNREACH: ["The database's host cannot be reached", "Check its address and the network."],
-  "28P01": ["The database refuses the password", `Correct it in ${URLS}.`],
+  "28P01": [
+    "The database refuses the password",
+    "Correct it in the PLINTH_…_URL of that role. Roles that are missing are made by plinth migrate.",
+  ],
   "28000": ["The database refuses the sign-in", "Check the user in the URL and the server's pg_hba.conf."],
   "3D000": ["The database does not exist", "Create it first (CREATE DATABASE), owned by the owner role."],
   "53300": ["The database has no free connection", "Lower PLINTH_POOL_MAX or raise max_connections."],

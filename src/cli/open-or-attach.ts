@@ -1,5 +1,5 @@
 import type { Config } from "../config.ts";
-import { attachDatabase, type Database, openDatabase } from "../database/database.ts";
+import { assertHasDatabase, attachDatabase, type Database, openDatabase } from "../database/database.ts";
 import { PlinthError } from "../errors.ts";
 import { assertUpToDate } from "../up-to-date.ts";
 import type { Service } from "./until-stopped.ts";
@@ -13,6 +13,7 @@ export async function openOrAttach<P extends { close(): Promise<void> }>(
   log: (line: string) => void,
   startPart: (database: Database) => Promise<P>,
 ): Promise<Service & { readonly service: P }> {
+  assertHasDatabase(config);
   await using parts = new AsyncDisposableStack();
   const database = await openDatabase(config, { log }).catch((error) => {
     if (error instanceof PlinthError && error.code === "DATA_LOCKED") return attachDatabase(config, { log });

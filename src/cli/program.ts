@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Command, Help, type Option } from "commander";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { addDb } from "./commands/db.ts";
 import { addDoctor } from "./commands/doctor.ts";
@@ -32,6 +32,14 @@ Example:
   $ plinth start                    a database, its API and its jobs, with demo data
   $ plinth start --help             more about one command`;
 
+/** An option that must be given says so. */
+const HELP = {
+  optionDescription(option: Option): string {
+    const text = Help.prototype.optionDescription(option);
+    return option.mandatory ? `${text} (required)` : text;
+  },
+};
+
 /**
  * The command line. Commands load what they need when they run, so that `--help` answers at once and needs neither
  * settings nor a database.
@@ -46,6 +54,7 @@ export function buildProgram(): Command {
     .helpCommand("help [command]", "print help for a command")
     .addHelpText("after", EPILOGUE)
     .showHelpAfterError("(--help shows how it is used)")
+    .configureHelp(HELP)
     .exitOverride();
   for (const add of [
     addStart,

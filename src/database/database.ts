@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
 import { findHolder, LockHeld } from "./embedded/lock.ts";
-import { type EmbeddedOptions, lockPath, openEmbedded } from "./embedded/server.ts";
+import { type EmbeddedOptions, hasData, lockPath, openEmbedded } from "./embedded/server.ts";
 import { embeddedUrl } from "./embedded/url.ts";
 import { type LoginRole, roleName } from "./roles.ts";
 import { readSecrets } from "./secrets.ts";
@@ -81,6 +81,20 @@ export async function runningDatabase(config: DatabaseConfig): Promise<Database>
   if (holder?.purpose === "server" && holder.databasePort) return attached(config, holder.databasePort);
   throw new PlinthError("DATABASE_NOT_RUNNING", `No Plinth runs on the data in ${config.dataDirectory}.`, {
     hint: "Start it (plinth start), or name the folder of the one that runs with PLINTH_DATA.",
+  });
+}
+
+/**
+ * For what works on a database that is there: in a wrong folder it would make a new, empty one and report about that.
+ * @throws PlinthError NO_DATABASE
+ */
+export function assertHasDatabase(config: DatabaseConfig): void {
+  const { dataDirectory } = config;
+  if (isExternal(config) || hasData(dataDirectory)) return;
+  throw new PlinthError("NO_DATABASE", `There is no database in ${dataDirectory}.`, {
+    hint:
+      "Name the folder of yours with PLINTH_DATA, or a server of your own with PLINTH_OWNER_URL and its like. " +
+      "To make a database here, run plinth start or plinth migrate.",
   });
 }
 

@@ -53,6 +53,8 @@ export async function loadDemoData(
     await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
     await writeChatExtras(client, ids.grace!);
     await writeLearning(client, ids.ada!);
+    // Jobs refresh them later; who looks at the demo looks now.
+    await client.query("select private.refresh_content_popularity(), private.refresh_subscription_metrics()");
     await client.query("commit");
   } catch (error) {
     await client.query("rollback").catch(() => {});

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
 import { findUser } from "../find-user.ts";
-import { notWritable } from "./not-writable.ts";
+import { writeError } from "./write-error.ts";
 
 export interface ChatExportOptions {
   /** Connected as the owner, and not in a transaction. */
@@ -23,7 +23,7 @@ const FORMATS = {
  * Writes each chat of a user to a file `<day>-<title>-<id>.md` (or .json) of a folder, readable by its owner alone; files of
  * an earlier export are written over. All are as of one moment.
  * @returns the files' names, oldest chat first
- * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE
+ * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE, DISK_FULL
  */
 export async function writeChats(folder: string, options: ChatExportOptions): Promise<string[]> {
   const { client, format, signal } = options;
@@ -36,7 +36,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
       "select id, to_char(created_at at time zone 'UTC', 'YYYY-MM-DD') as day, title from llm.chats where user_id = $1 order by id",
       [userId],
     );
-    await writing(folder, mkdir(folder, { recursive: true }));
+    await mkdir(folder, { recursive: true }).catch(refuse(folder));
     for (const { id, day, title } of chats) {
       if (signal?.aborted)
         throw new PlinthError("EXPORT_CANCELLED", "Cancelled; what was written so far is kept.", {
@@ -48,7 +48,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
       );
       const file = `${day}-${fileName(title)}-${id}.${ending}`;
       const path = join(folder, file);
-      await writing(path, writeFile(path, rows[0]!.text, { mode: 0o600 }));
+      await writeFile(path, rows[0]!.text, { mode: 0o600 }).catch(refuse(path));
       files.push(file);
     }
   } finally {
@@ -69,8 +69,8 @@ function fileName(title: string): string {
   );
 }
 
-async function writing<T>(path: string, result: Promise<T>): Promise<T> {
-  return result.catch((error: unknown) => {
-    throw notWritable(path, error);
-  });
+function refuse(path: string): (cause: unknown) => never {
+  return (cause) => {
+    throw writeError(path, cause);
+  };
 }

@@ -1,7 +1,7 @@
 import { open, rename, rm } from "node:fs/promises";
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
-import { notWritable } from "./not-writable.ts";
+import { writeError } from "./write-error.ts";
 
 export interface ContentExportOptions {
   /** Connected as the owner, and not in a transaction. */
@@ -24,7 +24,7 @@ const BUFFER_CHARACTERS = 1_000_000;
  * Writes all categories and all items that are not deleted, one JSON object a line, so that `importContent` takes the file
  * as it is: everything stands after what it names. One moment's state, whatever happens meanwhile. Of an item's versions the
  * published one is written, or the draft of what is not published.
- * @throws PlinthError FILE_NOT_WRITABLE, EXPORT_CANCELLED; the file is then as it was before
+ * @throws PlinthError FILE_NOT_WRITABLE, DISK_FULL, EXPORT_CANCELLED; the file is then as it was before
  */
 export async function exportContent(
   path: string,
@@ -34,7 +34,7 @@ export async function exportContent(
   const partial = `${path}.partial`;
   const counts = { categories: 0, items: 0 };
   const file = await open(partial, "w").catch((error) => {
-    throw notWritable(path, error);
+    throw writeError(path, error);
   });
   try {
     let buffered = "";
@@ -55,7 +55,7 @@ export async function exportContent(
   } catch (error) {
     await file.close().catch(() => {});
     await rm(partial, { force: true }).catch(() => {});
-    throw isFileError(error) ? notWritable(path, error) : error;
+    throw isFileError(error) ? writeError(path, error) : error;
   }
   return { ...counts, milliseconds: Math.round(performance.now() - started) };
 }

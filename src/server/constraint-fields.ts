@@ -12,6 +12,8 @@ export interface ConstraintColumns {
   readonly isForeignKey: boolean;
   /** GraphQL names of the columns, in the constraint's order. */
   readonly fields: readonly string[];
+  /** What the schema says of each field; what may be in it. */
+  readonly descriptions?: readonly (string | undefined)[];
 }
 
 /** Partitions are named after their table, see private.ensure_partitions; clients know only the table. */
@@ -27,10 +29,11 @@ export class ConstraintFields {
     this.#columns.set(`${columns.schema}.${columns.table}.${columns.constraint}`, columns);
   }
 
-  /** The constraint's name, the same for a partition as for its table, and the field to blame. */
+  /** The constraint's name, the same for a partition as for its table, the field to blame, and what is said of it. */
   of({ schema, table, constraint }: Violation): {
     constraint?: string | undefined;
     field?: string | undefined;
+    description?: string | undefined;
   } {
     if (!table || !constraint) return { constraint };
     const parent = table.replace(PARTITION_SUFFIX, "");
@@ -40,7 +43,9 @@ export class ConstraintFields {
     const fields =
       columns.fields.length > 1 ? columns.fields.filter((field) => field !== OWNER_FIELD) : columns.fields;
     // (provider, name) is unique by its name; (chat, owner) refers to a chat.
-    return { constraint: name, field: columns.isForeignKey ? fields[0] : fields.at(-1) };
+    const field = columns.isForeignKey ? fields[0] : fields.at(-1);
+    const description = columns.descriptions?.[columns.fields.indexOf(field ?? "")];
+    return { constraint: name, field, description };
   }
 
   /** The field of an error that names a column: a missing value, or what one of our functions complains about. */

@@ -26,7 +26,7 @@ interface DatabaseError extends Error {
 }
 
 /** SQLSTATEs that our SQL functions raise. Their messages are written for people and are passed on. */
-const OWN_SQLSTATES: Readonly<Record<string, string>> = {
+export const OWN_SQLSTATES: Readonly<Record<string, string>> = {
   PL401: "UNAUTHENTICATED",
   PL402: "QUOTA_EXCEEDED",
   PL403: "FORBIDDEN",
@@ -141,7 +141,7 @@ function databaseError(
 
 /** Integrity constraint violations (class 23). PostgreSQL's message and detail hold values and are not passed on. */
 function violation(error: DatabaseError, constraints: ConstraintFields): PublicError | undefined {
-  const { constraint, field = constraints.columnField(error) } = constraints.of(error);
+  const { constraint, field = constraints.columnField(error), description } = constraints.of(error);
   const subject = field ? `\`${field}\`` : "A value";
   const because = constraint ? ` (${constraint})` : "";
   switch (error.code) {
@@ -157,7 +157,13 @@ function violation(error: DatabaseError, constraints: ConstraintFields): PublicE
     case "23502":
       return { code: "BAD_USER_INPUT", message: `${subject} is required.`, field, constraint };
     case "23514":
-      return { code: "BAD_USER_INPUT", message: `${subject} breaks a rule${because}.`, field, constraint };
+      return {
+        code: "BAD_USER_INPUT",
+        message: `${subject} breaks a rule${because}.`,
+        field,
+        constraint,
+        hint: description,
+      };
     case "23001":
       return { code: "CONFLICT", message: `The record is still in use${because}.`, constraint };
     case "23503":

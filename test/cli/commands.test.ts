@@ -128,6 +128,11 @@ describe("user grant", () => {
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: .*\n$/);
   });
+
+  test("says which roles there are", async () => {
+    const { stderr } = await cli(["user", "grant", "ada", "emperor"], { env });
+    expect(stderr).toMatch(/emperor.* admin, .*moderator, .*user/);
+  });
 });
 
 describe("import", () => {
@@ -263,7 +268,7 @@ test.each([
   try {
     const { code, stderr } = await cli(args, { env: { PLINTH_DATA: join(empty, "data") } });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/There is no database in .*plinth start.*PLINTH_DATA/s);
+    expect(stderr).toMatch(/There is no database in .*PLINTH_DATA.*plinth start/s);
     expect(await readdir(empty)).toEqual([]);
   } finally {
     await rm(empty, { recursive: true });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { chmod, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +9,7 @@ import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { examineDatabase } from "../../src/cli/doctor/doctor.ts";
 import { checkSettings } from "../../src/cli/doctor/settings.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig, unknownSettings } from "../../src/config.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { roleName } from "../../src/database/roles.ts";
@@ -65,7 +66,7 @@ describe("the command", () => {
       expect(byCheck(JSON.parse(stdout).findings).server).toMatchObject({
         status: "fail",
         message: expect.stringContaining(env.PLINTH_DATA),
-        hint: expect.stringMatching(/plinth start.*PLINTH_DATA/),
+        hint: expect.stringMatching(/PLINTH_DATA.*plinth start/),
       });
       expect(await readdir(folder)).toEqual([]);
     } finally {
@@ -235,7 +236,10 @@ test("a URL that does not work is named by its role", async () => {
   wrong.username = "nobody";
   wrong.password = "wrong-password";
   const findings = await examine({ ...databaseEnv(db), PLINTH_ANALYST_URL: wrong.href });
-  expect(findings["connection-analyst"]).toMatchObject({ status: "fail" });
+  expect(findings["connection-analyst"]).toMatchObject({
+    status: "fail",
+    hint: expect.stringContaining("PLINTH_ANALYST_URL"),
+  });
   // The others are judged as without it: ok, or a warning where the server is elsewhere and not encrypted.
   const { "connection-worker": worker } = await examine();
   expect(worker?.status).not.toBe("fail");
@@ -245,6 +249,23 @@ test("a URL that does not work is named by its role", async () => {
 
 describe("settings", () => {
   const settings = (env: Record<string, string>) => byCheck(checkSettings(loadConfig(env)));
+
+  test("a name that is none is a warning, and every name of the README is known", () => {
+    const env = {
+      PLINTH_PROT: "8080",
+      PLINTH_PORT: "8080",
+      PLINTH_JWT_KEYS_FILE: "/keys",
+      PLINTH_OWNER_URL: "",
+    };
+    expect(unknownSettings(env)).toEqual(["PLINTH_PROT"]);
+    expect(byCheck(checkSettings(loadConfig(env), unknownSettings(env)))["unknown-setting"]).toMatchObject({
+      status: "warn",
+      message: expect.stringContaining("PLINTH_PROT"),
+    });
+    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+    const names = [...readme.matchAll(/PLINTH_[A-Z_]*[A-Z]\b/g)].map(([name]) => name);
+    expect(unknownSettings(Object.fromEntries(names.map((name) => [name, ""])))).toEqual([]);
+  });
 
   test.each([
     ["cors", { PLINTH_CORS_ORIGINS: "*" }],

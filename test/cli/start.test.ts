@@ -1,4 +1,5 @@
 import type { ChildProcess } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -91,6 +92,8 @@ test("the first start makes a database with demo data and says how to sign in; C
   expect(mine.text).toMatch(/"thinking":"[^"]/);
   expect(mine.text).toMatch(/"toolCalls":\[\{/);
 
+  expect(banner).toContain(`psql "$(PLINTH_DATA='${env.PLINTH_DATA}' npx plinth db url --role analyst)"`);
+
   // Meanwhile, other commands use the running server, and a second start is refused.
   const analyst = await cli(["db", "url", "--role", "analyst"], { env });
   expect(analyst).toMatchObject({ code: 0, stderr: "" });
@@ -98,6 +101,10 @@ test("the first start makes a database with demo data and says how to sign in; C
     client.query("select current_user as name, count(*)::integer as models from analytics.model_catalogue"),
   );
   expect(seen.rows).toEqual([{ name: "plinth_analyst", models: expect.any(Number) }]);
+  const popular = await withClient(analyst.stdout.trim(), (client) =>
+    client.query("select item_id from analytics.content_popularity"),
+  );
+  expect(popular.rows.length).toBeGreaterThan(0);
   const second = await cli(["start"], { env });
   expect(second).toMatchObject({ code: 1, stdout: "" });
   expect(second.stderr).toContain(`process ${child.pid}`);
@@ -178,12 +185,15 @@ describe("what is in the way is a sentence", () => {
     expect(stderr).toMatch(/error: .*\nhint: .*PLINTH_PORT.*\n$/);
   });
 
-  test("a database without tables, to serve or to work", async () => {
-    const empty = { ...env, PLINTH_DATA: join(folder, "empty") };
-    for (const command of ["serve", "work"]) {
-      const { code, stdout, stderr } = await cli([command], { env: empty });
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr).toMatch(/hint: .*plinth migrate/);
-    }
-  });
+  test.each(["serve", "work", "migrate status", "keys status", "doctor"])(
+    "no database where %s looks for one, and none is made there",
+    async (command) => {
+      const wrong = join(folder, "wrong");
+      const { code, stdout, stderr } = await cli(command.split(" "), { env: { ...env, PLINTH_DATA: wrong } });
+      expect(code).toBe(1);
+      expect(stdout + stderr).toContain(`There is no database in ${wrong}.`);
+      expect(stdout + stderr).toMatch(/PLINTH_DATA.*plinth start/);
+      expect(existsSync(wrong)).toBe(false);
+    },
+  );
 });

@@ -50,7 +50,12 @@ describe("constraint violations name the field", () => {
       "check",
       `mutation { createChat(input: { chat: { title: "" } }) { clientMutationId } }`,
       () => ada.token,
-      { code: "BAD_USER_INPUT", field: "title", constraint: "chats_title_check" },
+      {
+        code: "BAD_USER_INPUT",
+        field: "title",
+        constraint: "chats_title_check",
+        hint: "Title, 1 to 255 characters.",
+      },
     ],
     [
       "foreign key",

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { buildSchema, type GraphQLField, isInputObjectType, isObjectType } from "graphql";
+import { TEXTS } from "../../plugins/descriptions/texts.ts";
 import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -57,7 +59,7 @@ describe("names", () => {
     expect(fieldsOf("Message")).toEqual(
       expect.arrayContaining(["id", "chat", "model", "toolCalls", "tokensUsed"]),
     );
-    expect(sdl).toMatch(/^ {2}user\(id: UUID!\): User$/m);
+    expect(sdl).toMatch(/^ {2}user\(\s+"""[^"]+"""\s+id: UUID!\s+\): User$/m);
   });
 
   test("carry no schema, and keys that exist for foreign keys make no fields", () => {
@@ -107,4 +109,41 @@ describe("nothing secret has a name", () => {
 test("lists are connections", () => {
   expect(sdl).not.toMatch(/^ {2}\w+List\(/m);
   expect(sdl).toMatch(/^ {2}\): ChatConnection$/m);
+});
+
+describe("descriptions", () => {
+  /** Everything that can have one, as `Type`, `Type.field` and `Type.field(argument)`, with its description. */
+  const described = (): Map<string, string | undefined> => {
+    const all = new Map<string, string | undefined>();
+    for (const type of Object.values(buildSchema(sdl).getTypeMap())) {
+      if (type.name.startsWith("__") || (!isObjectType(type) && !isInputObjectType(type))) continue;
+      all.set(type.name, type.description ?? undefined);
+      for (const field of Object.values(type.getFields())) {
+        all.set(`${type.name}.${field.name}`, field.description ?? undefined);
+        for (const arg of (field as Partial<GraphQLField<unknown, unknown>>).args ?? [])
+          all.set(`${type.name}.${field.name}(${arg.name})`, arg.description ?? undefined);
+      }
+    }
+    return all;
+  };
+
+  test("are everywhere: types, fields, arguments and inputs", () => {
+    expect([...described()].filter(([, text]) => !text).map(([name]) => name)).toEqual([]);
+  });
+
+  test("name the codes that a GraphQL client gets", () => {
+    expect(
+      [...described()].filter(([, text]) => /\bPL\d{3}\b/.test(text ?? "")).map(([name]) => name),
+    ).toEqual([]);
+    expect(described().get("Mutation.endSession")).toMatch(/NOT_FOUND/);
+  });
+
+  test("written in TEXTS are all shown somewhere", () => {
+    const shown = new Set(described().values());
+    expect(Object.entries(TEXTS).filter(([, text]) => !shown.has(text))).toEqual([]);
+  });
+
+  test("of a lookup's arguments are those of the columns", () => {
+    expect(described().get("Query.modelProviderByName(name)")).toBe(described().get("ModelProvider.name"));
+  });
 });

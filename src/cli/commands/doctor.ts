@@ -30,11 +30,11 @@ Example:
 }
 
 async function examine(): Promise<Finding[]> {
-  const { loadConfig } = await import("../../config.ts");
+  const { loadConfig, unknownSettings } = await import("../../config.ts");
   const { checkSettings } = await import("../doctor/settings.ts");
   const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");
-  const settings = checkSettings(loadConfig());
+  const settings = checkSettings(loadConfig(), unknownSettings());
   const database = await withSession(({ config, database }) => examineDatabase(config, database)).catch(
     unusable,
   );

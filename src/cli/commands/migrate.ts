@@ -40,7 +40,8 @@ function addUp(command: Command): void {
         makesDatabase: true,
       });
       if (flags.json) printJson({ applied });
-      else print(applied.length === 0 ? "The database is up to date." : `Ran ${applied.length} migrations.`);
+      else if (applied.length === 0) print("The database is up to date.");
+      else print(`Ran ${applied.length} ${applied.length === 1 ? "migration" : "migrations"}.`);
     });
 }
 

@@ -1,4 +1,6 @@
+import { resolve } from "node:path";
 import type { Command } from "commander";
+import type { Config } from "../../config.ts";
 import type { DemoAccount } from "../../demo/demo-data.ts";
 import type { Plinth } from "../../plinth.ts";
 import { note, print } from "../output.ts";
@@ -26,20 +28,24 @@ Example:
       const config = loadConfig();
       await untilStopped({
         start: () => startPlinth({ config, log: note, ...(demo === undefined ? {} : { demo }) }),
-        started: (plinth) => printBanner(plinth, config.http.graphiql),
+        started: (plinth) => printBanner(plinth, config),
       });
     });
 }
 
-function printBanner(plinth: Plinth, graphiql: boolean): void {
+function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
   const { url, database, demoAccounts } = plinth;
+  // Another terminal does not know of it.
+  const folder = dataDirectory === resolve(".plinth") ? "" : `PLINTH_DATA='${dataDirectory}' `;
   const lines = [
     "",
     "Plinth is running.",
     "",
-    ...(graphiql ? [`  GraphiQL   ${url}/graphiql`] : []),
+    ...(http.graphiql ? [`  GraphiQL   ${url}/graphiql`] : []),
     `  GraphQL    ${url}/graphql`,
-    ...(database.kind === "embedded" ? ['  psql       psql "$(npx plinth db url --role analyst)"'] : []),
+    ...(database.kind === "embedded"
+      ? [`  psql       psql "$(${folder}npx plinth db url --role analyst)"`]
+      : []),
     ...signIn(url, demoAccounts),
     "",
     "Ctrl-C stops it.",

@@ -132,7 +132,7 @@ const REGISTRATION_ERRORS: Record<string, string> = {
   users_email_key: "There is an account with that e-mail address already.",
   users_hashed_email_key: "There is an account with that e-mail address already.",
   users_username_check:
-    "The username must have 2 to 100 letters, digits, dots, underscores or hyphens, and begin and end with a letter or digit.",
+    "A username is 2 to 100 of a-z, 0-9, _, . and -, and begins and ends with a letter or digit.",
   users_email_check: "The e-mail address is not valid.",
 };
 
@@ -147,6 +147,7 @@ async function grantRole(username: string, role: string, flags: GrantFlags): Pro
   await withSession(({ database }) =>
     withClient(database, "owner", async (client) => {
       const userId = await findUser(client, username);
+      if (!flags.revoke) await assertRole(client, role);
       if (flags.revoke)
         await client.query("select access.revoke_role($1, $2)", [userId, role]).catch(explainRole);
       else
@@ -163,6 +164,15 @@ async function grantRole(username: string, role: string, flags: GrantFlags): Pro
         ? `${username} no longer has the role ${role}.`
         : `${username} has the role ${role}${until}.`,
     );
+}
+
+async function assertRole(client: pg.Client, role: string): Promise<void> {
+  const { rows } = await client.query<{ role_name: string }>(
+    "select role_name from access.roles order by role_name",
+  );
+  const roles = rows.map(({ role_name }) => role_name);
+  if (!roles.includes(role))
+    throw new PlinthError("NOT_FOUND", `There is no role ${role}; the roles are ${roles.join(", ")}.`);
 }
 
 function explainRole(error: pg.DatabaseError): never {

@@ -10,7 +10,7 @@ export function addWork(program: Command): void {
       "after",
       `
 Needs PLINTH_WORKER_URL; to send mail also PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes.
-Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its own. Several workers
+Without any PLINTH_…_URL it uses the embedded database, with or without another Plinth that runs on it. Several workers
 share the work. Does not migrate. Logs are JSON lines on stdout.
 
 Example:

@@ -82,12 +82,9 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
       findings.push(describeConnection(check, url, rows[0]?.ssl === true));
     } catch (error) {
       const known = explainError(error);
+      const hint = known?.hint ?? "Check it.";
       findings.push(
-        fail(
-          check,
-          known?.message ?? String(error),
-          known?.hint ?? `Check PLINTH_${role.toUpperCase()}_URL.`,
-        ),
+        fail(check, known?.message ?? String(error), `PLINTH_${role.toUpperCase()}_URL: ${hint}`),
       );
     }
   }

@@ -10,10 +10,17 @@ import { checkProviders } from "./providers.ts";
 const NEEDED_NODE = 24;
 const HOUR_SECONDS = 3_600;
 
-/** What can be told without a database. */
-export function checkSettings(config: Config): Finding[] {
+/** What can be told without a database; `unknown` are variables named like settings that are none. */
+export function checkSettings(config: Config, unknown: readonly string[] = []): Finding[] {
   return [
     checkNode(),
+    ...unknown.map((name) =>
+      warn(
+        "unknown-setting",
+        `${name} is set and means nothing.`,
+        "The README lists the settings; look for its spelling.",
+      ),
+    ),
     checkSecretsFile(config),
     ...checkKeySettings(config),
     checkProviders(config),

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
 import { PlinthError } from "../../errors.ts";
@@ -39,9 +40,9 @@ export function lockPath(dataDirectory: string): string {
   return join(dataDirectory, "plinth.lock");
 }
 
-/** Whether an embedded server was ever started on this folder. */
+/** Whether an embedded server was ever started on this folder, or just is. */
 export function hasData(dataDirectory: string): boolean {
-  return isDirectory(clusterFolder(dataDirectory));
+  return isDirectory(clusterFolder(dataDirectory)) || existsSync(lockPath(dataDirectory));
 }
 
 function clusterFolder(dataDirectory: string): string {

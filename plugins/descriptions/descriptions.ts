@@ -1,0 +1,90 @@
+import "postgraphile";
+import { OWN_SQLSTATES } from "../../src/server/error-codes.ts";
+import { TEXTS } from "./texts.ts";
+
+interface Described {
+  description?: string | null | undefined;
+}
+
+/** The table or view whose rows a lookup finds. */
+interface LookedUp {
+  readonly codec: {
+    readonly attributes?: Readonly<Record<string, { readonly description?: string | undefined }>>;
+  };
+}
+
+/**
+ * A description for everything in the schema: what has none from its comment gets one from the texts, or from what it
+ * is. Comments of functions name SQLSTATEs (PL404); here it is the code that a GraphQL client gets (NOT_FOUND).
+ */
+export const DescriptionsPlugin: GraphileConfig.Plugin = {
+  name: "PlinthDescriptionsPlugin",
+  version: "1.0.0",
+  description: "Describes arguments, inputs and result columns",
+  schema: {
+    hooks: {
+      GraphQLObjectType: (spec) => described(spec, TEXTS[spec.name] ?? typeText(spec.name)),
+      GraphQLInputObjectType: (spec) => described(spec, TEXTS[spec.name] ?? typeText(spec.name)),
+      GraphQLObjectType_fields_field(spec, _build, { Self, scope }) {
+        const { fieldName } = scope;
+        if (spec.description)
+          spec.description = spec.description.replace(
+            /\bPL\d{3}\b/g,
+            (state) => OWN_SQLSTATES[state] ?? state,
+          );
+        return described(
+          spec,
+          textOf(`${Self.name}.${fieldName}`, fieldName) ??
+            payloadText(Self.name, fieldName, String(spec.type)),
+        );
+      },
+      GraphQLObjectType_fields_field_args_arg(spec, build, { Self, scope }) {
+        const { fieldName, argName } = scope;
+        if (spec.description || Self.name.startsWith("__")) return spec;
+        const ofColumn = scope.isPgRowByUniqueConstraintField
+          ? columnText(scope.pgFieldResource, (column) => build.inflection.camelCase(column) === argName)
+          : undefined;
+        return described(spec, ofColumn ?? textOf(`${fieldName}.${argName}`, argName));
+      },
+      GraphQLInputObjectType_fields_field(spec, _build, { Self, scope }) {
+        const { fieldName } = scope;
+        return described(
+          spec,
+          textOf(`${uncapitalized(Self.name.replace(/Input$/, ""))}.${fieldName}`, fieldName),
+        );
+      },
+    },
+  },
+};
+
+/** Hooks return what they were given, changed. */
+function described<T extends Described>(spec: T, text: string | undefined): T {
+  if (!spec.description && text) spec.description = text;
+  return spec;
+}
+
+function textOf(exact: string, general: string): string | undefined {
+  return TEXTS[exact] ?? TEXTS[general];
+}
+
+function typeText(name: string): string | undefined {
+  const mutation = uncapitalized(name.replace(/(Input|Payload)$/, ""));
+  if (name.endsWith("Input")) return `All input for the \`${mutation}\` mutation.`;
+  if (name.endsWith("Payload")) return `The output of our \`${mutation}\` mutation.`;
+  return undefined;
+}
+
+function payloadText(type: string, field: string, fieldType: string): string | undefined {
+  if (!type.endsWith("Payload")) return undefined;
+  if (field === "query") return "All queries, to read on in the same request.";
+  if (/^deleted.+NodeId$/.test(field)) return "The node id of the row that is gone.";
+  return `The \`${fieldType.replace("!", "")}\` as it is now.`;
+}
+
+function columnText(resource: LookedUp | undefined, isIt: (column: string) => boolean): string | undefined {
+  return Object.entries(resource?.codec.attributes ?? {}).find(([column]) => isIt(column))?.[1].description;
+}
+
+function uncapitalized(name: string): string {
+  return name.charAt(0).toLowerCase() + name.slice(1);
+}
