@@ -1283,6 +1283,10 @@ begin
   if v_plan.id is null then
     raise exception 'There is no such plan.' using errcode = 'PL404', column = 'plan_id';
   end if;
+  -- Who may change it locks it, so that of two new versions one is refused: made of the same terms, the second would take back
+  -- what the first changed. Who may not is refused by the insert.
+  perform from billing.subscription_plans p where p.id = v_plan.id for no key update;
+  select p.* into v_plan from billing.subscription_plans p where p.id = v_plan.id;
   if v_plan.superseded_at is not null then
     raise exception 'The plan has a newer version.' using errcode = 'PL409', column = 'plan_id';
   end if;

@@ -40,6 +40,14 @@ create index chat_rooms_creator_id_idx on rooms.chat_rooms using btree (creator_
 create unique index chat_rooms_idempotency_key_idx on rooms.chat_rooms using btree (creator_id, idempotency_key) where (idempotency_key is not null);
 create index chat_rooms_is_public_idx on rooms.chat_rooms using btree (id) where is_public;
 
+create trigger _100_lock_account
+  before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
+  for each statement
+  execute function private.lock_acting_account();
+create trigger _100_lock_audience
+  before delete on rooms.chat_rooms
+  for each row
+  execute function private.lock_audience_of_room();
 create trigger _100_number
   before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
   for each row
@@ -653,6 +661,7 @@ create table rooms.room_messages (
 
 alter table rooms.room_messages enable row level security;
 
+create index room_messages_ai_answers_idx on rooms.room_messages using btree (room_id, event_sequence) where (sender_type = 'ai'::text);
 create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple'::regconfig, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
@@ -1297,16 +1306,12 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   perform private.lock_accounts(array[v_user]);
-  select r.* into v_room
-  from rooms.chat_rooms r
-  where r.id = join_room.room_id
-    and (
-      r.is_public
-      or exists (select from rooms.room_invites i where i.room_id = r.id and i.invitee_id = v_user and i.status = 'pending')
-      or exists (select from rooms.room_members m where m.room_id = r.id and m.user_id = v_user)
-    )
-  for no key update;
-  if v_room.id is null then
+  -- Who cannot see the room does not get to lock it. Asked again once it is locked: a statement that waits for a lock goes on with
+  -- what it saw before, and who is removed meanwhile must not join as the member they were.
+  if private.sees_room(join_room.room_id, v_user) then
+    v_room := private.lock_room(join_room.room_id);
+  end if;
+  if v_room.id is null or not private.sees_room(v_room.id, v_user) then
     raise exception 'There is no such room.' using errcode = 'PL404';
   elsif v_room.has_password
     and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
@@ -2046,6 +2051,7 @@ begin
   elsif set_room_role.user_id = v_user then
     raise exception 'Make somebody else the creator instead.' using errcode = 'PL409';
   end if;
+  perform private.lock_user_counters(array[v_user, set_room_role.user_id]);
   update rooms.room_members m
   set role = set_room_role.role
   where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id

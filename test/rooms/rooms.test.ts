@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { grantRole } from "../support/accounts.ts";
+import { grantRole, SOME_HASH } from "../support/accounts.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { asOwner, connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Who may do what in rooms, as the API's user role on connections of their own.
@@ -169,6 +170,135 @@ describe("S7 membership", () => {
         [id],
       ),
     ).toEqual([]);
+  });
+
+  /** Acts as a person and does not commit before somebody else waits for it. */
+  const actingAs = (person: Person, sql: string, params: unknown[], setUp: () => Promise<unknown>) =>
+    whileLocked(
+      db,
+      [
+        ["select set_config('jwt.claims.user_id', $1, true)", [person.id]],
+        [sql, params],
+      ],
+      setUp,
+    );
+
+  test("who is removed, or whose invite is taken back, does not get in by joining at the same moment", async () => {
+    const [left, asked] = [
+      await room({ is_public: false }),
+      await room({ is_public: false, room_type: "private" }),
+    ];
+    const invite = (roomId: string, person: Person) =>
+      ada.call<Row>("invite_to_room", { room_id: roomId, invitee_id: person.id });
+    const { id: accepted } = await invite(left, bob);
+    await bob.call("respond_to_invite", { invite_id: accepted, accept: true });
+    const { id: open } = await invite(asked, cyd);
+    for (const [roomId, person, sql, params] of [
+      [left, bob, "select rooms.remove_room_member($1, $2)", [left, bob.id]],
+      [asked, cyd, "select rooms.revoke_invite($1)", [open]],
+    ] as const) {
+      let joining: Promise<unknown> = Promise.resolve();
+      await actingAs(ada, sql, [...params], async () => {
+        joining = person.call("join_room", { room_id: roomId }).catch((error: unknown) => error);
+        await untilWaiting(db);
+      });
+      expect(await joining).toMatchObject({ code: "PL404" });
+      expect(await asOwner(db, "select from rooms.room_members where room_id = $1", [roomId])).toHaveLength(
+        1,
+      );
+    }
+  });
+
+  // Each makes what both are told of, Ada in one order and Bob in the other.
+  const inRoomsOf = async (both: boolean) => {
+    const [own, theirs] = [
+      await room(),
+      (await bob.call<Row>("create_room", { name: "room", is_public: true })).id,
+    ];
+    if (both) await ada.call("join_room", { room_id: theirs });
+    if (both) await bob.call("join_room", { room_id: own });
+    return [own, theirs] as const;
+  };
+  const CROSSINGS: Record<string, () => Promise<readonly [sql: string, adas: unknown[], bobs: unknown[]]>> = {
+    deleted: async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      // As in a large room: members go in the order in which they joined, and not in that of an index.
+      const inPlace =
+        "select set_config('enable_indexscan', 'off', true), set_config('enable_bitmapscan', 'off', true)";
+      return [`with s as (${inPlace}) delete from rooms.chat_rooms using s where id = $1`, [own], [theirs]];
+    },
+    left: async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      return ["select rooms.leave_room($1)", [own], [theirs]];
+    },
+    "handed on": async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      return ["select rooms.set_room_role($1, $2, 'creator')", [own, bob.id], [theirs, ada.id]];
+    },
+    "joined by invite": async () => {
+      const [own, theirs] = await inRoomsOf(false);
+      const adas = await bob.call<Row>("invite_to_room", { room_id: theirs, invitee_id: ada.id });
+      const bobs = await ada.call<Row>("invite_to_room", { room_id: own, invitee_id: bob.id });
+      return ["select rooms.respond_to_invite($1, true)", [adas.id], [bobs.id]];
+    },
+  };
+  test.each(Object.keys(CROSSINGS))(
+    "rooms of the same people are %s at once without a deadlock",
+    async (how) => {
+      for (const [told, first] of [ada, bob].flatMap((one) =>
+        [ada, bob].map((other) => [one, other] as const),
+      )) {
+        const [sql, adas, bobs] = await CROSSINGS[how]!();
+        const change = (person: Person) => person.rows(sql, person === ada ? adas : bobs);
+        let both: Promise<unknown> = Promise.resolve();
+        await whileLocked(
+          db,
+          [["select from rooms.user_event_counters where user_id = $1 for update", [told.id]]],
+          async () => {
+            const one = change(first);
+            await untilWaiting(db, 1);
+            both = Promise.all([one, change(first === ada ? bob : ada)]);
+            both.catch(() => {});
+            await untilWaiting(db, 2);
+          },
+        );
+        await both;
+      }
+    },
+  );
+
+  test("who is deleted while they rename their room, or give it a password, is deleted", async () => {
+    for (const [change, role] of [
+      ["update rooms.chat_rooms set name = 'renamed' where id = $1", "user"],
+      [`select private.set_room_password($1, '${SOME_HASH}')`, "service"],
+    ] as const) {
+      const [id] = await makeUsers(db, [`dan${++serial}`]);
+      const dan = await connectPerson(db, id!);
+      const { id: roomId } = await dan.call<Row>("create_room", { name: "room", is_public: true });
+      await ada.call("join_room", { room_id: roomId });
+      let both: Promise<unknown> = Promise.resolve();
+      await whileLocked(
+        db,
+        [["select from rooms.chat_rooms where id = $1 for update", [roomId]]],
+        async () => {
+          const changing =
+            role === "user"
+              ? dan.rows(change, [roomId])
+              : withClient(db.url("service"), async (client) => {
+                  await client.query("select set_config('jwt.claims.user_id', $1, false)", [id]);
+                  return client.query(change, [roomId]);
+                });
+          await untilWaiting(db, 1);
+          both = Promise.allSettled([
+            changing,
+            asOwner(db, "delete from identity.users where id = $1", [id]),
+          ]);
+          await untilWaiting(db, 2);
+        },
+      );
+      expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
+      await dan.close();
+    }
   });
 
   test("an account that is deleted while everybody writes to it and it to them deadlocks with nobody", async () => {
