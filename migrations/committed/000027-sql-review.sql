@@ -1,5 +1,5 @@
 --! Previous: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
---! Hash: sha1:e78a397d4762b0d70229674720fd413e8d01b1ea
+--! Hash: sha1:02dae404e89606e0b48c9354bf5d6bd3484cffc6
 --! Message: sql review
 
 -- Review of the SQL as a whole. What each of these mends is said where it stands.
@@ -8,6 +8,186 @@
 -- without an index of the AI's messages that reads all of a room.
 create index room_messages_ai_answers_idx on rooms.room_messages (room_id, event_sequence) where sender_type = 'ai';
 
+alter table private.usage_keys
+  drop constraint usage_keys_operation_check,
+  add constraint usage_keys_operation_check check (
+    operation in ('record', 'correct', 'close_grant', 'message', 'grant_subscription')
+  );
+comment on column private.usage_keys.operation is
+  'record, correct, close_grant, grant_subscription, or message (the key is the message''s id).';
+
+drop function billing.grant_subscription(uuid, uuid);
+--! Included billing/functions/manage_subscriptions.sql
+-- What support does for others: whoever holds manage_subscriptions answers for the money. Never for what a provider bills.
+
+create or replace function private.require_subscription_manager()
+  returns void
+  language plpgsql
+  stable
+  set search_path = pg_catalog
+as $$
+begin
+  if not access.has_permission('manage_subscriptions') then
+    raise exception 'This needs the permission manage_subscriptions.' using errcode = 'PL403';
+  end if;
+end
+$$;
+
+comment on function private.require_subscription_manager() is 'PL403 unless the signed-in user has manage_subscriptions.';
+
+-- A payment that came in some other way: a first one starts, the next ones renew, another plan is a change at once.
+create or replace function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamptz)
+  returns billing.user_subscriptions
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_current billing.user_subscriptions := private.lock_subscriber(grant_subscription_at.user_id, grant_subscription_at.at);
+begin
+  if v_current.id is null then
+    perform private.offered_plan(grant_subscription_at.plan_id);
+    return private.start_subscription(grant_subscription_at.user_id, grant_subscription_at.plan_id, false, grant_subscription_at.at);
+  end if;
+  perform private.require_own_billing(v_current);
+  if v_current.plan_id = grant_subscription_at.plan_id then
+    return private.renew_subscription(v_current.id, 'payment_succeeded', grant_subscription_at.at);
+  end if;
+  perform private.offered_plan(grant_subscription_at.plan_id);
+  perform private.change_subscription_plan(v_current.id, grant_subscription_at.plan_id, grant_subscription_at.at);
+  select s.* into strict v_current from billing.user_subscriptions s where s.id = v_current.id;
+  return v_current;
+end
+$$;
+
+comment on function private.grant_subscription_at(uuid, uuid, timestamptz) is 'billing.grant_subscription at a moment.';
+
+-- A period is money: an attempt that is repeated because its answer was lost must not give another one.
+create or replace function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text default null)
+  returns billing.user_subscriptions
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_arguments constant jsonb := jsonb_build_array(grant_subscription.plan_id);
+  v_current billing.user_subscriptions;
+  v_locked timestamptz;
+  v_key private.usage_keys;
+begin
+  perform private.require_subscription_manager();
+  if grant_subscription.idempotency_key is not null then
+    v_current := private.lock_subscriber(grant_subscription.user_id, now());
+    v_locked := private.lock_usage(grant_subscription.user_id, now());
+    v_key := private.used_key(
+      grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments
+    );
+    if v_key.operation is not null then
+      return v_current;
+    end if;
+    insert into private.usage_keys (user_id, operation, idempotency_key, arguments)
+    values (grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments);
+  end if;
+  return private.grant_subscription_at(grant_subscription.user_id, grant_subscription.plan_id, now());
+end
+$$;
+
+comment on function billing.grant_subscription(uuid, uuid, text) is
+  'Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again gives nothing more and returns the subscription as it is now. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
+grant execute on function billing.grant_subscription(uuid, uuid, text) to :PLINTH_USER;
+
+create or replace function billing.pause_subscription(user_id uuid)
+  returns billing.user_subscriptions
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_current billing.user_subscriptions;
+begin
+  perform private.require_subscription_manager();
+  v_current := private.lock_subscriber(pause_subscription.user_id, now());
+  perform private.require_own_billing(v_current);
+  return private.pause_subscription(v_current.id, now());
+end
+$$;
+
+comment on function billing.pause_subscription(uuid) is
+  'Stops a paid period''s clock until its user resumes. Needs manage_subscriptions (PL403). PL404, PL409.';
+grant execute on function billing.pause_subscription(uuid) to :PLINTH_USER;
+
+create or replace function billing.end_subscription(user_id uuid)
+  returns billing.user_subscriptions
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_current billing.user_subscriptions;
+begin
+  perform private.require_subscription_manager();
+  v_current := private.lock_subscriber(end_subscription.user_id, now());
+  perform private.require_own_billing(v_current);
+  return private.transition_subscription(v_current.id, 'canceled', now());
+end
+$$;
+
+comment on function billing.end_subscription(uuid) is
+  'Ends a subscription at once. Needs manage_subscriptions (PL403). PL404, PL409.';
+grant execute on function billing.end_subscription(uuid) to :PLINTH_USER;
+--! EndIncluded billing/functions/manage_subscriptions.sql
+--! Included private/functions/mail_variables.sql
+-- What every mail about an account may say: whom it greets, and when and from where the request came. Where somebody else who is
+-- signed in made it, an administrator say, is not for the account's owner to know.
+create or replace function private.mail_variables(user_id uuid)
+  returns jsonb
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  select jsonb_strip_nulls(jsonb_build_object(
+    'username', u.username,
+    'display_name', s.display_name,
+    'locale', left(s.preferences ->> 'locale', 35),
+    'occurred_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'ip_address', case when own.is_request then host(plinth.client_ip()) end,
+    'user_agent', case when own.is_request then left(plinth.user_agent(), 300) end
+  ))
+  from identity.users u
+  left join identity.user_settings s on s.user_id = u.id
+  cross join lateral (select coalesce(plinth.current_user_id() = u.id, true) as is_request) own
+  where u.id = mail_variables.user_id
+$$;
+
+comment on function private.mail_variables(uuid) is 'Names of the account and context of the request, for the texts of mails.';
+--! EndIncluded private/functions/mail_variables.sql
+--! Included security/policies/security_audit_log.sql
+-- Users see the events of their own account, auditors see all; nobody writes but private.record_security_event. What somebody else
+-- did, an administrator say, from an address of theirs stays the auditors', as in security.audit_trail: the address is that
+-- person's. Where nobody was signed in, it is the address of who tried to.
+revoke all on security.security_audit_log from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on security.security_audit_log to :PLINTH_USER;
+
+drop policy if exists select_own on security.security_audit_log;
+create policy select_own on security.security_audit_log
+  for select to :PLINTH_USER
+  using (
+    user_id = (select plinth.current_user_id())
+    and (actor_id is null or actor_id = (select plinth.current_user_id()) or ip_address is null)
+  );
+comment on policy select_own on security.security_audit_log is
+  'Users read the events of their own account, but for what somebody else did from an address.';
+
+drop policy if exists select_auditor on security.security_audit_log;
+create policy select_auditor on security.security_audit_log
+  for select to :PLINTH_USER
+  using ((select access.has_permission('view_audit_log')));
+comment on policy select_auditor on security.security_audit_log is 'The permission view_audit_log reads all events.';
+--! EndIncluded security/policies/security_audit_log.sql
 --! Included access/triggers/roles.sql
 -- On two roles the product stands: registration gives user by its name, and nobody could give admin back. Renamed they would be as
 -- gone as deleted (see access/policies/roles.sql), and then could be deleted, too.

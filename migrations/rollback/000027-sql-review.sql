@@ -13,6 +13,10 @@ drop trigger _100_keep_name on access.roles;
 --!restore learning/functions/record_heartbeat.sql
 --!restore private/functions/pause_subscription.sql
 --!restore billing/functions/revise_plan.sql
+drop function billing.grant_subscription(uuid, uuid, text);
+--!restore billing/functions/manage_subscriptions.sql
+--!restore private/functions/mail_variables.sql
+--!restore security/policies/security_audit_log.sql
 --!restore analytics/views/user_activity_summary.sql
 drop function
   access.keep_role_name(),
@@ -22,6 +26,11 @@ drop function
   private.sees_room(uuid, uuid),
   private.heartbeat_fields(jsonb);
 drop index rooms.room_messages_ai_answers_idx;
+delete from private.usage_keys where operation = 'grant_subscription';
+alter table private.usage_keys
+  drop constraint usage_keys_operation_check,
+  add constraint usage_keys_operation_check check (operation in ('record', 'correct', 'close_grant', 'message'));
+comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
 comment on column learning.heartbeat_result.event_id is 'The client''s id of it.';
 comment on column learning.heartbeat_result.reason is 'Why it was refused: a reason of access, no_such_version, or the value at fault (event_id, from_seconds, to_seconds, active_seconds, occurred_at).';
 drop materialized view analytics.content_popularity;

@@ -769,7 +769,7 @@ create table private.usage_keys (
   amount bigint,
   constraint usage_keys_pkey primary key (user_id, operation, idempotency_key),
   constraint usage_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
-  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text])),
+  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text, 'grant_subscription'::text])),
   constraint usage_keys_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
 );
 
@@ -777,7 +777,7 @@ alter table private.usage_keys enable row level security;
 
 comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
 comment on column private.usage_keys.user_id is 'Whose ledger.';
-comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
+comment on column private.usage_keys.operation is 'record, correct, close_grant, grant_subscription, or message (the key is the message''s id).';
 comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
 comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
 comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
@@ -7023,11 +7023,12 @@ as $$
     'display_name', s.display_name,
     'locale', left(s.preferences ->> 'locale', 35),
     'occurred_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'ip_address', host(plinth.client_ip()),
-    'user_agent', left(plinth.user_agent(), 300)
+    'ip_address', case when own.is_request then host(plinth.client_ip()) end,
+    'user_agent', case when own.is_request then left(plinth.user_agent(), 300) end
   ))
   from identity.users u
   left join identity.user_settings s on s.user_id = u.id
+  cross join lateral (select coalesce(plinth.current_user_id() = u.id, true) as is_request) own
   where u.id = mail_variables.user_id
 $$;
 
