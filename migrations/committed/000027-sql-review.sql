@@ -1,5 +1,5 @@
 --! Previous: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
---! Hash: sha1:02dae404e89606e0b48c9354bf5d6bd3484cffc6
+--! Hash: sha1:29b1a9ee4eb46686edad2dbec0246bd57bfd04d5
 --! Message: sql review
 
 -- Review of the SQL as a whole. What each of these mends is said where it stands.
@@ -7,6 +7,54 @@
 -- Where somebody waits for an answer of the AI is asked every few seconds, and its last answer may be long ago or there may be none:
 -- without an index of the AI's messages that reads all of a room.
 create index room_messages_ai_answers_idx on rooms.room_messages (room_id, event_sequence) where sender_type = 'ai';
+
+-- Of a word that everybody uses, the index had all messages of all rooms to look through for one room's.
+drop index rooms.room_messages_content_idx;
+create index room_messages_content_idx on rooms.room_messages
+  using gin (room_id, to_tsvector('simple', content)) where not is_deleted;
+--! Included rooms/functions/search_room_messages.sql
+-- Definer rights: under the policies PostgreSQL may not use the index, because the operator could tell what it is not to tell. The
+-- function asks what they ask. Room by room, by an index that begins with the room: a word that everybody uses costs what one's own
+-- rooms have of it, and not what all have. Blocks and privacy are asked about from the newest match on, until there are enough.
+create or replace function rooms.search_room_messages(query text, room_id uuid default null, max_count integer default 50)
+  returns setof rooms.room_messages
+  language sql
+  stable
+  security definer
+  set search_path = pg_catalog
+as $$
+  select msg.*
+  from (
+    select found.id
+    from (
+      select o.id, o.created_at
+      from rooms.room_members m
+      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      cross join lateral (
+        select r.id, r.created_at
+        from rooms.room_messages r
+        where r.room_id = m.room_id
+          and to_tsvector('simple', r.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
+          and not r.is_deleted
+          and r.event_sequence > m.visible_after
+        offset 0
+      ) o
+      where m.user_id = plinth.current_user_id()
+        and (search_room_messages.room_id is null or m.room_id = search_room_messages.room_id)
+      order by o.created_at desc, o.id desc
+      offset 0
+    ) found
+    where private.sees_message(found.id, plinth.current_user_id())
+    limit least(greatest(search_room_messages.max_count, 0), 200)
+  ) seen
+  join rooms.room_messages msg on msg.id = seen.id
+  order by msg.created_at desc, msg.id desc
+$$;
+
+comment on function rooms.search_room_messages(text, uuid, integer) is
+  'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
+grant execute on function rooms.search_room_messages(text, uuid, integer) to :PLINTH_USER;
+--! EndIncluded rooms/functions/search_room_messages.sql
 
 alter table private.usage_keys
   drop constraint usage_keys_operation_check,

@@ -7,6 +7,9 @@ drop trigger _100_keep_name on access.roles;
 --!restore private/functions/remove_from_room.sql
 --!restore private/functions/room_passwords.sql
 --!restore rooms/functions/rooms_of_users.sql
+--!restore rooms/functions/search_room_messages.sql
+drop index rooms.room_messages_content_idx;
+create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple', content)) where not is_deleted;
 --!restore rooms/triggers/chat_rooms.sql
 --!restore llm/triggers/prompt_versions.sql
 --!restore learning/functions/publishing.sql

@@ -662,7 +662,7 @@ create table rooms.room_messages (
 alter table rooms.room_messages enable row level security;
 
 create index room_messages_ai_answers_idx on rooms.room_messages using btree (room_id, event_sequence) where (sender_type = 'ai'::text);
-create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple'::regconfig, content)) where (not is_deleted);
+create index room_messages_content_idx on rooms.room_messages using gin (room_id, to_tsvector('simple'::regconfig, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
@@ -1967,15 +1967,31 @@ create or replace function rooms.search_room_messages(query text, room_id uuid d
   set search_path to 'pg_catalog'
 as $$
   select msg.*
-  from rooms.room_messages msg
-  join rooms.room_members m
-    on m.room_id = msg.room_id and m.user_id = plinth.current_user_id() and msg.event_sequence > m.visible_after
-  where to_tsvector('simple', msg.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
-    and not msg.is_deleted
-    and (search_room_messages.room_id is null or msg.room_id = search_room_messages.room_id)
-    and private.sees_message(msg.id, plinth.current_user_id())
+  from (
+    select found.id
+    from (
+      select o.id, o.created_at
+      from rooms.room_members m
+      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      cross join lateral (
+        select r.id, r.created_at
+        from rooms.room_messages r
+        where r.room_id = m.room_id
+          and to_tsvector('simple', r.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
+          and not r.is_deleted
+          and r.event_sequence > m.visible_after
+        offset 0
+      ) o
+      where m.user_id = plinth.current_user_id()
+        and (search_room_messages.room_id is null or m.room_id = search_room_messages.room_id)
+      order by o.created_at desc, o.id desc
+      offset 0
+    ) found
+    where private.sees_message(found.id, plinth.current_user_id())
+    limit least(greatest(search_room_messages.max_count, 0), 200)
+  ) seen
+  join rooms.room_messages msg on msg.id = seen.id
   order by msg.created_at desc, msg.id desc
-  limit least(greatest(search_room_messages.max_count, 0), 200)
 $$;
 
 comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';

@@ -485,6 +485,50 @@ describe("S8 messages", () => {
   });
 });
 
+/** How many blocks a statement of a person, or of the service, reads. */
+async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> {
+  const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
+    { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
+  ];
+  const { "Shared Hit Blocks": hit, "Shared Read Blocks": read } = plan["QUERY PLAN"][0].Plan;
+  return hit + read;
+}
+const LONG_ROOM =
+  "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'hello ' || i from generate_series(1, 3000) i";
+
+test("a search for a word that everybody uses reads what one's own rooms have of it", async () => {
+  const own = await room({ name: "own" });
+  await post(ada, own, "hello there");
+  const { id: elsewhere } = await bob.call<Row>("create_room", { name: "elsewhere" });
+  await asOwner(db, LONG_ROOM, [elsewhere, bob.id]);
+  await asOwner(db, "vacuum analyze rooms.room_messages");
+  const search = "select content from rooms.search_room_messages('hello')";
+  expect(await ada.rows(search)).toEqual([{ content: "hello there" }]);
+  expect(await blocksOf(ada.rows, search)).toBeLessThan(500);
+  // Whether a match may be seen is asked of as many as are shown.
+  const most = await bob.rows<Row>(search);
+  expect(most.map(({ content }) => content)).toEqual(
+    Array.from({ length: 50 }, (_, i) => `hello ${3000 - i}`),
+  );
+  expect(await blocksOf(bob.rows, search)).toBeLessThan(3000);
+});
+
+test("that the AI has not answered yet is found without reading the room", async () => {
+  const id = await room({ ai_enabled: true });
+  await asOwner(db, LONG_ROOM, [id, ada.id]);
+  await asOwner(db, "vacuum analyze rooms.room_messages");
+  const asked = `select message_id from private.rooms_to_answer('${id}')`;
+  const [last] = await ada.rows<Row>("select id from rooms.room_messages where content = 'hello 3000'");
+  await withClient(db.url("service"), async (client) => {
+    const rows = async (sql: string) => (await client.query<object>(sql)).rows;
+    // The first time the catalogue is read, too.
+    expect(await rows(asked)).toEqual([{ message_id: last!.id }]);
+    expect(await blocksOf(rows, asked)).toBeLessThan(30);
+  });
+  await asService("select private.post_ai_message($1, 'Hello.', $2)", [id, last!.id]);
+  expect(await asService(asked, [])).toEqual([]);
+});
+
 test("S11 the last messages come from the end of an index, also in a room where one person says everything", async () => {
   const id = await room({}, [bob]);
   await asOwner(
