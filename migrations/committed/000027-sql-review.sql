@@ -1,5 +1,5 @@
 --! Previous: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
---! Hash: sha1:29b1a9ee4eb46686edad2dbec0246bd57bfd04d5
+--! Hash: sha1:c86434695a0aeafce18b7f72deef605bc5895d6e
 --! Message: sql review
 
 -- Review of the SQL as a whole. What each of these mends is said where it stands.
@@ -55,6 +55,122 @@ comment on function rooms.search_room_messages(text, uuid, integer) is
   'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
 grant execute on function rooms.search_room_messages(text, uuid, integer) to :PLINTH_USER;
 --! EndIncluded rooms/functions/search_room_messages.sql
+--! Included rooms/functions/set_typing.sql
+-- Said every few seconds by whoever writes. Only the first time and the end are news: what is renewed changes nothing for those who
+-- look on, and who stops saying so is gone by itself.
+create or replace function rooms.set_typing(room_id uuid, is_typing boolean default true)
+  returns timestamptz
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_user constant uuid := plinth.current_user_id();
+  v_expires_at timestamptz;
+  v_is_news boolean;
+begin
+  perform private.current_room_role(set_typing.room_id);
+  -- The account before what is of it, as everywhere: who deletes it deletes this.
+  perform private.lock_accounts(array[v_user]);
+  delete from rooms.typing t
+  where t.room_id = set_typing.room_id
+    and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));
+  v_is_news := found and not set_typing.is_typing;
+  if set_typing.is_typing then
+    v_expires_at := clock_timestamp() + interval '6 seconds';
+    insert into rooms.typing as t (room_id, user_id, expires_at)
+    values (set_typing.room_id, v_user, v_expires_at)
+    on conflict on constraint typing_pkey do update set expires_at = excluded.expires_at
+    returning t.xmax = 0 into v_is_news;
+  end if;
+  if v_is_news then
+    perform plinth.announce('typing:' || set_typing.room_id, 0);
+  end if;
+  return v_expires_at;
+end
+$$;
+
+comment on function rooms.set_typing(uuid, boolean) is
+  E'@resultFieldName expiresAt\nTells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.';
+grant execute on function rooms.set_typing(uuid, boolean) to :PLINTH_USER;
+--! EndIncluded rooms/functions/set_typing.sql
+--! Included rooms/policies/general_chat.sql
+-- Everybody signed in reads along, but for people they have blocked; writing is by functions. What runs the chat is for who has
+-- moderate_general_chat.
+revoke all on rooms.general_chat_messages from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.general_chat_messages to :PLINTH_USER;
+
+drop policy if exists select_unblocked on rooms.general_chat_messages;
+create policy select_unblocked on rooms.general_chat_messages
+  for select to :PLINTH_USER
+  using (
+    (select plinth.current_user_id()) is not null
+    and not exists (
+      select
+      from rooms.user_blocks b
+      where b.user_id = (select plinth.current_user_id()) and b.blocked_id = general_chat_messages.sender_id
+    )
+  );
+comment on policy select_unblocked on rooms.general_chat_messages is
+  'Who is signed in reads the general chat, but for people they have blocked.';
+
+revoke all on rooms.general_chat_revisions from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select on rooms.general_chat_revisions to :PLINTH_USER;
+
+drop policy if exists select_concerned on rooms.general_chat_revisions;
+create policy select_concerned on rooms.general_chat_revisions
+  for select to :PLINTH_USER
+  using (
+    author_id = (select plinth.current_user_id())
+    or (select access.has_permission('moderate_general_chat'))
+  );
+comment on policy select_concerned on rooms.general_chat_revisions is
+  'Authors read the earlier texts of their messages, moderators of the general chat all.';
+
+revoke all on rooms.general_chat_settings from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant select, update (is_open, slow_mode_seconds) on rooms.general_chat_settings to :PLINTH_USER;
+
+drop policy if exists select_all on rooms.general_chat_settings;
+create policy select_all on rooms.general_chat_settings
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on rooms.general_chat_settings is 'Everybody signed in knows how the general chat is run.';
+
+drop policy if exists update_moderator on rooms.general_chat_settings;
+create policy update_moderator on rooms.general_chat_settings
+  for update to :PLINTH_USER
+  using ((select access.has_permission('moderate_general_chat')))
+  with check ((select access.has_permission('moderate_general_chat')));
+comment on policy update_moderator on rooms.general_chat_settings is 'The permission moderate_general_chat runs the general chat.';
+
+revoke all on rooms.general_chat_mutes from :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant
+  select,
+  insert (user_id, reason, muted_until),
+  update (reason, muted_until),
+  delete
+  on rooms.general_chat_mutes to :PLINTH_USER;
+
+drop policy if exists select_own on rooms.general_chat_mutes;
+create policy select_own on rooms.general_chat_mutes
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on rooms.general_chat_mutes is 'Users see that they are muted, and why.';
+
+-- Nobody silences who may do more than themselves, and who is silenced does not let themselves speak: that is for the others.
+drop policy if exists all_moderator on rooms.general_chat_mutes;
+create policy all_moderator on rooms.general_chat_mutes
+  for all to :PLINTH_USER
+  using ((select access.has_permission('moderate_general_chat')) and user_id <> (select plinth.current_user_id()))
+  with check (
+    (select access.has_permission('moderate_general_chat'))
+    and user_id <> (select plinth.current_user_id())
+    and access.may_administer(user_id)
+  );
+comment on policy all_moderator on rooms.general_chat_mutes is
+  'The permission moderate_general_chat mutes others and lets them speak again, but not who may do more.';
+--! EndIncluded rooms/policies/general_chat.sql
 
 alter table private.usage_keys
   drop constraint usage_keys_operation_check,

@@ -8,6 +8,8 @@ drop trigger _100_keep_name on access.roles;
 --!restore private/functions/room_passwords.sql
 --!restore rooms/functions/rooms_of_users.sql
 --!restore rooms/functions/search_room_messages.sql
+--!restore rooms/functions/set_typing.sql
+--!restore rooms/policies/general_chat.sql
 drop index rooms.room_messages_content_idx;
 create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple', content)) where not is_deleted;
 --!restore rooms/triggers/chat_rooms.sql

@@ -173,9 +173,9 @@ comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mute
 
 create policy all_moderator on rooms.general_chat_mutes
   for all to :PLINTH_USER
-  using ((select access.has_permission('moderate_general_chat'::text)))
-  with check ((select access.has_permission('moderate_general_chat'::text)) and access.may_administer(user_id));
-comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes people and lets them speak again, but not who may do more.';
+  using ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()))
+  with check ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()) and access.may_administer(user_id));
+comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes others and lets them speak again, but not who may do more.';
 create policy select_own on rooms.general_chat_mutes
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -2099,6 +2099,8 @@ declare
   v_is_news boolean;
 begin
   perform private.current_room_role(set_typing.room_id);
+  -- The account before what is of it, as everywhere: who deletes it deletes this.
+  perform private.lock_accounts(array[v_user]);
   delete from rooms.typing t
   where t.room_id = set_typing.room_id
     and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));

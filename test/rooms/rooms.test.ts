@@ -267,6 +267,25 @@ describe("S7 membership", () => {
     },
   );
 
+  test("who is deleted while they write is deleted", async () => {
+    const [id] = await makeUsers(db, [`dan${++serial}`]);
+    const dan = await connectPerson(db, id!);
+    const { id: roomId } = await dan.call<Row>("create_room", { name: "room", is_public: true });
+    await ada.call("join_room", { room_id: roomId });
+    const typing = (is: boolean) => dan.call("set_typing", { room_id: roomId, is_typing: is });
+    await typing(true);
+    await asOwner(db, "update rooms.typing set expires_at = '-infinity'");
+    let both: Promise<unknown> = Promise.resolve();
+    await whileLocked(db, [["select from rooms.typing where user_id = $1 for update", [id]]], async () => {
+      const one = typing(true);
+      await untilWaiting(db, 1);
+      both = Promise.allSettled([one, asOwner(db, "delete from identity.users where id = $1", [id])]);
+      await untilWaiting(db, 2);
+    });
+    expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
+    await dan.close();
+  });
+
   test("who is deleted while they rename their room, or give it a password, is deleted", async () => {
     for (const [change, role] of [
       ["update rooms.chat_rooms set name = 'renamed' where id = $1", "user"],
@@ -693,6 +712,14 @@ describe("S9 the general chat", () => {
     await ada.rows("insert into rooms.general_chat_mutes (user_id, reason) values ($1, 'noise')", [bob.id]);
     await expectSqlState(say(bob), "PL403");
     expect(await bob.rows("select reason from rooms.general_chat_mutes")).toEqual([{ reason: "noise" }]);
+    // A moderator who is muted waits for another one.
+    await grantRole(db, cyd.id, "moderator");
+    await cyd.rows("insert into rooms.general_chat_mutes (user_id) values ($1)", [ada.id]);
+    const unmute = "delete from rooms.general_chat_mutes where user_id = $1 returning user_id";
+    expect(await ada.rows(unmute, [ada.id])).toEqual([]);
+    await expectSqlState(say(ada), "PL403");
+    expect(await cyd.rows(unmute, [ada.id])).toEqual([{ user_id: ada.id }]);
+    await asOwner(db, "delete from access.user_roles where user_id = $1", [cyd.id]);
     await ada.rows("update rooms.general_chat_settings set is_open = false");
     await expectSqlState(say(cyd), "PL403");
     await say(ada);

@@ -139,6 +139,7 @@ export const SEED = `
   insert into rooms.general_chat_revisions (message_id, revision, author_id, change, content)
     values (:ada, 1, :ada, 'edited', 'x'), (:bob, 1, :bob, 'edited', 'x');
   insert into rooms.general_chat_mutes (user_id) values (:ada), (:bob);
+  insert into rooms.general_chat_mutes (user_id) select id from identity.users where username = 'moderate_general_chat';
   insert into rooms.typing (room_id, user_id, expires_at)
     select room_id, user_id, case when user_id = :ada then '-infinity' else 'infinity' end::timestamptz from rooms.room_members;
   insert into rooms.presence (user_id, status, expires_at)
