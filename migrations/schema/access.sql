@@ -111,6 +111,11 @@ create table access.roles (
 
 alter table access.roles enable row level security;
 
+create trigger _100_keep_name
+  before update of role_name on access.roles
+  for each row
+  when ((old.role_name = any (array['admin'::text, 'user'::text])) and new.role_name <> old.role_name)
+  execute function access.keep_role_name();
 create trigger _500_audit
   before delete on access.roles
   for each row
@@ -415,6 +420,21 @@ $$;
 comment on function access.has_permission(permission text) is 'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.';
 revoke execute on function access.has_permission(permission text) from public;
 grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Trigger: admin and user keep their names (PL409).
+create or replace function access.keep_role_name()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  raise exception 'The roles admin and user keep their names.'
+    using errcode = 'PL409', schema = 'access', table = 'roles', column = 'role_name';
+end
+$$;
+
+comment on function access.keep_role_name() is 'Trigger: admin and user keep their names (PL409).';
+revoke execute on function access.keep_role_name() from public;
 
 -- Whether the signed-in user holds every permission that the other account holds.
 create or replace function access.may_administer(user_id uuid)

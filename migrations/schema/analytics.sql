@@ -90,6 +90,7 @@ create materialized view analytics.content_popularity as
             0,
             3::numeric * power(0.5, extract(epoch from now() - p_1.completed_at) / (14 * 86400)::numeric)
            from learning.content_progress p_1
+             join learning.content_items i_1 on i_1.id = p_1.item_id and i_1.content_type <> 'course'::text
           where p_1.completed_at > (now() - '180 days'::interval)
         ), placed as (
          select s.item_id,
@@ -513,7 +514,7 @@ create view analytics.user_activity_summary with (security_barrier=true) as
           group by cr.user_id) r on r.user_id = u.id
      left join ( select a.user_id,
             count(*) filter (where a.status = 'success'::text) as sign_ins,
-            count(*) filter (where a.status <> 'success'::text) as failed_sign_ins,
+            count(*) filter (where a.status = any (array['failed'::text, 'locked'::text])) as failed_sign_ins,
             count(distinct (a.created_at at time zone 'UTC'::text)::date) filter (where a.status = 'success'::text) as sign_in_days
            from security.login_attempts a
           where a.created_at > (now() - '30 days'::interval)

@@ -1105,22 +1105,40 @@ $$;
 comment on function billing.forget_usage_account() is 'Trigger: holds go with their account, usage stays without a name.';
 revoke execute on function billing.forget_usage_account() from public;
 
--- Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. Needs manage_subscriptions (PL403). PL404, PL409, PL422.
-create or replace function billing.grant_subscription(user_id uuid, plan_id uuid)
+-- Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again gives nothing more and returns the subscription as it is now. Needs manage_subscriptions (PL403). PL404, PL409, PL422.
+create or replace function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text default null::text)
   returns billing.user_subscriptions
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
 as $$
+#variable_conflict use_column
+declare
+  v_arguments constant jsonb := jsonb_build_array(grant_subscription.plan_id);
+  v_current billing.user_subscriptions;
+  v_locked timestamptz;
+  v_key private.usage_keys;
 begin
   perform private.require_subscription_manager();
+  if grant_subscription.idempotency_key is not null then
+    v_current := private.lock_subscriber(grant_subscription.user_id, now());
+    v_locked := private.lock_usage(grant_subscription.user_id, now());
+    v_key := private.used_key(
+      grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments
+    );
+    if v_key.operation is not null then
+      return v_current;
+    end if;
+    insert into private.usage_keys (user_id, operation, idempotency_key, arguments)
+    values (grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments);
+  end if;
   return private.grant_subscription_at(grant_subscription.user_id, grant_subscription.plan_id, now());
 end
 $$;
 
-comment on function billing.grant_subscription(user_id uuid, plan_id uuid) is 'Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
-revoke execute on function billing.grant_subscription(user_id uuid, plan_id uuid) from public;
-grant execute on function billing.grant_subscription(user_id uuid, plan_id uuid) to :PLINTH_USER;
+comment on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) is 'Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again gives nothing more and returns the subscription as it is now. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
+revoke execute on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) from public;
+grant execute on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) to :PLINTH_USER;
 
 -- Whether the signed-in user's grants have this many tokens left now. It sets nothing aside: reserve does.
 create or replace function billing.has_tokens(amount bigint default 1)
@@ -1295,6 +1313,10 @@ begin
   if v_plan.id is null then
     raise exception 'There is no such plan.' using errcode = 'PL404', column = 'plan_id';
   end if;
+  -- Who may change it locks it, so that of two new versions one is refused: made of the same terms, the second would take back
+  -- what the first changed. Who may not is refused by the insert.
+  perform from billing.subscription_plans p where p.id = v_plan.id for no key update;
+  select p.* into v_plan from billing.subscription_plans p where p.id = v_plan.id;
   if v_plan.superseded_at is not null then
     raise exception 'The plan has a newer version.' using errcode = 'PL409', column = 'plan_id';
   end if;

@@ -2238,7 +2238,7 @@ comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_
 revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
 grant execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) to :PLINTH_USER;
 
--- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.
+-- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why (malformed for what cannot be read). PL401, PL422.
 create or replace function learning.record_heartbeats(heartbeats jsonb)
   returns setof learning.heartbeat_result
   language plpgsql
@@ -2249,7 +2249,8 @@ as $$
 #variable_conflict use_column
 declare
   v_user_id uuid;
-  v_events jsonb := '[]';
+  v_element jsonb;
+  v_readable jsonb[] := '{}';
   v_heartbeat record;
   v_open record;
   v_progress learning.content_progress;
@@ -2265,23 +2266,31 @@ begin
     raise exception 'Each of heartbeats is an object.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
   end if;
+  for v_element in select e.value from jsonb_array_elements(heartbeats) e loop
+    begin
+      select f.* into v_heartbeat from private.heartbeat_fields(v_element) f;
+      v_readable := v_readable || v_element;
+    exception
+      when data_exception then
+        v_result := (
+          case when v_element ->> 'eventId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (v_element ->> 'eventId')::uuid end,
+          null, 'refused', 'malformed'
+        );
+        return next v_result;
+    end;
+  end loop;
   perform p.item_id
   from learning.content_progress p
   where p.user_id = v_user_id
-    and p.item_id in (select (h ->> 'itemId')::uuid from jsonb_array_elements(heartbeats) h)
+    and p.item_id in (select (h ->> 'itemId')::uuid from unnest(v_readable) h)
   order by p.item_id
   for no key update;
 
   for v_heartbeat in
-    select
-      h."eventId" as event_id, h."itemId" as item_id, h."fromSeconds" as from_seconds, h."toSeconds" as to_seconds,
-      coalesce(h."activeSeconds", h."toSeconds" - h."fromSeconds") as active_seconds,
-      coalesce(h."occurredAt", now()) as occurred_at, h.version
-    from jsonb_to_recordset(heartbeats) as h (
-      "eventId" uuid, "itemId" uuid, "fromSeconds" integer, "toSeconds" integer, "activeSeconds" integer,
-      "occurredAt" timestamptz, version integer
-    )
-    order by h."itemId", h."occurredAt", h."eventId"
+    select f.*
+    from unnest(v_readable) e
+    cross join lateral private.heartbeat_fields(e) f
+    order by f.item_id, f.occurred_at, f.event_id
   loop
     v_result.event_id := v_heartbeat.event_id;
     v_result.item_id := v_heartbeat.item_id;
@@ -2319,7 +2328,7 @@ begin
 end
 $$;
 
-comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why. PL401, PL422.';
+comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why (malformed for what cannot be read). PL401, PL422.';
 revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
 grant execute on function learning.record_heartbeats(heartbeats jsonb) to :PLINTH_USER;
 

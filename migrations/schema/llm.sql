@@ -609,6 +609,10 @@ alter table llm.prompts enable row level security;
 
 create index prompts_name_idx on llm.prompts using btree (name);
 
+create trigger _100_lock_account
+  before update of content, variables on llm.prompts
+  for each statement
+  execute function private.lock_acting_account();
 create trigger _200_count_prompt_version
   before insert or update on llm.prompts
   for each row

@@ -797,7 +797,7 @@ create table private.usage_keys (
   amount bigint,
   constraint usage_keys_pkey primary key (user_id, operation, idempotency_key),
   constraint usage_keys_idempotency_key_check check (length(idempotency_key) >= 1 and length(idempotency_key) <= 255),
-  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text])),
+  constraint usage_keys_operation_check check (operation = any (array['record'::text, 'correct'::text, 'close_grant'::text, 'message'::text, 'grant_subscription'::text])),
   constraint usage_keys_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete cascade
 );
 
@@ -805,7 +805,7 @@ alter table private.usage_keys enable row level security;
 
 comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
 comment on column private.usage_keys.user_id is 'Whose ledger.';
-comment on column private.usage_keys.operation is 'record, correct, close_grant, or message (the key is the message''s id).';
+comment on column private.usage_keys.operation is 'record, correct, close_grant, grant_subscription, or message (the key is the message''s id).';
 comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
 comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
 comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
@@ -1144,6 +1144,14 @@ begin
   from rooms.room_members m
   where m.room_id = add_to_room.room_id and m.user_id = add_to_room.user_id;
   if v_member.id is null then
+    -- The invite's other side is told, too.
+    perform private.lock_user_counters(array(
+      select add_to_room.user_id
+      union all
+      select i.inviter_id
+      from rooms.room_invites i
+      where i.room_id = add_to_room.room_id and i.invitee_id = add_to_room.user_id and i.status = 'pending'
+    ));
     insert into rooms.room_members as m (room_id, user_id)
     values (add_to_room.room_id, add_to_room.user_id)
     returning m.* into v_member;
@@ -5891,6 +5899,25 @@ $$;
 comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Whether the user has completed every part of the course that is available now; false for a course without parts.';
 revoke execute on function private.has_completed_parts(user_id uuid, course_id uuid) from public;
 
+-- Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.
+create or replace function private.heartbeat_fields(heartbeat jsonb)
+  returns table(event_id uuid, item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer)
+  language sql
+  stable rows 1
+  set search_path to 'pg_catalog'
+as $$
+  select
+    h."eventId", h."itemId", h."fromSeconds", h."toSeconds",
+    coalesce(h."activeSeconds", h."toSeconds" - h."fromSeconds"), coalesce(h."occurredAt", now()), h.version
+  from jsonb_to_record(heartbeat) as h (
+    "eventId" uuid, "itemId" uuid, "fromSeconds" integer, "toSeconds" integer, "activeSeconds" integer,
+    "occurredAt" timestamptz, version integer
+  )
+$$;
+
+comment on function private.heartbeat_fields(heartbeat jsonb) is 'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.';
+revoke execute on function private.heartbeat_fields(heartbeat jsonb) from public;
+
 -- Name of the first parameter of a heartbeat that cannot be, or null.
 create or replace function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
   returns text
@@ -6730,6 +6757,42 @@ $$;
 comment on function private.lock_accounts(user_ids uuid[]) is 'Keeps accounts from being deleted until the transaction ends.';
 revoke execute on function private.lock_accounts(user_ids uuid[]) from public;
 
+-- Trigger: keeps the account of who makes a change, which the change will name, from being deleted meanwhile.
+create or replace function private.lock_acting_account()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.lock_accounts(array[plinth.current_user_id()]);
+  return null;
+end
+$$;
+
+comment on function private.lock_acting_account() is 'Trigger: keeps the account of who makes a change, which the change will name, from being deleted meanwhile.';
+revoke execute on function private.lock_acting_account() from public;
+
+-- Trigger: locks the counters of members and invited people of a room that is deleted, in one order.
+create or replace function private.lock_audience_of_room()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.lock_user_counters(array(
+    select m.user_id from rooms.room_members m where m.room_id = old.id
+    union
+    select unnest(array[i.inviter_id, i.invitee_id]) from rooms.room_invites i where i.room_id = old.id
+  ));
+  return old;
+end
+$$;
+
+comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited people of a room that is deleted, in one order.';
+revoke execute on function private.lock_audience_of_room() from public;
+
 -- Locks an item for a change of its state. PL403 without edit_content, PL404 for none.
 create or replace function private.lock_content_item(item_id uuid)
   returns learning.content_items
@@ -6742,6 +6805,8 @@ begin
   if not access.has_permission('edit_content') then
     raise exception 'This needs the permission edit_content.' using errcode = 'PL403';
   end if;
+  -- The account before the item, which may be one of its own, as everywhere: a version names who wrote it.
+  perform private.lock_accounts(array[plinth.current_user_id()]);
   perform
   from learning.content_items c
   where c.id = (select i.course_id from learning.content_items i where i.id = lock_content_item.item_id)
@@ -6959,6 +7024,18 @@ $$;
 comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
 revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
 
+-- For who announces something to several users: locks their counters in one order, so that two that do so do not wait for each other.
+create or replace function private.lock_user_counters(user_ids uuid[])
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  select from rooms.user_event_counters c where c.user_id = any (lock_user_counters.user_ids) order by c.user_id for no key update
+$$;
+
+comment on function private.lock_user_counters(user_ids uuid[]) is 'For who announces something to several users: locks their counters in one order, so that two that do so do not wait for each other.';
+revoke execute on function private.lock_user_counters(user_ids uuid[]) from public;
+
 -- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
   returns interval
@@ -7002,11 +7079,12 @@ as $$
     'display_name', s.display_name,
     'locale', left(s.preferences ->> 'locale', 35),
     'occurred_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'ip_address', host(plinth.client_ip()),
-    'user_agent', left(plinth.user_agent(), 300)
+    'ip_address', case when own.is_request then host(plinth.client_ip()) end,
+    'user_agent', case when own.is_request then left(plinth.user_agent(), 300) end
   ))
   from identity.users u
   left join identity.user_settings s on s.user_id = u.id
+  cross join lateral (select coalesce(plinth.current_user_id() = u.id, true) as is_request) own
   where u.id = mail_variables.user_id
 $$;
 
@@ -8645,27 +8723,31 @@ create or replace function private.remove_from_room(room_id uuid, user_id uuid)
 as $$
 declare
   v_role text;
+  v_heir rooms.room_members;
 begin
-  delete from rooms.room_members m
-  where m.room_id = remove_from_room.room_id and m.user_id = remove_from_room.user_id
-  returning m.role into v_role;
+  select m.role into v_role
+  from rooms.room_members m
+  where m.room_id = remove_from_room.room_id and m.user_id = remove_from_room.user_id;
   if v_role is null then
     return false;
   end if;
-  if not exists (
-    select from rooms.room_members m where m.room_id = remove_from_room.room_id and m.user_id is not null
-  ) then
+  select o.* into v_heir
+  from rooms.room_members o
+  where o.room_id = remove_from_room.room_id and o.user_id <> remove_from_room.user_id
+  order by o.role = 'moderator' desc, o.joined_at, o.id
+  limit 1;
+  if v_heir.id is null then
+    -- With its members.
     delete from rooms.chat_rooms r where r.id = remove_from_room.room_id;
-  elsif v_role = 'creator' then
-    update rooms.room_members m
-    set role = 'creator'
-    where m.id = (
-      select o.id
-      from rooms.room_members o
-      where o.room_id = remove_from_room.room_id and o.user_id is not null
-      order by o.role = 'moderator' desc, o.joined_at, o.id
-      limit 1
-    );
+    return true;
+  end if;
+  if v_role = 'creator' then
+    perform private.lock_user_counters(array[remove_from_room.user_id, v_heir.user_id]);
+  end if;
+  delete from rooms.room_members m
+  where m.room_id = remove_from_room.room_id and m.user_id = remove_from_room.user_id;
+  if v_role = 'creator' then
+    update rooms.room_members m set role = 'creator' where m.id = v_heir.id;
   end if;
   return true;
 end
@@ -9826,6 +9908,30 @@ $$;
 comment on function private.sees_message(message_id uuid, user_id uuid) is 'Whether a user may see a message of a room.';
 revoke execute on function private.sees_message(message_id uuid, user_id uuid) from public;
 
+-- Whether a user may see a room: as a member, by an invite, or because it is public.
+create or replace function private.sees_room(room_id uuid, user_id uuid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select exists (
+    select
+    from rooms.chat_rooms r
+    where r.id = sees_room.room_id
+      and (
+        r.is_public
+        or exists (
+          select from rooms.room_invites i where i.room_id = r.id and i.invitee_id = sees_room.user_id and i.status = 'pending'
+        )
+        or exists (select from rooms.room_members m where m.room_id = r.id and m.user_id = sees_room.user_id)
+      )
+  )
+$$;
+
+comment on function private.sees_room(room_id uuid, user_id uuid) is 'Whether a user may see a room: as a member, by an invite, or because it is public.';
+revoke execute on function private.sees_room(room_id uuid, user_id uuid) from public;
+
 -- Stores a verification of an address and queues its link; without a token to send only the former.
 create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
   returns void
@@ -10023,6 +10129,7 @@ create or replace function private.set_room_password(room_id uuid, password_hash
 as $$
 begin
   perform private.require_room_moderator(set_room_password.room_id);
+  perform private.lock_accounts(array[plinth.current_user_id()]);
   perform private.lock_room(set_room_password.room_id);
   perform private.require_room_moderator(set_room_password.room_id);
   if set_room_password.password_hash is null then
@@ -11285,7 +11392,11 @@ begin
   where s.id = unpause_subscription.subscription_id
   for update;
   v_subscription := private.transition_subscription(v_paused.id, 'resumed', unpause_subscription.at);
-  v_end := unpause_subscription.at + (v_paused.current_period_end - v_paused.paused_at);
+  -- In UTC, so that no zone's clock change makes a day of it longer or shorter.
+  v_end := (
+    unpause_subscription.at at time zone 'UTC'
+    + (v_paused.current_period_end at time zone 'UTC' - v_paused.paused_at at time zone 'UTC')
+  ) at time zone 'UTC';
   update billing.user_subscriptions s
   set anchor_at = v_end, current_period_end = v_end, quota_period_end = v_end
   where s.id = v_paused.id

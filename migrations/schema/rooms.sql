@@ -40,6 +40,14 @@ create index chat_rooms_creator_id_idx on rooms.chat_rooms using btree (creator_
 create unique index chat_rooms_idempotency_key_idx on rooms.chat_rooms using btree (creator_id, idempotency_key) where (idempotency_key is not null);
 create index chat_rooms_is_public_idx on rooms.chat_rooms using btree (id) where is_public;
 
+create trigger _100_lock_account
+  before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
+  for each statement
+  execute function private.lock_acting_account();
+create trigger _100_lock_audience
+  before delete on rooms.chat_rooms
+  for each row
+  execute function private.lock_audience_of_room();
 create trigger _100_number
   before update of name, description, is_public, has_password, ai_enabled, history_is_shared on rooms.chat_rooms
   for each row
@@ -165,9 +173,9 @@ comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mute
 
 create policy all_moderator on rooms.general_chat_mutes
   for all to :PLINTH_USER
-  using ((select access.has_permission('moderate_general_chat'::text)))
-  with check ((select access.has_permission('moderate_general_chat'::text)) and access.may_administer(user_id));
-comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes people and lets them speak again, but not who may do more.';
+  using ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()))
+  with check ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()) and access.may_administer(user_id));
+comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes others and lets them speak again, but not who may do more.';
 create policy select_own on rooms.general_chat_mutes
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -651,7 +659,8 @@ create table rooms.room_messages (
 
 alter table rooms.room_messages enable row level security;
 
-create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple'::regconfig, content)) where (not is_deleted);
+create index room_messages_ai_answers_idx on rooms.room_messages using btree (room_id, event_sequence) where (sender_type = 'ai'::text);
+create index room_messages_content_idx on rooms.room_messages using gin (room_id, to_tsvector('simple'::regconfig, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
@@ -1295,16 +1304,12 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   perform private.lock_accounts(array[v_user]);
-  select r.* into v_room
-  from rooms.chat_rooms r
-  where r.id = join_room.room_id
-    and (
-      r.is_public
-      or exists (select from rooms.room_invites i where i.room_id = r.id and i.invitee_id = v_user and i.status = 'pending')
-      or exists (select from rooms.room_members m where m.room_id = r.id and m.user_id = v_user)
-    )
-  for no key update;
-  if v_room.id is null then
+  -- Who cannot see the room does not get to lock it. Asked again once it is locked: a statement that waits for a lock goes on with
+  -- what it saw before, and who is removed meanwhile must not join as the member they were.
+  if private.sees_room(join_room.room_id, v_user) then
+    v_room := private.lock_room(join_room.room_id);
+  end if;
+  if v_room.id is null or not private.sees_room(v_room.id, v_user) then
     raise exception 'There is no such room.' using errcode = 'PL404';
   elsif v_room.has_password
     and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
@@ -1960,15 +1965,31 @@ create or replace function rooms.search_room_messages(query text, room_id uuid d
   set search_path to 'pg_catalog'
 as $$
   select msg.*
-  from rooms.room_messages msg
-  join rooms.room_members m
-    on m.room_id = msg.room_id and m.user_id = plinth.current_user_id() and msg.event_sequence > m.visible_after
-  where to_tsvector('simple', msg.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
-    and not msg.is_deleted
-    and (search_room_messages.room_id is null or msg.room_id = search_room_messages.room_id)
-    and private.sees_message(msg.id, plinth.current_user_id())
+  from (
+    select found.id
+    from (
+      select o.id, o.created_at
+      from rooms.room_members m
+      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      cross join lateral (
+        select r.id, r.created_at
+        from rooms.room_messages r
+        where r.room_id = m.room_id
+          and to_tsvector('simple', r.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
+          and not r.is_deleted
+          and r.event_sequence > m.visible_after
+        offset 0
+      ) o
+      where m.user_id = plinth.current_user_id()
+        and (search_room_messages.room_id is null or m.room_id = search_room_messages.room_id)
+      order by o.created_at desc, o.id desc
+      offset 0
+    ) found
+    where private.sees_message(found.id, plinth.current_user_id())
+    limit least(greatest(search_room_messages.max_count, 0), 200)
+  ) seen
+  join rooms.room_messages msg on msg.id = seen.id
   order by msg.created_at desc, msg.id desc
-  limit least(greatest(search_room_messages.max_count, 0), 200)
 $$;
 
 comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
@@ -2044,6 +2065,7 @@ begin
   elsif set_room_role.user_id = v_user then
     raise exception 'Make somebody else the creator instead.' using errcode = 'PL409';
   end if;
+  perform private.lock_user_counters(array[v_user, set_room_role.user_id]);
   update rooms.room_members m
   set role = set_room_role.role
   where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id
@@ -2075,6 +2097,8 @@ declare
   v_is_news boolean;
 begin
   perform private.current_room_role(set_typing.room_id);
+  -- The account before what is of it, as everywhere: who deletes it deletes this.
+  perform private.lock_accounts(array[v_user]);
   delete from rooms.typing t
   where t.room_id = set_typing.room_id
     and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));

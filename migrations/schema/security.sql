@@ -305,8 +305,8 @@ create policy select_auditor on security.security_audit_log
 comment on policy select_auditor on security.security_audit_log is 'The permission view_audit_log reads all events.';
 create policy select_own on security.security_audit_log
   for select to :PLINTH_USER
-  using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on security.security_audit_log is 'Users read the events of their own account.';
+  using (user_id = (select plinth.current_user_id()) and (actor_id is null or actor_id = (select plinth.current_user_id()) or ip_address is null));
+comment on policy select_own on security.security_audit_log is 'Users read the events of their own account, but for what somebody else did from an address.';
 
 grant select on security.security_audit_log to :PLINTH_USER;
 

@@ -213,6 +213,16 @@ describe("A3 one's own subscription over GraphQL", () => {
       );
     expect((await give(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
     expect((await give(admin.token)).data.grantSubscription.result).toEqual({ status: "active" });
+    // A period is money: the same key twice is one period, and without a key each call is another.
+    const end = (key: string, planId = plans.basic) =>
+      api.ask(
+        `mutation { grantSubscription(input: { userId: "${someone.id}", planId: "${planId}", idempotencyKey: "${key}" }) { result { currentPeriodEnd } } }`,
+        { token: admin.token },
+      );
+    const [first, again] = await Promise.all([end("october"), end("october")]);
+    expect(again.data).toEqual(first.data);
+    expect((await end("october", plans.forever)).errors?.[0]?.extensions.code).toBe("CONFLICT");
+    expect((await end("november")).data.grantSubscription).not.toEqual(first.data.grantSubscription);
     const revise = (token: string) =>
       api.ask(
         `mutation ($changes: JSON!) { revisePlan(input: { planId: "${plans.unsold}", changes: $changes }) { result { version priceCents } } }`,

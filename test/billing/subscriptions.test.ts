@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import type { TestDatabase } from "../support/database.ts";
+import { type TestDatabase, withClient } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { billingDatabase, withBilling } from "./support.ts";
 
 let db: TestDatabase;
@@ -248,6 +249,16 @@ describe("A3 time", () => {
       expect((await ledger()).at(-1)).toBe("close 9223372036854775807 2026-03-11");
       await advance(id, "2026-08-22 06:00Z");
       expect((await latest())!.status).toBe("past_due");
+    });
+  });
+
+  test("a pause over a change of the clocks takes and gives no hour", async () => {
+    // In New Zealand the clocks change on 27 September 2026.
+    await withBilling(db, async ({ tx, user, start, latest }) => {
+      const id = await start("basic", "2026-08-20Z");
+      await tx.rows("select pause_subscription($1, '2026-08-30Z')", [id]);
+      await tx.rows("select set_cancellation_at($1, false, '2026-09-20Z')", [user]);
+      expect(await latest()).toMatchObject({ status: "active", end: "2026-10-11 00:00" });
     });
   });
 
@@ -506,6 +517,34 @@ describe("A9 A11 C1 H6 what the documents ask", () => {
         await expect(tx.attempt(statement)).rejects.toEqual(refused("42501"));
       for (const call of ["grant_subscription($1, $1)", "pause_subscription($1)", "end_subscription($1)"])
         await expect(tx.attempt(`select billing.${call}`, [user])).rejects.toEqual(refused("PL403"));
+    });
+  });
+
+  test("of two versions made at once one is refused, or it would take back what the other changed", async () => {
+    const [{ id }] = (await withClient(db.url("owner"), async (client) => {
+      const { rows } = await client.query(
+        `insert into billing.subscription_plans (code, plan_name, billing_cycle, price_cents, currency, token_quota)
+         values ('contested', 'Contested', 'monthly', 1000, 'USD', 1000) returning id`,
+      );
+      return rows;
+    })) as [{ id: string }];
+    const revise = "select billing.revise_plan($1, $2)";
+    let second: Promise<unknown> = Promise.resolve();
+    await whileLocked(db, [[revise, [id, { price_cents: 2000 }]]], async () => {
+      second = withClient(db.url("owner"), (client) =>
+        client.query(revise, [id, { token_quota: 2000 }]),
+      ).catch((error: unknown) => error);
+      await untilWaiting(db);
+    });
+    expect(await second).toMatchObject({ code: "PL409" });
+    await withClient(db.url("owner"), async (client) => {
+      const { rows } = await client.query(
+        "select version, price_cents::integer as price from billing.subscription_plans where code = 'contested' order by 1",
+      );
+      expect(rows).toEqual([
+        { version: 1, price: 1000 },
+        { version: 2, price: 2000 },
+      ]);
     });
   });
 });

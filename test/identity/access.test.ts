@@ -207,6 +207,27 @@ describe("roles and permissions", () => {
     });
   });
 
+  test("the roles admin and user are neither deleted nor renamed, which would come to the same", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(admin);
+      for (const role of ["admin", "user"]) {
+        expect(await tx.rows("delete from access.roles where role_name = $1 returning id", [role])).toEqual(
+          [],
+        );
+        await expectSqlState(
+          tx.attempt("update access.roles set role_name = 'other' where role_name = $1", [role]),
+          "PL409",
+        );
+      }
+      expect(
+        await tx.rows(
+          "update access.roles set description = 'x' where role_name = 'user' returning role_name",
+        ),
+      ).toEqual([{ role_name: "user" }]);
+      await tx.rows("update access.roles set role_name = 'other' where role_name = 'moderator'");
+    });
+  });
+
   test("nobody promotes themselves; an administrator gives and takes, and both are audited", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (const user of [ada, moderator]) {

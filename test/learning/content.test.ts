@@ -6,6 +6,7 @@ import {
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { addItem } from "./support.ts";
 
 let db: TestDatabase;
@@ -349,4 +350,33 @@ describe("A4 ratings", () => {
       ]);
     });
   });
+});
+
+test("who is deleted while they save a draft of their item is deleted", async () => {
+  const author = await registerUser(db, "author");
+  await grantRole(db, author, "moderator");
+  const item = await withClient(db.url("owner"), async (client) => {
+    const id = await addItem(client);
+    await client.query("update learning.content_items set author_id = $2 where id = $1", [id, author]);
+    return id;
+  });
+  const asOwner = (...statements: [string, unknown[]][]) =>
+    withClient(db.url("owner"), async (client) => {
+      for (const [sql, params] of statements) await client.query(sql, params);
+    });
+  let both: Promise<unknown> = Promise.resolve();
+  await whileLocked(
+    db,
+    [["select from learning.content_items where id = $1 for update", [item]]],
+    async () => {
+      const saving = asOwner(
+        ["select set_config('jwt.claims.user_id', $1, false)", [author]],
+        ["select learning.save_draft($1, 'x')", [item]],
+      );
+      await untilWaiting(db, 1);
+      both = Promise.allSettled([saving, asOwner(["delete from identity.users where id = $1", [author]])]);
+      await untilWaiting(db, 2);
+    },
+  );
+  expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
 });

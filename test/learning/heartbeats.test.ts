@@ -424,10 +424,36 @@ describe("a heartbeat", () => {
   });
 
   test.each([
+    ["a place between seconds", { toSeconds: 10.5 }],
+    ["a place beyond all numbers", { toSeconds: 1e11 }],
+    ["places too far apart", { fromSeconds: -(2 ** 31), toSeconds: 2 ** 31 - 1, activeSeconds: null }],
+    ["no time", { occurredAt: "yesterday-ish" }],
+    ["no version", { version: "newest" }],
+    ["another item id", { itemId: "x" }],
+    ["another id", { eventId: "x" }],
+  ])("with %s holds up no other of its list", async (_, more) => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      const wrong = { ...heartbeat(0, 60), ...more };
+      const list = [wrong, heartbeat(0, 60)];
+      const results = await tx.rows<{ event_id: string; outcome: string; reason: string }>(
+        "select event_id, outcome, reason from learning.record_heartbeats($1)",
+        [JSON.stringify(list)],
+      );
+      expect(results).toHaveLength(2);
+      expect(results).toEqual(
+        expect.arrayContaining([
+          { event_id: list[1]!.eventId, outcome: "recorded", reason: null },
+          { event_id: wrong.eventId === "x" ? null : wrong.eventId, outcome: "refused", reason: "malformed" },
+        ]),
+      );
+    });
+  });
+
+  test.each([
     ["no list", "{}", "PL422"],
     ["null", "null", "PL422"],
     ["a list of something else", "[1]", "PL422"],
-    ["a wrong id", '[{"itemId": "x"}]', "22P02"],
     ["too long a list", JSON.stringify(Array.from({ length: 501 }, () => ({}))), "PL422"],
   ])("does not come in %s", async (_, list, code) => {
     await inRolledBackTransaction(db, async (tx) => {

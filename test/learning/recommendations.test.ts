@@ -188,6 +188,28 @@ describe("A7 content_popularity", () => {
     });
   });
 
+  test("a course that is completed has the sums of its parts, and nothing for itself", async () => {
+    await inRolledBackTransaction(db, async (tx) => {
+      await tx.asUser(ada);
+      for (const part of [0, 1, 2]) await complete(tx, `part-${part}`);
+      expect(
+        await tx.rows(
+          "select from learning.content_progress where item_id = $1 and completed_at is not null",
+          [items.course],
+        ),
+      ).toHaveLength(1);
+      await tx.asWorker();
+      await tx.rows("select private.refresh_content_popularity()");
+      await tx.asAnalyst();
+      expect(
+        await tx.rows(
+          "select users::integer as users, completions::integer as completions, popularity_score::float8 as score from content_popularity where item_id = $1",
+          [items.course],
+        ),
+      ).toEqual([{ users: 1, completions: 3, score: 9 }]);
+    });
+  });
+
   test("is brought up to date by its job while people read it", async () => {
     expect(TIMETABLE.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["refresh-content-popularity", "delete-old-heartbeats"]),
@@ -223,6 +245,8 @@ test("A9 user_activity_summary aggregates consumption, completion rates and sign
     await tx.asOwner();
     await tx.rows("select track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')", [ada]);
     await tx.rows("select track_login_attempt($1, 'ada', null, null, 'success', null)", [ada]);
+    // The right password, before the second factor: nobody was refused.
+    await tx.rows("select track_login_attempt($1, 'ada', null, null, 'challenged', null)", [ada]);
     await tx.asAnalyst();
     expect(
       await tx.rows(

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { grantRole, registerUser } from "../support/accounts.ts";
 import { connect, connectAs, type UserConnection } from "../support/chat.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 
 // Prompts: every version kept, labels that point at one, variables with types, readers one chooses, uses counted.
 
@@ -309,4 +310,19 @@ describe("uses", () => {
     expect(await worker.rows("select private.delete_old_prompt_use_keys() as n")).toEqual([{ n: 1 }]);
     await worker.end();
   });
+});
+
+test("who is deleted while they write a version of their prompt is deleted", async () => {
+  const id = await registerUser(db, "dan");
+  const dan = await connectAs(db, id);
+  const prompt = await make("x", [], dan);
+  let both: Promise<unknown> = Promise.resolve();
+  await whileLocked(db, [["select from llm.prompts where id = $1 for update", [prompt]]], async () => {
+    const writing = dan.rows("update llm.prompts set content = 'y' where id = $1", [prompt]);
+    await untilWaiting(db, 1);
+    both = Promise.allSettled([writing, owner.rows("delete from identity.users where id = $1", [id])]);
+    await untilWaiting(db, 2);
+  });
+  expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
+  await dan.end();
 });

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { grantRole } from "../support/accounts.ts";
+import { grantRole, SOME_HASH } from "../support/accounts.ts";
 import {
   createTestDatabase,
   expectSqlState,
@@ -8,6 +8,7 @@ import {
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
+import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { connectPerson, makeUsers, type Person } from "./support.ts";
 
 // Who may do what in rooms, as the API's user role on connections of their own.
@@ -174,6 +175,149 @@ describe("S7 membership", () => {
         [id],
       ),
     ).toEqual([]);
+  });
+
+  /** Acts as a person and does not commit before somebody else waits for it. */
+  const actingAs = (person: Person, sql: string, params: unknown[], setUp: () => Promise<unknown>) =>
+    whileLocked(
+      db,
+      [
+        ["select set_config('jwt.claims.user_id', $1, true)", [person.id]],
+        [sql, params],
+      ],
+      setUp,
+    );
+
+  test("who is removed, or whose invite is taken back, does not get in by joining at the same moment", async () => {
+    const [left, asked] = [
+      await room({ is_public: false }),
+      await room({ is_public: false, room_type: "private" }),
+    ];
+    const invite = (roomId: string, person: Person) =>
+      ada.call<Row>("invite_to_room", { room_id: roomId, invitee_id: person.id });
+    const { id: accepted } = await invite(left, bob);
+    await bob.call("respond_to_invite", { invite_id: accepted, accept: true });
+    const { id: open } = await invite(asked, cyd);
+    for (const [roomId, person, sql, params] of [
+      [left, bob, "select rooms.remove_room_member($1, $2)", [left, bob.id]],
+      [asked, cyd, "select rooms.revoke_invite($1)", [open]],
+    ] as const) {
+      let joining: Promise<unknown> = Promise.resolve();
+      await actingAs(ada, sql, [...params], async () => {
+        joining = person.call("join_room", { room_id: roomId }).catch((error: unknown) => error);
+        await untilWaiting(db);
+      });
+      expect(await joining).toMatchObject({ code: "PL404" });
+      expect(await asOwner("select from rooms.room_members where room_id = $1", [roomId])).toHaveLength(1);
+    }
+  });
+
+  // Each makes what both are told of, Ada in one order and Bob in the other.
+  const inRoomsOf = async (both: boolean) => {
+    const [own, theirs] = [
+      await room(),
+      (await bob.call<Row>("create_room", { name: "room", is_public: true })).id,
+    ];
+    if (both) await ada.call("join_room", { room_id: theirs });
+    if (both) await bob.call("join_room", { room_id: own });
+    return [own, theirs] as const;
+  };
+  const CROSSINGS: Record<string, () => Promise<readonly [sql: string, adas: unknown[], bobs: unknown[]]>> = {
+    deleted: async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      // As in a large room: members go in the order in which they joined, and not in that of an index.
+      const inPlace =
+        "select set_config('enable_indexscan', 'off', true), set_config('enable_bitmapscan', 'off', true)";
+      return [`with s as (${inPlace}) delete from rooms.chat_rooms using s where id = $1`, [own], [theirs]];
+    },
+    left: async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      return ["select rooms.leave_room($1)", [own], [theirs]];
+    },
+    "handed on": async () => {
+      const [own, theirs] = await inRoomsOf(true);
+      return ["select rooms.set_room_role($1, $2, 'creator')", [own, bob.id], [theirs, ada.id]];
+    },
+    "joined by invite": async () => {
+      const [own, theirs] = await inRoomsOf(false);
+      const adas = await bob.call<Row>("invite_to_room", { room_id: theirs, invitee_id: ada.id });
+      const bobs = await ada.call<Row>("invite_to_room", { room_id: own, invitee_id: bob.id });
+      return ["select rooms.respond_to_invite($1, true)", [adas.id], [bobs.id]];
+    },
+  };
+  test.each(Object.keys(CROSSINGS))(
+    "rooms of the same people are %s at once without a deadlock",
+    async (how) => {
+      for (const [told, first] of [ada, bob].flatMap((one) =>
+        [ada, bob].map((other) => [one, other] as const),
+      )) {
+        const [sql, adas, bobs] = await CROSSINGS[how]!();
+        const change = (person: Person) => person.rows(sql, person === ada ? adas : bobs);
+        let both: Promise<unknown> = Promise.resolve();
+        await whileLocked(
+          db,
+          [["select from rooms.user_event_counters where user_id = $1 for update", [told.id]]],
+          async () => {
+            const one = change(first);
+            await untilWaiting(db, 1);
+            both = Promise.all([one, change(first === ada ? bob : ada)]);
+            both.catch(() => {});
+            await untilWaiting(db, 2);
+          },
+        );
+        await both;
+      }
+    },
+  );
+
+  test("who is deleted while they write is deleted", async () => {
+    const [id] = await makeUsers(db, [`dan${++serial}`]);
+    const dan = await connectPerson(db, id!);
+    const { id: roomId } = await dan.call<Row>("create_room", { name: "room", is_public: true });
+    await ada.call("join_room", { room_id: roomId });
+    const typing = (is: boolean) => dan.call("set_typing", { room_id: roomId, is_typing: is });
+    await typing(true);
+    await asOwner("update rooms.typing set expires_at = '-infinity'");
+    let both: Promise<unknown> = Promise.resolve();
+    await whileLocked(db, [["select from rooms.typing where user_id = $1 for update", [id]]], async () => {
+      const one = typing(true);
+      await untilWaiting(db, 1);
+      both = Promise.allSettled([one, asOwner("delete from identity.users where id = $1", [id])]);
+      await untilWaiting(db, 2);
+    });
+    expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
+    await dan.close();
+  });
+
+  test("who is deleted while they rename their room, or give it a password, is deleted", async () => {
+    for (const [change, role] of [
+      ["update rooms.chat_rooms set name = 'renamed' where id = $1", "user"],
+      [`select private.set_room_password($1, '${SOME_HASH}')`, "service"],
+    ] as const) {
+      const [id] = await makeUsers(db, [`dan${++serial}`]);
+      const dan = await connectPerson(db, id!);
+      const { id: roomId } = await dan.call<Row>("create_room", { name: "room", is_public: true });
+      await ada.call("join_room", { room_id: roomId });
+      let both: Promise<unknown> = Promise.resolve();
+      await whileLocked(
+        db,
+        [["select from rooms.chat_rooms where id = $1 for update", [roomId]]],
+        async () => {
+          const changing =
+            role === "user"
+              ? dan.rows(change, [roomId])
+              : withClient(db.url("service"), async (client) => {
+                  await client.query("select set_config('jwt.claims.user_id', $1, false)", [id]);
+                  return client.query(change, [roomId]);
+                });
+          await untilWaiting(db, 1);
+          both = Promise.allSettled([changing, asOwner("delete from identity.users where id = $1", [id])]);
+          await untilWaiting(db, 2);
+        },
+      );
+      expect(await both).toMatchObject([{ status: "fulfilled" }, { status: "fulfilled" }]);
+      await dan.close();
+    }
   });
 
   test("an account that is deleted while everybody writes to it and it to them deadlocks with nobody", async () => {
@@ -360,6 +504,50 @@ describe("S8 messages", () => {
   });
 });
 
+/** How many blocks a statement of a person, or of the service, reads. */
+async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> {
+  const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
+    { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
+  ];
+  const { "Shared Hit Blocks": hit, "Shared Read Blocks": read } = plan["QUERY PLAN"][0].Plan;
+  return hit + read;
+}
+const LONG_ROOM =
+  "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'hello ' || i from generate_series(1, 3000) i";
+
+test("a search for a word that everybody uses reads what one's own rooms have of it", async () => {
+  const own = await room({ name: "own" });
+  await post(ada, own, "hello there");
+  const { id: elsewhere } = await bob.call<Row>("create_room", { name: "elsewhere" });
+  await asOwner(LONG_ROOM, [elsewhere, bob.id]);
+  await asOwner("vacuum analyze rooms.room_messages");
+  const search = "select content from rooms.search_room_messages('hello')";
+  expect(await ada.rows(search)).toEqual([{ content: "hello there" }]);
+  expect(await blocksOf(ada.rows, search)).toBeLessThan(500);
+  // Whether a match may be seen is asked of as many as are shown.
+  const most = await bob.rows<Row>(search);
+  expect(most.map(({ content }) => content)).toEqual(
+    Array.from({ length: 50 }, (_, i) => `hello ${3000 - i}`),
+  );
+  expect(await blocksOf(bob.rows, search)).toBeLessThan(3000);
+});
+
+test("that the AI has not answered yet is found without reading the room", async () => {
+  const id = await room({ ai_enabled: true });
+  await asOwner(LONG_ROOM, [id, ada.id]);
+  await asOwner("vacuum analyze rooms.room_messages");
+  const asked = `select message_id from private.rooms_to_answer('${id}')`;
+  const [last] = await ada.rows<Row>("select id from rooms.room_messages where content = 'hello 3000'");
+  await withClient(db.url("service"), async (client) => {
+    const rows = async (sql: string) => (await client.query<object>(sql)).rows;
+    // The first time the catalogue is read, too.
+    expect(await rows(asked)).toEqual([{ message_id: last!.id }]);
+    expect(await blocksOf(rows, asked)).toBeLessThan(30);
+  });
+  await asService("select private.post_ai_message($1, 'Hello.', $2)", [id, last!.id]);
+  expect(await asService(asked, [])).toEqual([]);
+});
+
 test("S11 the last messages come from the end of an index, also in a room where one person says everything", async () => {
   const id = await room({}, [bob]);
   await asOwner(
@@ -523,6 +711,14 @@ describe("S9 the general chat", () => {
     await ada.rows("insert into rooms.general_chat_mutes (user_id, reason) values ($1, 'noise')", [bob.id]);
     await expectSqlState(say(bob), "PL403");
     expect(await bob.rows("select reason from rooms.general_chat_mutes")).toEqual([{ reason: "noise" }]);
+    // A moderator who is muted waits for another one.
+    await grantRole(db, cyd.id, "moderator");
+    await cyd.rows("insert into rooms.general_chat_mutes (user_id) values ($1)", [ada.id]);
+    const unmute = "delete from rooms.general_chat_mutes where user_id = $1 returning user_id";
+    expect(await ada.rows(unmute, [ada.id])).toEqual([]);
+    await expectSqlState(say(ada), "PL403");
+    expect(await cyd.rows(unmute, [ada.id])).toEqual([{ user_id: ada.id }]);
+    await asOwner("delete from access.user_roles where user_id = $1", [cyd.id]);
     await ada.rows("update rooms.general_chat_settings set is_open = false");
     await expectSqlState(say(cyd), "PL403");
     await say(ada);

@@ -55,6 +55,8 @@ export const SEED = `
   insert into identity.oauth_profiles (user_id, provider, provider_user_id) values (:ada, 'p', 'ada'), (:bob, 'p', 'bob');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
   insert into security.security_audit_log (user_id, event_type) values (:ada, 'probe'), (:bob, 'probe');
+  insert into security.security_audit_log (user_id, actor_id, event_type, ip_address)
+    values (:ada, :bob, 'probe_of_another', '192.0.2.2');
   insert into security.audit_trail (user_id, actor_id, table_name, operation, row_key, transaction_number, source, ip_address) values
     (:ada, :ada, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.1'), (:ada, :bob, 'probe', 'INSERT', '{}', 1, 'probe', '192.0.2.2');
   insert into security.error_logs (id, user_id, message, error_code, source)
@@ -137,6 +139,7 @@ export const SEED = `
   insert into rooms.general_chat_revisions (message_id, revision, author_id, change, content)
     values (:ada, 1, :ada, 'edited', 'x'), (:bob, 1, :bob, 'edited', 'x');
   insert into rooms.general_chat_mutes (user_id) values (:ada), (:bob);
+  insert into rooms.general_chat_mutes (user_id) select id from identity.users where username = 'moderate_general_chat';
   insert into rooms.typing (room_id, user_id, expires_at)
     select room_id, user_id, case when user_id = :ada then '-infinity' else 'infinity' end::timestamptz from rooms.room_members;
   insert into rooms.presence (user_id, status, expires_at)
@@ -554,7 +557,10 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["manage_skills", "select from learning.content_consumption", 0],
   ],
   "security.login_attempts": log("security.login_attempts", "true"),
-  "security.security_audit_log": log("security.security_audit_log", "event_type = 'probe'"),
+  "security.security_audit_log": [
+    ...log("security.security_audit_log", "event_type = 'probe'"),
+    ["ada", "select from security.security_audit_log where event_type = 'probe_of_another'", 0],
+  ],
   "security.audit_trail": log("security.audit_trail", "table_name = 'probe'"),
   "security.error_logs": [
     ["ada", "select from security.error_logs", 0],

@@ -1,0 +1,32 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type TestDatabase, withClient } from "./database.ts";
+
+/** Resolves when this many connections of the database wait for a lock, so that a race can be told how to end. */
+export async function untilWaiting(db: TestDatabase, connections = 1): Promise<void> {
+  await withClient(db.url("owner"), async (client) => {
+    for (;;) {
+      const { rows } = await client.query<{ waiting: number }>(
+        `select count(distinct l.pid)::integer as waiting
+         from pg_locks l join pg_stat_activity a on a.pid = l.pid
+         where not l.granted and a.datname = current_database()`,
+      );
+      if (rows[0]!.waiting >= connections) return;
+      await sleep(10);
+    }
+  });
+}
+
+/** Keeps a lock for as long as it takes to set up who runs into it. */
+export async function whileLocked<T>(
+  db: TestDatabase,
+  statements: readonly (readonly [sql: string, params?: unknown[]])[],
+  setUp: () => Promise<T>,
+): Promise<T> {
+  return withClient(db.url("owner"), async (client) => {
+    await client.query("begin");
+    for (const [sql, params] of statements) await client.query(sql, params);
+    const result = await setUp();
+    await client.query("commit");
+    return result;
+  });
+}
