@@ -247,6 +247,39 @@ test("a URL that does not work is named by its role", async () => {
   expect(JSON.stringify(findings)).not.toContain("wrong-password");
 });
 
+test.each([
+  [
+    "table or view learning.skills",
+    "alter table learning.skills rename to gone",
+    "alter table learning.gone rename to skills",
+  ],
+  [
+    "table or view analytics.consent_counts",
+    "alter view analytics.consent_counts rename to gone",
+    "alter view analytics.gone rename to consent_counts",
+  ],
+  [
+    "function identity.unlock_account",
+    "alter function identity.unlock_account rename to gone",
+    "alter function identity.gone rename to unlock_account",
+  ],
+  [
+    "policy select_own on identity.users",
+    "alter policy select_own on identity.users rename to gone",
+    "alter policy gone on identity.users rename to select_own",
+  ],
+  [
+    "trigger _900_notify on private.token_blacklist",
+    "alter trigger _900_notify on private.token_blacklist rename to gone",
+    "alter trigger gone on private.token_blacklist rename to _900_notify",
+  ],
+])("a restored database that lacks %s is told", async (name, breaking, mending) => {
+  expect((await examine()).schema).toMatchObject({ status: "ok" });
+  const { schema } = await whileBroken(breaking, mending);
+  expect(schema).toMatchObject({ status: "fail", hint: expect.stringContaining("Backups") });
+  expect(schema!.details).toContain(name);
+});
+
 describe("settings", () => {
   const settings = (env: Record<string, string>) => byCheck(checkSettings(loadConfig(env)));
 

@@ -1,9 +1,10 @@
 import { migrationStatus } from "../../database/migrate.ts";
 import { PlinthError } from "../../errors.ts";
 import { type CheckGroup, fail, ok, skipped, warn } from "./check.ts";
+import { checkSchemaObjects } from "./schema-objects.ts";
 
 /** Pending migrations, and history that differs from the files here. */
-export const checkMigrations: CheckGroup = async ({ config, database, role }) => {
+export const checkMigrations: CheckGroup = async ({ client, config, database, role }) => {
   const check = "migrations";
   if (role !== "owner") return [skipped(check, "Only the owner can read the history (PLINTH_OWNER_URL).")];
   try {
@@ -13,6 +14,7 @@ export const checkMigrations: CheckGroup = async ({ config, database, role }) =>
         ? ok(check, `All ${status.applied.length} ran.`)
         : fail(check, `${status.pending.length} are pending.`, "Run plinth migrate.", status.pending),
     ];
+    if (status.pending.length === 0) findings.push(await checkSchemaObjects(client));
     if (!status.currentIsBlank)
       findings.push(
         warn(
