@@ -1,5 +1,5 @@
 --! Previous: sha1:9a1acbed762c5fda7db69f1a2c3f4a84aaa9c976
---! Hash: sha1:e701f7a469ee6a99ca669f6956395679568b3c02
+--! Hash: sha1:cf82157a37e36e2991eb3fe41b2505862a0a3d40
 --! Message: sql review
 
 -- Review of the SQL as a whole. What each of these mends is said where it stands.
@@ -171,6 +171,159 @@ create policy all_moderator on rooms.general_chat_mutes
 comment on policy all_moderator on rooms.general_chat_mutes is
   'The permission moderate_general_chat mutes others and lets them speak again, but not who may do more.';
 --! EndIncluded rooms/policies/general_chat.sql
+--! Included private/functions/bill_turn.sql
+-- Settles what an answer used, once: the turn's end is what calls it, and a turn ends once. What used nothing gives its hold back. The
+-- caller has locked chat, message and turn, which come before the ledger.
+create or replace function private.bill_turn(
+  turn private.turns,
+  model_id uuid,
+  input_tokens bigint,
+  output_tokens bigint,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0,
+  message_id uuid default null
+)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_hold record;
+  v_event billing.usage_events;
+  v_locked timestamptz;
+begin
+  select h.state, h.usage_event_id into v_hold from billing.token_holds h where h.id = turn.hold_id;
+  -- A service that ends the hold by itself must not keep the answer from ending.
+  if v_hold.state = 'settled' then
+    v_locked := private.lock_usage(turn.user_id, now());
+    select e.* into strict v_event from billing.usage_events e where e.id = v_hold.usage_event_id;
+    v_event.message_id := bill_turn.message_id;
+    if v_event.message_id is not null then
+      perform private.claim_message(v_event, now());
+    end if;
+  elsif bill_turn.input_tokens + bill_turn.output_tokens = 0 then
+    perform private.release_hold(turn.hold_id) where v_hold.state is not null;
+  elsif v_hold.state is null or v_hold.state = 'released' then
+    perform private.record_usage(
+      turn.user_id, bill_turn.model_id, bill_turn.input_tokens, bill_turn.output_tokens, 'turn:' || turn.message_id,
+      bill_turn.cached_input_tokens, bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  else
+    perform private.settle_hold(
+      turn.hold_id, bill_turn.input_tokens, bill_turn.output_tokens, bill_turn.cached_input_tokens,
+      bill_turn.reasoning_tokens, null, bill_turn.message_id
+    );
+  end if;
+end
+$$;
+
+comment on function private.bill_turn(private.turns, uuid, bigint, bigint, bigint, bigint, uuid) is
+  'Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.';
+
+-- Four bytes a token is what tokenizers make of plain text, near enough to bill what nobody counted.
+create or replace function private.estimated_tokens(bytes integer)
+  returns bigint
+  language sql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+  select (bytes::bigint + 3) / 4
+$$;
+
+comment on function private.estimated_tokens(integer) is 'About how many tokens a text of so many bytes has.';
+
+-- A service tells what an answer used that was cancelled or expired meanwhile: the estimate it was billed for is corrected. The
+-- caller has locked account, chat, message and turn.
+create or replace function private.correct_turn_usage(
+  turn private.turns,
+  model_id uuid,
+  input_tokens bigint,
+  output_tokens bigint,
+  cached_input_tokens bigint,
+  reasoning_tokens bigint
+)
+  returns void
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_event_id uuid;
+begin
+  v_event_id := coalesce(
+    (select h.usage_event_id from billing.token_holds h where h.id = turn.hold_id),
+    (
+      select k.event_id
+      from private.usage_keys k
+      where k.user_id = turn.user_id and k.operation = 'record' and k.idempotency_key = 'turn:' || turn.message_id
+    )
+  );
+  if v_event_id is not null then
+    perform private.correct_usage(
+      v_event_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens, 'turn:' || turn.message_id,
+      correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens
+    );
+  elsif correct_turn_usage.input_tokens + correct_turn_usage.output_tokens > 0 then
+    perform private.record_usage(
+      turn.user_id, correct_turn_usage.model_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens,
+      'turn:' || turn.message_id, correct_turn_usage.cached_input_tokens, correct_turn_usage.reasoning_tokens, null,
+      turn.message_id
+    );
+  end if;
+  update private.turns t set is_usage_estimated = false where t.message_id = turn.message_id;
+  update llm.messages m set tokens_used = correct_turn_usage.output_tokens where m.id = turn.message_id;
+end
+$$;
+
+comment on function private.correct_turn_usage(private.turns, uuid, bigint, bigint, bigint, bigint) is
+  'Replaces the estimate that an ended turn was billed for by what its writer counted.';
+--! EndIncluded private/functions/bill_turn.sql
+--! Included private/functions/break_off_expired_turns.sql
+-- One batch of ending what killed writers left behind: the text that had arrived stays, is billed, and the chat is free. In the
+-- order of chats, so that two of these do not wait for each other in turn.
+create or replace function private.break_off_expired_turns(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_id uuid;
+  v_turns integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 10000 then
+    raise exception 'batch_size must be from 1 to 10000.' using errcode = 'PL422';
+  end if;
+  for v_id in
+    select t.message_id
+    from private.turns t
+    where t.ended_at is null and t.lease_expires_at <= clock_timestamp()
+    order by t.user_id, t.chat_id
+    limit batch_size
+  loop
+    begin
+      perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
+      v_turns := v_turns + 1;
+    exception
+      -- Its chat was deleted meanwhile, and the turn with it.
+      when sqlstate 'PL404' then
+        v_turns := v_turns + 1;
+      -- One that fails is reported and does not stop the others: they would all wait for it.
+      when others then
+        raise warning 'turn % could not be ended: %', v_id, sqlstate;
+    end;
+  end loop;
+  return v_turns;
+end
+$$;
+
+comment on function private.break_off_expired_turns(integer) is
+  'Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.';
+grant execute on function private.break_off_expired_turns(integer) to :PLINTH_WORKER;
+--! EndIncluded private/functions/break_off_expired_turns.sql
 
 alter table private.usage_keys
   drop constraint usage_keys_operation_check,

@@ -10,6 +10,8 @@ drop trigger _100_keep_name on access.roles;
 --!restore rooms/functions/search_room_messages.sql
 --!restore rooms/functions/set_typing.sql
 --!restore rooms/policies/general_chat.sql
+--!restore private/functions/bill_turn.sql
+--!restore private/functions/break_off_expired_turns.sql
 drop index rooms.room_messages_content_idx;
 create index room_messages_content_idx on rooms.room_messages using gin (to_tsvector('simple', content)) where not is_deleted;
 --!restore rooms/triggers/chat_rooms.sql

@@ -2011,33 +2011,46 @@ $$;
 comment on function private.bill_deleted_turn() is 'Trigger: an answer deleted while it streams is billed for what had come.';
 revoke execute on function private.bill_deleted_turn() from public;
 
--- Settles the hold of a turn for what it used, or releases it.
+-- Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.
 create or replace function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, message_id uuid default null::uuid)
   returns void
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
+declare
+  v_hold record;
+  v_event billing.usage_events;
+  v_locked timestamptz;
 begin
-  if turn.hold_id is null then
+  select h.state, h.usage_event_id into v_hold from billing.token_holds h where h.id = turn.hold_id;
+  -- A service that ends the hold by itself must not keep the answer from ending.
+  if v_hold.state = 'settled' then
+    v_locked := private.lock_usage(turn.user_id, now());
+    select e.* into strict v_event from billing.usage_events e where e.id = v_hold.usage_event_id;
+    v_event.message_id := bill_turn.message_id;
+    if v_event.message_id is not null then
+      perform private.claim_message(v_event, now());
+    end if;
+  elsif bill_turn.input_tokens + bill_turn.output_tokens = 0 then
+    perform private.release_hold(turn.hold_id) where v_hold.state is not null;
+  elsif v_hold.state is null or v_hold.state = 'released' then
     perform private.record_usage(
       turn.user_id, bill_turn.model_id, bill_turn.input_tokens, bill_turn.output_tokens, 'turn:' || turn.message_id,
       bill_turn.cached_input_tokens, bill_turn.reasoning_tokens, null, bill_turn.message_id
     );
-  elsif bill_turn.input_tokens + bill_turn.output_tokens > 0 then
+  else
     perform private.settle_hold(
       turn.hold_id, bill_turn.input_tokens, bill_turn.output_tokens, bill_turn.cached_input_tokens,
       bill_turn.reasoning_tokens, null, bill_turn.message_id
     );
-  else
-    perform private.release_hold(turn.hold_id);
   end if;
 end
 $$;
 
-comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it.';
+comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.';
 revoke execute on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) from public;
 
--- Ends up to batch_size answers whose writer fell silent; returns how many it looked at.
+-- Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.
 create or replace function private.break_off_expired_turns(batch_size integer default 100)
   returns integer
   language plpgsql
@@ -2060,17 +2073,21 @@ begin
   loop
     begin
       perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
+      v_turns := v_turns + 1;
     exception
       -- Its chat was deleted meanwhile, and the turn with it.
-      when sqlstate 'PL404' then null;
+      when sqlstate 'PL404' then
+        v_turns := v_turns + 1;
+      -- One that fails is reported and does not stop the others: they would all wait for it.
+      when others then
+        raise warning 'turn % could not be ended: %', v_id, sqlstate;
     end;
-    v_turns := v_turns + 1;
   end loop;
   return v_turns;
 end
 $$;
 
-comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many it looked at.';
+comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.';
 revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
 grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
 
@@ -2915,7 +2932,14 @@ as $$
 declare
   v_event_id uuid;
 begin
-  select h.usage_event_id into v_event_id from billing.token_holds h where h.id = turn.hold_id;
+  v_event_id := coalesce(
+    (select h.usage_event_id from billing.token_holds h where h.id = turn.hold_id),
+    (
+      select k.event_id
+      from private.usage_keys k
+      where k.user_id = turn.user_id and k.operation = 'record' and k.idempotency_key = 'turn:' || turn.message_id
+    )
+  );
   if v_event_id is not null then
     perform private.correct_usage(
       v_event_id, correct_turn_usage.input_tokens, correct_turn_usage.output_tokens, 'turn:' || turn.message_id,

@@ -339,6 +339,29 @@ describe("an end", () => {
     await expectSqlState(append(second.id, 1, "late"), "PL409");
   });
 
+  test("of one that cannot be ended does not stop that of the others", async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 3; i++) {
+      const { chat } = await startChat(ada);
+      ids.push((await start(chat)).id);
+      await expireLease(db, ids[i]!);
+    }
+    await owner.rows(
+      `create function public.refuse() returns trigger language plpgsql as $$ begin raise exception 'no' using errcode = 'PL409'; end $$`,
+    );
+    const [first] = await owner.rows<{ message_id: string }>(
+      "select message_id from private.turns where message_id = any ($1) order by chat_id limit 1",
+      [ids],
+    );
+    await owner.rows(
+      `create trigger refuse before update on llm.messages for each row when (old.id = '${first!.message_id}') execute function public.refuse()`,
+    );
+    expect(await worker.rows("select private.break_off_expired_turns() as n")).toEqual([{ n: 2 }]);
+    await owner.rows("drop function public.refuse() cascade");
+    expect(await worker.rows("select private.break_off_expired_turns() as n")).toEqual([{ n: 1 }]);
+    for (const id of ids) expect((await read(id)).state).toBe("broken_off");
+  });
+
   test("does not come while deltas do, however long it takes", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
@@ -350,6 +373,61 @@ describe("an end", () => {
 });
 
 describe("the ledger", () => {
+  test.each([
+    ["settled", "select private.settle_hold(id, 5, 7)", { input: 5, output: 7, hold: "settled" }],
+    ["released", "select private.release_hold(id)", { input: 0, output: 1, hold: "released" }],
+  ])("an answer whose hold was %s by somebody else ends, and is paid for once", async (_, end, expected) => {
+    for (const how of ["finish", "expire", "delete"]) {
+      const { chat } = await startChat(ada);
+      const { id } = await start(chat);
+      await append(id, 1, "text");
+      await service.rows(end.replace("id", "$1"), [
+        (
+          await owner.rows<{ id: string }>("select id from billing.token_holds where idempotency_key = $1", [
+            `turn:${id}`,
+          ])
+        )[0]!.id,
+      ]);
+      if (how === "finish") await ada.rows("select llm.finish_turn($1)", [id]);
+      if (how === "expire") {
+        await expireLease(db, id);
+        expect(await worker.rows("select private.break_off_expired_turns() as n")).toEqual([{ n: 1 }]);
+      }
+      if (how === "delete") await ada.rows("delete from llm.chats where id = $1", [chat]);
+      else expect((await read(id)).state).toBe(how === "finish" ? "complete" : "broken_off");
+      expect(await billed(id)).toEqual(expected);
+      if (how !== "delete")
+        expect(
+          await owner.rows("select from billing.usage_events where message_id = $1 and hold_id is null", [
+            id,
+          ]),
+        ).toHaveLength(expected.hold === "released" ? 1 : 0);
+    }
+  });
+
+  test("an estimate for an answer whose hold was released is corrected by what the service counted", async () => {
+    const { chat } = await startChat(ada);
+    const [turn] = await service.rows<Message>("select * from private.start_turn($1, $2, $3)", [
+      adaId,
+      chat,
+      model,
+    ]);
+    await service.rows("select private.append_delta($1, 1, 'text')", [turn!.id]);
+    await owner.rows("select private.release_hold(id) from billing.token_holds where idempotency_key = $1", [
+      `turn:${turn!.id}`,
+    ]);
+    await ada.rows("select llm.cancel_turn($1)", [turn!.id]);
+    expect(await billed(turn!.id)).toEqual({ input: 0, output: 1, hold: "released" });
+    await service.rows("select private.finish_turn($1, input_tokens => 3, output_tokens => 9)", [turn!.id]);
+    expect((await read(turn!.id)).tokens_used).toBe(9);
+    expect(
+      await owner.rows(
+        "select sum(input_tokens)::integer as input, sum(output_tokens)::integer as output from billing.usage_events where message_id = $1",
+        [turn!.id],
+      ),
+    ).toEqual([{ input: 3, output: 9 }]);
+  });
+
   test("sets aside at the start and is told by a service what was used, once", async () => {
     const { chat } = await startChat(ada);
     const [turn] = await service.rows<Message>(
