@@ -2636,12 +2636,9 @@ create or replace function learning.search_document(language text, title text, s
   returns tsvector
   language sql
   immutable parallel safe
-as $$
-  select
-    setweight(to_tsvector(learning.search_configuration(language), title), 'A')
-    || setweight(to_tsvector(learning.search_configuration(language), array_to_string(tags, ' ')), 'B')
-    || setweight(to_tsvector(learning.search_configuration(language), summary), 'C')
-$$;
+begin atomic
+  select ((setweight(to_tsvector(learning.search_configuration(language), title), 'A'::"char") || setweight(to_tsvector(learning.search_configuration(language), array_to_string(tags, ' '::text)), 'B'::"char")) || setweight(to_tsvector(learning.search_configuration(language), summary), 'C'::"char"));
+end;
 
 comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
 revoke execute on function learning.search_document(language text, title text, summary text, tags text[]) from public;

@@ -197,6 +197,30 @@ describe("functions", () => {
     ).toEqual([]);
   });
 
+  test("those that tables are made with say what they call, so that a dump is restored in one go", async () => {
+    // pg_dump sees what a parsed body depends on, and nothing of what stands in a string.
+    const found = await names(`
+      select distinct p.oid::regprocedure::text as name
+      from pg_depend d
+      join pg_proc p on d.refclassid = 'pg_proc'::regclass and p.oid = d.refobjid
+      join pg_namespace n on n.oid = p.pronamespace and n.nspname not in ('pg_catalog', 'information_schema')
+      where d.classid in ('pg_attrdef'::regclass, 'pg_constraint'::regclass)
+        or d.classid = 'pg_class'::regclass and exists (select from pg_class i where i.oid = d.objid and i.relkind = 'i')`);
+    expect(found).toContain("learning.search_document(text,text,text,text[])");
+    const strings = await names(`
+      select p.oid::regprocedure::text as name
+      from pg_proc p
+      where p.oid::regprocedure::text = any ('{${found.map((name) => `"${name}"`).join(",")}}')
+        and p.prosqlbody is null
+        and exists (
+          select
+          from pg_proc f
+          join pg_namespace n on n.oid = f.pronamespace and n.nspname not in ('pg_catalog', 'information_schema')
+          where p.prosrc like '%' || n.nspname || '.' || f.proname || '(%'
+        )`);
+    expect(strings).toEqual([]);
+  });
+
   test("those with the owner's rights pin their search_path to what nobody can write", async () => {
     expect(
       await names(`

@@ -1,0 +1,1 @@
+--!restore learning/functions/search_document.sql
