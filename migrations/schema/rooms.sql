@@ -708,11 +708,10 @@ create policy select_member on rooms.room_messages
   for select to :PLINTH_USER
   using ((exists ( select
    from rooms.room_members m
-  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or (exists ( select
-   from rooms.room_message_recipients r
-  where r.message_id = room_messages.id and r.user_id = (select plinth.current_user_id())))) and not (exists ( select
+  where m.room_id = room_messages.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_messages.event_sequence)) and (not is_private or sender_id = (select plinth.current_user_id()) or rooms.can_see_message(id)) and not (exists ( select
    from rooms.user_blocks b
-  where b.user_id = (select plinth.current_user_id()) and b.blocked_id = room_messages.sender_id)));
+  where b.user_id = (select plinth.current_user_id()) and b.blocked_id = room_messages.sender_id
+ offset 0)));
 comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
 
 grant select on rooms.room_messages to :PLINTH_USER;

@@ -1,0 +1,1 @@
+--!restore rooms/policies/room_messages.sql
