@@ -1,5 +1,5 @@
 --! Previous: sha1:67d9398f326439a37677f1fde934731863a81f6b
---! Hash: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
+--! Hash: sha1:82619f6f0abee78e8e3099b5b770d4832143abc3
 --! Message: leaner ledger
 
 -- Reserve and settle by small statements, each of which finds its row by one index, in place of few that join: a tenth less work
@@ -40,8 +40,7 @@ begin
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all:
-  -- one statement that did the same would cost half as much again.
+  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all.
   -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without. So that is
   -- asked of the row as it was before: of what it has become while its lock was waited for, it would be asked with the lock held.
   select

@@ -1,5 +1,5 @@
---! Previous: sha1:ecdc5b595dd8659cbdc64bcfff8dec8b1a8f1c3a
---! Hash: sha1:0f110fb4043263685ab2c1d1aa6b2545c853fa97
+--! Previous: sha1:82619f6f0abee78e8e3099b5b770d4832143abc3
+--! Hash: sha1:8b05bab65f44eb99aa43d9095061c360220d9c62
 --! Message: provider cancellations
 
 -- Who deletes an account must not go on paying for it: what the account still has at a payment provider is written down when it

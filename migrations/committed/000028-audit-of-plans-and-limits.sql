@@ -1,5 +1,5 @@
---! Previous: sha1:0f110fb4043263685ab2c1d1aa6b2545c853fa97
---! Hash: sha1:2f86740dddfdf8dd480c929342061d73165c9034
+--! Previous: sha1:8b05bab65f44eb99aa43d9095061c360220d9c62
+--! Hash: sha1:2510d454fb2d64fb22bd4fc15810817c76465fd1
 --! Message: audit of plans and limits
 
 -- Plans, their prices at providers and limits on usage are in the audit trail, too.

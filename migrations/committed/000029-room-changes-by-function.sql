@@ -1,5 +1,5 @@
---! Previous: sha1:2f86740dddfdf8dd480c929342061d73165c9034
---! Hash: sha1:9a1acbed762c5fda7db69f1a2c3f4a84aaa9c976
+--! Previous: sha1:2510d454fb2d64fb22bd4fc15810817c76465fd1
+--! Hash: sha1:997acbaef2f68986ba3656b669498f247b8e60b3
 --! Message: room changes by function
 
 -- Reading the log of a room, once for every subscriber.

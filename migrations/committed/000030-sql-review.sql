@@ -1,5 +1,5 @@
---! Previous: sha1:9a1acbed762c5fda7db69f1a2c3f4a84aaa9c976
---! Hash: sha1:cf82157a37e36e2991eb3fe41b2505862a0a3d40
+--! Previous: sha1:997acbaef2f68986ba3656b669498f247b8e60b3
+--! Hash: sha1:f7f5508d853224949cc8c82d15984ced19851cfe
 --! Message: sql review
 
 -- Review of the SQL as a whole. What each of these mends is said where it stands.

@@ -1,5 +1,5 @@
---! Previous: sha1:cf82157a37e36e2991eb3fe41b2505862a0a3d40
---! Hash: sha1:79f0164adab49cfedbf60db4d5d94d6f02fe63bc
+--! Previous: sha1:f7f5508d853224949cc8c82d15984ced19851cfe
+--! Hash: sha1:5cc131f1a2404470b590e00d09720cd687f688a0
 --! Message: search document that dumps
 
 -- A dump is restored in one go: what a stored column is worked out by says what it calls.

@@ -1,5 +1,5 @@
---! Previous: sha1:79f0164adab49cfedbf60db4d5d94d6f02fe63bc
---! Hash: sha1:7ccdbbeafad2ee42c48eef771b518868573366b2
+--! Previous: sha1:5cc131f1a2404470b590e00d09720cd687f688a0
+--! Hash: sha1:1905b58edcd12d37e6e061f53e467096e3b764c5
 --! Message: lean policy of room messages
 
 -- Reading a message, once for every subscriber of its room.

@@ -9267,8 +9267,7 @@ begin
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
     raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all:
-  -- one statement that did the same would cost half as much again.
+  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all.
   -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without. So that is
   -- asked of the row as it was before: of what it has become while its lock was waited for, it would be asked with the lock held.
   select
