@@ -938,13 +938,15 @@ declare
 begin
   select a.* into v_attempts from private.mfa_attempts a where a.user_id = accept_second_factor.user_id;
 
+  -- The factor is locked before its secret, in the order in which somebody who removes it locks them.
   if v_method = 'totp' then
     select t.* into v_totp
     from private.totp_secrets t
     join identity.mfa_factors f on f.id = t.factor_id
     where t.factor_id = v_factor_id
       and f.user_id = accept_second_factor.user_id
-      and f.confirmed_at is not null;
+      and f.confirmed_at is not null
+    for no key update of f;
     refusal := case
       -- NIST SP 800-63B-4, 3.2.2: after 100 wrong codes in a row codes are over; a recovery code or a passkey begins anew.
       when v_attempts.locked_until > now() or v_attempts.failed_attempts >= 100 then 'second_factor_locked'
@@ -995,7 +997,8 @@ begin
     join identity.mfa_factors f on f.id = p.factor_id
     where p.factor_id = v_factor_id
       and f.user_id = accept_second_factor.user_id
-      and f.confirmed_at is not null;
+      and f.confirmed_at is not null
+    for no key update of f;
     refusal := case
       when v_passkey.factor_id is null or not coalesce((accept_second_factor.proof ->> 'verified')::boolean, false)
       then 'wrong_passkey'

@@ -8,6 +8,7 @@ import {
   type TestDatabase,
   withClient,
 } from "../support/database.ts";
+import { untilWaiting } from "../support/waiting.ts";
 
 // What decides over second factors, as the service calls it, on real parallel connections. The secrets are opened and
 // the signatures checked outside: here a proof says what came of it.
@@ -305,6 +306,27 @@ describe("the second half", () => {
     const other = await addTotp(await registerUser(db, `user${sequence++}`));
     expect(await finish(await challenged(), totp(other, 100))).toBeUndefined();
   });
+
+  test.each([
+    ["an authenticator app", addTotp, (id: string) => totp(id, 1)],
+    ["a passkey", addPasskey, (id: string) => passkey(id, 1)],
+  ])(
+    "by %s that is removed meanwhile is refused, and keeps nobody from removing it",
+    async (_, add, proofOf) => {
+      const factor = await add();
+      const challenge = await challenged();
+      const finished = await withClient(db.url("owner"), async (client) => {
+        await client.query("begin");
+        await client.query("select from identity.mfa_factors where id = $1 for no key update", [factor]);
+        const finishing = finish(challenge, proofOf(factor));
+        await untilWaiting(db);
+        await client.query("delete from identity.mfa_factors where id = $1", [factor]);
+        await client.query("commit");
+        return finishing;
+      });
+      expect(finished).toBeUndefined();
+    },
+  );
 
   test("by a factor that was not confirmed is refused", async () => {
     await addTotp();

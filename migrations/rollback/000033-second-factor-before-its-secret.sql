@@ -1,0 +1,1 @@
+--!restore private/functions/accept_second_factor.sql
