@@ -1,23 +1,44 @@
-import type { Pool } from "pg";
-import { makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
-import { runInTransaction, type TransactionClient, type TransactionSettings } from "./transaction.ts";
+import type { Pool, QueryConfig } from "pg";
+import { type makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
+import {
+  runInTransaction,
+  type Statement,
+  type TransactionClient,
+  type TransactionSettings,
+} from "./transaction.ts";
+
+/** Reading the whole catalogue takes a busy server its time, and nobody waits for it but who starts. */
+const INTROSPECTION_TIMEOUT_MS = 120_000;
 
 /**
  * PostGraphile's door to the database: each root field's statement runs in a transaction of its own that carries the
- * request's settings, see `runInTransaction`. Without settings (introspection at start) PostGraphile's adaptor serves.
+ * request's settings, see `runInTransaction`. Only the introspection at start comes without any.
  */
 function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
-  const withoutSettings = makePgAdaptorWithPgClient(pool);
   async function withPgClient<T>(
     settings: TransactionSettings | null,
     callback: (client: TransactionClient) => T | Promise<T>,
   ): Promise<T> {
-    if (settings) return runInTransaction(pool, settings, callback);
-    return withoutSettings(null, callback as never) as Promise<T>;
+    return settings ? runInTransaction(pool, settings, callback) : introspect(pool, callback);
   }
   return Object.assign(withPgClient, { release() {} }) as unknown as ReturnType<
     typeof makePgAdaptorWithPgClient
   >;
+}
+
+async function introspect<T>(
+  pool: Pool,
+  callback: (client: TransactionClient) => T | Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  try {
+    // The pool's own limit is that of a request.
+    const query = ({ text }: Statement) =>
+      client.query({ text, query_timeout: INTROSPECTION_TIMEOUT_MS } as QueryConfig);
+    return await callback({ query } as unknown as TransactionClient);
+  } finally {
+    client.release();
+  }
 }
 
 /** The PostGraphile service over `pool`, which stays the caller's to end. */

@@ -4,6 +4,7 @@ import { loadConfig } from "../../src/config.ts";
 import { roleName } from "../../src/database/roles.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { roleOfError, runInTransaction, type TransactionClient } from "../../src/server/transaction.ts";
+import { makePlinthPgService } from "../../src/server/with-pg-client.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
@@ -246,4 +247,16 @@ describe("a connection", () => {
     expect(small.totalCount).toBe(1);
     await small.end();
   });
+});
+
+test("the introspection at start may take longer than a request", async () => {
+  const impatient = poolOf(1, 500);
+  try {
+    const service = makePlinthPgService({ pool: impatient, schemas: [] });
+    const withPgClient = await service.adaptor!.createWithPgClient(service.adaptorSettings!);
+    const sleep = withPgClient(null, (client) => client.query({ text: "select 1 as n from pg_sleep(1)" }));
+    await expect(sleep).resolves.toMatchObject({ rows: [{ n: 1 }] });
+  } finally {
+    await impatient.end();
+  }
 });
