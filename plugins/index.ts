@@ -13,6 +13,7 @@ import { UnreadCountsPlugin } from "./live/unread-counts.ts";
 import { MfaPlugin } from "./mfa.ts";
 import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
+import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
@@ -25,6 +26,7 @@ import { UniqueKeysPlugin } from "./unique-keys.ts";
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
   UniqueKeysPlugin, // one way to change a row instead of one per unique key
+  NodeIdsPlugin, // likewise, nor one more by node id
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   MultirangesPlugin, // PostGraphile has no name for this type
   ConstraintsPlugin, // a violated constraint names the field at fault

@@ -1,12 +1,5 @@
 import "postgraphile";
-import {
-  type FieldPlanResolver,
-  type ObjectStep,
-  SafeError,
-  sideEffect,
-  TRAP_INHIBITED,
-  trap,
-} from "postgraphile/grafast";
+import { type FieldPlanResolver, type ObjectStep, SafeError, sideEffect } from "postgraphile/grafast";
 import { NOT_FOUND } from "../src/server/error-codes.ts";
 
 /**
@@ -31,9 +24,7 @@ export const NotFoundPlugin: GraphileConfig.Plugin = {
 function withRowRequired(plan: FieldPlanResolver): FieldPlanResolver {
   return ($parent, args, info) => {
     const $payload = plan($parent, args, info) as ObjectStep;
-    // "Inhibited" is what becomes of the statement when a node id cannot be decoded.
-    const $row = trap($payload.getStepForKey("result"), TRAP_INHIBITED, { valueForInhibited: "NULL" });
-    sideEffect($row, (row) => {
+    sideEffect($payload.getStepForKey("result"), (row) => {
       if (row == null) throw new SafeError(NOT_FOUND.message, { code: NOT_FOUND.code });
     });
     return $payload;

@@ -2,7 +2,7 @@ import "postgraphile";
 import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
 
 /**
- * One way to change a row: by its primary key (as columns or as node id). Other unique keys stay lookups (a model by
+ * One way to change a row: by its primary key. Other unique keys stay lookups (a model by
  * provider and name), unless they hold the whole primary key and exist only for foreign keys to point at.
  */
 export const UniqueKeysPlugin: GraphileConfig.Plugin = {

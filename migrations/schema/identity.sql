@@ -1255,8 +1255,8 @@ comment on function identity.set_account_status(user_id uuid, account_status tex
 revoke execute on function identity.set_account_status(user_id uuid, account_status text) from public;
 grant execute on function identity.set_account_status(user_id uuid, account_status text) to :PLINTH_USER;
 
--- Sets the networks one may sign in, refresh and use API tokens from; null for any. PL422 when the address that asks is not in them, unless forced.
-create or replace function identity.set_allowed_networks(networks cidr[], force boolean default false)
+-- Sets the networks one may sign in, refresh and use API tokens from; null, or leaving them out, for any. PL422 when the address that asks is not in them, unless forced.
+create or replace function identity.set_allowed_networks(networks cidr[] default null::cidr[], force boolean default false)
   returns identity.user_security_settings
   language plpgsql
   set search_path to 'pg_catalog'
@@ -1277,7 +1277,7 @@ begin
 end
 $$;
 
-comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks one may sign in, refresh and use API tokens from; null for any. PL422 when the address that asks is not in them, unless forced.';
+comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks one may sign in, refresh and use API tokens from; null, or leaving them out, for any. PL422 when the address that asks is not in them, unless forced.';
 revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
 grant execute on function identity.set_allowed_networks(networks cidr[], force boolean) to :PLINTH_USER;
 

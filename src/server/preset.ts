@@ -68,6 +68,10 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     plugins: [...PLUGINS],
     plinth: { limits, introspection: http.introspection },
     pgServices: [makePlinthPgService({ pool, schemas: API_SCHEMAS })],
+    gather: {
+      // An argument without a default has to be given.
+      pgStrictFunctions: true,
+    },
     schema: {
       // Otherwise a conflict of names is logged and one of the two fields is missing.
       dontSwallowErrors: true,

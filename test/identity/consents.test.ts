@@ -49,12 +49,12 @@ const asUser = async <T extends object>(userId: string, sql: string, params: unk
   });
 const give = (purpose: unknown, version: unknown, token: string | undefined = ada.token) =>
   api.ask(
-    "mutation ($purpose: String, $version: Int) { giveConsent(input: { purpose: $purpose, version: $version }) { result { purpose version grantedAt withdrawnAt ipAddress } } }",
+    "mutation ($purpose: String!, $version: Int!) { giveConsent(input: { purpose: $purpose, version: $version }) { result { purpose version grantedAt withdrawnAt ipAddress } } }",
     { token, variables: { purpose, version } },
   );
 const withdraw = (purpose: unknown, token: string | undefined = ada.token) =>
   api.ask(
-    "mutation ($purpose: String) { withdrawConsent(input: { purpose: $purpose }) { result { version grantedAt withdrawnAt } } }",
+    "mutation ($purpose: String!) { withdrawConsent(input: { purpose: $purpose }) { result { version grantedAt withdrawnAt } } }",
     {
       token,
       variables: { purpose },
@@ -138,8 +138,8 @@ describe("C11 consent", () => {
     ["a negative version", "terms", -1, "NOT_FOUND"],
     ["a version that is no integer", "terms", 1.5, "BAD_USER_INPUT"],
     ["a version out of range", "terms", 2 ** 40, "BAD_USER_INPUT"],
-    ["no version", "terms", null, "NOT_FOUND"],
-    ["no purpose", null, 1, "NOT_FOUND"],
+    ["no version", "terms", null, "BAD_USER_INPUT"],
+    ["no purpose", null, 1, "BAD_USER_INPUT"],
     ["NUL", "terms\0", 2, "BAD_USER_INPUT"],
     ["a look-alike", "tеrms", 2, "NOT_FOUND"],
     ["capitals", "TERMS", 2, "NOT_FOUND"],
@@ -153,7 +153,7 @@ describe("C11 consent", () => {
 
   test.each<[string, unknown, string]>([
     ["nothing given", "terms", "NOT_FOUND"],
-    ["null", null, "NOT_FOUND"],
+    ["null", null, "BAD_USER_INPUT"],
     ["NUL", "\0", "BAD_USER_INPUT"],
     ["an object", { a: 1 }, "BAD_USER_INPUT"],
   ])("cannot be withdrawn from %s", async (_what, purpose, code) => {

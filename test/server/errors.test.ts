@@ -101,17 +101,9 @@ describe("denials", () => {
 
   test("of an update or delete answer NOT_FOUND whatever the reason", async () => {
     const nowhere = "01900000-0000-7000-8000-000000000000";
-    const nodeId = Buffer.from(JSON.stringify(["Chat", nowhere])).toString("base64");
-    const otherNodeId = Buffer.from(JSON.stringify(["User", nowhere])).toString("base64");
     for (const mutation of [
       `updateChat(input: { id: "${nowhere}", patch: { title: "x" } })`,
-      `updateChatByNodeId(input: { nodeId: "${nodeId}", patch: { title: "x" } })`,
-      `updateChatByNodeId(input: { nodeId: "${otherNodeId}", patch: { title: "x" } })`,
-      `updateChatByNodeId(input: { nodeId: "garbage", patch: { title: "x" } })`,
       `deleteChat(input: { id: "${nowhere}" })`,
-      `deleteChatByNodeId(input: { nodeId: "${nodeId}" })`,
-      `deleteChatByNodeId(input: { nodeId: "${otherNodeId}" })`,
-      `deleteChatByNodeId(input: { nodeId: "garbage" })`,
       `updateUser(input: { id: "${admin.userId}", patch: { profileData: {} } })`,
       `updateUserSession(input: { id: "${nowhere}", patch: { deviceName: "x" } })`,
     ]) {

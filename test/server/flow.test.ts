@@ -207,7 +207,6 @@ describe("a chat", () => {
     /** Every way in: by id, node id, list, filter, relation, count. */
     const readings = () => [
       `{ chat(id: "${chat.id}") { title } }`,
-      `{ chatByNodeId(nodeId: "${chat.nodeId}") { title } }`,
       `{ node(nodeId: "${chat.nodeId}") { ... on Chat { title } } }`,
       "{ chats { totalCount nodes { title messages(first: 10) { nodes { content thinking } } } } }",
       `{ chats(filter: { id: { equalTo: "${chat.id}" } }) { totalCount } }`,
