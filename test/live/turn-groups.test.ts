@@ -12,6 +12,8 @@ const ANSWER: SharedAnswer = { result: { data: { n: 1 } }, reading: { isEmpty: f
 /** A database in which each user sees what `rowsOf` says; a user for whom it throws stops those behind. */
 function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
   const asked: Statement[] = [];
+  /** Of those, what has left by now, whatever else the process does. */
+  const flushed: Statement[] = [];
   const rowsFor = (settings: TransactionSettings, statement: Statement) =>
     rowsOf(settings["jwt.claims.user_id"]!, statement);
   const reads = {
@@ -29,8 +31,9 @@ function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
       }
       return answers;
     },
+    flush: () => void flushed.push(...asked.slice(flushed.length)),
   };
-  return { reads: reads as unknown as SharedReads, asked };
+  return { reads: reads as unknown as SharedReads, asked, flushed };
 }
 
 function joinAll(reads: SharedReads, users: readonly string[], operation = "op") {
@@ -125,8 +128,8 @@ test("one that leaves, or fails, lets those that wait for it be executed", async
   }
 });
 
-test("what is foreseen is read once, and only used when it is asked for", async () => {
-  const { reads, asked } = makeReads((_user, { values }) => [[String(values?.at(-1))]]);
+test("what is foreseen is read once, before the leader is executed, and only used when it is asked for", async () => {
+  const { reads, asked, flushed } = makeReads((_user, { values }) => [[String(values?.at(-1))]]);
   const { members } = joinAll(reads, ["ada", "bob"]);
   await turn(members);
   asked.length = 0;
@@ -135,8 +138,10 @@ test("what is foreseen is read once, and only used when it is asked for", async 
   expect(asked).toEqual([next]);
 
   asked.length = 0;
+  flushed.length = 0;
   const turns = members.map((member) => member.takeTurn("7"));
   await turns[0];
+  expect(flushed).toEqual([{ ...STATEMENT, values: ["room", "7"] }]);
   const unforeseen = { ...STATEMENT, values: ["room", "7", "more"] };
   expect((await members[0]!.read(unforeseen)).rows).toEqual([["more"]]);
   expect(asked).toEqual([{ ...STATEMENT, values: ["room", "7"] }, unforeseen]);

@@ -126,6 +126,15 @@ export class ReadLane {
     this.#submit(query, transaction);
   }
 
+  /** What was asked for so far leaves at once, to the end of its transaction. */
+  flush(): void {
+    if (!this.#isCorked) return;
+    if (this.#transaction) this.#end(this.#transaction);
+    const { stream } = this.#connection;
+    stream.uncork();
+    stream.cork();
+  }
+
   #admit(reads: number): OpenTransaction {
     this.#cork();
     this.#transaction ??= {

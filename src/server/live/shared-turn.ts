@@ -65,7 +65,9 @@ export class SharedTurn {
 
   /** Nobody joins any more, and the leader is executed; what its first statement will be is sent while it is. */
   depart(foreseen: Statement | undefined): void {
-    if (foreseen && !this.#isOver) this.#ahead = this.#send(foreseen);
+    if (!foreseen || this.#isOver) return;
+    this.#ahead = this.#send(foreseen);
+    this.#reads.flush();
   }
 
   /** A statement of the leader's execution. */
