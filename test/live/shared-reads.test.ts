@@ -5,7 +5,7 @@ import { roleName } from "../../src/database/roles.ts";
 import { SharedReads } from "../../src/server/live/shared-reads.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { until } from "../support/api.ts";
-import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 let db: TestDatabase;
 let pool: Pool;
@@ -105,6 +105,18 @@ test("nothing can be written, and a wrong setting reads nothing", async () => {
     code: expect.stringMatching(/^(22023|25P02)$/),
   });
   expect((await reads.read(settingsOf(id(2)), WHO)).rows).toMatchObject([{ id: id(2) }]);
+});
+
+test("a connection that is lost while nobody reads is not lent to the next", async () => {
+  const own = "select pg_backend_pid() as pid";
+  const isLost = new Promise((resolve) => {
+    pool.once("connect", (client) => client.once("error", resolve));
+  });
+  const [lost] = (await reads.read<{ pid: number }>(settingsOf(id(1)), { text: own })).rows;
+  await withClient(db.adminUrl, (client) => client.query("select pg_terminate_backend($1)", [lost!.pid]));
+  await isLost;
+  const [next] = (await reads.read<{ pid: number }>(settingsOf(id(2)), { text: own })).rows;
+  expect(next!.pid).not.toBe(lost!.pid);
 });
 
 test("a connection that is killed is told to its readers, and replaced", async () => {

@@ -100,7 +100,7 @@ export function contents({ answers }: Heard): string[] {
 export async function killConnections(db: TestDatabase, applicationName: string): Promise<number> {
   return withClient(db.adminUrl, async (client) => {
     const { rowCount } = await client.query(
-      `select pg_terminate_backend(pid) from pg_stat_activity
+      `select pg_terminate_backend(pid, 10000) from pg_stat_activity
        where application_name = $1 and datname = current_database()`,
       [applicationName],
     );

@@ -12,8 +12,9 @@ const MAX_LEASE_MS = 5_000;
 
 interface Lease {
   readonly lane: ReadLane;
-  readonly endsAt: number;
+  endsAt: number;
   lingering: NodeJS.Timeout | undefined;
+  readonly onLost: () => void;
 }
 
 /**
@@ -79,7 +80,12 @@ export class SharedReads {
         (read) => this.#send(read),
         () => this.#onIdle(lease),
       );
-      const lease: Lease = { lane, endsAt: Date.now() + MAX_LEASE_MS, lingering: undefined };
+      const onLost = () => {
+        lease.endsAt = 0;
+        this.#endIfIdle(lease);
+      };
+      const lease: Lease = { lane, endsAt: Date.now() + MAX_LEASE_MS, lingering: undefined, onLost };
+      client.once("error", onLost);
       this.#leases.add(lease);
       this.#connecting -= 1;
       for (const work of this.#waiting.splice(0)) sendOn(lane, work);
@@ -107,6 +113,7 @@ export class SharedReads {
   #endIfIdle(lease: Lease): void {
     if (lease.lane.unanswered > 0 || !this.#leases.delete(lease)) return;
     clearTimeout(lease.lingering);
+    lease.lane.client.off("error", lease.onLost);
     void giveBack(lease.lane.client);
     if (this.#waiting.length > 0 && this.#leases.size + this.#connecting < MAX_LANES) void this.#lease();
   }
