@@ -8634,16 +8634,18 @@ declare
   v_name text := private.username_from(suggested_username);
   v_email text := lower(trim(verified_email));
   v_hash bytea := verified_email_hash;
+  v_is_verified boolean;
   v_user_id uuid;
 begin
   -- A conflict is a name or an address taken, perhaps just now: look again.
   for v_attempt in 1..20 loop
-    if exists (
-      select from identity.users u where (u.email = v_email or u.hashed_email = v_hash) and u.email_verified_at is not null
-    ) then
+    -- One question: between two, an account with the verified address could come up.
+    select bool_or(u.email_verified_at is not null) into v_is_verified
+    from identity.users u
+    where u.email = v_email or u.hashed_email = v_hash;
+    if v_is_verified then
       return null;
-    end if;
-    if exists (select from identity.users u where u.email = v_email or u.hashed_email = v_hash) then
+    elsif v_is_verified is not null then
       v_email := null;
       v_hash := null;
     end if;

@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import type pg from "pg";
 import { parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
 import { type Api, codeOf, MASTER_KEYS, signUp, startApi } from "../support/api.ts";
-import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
+import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { startOidcProvider, type TestProvider } from "../support/oidc-provider.ts";
 import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
 import { tablesWith } from "../support/whole-database.ts";
@@ -330,6 +331,25 @@ describe("addresses", () => {
       ]);
       expect(await asOwner("select from identity.users where email = $1", [email])).toHaveLength(1);
     }
+  });
+
+  test("of two people with one verified address in the same instant, again and again, one gets an account", async () => {
+    const register = (client: pg.Client, email: string) =>
+      client
+        .query<{ id: string | null }>("select private.register_by_provider($1, $2, null, 'x') as id", [
+          randomUUID(),
+          email,
+        ])
+        .then(({ rows }) => rows[0]!.id);
+    await withClient(db.url("owner"), (one) =>
+      withClient(db.url("owner"), async (other) => {
+        for (let round = 0; round < 1_000; round++) {
+          const email = `${randomUUID()}@example.com`;
+          const ids = await Promise.all([register(one, email), register(other, email)]);
+          expect(ids.filter((id) => id === null)).toHaveLength(1);
+        }
+      }),
+    );
   });
 
   test("a changed address at the provider changes nothing here but what the provider told", async () => {

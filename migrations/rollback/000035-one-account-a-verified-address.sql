@@ -1,0 +1,1 @@
+--!restore private/functions/register_by_provider.sql
