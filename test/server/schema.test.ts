@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { buildSchema, type GraphQLField, isInputObjectType, isObjectType } from "graphql";
+import {
+  buildSchema,
+  type GraphQLField,
+  type GraphQLInputObjectType,
+  type GraphQLObjectType,
+  getNamedType,
+  isInputObjectType,
+  isObjectType,
+  isRequiredInputField,
+} from "graphql";
 import { TEXTS } from "../../plugins/descriptions/texts.ts";
 import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -104,6 +113,32 @@ describe("nothing secret has a name", () => {
     ])
       expect(mutations).not.toContain(absent);
   });
+});
+
+test("a node id is taken by `node` alone", () => {
+  const { Query, Mutation } = buildSchema(sdl).getTypeMap() as Record<string, GraphQLObjectType>;
+  const fields = [Query!, Mutation!].flatMap((type) => Object.values(type.getFields()));
+  const argumentsOf = ({ args }: (typeof fields)[number]) =>
+    args.flatMap((arg) => {
+      const type = getNamedType(arg.type);
+      return isInputObjectType(type) ? Object.keys(type.getFields()) : [arg.name];
+    });
+  expect(fields.filter((field) => argumentsOf(field).includes("nodeId")).map(({ name }) => name)).toEqual([
+    "node",
+  ]);
+});
+
+test("what a function has no default for has to be given, the rest may be left out", () => {
+  const { PostRoomMessageInput, SetAllowedNetworksInput } = buildSchema(sdl).getTypeMap() as Record<
+    string,
+    GraphQLInputObjectType
+  >;
+  const requiredOf = (type: GraphQLInputObjectType) =>
+    Object.values(type.getFields())
+      .filter(isRequiredInputField)
+      .map(({ name }) => name);
+  expect(requiredOf(PostRoomMessageInput!)).toEqual(["content", "roomId"]);
+  expect(requiredOf(SetAllowedNetworksInput!)).toEqual([]);
 });
 
 test("lists are connections", () => {
