@@ -1,3 +1,4 @@
+import { types } from "node:util";
 import { PlinthError } from "../errors.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
 import { roleOfError } from "./transaction.ts";
@@ -70,7 +71,8 @@ export function publicError(
   constraints: ConstraintFields,
   anonymousRole: string,
 ): PublicError | undefined {
-  if (!(error instanceof Error)) return undefined;
+  // Not `instanceof Error`: the system's errors may come from another realm than ours (in test runners).
+  if (!types.isNativeError(error)) return undefined;
   if (error instanceof PlinthError) {
     const { code, message, field, hint } = error;
     return PUBLIC_PLINTH_CODES.has(code) ? { code, message, field, hint } : undefined;

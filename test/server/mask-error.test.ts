@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { SafeError } from "postgraphile/grafast";
@@ -29,6 +30,11 @@ describe("what a client may know", () => {
     [
       "an unreachable database",
       thrown(Object.assign(new Error("secret host"), { code: "ECONNREFUSED" })),
+      "UNAVAILABLE",
+    ],
+    [
+      "a lost connection, told in an error of another realm",
+      thrown(runInNewContext("Object.assign(new Error('secret'), { code: 'ECONNRESET' })")),
       "UNAVAILABLE",
     ],
     ["a full pool", thrown(new Error("timeout exceeded when trying to connect to secret")), "UNAVAILABLE"],
