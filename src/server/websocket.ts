@@ -5,7 +5,7 @@ import { CloseCode, type Context, makeServer, type SubscribePayload } from "grap
 import type { Logger } from "pino";
 import { makeGraphQLWSConfig } from "postgraphile/grafserv";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
-import { type WebSocket, WebSocketServer } from "ws";
+import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
 import type { Authenticator } from "./authenticate-step.ts";
@@ -101,7 +101,9 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
         protocol: socket.protocol,
         send: (data) =>
           new Promise((resolve, reject) => {
-            socket.send(data, (error) => (error ? reject(error) : resolve()));
+            // An answer that comes while its socket closes has nobody to go to; "close" follows and ends what is under way.
+            if (socket.readyState !== WebSocket.OPEN) resolve();
+            else socket.send(data, (error) => (error ? reject(error) : resolve()));
           }),
         close: (code, reason) => socket.close(code, reason),
         onMessage(receive) {

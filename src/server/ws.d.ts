@@ -5,9 +5,13 @@ declare module "ws" {
   import type { Duplex } from "node:stream";
 
   export class WebSocket extends EventEmitter {
+    static readonly OPEN: number;
+    constructor(url: string, protocol: string);
     readonly protocol: string;
-    send(data: string, callback: (error?: Error) => void): void;
+    readonly readyState: number;
+    send(data: string, callback?: (error?: Error) => void): void;
     close(code?: number, reason?: string): void;
+    pause(): void;
     ping(): void;
     terminate(): void;
   }

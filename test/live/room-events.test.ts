@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Client } from "graphql-ws";
+import { WebSocket } from "ws";
 import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import {
@@ -212,5 +213,31 @@ describe("a token that ends", () => {
     expect(heard.ended).toBe(4403);
     await post(api, ada, room, "after");
     expect(contents(heard)).toEqual([]);
+  });
+
+  test("and an answer that comes while the socket closes is dropped, and no error", async () => {
+    const mallory = await signUp(api, "slow-mallory");
+    const room = await makeRoom(api, [ada, mallory]);
+    const heard = await hear(ada, room);
+    const socket = new WebSocket(`${api.url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
+    const next = () => new Promise<Buffer>((resolve) => socket.once("message", resolve));
+    await new Promise((resolve) => socket.once("open", resolve));
+    socket.send(
+      JSON.stringify({ type: "connection_init", payload: { authorization: `Bearer ${mallory.token}` } }),
+    );
+    await next();
+    const payload = { query: ROOM_EVENTS, variables: { room } };
+    socket.send(JSON.stringify({ id: "1", type: "subscribe", payload }));
+    expect(JSON.parse(String(await next()))).toMatchObject({ type: "next" });
+    // Does not answer that the server closes, which takes until it does.
+    socket.pause();
+    await api.ask("mutation { logout(input: {}) { result } }", { token: mallory.token });
+    api.logLines.length = 0;
+    for (const text of ["one", "two", "three"]) await post(api, ada, room, text);
+    await until(() => contents(heard).length === 3);
+    socket.terminate();
+    await post(api, ada, room, "four");
+    await until(() => contents(heard).length === 4);
+    expect(api.logLines.filter(({ level }) => Number(level) >= 50)).toEqual([]);
   });
 });
