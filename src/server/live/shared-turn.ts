@@ -63,7 +63,7 @@ export class SharedTurn {
     return answer.promise;
   }
 
-  /** Nobody joins any more, and the leader is executed; what its first statement will be is sent while it is. */
+  /** Nobody joins any more, and the leader is executed next; what its first statement will be leaves before it is. */
   depart(foreseen: Statement | undefined): void {
     if (!foreseen || this.#isOver) return;
     this.#ahead = this.#send(foreseen);
