@@ -2,8 +2,11 @@ import { createRequire } from "node:module";
 
 type Language = typeof import("@zxcvbn-ts/language-common");
 
-/** Whoever repeats three characters has chosen three characters. */
-const MAX_TRIVIAL_UNIT = 3;
+/** A password made of three choices, however long, is guessed as fast as three characters. */
+const MAX_TRIVIAL_CHOICES = 3;
+
+/** Rows in which the next character needs no choice; each goes on with its first after its last. */
+const ROWS = ["0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
 let known: Set<string> | undefined;
 
@@ -20,17 +23,18 @@ function commonPasswords(): Set<string> {
  * Whether a password is among those an attacker tries first (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5 §6.2.4 and
  * §6.2.12): on the list of common passwords, or one of them made long the cheap way. The ways looked through are a
  * repetition ("dragondragondragon"), what is not a letter before or behind ("password123456789", "!!monkey!!"), one
- * after the other, and a run through the alphabet or the digits. Several common words in a row are not looked for:
- * that is what a good passphrase is made of.
+ * after the other, and runs: one character again and again, or a walk through the alphabet, the digits or a row of the
+ * keyboard, three such runs at most. Several common words in a row are not looked for: a good passphrase is made of them.
  * @param folded NFKC and lower case
  */
 export function isCommonPassword(folded: string): boolean {
   const bare = stripped(folded);
-  if (isRun(folded)) return true;
-  return [folded, bare, repeatedUnit(folded), stripped(repeatedUnit(folded)), repeatedUnit(bare)].some(
-    (candidate) =>
-      commonPasswords().has(candidate) ||
-      (candidate !== folded && candidate !== bare && [...candidate].length <= MAX_TRIVIAL_UNIT),
+  const unit = repeatedUnit(folded);
+  const candidates = [folded, bare, unit, stripped(unit), repeatedUnit(bare)];
+  if (candidates.some((candidate) => commonPasswords().has(candidate))) return true;
+  // Not `bare` alone: "1947 x 2026 + 88 %" is not the letter x.
+  return [folded, unit, stripped(unit), repeatedUnit(bare)].some(
+    (candidate) => (candidate === folded || candidate !== bare) && choices(candidate) <= MAX_TRIVIAL_CHOICES,
   );
 }
 
@@ -52,9 +56,34 @@ function repeatedUnit(text: string): string {
   return characters.slice(0, characters.length - (border.at(-1) ?? 0)).join("");
 }
 
-/** "abcdefgh", "87654321": each character the neighbour of the last. */
-function isRun(text: string): boolean {
-  const points = [...text].map((character) => character.codePointAt(0)!);
-  const step = points[1]! - points[0]!;
-  return Math.abs(step) === 1 && points.every((point, index) => point === points[0]! + index * step);
+/**
+ * How many characters somebody had to choose: all but those that carry on a run. "aaaaaaab" has two, "567890123" one.
+ */
+function choices(text: string): number {
+  const characters = [...text];
+  let chosen = 0;
+  /** The step from character to character of the run so far; several where rows overlap ("er"). */
+  let steps: readonly string[] = [];
+  characters.forEach((character, index) => {
+    const possible = index === 0 ? [] : stepsBetween(characters[index - 1]!, character);
+    const carriedOn = steps.length > 0 ? possible.filter((step) => steps.includes(step)) : possible;
+    if (carriedOn.length === 0) chosen++;
+    steps = carriedOn;
+  });
+  return chosen;
+}
+
+/** The ways in which one character follows from another without a choice, such as "+abcd…" for "b" after "a". */
+function stepsBetween(from: string, to: string): string[] {
+  if (from === to) return ["="];
+  // Neighbours in Unicode stand for the alphabets that are not in ROWS.
+  const distance = to.codePointAt(0)! - from.codePointAt(0)!;
+  const neighbours = distance === 1 ? ["+"] : distance === -1 ? ["-"] : [];
+  const inRows = ROWS.flatMap((row) => {
+    const [start, end] = [row.indexOf(from), row.indexOf(to)];
+    if (start < 0 || end < 0) return [];
+    if ((start + 1) % row.length === end) return [`+${row}`];
+    return (end + 1) % row.length === start ? [`-${row}`] : [];
+  });
+  return [...neighbours, ...inRows];
 }

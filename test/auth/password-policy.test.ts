@@ -20,11 +20,14 @@ describe("checkNewPassword", () => {
   test.each([
     ["fifteen letters of one kind", "vbgnhmjzxqwlkrt"],
     ["spaces", "correct horse battery staple"],
-    ["fifteen code points beyond the basic plane", "🂡🂢🂣🂤🂥🂦🂧🂨🂩🂪🂫🂭🂮🂱🂲"],
+    ["fifteen code points beyond the basic plane", "🂡🂭🂣🂱🂥🂧🂢🂪🂨🂫🂤🂲🂦🂮🂩"],
     ["1024 bytes", LONG],
     ["1024 bytes once normalised", LONG_ACCENTED.normalize("NFD")],
     ["common words in a row", "dragon monkey shadow"],
     ["a common word among others", "my password is a riddle"],
+    ["letters that happen to follow each other", "definitions of staff"],
+    ["digits that are no run", "271828182845904"],
+    ["a letter amid other signs", "1947 x 2026 + 88 %"],
   ])("takes %s", (_, password) => expect(check(password)).toEqual({ sufficesAlone: true }));
 
   test("takes eight characters beside a second factor, and says that they do not suffice alone", () => {
@@ -67,6 +70,17 @@ describe("checkNewPassword", () => {
     ["two letters many times", "xyxyxyxyxyxyxyxy"],
     ["the alphabet", "abcdefghijklmnop"],
     ["the alphabet backwards", "zyxwvutsrqponmlk"],
+    ["the digits, beginning again after 9", "0123456789012345"],
+    ["the digits backwards, beginning again before 0", "3210987654321098"],
+    ["the alphabet, beginning again after z", "uvwxyzabcdefghijk"],
+    ["one letter many times and another at the end", "aaaaaaaaaaaaaaab"],
+    ["one letter many times and another in between", "aaaaaaaabaaaaaaa"],
+    ["a run with a slip at its end", "abcdefghijklmnox"],
+    ["two runs", "12345678abcdefgh"],
+    ["three letters many times each", "aaaaaabbbbbbcccccc"],
+    ["another alphabet", "абвгдежзийклмнопр"],
+    ["rows of the keyboard", "qwertyuiopasdfgh"],
+    ["a near-run again and again", "aaaabaaaabaaaabaaaab"],
   ])("refuses %s", (_, password) => {
     expect(() => check(password)).toThrow(refusal);
   });
