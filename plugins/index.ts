@@ -15,6 +15,7 @@ import { MultirangesPlugin } from "./multiranges.ts";
 import { NamingPlugin } from "./naming.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
+import { OncePerOperationPlugin } from "./once-per-operation.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
@@ -45,6 +46,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
+  OncePerOperationPlugin, // an alias is no second guess at a password
   QueryLimitsPlugin, // one request cannot take the server for itself
   PlanCachePlugin, // nor can many that differ
 ];

@@ -1,5 +1,12 @@
 import "postgraphile";
-import { context, type Step, sideEffect } from "postgraphile/grafast";
+import { context, type FieldPlanResolver, type Step, sideEffect } from "postgraphile/grafast";
+
+const processWork = new WeakSet<object>();
+
+/** Whether a plan was made here, so that its work is done by this process and not by one SQL statement. */
+export function isProcessWork(plan: FieldPlanResolver | undefined): boolean {
+  return plan !== undefined && processWork.has(plan);
+}
 
 /**
  * The plan of a mutation whose work this process does. A side effect of its own and not one with a database client: that
@@ -8,11 +15,18 @@ import { context, type Step, sideEffect } from "postgraphile/grafast";
 export function mutationField<TInput, TResult>(
   work: (input: TInput, context: Grafast.Context) => Promise<TResult>,
 ) {
-  return (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
-    sideEffect([args.getRaw("input"), context()], async ([input, value]) => work(input as TInput, value));
+  return asProcessWork(
+    (_$root: Step, args: { getRaw(path: string): Step }): Step<TResult> =>
+      sideEffect([args.getRaw("input"), context()], async ([input, value]) => work(input as TInput, value)),
+  );
 }
 
 /** As mutationField, for a mutation that takes nothing. */
 export function mutationFieldWithoutInput<TResult>(work: (context: Grafast.Context) => Promise<TResult>) {
-  return (): Step<TResult> => sideEffect(context(), async (value) => work(value));
+  return asProcessWork((): Step<TResult> => sideEffect(context(), async (value) => work(value)));
+}
+
+function asProcessWork<TPlan extends object>(plan: TPlan): TPlan {
+  processWork.add(plan);
+  return plan;
 }

@@ -10,7 +10,7 @@ import {
   type ValidationRule,
   validate,
 } from "postgraphile/graphql";
-import { assertWidth, type WidthLimits } from "./query-width.ts";
+import { assertWidth, oncePerOperationFields, type WidthLimits } from "./query-width.ts";
 
 export interface DocumentLimits extends WidthLimits {
   /** How deep fields may nest. */
@@ -50,6 +50,7 @@ export function makeParseAndValidate(
     },
     maxIntrospectionDepth: 16,
   }) as unknown as ValidationRule;
+  const onceFields = oncePerOperationFields(schema);
   const cache = new Map<string, ParsedDocument>();
   let cachedCharacters = 0;
 
@@ -61,7 +62,7 @@ export function makeParseAndValidate(
       return { errors: [parseError(error)] };
     }
     try {
-      assertWidth(document, limits);
+      assertWidth(document, limits, onceFields);
       const invalid = validate(schema, document, rules, {
         maxErrors: MAX_ERRORS,
         hideSuggestions: !options.introspection,

@@ -2,6 +2,7 @@ import {
   type DocumentNode,
   type FragmentDefinitionNode,
   GraphQLError,
+  type GraphQLSchema,
   Kind,
   type SelectionSetNode,
 } from "postgraphile/graphql";
@@ -16,56 +17,50 @@ export interface WidthLimits {
 /** Introspection is answered from memory; the query that GraphiQL sends has about 300 fields. */
 const MAX_INTROSPECTION_FIELDS = 1_000;
 
-/** Each costs a password hash, a session, a guess or a mail, so an alias must not be a way around the limits on sign-ins. */
-const CREDENTIAL_FIELDS = new Set([
-  "register",
-  "login",
-  "refresh",
-  "changePassword",
-  "requestPasswordReset",
-  "resetPassword",
-  "requestEmailVerification",
-  "verifyEmail",
-  "changeEmail",
-  "requestPhoneVerification",
-  "verifyPhone",
-  "completeSignIn",
-  "finishPasskeySignIn",
-  "reauthenticate",
-  "startProviderSignIn",
-  "finishProviderSignIn",
-  "startProviderLink",
-  "finishProviderLink",
-  "createApiToken",
-  "confirmTotp",
-  "regenerateRecoveryCodes",
-  "setRoomPassword",
-  "joinRoomWithPassword",
-]);
+/** Left on a field of the schema by plugins/once-per-operation.ts. */
+export interface OncePerOperationExtensions {
+  plinthOncePerOperation: true;
+}
+
+/** Names of the mutations that may stand once in an operation. */
+export function oncePerOperationFields(schema: GraphQLSchema): ReadonlySet<string> {
+  const fields = Object.values(schema.getMutationType()?.getFields() ?? {});
+  return new Set(
+    fields
+      .filter(({ extensions }) => (extensions as Partial<OncePerOperationExtensions>).plinthOncePerOperation)
+      .map(({ name }) => name),
+  );
+}
 
 /**
  * Counts how wide each operation of a document is, before it is validated: validation takes time quadratic in the
  * width. Fragments count wherever they are spread, without being expanded further than the limit.
+ * @param onceFields mutations of which an operation may hold one, see oncePerOperationFields
  * @throws GraphQLError QUERY_TOO_COMPLEX
  */
-export function assertWidth(document: DocumentNode, limits: WidthLimits): void {
+export function assertWidth(
+  document: DocumentNode,
+  limits: WidthLimits,
+  onceFields: ReadonlySet<string>,
+): void {
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of document.definitions)
     if (definition.kind === Kind.FRAGMENT_DEFINITION) fragments.set(definition.name.value, definition);
   for (const definition of document.definitions)
     if (definition.kind === Kind.OPERATION_DEFINITION)
-      assertOperationWidth(definition.selectionSet, fragments, limits);
+      assertOperationWidth(definition.selectionSet, fragments, limits, onceFields);
 }
 
 function assertOperationWidth(
   operation: SelectionSetNode,
   fragments: ReadonlyMap<string, FragmentDefinitionNode>,
   limits: WidthLimits,
+  onceFields: ReadonlySet<string>,
 ): void {
   let fields = 0;
   let introspectionFields = 0;
   let rootFields = 0;
-  let credentialFields = 0;
+  let onceFieldsSeen = 0;
   /** The fragments being expanded; a cycle is validation's to report. */
   const open = new Set<string>();
 
@@ -94,8 +89,8 @@ function assertOperationWidth(
       }
       if (isRoot && ++rootFields > limits.rootFields)
         throw tooComplex(`more than ${limits.rootFields} fields at its root`);
-      if (isRoot && CREDENTIAL_FIELDS.has(selection.name.value) && ++credentialFields > 1)
-        throw tooComplex("more than one field that takes or makes credentials");
+      if (isRoot && onceFields.has(selection.name.value) && ++onceFieldsSeen > 1)
+        throw tooComplex("more than one of the fields that an operation may hold only once");
       if (selection.selectionSet) visit(selection.selectionSet, false, isMeta);
     }
   }
