@@ -529,8 +529,6 @@ create table private.recovery_codes (
 
 alter table private.recovery_codes enable row level security;
 
-create index recovery_codes_user_id_idx on private.recovery_codes using btree (user_id);
-
 comment on table private.recovery_codes is 'One row per recovery code of an account''s current set; each works once. Readable by no API role.';
 comment on column private.recovery_codes.id is 'UUIDv7.';
 comment on column private.recovery_codes.user_id is 'Whose code.';

@@ -171,6 +171,22 @@ describe("keys and indexes", () => {
     ).toEqual([]);
   });
 
+  test("no index repeats the leading columns of another", async () => {
+    expect(
+      await names(`
+        select a.indexrelid::regclass || ' is a prefix of ' || b.indexrelid::regclass as name
+        from pg_index a join pg_index b on a.indrelid = b.indrelid and a.indexrelid <> b.indexrelid
+        join ${RELATIONS} on c.oid = a.indrelid and not c.relispartition
+        join pg_class ai on ai.oid = a.indexrelid join pg_class bi on bi.oid = b.indexrelid and bi.relam = ai.relam
+        where not a.indisunique and a.indpred is null and b.indpred is null
+          and a.indexprs is null and a.indnatts = a.indnkeyatts and a.indnkeyatts < b.indnkeyatts
+          and (a.indkey::int2[])[0:a.indnkeyatts - 1] = (b.indkey::int2[])[0:a.indnkeyatts - 1]
+          and (a.indclass::oid[])[0:a.indnkeyatts - 1] = (b.indclass::oid[])[0:a.indnkeyatts - 1]
+          and (a.indcollation::oid[])[0:a.indnkeyatts - 1] = (b.indcollation::oid[])[0:a.indnkeyatts - 1]
+          and (a.indoption::int2[])[0:a.indnkeyatts - 1] = (b.indoption::int2[])[0:a.indnkeyatts - 1]`),
+    ).toEqual([]);
+  });
+
   test("every table has a primary key", async () => {
     expect(
       await names(`
