@@ -1,4 +1,5 @@
 import { type Config, loadConfig } from "./config.ts";
+import { assertNodeVersion } from "./node-version.ts";
 import { type Plinth, type PlinthOptions, startPlinth } from "./plinth.ts";
 
 export { type Config, loadConfig } from "./config.ts";
@@ -30,10 +31,11 @@ export type ConfigOverrides = {
  * await plinth.close();
  * @throws PlinthError saying what is in the way; what was started by then is stopped again
  */
-export function createPlinth(
+export async function createPlinth(
   overrides: ConfigOverrides = {},
   options: Omit<PlinthOptions, "config"> = {},
 ): Promise<Plinth> {
+  assertNodeVersion();
   return startPlinth({ ...options, config: mergeConfig(loadConfig(), overrides) });
 }
 

@@ -83,3 +83,20 @@ test("says which Node it needs when there is no newer one", async () => {
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(/^error: .*Node 24.*20\.11\.0.*\nhint: .*\n$/);
 });
+
+test("the library says in a sentence that Node is too old", async () => {
+  const program = `
+    const { createPlinth } = await import(${JSON.stringify(new URL("../../src/index.ts", import.meta.url).href)});
+    await createPlinth().catch(({ name, code, message, hint }) => console.log(JSON.stringify({ name, code, message, hint })));`;
+  const child = spawn(
+    process.execPath,
+    ["--import", PRETEND_NODE_20, "--input-type=module", "--eval", program],
+    { env: cleanEnv(), stdio: ["ignore", "pipe", "pipe"] },
+  );
+  expect(JSON.parse((await outcomeOf(child)).stdout)).toEqual({
+    name: "PlinthError",
+    code: "NODE_TOO_OLD",
+    message: "Plinth needs Node 24 or newer, but this is Node 20.11.0.",
+    hint: expect.stringContaining("nodejs.org"),
+  });
+});
