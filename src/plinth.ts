@@ -109,6 +109,7 @@ export function serveApi(
     masterKeys: masterKeysOf(config, database),
     // Embedded, text messages go into files.
     canSendSms: sendSms !== undefined || database.kind === "embedded",
+    allowLoopbackOrigins: database.kind === "embedded",
     logger,
   });
 }

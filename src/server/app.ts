@@ -2,6 +2,7 @@ import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
 import type { Config } from "../config.ts";
+import type { AllowedOrigins } from "./allowed-origins.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
 import { correlationStep } from "./correlation-step.ts";
 import { corsStep } from "./cors-step.ts";
@@ -20,6 +21,7 @@ import { STRIPE_WEBHOOK_PATH } from "./stripe-webhook-step.ts";
 export interface AppParts {
   readonly config: Config["http"];
   readonly logger: Logger;
+  readonly origins: AllowedOrigins;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
   readonly readiness: ReadinessChecks;
@@ -32,7 +34,8 @@ export interface AppParts {
 
 /** The HTTP side as an ordered list of steps; each is a file of its own. */
 export function createApp(parts: AppParts): Express {
-  const { config, logger, authenticator, rateLimit, readiness, serv, errorLog, stripeWebhook } = parts;
+  const { config, logger, origins, authenticator, rateLimit, readiness, serv, errorLog, stripeWebhook } =
+    parts;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -45,7 +48,7 @@ export function createApp(parts: AppParts): Express {
   app.use(securityHeadersStep()); // on errors too
   app.get("/healthz", healthStep()); // before the limits: a probe is never one too many
   app.get("/readyz", readinessStep(readiness));
-  app.use(corsStep(config.corsOrigins)); // a preflight carries no token and is not counted
+  app.use(corsStep(origins)); // a preflight carries no token and is not counted
   app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication

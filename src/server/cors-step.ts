@@ -1,26 +1,21 @@
 import type { RequestHandler } from "express";
+import type { AllowedOrigins } from "./allowed-origins.ts";
 
 const ALLOWED_HEADERS = "Authorization, Content-Type, Accept, X-Request-Id, Traceparent, Tracestate";
 const EXPOSED_HEADERS = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate";
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
-/** Whether a browser page of this origin may call. `*` in the list allows all: tokens travel in a header, not a cookie. */
-export function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
-  return allowed.includes(origin) || allowed.includes("*");
-}
-
 /**
- * Cross-origin requests (Fetch Standard, "CORS protocol") from listed origins only. Others get no header, so the
+ * Cross-origin requests (Fetch Standard, "CORS protocol") from allowed origins only. Others get no header, so the
  * browser keeps the answer from the page; credentials are never allowed, since there are none but the token.
  */
-export function corsStep(allowed: readonly string[]): RequestHandler {
+export function corsStep(origins: AllowedOrigins): RequestHandler {
   return (request, response, next) => {
     response.vary("Origin");
-    const { origin } = request.headers;
     const isPreflight =
       request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined;
-    if (origin && isAllowedOrigin(origin, allowed)) {
-      response.set("Access-Control-Allow-Origin", origin);
+    if (origins.allowsOther(request)) {
+      response.set("Access-Control-Allow-Origin", request.headers.origin);
       response.set("Access-Control-Expose-Headers", EXPOSED_HEADERS);
       response.set("Cross-Origin-Resource-Policy", "cross-origin");
       if (isPreflight)

@@ -15,6 +15,7 @@ import { PlinthError } from "../errors.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
 import { startActivity } from "./activity.ts";
+import { createAllowedOrigins } from "./allowed-origins.ts";
 import { createApiTokenFinder } from "./api-tokens/find-api-token.ts";
 import { createApp } from "./app.ts";
 import { createAttemptLimits } from "./attempt-limits.ts";
@@ -68,6 +69,8 @@ export async function startServer(options: {
   masterKeys: string;
   /** Whether a worker that delivers SMS is there; without one, asking for a code answers UNAVAILABLE. */
   canSendSms?: boolean;
+  /** Whether pages served from this machine may call while no origin is listed. */
+  allowLoopbackOrigins?: boolean;
   logger?: Logger;
 }): Promise<PlinthServer> {
   const { config, authenticatorUrl, serviceUrl, logger = createLogger(config.logLevel) } = options;
@@ -188,10 +191,16 @@ export async function startServer(options: {
     revocations,
     activity,
   });
+  const origins = createAllowedOrigins({
+    listed: http.corsOrigins,
+    allowLoopback: options.allowLoopbackOrigins ?? false,
+    logger,
+  });
   let isClosing = false;
   const app = createApp({
     config: http,
     logger,
+    origins,
     authenticator,
     rateLimit,
     serv,
@@ -217,6 +226,7 @@ export async function startServer(options: {
     config: http,
     logger,
     serv,
+    origins,
     authenticator,
     rateLimit,
     openSockets,

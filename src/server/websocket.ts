@@ -8,8 +8,8 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgrap
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import type { AllowedOrigins } from "./allowed-origins.ts";
 import type { Authenticator } from "./authenticate-step.ts";
-import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { deliver } from "./live/deliver.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
@@ -28,6 +28,7 @@ export interface WebSocketParts {
   readonly serv: PlinthGrafserv;
   readonly authenticator: Authenticator;
   readonly rateLimit: RateLimit;
+  readonly origins: AllowedOrigins;
   readonly openSockets: OpenSockets;
   readonly live: Live;
 }
@@ -58,7 +59,7 @@ type SocketContext = Context<Record<string, unknown>, Connection>;
  * @returns closes all sockets (1001) and stops taking new ones
  */
 export function attachWebSockets(server: Server, parts: WebSocketParts): () => void {
-  const { app, config, logger, rateLimit } = parts;
+  const { app, config, logger, origins, rateLimit } = parts;
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: config.bodyLimitBytes,
@@ -74,7 +75,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     const context = contextOf(request);
     void (async () => {
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
-      if (!isOwnOrAllowedOrigin(request, config.corsOrigins)) return refuse(stream, "403 Forbidden");
+      if (!origins.allows(request)) return refuse(stream, "403 Forbidden");
       // Taken before anything is waited for: of many at once not all may find the last place free.
       const giveBack = limit.take(context.clientIp);
       if (!giveBack) return refuse(stream, "429 Too Many Requests");
@@ -229,13 +230,6 @@ function authorizationOf(connectionParams: Record<string, unknown> | undefined):
   const value = connectionParams?.authorization ?? connectionParams?.Authorization;
   // Anything but a text is not a visitor but a mistake.
   return value == null ? undefined : String(value);
-}
-
-/** Browsers name the page that opens a socket and apply no CORS of their own (RFC 6455 §10.2). */
-function isOwnOrAllowedOrigin({ headers }: Request, allowed: readonly string[]): boolean {
-  const { origin, host } = headers;
-  if (origin === undefined || isAllowedOrigin(origin, allowed)) return true;
-  return URL.canParse(origin) && new URL(origin).host === host;
 }
 
 function keepAlive(socket: WebSocket): void {

@@ -91,12 +91,68 @@ describe("CORS", () => {
     },
   );
 
+  test("logs a refused origin once, with the setting that would allow it", async () => {
+    const origin = "https://new-front-end.example";
+    for (let attempt = 0; attempt < 3; attempt++) await preflight(origin);
+    const lines = () => api.logLines.filter((line) => line.origin === origin);
+    await until(() => lines().length > 0);
+    expect(lines()).toEqual([expect.objectContaining({ setting: "PLINTH_CORS_ORIGINS", level: 40 })]);
+  });
+
+  test("does not log its own pages, nor more origins than somebody has front ends", async () => {
+    const own = await send({ headers: { origin: api.url } });
+    expect(own.status).toBe(200);
+    for (let number = 0; number < 40; number++) await preflight(`https://flood-${number}.example`);
+    await preflight("https://app.example");
+    expect(api.logLines.filter(({ origin }) => origin === api.url)).toEqual([]);
+    expect(
+      api.logLines.filter(({ setting }) => setting === "PLINTH_CORS_ORIGINS").length,
+    ).toBeLessThanOrEqual(20);
+  });
+
   test("lets a listed origin read a refusal", async () => {
     const answer = await send({ headers: { origin: "https://app.example", authorization: "Bearer x" } });
     expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([
       401,
       "https://app.example",
     ]);
+  });
+});
+
+describe("CORS while a front end is developed on the same machine", () => {
+  const allowedBy = async (server: Api, origin: string) =>
+    (await send({ headers: { origin } }, server)).headers.get("access-control-allow-origin");
+
+  test("lets loopback origins in and no others", async () => {
+    const server = await startApi(db, {}, { allowLoopbackOrigins: true });
+    try {
+      for (const origin of ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]:8443"])
+        expect(await allowedBy(server, origin)).toBe(origin);
+      for (const origin of [
+        "https://localhost.evil.example",
+        "http://127.0.0.1.evil.example",
+        "file://localhost",
+        "null",
+      ])
+        expect(await allowedBy(server, origin)).toBeNull();
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("obeys the list alone once there is one, and elsewhere lets nobody in", async () => {
+    expect(await allowedBy(api, "http://localhost:3000")).toBeNull();
+    const listed = await startApi(
+      db,
+      { PLINTH_CORS_ORIGINS: "https://app.example" },
+      { allowLoopbackOrigins: true },
+    );
+    try {
+      expect(await allowedBy(listed, "http://localhost:3000")).toBeNull();
+      expect(await allowedBy(listed, "https://app.example")).toBe("https://app.example");
+    } finally {
+      await listed.close();
+    }
   });
 });
 

@@ -52,7 +52,10 @@ export const PASSWORD = "correct horse battery staple";
 export async function startApi(
   db: TestDatabase,
   settings: Record<string, string> = {},
-  { canSendSms = false }: { canSendSms?: boolean } = {},
+  {
+    canSendSms = false,
+    allowLoopbackOrigins = false,
+  }: { canSendSms?: boolean; allowLoopbackOrigins?: boolean } = {},
 ): Promise<Api> {
   const logLines: Record<string, unknown>[] = [];
   const config = loadConfig({
@@ -69,6 +72,7 @@ export async function startApi(
     signingKeys: SIGNING_KEYS,
     masterKeys: MASTER_KEYS,
     canSendSms,
+    allowLoopbackOrigins,
     logger: collectLog(logLines),
   });
   return {
