@@ -873,8 +873,10 @@ as $$
     'messages', coalesce(
       (
         select jsonb_agg(
-          jsonb_strip_nulls(
-            jsonb_build_object(
+          -- Without its own nulls alone: jsonb_strip_nulls would take those inside metadata and tool calls away as well.
+          (
+            select jsonb_object_agg(part.key, part.value)
+            from jsonb_each(jsonb_build_object(
               'id', m.id,
               'parentId', m.parent_id,
               'role', m.role,
@@ -886,6 +888,8 @@ as $$
               'tokensUsed', m.tokens_used,
               'state', m.state,
               'finishReason', m.finish_reason,
+              'errorCode', m.error_code,
+              'errorMessage', m.error_message,
               'metadata', nullif(m.extended_metadata, '{}'),
               'createdAt', m.created_at,
               'attachments', (
@@ -901,7 +905,8 @@ as $$
                 from llm.message_feedback f
                 where f.message_id = m.id
               )
-            )
+            )) as part
+            where part.value <> 'null'
           )
           order by m.depth, m.id
         )
@@ -1723,13 +1728,17 @@ create or replace function llm.touch_chats()
 as $$
 begin
   update llm.chats c
-  set updated_at = clock_timestamp()
+  set updated_at = greatest(c.updated_at, case when touched.newest < now() then touched.newest else clock_timestamp() end)
   from (
-    select l.id
-    from llm.chats l
-    where (l.id, l.user_id) in (select n.chat_id, n.user_id from new_messages n)
+    select l.id, n.newest
+    from (
+      select n.chat_id, n.user_id, max(n.created_at) as newest
+      from new_messages n
+      group by n.chat_id, n.user_id
+    ) as n
+    join llm.chats l on l.id = n.chat_id and l.user_id = n.user_id
     order by l.user_id, l.id
-    for no key update
+    for no key update of l
   ) as touched
   where c.id = touched.id;
   return null;

@@ -5972,67 +5972,45 @@ as $$
 #variable_conflict use_column
 declare
   v_chat jsonb;
-  v_message jsonb;
   v_chat_id uuid;
   v_is_new boolean;
   v_added integer;
-  v_parent_id uuid;
-  v_depth integer;
   v_head uuid;
   v_activity timestamptz;
+  v_constraint text;
 begin
+  -- Two imports of one export at once: the second finds what the first has imported.
+  perform pg_advisory_xact_lock(hashtextextended('private.import_chats ' || import_chats.user_id, 0));
   for v_chat, ordinal in
     select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
   loop
     message := null;
     begin
-      insert into llm.chats as c (user_id, import_key, title, is_archived, created_at, updated_at)
-      values (
-        import_chats.user_id, v_chat ->> 'key', v_chat ->> 'title', (v_chat ->> 'isArchived')::boolean,
-        (v_chat ->> 'createdAt')::timestamptz, (v_chat ->> 'updatedAt')::timestamptz
-      )
-      on conflict (user_id, import_key) where import_key is not null do nothing
-      returning c.id into v_chat_id;
-      v_is_new := found;
-      if not v_is_new then
-        select c.id into strict v_chat_id
-        from llm.chats c
-        where c.user_id = import_chats.user_id and c.import_key = v_chat ->> 'key'
-        for no key update;
-      end if;
-      select c.updated_at into v_activity from llm.chats c where c.id = v_chat_id;
-      v_added := 0;
-      for v_message in select jsonb_array_elements(v_chat -> 'messages') loop
-        if exists (
-          select
-          from llm.messages m
-          where m.user_id = import_chats.user_id and m.idempotency_key = v_message ->> 'key'
-        ) then
-          continue;
-        end if;
-        v_parent_id := null;
-        v_depth := 0;
-        if v_message ->> 'parent' is not null then
-          select m.id, m.depth into strict v_parent_id, v_depth
-          from llm.messages m
-          where m.user_id = import_chats.user_id
-            and m.chat_id = v_chat_id
-            and m.idempotency_key = v_message ->> 'parent';
-        end if;
-        insert into llm.messages (
-          chat_id, user_id, parent_id, depth, role, content, thinking, images, extended_metadata, created_at, idempotency_key
-        )
+      select c.id, c.updated_at into v_chat_id, v_activity
+      from llm.chats c
+      where c.user_id = import_chats.user_id
+        and (c.import_key = v_chat ->> 'key' or c.id = (v_chat ->> 'id')::uuid)
+      order by c.import_key is not distinct from v_chat ->> 'key' desc
+      limit 1
+      for no key update;
+      v_is_new := not found;
+      if v_is_new then
+        insert into llm.chats as c (id, user_id, import_key, title, is_archived, created_at, updated_at)
         values (
-          v_chat_id, import_chats.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
-          v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
-          coalesce(v_message -> 'metadata', '{}'), (v_message ->> 'createdAt')::timestamptz, v_message ->> 'key'
-        );
-        v_added := v_added + 1;
-      end loop;
+          coalesce(
+            (select (v_chat ->> 'id')::uuid where not exists (select from llm.chats o where o.id = (v_chat ->> 'id')::uuid)),
+            plinth.uuid_v7()
+          ),
+          import_chats.user_id, v_chat ->> 'key', v_chat ->> 'title', (v_chat ->> 'isArchived')::boolean,
+          coalesce((v_chat ->> 'createdAt')::timestamptz, now()), coalesce((v_chat ->> 'updatedAt')::timestamptz, now())
+        )
+        returning c.id, c.updated_at into v_chat_id, v_activity;
+      end if;
+      v_added := private.import_messages(import_chats.user_id, v_chat_id, v_chat -> 'messages');
       if v_added > 0 then
-        select m.id into v_head
-        from llm.messages m
-        where m.user_id = import_chats.user_id and m.chat_id = v_chat_id and m.idempotency_key = v_chat ->> 'head';
+        v_head := private.imported_message_id(
+          import_chats.user_id, v_chat_id, v_chat ->> 'head', (v_chat ->> 'headId')::uuid
+        );
         if v_head is not null then
           perform private.move_head(import_chats.user_id, v_chat_id, v_head);
         end if;
@@ -6044,9 +6022,13 @@ begin
         and c.updated_at <> greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz);
       outcome := case when v_is_new then 'inserted' when v_added > 0 then 'updated' else 'unchanged' end;
     exception
-      when data_exception or integrity_constraint_violation or no_data_found then
+      when integrity_constraint_violation then
+        get stacked diagnostics v_constraint = constraint_name;
         outcome := 'rejected';
-        message := sqlerrm;
+        message := 'holds a value that is not allowed (' || v_constraint || ')';
+      when data_exception or no_data_found then
+        outcome := 'rejected';
+        message := 'holds a value of the wrong form';
     end;
     return next;
   end loop;
@@ -6293,6 +6275,91 @@ $$;
 comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
 revoke execute on function private.import_content_item(line jsonb) from public;
 
+-- Adds the messages that an imported chat lacks, with their attachments and ratings; returns how many were added.
+create or replace function private.import_messages(user_id uuid, chat_id uuid, messages jsonb)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_message jsonb;
+  v_id uuid;
+  v_parent_id uuid;
+  v_depth integer;
+  v_model_id uuid;
+  v_chat_created_at timestamptz := (select c.created_at from llm.chats c where c.id = import_messages.chat_id);
+  v_added integer := 0;
+begin
+  for v_message in select m.value from jsonb_array_elements(import_messages.messages) m loop
+    if private.imported_message_id(
+      import_messages.user_id, import_messages.chat_id, v_message ->> 'key', (v_message ->> 'id')::uuid
+    ) is not null then
+      continue;
+    end if;
+    v_parent_id := null;
+    v_depth := 0;
+    if v_message ->> 'parent' is not null then
+      select m.id, m.depth into strict v_parent_id, v_depth
+      from llm.messages m
+      where m.user_id = import_messages.user_id
+        and m.chat_id = import_messages.chat_id
+        and m.id = private.imported_message_id(
+          import_messages.user_id, import_messages.chat_id, v_message ->> 'parent', (v_message ->> 'parentId')::uuid
+        );
+    end if;
+    v_model_id := (
+      select m.id
+      from llm.models m
+      join llm.model_providers p on p.id = m.provider_id
+      where v_message ->> 'role' = 'assistant' and p.name || '/' || m.name = v_message ->> 'model'
+    );
+    v_id := coalesce(
+      (
+        select (v_message ->> 'id')::uuid
+        where not exists (select from llm.messages o where o.id = (v_message ->> 'id')::uuid)
+      ),
+      plinth.uuid_v7()
+    );
+    insert into llm.messages (
+      id, chat_id, user_id, parent_id, depth, role, content, thinking, images, tool_calls, model_id, state, finish_reason,
+      error_code, error_message, extended_metadata, created_at, idempotency_key
+    )
+    values (
+      v_id, import_messages.chat_id, import_messages.user_id, v_parent_id, v_depth + 1, v_message ->> 'role',
+      v_message ->> 'content', v_message ->> 'thinking', nullif(v_message -> 'images', 'null'),
+      nullif(v_message -> 'toolCalls', 'null'), v_model_id, coalesce(v_message ->> 'state', 'complete'),
+      v_message ->> 'finishReason', v_message ->> 'errorCode', v_message ->> 'errorMessage',
+      coalesce(v_message -> 'metadata', '{}')
+        || case
+          when v_model_id is null and v_message ->> 'model' is not null then jsonb_build_object('model', v_message -> 'model')
+          else '{}'
+        end,
+      coalesce((v_message ->> 'createdAt')::timestamptz, v_chat_created_at), v_message ->> 'key'
+    );
+    if jsonb_array_length(coalesce(v_message -> 'attachments', '[]')) > 0 then
+      insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+      select
+        import_messages.user_id, import_messages.chat_id, v_id, a.ordinality, a.value ->> 'url', a.value ->> 'mimeType',
+        (a.value ->> 'sizeBytes')::bigint, a.value ->> 'name'
+      from jsonb_array_elements(v_message -> 'attachments') with ordinality a;
+    end if;
+    if jsonb_typeof(v_message -> 'feedback') = 'object' then
+      insert into llm.message_feedback (user_id, chat_id, message_id, rating, comment)
+      values (
+        import_messages.user_id, import_messages.chat_id, v_id, v_message -> 'feedback' ->> 'rating',
+        coalesce(v_message -> 'feedback' ->> 'comment', '')
+      );
+    end if;
+    v_added := v_added + 1;
+  end loop;
+  return v_added;
+end
+$$;
+
+comment on function private.import_messages(user_id uuid, chat_id uuid, messages jsonb) is 'Adds the messages that an imported chat lacks, with their attachments and ratings; returns how many were added.';
+revoke execute on function private.import_messages(user_id uuid, chat_id uuid, messages jsonb) from public;
+
 -- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
@@ -6429,6 +6496,34 @@ $$;
 
 comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
+
+-- The id of a message of an import if the chat has it already; otherwise null.
+create or replace function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid)
+  returns uuid
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(
+    (
+      select m.id
+      from llm.messages m
+      where m.user_id = imported_message_id.user_id
+        and m.chat_id = imported_message_id.chat_id
+        and m.idempotency_key = imported_message_id.key
+    ),
+    (
+      select m.id
+      from llm.messages m
+      where m.user_id = imported_message_id.user_id
+        and m.chat_id = imported_message_id.chat_id
+        and m.id = imported_message_id.id
+    )
+  )
+$$;
+
+comment on function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid) is 'The id of a message of an import if the chat has it already; otherwise null.';
+revoke execute on function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid) from public;
 
 -- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.
 create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
@@ -7364,8 +7459,13 @@ begin
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A clock that was put back does not put a message before the last one.
-    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
+    -- A message that comes with an earlier time (imported) keeps it. None stands before the last one, whatever time it comes
+    -- with and even if the clock was set back.
+    last_activity_at = case
+      when new.created_at < now() and r.last_sequence = 0 then new.created_at
+      when new.created_at < now() then greatest(new.created_at, r.last_activity_at)
+      else greatest(clock_timestamp(), r.last_activity_at)
+    end
   where r.id = new.room_id
   returning r.last_sequence, r.last_event_sequence, r.last_activity_at
   into new.sequence, new.event_sequence, new.created_at;

@@ -1,17 +1,22 @@
-import { basename } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { PlinthError } from "../errors.ts";
 import { findUser } from "../find-user.ts";
-import { parseChatgptExport } from "./chatgpt-file.ts";
+import { readConversation } from "./chatgpt-conversation.ts";
 import type { ImportOptions, ImportSummary } from "./import.ts";
+import type { ChatReading } from "./imported-chat.ts";
+import { readJsonParts, topOf } from "./json-parts.ts";
+import { readPlinthChat } from "./plinth-chat.ts";
 import { type Reading, runImport } from "./run-import.ts";
-import { readTextFile } from "./text-file.ts";
+import { notReadable } from "./text-file.ts";
 
 /** Chats are large: few a batch. */
 const BATCH_SIZE = 20;
 
 /**
- * Imports the conversations.json of a ChatGPT export as chats of one user. A conversation is taken whole or not at all;
- * importing it again adds the messages it has got since.
- * @throws PlinthError USER_NOT_FOUND, FILE_* when the file cannot be used, or IMPORT_CANCELLED.
+ * Imports chats of one user: the conversations.json of a ChatGPT export, a file that `writeChats` wrote as JSON, or a folder of
+ * such files. A chat is taken whole or not at all; importing it again adds the messages it has got since.
+ * @throws PlinthError USER_NOT_FOUND, FILE_* when the file cannot be used, FOLDER_EMPTY or IMPORT_CANCELLED.
  */
 export async function importChats(
   path: string,
@@ -27,22 +32,52 @@ export async function importChats(
 }
 
 async function* readChats(path: string): AsyncGenerator<Reading> {
-  const file = basename(path);
-  const readings = parseChatgptExport(await readTextFile(path));
-  if (typeof readings === "string") {
-    yield { rejection: { file, message: readings } };
-    return;
+  for (const file of await filesOf(path)) {
+    const readings = (await topOf(file)) === "{" ? readPlinthFile(file) : readChatGptFile(file);
+    for await (const reading of readings) yield* outcomesOf(basename(file), reading);
   }
-  for (const reading of readings) {
-    const { name } = reading;
-    if ("problem" in reading) {
-      yield { rejection: { file, name, message: reading.problem } };
-      continue;
-    }
-    if (reading.chat.messages.length === 0) {
-      yield { warning: { file, name, message: "holds no message, and was left out" } };
-      continue;
-    }
-    yield { item: { file, name, payload: reading.chat } };
+}
+
+function* outcomesOf(file: string, reading: ChatReading): Generator<Reading> {
+  const { name, chat, problem, omissions = [] } = reading;
+  for (const message of omissions) yield { warning: { file, name, message } };
+  if (!chat) yield { rejection: { file, name, message: problem! } };
+  else if (chat.messages.length === 0)
+    yield { warning: { file, name, message: "holds no message, and was left out" } };
+  else yield { item: { file, name, payload: chat } };
+}
+
+/** One conversation after the other: an export may be larger than the memory. */
+async function* readChatGptFile(file: string): AsyncGenerator<ChatReading> {
+  for await (const { at, value, problem, line } of readJsonParts(file)) {
+    const name = typeof at === "number" ? `conversations[${at}]` : `line ${line}`;
+    if (problem) yield { name, problem };
+    else yield readConversation(value, at as number);
   }
+}
+
+async function* readPlinthFile(file: string): AsyncGenerator<ChatReading> {
+  const members: [string, unknown][] = [];
+  for await (const { at, value, problem, line } of readJsonParts(file)) {
+    if (problem) {
+      yield { name: at === undefined ? `line ${line}` : String(at), problem };
+      return;
+    }
+    members.push([String(at), value]);
+  }
+  yield readPlinthChat(Object.fromEntries(members));
+}
+
+/** The file itself, or the JSON files of the folder in the order of their names. */
+async function filesOf(path: string): Promise<string[]> {
+  try {
+    if (!(await stat(path)).isDirectory()) return [path];
+    const names = (await readdir(path)).filter((name) => name.endsWith(".json")).sort();
+    if (names.length > 0) return names.map((name) => join(path, name));
+  } catch (error) {
+    throw notReadable(path, error, "file");
+  }
+  throw new PlinthError("FOLDER_EMPTY", `${path} holds no *.json file.`, {
+    hint: "Name the conversations.json of ChatGPT's export, or a folder that `plinth export chats --format json` wrote.",
+  });
 }

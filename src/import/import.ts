@@ -18,7 +18,10 @@ export interface ImportSummary {
   readonly updated: number;
   readonly unchanged: number;
   readonly rejected: number;
+  /** The first 1,000. */
   readonly rejections: readonly Remark[];
+  readonly warned: number;
+  /** What was left out and does not count as rejected; the first 1,000. */
   readonly warnings: readonly Remark[];
   /** False when rejected rows made the import take everything back. */
   readonly kept: boolean;
@@ -53,6 +56,17 @@ export function formatRemark(remark: Remark, printable: (text: string) => string
 export function unstorable(text: string): string | undefined {
   if (text.includes("\0")) return "holds a NUL character";
   return text.isWellFormed() ? undefined : "holds half of a surrogate pair";
+}
+
+/** As unstorable(), for every text inside a JSON value, keys included. */
+export function unstorableWithin(value: unknown): string | undefined {
+  if (typeof value === "string") return unstorable(value);
+  if (typeof value !== "object" || value === null) return undefined;
+  for (const [key, inner] of Object.entries(value)) {
+    const problem = unstorable(key) ?? unstorableWithin(inner);
+    if (problem) return problem;
+  }
+  return undefined;
 }
 
 export function isObject(value: unknown): value is Record<string, unknown> {

@@ -1,4 +1,5 @@
 import { isObject, unstorable } from "./import.ts";
+import { readJsonParts, topOf } from "./json-parts.ts";
 
 /** A price from `from` until just before `to`, per million tokens in US dollars; null means without a bound. */
 export interface Price {
@@ -19,37 +20,46 @@ export interface Model {
   readonly priceHistory: readonly Price[];
 }
 
-export interface ModelProblem {
-  /** Which part of the file: `models[3] "gpt-4"`, or nothing for the file as a whole. */
-  readonly name?: string;
-  readonly line?: number;
-  readonly message: string;
-}
+/** A model, or what is wrong with a part of the file: `models[3] "gpt-4"`, or nothing for the file as a whole. */
+export type ModelReading =
+  | { readonly model: Model }
+  | { readonly name?: string; readonly line?: number; readonly problem: string };
 
 /**
- * Reads one price file: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, reasoning,
+ * Reads one price file as a stream: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, reasoning,
  * from_date, to_date}]}]}`, dates as YYYY-MM-DD or null. Anything else in it is ignored. A model that does not fit is a problem
- * and the others are still returned.
+ * and the others are still read.
+ * @throws PlinthError FILE_* when the file cannot be read or is not text
  */
-export function parseModelFile(text: string): { models: Model[]; problems: ModelProblem[] } {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    return { models: [], problems: [malformed(error as SyntaxError)] };
+export async function* readModelFile(path: string): AsyncGenerator<ModelReading> {
+  const vendor = await vendorOf(path);
+  if (typeof vendor !== "string") {
+    yield vendor;
+    return;
   }
-  const problem = isObject(json) ? fileProblem(json) : "must hold an object with vendor and models";
-  if (problem) return { models: [], problems: [{ message: problem }] };
+  for await (const { at, line, value, problem } of readJsonParts(path, { list: "models" })) {
+    if (at === undefined) yield { line, problem: problem! };
+    if (typeof at !== "number") continue;
+    const message = problem ?? (isObject(value) ? modelProblem(value) : "must be an object");
+    if (message) yield { name: labelOf(value, at), ...(problem ? { line } : {}), problem: message };
+    else yield { model: toModel(vendor.trim(), value as unknown as RawModel) };
+  }
+}
 
-  const { vendor, models: entries } = json as { vendor: string; models: unknown[] };
-  const models: Model[] = [];
-  const problems: ModelProblem[] = [];
-  for (const [index, entry] of entries.entries()) {
-    const message = isObject(entry) ? modelProblem(entry) : "must be an object";
-    if (message) problems.push({ name: labelOf(entry, index), message });
-    else models.push(toModel(vendor.trim(), entry as unknown as RawModel));
+/** The vendor of a file, wherever in it the name stands, or what is wrong with the file as a whole. */
+async function vendorOf(path: string): Promise<string | { line?: number; problem: string }> {
+  if ((await topOf(path)) === "[") return { problem: "must hold an object with vendor and models" };
+  let vendor: unknown;
+  let hasModels = false;
+  for await (const { at, line, value, problem } of readJsonParts(path, { list: "models" })) {
+    if (at === undefined) return { line, problem: problem! };
+    if (at === "vendor") vendor = value;
+    if (at === "models" && value !== undefined) break;
+    hasModels ||= at === "models" || typeof at === "number";
+    if (hasModels && vendor !== undefined) break;
   }
-  return { models, problems };
+  const problem = textProblem("vendor", vendor) ?? (hasModels ? undefined : "models must be a list");
+  return problem ? { problem } : (vendor as string);
 }
 
 interface RawModel {
@@ -81,12 +91,6 @@ function toModel(vendor: string, raw: RawModel): Model {
       }))
       .sort((a, b) => (a.from ?? "").localeCompare(b.from ?? "")),
   };
-}
-
-function fileProblem(json: Record<string, unknown>): string | undefined {
-  return (
-    textProblem("vendor", json.vendor) ?? (Array.isArray(json.models) ? undefined : "models must be a list")
-  );
 }
 
 function modelProblem(model: Record<string, unknown>): string | undefined {
@@ -133,10 +137,4 @@ function isDate(value: unknown): boolean {
 function labelOf(entry: unknown, index: number): string {
   const id = isObject(entry) && typeof entry.id === "string" ? ` ${entry.id}` : "";
   return `models[${index}]${id}`;
-}
-
-/** V8 words it "… (line 5 column 3)" for JSON on several lines. */
-function malformed(error: SyntaxError): ModelProblem {
-  const line = /\(line (\d+) column \d+\)/.exec(error.message)?.[1];
-  return { ...(line ? { line: Number(line) } : {}), message: "is not JSON" };
 }

@@ -1,15 +1,16 @@
+import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { PlinthError } from "../errors.ts";
 import type { ImportOptions, ImportSummary } from "./import.ts";
-import { type Model, parseModelFile } from "./model-file.ts";
+import { type Model, readModelFile } from "./model-file.ts";
 import { type Reading, runImport } from "./run-import.ts";
-import { notReadable, readTextFile } from "./text-file.ts";
+import { notReadable } from "./text-file.ts";
 
 const BATCH_SIZE = 200;
 
 /**
- * Imports models and their price histories from the `*.json` files of a folder (see parseModelFile).
+ * Imports models and their price histories from the `*.json` files of a folder (see readModelFile).
  * @throws PlinthError FILE_* when the folder or a file cannot be read, FOLDER_EMPTY, IMPORT_CANCELLED.
  */
 export function importModels(
@@ -27,49 +28,69 @@ export function importModels(
   });
 }
 
-interface Found {
-  readonly file: string;
-  readonly model: Model;
-}
-
-/** The models of a folder, each as an item to send or a reason not to; files in the order of their names. */
-async function* readModels(folder: string): AsyncGenerator<Reading> {
-  const groups = new Map<string, Found[]>();
-  for (const path of await jsonFilesOf(folder)) {
-    const file = basename(path);
-    const { models, problems } = parseModelFile(await readTextFile(path));
-    for (const problem of problems) yield { rejection: { file, ...problem } };
-    for (const model of models) {
-      const key = JSON.stringify([model.vendor, model.id]);
-      groups.set(key, [...(groups.get(key) ?? []), { file, model }]);
-    }
-  }
-  for (const group of groups.values()) yield* merge(group);
+/** What is known of all models with one vendor and id before the first of them is sent. */
+interface Group {
+  readonly first: { readonly file: string; readonly name: string };
+  readonly digest: string;
+  count: number;
+  /** Whether their prices differ: then none is taken, because a wrong price is worse than a missing one. */
+  differs: boolean;
 }
 
 /**
- * One model out of those with the same vendor and id: the first, when all have the same prices. Otherwise none,
- * because a wrong price is worse than a missing one.
+ * The models of a folder, each as an item to send or a reason not to; files in the order of their names. The files are read
+ * twice, since the last one may contradict the first and all together may be larger than the memory.
  */
-function* merge(group: Found[]): Generator<Reading> {
-  const [first, ...others] = group as [Found, ...Found[]];
-  const prices = JSON.stringify(first.model.priceHistory);
-  if (others.some(({ model }) => JSON.stringify(model.priceHistory) !== prices)) {
-    for (const { file, model } of group)
-      yield {
-        rejection: { file, name: model.id, message: `appears ${group.length} times with different prices` },
-      };
+async function* readModels(folder: string): AsyncGenerator<Reading> {
+  const paths = await jsonFilesOf(folder);
+  const groups = new Map<string, Group>();
+  for (const path of paths)
+    for await (const reading of readModelFile(path))
+      if ("model" in reading) note(groups, basename(path), reading.model);
+
+  const sent = new Set<string>();
+  for (const path of paths) {
+    const file = basename(path);
+    for await (const reading of readModelFile(path)) {
+      if (!("model" in reading)) {
+        const { problem: message, ...place } = reading;
+        yield { rejection: { file, ...place, message } };
+        continue;
+      }
+      const { model } = reading;
+      const key = keyOf(model);
+      const { first, count, differs } = groups.get(key)!;
+      if (differs)
+        yield {
+          rejection: { file, name: model.id, message: `appears ${count} times with different prices` },
+        };
+      else if (sent.has(key))
+        yield {
+          warning: {
+            file,
+            name: model.id,
+            message: `appears again, named "${model.name}"; "${first.name}" of ${first.file} is kept`,
+          },
+        };
+      else yield { item: { file, name: model.id, payload: model } };
+      sent.add(key);
+    }
+  }
+}
+
+function note(groups: Map<string, Group>, file: string, model: Model): void {
+  const digest = createHash("sha256").update(JSON.stringify(model.priceHistory)).digest("base64");
+  const group = groups.get(keyOf(model));
+  if (!group) {
+    groups.set(keyOf(model), { first: { file, name: model.name }, digest, count: 1, differs: false });
     return;
   }
-  for (const { file, model } of others)
-    yield {
-      warning: {
-        file,
-        name: model.id,
-        message: `appears again, named "${model.name}"; "${first.model.name}" of ${first.file} is kept`,
-      },
-    };
-  yield { item: { file: first.file, name: first.model.id, payload: first.model } };
+  group.count += 1;
+  group.differs ||= group.digest !== digest;
+}
+
+function keyOf({ vendor, id }: Model): string {
+  return JSON.stringify([vendor, id]);
 }
 
 async function jsonFilesOf(folder: string): Promise<string[]> {

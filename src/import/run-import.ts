@@ -1,6 +1,13 @@
 import { PlinthError } from "../errors.ts";
 import type { ImportOptions, ImportSummary, Outcome, Remark } from "./import.ts";
 
+/**
+ * What one call takes, in bytes of JSON. PostgreSQL cannot hold a JSON value of 256 MiB, and memory should hold several.
+ */
+const MAX_BATCH_BYTES = 8_000_000;
+/** A single row above it is refused; two times that is still below what PostgreSQL takes. */
+const MAX_ROW_BYTES = 100_000_000;
+
 /** A row that can be sent to the database. */
 export interface Item {
   readonly file: string;
@@ -38,7 +45,9 @@ export async function runImport(
   const counts: Record<Outcome, number> = { inserted: 0, updated: 0, unchanged: 0, rejected: 0 };
   const rejections: Remark[] = [];
   const warnings: Remark[] = [];
-  let batch: Item[] = [];
+  let warned = 0;
+  let batch: { readonly item: Item; readonly json: string }[] = [];
+  let batchBytes = 0;
   let read = 0;
 
   const reject = (remark: Remark): void => {
@@ -51,31 +60,46 @@ export async function runImport(
     if (batch.length === 0) return;
     const sent = batch;
     batch = [];
+    batchBytes = 0;
     if (keepGoing) await client.query("begin");
     const { rows } = await client.query<BatchResult>(source.sql, [
-      JSON.stringify(sent.map((item) => item.payload)),
+      `[${sent.map(({ json }) => json).join(",")}]`,
       ...(source.values ?? []),
     ]);
     if (keepGoing) await client.query("commit");
     for (const { ordinal, outcome, message } of rows) {
-      const item = sent[Number(ordinal) - 1];
+      const row = sent[Number(ordinal) - 1];
       if (outcome !== "rejected") counts[outcome] += 1;
-      else if (item) reject({ ...placeOf(item), message: message ?? "was rejected" });
+      else if (row) reject({ ...placeOf(row.item), message: message ?? "was rejected" });
     }
     options.onProgress?.(read);
+  };
+  const add = async (item: Item): Promise<void> => {
+    const json = JSON.stringify(item.payload);
+    const bytes = Buffer.byteLength(json);
+    if (bytes > MAX_ROW_BYTES) {
+      reject({ ...placeOf(item), message: `is larger than ${MAX_ROW_BYTES / 1_000_000} MB` });
+      return;
+    }
+    if (batchBytes + bytes > MAX_BATCH_BYTES) await send();
+    batch.push({ item, json });
+    batchBytes += bytes;
+    if (batch.length >= source.batchSize) await send();
   };
 
   if (!keepGoing) await client.query("begin");
   try {
     for await (const reading of source.readings) {
       if ("item" in reading) {
-        batch.push(reading.item);
         read += 1;
+        await add(reading.item);
       } else if ("rejection" in reading) {
         reject(reading.rejection);
         read += 1;
-      } else if (warnings.length < MAX_REMARKS) warnings.push(reading.warning);
-      if (batch.length >= source.batchSize) await send();
+      } else {
+        warned += 1;
+        if (warnings.length < MAX_REMARKS) warnings.push(reading.warning);
+      }
     }
     await send();
     const kept = keepGoing || counts.rejected === 0;
@@ -83,6 +107,7 @@ export async function runImport(
     return {
       ...counts,
       rejections,
+      warned,
       warnings,
       kept,
       milliseconds: Math.round(performance.now() - started),

@@ -1,17 +1,4 @@
-import { readFile } from "node:fs/promises";
 import { PlinthError } from "../errors.ts";
-
-/**
- * A whole file as text.
- * @throws PlinthError FILE_* when it cannot be read or is not UTF-8
- */
-export async function readTextFile(path: string): Promise<string> {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await readFile(path));
-  } catch (error) {
-    throw isNotUtf8(error) ? notText(path) : notReadable(path, error, "file");
-  }
-}
 
 /** Words a failure to open or read a file. */
 export function notReadable(path: string, cause: unknown, expected: "file" | "folder"): PlinthError {

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
 import { writeChats } from "../../src/export/chats.ts";
-import { parseChatgptExport } from "../../src/import/chatgpt-file.ts";
 import { importChats } from "../../src/import/chats.ts";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
@@ -174,9 +173,15 @@ describe.each(BROKEN)("a conversation with %s", (_, broken) => {
 });
 
 test("what is no export at all is said in one sentence", async () => {
-  expect(parseChatgptExport("{")).toBe("is not JSON");
-  expect(parseChatgptExport("{}")).toBe("must hold a list of conversations");
-  expect(await load(await folder.write("x.json", "{}"))).toMatchObject({ rejected: 1, kept: false });
+  for (const [text, message] of [
+    ["", "is empty"],
+    ["oops", "must hold a list or an object"],
+    ['[{"id": "c1"', "ends before its JSON does"],
+    ["{}", 'must have the format "plinth-chat"'],
+  ] as const) {
+    const summary = await load(await folder.write("x.json", text));
+    expect(summary).toMatchObject({ rejected: 1, kept: false, rejections: [{ message }] });
+  }
   await expect(load(await folder.write("x.json", Buffer.from([0xff])))).rejects.toMatchObject({
     code: "FILE_NOT_TEXT",
   });
@@ -243,4 +248,370 @@ test("chats are written to files, one each, whatever their titles are", async ()
   ]);
   expect(JSON.parse(await readFile(join(target, files[0]!), "utf8")).messages).toHaveLength(6);
   expect(await readFile(join(target, files[1]!), "utf8")).toContain("\nbetter answer\n");
+});
+
+describe("nothing vanishes without a word", () => {
+  const warningsOf = async (more: RawNode[], change: object = {}) => {
+    const summary = await load(await write([{ ...conversation("c1", more), ...change }]));
+    expect(summary).toMatchObject({ inserted: 1, rejected: 0 });
+    expect(summary.warned).toBe(summary.warnings.length);
+    return summary.warnings
+      .filter(({ message }) => !message.startsWith("node profile"))
+      .map(({ name, message }) => `${name}: ${message}`);
+  };
+  test.each<[string, object, string]>([
+    ["an author who is null", { author: null }, "node x: has no author, and was left out"],
+    [
+      "a role nobody knows",
+      { author: { role: "critic" } },
+      'node x: has an author of the unknown role "critic", and was left out',
+    ],
+    [
+      "a kind of content nobody knows",
+      { content: { content_type: "hologram", scene: { caption: "words" } } },
+      'node x: holds content of the kind "hologram", which is not known and was left out',
+    ],
+    [
+      "a part nobody knows",
+      { content: { content_type: "multimodal_text", parts: [{ content_type: "smell", note: "roses" }] } },
+      'node x: holds content of the kind "smell", which is not known and was left out',
+    ],
+    [
+      "a sound",
+      { content: { parts: [{ content_type: "audio_asset_pointer", asset_pointer: "sediment://1" }] } },
+      'node x: holds content of the kind "audio_asset_pointer", which is not known and was left out',
+    ],
+    [
+      "what ChatGPT hides",
+      { metadata: { is_visually_hidden_from_conversation: true } },
+      "node x: is hidden in ChatGPT, and was left out",
+    ],
+  ])("%s is named with conversation and node", async (_, change, message) => {
+    expect(await warningsOf([node("x", "a2", "user", "words", 1_700_000_060, change)])).toEqual([
+      `conversations[0] c1: ${message}`,
+    ]);
+  });
+
+  test("words beside an unknown part are kept, and the part is named", async () => {
+    const parts = ["kept", { content_type: "smell", note: "roses" }];
+    expect(await warningsOf([node("x", "a2", "user", "", 1_700_000_060, { content: { parts } })])).toEqual([
+      expect.stringContaining('"smell"'),
+    ]);
+    expect((await client.query("select from llm.messages where content = 'kept'")).rowCount).toBe(1);
+  });
+
+  test("a title that is too long is cut with a warning, and a thought without content is its summary", async () => {
+    const thoughts = [{ summary: "only a summary", content: "" }];
+    const more = [
+      node("x", "a2", "assistant", "", 1_700_000_060, { content: { content_type: "thoughts", thoughts } }),
+    ];
+    expect(await warningsOf(more, { title: "t".repeat(300) })).toEqual([
+      expect.stringContaining("the title has 300 characters"),
+    ]);
+    expect((await client.query("select from llm.messages where thinking = 'only a summary'")).rowCount).toBe(
+      1,
+    );
+  });
+
+  test("nodes without words are no loss, and nobody is told of them", async () => {
+    const silent = [
+      node("x", "a2", "critic", "", 1_700_000_060),
+      node("y", "x", "assistant", "", 1_700_000_061, {
+        content: { content_type: "code", language: "python", text: "" },
+      }),
+      node("z", "y", "tool", "", 1_700_000_062, { content: { content_type: "hologram", scene: null } }),
+    ];
+    expect(await warningsOf(silent)).toEqual([]);
+  });
+});
+
+test("a message that is too large is named with its node, in a sentence", async () => {
+  const large = conversation("c2", [node("big", "a2", "user", "é".repeat(600_000), 1_700_000_060)]);
+  expect((await load(await write([large]))).rejections).toEqual([
+    {
+      file: "conversations.json",
+      name: "conversations[0] c2",
+      message: "node big holds 1,200,000 bytes of text; a message may hold 1,000,000",
+    },
+  ]);
+});
+
+describe("the tree", () => {
+  const treeOf = async () =>
+    (
+      await client.query(
+        `select m.content, p.content as parent from llm.messages m left join llm.messages p on p.id = m.parent_id order by m.depth, m.id`,
+      )
+    ).rows.map(({ content, parent }) => [content, parent]);
+
+  test.each<[string, object]>([
+    ["lack", {}],
+    ["are null", { parent: null }],
+  ])("comes from the children where parents %s", async (_, parent) => {
+    const make = (id: string, children: string[], role: string) => {
+      const { parent: _parent, ...rest } = node(id, null, role, id, 1_700_000_000);
+      return { ...rest, ...parent, children };
+    };
+    const nodes = [
+      make("question", ["answer", "other"], "user"),
+      make("answer", ["thanks"], "assistant"),
+      make("other", [], "assistant"),
+      make("thanks", [], "user"),
+    ];
+    const mapping = Object.fromEntries(nodes.map((one) => [one.id, one]));
+    await load(await write([{ ...conversation("c3", [], "thanks"), mapping }]));
+    expect(await treeOf()).toEqual([
+      ["question", null],
+      ["answer", "question"],
+      ["other", "question"],
+      ["thanks", "answer"],
+    ]);
+    expect(await path()).toEqual(["question", "answer", "thanks"]);
+  });
+});
+
+describe("times", () => {
+  const timesOf = async () =>
+    (
+      await client.query(
+        `select to_char(c.created_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as created,
+           to_char(c.updated_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') as updated,
+           array_agg(to_char(m.created_at at time zone 'UTC', 'HH24:MI:SS') order by m.id) as messages
+         from llm.chats c join llm.messages m on m.chat_id = c.id group by c.id`,
+      )
+    ).rows;
+  const timed = (create: unknown, update: unknown, ...messages: unknown[]) => {
+    const nodes = messages.map((time, index) =>
+      node(`n${index}`, index ? `n${index - 1}` : null, "user", `message ${index}`, 0, { create_time: time }),
+    );
+    const mapping = Object.fromEntries(nodes.map((one) => [one.id, one]));
+    return { id: "timed", title: "t", create_time: create, update_time: update, mapping };
+  };
+  const WANTED = {
+    created: "2023-11-14 22:13:20",
+    updated: "2023-11-14 22:15:00",
+    messages: ["22:13:20", "22:14:00"],
+  };
+
+  test.each<[string, object]>([
+    ["seconds", timed(1_700_000_000, 1_700_000_100, 1_700_000_000, 1_700_000_040)],
+    ["milliseconds", timed(1.7e12, 1_700_000_100_000, 1.7e12, 1_700_000_040_000)],
+    ["numbers in quotes", timed("1700000000", "1700000100.0", "1700000000", "1700000040")],
+    [
+      "ISO 8601",
+      timed(
+        "2023-11-14T22:13:20Z",
+        "2023-11-14T23:15:00.000+01:00",
+        "2023-11-14T22:13:20.000Z",
+        "2023-11-14T22:14:00",
+      ),
+    ],
+    ["those of the messages alone", timed(null, undefined, 1_700_000_000, 1_700_000_040)],
+  ])("may be %s", async (what, export_) => {
+    await load(await write([export_]));
+    const updated = what.startsWith("those") ? "2023-11-14 22:14:00" : WANTED.updated;
+    expect(await timesOf()).toEqual([{ ...WANTED, updated }]);
+  });
+
+  test("that are nowhere are the first import's, and a second import changes nothing", async () => {
+    const file = await write([timed(null, null, null, "soon")]);
+    expect(await load(file)).toMatchObject({ inserted: 1 });
+    const dump = async () => (await client.query("select * from llm.chats")).rows;
+    const before = await dump();
+    expect(await load(file)).toMatchObject({ unchanged: 1 });
+    expect(await dump()).toEqual(before);
+  });
+
+  test("of messages added by SQL with times of their own are the chat's last activity", async () => {
+    const { rows } = await client.query<{ id: string; user_id: string }>(
+      `insert into llm.chats (user_id, title, created_at, updated_at)
+       select id, 'old', '2020-01-01', '2020-01-01' from identity.users where username = 'ada' returning id, user_id`,
+    );
+    await client.query(
+      `insert into llm.messages (chat_id, user_id, role, content, created_at)
+       values ($1, $2, 'user', 'first', '2020-01-02'), ($1, $2, 'user', 'last', '2020-03-04')`,
+      [rows[0]!.id, rows[0]!.user_id],
+    );
+    const activity = async () =>
+      (await client.query("select updated_at from llm.chats where id = $1", [rows[0]!.id])).rows[0]
+        .updated_at;
+    expect(await activity()).toEqual(new Date("2020-03-04T00:00:00Z"));
+    await client.query(
+      "insert into llm.messages (chat_id, user_id, role, content) values ($1, $2, 'user', 'now')",
+      [rows[0]!.id, rows[0]!.user_id],
+    );
+    expect(await activity()).not.toEqual(new Date("2020-03-04T00:00:00Z"));
+  });
+});
+
+test("batches are small in bytes, however large the chats are", async () => {
+  const large = (id: string) =>
+    conversation(
+      id,
+      Array.from({ length: 5 }, (_, index) =>
+        node(`b${index}`, "a2", "user", "x".repeat(900_000), 1_700_000_060),
+      ),
+    );
+  const file = await write(["c1", "c2", "c3", "c4"].map(large));
+  const sizes: number[] = [];
+  const counting = new Proxy(client, {
+    get(target, property) {
+      if (property !== "query") return Reflect.get(target, property);
+      return (text: string, values?: unknown[]) => {
+        if (/import_chats/.test(text)) sizes.push(Buffer.byteLength(values![0] as string));
+        return target.query(text, values);
+      };
+    },
+  });
+  expect(await importChats(file, { client: counting, username: "ada" })).toMatchObject({ inserted: 4 });
+  expect(sizes).toHaveLength(4);
+  expect(Math.max(...sizes)).toBeLessThan(8_000_000);
+});
+
+describe("what was exported as JSON", () => {
+  const rows = async (username: string) =>
+    (
+      await client.query(
+        `select c.title, c.is_archived, c.created_at, c.updated_at, m.role, m.content, m.thinking, m.images, m.tool_calls, m.depth,
+           m.state, m.finish_reason, m.error_code, m.error_message, m.created_at as said_at, p.content as parent,
+           f.rating, a.url
+         from llm.chats c
+         join identity.users u on u.id = c.user_id and u.username = $1
+         join llm.messages m on m.chat_id = c.id
+         left join llm.messages p on p.id = m.parent_id
+         left join llm.message_feedback f on f.message_id = m.id
+         left join llm.message_attachments a on a.message_id = m.id
+         order by c.title, m.depth, m.content`,
+        [username],
+      )
+    ).rows;
+
+  async function exportOfAda(): Promise<string> {
+    await load(
+      await write([
+        conversation("c1", [node("esc", "a1", "user", "what is \\u0000 in JSON?", 1_700_000_011)]),
+        { ...conversation("c2"), title: "Archived", is_archived: true },
+      ]),
+    );
+    await client.query(
+      `update llm.messages set extended_metadata = '{"a": null}', finish_reason = 'stop',
+         tool_calls = '[{"name": "search", "arguments": null}]'
+       where content = 'first answer'`,
+    );
+    await client.query(
+      `update llm.messages set state = 'broken_off', finish_reason = 'error', error_code = 'E1', error_message = 'lost'
+       where content = 'worse answer'`,
+    );
+    await client.query(
+      "insert into llm.message_feedback (message_id, user_id, chat_id, rating) select id, user_id, chat_id, 'up' from llm.messages where content = 'better answer'",
+    );
+    await client.query(
+      `insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
+       select user_id, chat_id, id, 1, 'https://x.example/a.png', 'image/png', 7, 'a.png' from llm.messages where content = 'first question'`,
+    );
+    const target = join(folder.path, `export-${Math.random()}`);
+    await writeChats(target, { client, username: "ada", format: "json" });
+    return target;
+  }
+
+  test("changes nothing where it came from", async () => {
+    const target = await exportOfAda();
+    const before = await rows("ada");
+    expect(await load(target)).toMatchObject({ unchanged: 2, inserted: 0, updated: 0, rejected: 0 });
+    expect(await rows("ada")).toEqual(before);
+  });
+
+  test("is the same chats in another account, once, with its active path", async () => {
+    const target = await exportOfAda();
+    const toBob = () => importChats(target, { client, username: "bob" });
+    expect(await toBob()).toMatchObject({ inserted: 2, rejected: 0, rejections: [], warnings: [] });
+    expect(await rows("bob")).toEqual(await rows("ada"));
+    const paths = await client.query(
+      `select u.username, array_agg(p.content order by c.title, p.depth) as path
+       from llm.chats c join identity.users u on u.id = c.user_id, llm.chats_active_path(c) p group by u.username order by 1`,
+    );
+    expect(paths.rows[1].path).toEqual(paths.rows[0].path);
+    expect(await toBob()).toMatchObject({ unchanged: 2, inserted: 0, updated: 0 });
+  });
+
+  test("comes back to the letter after it was deleted, ids included", async () => {
+    const target = await exportOfAda();
+    const files = async (from: string) =>
+      Promise.all(
+        (await readdir(from))
+          .sort()
+          .map(async (name) => JSON.parse(await readFile(join(from, name), "utf8"))),
+      );
+    const before = await files(target);
+    await client.query("delete from llm.chats");
+    expect(await load(target)).toMatchObject({ inserted: 2 });
+    const again = join(folder.path, "again");
+    await writeChats(again, { client, username: "ada", format: "json" });
+    const after = await files(again);
+    expect(after).toEqual(before);
+  });
+
+  test("costs its new owner no tokens", async () => {
+    const {
+      rows: [chat],
+    } = await client.query(
+      "insert into llm.chats (user_id, title) select id, 'costly' from identity.users where username = 'ada' returning id, user_id",
+    );
+    await client.query(
+      "insert into llm.messages (chat_id, user_id, role, content, tokens_used) values ($1, $2, 'assistant', 'dear', 50)",
+      [chat.id, chat.user_id],
+    );
+    const target = join(folder.path, "costly");
+    await writeChats(target, { client, username: "ada", format: "json" });
+    const events = async () => (await client.query("select from billing.usage_events")).rowCount;
+    const before = await events();
+    await importChats(target, { client, username: "bob" });
+    expect(await events()).toBe(before);
+    const { rows: metadata } = await client.query(
+      "select extended_metadata from llm.messages where content = 'dear' and user_id <> $1",
+      [chat.user_id],
+    );
+    expect(metadata).toEqual([{ extended_metadata: { tokensUsed: 50 } }]);
+  });
+
+  test.each<[string, (chat: Record<string, unknown>) => void, RegExp]>([
+    ["another version", (chat) => Object.assign(chat, { version: 2 }), /version 2/],
+    ["no id", (chat) => Object.assign(chat, { id: 1 }), /no usable id/],
+    ["no messages", (chat) => Object.assign(chat, { messages: null }), /no messages/],
+    [
+      "a role nobody knows",
+      (chat) => changeFirst(chat, { role: "critic" }),
+      /^message .* has the unknown role "critic"/,
+    ],
+    [
+      "a message that is too large",
+      (chat) => changeFirst(chat, { content: "x".repeat(1_000_001) }),
+      /1,000,001 bytes/,
+    ],
+    ["a NUL", (chat) => changeFirst(chat, { metadata: { deep: ["a\0"] } }), /NUL/],
+    ["a message twice", (chat) => Object.assign(chat, { messages: [...list(chat), ...list(chat)] }), /twice/],
+    [
+      "an attachment from nowhere",
+      (chat) => changeFirst(chat, { attachments: [{ url: "file:///etc/passwd" }] }),
+      /holds a value that is not allowed/,
+    ],
+  ])("with %s is refused in a sentence", async (_, spoil, message) => {
+    const target = await exportOfAda();
+    const [name] = await readdir(target);
+    const chat = JSON.parse(await readFile(join(target, name!), "utf8"));
+    spoil(chat);
+    const summary = await importChats(await folder.write("spoiled.json", JSON.stringify(chat)), {
+      client,
+      username: "bob",
+    });
+    expect(summary.rejections).toEqual([
+      expect.objectContaining({ message: expect.stringMatching(message) }),
+    ]);
+    expect(await rows("bob")).toEqual([]);
+  });
+
+  const list = (chat: Record<string, unknown>) => chat.messages as Record<string, unknown>[];
+  const changeFirst = (chat: Record<string, unknown>, change: object) => {
+    Object.assign(list(chat)[0]!, change);
+  };
 });

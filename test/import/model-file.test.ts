@@ -1,12 +1,28 @@
-import { describe, expect, test } from "@jest/globals";
-import { parseModelFile } from "../../src/import/model-file.ts";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { type Model, readModelFile } from "../../src/import/model-file.ts";
+import { makeFolder } from "./files.ts";
+
+let folder: Awaited<ReturnType<typeof makeFolder>>;
+beforeAll(async () => {
+  folder = await makeFolder();
+});
+afterAll(() => folder.remove());
+
+async function read(text: string): Promise<{ models: Model[]; problems: object[] }> {
+  const models: Model[] = [];
+  const problems: object[] = [];
+  for await (const reading of readModelFile(await folder.write("models.json", text)))
+    if ("model" in reading) models.push(reading.model);
+    else problems.push(reading);
+  return { models, problems };
+}
 
 const PRICE = { input: 1, output: 2, input_cached: null, from_date: null, to_date: null };
 const MODEL = { id: "m-1", name: "M 1", price_history: [PRICE] };
 const file = (model: unknown): string => JSON.stringify({ vendor: "v", models: [model, MODEL] });
 
-test("reads prices oldest first, with exact numbers", () => {
-  const { models, problems } = parseModelFile(
+test("reads prices oldest first, with exact numbers", async () => {
+  const { models, problems } = await read(
     file({
       id: " m-0 ",
       name: "M 0",
@@ -55,11 +71,11 @@ describe("a model that does not fit is named, and the others are kept", () => {
       withPrice({ from_date: "2026-02-01", to_date: "2026-02-01" }),
       /ends before/,
     ],
-  ])("%s", (_name, model, message) => {
-    const { models, problems } = parseModelFile(file(model));
+  ])("%s", async (_name, model, message) => {
+    const { models, problems } = await read(file(model));
     expect(models.map(({ id }) => id)).toEqual(["m-1"]);
     expect(problems).toEqual([
-      { name: expect.stringMatching(/^models\[0\]/), message: expect.stringMatching(message) },
+      { name: expect.stringMatching(/^models\[0\]/), problem: expect.stringMatching(message) },
     ]);
   });
 });
@@ -73,13 +89,23 @@ describe("a file that does not fit is one problem", () => {
     ["null", "null"],
     ["no vendor", '{"models": []}'],
     ["no models", '{"vendor": "v"}'],
-  ])("%s", (_name, text) => {
-    const { models, problems } = parseModelFile(text);
+  ])("%s", async (_name, text) => {
+    const { models, problems } = await read(text);
     expect(models).toEqual([]);
     expect(problems).toHaveLength(1);
   });
 
-  test("with the line, where JSON breaks off on one", () => {
-    expect(parseModelFile('{\n  "vendor": "v",\n  oops\n}').problems[0]).toMatchObject({ line: 3 });
+  test("with the line where it breaks off", async () => {
+    expect((await read('{\n  "vendor": "v",\n  oops\n}')).problems).toEqual([
+      { line: 3, problem: "is not JSON" },
+    ]);
   });
+});
+
+test("the vendor may stand behind the models, and a broken model costs only itself", async () => {
+  const { models, problems } = await read(
+    `{"models": [\n{"id": oops},\n${JSON.stringify(MODEL)}], "vendor": "late"}`,
+  );
+  expect(models).toMatchObject([{ vendor: "late", id: "m-1" }]);
+  expect(problems).toEqual([{ name: "models[0]", line: 2, problem: "is not JSON" }]);
 });

@@ -145,7 +145,7 @@ test("makePublic opens models, and an import without it does not close them agai
 
 describe("what is wrong is named with its file", () => {
   test.each<[string, string, object]>([
-    ["no JSON", "oops", { file: "bad.json" }],
+    ["no JSON", "oops", { file: "bad.json", line: 1 }],
     ["a broken line", '{\n"vendor": "v",\noops}', { file: "bad.json", line: 3 }],
     ["another shape", "[1, 2]", { file: "bad.json" }],
     [

@@ -735,3 +735,40 @@ async function withPeer<T>(person: Person, use: (peer: Person) => Promise<T>): P
     await peer.close();
   }
 }
+
+test("rooms and messages that the owner brings along keep their times, and the next message is now", async () => {
+  await withClient(db.url("owner"), async (client) => {
+    const [creator] = await makeUsers(db, ["mover"]);
+    const { rows } = await client.query<{ id: string }>(
+      "insert into rooms.chat_rooms (creator_id, name, room_type) values ($1, 'moved', 'group') returning id",
+      [creator],
+    );
+    const room = rows[0]!.id;
+    const post = (content: string, at: string | null) =>
+      client.query(
+        `insert into rooms.room_messages (room_id, sender_id, sender_type, content, created_at)
+         values ($1, $2, 'user', $3, coalesce($4::timestamptz, now()))`,
+        [room, creator, content, at],
+      );
+    const activity = async () =>
+      (await client.query("select last_activity_at from rooms.chat_rooms where id = $1", [room])).rows[0]
+        .last_activity_at as Date;
+    await post("first", "2020-01-02T00:00:00Z");
+    await post("second", "2020-03-04T00:00:00Z");
+    await post("out of order", "2020-02-01T00:00:00Z");
+    expect(await activity()).toEqual(new Date("2020-03-04T00:00:00Z"));
+    const messages = await client.query(
+      "select content, created_at from rooms.room_messages where room_id = $1 order by sequence",
+      [room],
+    );
+    expect(
+      messages.rows.map(({ content, created_at }) => [content, created_at.toISOString().slice(0, 10)]),
+    ).toEqual([
+      ["first", "2020-01-02"],
+      ["second", "2020-03-04"],
+      ["out of order", "2020-03-04"],
+    ]);
+    await post("now", null);
+    expect((await activity()).getTime()).toBeGreaterThan(Date.now() - 3_600_000);
+  });
+});

@@ -11,7 +11,7 @@ interface Flags {
 
 const KEEP_GOING = "keep what is good when something is rejected (otherwise nothing is kept)";
 
-/** How many rejected rows a person gets to read; --json lists up to 1,000. */
+/** How many remarks of a kind a person gets to read; --json lists up to 1,000. */
 const LISTED = 20;
 
 export function addImport(program: Command): void {
@@ -70,19 +70,24 @@ Example:
 
   command
     .command("chats")
-    .description("import a user's chats from ChatGPT's export")
+    .description("import a user's chats from an export of ChatGPT or of Plinth")
     .requiredOption("--user <name>", "whose chats they become")
-    .requiredOption("--file <path>", "conversations.json of the export")
+    .requiredOption(
+      "--file <path>",
+      "conversations.json of ChatGPT's export; a chat of Plinth's, or a folder of them",
+    )
     .option("--keep-going", KEEP_GOING)
     .option("--json", "print the outcome as JSON")
     .addHelpText(
       "after",
       `
 Edits and other answers are imported as such, and the path that was shown last is the active one. Importing the same
-file again changes nothing; a newer export adds what was said since.
+file again changes nothing; a newer export adds what was said since. A warning names each text that is left out.
 
 Example:
-  $ plinth import chats --user ada --file ./conversations.json`,
+  $ plinth import chats --user ada --file ./conversations.json
+  $ plinth export chats --user ada --dir ./chats --format json
+  $ plinth import chats --user ada --file ./chats`,
     )
     .action(async (flags: Flags & { user: string; file: string }) => {
       const { importChats } = await import("../../import/chats.ts");
@@ -126,7 +131,10 @@ async function runImport(
       }),
     ).finally(() => progress.end()),
   );
-  for (const warning of summary.warnings) note(`warning: ${formatRemark(warning, printable)}`);
+  for (const warning of summary.warnings.slice(0, LISTED))
+    note(`warning: ${formatRemark(warning, printable)}`);
+  if (summary.warned > LISTED)
+    note(`… and ${summary.warned - LISTED} more warnings; --json lists up to 1,000.`);
   if (flags.json) printJson(summary);
   else print(describe(summary));
   if (summary.rejected === 0) return;

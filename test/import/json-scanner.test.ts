@@ -1,0 +1,95 @@
+import { describe, expect, test } from "@jest/globals";
+import { type JsonPart, JsonScanner } from "../../src/import/json-scanner.ts";
+
+function scan(chunks: readonly string[], listKey?: string): JsonPart[] {
+  const scanner = new JsonScanner(listKey);
+  return [...chunks.flatMap((chunk) => [...scanner.feed(chunk)]), ...scanner.end()];
+}
+
+const LIST =
+  '[ {"a": "]},\\"\\\\", "b": [1, {"c": null}]},\n  "text, with ] and \\u00e9",\n -1.5e3, true,null , [], "" ]\n';
+const OBJECT = '{"vendor" : "v\\n", "models":[\n{"id": 1},\n2 ], "n": 7}';
+
+test("the elements of a list are those that JSON.parse finds, wherever the text is cut", () => {
+  const wanted = (JSON.parse(LIST) as unknown[]).map((value, at) => expect.objectContaining({ at, value }));
+  expect(scan([LIST])).toEqual(wanted);
+  expect(scan([...LIST])).toEqual(wanted);
+  for (let cut = 1; cut < LIST.length; cut++)
+    expect(scan([LIST.slice(0, cut), LIST.slice(cut)])).toEqual(wanted);
+});
+
+test("the members of an object come one by one, and so do the elements of the list that is asked for", () => {
+  for (let cut = 1; cut < OBJECT.length; cut++)
+    expect(scan([OBJECT.slice(0, cut), OBJECT.slice(cut)], "models")).toEqual([
+      { at: "vendor", line: 1, value: "v\n" },
+      { at: 0, line: 2, value: { id: 1 } },
+      { at: 1, line: 3, value: 2 },
+      { at: "models", line: 3 },
+      { at: "n", line: 3, value: 7 },
+    ]);
+  expect(scan([OBJECT])[1]).toEqual({ at: "models", line: 1, value: [{ id: 1 }, 2] });
+});
+
+test("a part is there before the rest has arrived", () => {
+  const scanner = new JsonScanner();
+  expect([...scanner.feed('[{"first": 1}, {"second"')]).toEqual([{ at: 0, line: 1, value: { first: 1 } }]);
+});
+
+test("a broken part costs only itself, and its line is named", () => {
+  expect(scan(["[1,\n{\n oops\n},\n2]"])).toEqual([
+    { at: 0, line: 1, value: 1 },
+    { at: 1, line: 3, problem: "is not JSON" },
+    { at: 2, line: 5, value: 2 },
+  ]);
+});
+
+describe("what is no JSON ends the reading with a sentence", () => {
+  test.each([
+    ["nothing", "", "is empty"],
+    ["a word", "oops", "must hold a list or an object"],
+    ["a list that is cut off", "[1", "ends before its JSON does"],
+    ["a text that is cut off", '["a', "ends before its JSON does"],
+    ["an object that is cut off", '{"a": 1', "ends before its JSON does"],
+    ["no comma", '["a" "b"]', "is not JSON"],
+    ["two commas", "[1,,2]", "is not JSON"],
+    ["a comma at the end", "[1,]", "is not JSON"],
+    ["the wrong bracket", '["a"}', "is not JSON"],
+    ["no colon", '{"a" 1}', "is not JSON"],
+    ["a key that is no text", "{a: 1}", "is not JSON"],
+    ["a broken key", '{"\\x": 1}', "is not JSON"],
+    ["more behind the end", "[] []", "is not JSON"],
+  ])("%s", (_, text, problem) => {
+    const parts = scan([...text]);
+    expect(parts.at(-1)).toEqual({ line: 1, problem });
+    expect(parts.filter(({ at }) => at === undefined)).toHaveLength(1);
+  });
+});
+
+test("what JSON.parse takes is taken and what it refuses is refused", () => {
+  const alphabet = ["[", "]", "{", "}", ",", ":", '"', "\\", "1", "a", " ", "true", '"k":'];
+  let seed = 7;
+  const random = (below: number) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return seed % below;
+  };
+  let accepted = 0;
+  for (let round = 0; round < 30_000; round++) {
+    const inner = Array.from({ length: random(7) }, () => alphabet[random(alphabet.length)]).join("");
+    const text = random(2) ? `[${inner}]` : `{${inner}}`;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      value = undefined;
+    }
+    const parts = scan([text]);
+    const isRefused = parts.some(({ problem }) => problem);
+    expect([text, isRefused]).toEqual([text, value === undefined]);
+    if (value === undefined) continue;
+    accepted++;
+    const entries = Array.isArray(value) ? value : Object.values(value as object);
+    if (new Set(parts.map(({ at }) => at)).size === parts.length)
+      expect(parts.map((part) => part.value)).toEqual(entries);
+  }
+  expect(accepted).toBeGreaterThan(100);
+});
