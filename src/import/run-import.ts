@@ -4,7 +4,7 @@ import type { ImportOptions, ImportSummary, Outcome, Remark } from "./import.ts"
 /**
  * What one call takes, in bytes of JSON. PostgreSQL cannot hold a JSON value of 256 MiB, and memory should hold several.
  */
-const MAX_BATCH_BYTES = 8_000_000;
+const MAX_BATCH_BYTES = 4_000_000;
 /** A single row above it is refused; two times that is still below what PostgreSQL takes. */
 const MAX_ROW_BYTES = 100_000_000;
 

@@ -465,7 +465,7 @@ test("batches are small in bytes, however large the chats are", async () => {
   });
   expect(await importChats(file, { client: counting, username: "ada" })).toMatchObject({ inserted: 4 });
   expect(sizes).toHaveLength(4);
-  expect(Math.max(...sizes)).toBeLessThan(8_000_000);
+  expect(Math.max(...sizes)).toBeLessThan(5_000_000);
 });
 
 describe("what was exported as JSON", () => {
