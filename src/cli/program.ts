@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Command, Help, type Option } from "commander";
 import { PACKAGE_ROOT } from "../paths.ts";
 import { addDb } from "./commands/db.ts";
+import { addDocs } from "./commands/docs.ts";
 import { addDoctor } from "./commands/doctor.ts";
 import { addExport } from "./commands/export.ts";
 import { addImport } from "./commands/import.ts";
@@ -68,6 +69,7 @@ export function buildProgram(): Command {
     addExport,
     addKeys,
     addSchema,
+    addDocs,
     addDoctor,
   ])
     add(program);

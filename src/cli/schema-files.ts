@@ -1,21 +1,18 @@
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
-import { migrateDatabase } from "../database/migrate.ts";
 import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
 import { printGraphqlSchema } from "../docs/graphql-schema.ts";
 import { dumpSchema } from "../docs/schema-dump/dump.ts";
 import { dumpFiles, type SchemaFiles } from "../docs/schema-dump/schema-files.ts";
-import { interruptible } from "./interrupt.ts";
-import { withThrowawayServer } from "./throwaway-server.ts";
+import { withMigratedServer } from "./migrated-server.ts";
 
 /** What migrations/schema/ should hold, made by running all migrations on a temporary embedded server. */
 export function generateSchemaFiles(): Promise<SchemaFiles> {
-  return interruptible((_signal, orGiveUp) => withThrowawayServer((server) => orGiveUp(generateOn(server))));
+  return withMigratedServer(generateOn);
 }
 
 async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
   const rolePrefix = DEFAULT_ROLE_PREFIX;
-  await migrateDatabase({ ownerUrl: server.url("owner"), rolePrefix });
   const dump = await withConnection({ connectionString: server.url("owner") }, (client) =>
     dumpSchema(client, { rolePrefix }),
   );

@@ -1,0 +1,14 @@
+import type { EmbeddedServer } from "../database/embedded/server.ts";
+import { migrateDatabase } from "../database/migrate.ts";
+import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
+import { interruptible } from "./interrupt.ts";
+import { withThrowawayServer } from "./throwaway-server.ts";
+
+/** Runs `use` on a temporary embedded server on which all migrations have run; Ctrl-C stops it. */
+export function withMigratedServer<T>(use: (server: EmbeddedServer) => Promise<T>): Promise<T> {
+  const migrated = async (server: EmbeddedServer) => {
+    await migrateDatabase({ ownerUrl: server.url("owner"), rolePrefix: DEFAULT_ROLE_PREFIX });
+    return use(server);
+  };
+  return interruptible((_signal, orGiveUp) => withThrowawayServer((server) => orGiveUp(migrated(server))));
+}

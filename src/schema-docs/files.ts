@@ -1,0 +1,24 @@
+import { toDbml } from "./dbml.ts";
+import { DOMAINS } from "./domains.ts";
+import { domainGraph, wholeGraph } from "./graphviz.ts";
+import { toMermaid } from "./mermaid.ts";
+import type { SchemaModel } from "./model.ts";
+import { overviewPage } from "./overview-page.ts";
+import { drawSvg } from "./svg.ts";
+
+/** The files of `plinth docs` by name: DBML, a Mermaid text and a picture for each domain, a picture of all, and a page to begin with. */
+export async function schemaDocs(model: SchemaModel): Promise<Map<string, string>> {
+  const domains = [...DOMAINS.keys()].filter((domain) =>
+    model.relations.some(({ schema }) => schema === domain),
+  );
+  const files = new Map([
+    ["README.md", overviewPage(model, domains)],
+    ["plinth.dbml", toDbml(model)],
+    ["all-domains.svg", await drawSvg(wholeGraph(model))],
+  ]);
+  for (const domain of domains) {
+    files.set(`${domain}.mmd`, toMermaid(model, domain));
+    files.set(`${domain}.svg`, await drawSvg(domainGraph(model, domain)));
+  }
+  return files;
+}

@@ -1,0 +1,114 @@
+import { DOMAINS } from "./domains.ts";
+import type { Reference, Relation, RelationName, SchemaModel } from "./model.ts";
+import { shortType } from "./short-type.ts";
+
+/** Letters of one width are as wide wherever the picture is shown, so that no text leaves its box. */
+const FONT = 'fontname="Courier"';
+const OUTSIDE = "#8c959f";
+
+/** The graph of one domain in Graphviz's language: every column, and tables of other domains by name. */
+export function domainGraph(model: SchemaModel, domain: string): string {
+  const own = model.relations.filter(({ schema }) => schema === domain);
+  const references = model.references.filter(({ from }) => from.schema === domain);
+  const outside = new Map(
+    references.filter(({ to }) => to.schema !== domain).map(({ to }) => [idOf(to), to] as const),
+  );
+  return graph(`The ${domain} domain`, "layout=dot, rankdir=LR, ranksep=0.9, nodesep=0.18", [
+    ...own.map((relation) => tableNode(relation, keyColumnsOf(relation, references))),
+    ...[...outside.values()].map(outsideNode),
+    ...references.map((reference) => edge(reference, colourOf(reference.to))),
+  ]);
+}
+
+/** The graph of all domains: tables by name, boxed by domain. */
+export function wholeGraph({ relations, references }: SchemaModel): string {
+  const clusters = [...DOMAINS].flatMap(([schema, colour]) => {
+    const own = relations.filter((relation) => relation.schema === schema);
+    if (own.length === 0) return [];
+    return [
+      `subgraph "cluster_${schema}" {`,
+      `label=<<b>${schema}</b>>; ${FONT}; fontsize=20; fontcolor="${colour}"; color="${colour}"; style="rounded"; penwidth=1.5; margin=14;`,
+      ...own.map((relation) => smallNode(relation)),
+      "}",
+    ];
+  });
+  // Springs keep a hundred tables in a square; layers would make a band a hundred tables long.
+  return graph("All domains", "layout=fdp, splines=true, K=0.5", [
+    ...clusters,
+    ...references.map((reference) => edge(reference, colourOf(reference.from))),
+  ]);
+}
+
+function graph(title: string, layout: string, body: readonly string[]): string {
+  return [
+    "digraph {",
+    `graph [${layout}, pad=0.3, bgcolor="white", label=<<b>${title}</b>>, labelloc=t, fontsize=20, ${FONT}];`,
+    `node [shape=plain, ${FONT}, fontsize=11];`,
+    "edge [arrowsize=0.6, penwidth=1.1];",
+    ...body,
+    "}",
+  ].join("\n");
+}
+
+function tableNode(relation: Relation, keyColumns: ReadonlySet<string>): string {
+  const colour = colourOf(relation);
+  const rows = relation.columns.map(({ name, type, isRequired, comment }) => {
+    const marks = [relation.primaryKey.includes(name) ? "PK" : "", keyColumns.has(name) ? "FK" : ""];
+    const label = isRequired ? `<b>${name}</b>` : name;
+    return (
+      `<tr><td port="${name}" align="left" title="${escaped(comment)}" href="#${name}">${label}</td>` +
+      `<td align="left"><font color="#57606a">${escaped(shortType(type))}</font></td>` +
+      `<td align="left"><font color="${colour}">${marks.filter(Boolean).join(" ") || " "}</font></td></tr>`
+    );
+  });
+  const kind = relation.kind === "view" ? " (view)" : "";
+  return (
+    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="3" color="${colour}">` +
+    `<tr><td colspan="3" bgcolor="${colour}" title="${escaped(relation.comment)}" href="#${relation.name}"><font color="white"><b>${relation.name}${kind}</b></font></td></tr>` +
+    `${rows.join("")}</table>>];`
+  );
+}
+
+function smallNode(relation: Relation): string {
+  const colour = colourOf(relation);
+  const view = relation.kind === "view";
+  return (
+    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${colour}"${view ? ' style="dashed"' : ""}>` +
+    `<tr><td title="${escaped(relation.comment)}" href="#${relation.name}"${view ? "" : ` bgcolor="${colour}"`}>` +
+    `<font color="${view ? colour : "white"}">${relation.name}</font></td></tr></table>>];`
+  );
+}
+
+function outsideNode(relation: RelationName): string {
+  return (
+    `"${idOf(relation)}" [label=<<table border="1" cellborder="0" cellspacing="0" cellpadding="5" color="${OUTSIDE}" style="rounded">` +
+    `<tr><td><font color="${colourOf(relation)}">${relation.schema}.${relation.name}</font></td></tr></table>>];`
+  );
+}
+
+function edge({ from, to, columns, name }: Reference, colour: string): string {
+  return `"${idOf(from)}" -> "${idOf(to)}" [color="${colour}", tooltip="${name} (${columns.join(", ")})"];`;
+}
+
+function keyColumnsOf(relation: Relation, references: readonly Reference[]): ReadonlySet<string> {
+  return new Set(
+    references.filter(({ from }) => idOf(from) === idOf(relation)).flatMap(({ columns }) => columns),
+  );
+}
+
+function colourOf({ schema }: RelationName): string {
+  return DOMAINS.get(schema) ?? OUTSIDE;
+}
+
+function idOf({ schema, name }: RelationName): string {
+  return `${schema}.${name}`;
+}
+
+function escaped(text: string): string {
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;")
+    .replace(/\s+/g, " ");
+}
