@@ -1,5 +1,5 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:57091f5f4f490196d54c4b0d9d8c080965371a7c
+--! Hash: sha1:9dab6184f0d8cdc550a6bfb20f124d7e9f84014d
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -2064,6 +2064,11 @@ comment on function private.find_mentions(uuid, uuid, text, uuid[], uuid[]) is
 --! EndIncluded private/functions/room_mentions.sql
 
 -- Rooms, chats and content are searched in one way. What the indexes and the stored column hold is worked out anew.
+create text search dictionary plinth.english_words (template = pg_catalog.snowball, language = english);
+comment on text search dictionary plinth.english_words is 'Stems English words, and stop words with them.';
+create text search configuration plinth.english_words (copy = pg_catalog.english);
+alter text search configuration plinth.english_words alter mapping replace pg_catalog.english_stem with plinth.english_words;
+comment on text search configuration plinth.english_words is 'English with its stop words; see plinth.search_document.';
 --! Included plinth/functions/search_text.sql
 -- How search reads a text, whoever wrote it and wherever it is stored: rooms, chats and content share these functions. No extension:
 -- `unaccent` reads its rules from a file of the server, so a dump could be restored into another meaning.
@@ -2169,7 +2174,8 @@ grant execute
 --! Included plinth/functions/search_document.sql
 -- What a text is found by: its words as its language stems them, with and without accents, and beside them as they stand, so that
 -- stop words are found too. Each form of a word has the place of the word: phrases work in all of them. Texts without a known
--- language are read as English ("en"), which leaves the words of others nearly as they are.
+-- language are read as English ("en"), which leaves the words of others nearly as they are. English is most of what is searched, and
+-- nobody tells its words by accents: plinth.english_words, PostgreSQL's english with its stop words, reads it in one go.
 -- Indexes and stored columns hold the result: a change here needs them built anew in its migration.
 create or replace function plinth.search_document(language text, value text)
   returns tsvector
@@ -2191,7 +2197,6 @@ begin
     v_text := left(v_text, 200000);
     v_plain := plinth.without_accents(v_text);
     if v_configuration = 'pg_catalog.english'::regconfig then
-      -- No English ending has an accent.
       v_text := v_plain;
     elsif v_plain <> v_text then
       return (
@@ -2200,7 +2205,9 @@ begin
       )::tsvector;
     end if;
   end if;
-  if v_configuration = 'pg_catalog.simple'::regconfig then
+  if v_configuration = 'pg_catalog.english'::regconfig then
+    return to_tsvector('plinth.english_words', v_text);
+  elsif v_configuration = 'pg_catalog.simple'::regconfig then
     return to_tsvector('pg_catalog.simple', v_text);
   end if;
   return (to_tsvector(v_configuration, v_text)::text || ' ' || to_tsvector('pg_catalog.simple', v_text)::text)::tsvector;
@@ -2269,7 +2276,10 @@ begin
   end if;
   v_query := websearch_to_tsquery(v_configuration, v_whole);
   if numnode(v_query) = 0 then
-    return websearch_to_tsquery('pg_catalog.simple', plinth.without_accents(v_whole));
+    return websearch_to_tsquery(
+      case when v_configuration = 'pg_catalog.english'::regconfig then 'plinth.english_words'::regconfig else 'pg_catalog.simple' end,
+      plinth.without_accents(v_whole)
+    );
   end if;
   return plinth.without_accents(v_query::text)::tsquery;
 end

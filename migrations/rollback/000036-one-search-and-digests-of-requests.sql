@@ -20,6 +20,8 @@ drop function
   plinth.is_cjk(text),
   plinth.without_accents(text),
   plinth.search_text(text);
+drop text search configuration plinth.english_words;
+drop text search dictionary plinth.english_words;
 drop index llm.messages_chat_id_parent_id_idx;
 create index messages_parent_id_idx on llm.messages (parent_id, chat_id, user_id);
 

@@ -4,6 +4,20 @@ create schema plinth;
 comment on schema plinth is 'Foundation: who is asking, UUIDv7, shared trigger functions.';
 grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Text search -----------------------------------------------------------------------------------------
+
+-- Stems English words, and stop words with them.
+create text search dictionary plinth.english_words (template = pg_catalog.snowball, language = 'english');
+
+comment on text search dictionary plinth.english_words is 'Stems English words, and stop words with them.';
+
+-- English with its stop words; see plinth.search_document.
+create text search configuration plinth.english_words (parser = pg_catalog."default");
+alter text search configuration plinth.english_words add mapping for asciihword, asciiword, hword, hword_asciipart, hword_part, word with plinth.english_words;
+alter text search configuration plinth.english_words add mapping for email, file, float, host, hword_numpart, int, numhword, numword, sfloat, uint, url, url_path, version with simple;
+
+comment on text search configuration plinth.english_words is 'English with its stop words; see plinth.search_document.';
+
 -- Functions -------------------------------------------------------------------------------------------
 
 -- Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.
@@ -147,7 +161,6 @@ begin
     v_text := left(v_text, 200000);
     v_plain := plinth.without_accents(v_text);
     if v_configuration = 'pg_catalog.english'::regconfig then
-      -- No English ending has an accent.
       v_text := v_plain;
     elsif v_plain <> v_text then
       return (
@@ -156,7 +169,9 @@ begin
       )::tsvector;
     end if;
   end if;
-  if v_configuration = 'pg_catalog.simple'::regconfig then
+  if v_configuration = 'pg_catalog.english'::regconfig then
+    return to_tsvector('plinth.english_words', v_text);
+  elsif v_configuration = 'pg_catalog.simple'::regconfig then
     return to_tsvector('pg_catalog.simple', v_text);
   end if;
   return (to_tsvector(v_configuration, v_text)::text || ' ' || to_tsvector('pg_catalog.simple', v_text)::text)::tsvector;
@@ -279,7 +294,10 @@ begin
   end if;
   v_query := websearch_to_tsquery(v_configuration, v_whole);
   if numnode(v_query) = 0 then
-    return websearch_to_tsquery('pg_catalog.simple', plinth.without_accents(v_whole));
+    return websearch_to_tsquery(
+      case when v_configuration = 'pg_catalog.english'::regconfig then 'plinth.english_words'::regconfig else 'pg_catalog.simple' end,
+      plinth.without_accents(v_whole)
+    );
   end if;
   return plinth.without_accents(v_query::text)::tsquery;
 end
