@@ -1098,7 +1098,7 @@ comment on function learning.access_reason(is_editor boolean, is_author boolean,
 revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
 grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Raises or lowers a user's level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
+-- Raises or lowers a user's level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
 create or replace function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text default null::text, event_key text default null::text)
   returns learning.skill_evidence
   language plpgsql
@@ -1126,12 +1126,13 @@ begin
       using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'skill_id';
   end if;
   return private.add_skill_evidence(
-    assess_skill.user_id, assess_skill.skill_id, 'assessment', assess_skill.delta, 'event:' || assess_skill.event_key, assess_skill.note
+    assess_skill.user_id, assess_skill.skill_id, 'assessment', assess_skill.delta, 'event:' || assess_skill.event_key, assess_skill.note,
+    private.request_digest(jsonb_build_array(assess_skill.delta, assess_skill.note))
   );
 end
 $$;
 
-comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
+comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
 revoke execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) from public;
 grant execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) to :PLINTH_USER;
 
@@ -2193,7 +2194,7 @@ comment on function learning.recommend_items(max_count integer) is E'What the si
 revoke execute on function learning.recommend_items(max_count integer) from public;
 grant execute on function learning.recommend_items(max_count integer) to :PLINTH_USER;
 
--- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.
+-- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.
 create or replace function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer default null::integer, occurred_at timestamp with time zone default null::timestamp with time zone, version integer default null::integer)
   returns learning.content_progress
   language plpgsql
@@ -2224,7 +2225,8 @@ begin
   end if;
   v_progress := private.apply_heartbeat(
     v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
-    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at
+    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at,
+    private.heartbeat_digest(item_id, from_seconds, to_seconds, v_active_seconds, occurred_at, version)
   );
   if v_progress.completed_version is distinct from v_progress.credited_version then
     perform private.credit_completions(v_user_id, array[item_id]);
@@ -2234,7 +2236,7 @@ begin
 end
 $$;
 
-comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL422.';
+comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
 revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
 grant execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) to :PLINTH_USER;
 
@@ -2253,6 +2255,7 @@ declare
   v_readable jsonb[] := '{}';
   v_heartbeat record;
   v_open record;
+  v_recorded record;
   v_progress learning.content_progress;
   v_completed uuid[] := '{}';
   v_result learning.heartbeat_result;
@@ -2287,7 +2290,12 @@ begin
   for no key update;
 
   for v_heartbeat in
-    select f.*
+    select
+      f.*,
+      private.heartbeat_digest(
+        f.item_id, f.from_seconds, f.to_seconds, f.active_seconds,
+        case when e ->> 'occurredAt' is not null then f.occurred_at end, f.version
+      ) as digest
     from unnest(v_readable) e
     cross join lateral private.heartbeat_fields(e) f
     order by f.item_id, f.occurred_at, f.event_id
@@ -2303,18 +2311,20 @@ begin
       v_result.reason := v_open.reason;
     end if;
     if v_result.reason is null then
-      v_result.outcome := case
-        when exists (
-          select
-          from private.recorded_heartbeats r
-          where r.user_id = v_user_id and r.event_id = v_heartbeat.event_id
-        ) then 'repeated'
-        else 'recorded'
-      end;
+      select r.digest into v_recorded
+      from private.recorded_heartbeats r
+      where r.user_id = v_user_id and r.event_id = v_heartbeat.event_id;
+      if found and v_recorded.digest <> v_heartbeat.digest then
+        v_result.reason := 'event_id';
+      else
+        v_result.outcome := case when found then 'repeated' else 'recorded' end;
+      end if;
+    end if;
+    if v_result.reason is null then
       v_progress := private.apply_heartbeat(
         v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
         v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at,
-        v_open.access_checked_at
+        v_open.access_checked_at, v_heartbeat.digest
       );
       if v_progress.completed_version is distinct from v_progress.credited_version then
         v_completed := v_completed || v_heartbeat.item_id;
@@ -2562,19 +2572,15 @@ begin
         order by 2 desc, 1
         limit v_limit offset v_skip
       )
-      -- Marks are set for the page alone, in escaped text: what is marked up is ours.
+      -- Marks are set for the page alone.
       select
         i,
         h.rank,
-        ts_headline(
-          learning.search_configuration(i.language), private.escape_html(i.title),
-          v_terms.queries[array_position(v_terms.languages, i.language)],
-          'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
+        plinth.search_headline(
+          i.language, i.title, v_terms.queries[array_position(v_terms.languages, i.language)], 'HighlightAll=true'
         ),
-        ts_headline(
-          learning.search_configuration(i.language), private.escape_html(i.summary),
-          v_terms.queries[array_position(v_terms.languages, i.language)],
-          'StartSel=<mark>, StopSel=</mark>, MaxWords=40, MinWords=20'
+        plinth.search_headline(
+          i.language, i.summary, v_terms.queries[array_position(v_terms.languages, i.language)], 'MaxWords=40, MinWords=20'
         ),
         false
       from hits h
@@ -2637,7 +2643,7 @@ create or replace function learning.search_document(language text, title text, s
   language sql
   immutable parallel safe
 begin atomic
-  select ((setweight(to_tsvector(learning.search_configuration(language), title), 'A'::"char") || setweight(to_tsvector(learning.search_configuration(language), array_to_string(tags, ' '::text)), 'B'::"char")) || setweight(to_tsvector(learning.search_configuration(language), summary), 'C'::"char"));
+  select ((setweight(plinth.search_document(language, title), 'A'::"char") || setweight(plinth.search_document(language, array_to_string(tags, ' '::text)), 'B'::"char")) || setweight(plinth.search_document(language, summary), 'C'::"char"));
 end;
 
 comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';

@@ -272,11 +272,11 @@ end),
 
 alter table llm.messages enable row level security;
 
+create index messages_chat_id_parent_id_idx on llm.messages using btree (chat_id, parent_id, user_id);
 create index messages_created_at_idx on llm.messages using btree (created_at);
 create index messages_model_id_idx on llm.messages using btree (model_id);
 create unique index messages_one_turn_a_chat_idx on llm.messages using btree (chat_id) where (state = 'streaming'::text);
-create index messages_parent_id_idx on llm.messages using btree (parent_id, chat_id, user_id);
-create index messages_search_idx on llm.messages using gin (user_id, to_tsvector('english'::regconfig, "left"(content, 100000))) where (role = any (array['user'::text, 'assistant'::text]));
+create index messages_search_idx on llm.messages using gin (user_id, plinth.search_document('en'::text, content)) where (role = any (array['user'::text, 'assistant'::text]));
 create index messages_user_id_id_idx on llm.messages using btree (user_id, id);
 create unique index messages_user_id_idempotency_key_idx on llm.messages using btree (user_id, idempotency_key) where (idempotency_key is not null);
 
@@ -990,7 +990,7 @@ $$;
 comment on function llm.count_prompt_version() is 'Trigger: new content or variables are the next version.';
 revoke execute on function llm.count_prompt_version() from public;
 
--- Adds a changed message beside one of the user's own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way.
+-- Adds a changed message beside one of the user's own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way and for a key that was used for another message.
 create or replace function llm.edit_chat_message(message_id uuid, content text, attachments jsonb default null::jsonb, idempotency_key text default null::text)
   returns llm.messages
   language plpgsql
@@ -1002,6 +1002,9 @@ declare
   v_user_id uuid := plinth.current_user_id();
   v_original llm.messages;
   v_message llm.messages;
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    'edit', edit_chat_message.message_id, edit_chat_message.content, edit_chat_message.attachments
+  ));
 begin
   if v_user_id is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
@@ -1022,13 +1025,14 @@ begin
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = edit_chat_message.idempotency_key;
   if found then
-    if v_message.chat_id <> v_original.chat_id
-      or v_message.parent_id is distinct from v_original.parent_id
-      or v_message.content is distinct from edit_chat_message.content
-    then
-      raise exception 'The idempotency key was used with other arguments.'
-        using errcode = 'PL409', column = 'idempotency_key';
-    end if;
+    -- A message that is older than the digests, or was imported, is compared itself.
+    perform private.refuse_other_request(coalesce(
+      (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
+      v_message.chat_id = v_original.chat_id
+        and v_message.role = v_original.role
+        and v_message.parent_id is not distinct from v_original.parent_id
+        and v_message.content = edit_chat_message.content
+    ));
     return v_message;
   end if;
   if exists (select from llm.messages m where m.chat_id = v_original.chat_id and m.state = 'streaming') then
@@ -1041,6 +1045,9 @@ begin
     v_original.images, edit_chat_message.idempotency_key
   )
   returning * into v_message;
+  if edit_chat_message.idempotency_key is not null then
+    insert into private.request_digests (user_id, chat_message_id, digest) values (v_user_id, v_message.id, v_digest);
+  end if;
   perform private.move_head(v_user_id, v_message.chat_id, v_message.id);
   if edit_chat_message.attachments is null then
     insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
@@ -1055,7 +1062,7 @@ begin
 end
 $$;
 
-comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a changed message beside one of the user''s own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way.';
+comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a changed message beside one of the user''s own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way and for a key that was used for another message.';
 revoke execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) from public;
 grant execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 
@@ -1543,7 +1550,7 @@ create or replace function llm.search_chat_messages(query text, max_count intege
 as $$
 #variable_conflict use_column
 declare
-  v_query tsquery := websearch_to_tsquery('pg_catalog.english', left(search_chat_messages.query, 1000));
+  v_query tsquery := plinth.search_query('en', search_chat_messages.query);
 begin
   if search_chat_messages.max_count not between 1 and 100 then
     raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
@@ -1555,7 +1562,7 @@ begin
       join llm.chats c on c.user_id = m.user_id and c.id = m.chat_id
       where m.user_id = plinth.current_user_id()
         and m.role in ('user', 'assistant')
-        and to_tsvector('pg_catalog.english', left(m.content, 100000)) operator(pg_catalog.@@) v_query
+        and plinth.search_document('en', m.content) @@ v_query
         and (search_chat_messages.include_archived or not c.is_archived)
       order by m.id desc
       limit 1000
@@ -1563,7 +1570,7 @@ begin
     page as (
       select
         s.*,
-        ts_rank_cd(to_tsvector('pg_catalog.english', left(s.content, 100000)), v_query, 1) as rank
+        ts_rank_cd(plinth.search_document('en', s.content), v_query, 1) as rank
       from matches s
       order by rank desc, s.id desc
       limit search_chat_messages.max_count
@@ -1571,17 +1578,9 @@ begin
     )
     select
       p.id, p.chat_id, p.title, p.role,
-      -- The marks are characters that no text keeps here, so that all of the text can be made harmless before they become
-      -- markup: the only tags in a headline are <mark> and </mark>.
-      replace(replace(replace(replace(replace(replace(replace(
-        ts_headline(
-          'pg_catalog.english',
-          translate(left(p.content, 100000), E'\uE000\uE001', ''),
-          v_query,
-          E'StartSel=\uE000, StopSel=\uE001, MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
-        ),
-        '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
-        E'\uE000', '<mark>'), E'\uE001', '</mark>'),
+      plinth.search_headline(
+        'en', p.content, v_query, 'MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
+      ),
       p.rank, p.created_at
     from page p
     order by p.rank desc, p.id desc;
@@ -1646,7 +1645,7 @@ comment on function llm.select_branch(message_id uuid) is E'@resultFieldName cha
 revoke execute on function llm.select_branch(message_id uuid) from public;
 grant execute on function llm.select_branch(message_id uuid) to :PLINTH_USER;
 
--- Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way.
+-- Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way and for a key that was used for another message.
 create or replace function llm.send_chat_message(chat_id uuid, content text, parent_id uuid default null::uuid, attachments jsonb default '[]'::jsonb, idempotency_key text default null::text)
   returns llm.messages
   language plpgsql
@@ -1657,6 +1656,10 @@ as $$
 declare
   v_user_id uuid := plinth.current_user_id();
   v_message llm.messages;
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    'send', send_chat_message.chat_id, send_chat_message.content, send_chat_message.parent_id,
+    coalesce(send_chat_message.attachments, '[]')
+  ));
 begin
   if v_user_id is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
@@ -1673,13 +1676,14 @@ begin
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = send_chat_message.idempotency_key;
   if found then
-    if v_message.chat_id <> send_chat_message.chat_id
-      or v_message.role <> 'user'
-      or v_message.content is distinct from send_chat_message.content
-    then
-      raise exception 'The idempotency key was used with other arguments.'
-        using errcode = 'PL409', column = 'idempotency_key';
-    end if;
+    -- A message that is older than the digests, or was imported, is compared itself.
+    perform private.refuse_other_request(coalesce(
+      (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
+      v_message.chat_id = send_chat_message.chat_id
+        and v_message.role = 'user'
+        and v_message.content = send_chat_message.content
+        and (send_chat_message.parent_id is null or v_message.parent_id is not distinct from send_chat_message.parent_id)
+    ));
     return v_message;
   end if;
   insert into llm.messages (chat_id, user_id, parent_id, role, content, idempotency_key)
@@ -1688,12 +1692,15 @@ begin
     send_chat_message.idempotency_key
   )
   returning * into v_message;
+  if send_chat_message.idempotency_key is not null then
+    insert into private.request_digests (user_id, chat_message_id, digest) values (v_user_id, v_message.id, v_digest);
+  end if;
   perform private.insert_attachments(v_message, send_chat_message.attachments);
   return v_message;
 end
 $$;
 
-comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way.';
+comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way and for a key that was used for another message.';
 revoke execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) from public;
 grant execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 

@@ -4,6 +4,20 @@ create schema plinth;
 comment on schema plinth is 'Foundation: who is asking, UUIDv7, shared trigger functions.';
 grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Text search -----------------------------------------------------------------------------------------
+
+-- Stems English words, and stop words with them.
+create text search dictionary plinth.english_words (template = pg_catalog.snowball, language = 'english');
+
+comment on text search dictionary plinth.english_words is 'Stems English words, and stop words with them.';
+
+-- English with its stop words; see plinth.search_document.
+create text search configuration plinth.english_words (parser = pg_catalog."default");
+alter text search configuration plinth.english_words add mapping for asciihword, asciiword, hword, hword_asciipart, hword_part, word with plinth.english_words;
+alter text search configuration plinth.english_words add mapping for email, file, float, host, hword_numpart, int, numhword, numword, sfloat, uint, url, url_path, version with simple;
+
+comment on text search configuration plinth.english_words is 'English with its stop words; see plinth.search_document.';
+
 -- Functions -------------------------------------------------------------------------------------------
 
 -- Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.
@@ -17,6 +31,37 @@ end;
 
 comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 revoke execute on function plinth.announce(topic text, sequence bigint) from public;
+
+-- A text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.
+create or replace function plinth.cjk_pairs(value text)
+  returns text
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select coalesce(
+    string_agg(
+      case
+        when c.is_cjk and c.next_is_cjk then c.one || c.next || ',' || c.one || ','
+        when c.is_cjk or c.next_is_cjk then c.one || ','
+        else c.one
+      end,
+      '' order by c.place
+    ),
+    ''
+  )
+  from (
+    select
+      s.one, s.place, plinth.is_cjk(s.one) as is_cjk, lead(s.one) over places as next,
+      lead(plinth.is_cjk(s.one), 1, false) over places as next_is_cjk
+    from string_to_table(value, null) with ordinality as s (one, place)
+    window places as (order by s.place)
+  ) c
+$$;
+
+comment on function plinth.cjk_pairs(value text) is E'@behavior -*\nA text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.';
+revoke execute on function plinth.cjk_pairs(value text) from public;
+grant execute on function plinth.cjk_pairs(value text) to :PLINTH_USER;
 
 -- The client's network address as the API saw it, or null.
 create or replace function plinth.client_ip()
@@ -83,6 +128,210 @@ comment on function plinth.current_user_id() is E'@behavior -*\nThe signed-in us
 revoke execute on function plinth.current_user_id() from public;
 grant execute on function plinth.current_user_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
+-- Whether a text has a character of Chinese, Japanese or Korean, which are written without spaces.
+create or replace function plinth.is_cjk(value text)
+  returns boolean
+  language sql
+  immutable parallel safe
+as $$
+  select value ~ '[\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c\uac00-\ud7fb\uf900-\ufaff\U00020000-\U0003ffff]'
+$$;
+
+comment on function plinth.is_cjk(value text) is E'@behavior -*\nWhether a text has a character of Chinese, Japanese or Korean, which are written without spaces.';
+revoke execute on function plinth.is_cjk(value text) from public;
+grant execute on function plinth.is_cjk(value text) to :PLINTH_USER;
+
+-- The words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.
+create or replace function plinth.search_document(language text, value text)
+  returns tsvector
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_configuration constant regconfig := learning.search_configuration(language);
+  v_text text := plinth.search_text(left(value, 100000));
+  v_plain text;
+begin
+  if octet_length(v_text) > length(v_text) then
+    if plinth.is_cjk(v_text) then
+      v_text := plinth.cjk_pairs(v_text);
+    end if;
+    -- More different words than this holds would not fit into a tsvector, which would refuse the row.
+    v_text := left(v_text, 200000);
+    v_plain := plinth.without_accents(v_text);
+    if v_configuration = 'pg_catalog.english'::regconfig then
+      v_text := v_plain;
+    elsif v_plain <> v_text then
+      return (
+        plinth.without_accents(to_tsvector(v_configuration, v_text)::text) || ' '
+        || to_tsvector(v_configuration, v_plain)::text || ' ' || to_tsvector('pg_catalog.simple', v_plain)::text
+      )::tsvector;
+    end if;
+  end if;
+  if v_configuration = 'pg_catalog.english'::regconfig then
+    return to_tsvector('plinth.english_words', v_text);
+  elsif v_configuration = 'pg_catalog.simple'::regconfig then
+    return to_tsvector('pg_catalog.simple', v_text);
+  end if;
+  return (to_tsvector(v_configuration, v_text)::text || ' ' || to_tsvector('pg_catalog.simple', v_text)::text)::tsvector;
+end
+$$;
+
+comment on function plinth.search_document(language text, value text) is E'@behavior -*\nThe words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.';
+revoke execute on function plinth.search_document(language text, value text) from public;
+grant execute on function plinth.search_document(language text, value text) to :PLINTH_USER;
+
+-- A text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that a query finds.
+create or replace function plinth.search_headline(language text, value text, query tsquery, options text)
+  returns text
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_text text := translate(normalize(left(value, 100000), NFC), E'\u0001\uE000\uE001', '');
+  v_lexemes text[] := array(
+    select distinct replace(m.match[1], '''''', '''')
+    from regexp_matches(querytree(query), '''((?:[^'']|'''')+)''', 'g') as m (match)
+  );
+  v_words tsquery;
+begin
+  if plinth.is_cjk(array_to_string(v_lexemes, ' ')) then
+    v_lexemes := array(
+      select l
+      from unnest(v_lexemes) l
+      where length(l) > 1
+        or not exists (select from unnest(v_lexemes) o where length(o) = 2 and plinth.is_cjk(o) and strpos(o, l) > 0)
+    );
+    -- A found run of characters stands apart from the rest.
+    select string_agg(case when r.is_found <> r.was_found then E'\u0001' else '' end || r.one, '' order by r.place) into v_text
+    from (
+      select h.*, lag(h.is_found, 1, false) over (order by h.place) as was_found
+      from (
+        select
+          s.one, s.place,
+          coalesce(plinth.is_cjk(s.one) and (
+            s.one = any (v_lexemes)
+            or s.one || lead(s.one) over places = any (v_lexemes)
+            or lag(s.one) over places || s.one = any (v_lexemes)
+          ), false) as is_found
+        from string_to_table(v_text, null) with ordinality as s (one, place)
+        window places as (order by s.place)
+      ) h
+    ) r;
+  end if;
+  v_text := regexp_replace(coalesce(v_text, ''), '([!-/:-@[-`{-~])', E'\u0001\\1\u0001', 'g');
+  select string_agg('''' || replace(t.word, '''', '''''') || '''', ' | ')::tsquery into v_words
+  from (select distinct lower(p.token) as word from ts_parse('default', v_text) p where p.tokid <> 12) t
+  where tsvector_to_array(plinth.search_document(search_headline.language, t.word)) && v_lexemes;
+  v_text := translate(
+    ts_headline('pg_catalog.simple', v_text, coalesce(v_words, E'''\u0001'''::tsquery), E'StartSel=\uE000, StopSel=\uE001, ' || options),
+    E'\u0001', ''
+  );
+  return replace(replace(
+    replace(replace(replace(replace(replace(v_text, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;'),
+    E'\uE000', '<mark>'), E'\uE001', '</mark>');
+end
+$$;
+
+comment on function plinth.search_headline(language text, value text, query tsquery, options text) is E'@behavior -*\nA text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that a query finds.';
+revoke execute on function plinth.search_headline(language text, value text, query tsquery, options text) from public;
+grant execute on function plinth.search_headline(language text, value text, query tsquery, options text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- What is asked of plinth.search_document by a text that people type: words, "a phrase", or, -not; its first 1,000 characters.
+create or replace function plinth.search_query(language text, query text)
+  returns tsquery
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_configuration constant regconfig := learning.search_configuration(language);
+  v_part text;
+  v_body text;
+  v_pairs text[];
+  v_parts text[] := '{}';
+  v_whole text;
+  v_query tsquery;
+begin
+  for v_part in
+    select p.match[1]
+    from regexp_matches(left(query, 1000), '-*"[^"]*"|[^[:space:]"]+', 'g') as p (match)
+  loop
+    if lower(v_part) = 'or' then
+      v_parts := v_parts || 'or'::text;
+      continue;
+    end if;
+    -- In the order of ASCII, so that each of them becomes the comma under it.
+    v_body := btrim(
+      translate(plinth.search_text(v_part), '!"#$%&''()*+-./:;<=>?@[\]^_`{|}~', repeat(',', 31)), ', '
+    );
+    if plinth.is_cjk(v_body) then
+      v_pairs := array(select distinct t from regexp_split_to_table(plinth.cjk_pairs(v_body), '[,[:space:]]+') t where t <> '');
+      if v_part ~ '^-|"' then
+        -- A phrase that ends in a pair ends before its single characters, which stand elsewhere in a longer run.
+        v_body := btrim(plinth.cjk_pairs(v_body), ',');
+        if right(v_body, 3) like '_,_' and plinth.is_cjk(left(right(v_body, 3), 1)) and plinth.is_cjk(right(v_body, 1)) then
+          v_body := left(v_body, -4);
+        end if;
+      else
+        v_parts := v_parts || array(
+          select format('"%s"', t)
+          from unnest(v_pairs) t
+          where length(t) > 1 or not exists (select from unnest(v_pairs) o where length(o) = 2 and strpos(o, t) > 0)
+        );
+        continue;
+      end if;
+    end if;
+    if to_tsvector('pg_catalog.simple', v_body) <> '' then
+      v_parts := v_parts || ((case when v_part like '-%' then '-' else '' end) || '"' || v_body || '"');
+    end if;
+  end loop;
+  v_whole := array_to_string(v_parts, ' ');
+  if v_configuration = 'pg_catalog.english'::regconfig then
+    v_whole := plinth.without_accents(v_whole);
+  end if;
+  v_query := websearch_to_tsquery(v_configuration, v_whole);
+  if numnode(v_query) = 0 then
+    return websearch_to_tsquery(
+      case when v_configuration = 'pg_catalog.english'::regconfig then 'plinth.english_words'::regconfig else 'pg_catalog.simple' end,
+      plinth.without_accents(v_whole)
+    );
+  end if;
+  return plinth.without_accents(v_query::text)::tsquery;
+end
+$$;
+
+comment on function plinth.search_query(language text, query text) is E'@behavior -*\nWhat is asked of plinth.search_document by a text that people type: words, "a phrase", or, -not; its first 1,000 characters.';
+revoke execute on function plinth.search_query(language text, query text) from public;
+grant execute on function plinth.search_query(language text, query text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- A text as search reads it: compatibility-normalised, in lower case, joined words apart.
+create or replace function plinth.search_text(value text)
+  returns text
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if octet_length(value) = length(value) then
+    return translate(lower(value), './@-&<+~', ',,,,,,,,');
+  end if;
+  return regexp_replace(
+    regexp_replace(
+      lower(case when value is nfkc normalized then value else normalize(value, NFKC) end),
+      '[\u00ad\u0300-\u036f\u200b-\u200d\u2060\ufeff]+', '', 'g'
+    ),
+    '[./@&<+~-]', ',', 'g'
+  );
+end
+$$;
+
+comment on function plinth.search_text(value text) is E'@behavior -*\nA text as search reads it: compatibility-normalised, in lower case, joined words apart.';
+revoke execute on function plinth.search_text(value text) from public;
+grant execute on function plinth.search_text(value text) to :PLINTH_USER;
+
 -- Trigger: sets updated_at when a row really changed; its arguments name the table's generated columns.
 create or replace function plinth.touch_updated_at()
   returns trigger
@@ -128,3 +377,28 @@ as $$
 comment on function plinth.uuid_v7() is E'@behavior -*\nA new UUIDv7: unique, and sorted by the time it was made.';
 revoke execute on function plinth.uuid_v7() from public;
 grant execute on function plinth.uuid_v7() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- A text in lower case without accents.
+create or replace function plinth.without_accents(value text)
+  returns text
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_text text := value;
+begin
+  if octet_length(v_text) > length(v_text) then
+    v_text := regexp_replace(replace(normalize(v_text, NFKD), U&'\0438\0306', U&'\0439'), '[\u0300-\u036f]+', '', 'g');
+  end if;
+  if octet_length(v_text) > length(v_text) then
+    v_text := replace(replace(replace(replace(normalize(v_text, NFKC), 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
+    v_text := translate(v_text, 'øłđðħŧıς', 'olddhtiσ');
+  end if;
+  return v_text;
+end
+$$;
+
+comment on function plinth.without_accents(value text) is E'@behavior -*\nA text in lower case without accents.';
+revoke execute on function plinth.without_accents(value text) from public;
+grant execute on function plinth.without_accents(value text) to :PLINTH_USER;

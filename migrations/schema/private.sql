@@ -501,7 +501,9 @@ create table private.recorded_heartbeats (
   user_id uuid not null,
   event_id uuid not null,
   created_at timestamp with time zone not null default now(),
+  digest bytea,
   constraint recorded_heartbeats_pkey primary key (user_id, event_id),
+  constraint recorded_heartbeats_digest_is_sha256 check (octet_length(digest) = 32),
   constraint recorded_heartbeats_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
@@ -513,6 +515,7 @@ comment on table private.recorded_heartbeats is 'One row per heartbeat of the la
 comment on column private.recorded_heartbeats.user_id is 'Whose.';
 comment on column private.recorded_heartbeats.event_id is 'The client''s id of it.';
 comment on column private.recorded_heartbeats.created_at is 'When it was recorded.';
+comment on column private.recorded_heartbeats.digest is 'SHA-256 of what it said; null for those recorded before digests were kept.';
 
 -- One row per recovery code of an account's current set; each works once. Readable by no API role.
 create table private.recovery_codes (
@@ -571,6 +574,46 @@ comment on column private.refresh_tokens.created_at is 'When it was issued.';
 comment on column private.refresh_tokens.expires_at is 'From then on it is refused.';
 comment on column private.refresh_tokens.used_at is 'When it was exchanged for its successor; null while live.';
 comment on column private.refresh_tokens.successor_sealed is 'The successor, encrypted under a key derived from this token.';
+
+-- One row per row that was made under an idempotency key. In private, because a digest would confirm a guess at a text that was deleted since.
+create table private.request_digests (
+  id bigint generated always as identity,
+  user_id uuid,
+  room_message_id uuid,
+  chat_room_id uuid,
+  general_chat_message_id uuid,
+  chat_message_id uuid,
+  skill_evidence_id uuid,
+  digest bytea not null,
+  constraint request_digests_pkey primary key (id),
+  constraint request_digests_chat_message_id_key unique (chat_message_id),
+  constraint request_digests_chat_room_id_key unique (chat_room_id),
+  constraint request_digests_general_chat_message_id_key unique (general_chat_message_id),
+  constraint request_digests_room_message_id_key unique (room_message_id),
+  constraint request_digests_skill_evidence_id_key unique (skill_evidence_id),
+  constraint request_digests_are_of_one_row check (num_nonnulls(room_message_id, chat_room_id, general_chat_message_id, chat_message_id, skill_evidence_id) = 1),
+  constraint request_digests_digest_is_sha256 check (octet_length(digest) = 32),
+  constraint request_digests_chat_message_id_fkey foreign key (chat_message_id) references llm.messages(id) on delete cascade,
+  constraint request_digests_chat_room_id_fkey foreign key (chat_room_id) references rooms.chat_rooms(id) on delete cascade,
+  constraint request_digests_general_chat_message_id_fkey foreign key (general_chat_message_id) references rooms.general_chat_messages(id) on delete cascade,
+  constraint request_digests_room_message_id_fkey foreign key (room_message_id) references rooms.room_messages(id) on delete cascade,
+  constraint request_digests_skill_evidence_id_fkey foreign key (skill_evidence_id) references learning.skill_evidence(id) on delete cascade,
+  constraint request_digests_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table private.request_digests enable row level security;
+
+create index request_digests_user_id_idx on private.request_digests using btree (user_id);
+
+comment on table private.request_digests is 'One row per row that was made under an idempotency key. In private, because a digest would confirm a guess at a text that was deleted since.';
+comment on column private.request_digests.id is 'Surrogate key.';
+comment on column private.request_digests.user_id is 'The account that made the request; null for the AI of a room.';
+comment on column private.request_digests.room_message_id is 'The room message that the request made, or null.';
+comment on column private.request_digests.chat_room_id is 'The room that the request made, or null.';
+comment on column private.request_digests.general_chat_message_id is 'The message of the general chat that the request made, or null.';
+comment on column private.request_digests.chat_message_id is 'The chat message that the request made, or null.';
+comment on column private.request_digests.skill_evidence_id is 'The evidence that the request made, or null.';
+comment on column private.request_digests.digest is 'SHA-256 of the arguments of the request.';
 
 -- One row per room with a password.
 create table private.room_passwords (
@@ -1080,8 +1123,8 @@ $$;
 comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
 
--- Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.
-create or replace function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text default null::text, note text default null::text)
+-- Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing, and is PL409 if it was said with another digest.
+create or replace function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text default null::text, note text default null::text, digest bytea default null::bytea)
   returns learning.skill_evidence
   language plpgsql
   security definer
@@ -1108,6 +1151,12 @@ begin
     and e.skill_id = add_skill_evidence.skill_id
     and e.source_key = add_skill_evidence.source_key;
   if found then
+    -- What is older than the digests is compared by what it left of the delta.
+    perform private.refuse_other_request(coalesce(
+      (select d.digest = add_skill_evidence.digest from private.request_digests d where d.skill_evidence_id = v_result.id),
+      v_result.note is not distinct from add_skill_evidence.note
+        and v_result.delta between least(add_skill_evidence.delta, 0) and greatest(add_skill_evidence.delta, 0)
+    )) where add_skill_evidence.digest is not null;
     return v_result;
   end if;
 
@@ -1118,12 +1167,16 @@ begin
     add_skill_evidence.source_key, add_skill_evidence.note, plinth.current_user_id()
   )
   returning * into v_result;
+  if add_skill_evidence.digest is not null and add_skill_evidence.source_key is not null then
+    insert into private.request_digests (user_id, skill_evidence_id, digest)
+    values (v_result.user_id, v_result.id, add_skill_evidence.digest);
+  end if;
   return v_result;
 end
 $$;
 
-comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing.';
-revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text) from public;
+comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text, digest bytea) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing, and is PL409 if it was said with another digest.';
+revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text, digest bytea) from public;
 
 -- Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.
 create or replace function private.add_to_room(room_id uuid, user_id uuid)
@@ -1510,8 +1563,8 @@ $$;
 comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
 revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
 
--- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.
-create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone)
+-- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it. PL409 when the event_id was used for another heartbeat.
+create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone, digest bytea)
   returns learning.content_progress
   language plpgsql
   set search_path to 'pg_catalog'
@@ -1528,10 +1581,19 @@ declare
   v_seconds integer;
   p learning.content_progress;
 begin
-  insert into private.recorded_heartbeats (user_id, event_id)
-  values (apply_heartbeat.user_id, apply_heartbeat.event_id)
+  insert into private.recorded_heartbeats (user_id, event_id, digest)
+  values (apply_heartbeat.user_id, apply_heartbeat.event_id, apply_heartbeat.digest)
   on conflict do nothing;
   if not found then
+    if exists (
+      select
+      from private.recorded_heartbeats r
+      where r.user_id = apply_heartbeat.user_id and r.event_id = apply_heartbeat.event_id and r.digest <> apply_heartbeat.digest
+    ) then
+      raise exception 'Another heartbeat was recorded under this event id.'
+        using errcode = 'PL409', schema = 'learning', table = 'content_progress', column = 'event_id',
+          hint = 'Use a new event id for each heartbeat.';
+    end if;
     select t.* into p
     from learning.content_progress t
     where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id;
@@ -1629,8 +1691,8 @@ begin
 end
 $$;
 
-comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it.';
-revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone) from public;
+comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone, digest bytea) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it. PL409 when the event_id was used for another heartbeat.';
+revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone, digest bytea) from public;
 
 -- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
 create or replace function private.apply_payment_event(event private.payment_events)
@@ -2896,7 +2958,7 @@ begin
   where content_search_terms.language is null
     or u.language = content_search_terms.language
     or starts_with(u.language, content_search_terms.language || '-');
-  select coalesce(array_agg(websearch_to_tsquery(learning.search_configuration(l.language), query) order by l.place), '{}')
+  select coalesce(array_agg(plinth.search_query(l.language, query) order by l.place), '{}')
   into queries
   from unnest(languages) with ordinality as l (language, place);
   foreach v_query in array array(select distinct q from unnest(queries) as q) loop
@@ -4501,6 +4563,43 @@ comment on function private.find_customer(provider text) is 'Who the signed-in u
 revoke execute on function private.find_customer(provider text) from public;
 grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
 
+-- The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.
+create or replace function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea)
+  returns rooms.room_messages
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_message rooms.room_messages;
+begin
+  select m.* into v_message
+  from rooms.room_messages m
+  where m.room_id = find_keyed_room_message.room_id
+    and m.sender_id is not distinct from find_keyed_room_message.sender_id
+    and m.idempotency_key = find_keyed_room_message.idempotency_key;
+  if found then
+    perform private.refuse_other_request(coalesce(
+      (select d.digest = find_keyed_room_message.digest from private.request_digests d where d.room_message_id = v_message.id),
+      find_keyed_room_message.content is not distinct from coalesce(
+        (
+          select r.content
+          from rooms.room_message_revisions r
+          where r.message_id = v_message.id
+          order by r.revision
+          limit 1
+        ),
+        v_message.content
+      )
+    ));
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea) is 'The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.';
+revoke execute on function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea) from public;
+
 -- Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.
 create or replace function private.find_login(identifier text, hashed_email bytea default null::bytea)
   returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer, bcrypt_is_in_use boolean)
@@ -4561,10 +4660,12 @@ begin
   if strpos(content, '@') > 0 then
     v_found := array(
       select distinct m.user_id
-      from regexp_matches(content, '(?:^|[^[:alnum:]_@.-])@([[:alnum:]_.-]{1,100})', 'g') as name (parts)
-      -- A full stop after a name ends the sentence.
-      join identity.users u on u.username in (lower(parts[1]), rtrim(lower(parts[1]), '.-'))
-      join rooms.room_members m on m.room_id = find_mentions.room_id and m.user_id = u.id
+      from (select distinct n.names from private.mentioned_names(content) n) n
+      -- The longest name that is one.
+      cross join lateral (
+        select u.id from identity.users u where u.username = any (n.names) order by length(u.username) desc limit 1
+      ) named
+      join rooms.room_members m on m.room_id = find_mentions.room_id and m.user_id = named.id
     );
   end if;
   if cardinality(v_declared) > 0 and (
@@ -5924,6 +6025,20 @@ $$;
 comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Whether the user has completed every part of the course that is available now; false for a course without parts.';
 revoke execute on function private.has_completed_parts(user_id uuid, course_id uuid) from public;
 
+-- Digest of what a heartbeat says; occurred_at is null when it was left out.
+create or replace function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer)
+  returns bytea
+  language sql
+  immutable
+as $$
+  select private.request_digest(
+    jsonb_build_array(item_id, from_seconds, to_seconds, active_seconds, extract(epoch from occurred_at), version)
+  )
+$$;
+
+comment on function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is 'Digest of what a heartbeat says; occurred_at is null when it was left out.';
+revoke execute on function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
+
 -- Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.
 create or replace function private.heartbeat_fields(heartbeat jsonb)
   returns table(event_id uuid, item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer)
@@ -7211,6 +7326,56 @@ $$;
 comment on function private.mail_variables(user_id uuid) is 'Names of the account and context of the request, for the texts of mails.';
 revoke execute on function private.mail_variables(user_id uuid) from public;
 
+-- User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.
+create or replace function private.mentioned_names(content text)
+  returns table(names text[])
+  language plpgsql
+  immutable rows 5
+  set search_path to 'pg_catalog'
+as $$
+declare
+  -- Scripts that are written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese, Korean.
+  v_unspaced constant text := '\u0e00-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7fb\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff';
+  v_text text := private.text_without_code(content);
+  v_part record;
+  v_before text;
+  v_name text;
+begin
+  v_text := regexp_replace(v_text, '[a-z][a-z0-9+.-]*://[^[:space:]<>]*', ' ', 'gi');
+  -- Addresses of pages without https:// before them.
+  v_text := regexp_replace(v_text, '(^|[^[:alnum:]@.-])[[:alnum:]-]+(\.[[:alnum:]-]+)+/[^[:space:]<>]*', '\1 ', 'g');
+  for v_part in
+    select p.text, lag(p.text) over places as before, lead(p.text) over places as after, p.place
+    from string_to_table(v_text, '@') with ordinality as p (text, place)
+    window places as (order by p.place)
+    offset 1
+  loop
+    -- What stands between this @ and the last character that no address has.
+    v_before := substring(right(v_part.before, 64) from '[[:alnum:]._%+-]*$');
+    v_before := regexp_replace(v_before, '^.*[' || v_unspaced || ']', '');
+    v_name := lower(substring(v_part.text from '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}'));
+    continue when v_name is null
+      or v_before ~ '[[:alnum:]]'
+      -- @@john, and @john@example.com, whose parts are no names.
+      or (v_part.place > 2 and v_part.before = '')
+      or (length(v_name) = length(v_part.text) and v_part.after ~ '^[[:alnum:]]')
+      -- Another letter goes on with the name.
+      or substr(v_part.text, length(v_name) + 1, 1) ~ ('^(?![' || v_unspaced || '])[[:alnum:]]$');
+    names := array(
+      select distinct n.name
+      from regexp_split_to_array(v_name, '\.') as p (parts)
+      cross join lateral generate_series(1, cardinality(p.parts)) as s (count)
+      cross join lateral (select rtrim(array_to_string(p.parts[1:s.count], '.'), '._-') as name) n
+      where n.name <> ''
+    );
+    return next;
+  end loop;
+end
+$$;
+
+comment on function private.mentioned_names(content text) is 'User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.';
+revoke execute on function private.mentioned_names(content text) from public;
+
 -- Merges one event's news into private.provider_subscriptions; the order of calls makes no difference.
 create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
   returns void
@@ -7593,7 +7758,7 @@ $$;
 comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
--- Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.
+-- Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way and for a key that was used for something else.
 create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
   returns llm.messages
   language plpgsql
@@ -7605,6 +7770,10 @@ declare
   v_message llm.messages;
   v_running private.turns;
   v_hold_id uuid;
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    'turn', open_turn.chat_id, open_turn.model_id, open_turn.parent_id, open_turn.max_tokens, open_turn.input_tokens,
+    open_turn.lease_seconds, open_turn.writer
+  ));
 begin
   if open_turn.max_tokens between 1 and 1000000000 is not true then
     raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
@@ -7632,14 +7801,14 @@ begin
   from llm.messages m
   where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
   if found then
-    if v_message.chat_id <> open_turn.chat_id
-      or v_message.role <> 'assistant'
-      or v_message.model_id is distinct from open_turn.model_id
-      or v_message.parent_id <> open_turn.parent_id
-    then
-      raise exception 'The idempotency key was used with other arguments.'
-        using errcode = 'PL409', column = 'idempotency_key';
-    end if;
+    -- A message that is older than the digests, or was imported, is compared itself.
+    perform private.refuse_other_request(coalesce(
+      (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
+      v_message.chat_id = open_turn.chat_id
+        and v_message.role = 'assistant'
+        and v_message.model_id = open_turn.model_id
+        and (open_turn.parent_id is null or v_message.parent_id is not distinct from open_turn.parent_id)
+    ));
     return v_message;
   end if;
 
@@ -7666,6 +7835,9 @@ begin
     open_turn.idempotency_key
   )
   returning * into v_message;
+  if open_turn.idempotency_key is not null then
+    insert into private.request_digests (user_id, chat_message_id, digest) values (v_message.user_id, v_message.id, v_digest);
+  end if;
   -- Its end settles the hold long before that, if only the job does.
   select h.id into strict v_hold_id
   from private.reserve_tokens(
@@ -7684,7 +7856,7 @@ begin
 end
 $$;
 
-comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way.';
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way and for a key that was used for something else.';
 revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
 
 -- Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.
@@ -7806,7 +7978,7 @@ $$;
 comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
 revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
 
--- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.
+-- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.
 create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
   returns rooms.room_messages
   language plpgsql
@@ -7820,10 +7992,23 @@ declare
     when post_ai_message.recipients is not null
     then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
   end;
-  v_mentions constant uuid[] := private.find_mentions(
+  v_mentions uuid[];
+  -- Without the audience's version: that is a condition and no part of the answer.
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
+    coalesce(post_ai_message.metadata, '{}')
+  ));
+begin
+  -- Before what may have changed since: who has left the room can still have been mentioned.
+  v_message := private.find_keyed_room_message(
+    post_ai_message.room_id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
+  );
+  if v_message.id is not null then
+    return v_message;
+  end if;
+  v_mentions := private.find_mentions(
     post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
   );
-begin
   if cardinality(v_recipients) not between 1 and 50 then
     raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
   end if;
@@ -7832,13 +8017,11 @@ begin
   if not exists (select from rooms.room_members m where m.room_id = v_room.id and m.role = 'ai') then
     raise exception 'No AI is a member of this room.' using errcode = 'PL403';
   end if;
-  if post_ai_message.idempotency_key is not null then
-    select m.* into v_message
-    from rooms.room_messages m
-    where m.room_id = v_room.id and m.sender_id is null and m.idempotency_key = post_ai_message.idempotency_key;
-    if v_message.id is not null then
-      return v_message;
-    end if;
+  v_message := private.find_keyed_room_message(
+    v_room.id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
+  );
+  if v_message.id is not null then
+    return v_message;
   end if;
   -- A private answer goes to who was named when the context was read, whoever joined since.
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
@@ -7857,12 +8040,15 @@ begin
     v_recipients is not null, post_ai_message.idempotency_key
   )
   returning m.* into v_message;
+  if post_ai_message.idempotency_key is not null then
+    insert into private.request_digests (room_message_id, digest) values (v_message.id, v_digest);
+  end if;
   perform private.address_message(v_message, v_recipients, v_mentions);
   return v_message;
 end
 $$;
 
-comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) is 'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, PL409 when the audience has changed since the context was read, PL404, PL422.';
+comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) is 'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.';
 revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) from public;
 grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) to :PLINTH_SERVICE;
 
@@ -8675,6 +8861,24 @@ $$;
 comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'PL403 in a direct room whose members do not want to hear from each other.';
 revoke execute on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) from public;
 
+-- PL409 unless a request is the one that its idempotency key was used for; null counts as the same.
+create or replace function private.refuse_other_request(is_same boolean)
+  returns void
+  language plpgsql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if not is_same then
+    raise exception 'The idempotency key was used with other arguments.'
+      using errcode = 'PL409', column = 'idempotency_key', hint = 'Use a new key for a new request.';
+  end if;
+end
+$$;
+
+comment on function private.refuse_other_request(is_same boolean) is 'PL409 unless a request is the one that its idempotency key was used for; null counts as the same.';
+revoke execute on function private.refuse_other_request(is_same boolean) from public;
+
 -- Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.
 create or replace function private.refuse_recording(reason text)
   returns void
@@ -8975,6 +9179,19 @@ $$;
 
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
+
+-- SHA-256 of the arguments of a request.
+create or replace function private.request_digest(arguments jsonb)
+  returns bytea
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select sha256(convert_to(arguments::text, 'UTF8'))
+$$;
+
+comment on function private.request_digest(arguments jsonb) is 'SHA-256 of the arguments of a request.';
+revoke execute on function private.request_digest(arguments jsonb) from public;
 
 -- Queues a link to a new address; returns accepted (also for a taken one), refused, unchanged or too_many.
 create or replace function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea default null::bytea)
@@ -9430,7 +9647,10 @@ begin
   from billing.token_holds h
   where h.user_id = reserve_tokens.user_id and h.idempotency_key = reserve_tokens.idempotency_key;
   if found then
-    if v_hold.model_id is distinct from reserve_tokens.model_id or v_hold.max_tokens <> reserve_tokens.max_tokens then
+    if v_hold.model_id is distinct from reserve_tokens.model_id
+      or v_hold.max_tokens <> reserve_tokens.max_tokens
+      or v_hold.expires_at - v_hold.created_at <> reserve_tokens.ttl
+    then
       raise exception 'The idempotency key was used with other arguments.'
         using errcode = 'PL409', column = 'idempotency_key';
     end if;
@@ -11163,6 +11383,57 @@ $$;
 
 comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
 revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
+
+-- A text without fenced code and code between backticks.
+create or replace function private.text_without_code(value text)
+  returns text
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_line text;
+  v_fence text;
+  v_paragraph text;
+  v_part record;
+  v_end bigint;
+  v_kept text := '';
+  v_result text := '';
+begin
+  if strpos(value, '`') = 0 and strpos(value, '~~~') = 0 then
+    return value;
+  end if;
+  foreach v_line in array string_to_array(replace(value, E'\r', ''), E'\n') loop
+    if v_fence is null then
+      v_fence := substring(v_line from '^ {0,3}(`{3,})[^`]*$');
+      v_fence := coalesce(v_fence, substring(v_line from '^ {0,3}(~{3,})'));
+      v_kept := v_kept || case when v_fence is null then v_line else '' end || E'\n';
+    elsif v_line ~ ('^ {0,3}' || v_fence || left(v_fence, 1) || '*[ \t]*$') then
+      v_fence := null;
+    end if;
+  end loop;
+  -- Code between backticks ends with as many as it starts with, in the same paragraph.
+  foreach v_paragraph in array regexp_split_to_array(v_kept, '\n[ \t]*\n') loop
+    v_end := 0;
+    for v_part in
+      select
+        m.match[1] as text, m.place,
+        case when m.match[1] like '`%' then lead(m.place) over (partition by m.match[1] order by m.place) end as ends
+      from regexp_matches(v_paragraph, '`+|[^`]+', 'g') with ordinality as m (match, place)
+      order by m.place
+    loop
+      continue when v_part.place <= v_end;
+      v_end := coalesce(v_part.ends, 0);
+      v_result := v_result || case when v_part.ends is null then v_part.text else ' ' end;
+    end loop;
+    v_result := v_result || E'\n\n';
+  end loop;
+  return v_result;
+end
+$$;
+
+comment on function private.text_without_code(value text) is 'A text without fenced code and code between backticks.';
+revoke execute on function private.text_without_code(value text) from public;
 
 -- First line of a text as a title of up to 80 characters; null when there is none.
 create or replace function private.title_of(content text)

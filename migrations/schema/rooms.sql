@@ -660,7 +660,7 @@ create table rooms.room_messages (
 alter table rooms.room_messages enable row level security;
 
 create index room_messages_ai_answers_idx on rooms.room_messages using btree (room_id, event_sequence) where (sender_type = 'ai'::text);
-create index room_messages_content_idx on rooms.room_messages using gin (room_id, to_tsvector('simple'::regconfig, content)) where (not is_deleted);
+create index room_messages_content_idx on rooms.room_messages using gin (room_id, plinth.search_document('en'::text, content)) where (not is_deleted);
 create unique index room_messages_idempotency_key_idx on rooms.room_messages using btree (room_id, sender_id, idempotency_key) where (idempotency_key is not null);
 create index room_messages_reply_to_id_idx on rooms.room_messages using btree (reply_to_id);
 create index room_messages_room_id_created_at_idx on rooms.room_messages using btree (room_id, created_at) where (not is_deleted);
@@ -1024,7 +1024,7 @@ comment on function rooms.create_direct_room(user_id uuid) is 'The room of the s
 revoke execute on function rooms.create_direct_room(user_id uuid) from public;
 grant execute on function rooms.create_direct_room(user_id uuid) to :PLINTH_USER;
 
--- Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL422 for a bad type or no name, PL429 for too many.
+-- Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.
 create or replace function rooms.create_room(name text, room_type text default 'group'::text, description text default ''::text, is_public boolean default false, ai_enabled boolean default false, history_is_shared boolean default true, idempotency_key uuid default null::uuid)
   returns rooms.chat_rooms
   language plpgsql
@@ -1034,6 +1034,10 @@ as $$
 declare
   v_user constant uuid := plinth.current_user_id();
   v_room rooms.chat_rooms;
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    trim(create_room.name), create_room.room_type, create_room.description, create_room.is_public, create_room.ai_enabled,
+    create_room.history_is_shared
+  ));
 begin
   if v_user is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
@@ -1051,6 +1055,14 @@ begin
     from rooms.chat_rooms r
     where r.creator_id = v_user and r.idempotency_key = create_room.idempotency_key;
     if v_room.id is not null then
+      -- A room that is older than the digests is compared while it is as it was made.
+      perform private.refuse_other_request(coalesce(
+        (select d.digest = v_digest from private.request_digests d where d.chat_room_id = v_room.id),
+        v_room.updated_at <> v_room.created_at
+          or v_digest = private.request_digest(jsonb_build_array(
+            v_room.name, v_room.room_type, v_room.description, v_room.is_public, v_room.ai_enabled, v_room.history_is_shared
+          ))
+      ));
       return v_room;
     end if;
   end if;
@@ -1063,6 +1075,9 @@ begin
     create_room.ai_enabled, create_room.history_is_shared, create_room.idempotency_key
   )
   returning r.* into v_room;
+  if create_room.idempotency_key is not null then
+    insert into private.request_digests (user_id, chat_room_id, digest) values (v_user, v_room.id, v_digest);
+  end if;
   insert into rooms.room_members (room_id, user_id, role) values (v_room.id, v_user, 'creator');
   if v_room.ai_enabled then
     insert into rooms.room_members (room_id, user_id, role) values (v_room.id, null, 'ai');
@@ -1072,7 +1087,7 @@ begin
 end
 $$;
 
-comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL422 for a bad type or no name, PL429 for too many.';
+comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
 revoke execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) from public;
 grant execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) to :PLINTH_USER;
 
@@ -1482,7 +1497,7 @@ comment on function rooms.own_room_ids() is E'@behavior -*\nIds of the rooms tha
 revoke execute on function rooms.own_room_ids() from public;
 grant execute on function rooms.own_room_ids() to :PLINTH_USER;
 
--- Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL422, PL429 in slow mode.
+-- Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.
 create or replace function rooms.post_general_chat_message(content text, idempotency_key uuid default null::uuid)
   returns rooms.general_chat_messages
   language plpgsql
@@ -1495,6 +1510,7 @@ declare
   v_mute rooms.general_chat_mutes;
   v_wait numeric;
   v_message rooms.general_chat_messages;
+  v_digest constant bytea := private.request_digest(jsonb_build_array(post_general_chat_message.content));
 begin
   if v_user is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
@@ -1509,6 +1525,20 @@ begin
     from rooms.general_chat_messages m
     where m.sender_id = v_user and m.idempotency_key = post_general_chat_message.idempotency_key;
     if v_message.id is not null then
+      -- Of messages that are older than the digests, the first text is compared.
+      perform private.refuse_other_request(coalesce(
+        (select d.digest = v_digest from private.request_digests d where d.general_chat_message_id = v_message.id),
+        post_general_chat_message.content = coalesce(
+          (
+            select r.content
+            from rooms.general_chat_revisions r
+            where r.message_id = v_message.id
+            order by r.revision
+            limit 1
+          ),
+          v_message.content
+        )
+      ));
       return v_message;
     end if;
   end if;
@@ -1533,15 +1563,18 @@ begin
   insert into rooms.general_chat_messages as m (sender_id, content, idempotency_key)
   values (v_user, post_general_chat_message.content, post_general_chat_message.idempotency_key)
   returning m.* into v_message;
+  if post_general_chat_message.idempotency_key is not null then
+    insert into private.request_digests (user_id, general_chat_message_id, digest) values (v_user, v_message.id, v_digest);
+  end if;
   return v_message;
 end
 $$;
 
-comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL422, PL429 in slow mode.';
+comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
 revoke execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) from public;
 grant execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) to :PLINTH_USER;
 
--- Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL422.
+-- Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.
 create or replace function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, idempotency_key uuid default null::uuid)
   returns rooms.room_messages
   language plpgsql
@@ -1554,6 +1587,7 @@ declare
   v_mentions uuid[];
   v_recipients uuid[];
   v_message rooms.room_messages;
+  v_digest bytea;
   v_sequence bigint;
   v_event_sequence bigint;
   v_created_at timestamptz;
@@ -1573,6 +1607,19 @@ begin
   if not found then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
   end if;
+  -- Before what may have changed since: who has left the room can still have been mentioned.
+  if post_room_message.idempotency_key is not null then
+    v_digest := private.request_digest(jsonb_build_array(
+      post_room_message.content, post_room_message.reply_to_id, post_room_message.mentions, post_room_message.recipients,
+      coalesce(post_room_message.metadata, '{}')
+    ));
+    v_message := private.find_keyed_room_message(
+      post_room_message.room_id, v_user, post_room_message.idempotency_key, post_room_message.content, v_digest
+    );
+    if v_message.id is not null then
+      return v_message;
+    end if;
+  end if;
   if post_room_message.recipients is not null then
     v_recipients := array(
       select distinct r from unnest(post_room_message.recipients) r where r is distinct from v_user order by r
@@ -1591,11 +1638,9 @@ begin
   end if;
   if post_room_message.idempotency_key is not null then
     perform private.lock_room(post_room_message.room_id);
-    select m.* into v_message
-    from rooms.room_messages m
-    where m.room_id = post_room_message.room_id
-      and m.sender_id = v_user
-      and m.idempotency_key = post_room_message.idempotency_key;
+    v_message := private.find_keyed_room_message(
+      post_room_message.room_id, v_user, post_room_message.idempotency_key, post_room_message.content, v_digest
+    );
     if v_message.id is not null then
       return v_message;
     end if;
@@ -1638,6 +1683,9 @@ begin
   if v_message.id is null then
     raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
   end if;
+  if v_digest is not null then
+    insert into private.request_digests (user_id, room_message_id, digest) values (v_user, v_message.id, v_digest);
+  end if;
   perform plinth.announce('room:' || v_message.room_id, v_event_sequence);
   if v_recipients is not null or cardinality(v_mentions) > 0 then
     perform private.address_message(v_message, v_recipients, v_mentions);
@@ -1649,7 +1697,7 @@ begin
 end
 $$;
 
-comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL422.';
+comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
 revoke execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
 grant execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) to :PLINTH_USER;
 
@@ -1969,12 +2017,13 @@ as $$
     from (
       select o.id, o.created_at
       from rooms.room_members m
+      cross join (select plinth.search_query('en', search_room_messages.query) as query offset 0) asked
       -- `offset 0`: each room's matches are found before anything else is asked about them.
       cross join lateral (
         select r.id, r.created_at
         from rooms.room_messages r
         where r.room_id = m.room_id
-          and to_tsvector('simple', r.content) @@ websearch_to_tsquery('simple', search_room_messages.query)
+          and plinth.search_document('en', r.content) @@ asked.query
           and not r.is_deleted
           and r.event_sequence > m.visible_after
         offset 0

@@ -117,6 +117,8 @@ describe("the dump changes with", () => {
     "alter type shop.order_state add value 'lost'",
     "alter domain shop.cents drop constraint cents_are_not_negative",
     "alter sequence shop.tickets increment by 2",
+    "create text search dictionary shop.stems (template = pg_catalog.snowball, language = english)",
+    "create text search configuration shop.words (copy = pg_catalog.simple)",
     "create table shop.new_table (id integer)",
     "create schema another",
     "create table public.stray (id integer)",

@@ -82,11 +82,12 @@ describe("a level", () => {
     });
   });
 
-  test("moves once for one event, the first time it is said", async () => {
+  test("moves once for one event, and another assessment under its key is refused", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(trainer);
       const first = await assess(tx, 2, "review-1");
-      expect(await assess(tx, 5, "review-1")).toEqual(first);
+      expect(await assess(tx, 2, "review-1")).toEqual(first);
+      await expectSqlState(assess(tx, 5, "review-1"), "PL409");
       await assess(tx, 1, "review-2");
       await assess(tx, 1);
       await assess(tx, 1);
@@ -181,10 +182,12 @@ describe("a level", () => {
           const delta = randomInt(-2000, 2001) / 200;
           const cents = Math.round(delta * 100) / 100;
           const key = randomInt(3) === 0 ? null : String(randomInt(8));
-          await assess(tx, cents, key);
-          if (key === null || !seen.has(key))
+          const said = key === null ? undefined : seen.get(key);
+          if (said === undefined || said === cents) await assess(tx, cents, key);
+          else await expectSqlState(assess(tx, cents, key), "PL409");
+          if (said === undefined)
             expected = Math.min(10, Math.max(0, Math.round((expected + cents) * 100) / 100));
-          if (key !== null) seen.set(key, cents);
+          if (key !== null && said === undefined) seen.set(key, cents);
           expect(await level(tx)).toBeCloseTo(expected, 6);
         }
         expect(

@@ -95,7 +95,7 @@ test("reads the index, the owner first, and no message of anybody else", async (
   const plan = await owner.rows<Record<string, string>>(
     `explain select from llm.messages m
      where m.user_id = (select id from identity.users where username = 'ada') and m.role in ('user', 'assistant')
-       and to_tsvector('pg_catalog.english', left(m.content, 100000)) @@ websearch_to_tsquery('english', 'common')`,
+       and plinth.search_document('en', m.content) @@ plinth.search_query('en', 'common')`,
   );
   const text = plan.map((row) => row["QUERY PLAN"]).join("\n");
   expect(text).toMatch(/Bitmap Index Scan on messages_search_idx/);

@@ -155,3 +155,40 @@ test("R8 the listed indexes", async () => {
       ).toBeGreaterThan(0);
   });
 });
+
+test("answers queries by messages.chat_id alone from an index, and their owner's queries from the owner's (R8)", async () => {
+  await inRolledBackTransaction(db, async (tx) => {
+    await tx.asOwner();
+    const one = async (sql: string) => Object.values((await tx.rows<Record<string, string>>(sql))[0]!)[0]!;
+    // 400 chats of 20 users with 25 messages each, interleaved.
+    await tx.rows(`insert into identity.users (username) select 'reader' || i from generate_series(1, 20) i`);
+    await tx.rows(
+      `insert into llm.chats (user_id) select u.id from identity.users u, generate_series(1, 20) where u.username like 'reader%'`,
+    );
+    await tx.rows(
+      `insert into llm.messages (chat_id, user_id, depth, role, content)
+       select c.id, c.user_id, 1, 'system', 'x' from generate_series(1, 25), llm.chats c`,
+    );
+    await tx.rows("analyze llm.messages, llm.chats");
+    const chat = await one("select id from llm.chats where user_id is not null order by id desc limit 1");
+    const user = await one(`select user_id from llm.chats where id = '${chat}'`);
+    const plan = async (sql: string) =>
+      (await tx.rows<Record<string, string>>(`explain ${sql}`)).map((row) => row["QUERY PLAN"]).join("\n");
+    const byChat = /messages_chat_id_parent_id_idx.*\n.*Index Cond: \(chat_id = /;
+    // The owner role and a DBA's join.
+    expect(await plan(`select * from llm.messages where chat_id = '${chat}'`)).toMatch(byChat);
+    expect(
+      await plan(
+        `select c.id, count(m.id) from llm.chats c join llm.messages m on m.chat_id = c.id where c.id = '${chat}' group by 1`,
+      ),
+    ).toMatch(byChat);
+    // What the foreign keys' cascades run, and what the API asks, name the owner.
+    const owned = await plan(`delete from llm.messages where chat_id = '${chat}' and user_id = '${user}'`);
+    expect(owned).toMatch(/Index Cond: .*user_id.*chat_id|Index Cond: .*chat_id.*user_id/);
+    const last = await plan(
+      `select * from llm.messages where user_id = '${user}' and chat_id = '${chat}' order by id desc limit 20`,
+    );
+    for (const text of [owned, last]) expect(text).not.toMatch(/BitmapAnd|Seq Scan/);
+    expect(last).toMatch(/messages_user_id_chat_id_id_key/);
+  });
+});

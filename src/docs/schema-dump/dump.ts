@@ -4,6 +4,7 @@ import { dumpFunctions } from "./functions.ts";
 import { readRelationParts } from "./relation-parts.ts";
 import { dumpDatabase, dumpSchemas } from "./schemas.ts";
 import { dumpTables } from "./tables.ts";
+import { dumpTextSearch } from "./text-search.ts";
 import { dumpTypes } from "./types.ts";
 import { dumpViews } from "./views.ts";
 
@@ -26,6 +27,7 @@ export async function dumpSchema(
     const parts = await readRelationParts(catalog);
     const sections = [
       { title: "Types and sequences", texts: await dumpTypes(catalog) },
+      { title: "Text search", texts: await dumpTextSearch(catalog) },
       { title: "Tables", texts: await dumpTables(catalog, parts) },
       { title: "Views", texts: await dumpViews(catalog, parts) },
       { title: "Functions", texts: await dumpFunctions(catalog) },
