@@ -1,5 +1,5 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:29c61f376221080241175de3ecf85b49d8d0acca
+--! Hash: sha1:482f82b51c75a900df18a5101b0d662ba944e6ef
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.
@@ -167,9 +167,9 @@ grant execute on function plinth.normalize_username(text) to :PLINTH_USER, :PLIN
 grant usage on schema plinth, security to :PLINTH_SERVICE;
 
 alter table identity.users
-  add column email_is_irregular boolean not null default false,
+  add column has_irregular_address boolean not null default false,
   drop constraint users_email_check;
-comment on column identity.users.email_is_irregular is
+comment on column identity.users.has_irregular_address is
   E'@behavior -*\nWhether the address is from before addresses had one form, and has none: it is not valid, or another account has its form.';
 
 -- Accounts keep the address they have. Where several have one address in different spellings, the one that is in its normal form,
@@ -190,7 +190,7 @@ begin
       and v_user.form is not null
       and not exists (select from identity.users o where o.email = v_user.form);
     if not found then
-      update identity.users u set email_is_irregular = true where u.id = v_user.id;
+      update identity.users u set has_irregular_address = true where u.id = v_user.id;
     end if;
   end loop;
 end
@@ -198,7 +198,7 @@ $$;
 
 alter table identity.users
   add constraint users_email_check check (
-    email is null or email_is_irregular or (email = plinth.normalize_email(email)) is true
+    email is null or has_irregular_address or (email = plinth.normalize_email(email)) is true
   );
 
 -- A link says what it does. Those that are open do not say it yet: one for the account's address proves it, and any other ends,
@@ -233,9 +233,9 @@ begin
   new.username := plinth.normalize_username(new.username);
   if tg_op = 'INSERT' or new.email is distinct from old.email then
     new.email := coalesce(plinth.normalize_email(new.email), new.email);
-    new.email_is_irregular := false;
+    new.has_irregular_address := false;
   else
-    new.email_is_irregular := new.email_is_irregular and old.email_is_irregular;
+    new.has_irregular_address := new.has_irregular_address and old.has_irregular_address;
   end if;
   return new;
 end
@@ -244,7 +244,7 @@ $$;
 comment on function identity.normalize_user() is 'Trigger: stores the username and the e-mail address in their normal form.';
 
 create or replace trigger _100_normalize
-  before insert or update of username, email, email_is_irregular on identity.users
+  before insert or update of username, email, has_irregular_address on identity.users
   for each row
   execute function identity.normalize_user();
 
@@ -699,9 +699,9 @@ as $$
   from identity.users u
   where u.username = plinth.normalize_username(find_account.identifier)
     or u.email = plinth.normalize_email(find_account.identifier)
-    or (u.email_is_irregular and u.email = plinth.normalize_username(find_account.identifier))
+    or (u.has_irregular_address and u.email = plinth.normalize_username(find_account.identifier))
   -- An irregular address is found as it is written, unless somebody else's normal form is meant.
-  order by u.email_is_irregular and u.username is distinct from plinth.normalize_username(find_account.identifier)
+  order by u.has_irregular_address and u.username is distinct from plinth.normalize_username(find_account.identifier)
   limit 1
 $$;
 

@@ -37,7 +37,7 @@ drop trigger _120_drop_stale_email_proof on identity.users;
 drop trigger _600_end_open_links on identity.users;
 drop function identity.drop_stale_email_proof(), identity.end_open_links();
 drop function identity.is_another_address(identity.users, identity.users);
-alter table identity.users drop constraint users_email_check, drop column email_is_irregular;
+alter table identity.users drop constraint users_email_check, drop column has_irregular_address;
 -- An address with capitals outside of ASCII was not allowed. Where it would be another account's, its spelling has to change
 -- before the way back.
 update identity.users u set email = lower(u.email) where u.email <> lower(u.email);

@@ -549,14 +549,14 @@ create table identity.users (
   hashed_email bytea,
   phone_number text,
   phone_verified_at timestamp with time zone,
-  email_is_irregular boolean not null default false,
+  has_irregular_address boolean not null default false,
   constraint users_pkey primary key (id),
   constraint users_email_key unique (email),
   constraint users_hashed_email_key unique (hashed_email),
   constraint users_phone_number_key unique (phone_number),
   constraint users_username_key unique (username),
   constraint users_account_status_check check (account_status = any (array['active'::text, 'disabled'::text, 'deleted'::text])),
-  constraint users_email_check check (email is null or email_is_irregular or (email = plinth.normalize_email(email)) is true),
+  constraint users_email_check check (email is null or has_irregular_address or (email = plinth.normalize_email(email)) is true),
   constraint users_failed_login_attempts_is_not_negative check (failed_login_attempts >= 0),
   constraint users_hashed_email_is_hmac_sha256 check (octet_length(hashed_email) = 32),
   constraint users_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
@@ -573,7 +573,7 @@ create index users_created_at_idx on identity.users using btree (created_at);
 create index users_is_active_idx on identity.users using btree (is_active);
 
 create trigger _100_normalize
-  before insert or update of username, email, email_is_irregular on identity.users
+  before insert or update of username, email, has_irregular_address on identity.users
   for each row
   execute function identity.normalize_user();
 create trigger _110_drop_stale_email_hash
@@ -650,7 +650,7 @@ comment on column identity.users.updated_at is 'When the row last changed.';
 comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under a key of this installation; finds the account where no address is kept.';
 comment on column identity.users.phone_number is 'Unique number in E.164 form (+ and digits), proven by a code; null where none was.';
 comment on column identity.users.phone_verified_at is 'When the owner proved to receive codes at the number.';
-comment on column identity.users.email_is_irregular is E'@behavior -*\nWhether the address is from before addresses had one form, and has none: it is not valid, or another account has its form.';
+comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address is from before addresses had one form, and has none: it is not valid, or another account has its form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users
@@ -1232,9 +1232,9 @@ begin
   new.username := plinth.normalize_username(new.username);
   if tg_op = 'INSERT' or new.email is distinct from old.email then
     new.email := coalesce(plinth.normalize_email(new.email), new.email);
-    new.email_is_irregular := false;
+    new.has_irregular_address := false;
   else
-    new.email_is_irregular := new.email_is_irregular and old.email_is_irregular;
+    new.has_irregular_address := new.has_irregular_address and old.has_irregular_address;
   end if;
   return new;
 end

@@ -4445,9 +4445,9 @@ as $$
   from identity.users u
   where u.username = plinth.normalize_username(find_account.identifier)
     or u.email = plinth.normalize_email(find_account.identifier)
-    or (u.email_is_irregular and u.email = plinth.normalize_username(find_account.identifier))
+    or (u.has_irregular_address and u.email = plinth.normalize_username(find_account.identifier))
   -- An irregular address is found as it is written, unless somebody else's normal form is meant.
-  order by u.email_is_irregular and u.username is distinct from plinth.normalize_username(find_account.identifier)
+  order by u.has_irregular_address and u.username is distinct from plinth.normalize_username(find_account.identifier)
   limit 1
 $$;
 

@@ -56,7 +56,7 @@ test("every account keeps its address, its sign-in and its settings, and only st
   await migrateDatabase(options);
   const accounts = () =>
     rows(
-      `select username, email, hashed_email is not null as has_hash, email_is_irregular, is_verified
+      `select username, email, hashed_email is not null as has_hash, has_irregular_address, is_verified
        from identity.users order by id`,
     );
   const account = (
@@ -69,7 +69,7 @@ test("every account keeps its address, its sign-in and its settings, and only st
     username,
     email,
     has_hash,
-    email_is_irregular: irregular,
+    has_irregular_address: irregular,
     is_verified: verified,
   });
   const migrated = [
@@ -96,9 +96,9 @@ test("every account keeps its address, its sign-in and its settings, and only st
       join identity.users u on u.id = private.find_account(typed) order by n`),
   ).toEqual([{ username: "taker" }, { username: "invisible" }, { username: "renamed" }]);
   await rows("update identity.users set email = 'bob2@example.org' where username = 'renamed'");
-  expect(await rows("select email_is_irregular as m from identity.users where username = 'renamed'")).toEqual(
-    [{ m: false }],
-  );
+  expect(
+    await rows("select has_irregular_address as m from identity.users where username = 'renamed'"),
+  ).toEqual([{ m: false }]);
 
   expect(
     await rows(

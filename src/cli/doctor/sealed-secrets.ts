@@ -63,8 +63,8 @@ async function checkAddresses({ client, config }: DoctorContext): Promise<Findin
   const { rows } = await client.query<{ clear: number; unhashed: number; irregular: string[] | null }>(
     `select
        count(*)::integer as clear,
-       (count(*) filter (where hashed_email is null and not email_is_irregular))::integer as unhashed,
-       array_agg(username order by id) filter (where email_is_irregular) as irregular
+       (count(*) filter (where hashed_email is null and not has_irregular_address))::integer as unhashed,
+       array_agg(username order by id) filter (where has_irregular_address) as irregular
      from identity.users where email is not null`,
   );
   const { clear, unhashed, irregular } = rows[0]!;
