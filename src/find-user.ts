@@ -8,7 +8,7 @@ import { PlinthError } from "./errors.ts";
  */
 export async function findUser(client: pg.ClientBase, username: string): Promise<string> {
   const { rows } = await client.query<{ id: string }>(
-    "select id from identity.users where username = lower(trim($1))",
+    "select id from identity.users where username = plinth.normalize_username($1)",
     [username],
   );
   if (!rows[0]) throw new PlinthError("USER_NOT_FOUND", `There is no account named ${username}.`);

@@ -319,6 +319,10 @@ create trigger _100_check
   before update on identity.user_security_settings
   for each row
   execute function identity.check_security_settings();
+create trigger _100_replace_defaults
+  before insert on identity.user_security_settings
+  for each row
+  execute function identity.replace_default_settings();
 create trigger _500_audit
   after update on identity.user_security_settings
   for each row
@@ -484,6 +488,10 @@ create trigger _100_check_default_model
   for each row
   when (new.default_model_id is not null and new.default_model_id is distinct from old.default_model_id)
   execute function identity.check_default_model();
+create trigger _100_replace_defaults
+  before insert on identity.user_settings
+  for each row
+  execute function identity.replace_default_settings();
 create trigger _700_record_data_change
   after insert or delete or update on identity.user_settings
   for each row
@@ -541,13 +549,14 @@ create table identity.users (
   hashed_email bytea,
   phone_number text,
   phone_verified_at timestamp with time zone,
+  has_irregular_address boolean not null default false,
   constraint users_pkey primary key (id),
   constraint users_email_key unique (email),
   constraint users_hashed_email_key unique (hashed_email),
   constraint users_phone_number_key unique (phone_number),
   constraint users_username_key unique (username),
   constraint users_account_status_check check (account_status = any (array['active'::text, 'disabled'::text, 'deleted'::text])),
-  constraint users_email_check check (email ~ '^[^@[:space:][:cntrl:]]+@[^@[:space:][:cntrl:]]+$'::text and length(email) <= 254 and email = lower(email)),
+  constraint users_email_check check (email is null or has_irregular_address or (email = plinth.normalize_email(email)) is true),
   constraint users_failed_login_attempts_is_not_negative check (failed_login_attempts >= 0),
   constraint users_hashed_email_is_hmac_sha256 check (octet_length(hashed_email) = 32),
   constraint users_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
@@ -564,7 +573,7 @@ create index users_created_at_idx on identity.users using btree (created_at);
 create index users_is_active_idx on identity.users using btree (is_active);
 
 create trigger _100_normalize
-  before insert or update of username, email on identity.users
+  before insert or update of username, email, has_irregular_address on identity.users
   for each row
   execute function identity.normalize_user();
 create trigger _110_drop_stale_email_hash
@@ -572,6 +581,11 @@ create trigger _110_drop_stale_email_hash
   for each row
   when (new.email is not null and new.email is distinct from old.email)
   execute function identity.drop_stale_email_hash();
+create trigger _120_drop_stale_email_proof
+  before update on identity.users
+  for each row
+  when (old.email is distinct from new.email or old.hashed_email is distinct from new.hashed_email)
+  execute function identity.drop_stale_email_proof();
 create trigger _200_guard_token_version
   before update of token_version, account_status on identity.users
   for each row
@@ -580,6 +594,10 @@ create trigger _300_leave_rooms
   before delete on identity.users
   for each row
   execute function private.leave_rooms_of_user();
+create trigger _400_insert_settings
+  after insert on identity.users
+  for each row
+  execute function identity.insert_settings();
 create trigger _500_revoke_tokens
   after update on identity.users
   for each row
@@ -594,6 +612,11 @@ create trigger _510_revoke_api_tokens
   for each row
   when (new.token_version > old.token_version)
   execute function private.revoke_api_tokens_of_user();
+create trigger _600_end_open_links
+  after update on identity.users
+  for each row
+  when (old.email is distinct from new.email or old.hashed_email is distinct from new.hashed_email or old.phone_number is distinct from new.phone_number)
+  execute function identity.end_open_links();
 create trigger _700_forget_data_changes
   before delete on identity.users
   for each row
@@ -627,6 +650,7 @@ comment on column identity.users.updated_at is 'When the row last changed.';
 comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under a key of this installation; finds the account where no address is kept.';
 comment on column identity.users.phone_number is 'Unique number in E.164 form (+ and digits), proven by a code; null where none was.';
 comment on column identity.users.phone_verified_at is 'When the owner proved to receive codes at the number.';
+comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address is from before addresses had one form, and has none: it is not valid, or another account has its form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users
@@ -861,6 +885,59 @@ $$;
 comment on function identity.drop_stale_email_hash() is 'Trigger: a changed address does not keep the hash of the one before.';
 revoke execute on function identity.drop_stale_email_hash() from public;
 
+-- Trigger: a changed address does not keep the proof of the one before.
+create or replace function identity.drop_stale_email_proof()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if identity.is_another_address(old, new) and new.email_verified_at is not distinct from old.email_verified_at then
+    new.email_verified_at := null;
+  end if;
+  return new;
+end
+$$;
+
+comment on function identity.drop_stale_email_proof() is 'Trigger: a changed address does not keep the proof of the one before.';
+revoke execute on function identity.drop_stale_email_proof() from public;
+
+-- Trigger: a changed address or phone number ends the account's open links, codes and password resets.
+create or replace function identity.end_open_links()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_is_another_address constant boolean := identity.is_another_address(old, new);
+  v_is_another_number constant boolean := new.phone_number is distinct from old.phone_number;
+  v_ends_all constant boolean :=
+    v_is_another_address and (old.email is not null or old.hashed_email is not null)
+    or v_is_another_number and old.phone_number is not null;
+begin
+  update private.user_verifications v
+  set expires_at = now()
+  where v.user_id = new.id
+    and v.expires_at > now()
+    and v.used_at is null
+    and (
+      v_ends_all
+      or v.kind = 'email' and v_is_another_address
+      or v.kind = 'phone' and v_is_another_number
+    );
+  if v_ends_all or v_is_another_address then
+    update private.password_reset_tokens t
+    set expires_at = now()
+    where t.user_id = new.id and t.expires_at > now() and t.used_at is null;
+  end if;
+  return null;
+end
+$$;
+
+comment on function identity.end_open_links() is 'Trigger: a changed address or phone number ends the account''s open links, codes and password resets.';
+revoke execute on function identity.end_open_links() from public;
+
 -- Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.
 create or replace function identity.end_other_sessions()
   returns integer
@@ -1059,6 +1136,40 @@ comment on function identity.has_consent(purpose text) is 'Whether the signed-in
 revoke execute on function identity.has_consent(purpose text) from public;
 grant execute on function identity.has_consent(purpose text) to :PLINTH_USER;
 
+-- Trigger: a new account has its rows of settings.
+create or replace function identity.insert_settings()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  insert into identity.user_settings (user_id) values (new.id) on conflict do nothing;
+  insert into identity.user_security_settings (user_id) values (new.id) on conflict do nothing;
+  return null;
+end
+$$;
+
+comment on function identity.insert_settings() is 'Trigger: a new account has its rows of settings.';
+revoke execute on function identity.insert_settings() from public;
+
+-- Whether an account's address, clear or hashed, differs between two versions of its row.
+create or replace function identity.is_another_address(old_user identity.users, new_user identity.users)
+  returns boolean
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select case
+    when (new_user).email is not null then (new_user).email is distinct from (old_user).email
+    when (new_user).hashed_email is null then (old_user).email is not null or (old_user).hashed_email is not null
+    else (new_user).hashed_email is distinct from (old_user).hashed_email
+  end
+$$;
+
+comment on function identity.is_another_address(old_user identity.users, new_user identity.users) is E'@behavior -*\nWhether an account''s address, clear or hashed, differs between two versions of its row.';
+revoke execute on function identity.is_another_address(old_user identity.users, new_user identity.users) from public;
+
 -- Ends the session that asks, its access and refresh tokens at once; false when it had ended.
 create or replace function identity.logout()
   returns boolean
@@ -1111,20 +1222,25 @@ comment on function identity.logout_everywhere() is 'Ends all sessions of the us
 revoke execute on function identity.logout_everywhere() from public;
 grant execute on function identity.logout_everywhere() to :PLINTH_USER;
 
--- Trigger: lower case and no surrounding blanks in username and e-mail.
+-- Trigger: stores the username and the e-mail address in their normal form.
 create or replace function identity.normalize_user()
   returns trigger
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 begin
-  new.username := lower(trim(new.username));
-  new.email := lower(trim(new.email));
+  new.username := plinth.normalize_username(new.username);
+  if tg_op = 'INSERT' or new.email is distinct from old.email then
+    new.email := coalesce(plinth.normalize_email(new.email), new.email);
+    new.has_irregular_address := false;
+  else
+    new.has_irregular_address := new.has_irregular_address and old.has_irregular_address;
+  end if;
   return new;
 end
 $$;
 
-comment on function identity.normalize_user() is 'Trigger: lower case and no surrounding blanks in username and e-mail.';
+comment on function identity.normalize_user() is 'Trigger: stores the username and the e-mail address in their normal form.';
 revoke execute on function identity.normalize_user() from public;
 
 -- How many of the user's recovery codes still work.
@@ -1190,6 +1306,29 @@ $$;
 comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in, or a short password alone, would be left.';
 revoke execute on function identity.remove_mfa_factor(factor_id uuid) from public;
 grant execute on function identity.remove_mfa_factor(factor_id uuid) to :PLINTH_USER;
+
+-- Trigger: settings that are inserted take the place of the account's default ones.
+create or replace function identity.replace_default_settings()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if tg_table_name = 'user_settings' then
+    delete from identity.user_settings s
+    where s.user_id = new.user_id
+      and jsonb_strip_nulls(to_jsonb(s) - array['user_id', 'created_at', 'updated_at']) = '{"preferences": {}}';
+  else
+    delete from identity.user_security_settings s
+    where s.user_id = new.user_id
+      and jsonb_strip_nulls(to_jsonb(s) - array['user_id', 'created_at', 'updated_at']) = '{}';
+  end if;
+  return new;
+end
+$$;
+
+comment on function identity.replace_default_settings() is 'Trigger: settings that are inserted take the place of the account''s default ones.';
+revoke execute on function identity.replace_default_settings() from public;
 
 -- Revokes an API token at once and everywhere: one's own, or with manage_users anybody's. PL404 when there is no such live token.
 create or replace function identity.revoke_api_token(id uuid)

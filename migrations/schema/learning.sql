@@ -1057,9 +1057,13 @@ create view learning.user_content_access with (security_invoker=true) as
      cross join learning.content_items i
      left join learning.user_content_permissions own on own.user_id = u.id and own.item_id = i.id and (own.expires_at is null or own.expires_at > now())
      left join learning.user_content_permissions course on course.user_id = u.id and course.item_id = i.course_id and (course.expires_at is null or course.expires_at > now())
-     cross join lateral ( select learning.access_reason(l.is_editor, i.author_id = u.id, i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, true, i.effective_access_level, l.plan_level, coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
-                   from learning.content_prerequisites p
-                  where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(u.id, p.required_item_id)))) as reason
+     cross join lateral ( select
+                case
+                    when not u.is_active then 'account_inactive'::text
+                    else learning.access_reason(l.is_editor, i.author_id = u.id, i.available_from <= now() and (i.available_until is null or i.available_until > now()), coalesce(own.permission, course.permission), i.is_preview, true, i.effective_access_level, l.plan_level, coalesce(own.waives_prerequisites, course.waives_prerequisites), (exists ( select
+                       from learning.content_prerequisites p
+                      where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(u.id, p.required_item_id))))
+                end as reason
          offset 0) r
   where u.id = (( select plinth.current_user_id() as current_user_id)) or (( select plinth.current_user_id() as current_user_id)) is null or ( select access.has_permission('manage_content_access'::text) as has_permission);
 
@@ -1067,7 +1071,7 @@ comment on view learning.user_content_access is E'@behavior -*\nGrain: one row p
 comment on column learning.user_content_access.user_id is 'The user.';
 comment on column learning.user_content_access.content_id is 'The item.';
 comment on column learning.user_content_access.has_access is 'Whether the user may read the item''s text.';
-comment on column learning.user_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.user_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: account_inactive, not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
 comment on column learning.user_content_access.required_access_level is 'The access level that a plan must have.';
 
 grant select on learning.user_content_access to :PLINTH_USER;

@@ -2,7 +2,7 @@
 
 create schema plinth;
 comment on schema plinth is 'Foundation: who is asking, UUIDv7, shared trigger functions.';
-grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER;
 
 -- Text search -----------------------------------------------------------------------------------------
 
@@ -31,6 +31,73 @@ end;
 
 comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 revoke execute on function plinth.announce(topic text, sequence bigint) from public;
+
+-- One label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.
+create or replace function plinth.ascii_label(label text)
+  returns text
+  language plpgsql
+  immutable parallel safe strict
+  set search_path to 'pg_catalog'
+as $$
+declare
+  c_digits constant text := 'abcdefghijklmnopqrstuvwxyz0123456789';
+  v_points constant integer[] := array(select ascii(c) from string_to_table(ascii_label.label, null) as c);
+  v_length constant integer := cardinality(v_points);
+  v_ascii constant text := regexp_replace(ascii_label.label, '[^\u0001-\u007f]', '', 'g');
+  v_result text := v_ascii || case when v_ascii = '' then '' else '-' end;
+  v_done integer := length(v_ascii);
+  v_next bigint := 128;
+  v_delta bigint := 0;
+  v_bias integer := 72;
+  v_smallest integer;
+  v_point integer;
+  v_rest bigint;
+  v_step integer;
+  v_limit integer;
+begin
+  if v_done = v_length then
+    return ascii_label.label;
+  end if;
+  while v_done < v_length loop
+    v_smallest := (select min(p) from unnest(v_points) p where p >= v_next);
+    v_delta := v_delta + (v_smallest - v_next) * (v_done + 1);
+    v_next := v_smallest;
+    foreach v_point in array v_points loop
+      if v_point < v_next then
+        v_delta := v_delta + 1;
+      elsif v_point = v_next then
+        v_rest := v_delta;
+        v_step := 36;
+        loop
+          v_limit := least(greatest(v_step - v_bias, 1), 26);
+          exit when v_rest < v_limit;
+          v_result := v_result || substr(c_digits, (v_limit + (v_rest - v_limit) % (36 - v_limit))::integer + 1, 1);
+          v_rest := (v_rest - v_limit) / (36 - v_limit);
+          v_step := v_step + 36;
+        end loop;
+        v_result := v_result || substr(c_digits, v_rest::integer + 1, 1);
+        v_delta := case when v_done = length(v_ascii) then v_delta / 700 else v_delta / 2 end;
+        v_delta := v_delta + v_delta / (v_done + 1);
+        v_step := 0;
+        while v_delta > 455 loop
+          v_delta := v_delta / 35;
+          v_step := v_step + 36;
+        end loop;
+        v_bias := v_step + (36 * v_delta / (v_delta + 38))::integer;
+        v_delta := 0;
+        v_done := v_done + 1;
+      end if;
+    end loop;
+    v_delta := v_delta + 1;
+    v_next := v_next + 1;
+  end loop;
+  return 'xn--' || v_result;
+end
+$$;
+
+comment on function plinth.ascii_label(label text) is E'@behavior -*\nOne label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
+revoke execute on function plinth.ascii_label(label text) from public;
+grant execute on function plinth.ascii_label(label text) to :PLINTH_SERVICE, :PLINTH_USER;
 
 -- A text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.
 create or replace function plinth.cjk_pairs(value text)
@@ -140,6 +207,86 @@ $$;
 comment on function plinth.is_cjk(value text) is E'@behavior -*\nWhether a text has a character of Chinese, Japanese or Korean, which are written without spaces.';
 revoke execute on function plinth.is_cjk(value text) from public;
 grant execute on function plinth.is_cjk(value text) to :PLINTH_USER;
+
+-- The form in which an e-mail address is stored and compared; null for a text that is not an address.
+create or replace function plinth.normalize_email(address text)
+  returns text
+  language plpgsql
+  immutable parallel safe strict
+  set search_path to 'pg_catalog'
+as $$
+declare
+  -- Unicode's White_Space.
+  c_white_space constant text :=
+    E'\t\n\u000b\f\r \u0085\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000';
+  v_address text := btrim(normalize_email.address, c_white_space);
+  v_domain text;
+begin
+  -- 254 is the limit of RFC 5321; the rest is room for what composes.
+  if length(v_address) > 1000 then
+    return null;
+  end if;
+  if v_address ~ '[^\u0001-\u007f]' then
+    -- Three characters would compose to an ASCII one, and so to somebody else's address.
+    if v_address ~ '[\u037e\u1fef\u212a]' then
+      return null;
+    end if;
+    v_address := normalize(v_address, nfd);
+  end if;
+  v_address := normalize(lower(v_address collate "C"), nfc);
+  -- One address, with nothing that mail software reads as a list, a name or the end of a header, and nothing invisible:
+  -- white space, control, format and private characters (general category C), and default ignorable ones.
+  if v_address !~ '^[^@]+@[^@]+$'
+    or v_address ~ '[,;<>"()]'
+    or v_address ~ ('['
+      || '\u0001-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890-\u0891\u08e2\u115f-\u1160\u1680\u17b4-\u17b5'
+      || '\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\u3164\ue000-\uf8ff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0'
+      || '\ufff0-\ufffb\ufffe-\uffff\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a'
+      || '\U0001fffe-\U0001ffff\U0002fffe-\U0002ffff\U0003fffe-\U0010ffff]')
+  then
+    return null;
+  end if;
+
+  v_domain := split_part(v_address, '@', 2);
+  if v_domain ~ '(^|\.)(\.|$)' then
+    return null;
+  end if;
+  if v_domain ~ '[^\u0001-\u007f]' then
+    -- A domain in its own letters is what it would be shown as (a U-label); anything that would have to be mapped first is
+    -- not. In Cherokee the capitals are what is shown.
+    if v_domain <> normalize(v_domain, nfkc)
+      or regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g') <> lower(regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g'))
+      or v_domain ~ '\u3002'
+    then
+      return null;
+    end if;
+    v_domain := (
+      select string_agg(plinth.ascii_label(l.label), '.' order by l.place)
+      from string_to_table(v_domain, '.') with ordinality as l (label, place)
+    );
+  end if;
+  v_address := split_part(v_address, '@', 1) || '@' || v_domain;
+  return case when length(v_address) <= 254 then v_address end;
+end
+$$;
+
+comment on function plinth.normalize_email(address text) is E'@behavior -*\nThe form in which an e-mail address is stored and compared; null for a text that is not an address.';
+revoke execute on function plinth.normalize_email(address text) from public;
+grant execute on function plinth.normalize_email(address text) to :PLINTH_SERVICE, :PLINTH_USER;
+
+-- The form in which a username is stored and compared: lower case, without white space around it.
+create or replace function plinth.normalize_username(username text)
+  returns text
+  language sql
+  immutable parallel safe strict
+  set search_path to 'pg_catalog'
+as $$
+  select lower(btrim(normalize_username.username, E' \t\n\r\f') collate "C")
+$$;
+
+comment on function plinth.normalize_username(username text) is E'@behavior -*\nThe form in which a username is stored and compared: lower case, without white space around it.';
+revoke execute on function plinth.normalize_username(username text) from public;
+grant execute on function plinth.normalize_username(username text) to :PLINTH_SERVICE, :PLINTH_USER;
 
 -- The words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.
 create or replace function plinth.search_document(language text, value text)

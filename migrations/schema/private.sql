@@ -929,10 +929,12 @@ create table private.user_verifications (
   created_at timestamp with time zone not null default now(),
   expires_at timestamp with time zone not null,
   used_at timestamp with time zone,
+  purpose text not null default 'prove'::text,
   constraint user_verifications_pkey primary key (id),
   constraint user_verifications_token_hash_key unique (token_hash),
   constraint user_verifications_attempts_check check (attempts >= 0 and attempts <= 5),
   constraint user_verifications_kind_check check (kind = any (array['email'::text, 'phone'::text])),
+  constraint user_verifications_purpose_check check (purpose = any (array['prove'::text, 'change'::text])),
   constraint user_verifications_secret_suits_kind check ((kind = 'email'::text) = (token_hash is not null) and (kind = 'phone'::text) = (code_hash is not null)),
   constraint user_verifications_token_hash_is_sha256 check (octet_length(token_hash) = 32),
   constraint user_verifications_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -958,6 +960,7 @@ comment on column private.user_verifications.user_agent is 'User-Agent header th
 comment on column private.user_verifications.created_at is 'When it was asked for.';
 comment on column private.user_verifications.expires_at is 'From then on it is refused: a day for links, ten minutes for codes, or when another took its place.';
 comment on column private.user_verifications.used_at is 'When it was proven; null if never.';
+comment on column private.user_verifications.purpose is 'prove: that the address the account has is its owner''s; change: that the account moves to this address or number.';
 
 -- Functions -------------------------------------------------------------------------------------------
 
@@ -4500,7 +4503,12 @@ create or replace function private.find_account(identifier text)
 as $$
   select u.id
   from identity.users u
-  where u.username = lower(trim(find_account.identifier)) or u.email = lower(trim(find_account.identifier))
+  where u.username = plinth.normalize_username(find_account.identifier)
+    or u.email = plinth.normalize_email(find_account.identifier)
+    or (u.has_irregular_address and u.email = plinth.normalize_username(find_account.identifier))
+  -- An irregular address is found as it is written, unless somebody else's normal form is meant.
+  order by u.has_irregular_address and u.username is distinct from plinth.normalize_username(find_account.identifier)
+  limit 1
 $$;
 
 comment on function private.find_account(identifier text) is 'Id of the account with this username or e-mail address, or null.';
@@ -4618,13 +4626,11 @@ as $$
     select u.id, u.token_version, p.password_hash, p.hash_algorithm
     from identity.users u
     join private.user_passwords p on p.user_id = u.id
-    -- A username has no @ and an address has one, so at most one account answers to what was typed.
-    where u.username = lower(trim(find_login.identifier))
-      or u.email = lower(trim(find_login.identifier))
-      or u.hashed_email = find_login.hashed_email
-    -- An address without a hash yet and another account with the hash of it: the clear one is older.
-    order by u.email = lower(trim(find_login.identifier)) desc nulls last
-    limit 1
+    -- A hash that is already one's own and the clear address of another account, which has no hash yet: the clear one is older.
+    where u.id = coalesce(
+      private.find_account(find_login.identifier),
+      (select h.id from identity.users h where h.hashed_email = find_login.hashed_email)
+    )
   ) account on true
 $$;
 
@@ -4909,7 +4915,7 @@ begin
     -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
     case
       when v_user.id is null and finish_login.identifier !~ '@'
-      then 'sha256:' || left(encode(sha256(convert_to(lower(finish_login.identifier), 'UTF8')), 'hex'), 16)
+      then 'sha256:' || left(encode(sha256(convert_to(plinth.normalize_username(finish_login.identifier), 'UTF8')), 'hex'), 16)
       else finish_login.identifier
     end,
     plinth.client_ip(),
@@ -8934,8 +8940,13 @@ create or replace function private.register_by_provider(suggested_username text,
 as $$
 declare
   v_name text := private.username_from(suggested_username);
-  v_email text := lower(trim(verified_email));
-  v_hash bytea := verified_email_hash;
+  -- What a provider says is believed as it stands. An address that would have to become another text is nobody's.
+  v_email text := (
+    select e.address
+    from plinth.normalize_email(verified_email) as e (address)
+    where e.address = lower(btrim(verified_email) collate "C")
+  );
+  v_hash bytea := case when verified_email is null or v_email is not null then verified_email_hash end;
   v_is_verified boolean;
   v_user_id uuid;
 begin
@@ -8966,9 +8977,9 @@ begin
     raise exception 'No free name was found; try again.' using errcode = 'PL409';
   end if;
 
-  insert into identity.user_settings (user_id, display_name)
-  values (v_user_id, nullif(trim(left(regexp_replace(display_name, '[[:cntrl:]]', '', 'g'), 100)), ''));
-  insert into identity.user_security_settings (user_id) values (v_user_id);
+  update identity.user_settings s
+  set display_name = nullif(trim(left(regexp_replace(register_by_provider.display_name, '[[:cntrl:]]', '', 'g'), 100)), '')
+  where s.user_id = v_user_id;
   insert into access.user_roles (user_id, role_id)
   select v_user_id, r.id from access.roles r where r.role_name = 'user';
   perform private.record_security_event('user_registered', v_user_id, jsonb_build_object('by', 'provider'));
@@ -8993,8 +9004,9 @@ begin
   values (register_user.username, register_user.email, register_user.hashed_email, now())
   returning id into v_user_id;
 
-  insert into identity.user_settings (user_id, display_name) values (v_user_id, nullif(trim(register_user.display_name), ''));
-  insert into identity.user_security_settings (user_id) values (v_user_id);
+  update identity.user_settings s
+  set display_name = nullif(trim(register_user.display_name), '')
+  where s.user_id = v_user_id;
   insert into private.user_passwords (user_id, password_hash, hash_algorithm)
   values (v_user_id, register_user.password_hash, register_user.hash_algorithm);
   insert into access.user_roles (user_id, role_id)
@@ -9202,9 +9214,13 @@ create or replace function private.request_email_change(user_id uuid, session_id
 as $$
 declare
   v_user identity.users;
-  v_address constant text := lower(trim(request_email_change.new_email));
+  v_address constant text := plinth.normalize_email(request_email_change.new_email);
   v_holder_id uuid;
 begin
+  -- Before the password counts: an error after it would undo the count.
+  if v_address is null then
+    raise exception 'This is not an e-mail address.' using errcode = 'PL422', column = 'new_email';
+  end if;
   if not private.confirm_password(
     request_email_change.user_id, request_email_change.session_id, request_email_change.password_matches,
     request_email_change.checked_token_version, request_email_change.checked_password_hash, 'email_change_failed'
@@ -9221,7 +9237,7 @@ begin
   -- The last one asked for counts.
   update private.user_verifications v
   set expires_at = now()
-  where v.user_id = v_user.id and v.kind = 'email' and v.new_value is distinct from v_user.email
+  where v.user_id = v_user.id and v.kind = 'email' and v.purpose = 'change'
     and v.expires_at > now() and v.used_at is null;
   v_holder_id := (select u.id from identity.users u where u.email = v_address and u.id <> v_user.id);
   -- For a taken address the row is made as well, with a token that goes nowhere: the work is the same, and it counts.
@@ -9316,7 +9332,13 @@ begin
         'reason', v_reason,
         -- Kept so that repeats can be told, not read: it may be a password typed into the wrong field.
         'identifier_hash', case when v_user.id is null then
-          left(encode(sha256(convert_to(lower(trim(request_password_reset.identifier)), 'UTF8')), 'hex'), 16) end
+          left(encode(sha256(convert_to(
+            coalesce(
+              plinth.normalize_email(request_password_reset.identifier),
+              plinth.normalize_username(request_password_reset.identifier)
+            ),
+            'UTF8'
+          )), 'hex'), 16) end
       )
     );
     return;
@@ -9371,9 +9393,9 @@ begin
   update private.user_verifications v
   set expires_at = now()
   where v.user_id = v_user_id and v.kind = 'phone' and v.expires_at > now() and v.used_at is null;
-  insert into private.user_verifications (user_id, kind, new_value, code_hash, expires_at, client_ip, user_agent)
+  insert into private.user_verifications (user_id, kind, purpose, new_value, code_hash, expires_at, client_ip, user_agent)
   values (
-    v_user_id, 'phone', request_phone_verification.phone_number, request_phone_verification.code_hash, v_expires_at,
+    v_user_id, 'phone', 'change', request_phone_verification.phone_number, request_phone_verification.code_hash, v_expires_at,
     plinth.client_ip(), left(plinth.user_agent(), 1000)
   );
   perform private.queue_mail(
@@ -10287,10 +10309,24 @@ as $$
 declare
   v_expires_at constant timestamptz := now() + interval '1 day';
 begin
-  insert into private.user_verifications (user_id, kind, new_value, token_hash, expires_at, client_ip, user_agent)
+  insert into private.user_verifications (user_id, kind, purpose, new_value, token_hash, expires_at, client_ip, user_agent)
   values (
-    send_email_verification.user_id, 'email', send_email_verification.address, send_email_verification.token_hash, v_expires_at,
-    plinth.client_ip(), left(plinth.user_agent(), 1000)
+    send_email_verification.user_id,
+    'email',
+    case
+      when exists (
+        select
+        from identity.users u
+        where u.id = send_email_verification.user_id and u.email = send_email_verification.address
+      )
+      then 'prove'
+      else 'change'
+    end,
+    send_email_verification.address,
+    send_email_verification.token_hash,
+    v_expires_at,
+    plinth.client_ip(),
+    left(plinth.user_agent(), 1000)
   );
   -- No names: who reads there may be a stranger, and the display name is whatever somebody typed.
   if send_email_verification.sealed_token is not null then
@@ -10453,11 +10489,9 @@ begin
   where t.user_id = set_password.user_id and t.expires_at > now() and t.used_at is null;
   update private.user_verifications v
   set expires_at = now()
-  from identity.users u
-  where u.id = set_password.user_id
-    and v.user_id = u.id
+  where v.user_id = set_password.user_id
     and v.kind = 'email'
-    and v.new_value is distinct from u.email
+    and v.purpose = 'change'
     and v.expires_at > now()
     and v.used_at is null;
 end
@@ -11850,7 +11884,7 @@ as $$
   from (
     select trim(
       both '._-' from left(
-        trim(both '._-' from regexp_replace(lower(split_part(coalesce(username_from.suggestion, ''), '@', 1)), '[^a-z0-9_.-]+', '-', 'g')),
+        trim(both '._-' from regexp_replace(lower(split_part(coalesce(username_from.suggestion, ''), '@', 1) collate "C"), '[^a-z0-9_.-]+', '-', 'g')),
         80
       )
     ) as cleaned
@@ -11860,7 +11894,7 @@ $$;
 comment on function private.username_from(suggestion text) is 'A well-formed username made of a name or address; not necessarily a free one.';
 revoke execute on function private.username_from(suggestion text) from public;
 
--- Makes the address a link was sent to the account's verified one; false for a token that is not valid.
+-- Verifies the account's address, or moves it to the address the link was sent to; false for a token that is not valid.
 create or replace function private.verify_email(token_hash bytea)
   returns boolean
   language plpgsql
@@ -11885,6 +11919,7 @@ begin
     and v.used_at is null
     and v.expires_at > clock_timestamp()
     and v_user.account_status = 'active'
+    and (v.purpose = 'change' or v.new_value = v_user.email)
   returning v.new_value, v.hashed_email into v_address, v_hash;
   if v_address is null then
     perform private.record_security_event(
@@ -11894,13 +11929,16 @@ begin
   end if;
 
   if v_address is not distinct from v_user.email then
-    update identity.users u set email_verified_at = now() where u.id = v_user.id;
+    update identity.users u set email_verified_at = clock_timestamp() where u.id = v_user.id;
     perform private.record_security_event('email_verified', v_user.id);
     return true;
   end if;
 
   begin
-    update identity.users u set email = v_address, hashed_email = v_hash, email_verified_at = now() where u.id = v_user.id;
+    -- The clock's time differs from any before it: one that stays the same is dropped with the old address.
+    update identity.users u
+    set email = v_address, hashed_email = v_hash, email_verified_at = clock_timestamp()
+    where u.id = v_user.id;
   exception
     when unique_violation then
       -- Somebody else proved it first.
@@ -11909,9 +11947,6 @@ begin
       );
       return false;
   end;
-  update private.password_reset_tokens t
-  set expires_at = now()
-  where t.user_id = v_user.id and t.expires_at > now() and t.used_at is null;
   if v_user.email is not null then
     perform private.queue_mail(v_user.id, v_user.email, 'email-changed', private.mail_variables(v_user.id));
   end if;
@@ -11920,7 +11955,7 @@ begin
 end
 $$;
 
-comment on function private.verify_email(token_hash bytea) is 'Makes the address a link was sent to the account''s verified one; false for a token that is not valid.';
+comment on function private.verify_email(token_hash bytea) is 'Verifies the account''s address, or moves it to the address the link was sent to; false for a token that is not valid.';
 revoke execute on function private.verify_email(token_hash bytea) from public;
 grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERVICE;
 

@@ -2,7 +2,7 @@
 
 create schema security;
 comment on schema security is 'Append-only records of sign-ins and security events.';
-grant usage on schema security to :PLINTH_ANONYMOUS, :PLINTH_USER;
+grant usage on schema security to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
@@ -379,6 +379,31 @@ $$;
 comment on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) is 'Counts a call against a limit (fixed_window, sliding_window or token_bucket) or refuses it; exact when many call at once. remaining: calls left; retry_after: when this call could pass; reset_at: when nothing counts any more. PL422 for bad arguments.';
 revoke execute on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) from public;
 
+-- A client's address as text, with a port, brackets or a zone; null for what is not an address.
+create or replace function security.read_client_address(address text)
+  returns inet
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_first constant text := btrim(split_part(read_client_address.address, ',', 1));
+begin
+  return coalesce(
+    substring(v_first from '^\[([0-9A-Fa-f:.]+)(?:%[^]]*)?\](?::[0-9]+)?$'),
+    substring(v_first from '^([0-9.]+):[0-9]+$'),
+    substring(v_first from '^([0-9A-Fa-f:.]+)%.*$'),
+    v_first
+  )::inet;
+exception
+  when invalid_text_representation then
+    return null;
+end
+$$;
+
+comment on function security.read_client_address(address text) is E'@behavior -*\nA client''s address as text, with a port, brackets or a zone; null for what is not an address.';
+revoke execute on function security.read_client_address(address text) from public;
+
 -- Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt's id.
 create or replace function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text)
   returns uuid
@@ -388,16 +413,21 @@ create or replace function security.track_login_attempt(user_id uuid, email text
 as $$
 declare
   v_id uuid;
+  v_user_id uuid;
   v_locked_until timestamptz;
 begin
+  -- Locked as the foreign key would lock it: an account that is deleted meanwhile must not fail the record.
+  select u.id into v_user_id from identity.users u where u.id = track_login_attempt.user_id for key share;
   insert into security.login_attempts (user_id, email, ip_address, user_agent, status, failure_reason, correlation_id)
   values (
-    track_login_attempt.user_id,
-    left(lower(track_login_attempt.email), 320),
+    v_user_id,
+    coalesce(
+      plinth.normalize_email(track_login_attempt.email), plinth.normalize_username(left(track_login_attempt.email, 320))
+    ),
     track_login_attempt.ip_address,
     left(track_login_attempt.user_agent, 1000),
     track_login_attempt.status,
-    track_login_attempt.failure_reason,
+    case when track_login_attempt.status <> 'success' then left(track_login_attempt.failure_reason, 1000) end,
     plinth.correlation_id()
   )
   returning id into v_id;
@@ -405,7 +435,7 @@ begin
   if track_login_attempt.status = 'success' then
     update identity.users u
     set failed_login_attempts = 0, locked_until = null, last_login_at = now()
-    where u.id = track_login_attempt.user_id;
+    where u.id = v_user_id;
   elsif track_login_attempt.status = 'failed'
     -- Second factors are counted on their own, in private.mfa_attempts.
     and coalesce(track_login_attempt.failure_reason, '') not in (
@@ -417,15 +447,15 @@ begin
     set
       failed_login_attempts = u.failed_login_attempts + 1,
       locked_until = nullif(now() + private.lockout_duration(u.failed_login_attempts + 1), now())
-    where u.id = track_login_attempt.user_id
+    where u.id = v_user_id
     returning u.locked_until into v_locked_until;
     if v_locked_until is not null then
       perform private.record_security_event(
-        'account_locked', track_login_attempt.user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
+        'account_locked', v_user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
       );
       -- Once a lock: attempts while it lasts do not come here.
       perform private.notify_user(
-        track_login_attempt.user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
+        v_user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
       );
     end if;
   end if;
@@ -435,3 +465,25 @@ $$;
 
 comment on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) is 'Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt''s id.';
 revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) from public;
+grant execute on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) to :PLINTH_SERVICE;
+
+-- Records an attempt to sign in from an address that is given as text; see track_login_attempt(uuid, text, inet, text, text, text).
+create or replace function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text)
+  returns uuid
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select security.track_login_attempt(
+    track_login_attempt.user_id,
+    track_login_attempt.email,
+    security.read_client_address(track_login_attempt.ip_address),
+    track_login_attempt.user_agent,
+    track_login_attempt.status,
+    track_login_attempt.failure_reason
+  )
+$$;
+
+comment on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) is 'Records an attempt to sign in from an address that is given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
+revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) from public;
+grant execute on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) to :PLINTH_SERVICE;

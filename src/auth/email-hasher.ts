@@ -1,5 +1,5 @@
 import { createSecretKey, type KeyObject, randomBytes } from "node:crypto";
-import { hashEmail } from "./email-hash.ts";
+import { hashEmail, type NormalEmail } from "./email-hash.ts";
 import type { Sealer } from "./sealing.ts";
 
 /** Runs one statement as a role that may execute private.find_lookup_key and private.store_lookup_key. */
@@ -10,7 +10,9 @@ export type LookupQuery = (
 
 export interface EmailHasher {
   /** 32 bytes that stand for the address in identity.users.hashed_email. */
-  hash(address: string): Promise<Buffer>;
+  hash(address: NormalEmail): Promise<Buffer>;
+  /** 32 bytes by which repeats of a text that is not an address can be told, and the text cannot. */
+  hashText(text: string): Promise<Buffer>;
 }
 
 const NAME = "email";
@@ -39,16 +41,16 @@ export function createEmailHasher(options: { sealer: Sealer; query: LookupQuery 
     return kept!.key!;
   }
 
-  return {
-    async hash(address) {
-      loading ??= load();
-      try {
-        return hashEmail(await loading, address);
-      } catch (error) {
-        // The database may be back for the next one.
-        loading = undefined;
-        throw error;
-      }
-    },
-  };
+  async function hashText(text: string): Promise<Buffer> {
+    loading ??= load();
+    try {
+      return hashEmail(await loading, text);
+    } catch (error) {
+      // The database may be back for the next one.
+      loading = undefined;
+      throw error;
+    }
+  }
+
+  return { hash: hashText, hashText };
 }

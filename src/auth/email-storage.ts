@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { PlinthError } from "../errors.ts";
+import { normalizeEmail } from "./email-hash.ts";
 import { createEmailHasher } from "./email-hasher.ts";
 import { parseMasterKeys } from "./master-keys.ts";
 import { createSealer } from "./sealing.ts";
@@ -14,13 +15,17 @@ export interface EmailStorageOptions {
 
 /**
  * What to store of an address, over one connection.
- * @throws PlinthError MASTER_KEYS_MISSING in privacy mode, which cannot do without
+ * @throws PlinthError BAD_USER_INPUT for a text that is not an address; MASTER_KEYS_MISSING in privacy mode, which cannot do
+ *   without
  */
 export async function emailToStore(
   client: pg.ClientBase,
   { masterKeys, privacyMode }: EmailStorageOptions,
-  address: string,
+  typed: string,
 ): Promise<StoredEmail> {
+  const address = normalizeEmail(typed);
+  if (address === undefined)
+    throw new PlinthError("BAD_USER_INPUT", "The e-mail address is not valid.", { field: "email" });
   if (masterKeys === undefined) {
     if (!privacyMode) return { email: address, hash: null };
     throw new PlinthError("MASTER_KEYS_MISSING", "Privacy mode needs PLINTH_MASTER_KEYS to hash addresses.");

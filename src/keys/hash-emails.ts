@@ -1,10 +1,11 @@
 import type pg from "pg";
+import { normalizeEmail } from "../auth/email-hash.ts";
 import type { EmailHasher } from "../auth/email-hasher.ts";
 
 export interface HashedEmails {
   readonly hashed: number;
   readonly forgotten: number;
-  /** Accounts whose address another account already has in privacy mode, by id. They keep their clear address only. */
+  /** Accounts whose address another account already has, or that has no normal form, by id. They keep their clear address only. */
   readonly taken: readonly string[];
 }
 
@@ -32,12 +33,18 @@ export async function hashEmails(
     if (rows.length === 0) break;
     after = rows.at(-1)!.id;
     for (const { id, email } of rows) {
+      const address = normalizeEmail(email);
+      // An irregular address: its form is another account's.
+      if (address !== email) {
+        taken.push(id);
+        continue;
+      }
       // Only while it is the address that was hashed.
       const { rowCount } = await client.query(
         `update identity.users u set hashed_email = $3
          where u.id = $1 and u.email = $2 and u.hashed_email is null
            and not exists (select from identity.users o where o.hashed_email = $3)`,
-        [id, email, await emailHasher.hash(email)],
+        [id, email, await emailHasher.hash(address)],
       );
       if (rowCount) hashed++;
       else taken.push(id);

@@ -1,12 +1,12 @@
-import { isEmailAddress } from "../auth/email-hash.ts";
+import { type NormalEmail, readVouchedEmail } from "../auth/email-hash.ts";
 import { ProviderError } from "./provider-error.ts";
 
 /** Who somebody is at a provider: standard claims (OpenID Connect Core §5.1), checked and cut to size. */
 export interface ProviderAccount {
   /** 1 to 255 characters; the only thing an account is recognised by. */
   readonly subject: string;
-  /** Lower case; undefined if there is none or it is not one. */
-  readonly email: string | undefined;
+  /** In its normal form; undefined if there is none, or if it would have to become another text. */
+  readonly email: NormalEmail | undefined;
   /** The provider's word for it; false without an address. */
   readonly emailVerified: boolean;
   /** Kept for the application: texts only. */
@@ -17,20 +17,18 @@ export interface ProviderAccount {
 const KEPT = ["name", "given_name", "family_name", "preferred_username", "picture", "locale"] as const;
 const MAX_TEXT_LENGTH = 500;
 const MAX_SUBJECT_LENGTH = 255;
-const MAX_EMAIL_LENGTH = 254;
 
 /** @throws ProviderError not_believed without a subject that can be kept */
 export function readAccount(claims: Readonly<Record<string, unknown>>): ProviderAccount {
   const { sub, email, email_verified: verified } = claims;
   if (!isCleanText(sub, MAX_SUBJECT_LENGTH)) throw new ProviderError("not_believed", "bad_subject");
-  const address = typeof email === "string" ? email.trim().toLowerCase() : undefined;
-  const isAddress = isCleanText(address, MAX_EMAIL_LENGTH) && isEmailAddress(address);
+  const address = typeof email === "string" ? readVouchedEmail(email) : undefined;
   const kept = KEPT.map((name) => [name, claims[name]] as const);
   return {
     subject: sub,
-    email: isAddress ? address : undefined,
+    email: address,
     // Some send the text. Anything else, above all nothing, is no.
-    emailVerified: isAddress && (verified === true || verified === "true"),
+    emailVerified: address !== undefined && (verified === true || verified === "true"),
     userInfo: Object.fromEntries(
       kept.filter((entry): entry is [(typeof KEPT)[number], string] =>
         isCleanText(entry[1], MAX_TEXT_LENGTH),

@@ -398,6 +398,18 @@ test("secrets under an old or a missing master key, and addresses without a hash
     const fine = await look({ PLINTH_MASTER_KEYS: one });
     expect(fine["sealed-secrets"]).toMatchObject({ status: "ok" });
     expect(fine["email-hashes"]).toMatchObject({ status: "warn", hint: "plinth keys hash-emails" });
+    // As a migration leaves an address from before addresses had one form.
+    await sql(
+      db.url("owner"),
+      `alter table identity.users disable trigger _100_normalize;
+       insert into identity.users (username, email, has_irregular_address) values ('old', 'a\u200bb@example.org', true);
+       alter table identity.users enable trigger _100_normalize`,
+    );
+    expect((await look({ PLINTH_MASTER_KEYS: one }))["email-hashes"]).toMatchObject({
+      status: "warn",
+      details: ["old"],
+    });
+    await sql(db.url("owner"), "delete from identity.users where username = 'old'");
     const behind = await look({ PLINTH_MASTER_KEYS: `${one},${two}`, PLINTH_PRIVACY_MODE: "on" });
     expect(behind["sealed-secrets"]).toMatchObject({
       status: "warn",

@@ -47,6 +47,37 @@ const reasons = async (tx: Transaction, ...items: string[]): Promise<string[]> =
     )
   ).map(({ has_access, reason }) => `${has_access ? "+" : "-"}${reason}`);
 
+test.each(["disabled", "deleted"])(
+  "an account that is %s has access to nothing, whatever it has",
+  async (status) => {
+    await inRolledBackTransaction(db, async (tx) => {
+      const free = await addItem(tx.client);
+      const paid = await addItem(tx.client, { accessLevel: 5 });
+      const mine = await addItem(tx.client, { author: editor });
+      await permit(tx, editor, paid, "allow");
+      const access = () =>
+        tx.rows<{ user_id: string; has_access: boolean; reason: string }>(
+          `select user_id, has_access, reason from learning.user_content_access
+         where user_id = any ($1) and content_id = any ($2)`,
+          [
+            [ada, editor],
+            [free, paid, mine],
+          ],
+        );
+      expect((await access()).filter(({ has_access }) => has_access)).toHaveLength(5);
+      await tx.rows("update identity.users set account_status = $1 where id = any ($2)", [
+        status,
+        [ada, editor],
+      ]);
+      const rows = await access();
+      expect(rows).toHaveLength(6);
+      expect(new Set(rows.map(({ has_access, reason }) => `${has_access} ${reason}`))).toEqual(
+        new Set(["false account_inactive"]),
+      );
+    });
+  },
+);
+
 describe("the reason", () => {
   test("is the first that applies", async () => {
     await inRolledBackTransaction(db, async (tx) => {

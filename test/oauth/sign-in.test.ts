@@ -258,6 +258,37 @@ describe("addresses", () => {
     }
   });
 
+  test("an address is never folded into another one", async () => {
+    for (const [told, kept] of [
+      ["mi\u212ae@example.com", null],
+      ["\u0130van@example.com", null],
+      ["jose\u0301@example.com", null],
+      ["a\u200bda@example.com", null],
+      ["Plain@Example.com", "plain@example.com"],
+      ["own@m\u00fcnchen.example", "own@xn--mnchen-3ya.example"],
+    ] as const) {
+      const subject = person({ email: told, email_verified: true });
+      await signInAt("trusted", subject);
+      const account = await accountOf(subject);
+      expect([told, account?.email, account?.email_verified_at != null]).toEqual([told, kept, kept !== null]);
+    }
+  });
+
+  test("an address that SQL would fold is not taken from a caller of the functions either", async () => {
+    for (const [told, kept] of [
+      ["mi\u212ae@example.net", null],
+      ["\u0130van@example.net", null],
+      ["direct@example.net", "direct@example.net"],
+    ] as const) {
+      const [made] = await asOwner<{ id: string }>(
+        "select private.register_by_provider('direct', $1, sha256(convert_to($1, 'UTF8')), null) as id",
+        [told],
+      );
+      const [row] = await asOwner("select email from identity.users where id = $1", [made!.id]);
+      expect([told, row]).toEqual([told, { email: kept }]);
+    }
+  });
+
   test("takeover: an account with the same address is never opened, whoever says what about the address", async () => {
     const victim = await signUp(api, "victim"); // victim@example.org
     await asOwner("update identity.users set email_verified_at = now() where id = $1", [victim.userId]);

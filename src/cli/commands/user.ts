@@ -86,7 +86,7 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
   const { emailToStore } = await import("../../auth/email-storage.ts");
   const { findMasterKeys } = await import("../../key-settings.ts");
-  const id = await withSession(({ config, database }) =>
+  const { id, email } = await withSession(({ config, database }) =>
     withClient(database, "service", async (client) => {
       const { privacyMode } = config.auth;
       const masterKeys = findMasterKeys(config, database);
@@ -101,11 +101,11 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
           stored.hash,
         ])
         .catch(explainRegistration);
-      return rows[0]!.id;
+      return { id: rows[0]!.id, email: stored.email };
     }),
   );
   const generated = flags.generatePassword ? { password } : {};
-  if (flags.json) printJson({ id, username, email: flags.email, ...generated });
+  if (flags.json) printJson({ id, username, email: email ?? flags.email, ...generated });
   else {
     print(`Made the account ${username} (${id}).`);
     if (flags.generatePassword) print(`Password: ${password}`);

@@ -60,16 +60,26 @@ function readKeys(config: DoctorContext["config"], database: DoctorContext["data
 
 async function checkAddresses({ client, config }: DoctorContext): Promise<Finding> {
   const check = "email-hashes";
-  const { rows } = await client.query<{ clear: number; unhashed: number }>(
-    `select count(*)::integer as clear, (count(*) filter (where hashed_email is null))::integer as unhashed
+  const { rows } = await client.query<{ clear: number; unhashed: number; irregular: string[] | null }>(
+    `select
+       count(*)::integer as clear,
+       (count(*) filter (where hashed_email is null and not has_irregular_address))::integer as unhashed,
+       array_agg(username order by id) filter (where has_irregular_address) as irregular
      from identity.users where email is not null`,
   );
-  const { clear, unhashed } = rows[0]!;
+  const { clear, unhashed, irregular } = rows[0]!;
   if (config.auth.privacyMode && clear > 0)
     return warn(
       check,
       `Privacy mode is on, and ${clear} accounts still have a clear address.`,
       "plinth keys hash-emails --forget-addresses",
+    );
+  if (irregular)
+    return warn(
+      check,
+      `${irregular.length} accounts have an address that is not valid, or that another account has in another spelling.`,
+      "Set another address for each of them; until then their users sign in by username.",
+      irregular.slice(0, 20),
     );
   if (unhashed > 0) return warn(check, `${unhashed} addresses have no hash yet.`, "plinth keys hash-emails");
   return ok(check, config.auth.privacyMode ? "No clear address." : "Every address has its hash.");

@@ -1,11 +1,10 @@
+import { type NormalEmail, normalizeEmail } from "../../auth/email-hash.ts";
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
 import { PlinthError } from "../../errors.ts";
 
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 export const MAX_IDENTIFIER_LENGTH = 320;
 const MAX_DEVICE_NAME_LENGTH = 100;
-/** One address: nothing that mail software reads as a list, a name or the end of a header. */
-const EMAIL = /^[^@\s\p{Cc},;<>"()]+@[^@\s\p{Cc},;<>"()]+$/u;
 
 /**
  * Stops what PostgreSQL could not store before it is sent.
@@ -35,13 +34,13 @@ export function checkTypedPassword(field: string, password: string): void {
 /**
  * As the table's constraint has it. Checked here too: after the current password was found right, an error would undo
  * the count and tell the difference.
- * @returns in lower case, without blanks around it
+ * @returns its normal form
  */
-export function checkEmail(field: string, address: string): string {
+export function checkEmail(field: string, address: string): NormalEmail {
   checkText(field, address, MAX_IDENTIFIER_LENGTH);
-  const plain = address.trim().toLowerCase();
-  if (!EMAIL.test(plain) || plain.length > 254) throw badInput(field, "is not an e-mail address");
-  return plain;
+  const normal = normalizeEmail(address);
+  if (normal === undefined) throw badInput(field, "is not an e-mail address");
+  return normal;
 }
 
 /** ITU-T E.164 with its plus sign, such as +4915112345678; blanks, dots and hyphens are dropped. */

@@ -44,12 +44,15 @@ export async function login(
   // Per address only, whatever the account: a limit per account would be the lockout again, and would tell.
   await attemptLimits.perAddress("login_per_address", request);
   const startedAt = performance.now();
-  const { identifier, hash } = await lookUp(tools, typed);
-  const [found] = await callService<FoundAccount>(
-    request,
-    "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1, $2)",
-    [identifier, hash],
-  );
+  const { identifier, hash, formerHash } = await lookUp(tools, typed);
+  const find = (emailHash: Buffer | null) =>
+    callService<FoundAccount>(
+      request,
+      "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1, $2)",
+      [identifier, emailHash],
+    );
+  let [found] = await find(hash);
+  if (formerHash !== null && found?.user_id === null) [found] = await find(formerHash);
   const account = found && found.user_id !== null ? found : undefined;
   const { matches, rehashed } = await checkPassword(hasher, password, account).catch((error: unknown) => {
     if (!account || !isUnsupportedHash(error)) throw error;
