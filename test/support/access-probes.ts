@@ -26,6 +26,10 @@ export const IDS: Readonly<Record<string, string>> = {
   elsewhere: "00000000-0000-7000-8000-000000000026",
 };
 
+/** Puts the ids in. */
+export const withIds = (sql: string): string =>
+  sql.replace(/(?<!:):([a-z]+)\b/g, (_, name: string) => `'${IDS[name]}'`);
+
 /** Ada and Bob own one row of each table; one model is public, one granted to both, one to nobody. */
 export const SEED = `
   insert into identity.users (id, username) values (:ada, 'ada'), (:bob, 'bob');
