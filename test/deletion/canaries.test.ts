@@ -141,7 +141,7 @@ const WAYS: Readonly<Record<string, () => Promise<unknown>>> = {
     }),
   "an administrator's own hand": () =>
     inTransaction(db.url("authenticator"), async (client) => {
-      await grantRole(db, ada, "admin");
+      for (const administrator of [ada, IDS.chief!]) await grantRole(db, administrator, "admin");
       await client.query(
         `select set_config('plinth.client_ip', '${CANARY_ADDRESS}', true),
            set_config('plinth.user_agent', '${CANARY}', true), set_config('plinth.correlation_id', '${CANARY}', true)`,
