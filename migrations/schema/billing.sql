@@ -1097,7 +1097,7 @@ create or replace function billing.forget_usage_account()
 as $$
 begin
   delete from billing.token_holds h where h.user_id = old.user_id;
-  update billing.usage_events e set user_id = null where e.user_id = old.user_id;
+  update billing.usage_events e set user_id = null, idempotency_key = null where e.user_id = old.user_id;
   return null;
 end
 $$;

@@ -6,6 +6,40 @@ grant usage on schema identity to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
+-- One row per account whose owner asked for its deletion; removed by canceling, and with the account.
+create table identity.account_deletions (
+  user_id uuid not null,
+  requested_at timestamp with time zone not null default now(),
+  due_at timestamp with time zone not null,
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null,
+  last_failure text,
+  constraint account_deletions_pkey primary key (user_id),
+  constraint account_deletions_attempts_are_not_negative check (attempts >= 0),
+  constraint account_deletions_due_after_request check (due_at >= requested_at),
+  constraint account_deletions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.account_deletions enable row level security;
+
+create index account_deletions_next_attempt_at_idx on identity.account_deletions using btree (next_attempt_at);
+
+comment on table identity.account_deletions is 'One row per account whose owner asked for its deletion; removed by canceling, and with the account.';
+comment on column identity.account_deletions.user_id is 'The account.';
+comment on column identity.account_deletions.requested_at is 'Time of the request.';
+comment on column identity.account_deletions.due_at is 'Time from which the account is deleted; the deletion can be canceled until then.';
+comment on column identity.account_deletions.attempts is 'Number of attempts that failed.';
+comment on column identity.account_deletions.next_attempt_at is 'Time of the next attempt.';
+comment on column identity.account_deletions.last_failure is 'SQLSTATE of the last failed attempt; null if none failed.';
+comment on constraint account_deletions_user_id_fkey on identity.account_deletions is '@foreignFieldName deletion';
+
+create policy select_own on identity.account_deletions
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.account_deletions is 'Users read the pending deletion of their own account.';
+
+grant select on identity.account_deletions to :PLINTH_USER;
+
 -- One row per API token; kept 90 days after it was revoked or expired.
 create table identity.api_tokens (
   id uuid not null default plinth.uuid_v7(),
@@ -158,6 +192,100 @@ create policy select_own on identity.consents
 comment on policy select_own on identity.consents is 'Users read their own decisions.';
 
 grant select on identity.consents to :PLINTH_USER;
+
+-- One row per export of a user's own data.
+create table identity.data_exports (
+  id uuid not null default plinth.uuid_v7(),
+  user_id uuid not null,
+  status text not null default 'pending'::text,
+  requested_at timestamp with time zone not null default now(),
+  completed_at timestamp with time zone,
+  expires_at timestamp with time zone,
+  size_bytes bigint not null default 0,
+  tables text[] not null default '{}'::text[],
+  last_table text,
+  attempts integer not null default 0,
+  next_attempt_at timestamp with time zone not null default now(),
+  constraint data_exports_pkey primary key (id),
+  constraint data_exports_id_user_id_key unique (id, user_id),
+  constraint data_exports_attempts_are_not_negative check (attempts >= 0),
+  constraint data_exports_ready_with_times check ((status = any (array['ready'::text, 'expired'::text])) = (completed_at is not null and expires_at is not null)),
+  constraint data_exports_size_bytes_is_not_negative check (size_bytes >= 0),
+  constraint data_exports_status_check check (status = any (array['pending'::text, 'ready'::text, 'failed'::text, 'expired'::text])),
+  constraint data_exports_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
+);
+
+alter table identity.data_exports enable row level security;
+
+create index data_exports_expires_at_idx on identity.data_exports using btree (expires_at) where (status = 'ready'::text);
+create index data_exports_next_attempt_at_idx on identity.data_exports using btree (next_attempt_at) where (status = 'pending'::text);
+create unique index data_exports_one_pending_idx on identity.data_exports using btree (user_id) where (status = 'pending'::text);
+create index data_exports_user_id_requested_at_idx on identity.data_exports using btree (user_id, requested_at);
+
+comment on table identity.data_exports is 'One row per export of a user''s own data.';
+comment on column identity.data_exports.id is 'UUIDv7; the last part of the download''s path, /exports/<id>.';
+comment on column identity.data_exports.user_id is 'The user whose data it holds, and the only one who may read it.';
+comment on column identity.data_exports.status is 'pending (being written), ready (can be downloaded), failed or expired (deleted).';
+comment on column identity.data_exports.requested_at is 'Time of the request.';
+comment on column identity.data_exports.completed_at is 'Time when the export became ready.';
+comment on column identity.data_exports.expires_at is 'Time from which the export can no longer be downloaded.';
+comment on column identity.data_exports.size_bytes is 'Size written so far, in bytes of UTF-8.';
+comment on column identity.data_exports.tables is 'Tables in the export, by schema and name.';
+comment on column identity.data_exports.last_table is 'Last table that was written or found empty; a job that was killed continues after it.';
+comment on column identity.data_exports.attempts is 'Number of attempts that failed.';
+comment on column identity.data_exports.next_attempt_at is 'Time of the next attempt.';
+comment on constraint data_exports_user_id_fkey on identity.data_exports is '@foreignFieldName dataExports';
+
+create policy select_own on identity.data_exports
+  for select to :PLINTH_USER
+  using (user_id = (select plinth.current_user_id()));
+comment on policy select_own on identity.data_exports is 'Users read the state of their own exports.';
+
+grant select on identity.data_exports to :PLINTH_USER;
+
+-- One row: how long a deletion can be canceled and an export downloaded.
+create table identity.data_rights_settings (
+  id boolean not null default true,
+  deletion_grace_period interval not null default '14 days'::interval,
+  export_lifetime interval not null default '7 days'::interval,
+  updated_at timestamp with time zone not null default now(),
+  constraint data_rights_settings_pkey primary key (id),
+  constraint data_rights_settings_are_one_row check (id),
+  constraint data_rights_settings_deletion_grace_period_check check (deletion_grace_period >= '00:00:00'::interval and deletion_grace_period <= '90 days'::interval),
+  constraint data_rights_settings_export_lifetime_check check (export_lifetime >= '01:00:00'::interval and export_lifetime <= '90 days'::interval)
+);
+
+alter table identity.data_rights_settings enable row level security;
+
+create trigger _700_record_data_change
+  after insert or delete or update on identity.data_rights_settings
+  for each row
+  execute function private.record_data_change('id', '', 'updated_at', '');
+create trigger _900_touch_updated_at
+  before update on identity.data_rights_settings
+  for each row
+  execute function plinth.touch_updated_at();
+
+comment on table identity.data_rights_settings is 'One row: how long a deletion can be canceled and an export downloaded.';
+comment on column identity.data_rights_settings.id is 'Always true: there is one row.';
+comment on column identity.data_rights_settings.deletion_grace_period is 'Time between the request for deletion and the deletion, in which the owner can cancel it.';
+comment on column identity.data_rights_settings.export_lifetime is 'Time that a finished export can be downloaded.';
+comment on column identity.data_rights_settings.updated_at is 'Time of the last change.';
+
+create policy select_all on identity.data_rights_settings
+  for select to :PLINTH_USER
+  using (true);
+comment on policy select_all on identity.data_rights_settings is 'Every signed-in user reads the periods.';
+create policy update_manager on identity.data_rights_settings
+  for update to :PLINTH_USER
+  using ((select access.has_permission('manage_security'::text)))
+  with check ((select access.has_permission('manage_security'::text)));
+comment on policy update_manager on identity.data_rights_settings is 'The permission manage_security sets the periods.';
+
+grant
+  select,
+  update (deletion_grace_period, export_lifetime)
+  on identity.data_rights_settings to :PLINTH_USER;
 
 -- One row per second factor of an account: an authenticator app or a passkey.
 create table identity.mfa_factors (
@@ -382,7 +510,7 @@ create table identity.user_sessions (
   constraint user_sessions_device_info_is_an_object check (jsonb_typeof(device_info) = 'object'::text),
   constraint user_sessions_device_info_is_small check (octet_length(device_info::text) <= 2048),
   constraint user_sessions_device_name_check check (length(device_name) >= 1 and length(device_name) <= 100 and device_name !~ '[[:cntrl:]]'::text),
-  constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'ended_by_administrator'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'expired'::text])),
+  constraint user_sessions_end_reason_check check (end_reason = any (array['logout'::text, 'logout_everywhere'::text, 'ended_by_user'::text, 'ended_by_administrator'::text, 'password_changed'::text, 'token_reuse'::text, 'account_disabled'::text, 'account_deletion'::text, 'expired'::text])),
   constraint user_sessions_ended_with_a_reason check ((ended_at is null) = (end_reason is null)),
   constraint user_sessions_security_context_is_an_object check (jsonb_typeof(security_context) = 'object'::text),
   constraint user_sessions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -572,6 +700,11 @@ alter table identity.users enable row level security;
 create index users_created_at_idx on identity.users using btree (created_at);
 create index users_is_active_idx on identity.users using btree (is_active);
 
+create trigger _100_keep_last_administrator
+  before delete on identity.users
+  for each row
+  when (old.id = plinth.current_user_id())
+  execute function private.keep_last_administrator();
 create trigger _100_normalize
   before insert or update of username, email, has_irregular_address on identity.users
   for each row
@@ -617,6 +750,10 @@ create trigger _600_end_open_links
   for each row
   when (old.email is distinct from new.email or old.hashed_email is distinct from new.hashed_email or old.phone_number is distinct from new.phone_number)
   execute function identity.end_open_links();
+create trigger _600_erase_traces
+  before delete on identity.users
+  for each row
+  execute function private.erase_traces_of_user();
 create trigger _700_forget_data_changes
   before delete on identity.users
   for each row
@@ -757,6 +894,36 @@ $$;
 comment on function identity.audit_security_settings() is 'Trigger: writes security_settings_changed with old and new values to the audit log.';
 revoke execute on function identity.audit_security_settings() from public;
 
+-- Cancels the pending deletion of the signed-in account and returns what it was; PL404 if none is pending.
+create or replace function identity.cancel_account_deletion()
+  returns identity.account_deletions
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_deletion identity.account_deletions;
+begin
+  perform private.refuse_api_token();
+  if v_user_id is null then
+    raise exception 'You must be signed in.' using errcode = 'PL401';
+  end if;
+  perform from identity.users u where u.id = v_user_id for no key update;
+  delete from identity.account_deletions d where d.user_id = v_user_id returning d.* into v_deletion;
+  if v_deletion.user_id is null then
+    raise exception 'No deletion of your account is pending.' using errcode = 'PL404';
+  end if;
+  perform private.record_security_event('account_deletion_canceled', v_user_id, '{}', 'warning');
+  perform private.notify_user(v_user_id, 'account-deletion-canceled');
+  return v_deletion;
+end
+$$;
+
+comment on function identity.cancel_account_deletion() is 'Cancels the pending deletion of the signed-in account and returns what it was; PL404 if none is pending.';
+revoke execute on function identity.cancel_account_deletion() from public;
+grant execute on function identity.cancel_account_deletion() to :PLINTH_USER;
+
 -- Trigger: the default model is one the user may use. PL404 otherwise.
 create or replace function identity.check_default_model()
   returns trigger
@@ -820,6 +987,49 @@ $$;
 comment on function identity.current_consent_purposes() is 'The newest published version of each purpose.';
 revoke execute on function identity.current_consent_purposes() from public;
 grant execute on function identity.current_consent_purposes() to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
+-- Requests the deletion of the signed-in account after the grace period; ends its other sessions and API tokens at once. A repeated call returns the pending deletion. Needs a recent sign-in (PL403 otherwise); PL409 for the last administrator.
+create or replace function identity.delete_my_account()
+  returns identity.account_deletions
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_deletion identity.account_deletions;
+  v_ended integer;
+begin
+  perform private.refuse_api_token();
+  perform private.require_recent_authentication();
+  -- Account before the rest, the one order of locks.
+  perform from identity.users u where u.id = v_user_id for no key update;
+  select d.* into v_deletion from identity.account_deletions d where d.user_id = v_user_id;
+  if v_deletion.user_id is not null then
+    return v_deletion;
+  end if;
+  perform private.guard_last_administrator(v_user_id);
+
+  insert into identity.account_deletions (user_id, due_at, next_attempt_at)
+  select v_user_id, now() + s.deletion_grace_period, now() + s.deletion_grace_period
+  from identity.data_rights_settings s
+  returning * into strict v_deletion;
+  v_ended := private.end_sessions(v_user_id, 'account_deletion', plinth.current_session_id());
+  update identity.api_tokens t set revoked_at = now() where t.user_id = v_user_id and t.revoked_at is null;
+  perform private.record_security_event(
+    'account_deletion_requested', v_user_id,
+    jsonb_build_object('due_at', v_deletion.due_at, 'ended_sessions', v_ended), 'warning'
+  );
+  perform private.notify_user(
+    v_user_id, 'account-deletion-requested', jsonb_build_object('due_at', v_deletion.due_at)
+  );
+  return v_deletion;
+end
+$$;
+
+comment on function identity.delete_my_account() is 'Requests the deletion of the signed-in account after the grace period; ends its other sessions and API tokens at once. A repeated call returns the pending deletion. Needs a recent sign-in (PL403 otherwise); PL409 for the last administrator.';
+revoke execute on function identity.delete_my_account() from public;
+grant execute on function identity.delete_my_account() to :PLINTH_USER;
 
 -- Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.
 create or replace function identity.describe_session()
@@ -1329,6 +1539,39 @@ $$;
 
 comment on function identity.replace_default_settings() is 'Trigger: settings that are inserted take the place of the account''s default ones.';
 revoke execute on function identity.replace_default_settings() from public;
+
+-- Requests an export of the signed-in user's own data; a job writes it, and status says when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five a day.
+create or replace function identity.request_data_export()
+  returns identity.data_exports
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user_id constant uuid := plinth.current_user_id();
+  v_export identity.data_exports;
+begin
+  perform private.refuse_api_token();
+  perform private.require_recent_authentication();
+  -- The lock by which two requests become one export.
+  perform from identity.users u where u.id = v_user_id for no key update;
+  select e.* into v_export from identity.data_exports e where e.user_id = v_user_id and e.status = 'pending';
+  if v_export.id is not null then
+    return v_export;
+  end if;
+  perform private.enforce_rate_limit('data_export_per_user', v_user_id::text);
+  insert into identity.data_exports (user_id) values (v_user_id) returning * into v_export;
+  perform private.record_security_event(
+    'data_export_requested', v_user_id, jsonb_build_object('export_id', v_export.id), 'warning'
+  );
+  perform private.notify_user(v_user_id, 'data-export-requested');
+  return v_export;
+end
+$$;
+
+comment on function identity.request_data_export() is 'Requests an export of the signed-in user''s own data; a job writes it, and status says when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five a day.';
+revoke execute on function identity.request_data_export() from public;
+grant execute on function identity.request_data_export() to :PLINTH_USER;
 
 -- Revokes an API token at once and everywhere: one's own, or with manage_users anybody's. PL404 when there is no such live token.
 create or replace function identity.revoke_api_token(id uuid)

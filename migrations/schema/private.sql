@@ -35,6 +35,25 @@ comment on table private.content_locks is 'One row per part of the content that 
 comment on column private.content_locks.lock_name is 'categories (the tree) or prerequisites (the graph).';
 comment on column private.content_locks.taken is 'How often it was taken.';
 
+-- One row per piece of an export's JSON document; the pieces in order are the document.
+create table private.data_export_parts (
+  export_id uuid not null,
+  user_id uuid not null,
+  part_number integer not null,
+  content text not null,
+  constraint data_export_parts_pkey primary key (export_id, user_id, part_number),
+  constraint data_export_parts_part_number_is_not_negative check (part_number >= 0),
+  constraint data_export_parts_export_id_user_id_fkey foreign key (export_id, user_id) references identity.data_exports(id, user_id) on delete cascade
+);
+
+alter table private.data_export_parts enable row level security;
+
+comment on table private.data_export_parts is 'One row per piece of an export''s JSON document; the pieces in order are the document.';
+comment on column private.data_export_parts.export_id is 'The export.';
+comment on column private.data_export_parts.user_id is 'The user whose data it holds.';
+comment on column private.data_export_parts.part_number is 'Position in the document, from 0.';
+comment on column private.data_export_parts.content is 'A piece of the JSON text.';
+
 -- One row per pair of people with a direct room.
 create table private.direct_rooms (
   first_user_id uuid not null,
@@ -126,7 +145,14 @@ alter table private.mail_outbox enable row level security;
 
 create index mail_outbox_done_idx on private.mail_outbox using btree (created_at) where (status <> 'pending'::text);
 create index mail_outbox_due_idx on private.mail_outbox using btree (next_attempt_at) where (status = 'pending'::text);
+create index mail_outbox_to_address_idx on private.mail_outbox using btree (to_address) where (user_id is null);
 create index mail_outbox_user_id_idx on private.mail_outbox using btree (user_id);
+
+create trigger _500_forget_last_mail
+  after update of status on private.mail_outbox
+  for each row
+  when (new.template = 'account-deleted'::text and new.user_id is null and new.status <> 'pending'::text)
+  execute function private.forget_last_mail();
 
 comment on table private.mail_outbox is 'One row per message to be sent or sent lately; kept 7 days when sent, 30 when it failed.';
 comment on column private.mail_outbox.id is 'UUIDv7; also in the Message-ID, so that a repeat can be told.';
@@ -3425,6 +3451,181 @@ $$;
 comment on function private.current_room_role(room_id uuid) is 'The caller''s role in a room; PL401 for a visitor, PL404 for who is no member.';
 revoke execute on function private.current_room_role(room_id uuid) from public;
 
+-- SQL that returns a user's rows of a table ($1) as JSON texts, without secrets.
+create or replace function private.data_export_query(table_oid oid, condition text)
+  returns text
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with columns as (
+    select
+      a.attname,
+      a.attnum,
+      a.atttypid,
+      -- Names another account and does not decide whose the row is: who granted, banned, acted.
+      k.oid is not null and k.confdeltype <> 'c' and position(format('t.%I = $1', a.attname) in condition) = 0 as is_another,
+      exists (
+        select from pg_attribute x where x.attrelid = a.attrelid and x.attname = 'actor_id' and not x.attisdropped
+      ) and a.attname in ('ip_address', 'user_agent', 'correlation_id') as is_actors
+    from pg_attribute a
+    left join pg_constraint k
+      on k.conrelid = a.attrelid and k.contype = 'f' and k.confrelid = 'identity.users'::regclass and k.conkey = array[a.attnum]
+    where a.attrelid = table_oid
+      and a.attnum > 0
+      and not a.attisdropped
+      and not private.is_secret_column(table_oid, a.attname, a.atttypid)
+  )
+  select format(
+    'select row_to_json(r)::text from (select %s from %s t where %s) r',
+    string_agg(
+      case
+        when c.is_another then format('nullif(t.%1$I, nullif(t.%1$I, $1)) as %1$I', c.attname)
+        when c.is_actors then format('case when coalesce(t.actor_id, $1) = $1 then t.%1$I end as %1$I', c.attname)
+        when c.atttypid = 'jsonb'::regtype and (select s.relnamespace from pg_class s where s.oid = table_oid) = 'private'::regnamespace
+        then format('private.without_secrets(t.%1$I) as %1$I', c.attname)
+        else format('t.%I', c.attname)
+      end,
+      ', ' order by c.attnum
+    ),
+    table_oid::regclass,
+    condition
+  )
+  from columns c
+$$;
+
+comment on function private.data_export_query(table_oid oid, condition text) is 'SQL that returns a user''s rows of a table ($1) as JSON texts, without secrets.';
+revoke execute on function private.data_export_query(table_oid oid, condition text) from public;
+
+-- Tables of an export and the condition by which a row is the user's ($1), found in the catalogue.
+create or replace function private.data_export_sources()
+  returns table(table_oid oid, table_name text, condition text)
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with tables as (
+    select c.oid, n.nspname as schema_name, c.relname
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p')
+      and not c.relispartition
+      and n.nspname in (
+        'plinth', 'identity', 'access', 'billing', 'llm', 'rooms', 'learning', 'security', 'analytics', 'private'
+      )
+      -- The exports themselves.
+      and c.oid <> 'private.data_export_parts'::regclass
+  ), candidates as (
+    select
+      t.oid,
+      a.attname,
+      case when a.attname = 'user_id' then 1 when bool_or(k.confdeltype = 'c') then 2 else 3 end as rank
+    from tables t
+    join pg_attribute a on a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped and a.atttypid = 'uuid'::regtype
+    left join pg_constraint k
+      on k.conrelid = t.oid and k.contype = 'f' and k.confrelid = 'identity.users'::regclass and k.conkey = array[a.attnum]
+    where a.attname = 'user_id' or k.oid is not null
+    group by t.oid, a.attname
+  ), owners as (
+    select c.oid, string_agg(format('t.%I = $1', c.attname), ' or ' order by c.attname) as condition
+    from candidates c
+    where c.rank = (select min(o.rank) from candidates o where o.oid = c.oid)
+    group by c.oid
+    union all
+    select 'identity.users'::regclass, 't.id = $1'
+  ), parts as (
+    select
+      t.oid,
+      string_agg(
+        format(
+          '(%s) in (select %s from %s t where %s)',
+          (
+            select string_agg(format('t.%I', a.attname), ', ' order by x.position)
+            from unnest(k.conkey) with ordinality x (attnum, position)
+            join pg_attribute a on a.attrelid = k.conrelid and a.attnum = x.attnum
+          ),
+          (
+            select string_agg(format('t.%I', a.attname), ', ' order by x.position)
+            from unnest(k.confkey) with ordinality x (attnum, position)
+            join pg_attribute a on a.attrelid = k.confrelid and a.attnum = x.attnum
+          ),
+          k.confrelid::regclass,
+          o.condition
+        ),
+        ' or ' order by k.conname
+      ) as condition
+    from tables t
+    join pg_constraint k on k.conrelid = t.oid and k.contype = 'f' and k.confdeltype = 'c' and k.conparentid = 0
+    join owners o on o.oid = k.confrelid
+    where not exists (select from owners x where x.oid = t.oid)
+    group by t.oid
+  )
+  select t.oid, (t.schema_name || '.' || t.relname) collate "C", s.condition
+  from tables t
+  join (select * from owners union all select * from parts) s on s.oid = t.oid
+$$;
+
+comment on function private.data_export_sources() is 'Tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
+revoke execute on function private.data_export_sources() from public;
+
+-- Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.
+create or replace function private.delete_due_account()
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_user identity.users;
+  v_variables jsonb;
+begin
+  select u.* into v_user
+  from identity.users u
+  join identity.account_deletions d on d.user_id = u.id
+  where d.due_at <= now() and d.next_attempt_at <= now()
+  order by d.next_attempt_at, d.user_id
+  limit 1
+  for update of u skip locked;
+  if v_user.id is null then
+    return null;
+  end if;
+  -- Looked at again with the account locked: it may have been canceled in between.
+  perform from identity.account_deletions d where d.user_id = v_user.id and d.due_at <= now() for update;
+  if not found then
+    return 'canceled';
+  end if;
+
+  v_variables := private.mail_variables(v_user.id) - 'ip_address' - 'user_agent';
+  begin
+    perform private.guard_last_administrator(v_user.id);
+    delete from identity.users u where u.id = v_user.id;
+  exception
+    -- Two transactions in each other's way: the whole is tried again.
+    when deadlock_detected or serialization_failure or query_canceled then
+      raise;
+    when others then
+      update identity.account_deletions d
+      set
+        attempts = d.attempts + 1,
+        next_attempt_at = now() + least(interval '1 day', interval '5 minutes' * power(2, least(d.attempts, 10))),
+        last_failure = sqlstate
+      where d.user_id = v_user.id;
+      return 'postponed';
+  end;
+  -- To an address and not for an account, which is gone. The row goes when the mail has left.
+  if v_user.email is not null then
+    perform private.queue_mail(
+      null, v_user.email, 'account-deleted', v_variables, expires_at => now() + interval '2 days'
+    );
+  end if;
+  return 'deleted';
+end
+$$;
+
+comment on function private.delete_due_account() is 'Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.';
+revoke execute on function private.delete_due_account() from public;
+grant execute on function private.delete_due_account() to :PLINTH_WORKER;
+
 -- Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.
 create or replace function private.delete_ended_turns(batch_size integer default 1000)
   returns integer
@@ -3456,6 +3657,37 @@ $$;
 comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.';
 revoke execute on function private.delete_ended_turns(batch_size integer) from public;
 grant execute on function private.delete_ended_turns(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes the contents of up to batch_size exports that expired; returns how many.
+create or replace function private.delete_expired_exports(batch_size integer default 100)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_exports uuid[];
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  v_exports := array(
+    select e.id
+    from identity.data_exports e
+    where e.status = 'ready' and e.expires_at <= now()
+    order by e.expires_at
+    limit batch_size
+    for update skip locked
+  );
+  delete from private.data_export_parts p where p.export_id = any (v_exports);
+  update identity.data_exports e set status = 'expired' where e.id = any (v_exports);
+  return cardinality(v_exports);
+end
+$$;
+
+comment on function private.delete_expired_exports(batch_size integer) is 'Deletes the contents of up to batch_size exports that expired; returns how many.';
+revoke execute on function private.delete_expired_exports(batch_size integer) from public;
+grant execute on function private.delete_expired_exports(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.
 create or replace function private.delete_expired_presence(max_count integer)
@@ -4299,6 +4531,130 @@ comment on function private.ensure_partitions(months_ahead integer) is 'Makes th
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
+-- Clears message and context of an account's errors; code and fingerprint stay, so that they can still be counted.
+create or replace function private.erase_errors(account_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform from security.error_logs e where e.user_id = account_id order by e.created_at, e.id for update;
+  update security.error_logs e
+  set user_id = null, message = '', context = '{}', correlation_id = null
+  where e.user_id = account_id;
+end
+$$;
+
+comment on function private.erase_errors(account_id uuid) is 'Clears message and context of an account''s errors; code and fingerprint stay, so that they can still be counted.';
+revoke execute on function private.erase_errors(account_id uuid) from public;
+
+-- Clears name, address and program of an account's sign-ins, also of attempts on its names while they were nobody's.
+create or replace function private.erase_login_attempts(account identity.users)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  -- Spelled as private.finish_login and security.track_login_attempt keep the names of unknown accounts, in privacy mode as the
+  -- server sends them.
+  v_names text[] := array(
+    select account.email where account.email is not null
+    union
+    select account.username
+    union
+    select 'hmac:' || left(encode(account.hashed_email, 'hex'), 16) where account.hashed_email is not null
+    union
+    select 'sha256:' || left(encode(sha256(convert_to(account.username, 'UTF8')), 'hex'), 16)
+    union
+    select v.new_value
+    from private.user_verifications v
+    where v.user_id = account.id
+      and v.kind = 'email'
+      and v.used_at is not null
+      and not exists (select from identity.users u where u.email = v.new_value and u.id <> account.id)
+  );
+  v_attempt record;
+begin
+  perform
+  from security.login_attempts a
+  where a.user_id = account.id or a.user_id is null and a.email = any (v_names)
+  order by a.created_at, a.id
+  for update;
+
+  -- What the audit log says of an attempt on a name of nobody: written in the same transaction, so at the same time.
+  for v_attempt in
+    select a.created_at, a.ip_address
+    from security.login_attempts a
+    where a.user_id is null and a.email = any (v_names)
+    order by a.created_at, a.id
+  loop
+    update security.security_audit_log l
+    set ip_address = null, user_agent = null, correlation_id = null
+    where l.event_type = 'login_failed'
+      and l.created_at = v_attempt.created_at
+      and l.user_id is null
+      and l.actor_id is null
+      and l.ip_address is not distinct from v_attempt.ip_address;
+  end loop;
+
+  update security.login_attempts a
+  set user_id = null, email = null, ip_address = null, user_agent = null, correlation_id = null
+  where a.user_id = account.id or a.user_id is null and a.email = any (v_names);
+end
+$$;
+
+comment on function private.erase_login_attempts(account identity.users) is 'Clears name, address and program of an account''s sign-ins, also of attempts on its names while they were nobody''s.';
+revoke execute on function private.erase_login_attempts(account identity.users) from public;
+
+-- Clears an account's data, address and program from the audit log; those of other people who acted on it stay.
+create or replace function private.erase_security_events(account_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform
+  from security.security_audit_log l
+  where l.user_id = account_id or l.actor_id = account_id
+  order by l.created_at, l.id
+  for update;
+
+  update security.security_audit_log l
+  set
+    user_id = nullif(l.user_id, account_id),
+    actor_id = nullif(l.actor_id, account_id),
+    event_data = case when l.user_id = account_id then '{}' else l.event_data end,
+    metadata = case when l.user_id = account_id then '{}' else l.metadata end,
+    ip_address = case when coalesce(l.actor_id, account_id) <> account_id then l.ip_address end,
+    user_agent = case when coalesce(l.actor_id, account_id) <> account_id then l.user_agent end,
+    correlation_id = case when coalesce(l.actor_id, account_id) <> account_id then l.correlation_id end
+  where l.user_id = account_id or l.actor_id = account_id;
+end
+$$;
+
+comment on function private.erase_security_events(account_id uuid) is 'Clears an account''s data, address and program from the audit log; those of other people who acted on it stay.';
+revoke execute on function private.erase_security_events(account_id uuid) from public;
+
+-- Trigger: clears what sign-in log, audit log and error log hold about an account that is being deleted.
+create or replace function private.erase_traces_of_user()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.erase_login_attempts(old);
+  perform private.erase_security_events(old.id);
+  perform private.erase_errors(old.id);
+  -- Mail that was queued to an address and not for an account.
+  delete from private.mail_outbox m where m.user_id is null and m.to_address in (old.email, old.phone_number);
+  return old;
+end
+$$;
+
+comment on function private.erase_traces_of_user() is 'Trigger: clears what sign-in log, audit log and error log hold about an account that is being deleted.';
+revoke execute on function private.erase_traces_of_user() from public;
+
 -- The text with the five characters that mean something in HTML escaped.
 create or replace function private.escape_html(plain text)
   returns text
@@ -4570,6 +4926,42 @@ $$;
 comment on function private.find_customer(provider text) is 'Who the signed-in user is at a payment provider, or null.';
 revoke execute on function private.find_customer(provider text) from public;
 grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
+
+-- Size and pieces of an export of the signed-in user that can be downloaded, and records the download; no row otherwise. PL403 with an API token.
+create or replace function private.find_data_export(export_id uuid)
+  returns table(size_bytes bigint, part_count integer)
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+begin
+  perform private.refuse_api_token();
+  return query
+    select
+      e.size_bytes,
+      (
+        select count(*)::integer
+        from private.data_export_parts p
+        where p.export_id = e.id and p.user_id = e.user_id
+      )
+    from identity.data_exports e
+    where e.id = find_data_export.export_id
+      and e.user_id = plinth.current_user_id()
+      and e.status = 'ready'
+      and e.expires_at > now();
+  if not found then
+    return;
+  end if;
+  perform private.record_security_event(
+    'data_export_downloaded', plinth.current_user_id(), jsonb_build_object('export_id', find_data_export.export_id), 'warning'
+  );
+end
+$$;
+
+comment on function private.find_data_export(export_id uuid) is 'Size and pieces of an export of the signed-in user that can be downloaded, and records the download; no row otherwise. PL403 with an API token.';
+revoke execute on function private.find_data_export(export_id uuid) from public;
+grant execute on function private.find_data_export(export_id uuid) to :PLINTH_SERVICE;
 
 -- The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.
 create or replace function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea)
@@ -5644,7 +6036,7 @@ $$;
 comment on function private.follow_user_block() is 'Trigger: a block changes the audience of the rooms that both are in.';
 revoke execute on function private.follow_user_block() from public;
 
--- Trigger: removes an account's values from the audit trail when it is deleted.
+-- Trigger: clears an account's values and addresses from the audit trail when it is deleted.
 create or replace function private.forget_data_changes()
   returns trigger
   language plpgsql
@@ -5652,15 +6044,43 @@ create or replace function private.forget_data_changes()
   set search_path to 'pg_catalog'
 as $$
 begin
+  perform
+  from security.audit_trail t
+  where t.user_id = old.id or t.actor_id = old.id
+  order by t.created_at, t.id
+  for update;
+
   update security.audit_trail t
-  set old_values = null, new_values = null
-  where t.user_id = old.id and (t.old_values is not null or t.new_values is not null);
+  set
+    user_id = nullif(t.user_id, old.id),
+    actor_id = nullif(t.actor_id, old.id),
+    old_values = case when t.user_id = old.id then null else t.old_values end,
+    new_values = case when t.user_id = old.id then null else t.new_values end,
+    ip_address = case when coalesce(t.actor_id, old.id) <> old.id then t.ip_address end,
+    correlation_id = case when coalesce(t.actor_id, old.id) <> old.id then t.correlation_id end
+  where t.user_id = old.id or t.actor_id = old.id;
   return old;
 end
 $$;
 
-comment on function private.forget_data_changes() is 'Trigger: removes an account''s values from the audit trail when it is deleted.';
+comment on function private.forget_data_changes() is 'Trigger: clears an account''s values and addresses from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
+
+-- Trigger: deletes the mail about a deleted account once it was sent or given up.
+create or replace function private.forget_last_mail()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  delete from private.mail_outbox m where m.id = new.id;
+  return null;
+end
+$$;
+
+comment on function private.forget_last_mail() is 'Trigger: deletes the mail about a deleted account once it was sent or given up.';
+revoke execute on function private.forget_last_mail() from public;
 
 -- The free plan on offer, that in USD first; null without one.
 create or replace function private.free_plan()
@@ -5969,6 +6389,45 @@ $$;
 comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: without limit while in force) and returns the grant''s id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.';
 revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
+
+-- PL409 if the account is the only active one with the role admin that is not being deleted.
+create or replace function private.guard_last_administrator(user_id uuid)
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_role_id uuid;
+begin
+  select r.id into v_role_id from access.roles r where r.role_name = 'admin';
+  if not exists (
+    select
+    from access.user_roles ur
+    where ur.role_id = v_role_id
+      and ur.user_id = guard_last_administrator.user_id
+      and (ur.expires_at is null or ur.expires_at > now())
+  ) then
+    return;
+  end if;
+  perform from access.roles r where r.id = v_role_id for no key update;
+  if not exists (
+    select
+    from access.user_roles ur
+    join identity.users u on u.id = ur.user_id and u.is_active
+    where ur.role_id = v_role_id
+      and ur.user_id <> guard_last_administrator.user_id
+      and (ur.expires_at is null or ur.expires_at > now())
+      and not exists (select from identity.account_deletions d where d.user_id = ur.user_id)
+  ) then
+    raise exception 'You are the last administrator.'
+      using errcode = 'PL409', hint = 'Give another account the role admin first.';
+  end if;
+end
+$$;
+
+comment on function private.guard_last_administrator(user_id uuid) is 'PL409 if the account is the only active one with the role admin that is not being deleted.';
+revoke execute on function private.guard_last_administrator(user_id uuid) from public;
 
 -- Whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account's row.
 create or replace function private.has_another_way_in(user_id uuid, except_id uuid)
@@ -6714,6 +7173,27 @@ $$;
 comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Whether the second user does not want to hear from the first.';
 revoke execute on function private.is_blocked(user_id uuid, by_user_id uuid) from public;
 
+-- Whether a column is left out of exports.
+create or replace function private.is_secret_column(table_oid oid, column_name text, type_oid oid)
+  returns boolean
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select type_oid = 'bytea'::regtype
+    -- A time or a number of one, such as password_changed_at, opens nothing.
+    or type_oid not in ('timestamptz'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype)
+      and column_name ~ '(^|_)(hash|hashes|hashed|password|passwd|secret|secrets|sealed|salt|cipher|ciphertext|wrapped|otp|lease|(access|refresh|id|api|session|reset)_token)(_|$)'
+    -- Encrypted under the user's own key; the server adds the clear text to the download.
+    or table_oid = 'llm.conversation_memories'::regclass and column_name = 'memory'
+    -- The product's own: an address or a configuration may carry a key.
+    or table_oid = 'llm.model_providers'::regclass and column_name = 'api_url'
+    or table_oid = 'llm.models'::regclass and column_name = 'config'
+$$;
+
+comment on function private.is_secret_column(table_oid oid, column_name text, type_oid oid) is 'Whether a column is left out of exports.';
+revoke execute on function private.is_secret_column(table_oid oid, column_name text, type_oid oid) from public;
+
 -- Whether an access token with these claims is still to be believed.
 create or replace function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer)
   returns boolean
@@ -6802,6 +7282,22 @@ $$;
 comment on function private.join_room_with_password(room_id uuid, verified_hash text) is 'Makes the signed-in user a member if the room''s password still is the one whose hash was verified; the membership''s id, or null. PL403 for the banned.';
 revoke execute on function private.join_room_with_password(room_id uuid, verified_hash text) from public;
 grant execute on function private.join_room_with_password(room_id uuid, verified_hash text) to :PLINTH_SERVICE;
+
+-- Trigger: the last administrator cannot delete their own account.
+create or replace function private.keep_last_administrator()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  perform private.guard_last_administrator(old.id);
+  return old;
+end
+$$;
+
+comment on function private.keep_last_administrator() is 'Trigger: the last administrator cannot delete their own account.';
+revoke execute on function private.keep_last_administrator() from public;
 
 -- Keeps the text that a message is about to lose.
 create or replace function private.keep_revision(message rooms.room_messages, change text)
@@ -8371,6 +8867,27 @@ $$;
 comment on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) is 'Queues one message in the caller''s transaction; the worker sends it within seconds.';
 revoke execute on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) from public;
 
+-- One piece of an export of the signed-in user; null if it is not there.
+create or replace function private.read_data_export_part(export_id uuid, part_number integer)
+  returns text
+  language sql
+  stable security definer
+  set search_path to 'pg_catalog'
+as $$
+  select p.content
+  from private.data_export_parts p
+  join identity.data_exports e on e.id = p.export_id and e.user_id = p.user_id
+  where p.export_id = read_data_export_part.export_id
+    and p.user_id = plinth.current_user_id()
+    and p.part_number = read_data_export_part.part_number
+    and plinth.current_api_token_id() is null
+    and e.status = 'ready'
+$$;
+
+comment on function private.read_data_export_part(export_id uuid, part_number integer) is 'One piece of an export of the signed-in user; null if it is not there.';
+revoke execute on function private.read_data_export_part(export_id uuid, part_number integer) from public;
+grant execute on function private.read_data_export_part(export_id uuid, part_number integer) to :PLINTH_SERVICE;
+
 -- Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.
 create or replace function private.reauthenticate(proof jsonb)
   returns timestamp with time zone
@@ -8524,8 +9041,8 @@ begin
     v_new - v_masked,
     pg_current_xact_id()::text::bigint,
     session_user,
-    plinth.correlation_id(),
-    plinth.client_ip()
+    case when v_actor_id is not null or plinth.current_user_id() is null then plinth.correlation_id() end,
+    case when v_actor_id is not null or plinth.current_user_id() is null then plinth.client_ip() end
   );
   return null;
 end
@@ -8541,20 +9058,27 @@ create or replace function private.record_error(error_id uuid, user_id uuid, mes
   security definer
   set search_path to 'pg_catalog'
 as $$
+  with account as materialized (
+    select u.id from identity.users u where u.id = record_error.user_id for key share skip locked
+  ),
+  known as (
+    -- Of an account that is gone only the kind of error is kept; see private.erase_errors.
+    select (select a.id from account a) as user_id, record_error.user_id is null or exists (select from account) as is_kept
+  )
   insert into security.error_logs
     (id, user_id, message, error_code, stack_fingerprint, context, correlation_id, source, created_at)
-  values (
+  select
     record_error.error_id,
-    (select u.id from identity.users u where u.id = record_error.user_id for key share skip locked),
-    left(record_error.message, 1000),
+    k.user_id,
+    case when k.is_kept then left(record_error.message, 1000) else '' end,
     left(record_error.error_code, 100),
     record_error.stack_fingerprint,
-    coalesce(record_error.context, '{}'),
-    left(record_error.correlation_id, 200),
+    case when k.is_kept then coalesce(record_error.context, '{}') else '{}' end,
+    case when k.is_kept then left(record_error.correlation_id, 200) end,
     session_user,
     -- A server's clock is not believed beyond a day.
     least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
-  )
+  from known k
   -- Sent again because the answer was lost.
   on conflict do nothing
 $$;
@@ -8627,22 +9151,36 @@ create or replace function private.record_security_event(event_type text, user_i
   security definer
   set search_path to 'pg_catalog'
 as $$
+  -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
+  -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
+  -- for a row that the caller has changed, and the two would wait in a circle.
+  with subject as materialized (
+    select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked
+  ),
+  actor as materialized (
+    select u.id from identity.users u where u.id = plinth.current_user_id() for key share skip locked
+  ),
+  context as (
+    select
+      (select s.id from subject s) as subject_id,
+      (select a.id from actor a) as actor_id,
+      -- Where somebody who is gone was, and with which program, is not kept.
+      (plinth.current_user_id() is null or exists (select from actor))
+        and (record_security_event.user_id is null or exists (select from subject) or exists (select from actor)) as is_kept
+  )
   insert into security.security_audit_log
     (user_id, actor_id, event_type, event_data, severity, source, ip_address, user_agent, correlation_id)
-  values (
-    -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
-    -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
-    -- for a row that the caller has changed, and the two would wait in a circle.
-    (select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked),
-    (select u.id from identity.users u where u.id = plinth.current_user_id() for key share skip locked),
+  select
+    c.subject_id,
+    c.actor_id,
     record_security_event.event_type,
     coalesce(record_security_event.event_data, '{}'),
     record_security_event.severity,
     session_user,
-    plinth.client_ip(),
-    left(plinth.user_agent(), 1000),
-    plinth.correlation_id()
-  );
+    case when c.is_kept then plinth.client_ip() end,
+    case when c.is_kept then left(plinth.user_agent(), 1000) end,
+    case when c.is_kept then plinth.correlation_id() end
+  from context c;
   select private.notify_user(record_security_event.user_id, n.template, jsonb_build_object('event', record_security_event.event_type))
   from private.notification_of(record_security_event.event_type, record_security_event.event_data) n (template)
   where n.template is not null
@@ -11979,6 +12517,148 @@ $$;
 
 comment on function private.wanted_prices(price_history jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
+
+-- A JSON object without the members that sound like secrets.
+create or replace function private.without_secrets(document jsonb)
+  returns jsonb
+  language sql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+  select case jsonb_typeof(document)
+    when 'object' then (
+      select coalesce(jsonb_object_agg(e.key, e.value), '{}')
+      from jsonb_each(document) e
+      where e.key !~ '(sealed|secret|password|token|hash|code)'
+    )
+    else document
+  end
+$$;
+
+comment on function private.without_secrets(document jsonb) is 'A JSON object without the members that sound like secrets.';
+revoke execute on function private.without_secrets(document jsonb) from public;
+
+-- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.
+create or replace function private.write_data_export()
+  returns text
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_piece_bytes constant integer := 65536;
+  v_step_bytes constant integer := 1048576;
+  v_export identity.data_exports;
+  v_source record;
+  v_rows refcursor;
+  v_row text;
+  v_count bigint := 0;
+  v_content text := '';
+  v_part integer;
+  v_size bigint := 0;
+  -- True too when nothing is left after the last table.
+  v_is_finished boolean := true;
+begin
+  select e.* into v_export
+  from identity.data_exports e
+  where e.status = 'pending' and e.next_attempt_at <= now()
+  order by e.next_attempt_at, e.id
+  limit 1
+  for update skip locked;
+  if v_export.id is null then
+    return null;
+  end if;
+  select coalesce(max(p.part_number) + 1, 0) into v_part
+  from private.data_export_parts p
+  where p.export_id = v_export.id and p.user_id = v_export.user_id;
+
+  begin
+    if v_part = 0 then
+      v_content := format(
+        '{"format":"plinth-data-export","version":1,"user_id":%s,"requested_at":%s,"tables":{',
+        to_json(v_export.user_id), to_json(v_export.requested_at)
+      );
+    end if;
+    for v_source in
+      select s.*
+      from private.data_export_sources() s
+      where v_export.last_table is null or s.table_name > v_export.last_table collate "C"
+      order by s.table_name
+    loop
+      v_count := 0;
+      open v_rows no scroll for execute private.data_export_query(v_source.table_oid, v_source.condition) using v_export.user_id;
+      loop
+        fetch v_rows into v_row;
+        exit when not found;
+        v_content := v_content || case
+          when v_count > 0 then E',\n'
+          else case when cardinality(v_export.tables) > 0 then E',\n' else E'\n' end || to_json(v_source.table_name) || E':[\n'
+        end || v_row;
+        v_count := v_count + 1;
+        if octet_length(v_content) >= v_piece_bytes then
+          insert into private.data_export_parts (export_id, user_id, part_number, content)
+          values (v_export.id, v_export.user_id, v_part, v_content);
+          v_part := v_part + 1;
+          v_size := v_size + octet_length(v_content);
+          v_content := '';
+        end if;
+      end loop;
+      close v_rows;
+      if v_count > 0 then
+        v_content := v_content || ']';
+        v_export.tables := v_export.tables || v_source.table_name;
+      end if;
+      v_export.last_table := v_source.table_name;
+      v_is_finished := false;
+      exit when v_size > v_step_bytes;
+      v_is_finished := true;
+    end loop;
+    if v_is_finished then
+      -- The object is closed by the server, which adds what only it can read.
+      v_content := v_content || '}';
+    end if;
+
+    if v_content <> '' then
+      insert into private.data_export_parts (export_id, user_id, part_number, content)
+      values (v_export.id, v_export.user_id, v_part, v_content);
+      v_size := v_size + octet_length(v_content);
+    end if;
+    update identity.data_exports e
+    set
+      size_bytes = e.size_bytes + v_size,
+      tables = v_export.tables,
+      last_table = v_export.last_table,
+      status = case when v_is_finished then 'ready' else e.status end,
+      completed_at = case when v_is_finished then now() end,
+      expires_at = case when v_is_finished then now() + (select s.export_lifetime from identity.data_rights_settings s) end
+    where e.id = v_export.id;
+  exception
+    when deadlock_detected or serialization_failure or query_canceled then
+      raise;
+    when others then
+      update identity.data_exports e
+      set
+        attempts = e.attempts + 1,
+        next_attempt_at = now() + least(interval '1 hour', interval '1 minute' * power(2, least(e.attempts, 10))),
+        status = case when e.attempts >= 9 then 'failed' else e.status end
+      where e.id = v_export.id;
+      return 'failed_' || lower(sqlstate);
+  end;
+
+  if not v_is_finished then
+    return 'continued';
+  end if;
+  perform private.notify_user(
+    v_export.user_id, 'data-export-ready',
+    jsonb_build_object('expires_at', (select e.expires_at from identity.data_exports e where e.id = v_export.id))
+  );
+  return 'finished';
+end
+$$;
+
+comment on function private.write_data_export() is 'Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.';
+revoke execute on function private.write_data_export() from public;
+grant execute on function private.write_data_export() to :PLINTH_WORKER;
 
 -- Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.
 create or replace function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text)

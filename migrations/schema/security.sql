@@ -52,7 +52,7 @@ comment on column security.audit_trail.new_values is 'Values after (JSON object)
 comment on column security.audit_trail.transaction_number is 'Which changes happened together: the number of their transaction.';
 comment on column security.audit_trail.source is 'Database role on whose behalf it happened.';
 comment on column security.audit_trail.correlation_id is 'Id of the API request, also in its log.';
-comment on column security.audit_trail.ip_address is 'Client address.';
+comment on column security.audit_trail.ip_address is 'Client address; null when the account that acted was deleted.';
 comment on column security.audit_trail.created_at is 'Time of the transaction; the partition key.';
 
 create policy select_auditor on security.audit_trail
@@ -95,7 +95,7 @@ create index error_logs_user_id_created_at_idx on security.error_logs using btre
 comment on table security.error_logs is 'One row per error nobody foresaw; partitioned by month of created_at, kept 90 days.';
 comment on column security.error_logs.id is 'The errorId that the client was told; also in the API''s log.';
 comment on column security.error_logs.user_id is 'Who asked; null for visitors or when the account was deleted.';
-comment on column security.error_logs.message is 'The error''s message without anything quoted in it.';
+comment on column security.error_logs.message is 'The error''s message without anything quoted in it; empty when the account was deleted.';
 comment on column security.error_logs.error_code is 'SQLSTATE, system error code, or the error''s class.';
 comment on column security.error_logs.stack_fingerprint is 'The same for errors from the same place: 16 hexadecimal digits.';
 comment on column security.error_logs.context is 'Where it happened (JSON object): GraphQL path, table, constraint. No values.';
@@ -129,6 +129,7 @@ create table security.login_attempts (
 
 alter table security.login_attempts enable row level security;
 
+create index login_attempts_email_idx on security.login_attempts using btree (email) where ((user_id is null) and (email is not null));
 create index login_attempts_ip_address_created_at_idx on security.login_attempts using btree (ip_address, created_at);
 create index login_attempts_status_created_at_idx on security.login_attempts using btree (status, created_at);
 create index login_attempts_user_id_created_at_idx on security.login_attempts using btree (user_id, created_at);
@@ -137,8 +138,8 @@ comment on table security.login_attempts is 'One row per attempt to sign in; par
 comment on column security.login_attempts.id is 'UUIDv7.';
 comment on column security.login_attempts.user_id is 'The account tried; null when there is none or it was deleted.';
 comment on column security.login_attempts.email is 'Username or address as it was typed, lower case; for a name of nobody, which may be a password, the head of its SHA-256.';
-comment on column security.login_attempts.ip_address is 'Client address.';
-comment on column security.login_attempts.user_agent is 'Client''s User-Agent header.';
+comment on column security.login_attempts.ip_address is 'Client address; null when the account was deleted.';
+comment on column security.login_attempts.user_agent is 'Client''s User-Agent header; null when the account was deleted.';
 comment on column security.login_attempts.status is 'success, failed, locked (refused unread because the account was locked) or challenged (right so far; a second factor is asked for).';
 comment on column security.login_attempts.failure_reason is 'unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
 comment on column security.login_attempts.correlation_id is 'Id of the API request, also in its log.';
@@ -293,8 +294,8 @@ comment on column security.security_audit_log.event_type is 'What happened, such
 comment on column security.security_audit_log.event_data is 'Details of the event without secrets (JSON object).';
 comment on column security.security_audit_log.severity is 'debug, info, warning, error or critical.';
 comment on column security.security_audit_log.source is 'Database role on whose behalf it happened.';
-comment on column security.security_audit_log.ip_address is 'Client address.';
-comment on column security.security_audit_log.user_agent is 'Client''s User-Agent header.';
+comment on column security.security_audit_log.ip_address is 'Client address of who acted; null when that account was deleted.';
+comment on column security.security_audit_log.user_agent is 'Client''s User-Agent header; null when the account was deleted.';
 comment on column security.security_audit_log.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.security_audit_log.metadata is 'What the application adds (JSON object).';
 comment on column security.security_audit_log.created_at is 'Time of the event; the partition key.';

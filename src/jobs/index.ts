@@ -2,7 +2,9 @@ import type { Queue } from "pg-boss";
 import { advanceSubscriptions } from "./advance-subscriptions.ts";
 import { breakOffExpiredTurns } from "./break-off-expired-turns.ts";
 import { cancelProviderSubscriptions } from "./cancel-provider-subscriptions.ts";
+import { deleteDueAccounts } from "./delete-due-accounts.ts";
 import { deleteEndedTurns } from "./delete-ended-turns.ts";
+import { deleteExpiredExports } from "./delete-expired-exports.ts";
 import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
 import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
@@ -26,6 +28,7 @@ import { refreshSubscriptionMetrics } from "./refresh-subscription-metrics.ts";
 import { resetUsageTracking } from "./reset-usage-tracking.ts";
 import { retireTokenGrants } from "./retire-token-grants.ts";
 import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
+import { writeDataExports } from "./write-data-exports.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
 export { DEAD_LETTER_QUEUE, queuesOf } from "./queues.ts";
@@ -192,6 +195,24 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     reason:
       "A mark for every heartbeat adds up to the largest table there is; after 35 days none can be repeated.",
     run: deleteOldHeartbeats,
+  },
+  {
+    name: "delete-due-accounts",
+    cron: "*/5 * * * *",
+    reason: "An account whose owner did not cancel its deletion must go on the day that they were told.",
+    run: deleteDueAccounts,
+  },
+  {
+    name: "write-data-exports",
+    cron: "* * * * *",
+    reason: "A user waits for the export of their data.",
+    run: writeDataExports,
+  },
+  {
+    name: "delete-expired-exports",
+    cron: "*/15 * * * *",
+    reason: "An export holds everything about a person in one place, so it is kept no longer than promised.",
+    run: deleteExpiredExports,
   },
 ];
 

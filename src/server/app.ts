@@ -6,6 +6,7 @@ import type { AllowedOrigins } from "./allowed-origins.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
 import { correlationStep } from "./correlation-step.ts";
 import { corsStep } from "./cors-step.ts";
+import { DATA_EXPORT_PATH } from "./data-export-step.ts";
 import type { ErrorLog } from "./error-log.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { graphiqlStep, graphqlStep } from "./graphql-step.ts";
@@ -30,6 +31,8 @@ export interface AppParts {
   readonly errorLog: ErrorLog;
   /** Absent where no secret for it is set. */
   readonly stripeWebhook?: RequestHandler | undefined;
+  /** Downloads of exports. */
+  readonly dataExport: RequestHandler;
 }
 
 /** The HTTP side as an ordered list of steps; each is a file of its own. */
@@ -55,6 +58,7 @@ export function createApp(parts: AppParts): Express {
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
   app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
   app.all(GRAPHQL_PATH, graphqlStep(serv, config));
+  app.get(DATA_EXPORT_PATH, authenticateStep(authenticator), parts.dataExport);
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `There is nothing here; the API is at ${GRAPHQL_PATH}.`);
   });

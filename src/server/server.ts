@@ -20,6 +20,7 @@ import { createApiTokenFinder } from "./api-tokens/find-api-token.ts";
 import { createApp } from "./app.ts";
 import { createAttemptLimits } from "./attempt-limits.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
+import { dataExportStep } from "./data-export-step.ts";
 import { assertDatabaseReady } from "./database-state.ts";
 import { createErrorLog } from "./error-log.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
@@ -206,6 +207,7 @@ export async function startServer(options: {
     serv,
     errorLog,
     signingKeys,
+    dataExport: dataExportStep({ callService, conversationMemories: memories }),
     stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
       pool: apiPool,

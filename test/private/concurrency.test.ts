@@ -20,6 +20,18 @@ beforeAll(async () => {
   db = await createTestDatabase();
   admin = await registerUser(db, "admin");
   await grantRole(db, admin, "admin");
+  // A deleted account's attempts lose the name, so they are counted as they are made.
+  await withClient(db.url("owner"), (client) =>
+    client.query(`
+      create table private.made_attempts (email text);
+      create function private.count_attempt() returns trigger language plpgsql security definer as $$
+      begin
+        insert into private.made_attempts values (new.email);
+        return null;
+      end $$;
+      create trigger count_attempt after insert on security.login_attempts
+        for each row execute function private.count_attempt();`),
+  );
 });
 afterAll(async () => {
   await db.drop();
@@ -373,7 +385,7 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   expect(everythingHappened()).toBe(true);
   expect({
     unrecordedLogins:
-      logins - (await count("select from security.login_attempts where email = 'x@example.com'")),
+      logins - (await count("select from private.made_attempts where email = 'x@example.com'")),
     twoLiveTokens: await count(
       "select from private.refresh_tokens where used_at is null group by session_id having count(*) > 1",
     ),

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
 import { roleName } from "../../src/database/roles.ts";
-import { type Actor, IDS, type Outcome, PROBES, SEED } from "../support/access-probes.ts";
+import { type Actor, type Outcome, PROBES, SEED, withIds } from "../support/access-probes.ts";
 import {
   createTestDatabase,
   inRolledBackTransaction,
@@ -59,8 +59,6 @@ function mutationsOf({ table, name, command, permissive, using, check }: Policy)
     mutations.push(make("with check (true)", `alter policy ${policy} with check (true)`));
   return mutations;
 }
-
-const withIds = (sql: string) => sql.replace(/(?<!:):([a-z]+)\b/g, (_, name: string) => `'${IDS[name]}'`);
 
 async function become(tx: Transaction, actor: Actor, ids: ReadonlyMap<string, string>): Promise<void> {
   if (actor === "visitor") await tx.asAnonymous();

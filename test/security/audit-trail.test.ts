@@ -33,6 +33,7 @@ const WATCHED = [
   "billing.plan_prices",
   "billing.subscription_plans",
   "billing.usage_limits",
+  "identity.data_rights_settings",
   "identity.user_security_settings",
   "identity.user_settings",
   "identity.users",

@@ -26,6 +26,10 @@ export const IDS: Readonly<Record<string, string>> = {
   elsewhere: "00000000-0000-7000-8000-000000000026",
 };
 
+/** Puts the ids in. */
+export const withIds = (sql: string): string =>
+  sql.replace(/(?<!:):([a-z]+)\b/g, (_, name: string) => `'${IDS[name]}'`);
+
 /** Ada and Bob own one row of each table; one model is public, one granted to both, one to nobody. */
 export const SEED = `
   insert into identity.users (id, username) values (:ada, 'ada'), (:bob, 'bob');
@@ -51,6 +55,9 @@ export const SEED = `
     values ('terms', 1, 'Terms', 'https://example.com/1', now()), ('terms', 2, 'Terms', 'https://example.com/2', null);
   insert into identity.consents (user_id, purpose, version, granted_at)
     values (:ada, 'terms', 1, now()), (:bob, 'terms', 1, now());
+  insert into identity.account_deletions (user_id, due_at, next_attempt_at)
+    values (:ada, now() + interval '1 day', now() + interval '1 day'), (:bob, now() + interval '1 day', now() + interval '1 day');
+  insert into identity.data_exports (user_id) values (:ada), (:bob);
   insert into identity.mfa_factors (user_id, kind, name) values (:ada, 'totp', 'x'), (:bob, 'totp', 'x');
   insert into identity.oauth_profiles (user_id, provider, provider_user_id) values (:ada, 'p', 'ada'), (:bob, 'p', 'bob');
   insert into security.login_attempts (user_id, status) values (:ada, 'success'), (:bob, 'success');
@@ -424,6 +431,20 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "rooms.general_chat_revisions": [
     ["ada", "select from rooms.general_chat_revisions", 1],
     ["moderate_general_chat", "select from rooms.general_chat_revisions", 2],
+  ],
+  "identity.data_rights_settings": [
+    ["ada", "select from identity.data_rights_settings", 1],
+    ["ada", "update identity.data_rights_settings set deletion_grace_period = '0'", 0],
+    ["manage_security", "update identity.data_rights_settings set deletion_grace_period = '0'", 1],
+  ],
+  "identity.account_deletions": [
+    ["ada", "select from identity.account_deletions", 1],
+    ["manage_users", "select from identity.account_deletions", 0],
+    ["delete_user", "select from identity.account_deletions", 0],
+  ],
+  "identity.data_exports": [
+    ["ada", "select from identity.data_exports", 1],
+    ["manage_users", "select from identity.data_exports", 0],
   ],
   "rooms.general_chat_settings": [
     ["ada", "select from rooms.general_chat_settings", 1],

@@ -1,7 +1,12 @@
 import type { Template } from "../template.ts";
+import { accountDeleted } from "./account-deleted.ts";
+import { accountDeletionCanceled } from "./account-deletion-canceled.ts";
+import { accountDeletionRequested } from "./account-deletion-requested.ts";
 import { accountLocked } from "./account-locked.ts";
 import { addressTaken } from "./address-taken.ts";
 import { apiTokenCreated } from "./api-token-created.ts";
+import { dataExportReady } from "./data-export-ready.ts";
+import { dataExportRequested } from "./data-export-requested.ts";
 import { emailChanged } from "./email-changed.ts";
 import { mfaChanged } from "./mfa-changed.ts";
 import { newSignIn } from "./new-sign-in.ts";
@@ -17,9 +22,14 @@ import { verifyEmail } from "./verify-email.ts";
 
 /** The texts by the name that private.queue_mail is given. */
 export const TEMPLATES: Readonly<Record<string, Template>> = {
+  "account-deleted": accountDeleted,
+  "account-deletion-canceled": accountDeletionCanceled,
+  "account-deletion-requested": accountDeletionRequested,
   "account-locked": accountLocked,
   "address-taken": addressTaken,
   "api-token-created": apiTokenCreated,
+  "data-export-ready": dataExportReady,
+  "data-export-requested": dataExportRequested,
   "email-changed": emailChanged,
   "mfa-changed": mfaChanged,
   "new-sign-in": newSignIn,

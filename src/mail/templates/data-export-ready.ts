@@ -1,0 +1,13 @@
+import { greeting, notYou, type Template } from "../template.ts";
+import { dateOf } from "./date-of.ts";
+
+/** The export is written. No link: it is downloaded by its owner, signed in. */
+export const dataExportReady: Template = (variables, context) => ({
+  subject: `Your ${context.appName} data can be downloaded`,
+  parts: [
+    greeting(variables),
+    `The export of your data is ready. Sign in to download it. It will be deleted ${dateOf(variables, "expires_at")}.`,
+    { label: "Sign in", link: `${context.appUrl}/sign-in` },
+    ...notYou(context),
+  ],
+});

@@ -1,0 +1,70 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { RequestHandler } from "express";
+import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
+import type { ConversationMemories } from "./memory/conversation-memories.ts";
+import type { CallService } from "./service.ts";
+
+/** Where a user downloads an export, by its id. */
+export const DATA_EXPORT_PATH = "/exports/:id";
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/**
+ * Sends an export to the user whose data it holds, piece by piece: one piece is in memory at a time, and no connection to the
+ * database is held while the client reads. Comes after the authentication step. What is not the caller's answers 404, like
+ * what does not exist. The length is sent first, so a client notices when a download broke off.
+ */
+export function dataExportStep(options: {
+  callService: CallService;
+  conversationMemories: ConversationMemories;
+}): RequestHandler {
+  const { callService, conversationMemories } = options;
+
+  return async (request, response) => {
+    const { context } = request;
+    if (!context.claims) throw new HttpError(401, "UNAUTHENTICATED", "You must be signed in.");
+    const id = String(request.params.id);
+    const [found] = UUID.test(id) ? await find(id) : [];
+    if (!found) throw new HttpError(404, "NOT_FOUND", "There is no export to download under this address.");
+    // Only the server can read the memory: it is encrypted under the user's own key.
+    const end = `,\n"conversation_memory":${JSON.stringify(await conversationMemories.find(context))}}\n`;
+
+    response.status(200).set({
+      "Content-Type": "application/json; charset=utf-8",
+      "Content-Disposition": `attachment; filename="export-${id}.json"`,
+      "Content-Length": String(Number(found.size_bytes) + Buffer.byteLength(end)),
+      "Cache-Control": "no-store",
+    });
+    if (request.method === "HEAD") return void response.end();
+    // Waits while the client reads slowly, and ends when it goes away. What breaks off shows in the length.
+    await pipeline(Readable.from(document(id, found.part_count, end), { objectMode: false }), response).catch(
+      () => response.destroy(),
+    );
+
+    async function* document(exportId: string, partCount: number, last: string) {
+      for (let part = 0; part < partCount; part++) {
+        const [piece] = await callService<{ content: string | null }>(
+          context,
+          "select private.read_data_export_part($1, $2) as content",
+          [exportId, part],
+        );
+        if (piece?.content == null) throw new Error("The export is gone.");
+        yield piece.content;
+      }
+      yield last;
+    }
+
+    async function find(exportId: string) {
+      return callService<{ size_bytes: string; part_count: number }>(
+        context,
+        "select * from private.find_data_export($1)",
+        [exportId],
+      ).catch((error: unknown) => {
+        if ((error as { code?: unknown }).code === "PL403")
+          throw new HttpError(403, CODES_BY_STATUS[403]!, "An API token cannot do this.");
+        throw error;
+      });
+    }
+  };
+}
