@@ -16,6 +16,7 @@ import { NamingPlugin } from "./naming.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { PageSizePlugin } from "./page-size.ts";
+import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
@@ -44,6 +45,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   RoomPasswordsPlugin, // nor is checking the password of a room
   DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
   NotFoundPlugin, // a mutation that row-level security stops says so
+  PagingPlugin, // PostGraphile's pages lose rows with nulls, ties and infinities
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   QueryLimitsPlugin, // one request cannot take the server for itself
   PlanCachePlugin, // nor can many that differ

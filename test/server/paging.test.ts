@@ -1,0 +1,294 @@
+import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import pLimit from "p-limit";
+import type { Pool } from "pg";
+import { pino } from "pino";
+import { makeSchema } from "postgraphile";
+import { execute, hookArgs } from "postgraphile/grafast";
+import {
+  type DocumentNode,
+  type GraphQLField,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+  getNamedType,
+  isEnumType,
+  isLeafType,
+  isNonNullType,
+  isObjectType,
+  parse,
+} from "postgraphile/graphql";
+import { loadConfig } from "../../src/config.ts";
+import { roleName } from "../../src/database/roles.ts";
+import { createPool } from "../../src/server/pools.ts";
+import { API_SCHEMAS, makePreset } from "../../src/server/preset.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { makeRowsOfEveryTable, rowId } from "../support/rows-of-any-table.ts";
+
+/** With fewer rows, paging by three says little. */
+const ENOUGH_ROWS = 5;
+
+// biome-ignore lint/suspicious/noExplicitAny: what a query asks for is what it gets.
+type Data = any;
+type Ask = (text: string, variables?: Record<string, unknown>) => Promise<Data>;
+
+interface List {
+  /** Type and field, such as `Chat.messages`. */
+  readonly name: string;
+  readonly field: GraphQLField<unknown, unknown>;
+  readonly orders: readonly (string | undefined)[];
+  /** Arguments that choose the list, as text. */
+  readonly args: string;
+  /** Type of the row it hangs on; undefined at the root. */
+  readonly parent: GraphQLObjectType | undefined;
+}
+
+interface Page {
+  readonly edges: { readonly cursor: string | null; readonly node: object }[];
+  readonly pageInfo: {
+    readonly hasNextPage: boolean;
+    readonly hasPreviousPage: boolean;
+    readonly startCursor: string | null;
+    readonly endCursor: string | null;
+  };
+  readonly totalCount: number;
+}
+
+let db: TestDatabase;
+let schema: GraphQLSchema;
+let ask: Ask;
+let close: (() => Promise<void>) | undefined;
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const connectAs = (role: "authenticator" | "owner") =>
+    createPool({
+      url: db.url(role),
+      applicationName: "paging test",
+      max: 4,
+      settings: config.pool,
+      onError: () => {},
+    });
+  // The schema is what the API's roles may see. Row-level security is no subject here, so the owner reads the rows.
+  const authenticator = connectAs("authenticator");
+  const owner = connectAs("owner");
+  let pool = authenticator;
+  const built = await makeSchema({
+    extends: [
+      makePreset({
+        pool: { connect: () => pool.connect() } as Pool,
+        config,
+        logger: pino({ level: "silent" }),
+      }),
+    ],
+    grafast: {
+      context: () => ({
+        pgSettings: { role: roleName(db.rolePrefix, "owner"), "jwt.claims.user_id": rowId(0) },
+      }),
+    },
+  });
+  pool = owner;
+  schema = built.schema;
+  await makeRowsOfEveryTable(db, API_SCHEMAS);
+
+  const documents = new Map<string, DocumentNode>();
+  ask = async (text, variables = {}) => {
+    const document = documents.get(text) ?? parse(text);
+    documents.set(text, document);
+    const args = { ...built, document, variableValues: variables, requestContext: {}, contextValue: {} };
+    const { data, errors } = (await execute(await hookArgs(args))) as Data;
+    if (errors) {
+      const { message, path, originalError } = errors[0];
+      throw new Error(`${message} at ${path?.join(".")}\n${originalError?.stack}\n${text}`);
+    }
+    return data;
+  };
+  close = async () => {
+    await authenticator.end();
+    await owner.end();
+  };
+});
+afterAll(async () => {
+  await close?.();
+  await db.drop();
+});
+
+/** Every field of the schema that pages by cursors, whatever made it. */
+function allLists(): List[] {
+  return Object.values(schema.getTypeMap())
+    .filter(isObjectType)
+    .flatMap((type) =>
+      Object.values(type.getFields())
+        .filter((field) => getNamedType(field.type).name.endsWith("Connection"))
+        .map((field) => ({
+          name: `${type.name}.${field.name}`,
+          field,
+          orders: ordersOf(field),
+          args: chosenBy(field),
+          parent: type === schema.getQueryType() ? undefined : type,
+        })),
+    );
+}
+
+/** And none: what is the order then? */
+function ordersOf({ args }: GraphQLField<unknown, unknown>): (string | undefined)[] {
+  const orderBy = args.find(({ name }) => name === "orderBy");
+  const type = orderBy && getNamedType(orderBy.type);
+  return [undefined, ...(isEnumType(type) ? type.getValues().map(({ name }) => name) : [])];
+}
+
+function chosenBy({ name, args }: GraphQLField<unknown, unknown>): string {
+  const values: Record<string, string> = { UUID: `"${rowId(0)}"`, String: '"word"', Int: "100" };
+  return args
+    .filter(({ type, defaultValue }) => isNonNullType(type) && defaultValue === undefined)
+    .map((argument) => {
+      const value = values[getNamedType(argument.type).name];
+      if (!value) throw new Error(`Say in chosenBy what ${name} takes for ${argument.name}.`);
+      return `${argument.name}: ${value}`;
+    })
+    .join(", ");
+}
+
+/** What tells the rows of a list apart: their node id, or everything they hold. */
+function rowFields({ field }: List): string {
+  const connection = getNamedType(field.type) as GraphQLObjectType;
+  const edge = getNamedType(connection.getFields().edges!.type) as GraphQLObjectType;
+  const row = getNamedType(edge.getFields().node!.type) as GraphQLObjectType;
+  if (isLeafType(row)) return "";
+  const fields = Object.values(row.getFields());
+  if (fields.some(({ name }) => name === "nodeId")) return "{ nodeId }";
+  const leaves = fields.filter(({ type, args }) => isLeafType(getNamedType(type)) && args.length === 0);
+  return `{ ${leaves.map(({ name }) => name).join(" ")} }`;
+}
+
+/** A selection of the list in the row it hangs on. */
+function within({ parent }: List, nodeId: string | undefined, selection: string): string {
+  return parent
+    ? `parent: node(nodeId: ${JSON.stringify(nodeId)}) { ... on ${parent.name} { ${selection} } }`
+    : selection;
+}
+
+/** The row with the most rows in this list. */
+async function fullestParent(list: List, roots: readonly List[]): Promise<string | undefined> {
+  if (!list.parent) return undefined;
+  const root = roots.find(
+    ({ field }) => rowTypeOf(field) === list.parent && field.args.some(({ name }) => name === "orderBy"),
+  );
+  if (!root) throw new Error(`There is no list of all ${list.parent.name} at the root.`);
+  const args = list.args && `(${list.args})`;
+  const { parents } = await ask(
+    `{ parents: ${root.field.name}(first: 100) { nodes { nodeId list: ${list.field.name}${args} { edges { cursor } } } } }`,
+  );
+  return parents.nodes.toSorted((a: Data, b: Data) => b.list.edges.length - a.list.edges.length)[0]?.nodeId;
+}
+
+function rowTypeOf({ type }: GraphQLField<unknown, unknown>): unknown {
+  const nodes = (getNamedType(type) as GraphQLObjectType).getFields().nodes;
+  return nodes && getNamedType(nodes.type);
+}
+
+/** A page from each end of a list, by one order. */
+type Read = (variables: Record<string, unknown>) => Promise<{ forwards: Page; backwards: Page }>;
+
+function reader(list: List, nodeId: string | undefined, order: string | undefined): Read {
+  const { field, args } = list;
+  const orderType = field.args.find(({ name }) => name === "orderBy")?.type;
+  const body = `{ edges { cursor node ${rowFields(list)} }
+    pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount }`;
+  const selection = (alias: string, paging: string) =>
+    `${alias}: ${field.name}(${[args, orderType && "orderBy: $order", paging].filter(Boolean).join(", ")}) ${body}`;
+  const declared = [
+    "$first: Int, $last: Int, $after: Cursor, $before: Cursor",
+    orderType && `$order: ${orderType}`,
+  ];
+  const query = `query (${declared.filter(Boolean).join(", ")}) { ${within(
+    list,
+    nodeId,
+    `${selection("forwards", "first: $first, after: $after")} ${selection("backwards", "last: $last, before: $before")}`,
+  )} }`;
+  return async (variables) => {
+    const data = await ask(query, order === undefined ? variables : { ...variables, order });
+    return list.parent ? data.parent : data;
+  };
+}
+
+/** Pages a list by one order from both ends; answers with its rows and with what is wrong. */
+async function page(read: Read): Promise<{ rows: string[]; faults: string[] }> {
+  const whole = await read({ first: 100, last: 100 });
+  const rows = rowsOf(whole.forwards);
+  const size = Math.max(3, Math.ceil(rows.length / 4));
+  const faults = new Set<string>();
+  if (rowsOf(whole.backwards).join() !== rows.join()) faults.add("another order from the end");
+
+  const seen = { forwards: [] as string[], backwards: [] as string[] };
+  let after: string | null = null;
+  let before: string | null = null;
+  let isDone = { forwards: false, backwards: false };
+  for (let round = 0; !(isDone.forwards && isDone.backwards); round++) {
+    const { forwards, backwards } = await read({ first: size, after, last: size, before });
+    if (!isDone.forwards) seen.forwards.push(...rowsOf(forwards));
+    if (!isDone.backwards) seen.backwards.unshift(...rowsOf(backwards));
+    after = forwards.pageInfo.endCursor;
+    before = backwards.pageInfo.startCursor;
+    for (const { edges, totalCount } of [forwards, backwards]) {
+      if (edges.some(({ cursor }) => cursor === null)) faults.add("a null cursor");
+      if (totalCount !== rows.length) faults.add(`totalCount is ${totalCount} of ${rows.length}`);
+    }
+    if (round > 20) faults.add("no end");
+    isDone = {
+      forwards: isDone.forwards || !forwards.pageInfo.hasNextPage || after === null || round > 20,
+      backwards: isDone.backwards || !backwards.pageInfo.hasPreviousPage || before === null || round > 20,
+    };
+  }
+  for (const [direction, found] of Object.entries(seen))
+    if (found.join() !== rows.join())
+      faults.add(
+        `${found.length} rows (${new Set(found).size} different) of ${rows.length}, paged ${direction} by ${size}`,
+      );
+  return { rows, faults: [...faults] };
+}
+
+const rowsOf = ({ edges }: Page): string[] => edges.map(({ node }) => JSON.stringify(node));
+
+/** Pages a list by each of its orders; answers with how many rows it has and with what is wrong. */
+async function pageByEach(
+  list: List,
+  nodeId: string | undefined,
+): Promise<{ count: number; faults: string[] }> {
+  const faults: string[] = [];
+  const rowsBy = new Map<string | undefined, string[]>();
+  for (const order of list.orders) {
+    const result = await page(reader(list, nodeId, order));
+    rowsBy.set(order, result.rows);
+    faults.push(...result.faults.map((fault) => `${list.name} by ${order ?? "nothing"}: ${fault}`));
+  }
+  const count = rowsBy.get(undefined)!.length;
+  for (const [order, rows] of rowsBy) {
+    if (rows.length !== count) faults.push(`${list.name} by ${order}: ${rows.length} rows of ${count}`);
+    const opposite = rowsBy.get(order?.replace(/_ASC$/, "_DESC"));
+    if (order?.endsWith("_ASC") && opposite?.toReversed().join() !== rows.join())
+      faults.push(`${list.name} by ${order}: descending is not the opposite`);
+  }
+  return { count, faults };
+}
+
+test("every list pages each row exactly once by every order, forwards and backwards", async () => {
+  const lists = allLists();
+  const roots = lists.filter(({ parent }) => !parent);
+  const faults: string[] = [];
+  const short: string[] = [];
+  const page = async (list: List) => {
+    try {
+      const { count, faults: found } = await pageByEach(list, await fullestParent(list, roots));
+      if (count < ENOUGH_ROWS) short.push(`${list.name}: ${count}`);
+      faults.push(...found);
+    } catch (error) {
+      faults.push(`${list.name}: ${(error as Error).message}`);
+    }
+  };
+  // While one waits for the database, another is planned.
+  const limit = pLimit(4);
+  await Promise.all(lists.map((list) => limit(page, list)));
+  const { writeFileSync } = await import("node:fs");
+  writeFileSync("/tmp/pg_scratch/out.json", JSON.stringify({ short, faults, lists: lists.length }, null, 1));
+  expect({ short, faults }).toEqual({ short: [], faults: [] });
+});
