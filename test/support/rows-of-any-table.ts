@@ -6,7 +6,7 @@ import { withClient } from "./database.ts";
 export const rowId = (n: number): string => `0190f000-0000-7000-8000-${String(n).padStart(12, "0")}`;
 
 /** Rows of each of the two families, see `makeRowsOfEveryTable`. */
-const FAMILY = 8;
+const FAMILY = 12;
 
 interface Column {
   readonly table: string;
@@ -16,6 +16,7 @@ interface Column {
   readonly modifier: number;
   readonly nullable: boolean;
   readonly ordinal: number;
+  readonly default: string | null;
   /** Labels of an enum, or what a CHECK allows. */
   readonly allowed: readonly string[] | null;
   /** This column's place in each unique key it belongs to. */
@@ -94,6 +95,8 @@ const COLUMNS = `
     a.atttypmod as modifier,
     not (a.attnotnull or t.typnotnull) as nullable,
     a.attnum as ordinal,
+    (select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum)
+      as default,
     coalesce(
       (select array_agg(e.enumlabel::text order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid),
       (
@@ -140,10 +143,12 @@ function nthValue(column: Column, n: number): string | null {
   const isUnique = places.includes("sole");
   // Most rows share a value, the others share two more.
   const varies = places.includes(family) && !places.every((place) => place === "middle");
-  const which = isUnique ? n : varies ? n % FAMILY : n % FAMILY < 5 ? 0 : n % 3;
+  const which = isUnique ? n : varies ? n % FAMILY : n % 8 < 5 ? 0 : n % 3;
   if (allowed) return allowed[which % allowed.length]!;
   if (category === "A") return "{}";
   if (category === "R") return column.type.endsWith("multirange") ? "{}" : "empty";
+  // Most rows are as they are when they are made: neither deleted nor switched off.
+  if (column.type === "boolean") return String((column.default === "true") === (which % 2 === 0));
   const make = VALUES[column.type];
   if (!make)
     throw new Error(`Say in VALUES what ${column.table}.${column.name}, a ${column.type}, can hold.`);
@@ -160,7 +165,6 @@ const VALUES: Readonly<Record<string, (n: number, hasModifier: boolean) => strin
   character: (n) => `w${n}`,
   citext: (n) => `word ${n}`,
   name: (n) => `word ${n}`,
-  boolean: (n) => String(n % 2 === 0),
   smallint: String,
   integer: String,
   bigint: String,
@@ -174,7 +178,7 @@ const VALUES: Readonly<Record<string, (n: number, hasModifier: boolean) => strin
   "double precision": (n) => (n < 3 ? ["Infinity", "-Infinity", "NaN"][n]! : `0.1000000000000000${n}`),
   "timestamp with time zone": (n) =>
     n < 2 ? ["infinity", "-infinity"][n]! : `2026-01-01 00:00:00.00000${n % 10}+00`,
-  date: (n) => (n < 2 ? ["infinity", "-infinity"][n]! : `2026-01-${n + 10}`),
+  date: (n) => (n < 2 ? ["infinity", "-infinity"][n]! : `2026-01-${(n % 20) + 10}`),
   interval: (n) => `${n} hours`,
   inet: (n) => `10.0.0.${n}`,
   bytea: (n) => `\\x${String(n).padStart(64, "0")}`,
