@@ -6,7 +6,7 @@ import { withClient } from "./database.ts";
 export const rowId = (n: number): string => `0190f000-0000-7000-8000-${String(n).padStart(12, "0")}`;
 
 /** Rows of each of the two families, see `makeRowsOfEveryTable`. */
-const FAMILY = 12;
+const FAMILY = 8;
 
 interface Column {
   readonly table: string;
