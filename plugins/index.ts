@@ -17,6 +17,7 @@ import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { OncePerOperationPlugin } from "./once-per-operation.ts";
 import { PageSizePlugin } from "./page-size.ts";
+import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
@@ -45,6 +46,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   RoomPasswordsPlugin, // nor is checking the password of a room
   DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
   NotFoundPlugin, // a mutation that row-level security stops says so
+  PagingPlugin, // PostGraphile's pages lose rows with nulls, ties and infinities
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   OncePerOperationPlugin, // an alias is no second guess at a password
   QueryLimitsPlugin, // one request cannot take the server for itself

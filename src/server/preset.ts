@@ -21,7 +21,7 @@ import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */
-const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;
+export const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;
 
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";

@@ -1,0 +1,92 @@
+import type { Pool } from "pg";
+import { pino } from "pino";
+import { makeSchema } from "postgraphile";
+import { execute, hookArgs } from "postgraphile/grafast";
+import { type DocumentNode, type GraphQLSchema, parse } from "postgraphile/graphql";
+import { loadConfig } from "../../src/config.ts";
+import { type Role, roleName } from "../../src/database/roles.ts";
+import { createPool } from "../../src/server/pools.ts";
+import { makePreset } from "../../src/server/preset.ts";
+import type { TestDatabase } from "./database.ts";
+
+export interface Statement {
+  readonly text: string;
+  readonly values: readonly unknown[];
+}
+
+/** The API's schema without HTTP, for tests that ask thousands of times. */
+export interface SchemaInProcess {
+  readonly schema: GraphQLSchema;
+  /** What was sent to the database, oldest first; for whoever looks, to empty. */
+  readonly statements: Statement[];
+  // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
+  ask(text: string, variables?: Record<string, unknown>): Promise<any>;
+  close(): Promise<void>;
+}
+
+/**
+ * The schema is made of what the API's roles may see, whoever reads with it.
+ * @param reader the owner, who reads every row, or the role of signed-in users; and whose claims
+ */
+export async function openSchema(
+  db: TestDatabase,
+  reader: { role: Extract<Role, "owner" | "user">; userId: string },
+): Promise<SchemaInProcess> {
+  const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
+  const connectAs = (role: "authenticator" | "owner") =>
+    createPool({
+      url: db.url(role),
+      applicationName: "plinth tests",
+      max: 4,
+      settings: config.pool,
+      onError: () => {},
+    });
+  const pools = { authenticator: connectAs("authenticator"), owner: connectAs("owner") };
+  const statements: Statement[] = [];
+  for (const each of Object.values(pools))
+    each.on("connect", (client) => {
+      const query = client.query.bind(client) as (...args: unknown[]) => unknown;
+      client.query = ((...args: unknown[]) => {
+        const [config] = args as [Partial<Statement> | string];
+        if (typeof config === "object" && config.text)
+          statements.push({ text: config.text, values: config.values ?? [] });
+        return query(...args);
+      }) as typeof client.query;
+    });
+  let pool = pools.authenticator;
+  const preset = makePreset({
+    pool: { connect: () => pool.connect() } as Pool,
+    config,
+    logger: pino({ level: "silent" }),
+  });
+  const built = await makeSchema({
+    extends: [preset],
+    grafast: {
+      context: () => ({
+        pgSettings: { role: roleName(db.rolePrefix, reader.role), "jwt.claims.user_id": reader.userId },
+      }),
+    },
+  });
+  if (reader.role === "owner") pool = pools.owner;
+
+  const documents = new Map<string, DocumentNode>();
+  return {
+    schema: built.schema,
+    statements,
+    async ask(text, variables = {}) {
+      // Grafast keeps the plan of a document that is the same object.
+      const document = documents.get(text) ?? parse(text);
+      documents.set(text, document);
+      const args = { ...built, document, variableValues: variables, requestContext: {}, contextValue: {} };
+      const { data, errors } = (await execute(await hookArgs(args))) as Awaited<
+        ReturnType<typeof JSON.parse>
+      >;
+      if (!errors) return data;
+      const { message, path, originalError } = errors[0];
+      throw new Error(`${message} at ${path?.join(".")}\n${text}`, { cause: originalError });
+    },
+    async close() {
+      await Promise.all(Object.values(pools).map((each) => each.end()));
+    },
+  };
+}
