@@ -1,5 +1,5 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:87cbbe65c7800d8401c4c7b5c9a77ca1d57534a7
+--! Hash: sha1:4d61a0091d5324140c9b3a37f3383244854d5bb6
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked
@@ -56,7 +56,7 @@ alter table private.payment_reversals enable row level security;
 comment on table private.payment_reversals is 'One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.';
 comment on column private.payment_reversals.payment_id is 'The payment.';
 comment on column private.payment_reversals.kind is 'refunded (sum of a charge''s refunds), refund_failed (one refund that did not arrive) or disputed.';
-comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; before-000036 for what was known before.';
+comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; earlier for what was known before the ids were kept.';
 comment on column private.payment_reversals.amount_cents is 'Amount in the currency''s smallest unit; 0 for disputes, which concern all of it.';
 comment on column private.payment_reversals.is_in_force is 'Whether it counts: false for an inquiry, and for a dispute that was won or prevented.';
 comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about it.';
@@ -123,7 +123,7 @@ select
   end,
   p.amount_cents,
   case
-    when p.paid_at is not null then lpad(floor(extract(epoch from p.paid_at))::bigint::text, 12, '0') || '.20.before-000036'
+    when p.paid_at is not null then lpad(floor(extract(epoch from p.paid_at))::bigint::text, 12, '0') || '.20.earlier'
   end
 from billing.payments p
 join private.provider_subscriptions m
@@ -132,7 +132,7 @@ join private.provider_subscriptions m
 -- A period that was paid with nothing (a full discount) left no payment.
 insert into private.provider_invoices (provider, provider_payment_id, provider_subscription_id, lines, paid_order)
 select
-  m.provider, 'before-000036 ' || m.provider_subscription_id, m.provider_subscription_id,
+  m.provider, 'earlier ' || m.provider_subscription_id, m.provider_subscription_id,
   jsonb_build_array(
     jsonb_strip_nulls(
       jsonb_build_object(
@@ -141,7 +141,7 @@ select
       )
     )
   ),
-  '000000000000.20.before-000036'
+  '000000000000.20.earlier'
 from private.provider_subscriptions m
 where m.paid_period_end > m.period_start
   and (m.provider_price_id is not null or m.plan_id is not null)
@@ -157,11 +157,11 @@ where m.paid_period_end > m.period_start
   );
 
 insert into private.payment_reversals (payment_id, kind, reversal_key, amount_cents, is_in_force, occurred_at, latest_order)
-select p.id, 'refunded', 'before-000036', p.refunded_cents, true, p.updated_at, ''
+select p.id, 'refunded', 'earlier', p.refunded_cents, true, p.updated_at, ''
 from billing.payments p
 where p.refunded_cents > 0
 union all
-select p.id, 'disputed', 'before-000036', 0, true, p.disputed_at, ''
+select p.id, 'disputed', 'earlier', 0, true, p.disputed_at, ''
 from billing.payments p
 where p.disputed_at is not null;
 
@@ -414,7 +414,7 @@ begin
   delete from private.payment_reversals r
   where r.payment_id = merge_payment_reversal.payment_id
     and r.kind = v_kind
-    and r.reversal_key = 'before-000036';
+    and r.reversal_key = 'earlier';
 
   update billing.payments p
   set

@@ -408,7 +408,7 @@ alter table private.payment_reversals enable row level security;
 comment on table private.payment_reversals is 'One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.';
 comment on column private.payment_reversals.payment_id is 'The payment.';
 comment on column private.payment_reversals.kind is 'refunded (sum of a charge''s refunds), refund_failed (one refund that did not arrive) or disputed.';
-comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; before-000036 for what was known before.';
+comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; earlier for what was known before the ids were kept.';
 comment on column private.payment_reversals.amount_cents is 'Amount in the currency''s smallest unit; 0 for disputes, which concern all of it.';
 comment on column private.payment_reversals.is_in_force is 'Whether it counts: false for an inquiry, and for a dispute that was won or prevented.';
 comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about it.';
@@ -7355,7 +7355,7 @@ begin
   delete from private.payment_reversals r
   where r.payment_id = merge_payment_reversal.payment_id
     and r.kind = v_kind
-    and r.reversal_key = 'before-000036';
+    and r.reversal_key = 'earlier';
 
   update billing.payments p
   set
