@@ -1,5 +1,5 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:4d61a0091d5324140c9b3a37f3383244854d5bb6
+--! Hash: sha1:000aa02315b2e5938fb1f101c05b96a892421fb4
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked
@@ -535,11 +535,11 @@ as $$
     provider, provider_payment_id, provider_subscription_id, lines, renews, amount_cents, paid_order, failed_order
   )
   select
-    merge_provider_invoice.provider, news ->> 'payment', news ->> 'subscription',
+    merge_provider_invoice.provider, coalesce(news ->> 'payment', news ->> 'subscription'), news ->> 'subscription',
     case
       when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
       -- A purchase, and an event kept by an older version.
-      when news ->> 'plan_id' is not null or news ->> 'period_end' is not null then
+      when news ->> 'plan_id' is not null or news ->> 'period_end' is not null or (news ->> 'for_life')::boolean then
         jsonb_build_array(
           jsonb_strip_nulls(
             jsonb_build_object(
@@ -1708,7 +1708,7 @@ begin
     event.provider, v_news ->> 'subscription', v_order,
     v_news || jsonb_build_object('customer', event.provider_customer_id)
   );
-  if v_kind in ('invoice', 'purchase') then
+  if v_kind in ('invoice', 'purchase') or (v_news ->> 'for_life')::boolean then
     perform private.merge_provider_invoice(event.provider, v_order, v_news);
   end if;
   if v_user_id is not null then

@@ -1806,7 +1806,7 @@ begin
     event.provider, v_news ->> 'subscription', v_order,
     v_news || jsonb_build_object('customer', event.provider_customer_id)
   );
-  if v_kind in ('invoice', 'purchase') then
+  if v_kind in ('invoice', 'purchase') or (v_news ->> 'for_life')::boolean then
     perform private.merge_provider_invoice(event.provider, v_order, v_news);
   end if;
   if v_user_id is not null then
@@ -7399,11 +7399,11 @@ as $$
     provider, provider_payment_id, provider_subscription_id, lines, renews, amount_cents, paid_order, failed_order
   )
   select
-    merge_provider_invoice.provider, news ->> 'payment', news ->> 'subscription',
+    merge_provider_invoice.provider, coalesce(news ->> 'payment', news ->> 'subscription'), news ->> 'subscription',
     case
       when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
       -- A purchase, and an event kept by an older version.
-      when news ->> 'plan_id' is not null or news ->> 'period_end' is not null then
+      when news ->> 'plan_id' is not null or news ->> 'period_end' is not null or (news ->> 'for_life')::boolean then
         jsonb_build_array(
           jsonb_strip_nulls(
             jsonb_build_object(
