@@ -259,8 +259,10 @@ export class StripeStory {
     this.tell();
     this.pass(1);
     const invoice = this.bill("subscription_cycle", this.linesOfPeriod(), paid);
-    if (!paid) {
-      this.status = "past_due";
+    // The latest invoice decides, also after one that was never paid.
+    const status = paid ? "active" : "past_due";
+    if (status !== this.status) {
+      this.status = status;
       this.tell();
     }
     return invoice;
