@@ -1022,7 +1022,9 @@ begin
   if not exists (
     select
     from private.subscription_transitions t
-    where t.from_status = old.status and t.to_status = new.status
+    where t.from_status = old.status
+      and t.to_status = new.status
+      and (new.provider is not null or not t.is_providers)
   ) then
     raise exception 'A subscription that is % cannot become %.', old.status, new.status using errcode = 'PL409';
   end if;

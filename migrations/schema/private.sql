@@ -414,6 +414,32 @@ comment on column private.payment_events.outcome is 'applied, ignored, or why it
 comment on column private.payment_events.attempts is 'How often it was tried in vain.';
 comment on column private.payment_events.next_attempt_at is 'When it is tried next.';
 
+-- One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.
+create table private.payment_reversals (
+  payment_id uuid not null,
+  kind text not null,
+  reversal_key text not null,
+  amount_cents bigint not null default 0,
+  is_in_force boolean not null,
+  occurred_at timestamp with time zone not null,
+  latest_order text not null,
+  constraint payment_reversals_pkey primary key (payment_id, kind, reversal_key),
+  constraint payment_reversals_amount_cents_is_not_negative check (amount_cents >= 0),
+  constraint payment_reversals_kind_check check (kind = any (array['refunded'::text, 'refund_failed'::text, 'disputed'::text])),
+  constraint payment_reversals_payment_id_fkey foreign key (payment_id) references billing.payments(id) on delete cascade
+);
+
+alter table private.payment_reversals enable row level security;
+
+comment on table private.payment_reversals is 'One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.';
+comment on column private.payment_reversals.payment_id is 'The payment.';
+comment on column private.payment_reversals.kind is 'refunded (sum of a charge''s refunds), refund_failed (one refund that did not arrive) or disputed.';
+comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; earlier for what was known before the ids were kept.';
+comment on column private.payment_reversals.amount_cents is 'Amount in the currency''s smallest unit; 0 for disputes, which concern all of it.';
+comment on column private.payment_reversals.is_in_force is 'Whether it counts: false for an inquiry, and for a dispute that was won or prevented.';
+comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about it.';
+comment on column private.payment_reversals.latest_order is 'Rank of the latest event about it.';
+
 -- One row per use of a prompt that was counted under a key in the last week.
 create table private.prompt_use_keys (
   user_id uuid not null,
@@ -460,7 +486,37 @@ comment on column private.provider_cancellations.attempts is 'How often the prov
 comment on column private.provider_cancellations.next_attempt_at is 'When it may be asked again.';
 comment on column private.provider_cancellations.last_error is 'Kind of the last failure; null before the first.';
 
--- One row per subscription at a payment provider: the sum of its events.
+-- One row per invoice or purchase of a subscription at a payment provider, also of those that asked for nothing.
+create table private.provider_invoices (
+  provider text not null,
+  provider_payment_id text not null,
+  provider_subscription_id text not null,
+  lines jsonb not null default '[]'::jsonb,
+  renews boolean not null default false,
+  amount_cents bigint not null default 0,
+  paid_order text,
+  failed_order text,
+  constraint provider_invoices_pkey primary key (provider, provider_payment_id),
+  constraint provider_invoices_amount_cents_is_not_negative check (amount_cents >= 0),
+  constraint provider_invoices_lines_is_an_array check (jsonb_typeof(lines) = 'array'::text),
+  constraint provider_invoices_subscription_fkey foreign key (provider, provider_subscription_id) references private.provider_subscriptions(provider, provider_subscription_id) on delete cascade
+);
+
+alter table private.provider_invoices enable row level security;
+
+create index provider_invoices_subscription_idx on private.provider_invoices using btree (provider, provider_subscription_id);
+
+comment on table private.provider_invoices is 'One row per invoice or purchase of a subscription at a payment provider, also of those that asked for nothing.';
+comment on column private.provider_invoices.provider is 'The payment provider, such as stripe.';
+comment on column private.provider_invoices.provider_payment_id is 'The provider''s id of the invoice or purchase.';
+comment on column private.provider_invoices.provider_subscription_id is 'The provider''s id of the subscription.';
+comment on column private.provider_invoices.lines is 'Its lines for a whole period (JSON array of price or plan, start, end in seconds); no prorations and no single items.';
+comment on column private.provider_invoices.renews is 'Whether it bills the next period, so that the subscription is unpaid when it fails.';
+comment on column private.provider_invoices.amount_cents is 'Amount paid, or asked for while it is unpaid, in the currency''s smallest unit.';
+comment on column private.provider_invoices.paid_order is 'Rank of the event that said it was paid; null if none did.';
+comment on column private.provider_invoices.failed_order is 'Rank of the latest event that said an attempt failed; null if none did.';
+
+-- One row per subscription at a payment provider: what its own events say, and what follows from them and its invoices.
 create table private.provider_subscriptions (
   provider text not null,
   provider_subscription_id text not null,
@@ -481,13 +537,21 @@ create table private.provider_subscriptions (
   paid_period_end timestamp with time zone,
   revoked_period_end timestamp with time zone,
   updated_at timestamp with time zone not null default now(),
+  items jsonb,
+  price_history jsonb not null default '{}'::jsonb,
+  cancel_at timestamp with time zone,
+  standing text,
+  paid_plan_id uuid,
   constraint provider_subscriptions_pkey primary key (provider, provider_subscription_id),
+  constraint provider_subscriptions_price_history_is_an_object check (jsonb_typeof(price_history) = 'object'::text),
+  constraint provider_subscriptions_paid_plan_id_fkey foreign key (paid_plan_id) references billing.subscription_plans(id) on delete restrict,
   constraint provider_subscriptions_plan_id_fkey foreign key (plan_id) references billing.subscription_plans(id) on delete restrict,
   constraint provider_subscriptions_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
 alter table private.provider_subscriptions enable row level security;
 
+create index provider_subscriptions_paid_plan_id_idx on private.provider_subscriptions using btree (paid_plan_id);
 create index provider_subscriptions_plan_id_idx on private.provider_subscriptions using btree (plan_id);
 create index provider_subscriptions_user_id_idx on private.provider_subscriptions using btree (user_id);
 
@@ -501,26 +565,31 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: the sum of its events.';
+comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: what its own events say, and what follows from them and its invoices.';
 comment on column private.provider_subscriptions.provider is 'The payment provider, such as stripe.';
 comment on column private.provider_subscriptions.provider_subscription_id is 'The provider''s id.';
 comment on column private.provider_subscriptions.provider_customer_id is 'The provider''s id of the customer.';
 comment on column private.provider_subscriptions.user_id is 'The user, once known.';
-comment on column private.provider_subscriptions.status is 'State by the latest event: incomplete, trialing, active, past_due, paused or canceled.';
+comment on column private.provider_subscriptions.status is 'State by the latest event about the subscription itself: incomplete, trialing, active, past_due, paused or canceled.';
 comment on column private.provider_subscriptions.status_order is 'Rank of the event that said so; a canceled one is last for good.';
-comment on column private.provider_subscriptions.was_live is 'Whether any event saw it trialing, active, past_due or paused.';
-comment on column private.provider_subscriptions.provider_price_id is 'The provider''s price by the latest event.';
-comment on column private.provider_subscriptions.plan_id is 'The plan, where the event itself names one of ours.';
+comment on column private.provider_subscriptions.was_live is 'Whether it ever was trialing, active, past_due or paused.';
+comment on column private.provider_subscriptions.provider_price_id is 'Concluded: the price of the plan''s item; null when it is unknown.';
+comment on column private.provider_subscriptions.plan_id is 'Concluded: the plan; null while no price of it is known.';
 comment on column private.provider_subscriptions.cancel_at_period_end is 'By the latest event about the subscription itself.';
 comment on column private.provider_subscriptions.trial_end is 'End of the trial, by the latest event about the subscription itself.';
 comment on column private.provider_subscriptions.object_order is 'Rank of the latest event about the subscription itself.';
 comment on column private.provider_subscriptions.started_at is 'The earliest beginning that an event names.';
 comment on column private.provider_subscriptions.ended_at is 'When it ended; null while it has not.';
-comment on column private.provider_subscriptions.period_start is 'Start of the latest period that an event names.';
-comment on column private.provider_subscriptions.period_end is 'End of the latest period that an event names.';
-comment on column private.provider_subscriptions.paid_period_end is 'Until when it is paid.';
-comment on column private.provider_subscriptions.revoked_period_end is 'Until when payments were given back in full or are disputed.';
+comment on column private.provider_subscriptions.period_start is 'Concluded: start of the current period.';
+comment on column private.provider_subscriptions.period_end is 'Concluded: end of the current period; null for life.';
+comment on column private.provider_subscriptions.paid_period_end is 'Concluded: until when the current period is paid; infinity for life, null when it is not paid or the money went back.';
+comment on column private.provider_subscriptions.revoked_period_end is 'Concluded: end of the current period if its money went back, infinity for life; null if not.';
 comment on column private.provider_subscriptions.updated_at is 'When the row last changed.';
+comment on column private.provider_subscriptions.items is 'Items by the latest event about the subscription itself (JSON array of price, start, end in seconds).';
+comment on column private.provider_subscriptions.price_history is 'Prices of the items by each of the latest 50 events about the subscription itself (JSON object by rank of the event).';
+comment on column private.provider_subscriptions.cancel_at is 'When the provider will end it, by the latest event about the subscription itself; null for never.';
+comment on column private.provider_subscriptions.standing is 'Concluded: the state, with what its invoices say since the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.paid_plan_id is 'Concluded: the plan whose price was paid for the current period; null when none was.';
 
 -- One row per heartbeat of the last weeks, so that each counts once.
 create table private.recorded_heartbeats (
@@ -736,6 +805,7 @@ create table private.subscription_transitions (
   from_status text not null,
   event text not null,
   to_status text not null,
+  is_providers boolean not null default false,
   constraint subscription_transitions_pkey primary key (from_status, event)
 );
 
@@ -745,6 +815,7 @@ comment on table private.subscription_transitions is 'One row per state of a sub
 comment on column private.subscription_transitions.from_status is 'The state before.';
 comment on column private.subscription_transitions.event is 'What happens.';
 comment on column private.subscription_transitions.to_status is 'The state after.';
+comment on column private.subscription_transitions.is_providers is 'Whether the step is only for what a payment provider bills.';
 
 -- Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.
 create table private.token_blacklist (
@@ -1769,27 +1840,20 @@ begin
       period_start, period_end, paid_at, failed_at, failure_code
     )
     select
-      v_user_id,
-      coalesce(
-        (select sp.id from billing.subscription_plans sp where sp.id = (v_news ->> 'plan_id')::uuid),
-        (
-          select pp.plan_id
-          from billing.plan_prices pp
-          where pp.provider = event.provider and pp.provider_price_id = v_news ->> 'price'
-        )
-      ),
-      event.provider, v_news ->> 'payment', v_news ->> 'reference', v_news ->> 'subscription',
-      (v_news ->> 'amount')::bigint, upper(v_news ->> 'currency'),
-      to_timestamp((v_news ->> 'period_start')::double precision), to_timestamp((v_news ->> 'period_end')::double precision),
+      v_user_id, f.plan_id, event.provider, v_news ->> 'payment', v_news ->> 'reference', v_news ->> 'subscription',
+      (v_news ->> 'amount')::bigint, upper(v_news ->> 'currency'), f.period_start, f.period_end,
       case when (v_news ->> 'paid')::boolean then event.occurred_at end,
       case when not (v_news ->> 'paid')::boolean then event.occurred_at end,
       v_news ->> 'failure_code'
+    from private.payment_period(event.provider, v_news) f
     -- Nothing was asked for (a trial, a full discount): that is no payment.
     where (v_news ->> 'amount')::bigint > 0
     on conflict on constraint payments_provider_payment_key do update
     set
       user_id = coalesce(p.user_id, excluded.user_id),
       plan_id = coalesce(p.plan_id, excluded.plan_id),
+      period_start = coalesce(p.period_start, excluded.period_start),
+      period_end = coalesce(p.period_end, excluded.period_end),
       provider_reference = coalesce(p.provider_reference, excluded.provider_reference),
       amount_cents = case when p.paid_at is null then excluded.amount_cents else p.amount_cents end,
       paid_at = least(p.paid_at, excluded.paid_at),
@@ -1803,22 +1867,22 @@ begin
     set provider_reference = coalesce(p.provider_reference, v_news ->> 'reference')
     where p.provider = event.provider and p.provider_payment_id = v_news ->> 'payment';
     return case when found then 'applied' else 'waiting_for_payment' end;
-  elsif v_kind in ('refund', 'dispute') then
-    update billing.payments p
-    set
-      refunded_cents = greatest(p.refunded_cents, least(coalesce((v_news ->> 'refunded')::bigint, 0), p.amount_cents)),
-      disputed_at = case when v_kind = 'dispute' then least(p.disputed_at, event.occurred_at) else p.disputed_at end
+  elsif v_kind in ('refund', 'refund_failed', 'dispute') then
+    select p.* into v_payment
+    from billing.payments p
     where p.provider = event.provider
       and (p.provider_payment_id in (v_news ->> 'payment', v_news ->> 'reference') or p.provider_reference = v_news ->> 'reference')
-    returning p.* into v_payment;
+    order by p.provider_payment_id = v_news ->> 'payment' desc nulls last, p.id
+    limit 1;
     if v_payment.id is null then
       return 'waiting_for_payment';
     end if;
-    -- Who has the money back for the current period has no longer paid for it.
-    if v_payment.status in ('refunded', 'disputed') and v_payment.provider_subscription_id is not null then
-      update private.provider_subscriptions m
-      set revoked_period_end = greatest(m.revoked_period_end, coalesce(v_payment.period_end, 'infinity'))
-      where m.provider = event.provider and m.provider_subscription_id = v_payment.provider_subscription_id;
+    v_payment := private.merge_payment_reversal(v_payment.id, v_order, event.occurred_at, v_news);
+    if exists (
+      select
+      from private.provider_subscriptions m
+      where m.provider = event.provider and m.provider_subscription_id = v_payment.provider_subscription_id
+    ) then
       return private.apply_provider_subscription(event.provider, v_payment.provider_subscription_id, event.occurred_at);
     end if;
     return 'applied';
@@ -1831,6 +1895,9 @@ begin
     event.provider, v_news ->> 'subscription', v_order,
     v_news || jsonb_build_object('customer', event.provider_customer_id)
   );
+  if v_kind in ('invoice', 'purchase') or (v_news ->> 'for_life')::boolean then
+    perform private.merge_provider_invoice(event.provider, v_order, v_news);
+  end if;
   if v_user_id is not null then
     update private.provider_subscriptions m
     set user_id = v_user_id
@@ -1861,6 +1928,10 @@ declare
   v_current billing.user_subscriptions;
   v_quota record;
   v_event text;
+  v_cancels boolean;
+  v_by_clock boolean;
+  v_revives boolean := true;
+  v_other text;
 begin
   v_user_id := (
     select coalesce(m.user_id, c.user_id)
@@ -1878,8 +1949,10 @@ begin
   update private.provider_subscriptions m
   set user_id = v_user_id
   where m.provider = apply_provider_subscription.provider
-    and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id
-  returning m.* into strict v_known;
+    and m.provider_subscription_id = apply_provider_subscription.provider_subscription_id;
+  v_known := private.conclude_provider_subscription(
+    apply_provider_subscription.provider, apply_provider_subscription.provider_subscription_id
+  );
   -- Payments that came in a moment before anybody knew whose they were.
   update billing.payments p
   set user_id = v_user_id
@@ -1888,14 +1961,7 @@ begin
     and p.user_id is null;
   select p.* into v_plan
   from billing.subscription_plans p
-  where p.id = coalesce(
-    v_known.plan_id,
-    (
-      select pp.plan_id
-      from billing.plan_prices pp
-      where pp.provider = v_known.provider and pp.provider_price_id = v_known.provider_price_id
-    )
-  );
+  where p.id = v_known.plan_id;
   if v_plan.id is null then
     return 'waiting_for_price';
   end if;
@@ -1906,7 +1972,8 @@ begin
     -- Never paid: a checkout that somebody gave up.
     return 'applied';
   end if;
-  v_status := v_known.status;
+  v_status := v_known.standing;
+  v_cancels := v_known.cancel_at_period_end or coalesce(v_known.cancel_at <= v_known.period_end, false);
   if v_status in ('trialing', 'active', 'past_due', 'paused')
     and v_known.revoked_period_end >= coalesce(v_known.period_end, 'infinity')
   then
@@ -1927,13 +1994,27 @@ begin
   where s.provider = v_known.provider and s.provider_subscription_id = v_known.provider_subscription_id
   for update;
 
-  if v_status in ('trialing', 'active', 'past_due', 'paused') then
+  -- Our own clock ends what the provider says nothing of. Its word revives that only if it knows of time after that end; what
+  -- ended because money went back is revived when the money is there again.
+  if v_subscription.status in ('canceled', 'expired') then
+    v_revives := coalesce(v_known.period_end, 'infinity') > v_subscription.ended_at;
+    if v_subscription.status = 'expired' then
+      select c.event = 'grace_ended' into v_by_clock
+      from billing.subscription_changes c
+      where c.subscription_id = v_subscription.id and c.to_status = 'expired' and c.from_status is distinct from 'expired'
+      order by c.id desc
+      limit 1;
+      v_revives := not coalesce(v_by_clock, false) or (v_revives and v_status <> 'past_due');
+    end if;
+  end if;
+
+  if v_status in ('trialing', 'active', 'past_due', 'paused') and v_revives then
     select s.* into v_current
     from billing.user_subscriptions s
     where s.user_id = v_user_id
       and s.status in ('trialing', 'active', 'past_due', 'paused')
       and s.id is distinct from v_subscription.id;
-    if v_current.id is not null and v_subscription.status is distinct from 'canceled' then
+    if v_current.id is not null then
       if v_current.provider is null
         and (
           v_current.status in ('trialing', 'past_due')
@@ -1957,7 +2038,7 @@ begin
       trial_end, past_due_since, paused_at, ended_at, quota_period_start, quota_period_end, provider, provider_subscription_id
     ) values (
       v_user_id, v_plan.id, v_status, v_known.started_at, v_known.period_start, v_known.period_start, v_known.period_end,
-      v_known.cancel_at_period_end,
+      v_cancels,
       case when v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
       case when v_status = 'past_due' then apply_provider_subscription.at end,
       case when v_status = 'paused' then apply_provider_subscription.at end,
@@ -1982,7 +2063,7 @@ begin
       current_period_end = v_known.period_end,
       quota_period_start = case when v_known.period_end is null then s.quota_period_start else v_known.period_start end,
       quota_period_end = coalesce(v_known.period_end, s.quota_period_end),
-      cancel_at_period_end = v_known.cancel_at_period_end,
+      cancel_at_period_end = v_cancels,
       trial_end = case when s.status = 'trialing' or v_status = 'trialing' then coalesce(v_known.trial_end, v_known.period_end) else v_known.trial_end end,
       ended_at = case when s.status = 'canceled' then coalesce(v_known.ended_at, s.ended_at) else s.ended_at end
     where s.id = v_subscription.id
@@ -1994,12 +2075,10 @@ begin
     end if;
     v_event := case
       when v_status = v_subscription.status then null
-      when v_subscription.status = 'canceled' then null
       when v_status = 'canceled' then 'canceled'
-      when v_status = 'expired' then 'revoked'
-      -- What ran out here is revived by a payment only.
-      when v_subscription.status = 'expired' and v_status = 'active' then 'payment_succeeded'
-      when v_subscription.status = 'expired' then null
+      when v_status = 'expired' then case when v_subscription.status <> 'canceled' then 'revoked' end
+      when not v_revives then null
+      when v_subscription.status = 'expired' and v_by_clock and v_status = 'active' then 'payment_succeeded'
       else 'provider_' || v_status
     end;
     if v_event is not null then
@@ -2010,6 +2089,12 @@ begin
       update billing.user_subscriptions s
       set ended_at = v_known.ended_at
       where s.id = v_subscription.id and s.status = 'canceled' and v_known.ended_at is not null;
+      if v_subscription.ended_at is not null
+        and v_status in ('trialing', 'active', 'past_due', 'paused')
+        and v_subscription.quota_granted_from = v_subscription.quota_period_start
+      then
+        perform private.reopen_plan_grants(v_subscription.id);
+      end if;
     end if;
   end if;
   update billing.payments p
@@ -2018,6 +2103,23 @@ begin
     and p.provider_subscription_id = v_known.provider_subscription_id
     and p.subscription_id is null;
   perform private.grant_quota(v_subscription.id);
+  perform private.top_up_quota(v_subscription.id, apply_provider_subscription.at);
+
+  -- Another one that stood back for this one takes its place.
+  if v_status in ('canceled', 'expired') then
+    for v_other in
+      select m.provider_subscription_id
+      from private.provider_subscriptions m
+      where m.user_id = v_user_id
+        and m.provider = v_known.provider
+        and m.provider_subscription_id <> v_known.provider_subscription_id
+        and m.standing in ('trialing', 'active', 'past_due', 'paused')
+        and m.revoked_period_end is null
+      order by m.started_at, m.provider_subscription_id
+    loop
+      perform private.apply_provider_subscription(v_known.provider, v_other, apply_provider_subscription.at);
+    end loop;
+  end if;
   return 'applied';
 end
 $$;
@@ -2409,14 +2511,10 @@ begin
     where s.id = v_before.id;
     perform private.grant_quota(v_before.id);
   else
-    if v_before.quota_granted_from = v_before.quota_period_start and v_proration.period_seconds > 0 then
-      v_tokens := private.grant_quota_difference(
-        v_before, v_old, v_new, v_proration.unused_seconds, v_proration.period_seconds, change_subscription_plan.at
-      );
-    end if;
     update billing.user_subscriptions s
     set plan_id = v_new.id, pending_plan_id = null
     where s.id = v_before.id;
+    v_tokens := private.top_up_quota(v_before.id, change_subscription_plan.at);
   end if;
   select s.* into strict v_after from billing.user_subscriptions s where s.id = v_before.id;
   return private.record_subscription_change(
@@ -2594,6 +2692,45 @@ comment on function private.close_plan_grant(user_id uuid, source_id uuid, close
 revoke execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Ends the plan grants without limit of a source; those with a limit stay.
+create or replace function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_locked timestamptz;
+  v_last uuid;
+begin
+  v_locked := private.lock_usage(close_unlimited_grants.user_id, now());
+  with closed as (
+    update billing.token_grants g
+    set expires_at = greatest(close_unlimited_grants.closed_at, g.starts_at), closed_at = now()
+    where g.user_id = close_unlimited_grants.user_id
+      and g.source = 'plan'
+      and g.source_id = close_unlimited_grants.source_id
+      and g.amount is null
+      and g.closed_at is null
+    returning g.id
+  )
+  select max(c.id::text)::uuid into v_last from closed c;
+  if v_last is not null then
+    insert into private.usage_keys (user_id, operation, idempotency_key, arguments, amount)
+    values (
+      close_unlimited_grants.user_id, 'close_grant', format('unlimited-end:%s', v_last),
+      jsonb_build_array(
+        close_unlimited_grants.source_id, extract(epoch from close_unlimited_grants.closed_at), 0,
+        extract(epoch from close_unlimited_grants.closed_at)
+      ),
+      0
+    );
+  end if;
+end
+$$;
+
+comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the plan grants without limit of a source; those with a limit stay.';
+revoke execute on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) from public;
+
 -- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
@@ -2631,6 +2768,118 @@ $$;
 
 comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.';
 revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
+
+-- Works out a subscription's state, plan, period and payment from all that its provider's events said, and notes it there.
+create or replace function private.conclude_provider_subscription(provider text, provider_subscription_id text)
+  returns private.provider_subscriptions
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_known private.provider_subscriptions;
+  v_item record;
+  v_newest record;
+  v_sums record;
+begin
+  select m.* into strict v_known
+  from private.provider_subscriptions m
+  where m.provider = conclude_provider_subscription.provider
+    and m.provider_subscription_id = conclude_provider_subscription.provider_subscription_id;
+  select b.* into v_item from private.plan_period(v_known.provider, coalesce(v_known.items, '[]')) b;
+
+  -- An invoice that came after the latest word of the subscription itself knows of the next period. One that failed does only
+  -- when it renews: an upgrade that could not be paid is none.
+  select b.plan_id, b.provider_price_id, b.period_start, b.period_end, i.paid_order is not null as is_paid into v_newest
+  from private.provider_invoices i
+  cross join lateral private.plan_period(i.provider, i.lines) b
+  where i.provider = v_known.provider
+    and i.provider_subscription_id = v_known.provider_subscription_id
+    and (i.paid_order is not null or i.renews)
+    and (
+      v_item.plan_id is null
+      or v_item.period_start is null
+      or (
+        greatest(i.paid_order collate "C", i.failed_order collate "C") > coalesce(v_known.object_order, '') collate "C"
+        and coalesce(b.period_end, 'infinity') > coalesce(v_item.period_end, 'infinity')
+      )
+    )
+  order by coalesce(b.period_end, 'infinity') desc, b.period_start desc, i.paid_order nulls last, i.provider_payment_id
+  limit 1;
+  v_known.plan_id := case
+    when v_newest.is_paid then v_newest.plan_id
+    else coalesce(v_item.plan_id, v_newest.plan_id)
+  end;
+  v_known.provider_price_id := case
+    when v_newest.is_paid then v_newest.provider_price_id
+    else coalesce(v_item.provider_price_id, v_newest.provider_price_id)
+  end;
+  v_known.period_start := coalesce(v_newest.period_start, v_item.period_start);
+  v_known.period_end := case when v_newest.period_start is not null then v_newest.period_end else v_item.period_end end;
+
+  -- Of the invoices for the current period.
+  select
+    bool_or(i.paid_order is not null and not r.is_given_back) as is_paid,
+    bool_or(r.is_given_back) as is_given_back,
+    max(coalesce(i.period_end, 'infinity')) filter (where i.paid_order is not null and not r.is_given_back) as paid_until,
+    (array_agg(i.plan_id order by i.period_start desc, i.paid_order collate "C", i.provider_payment_id)
+      filter (where i.paid_order is not null))[1] as paid_plan_id,
+    min(i.paid_order collate "C") filter (where i.paid_order is not null and i.amount_cents > 0) as paid_order,
+    max(i.failed_order collate "C") filter (where i.paid_order is null and i.renews) as failed_order,
+    min(i.period_start) as first_start
+  into v_sums
+  from (
+    select v.*, b.plan_id, b.period_start, b.period_end
+    from private.provider_invoices v
+    cross join lateral private.plan_period(v.provider, v.lines) b
+    where v.provider = v_known.provider and v.provider_subscription_id = v_known.provider_subscription_id
+  ) i
+  cross join lateral (
+    select exists (
+      select
+      from billing.payments p
+      where p.provider = i.provider
+        and p.provider_payment_id = i.provider_payment_id
+        and p.status in ('refunded', 'disputed')
+    ) as is_given_back
+  ) r
+  where i.period_start < coalesce(v_known.period_end, 'infinity')
+    and coalesce(i.period_end, 'infinity') >= coalesce(v_known.period_end, 'infinity');
+
+  v_known.standing := case
+    when v_known.status in ('canceled', 'paused') then v_known.status
+    when coalesce(v_known.status in ('incomplete', 'trialing', 'past_due'), true)
+      and v_sums.paid_order > coalesce(v_known.status_order, '') collate "C"
+    then 'active'
+    when coalesce(v_known.status in ('trialing', 'active'), true)
+      and v_sums.paid_order is null
+      and v_sums.failed_order > coalesce(v_known.status_order, '') collate "C"
+    then 'past_due'
+    else v_known.status
+  end;
+  update private.provider_subscriptions m
+  set
+    plan_id = v_known.plan_id,
+    provider_price_id = v_known.provider_price_id,
+    period_start = v_known.period_start,
+    period_end = v_known.period_end,
+    standing = v_known.standing,
+    was_live = m.was_live or coalesce(v_known.standing in ('trialing', 'active', 'past_due', 'paused'), false),
+    paid_period_end = v_sums.paid_until,
+    paid_plan_id = v_sums.paid_plan_id,
+    -- Whoever has the money back for the current period has no longer paid for it, unless another invoice did.
+    revoked_period_end = case
+      when v_sums.is_given_back and not v_sums.is_paid then coalesce(v_known.period_end, 'infinity')
+    end
+  where m.provider = v_known.provider and m.provider_subscription_id = v_known.provider_subscription_id
+  returning m.* into strict v_known;
+  -- Only events say it for good; until one has, the earliest period is the best guess.
+  v_known.started_at := coalesce(v_known.started_at, least(v_sums.first_start, v_known.period_start));
+  return v_known;
+end
+$$;
+
+comment on function private.conclude_provider_subscription(provider text, provider_subscription_id text) is 'Works out a subscription''s state, plan, period and payment from all that its provider''s events said, and notes it there.';
+revoke execute on function private.conclude_provider_subscription(provider text, provider_subscription_id text) from public;
 
 -- Whether a live session's owner has shown the current password; counts and audits when not.
 create or replace function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text)
@@ -5873,19 +6122,13 @@ begin
     v_old.price_cents, plan.price_cents, subscription.current_period_start, subscription.current_period_end,
     follow_provider_plan.at
   );
-  if v_same_period
-    and subscription.quota_granted_from = subscription.quota_period_start
-    and v_proration.period_seconds > 0
-    and subscription.status in ('trialing', 'active')
-  then
-    v_tokens := private.grant_quota_difference(
-      subscription, v_old, plan, v_proration.unused_seconds, v_proration.period_seconds, follow_provider_plan.at
-    );
-  end if;
   update billing.user_subscriptions s
   set plan_id = plan.id, pending_plan_id = null
   where s.id = subscription.id
   returning s.* into v_after;
+  if v_same_period then
+    v_tokens := private.top_up_quota(subscription.id, follow_provider_plan.at);
+  end if;
   perform private.record_subscription_change(
     case when private.is_upgrade(v_old, plan) then 'upgraded' else 'downgraded' end,
     subscription, v_after, follow_provider_plan.at,
@@ -6208,6 +6451,7 @@ as $$
 declare
   v_subscription billing.user_subscriptions;
   v_plan billing.subscription_plans;
+  v_first billing.subscription_plans;
 begin
   select s.* into strict v_subscription from billing.user_subscriptions s where s.id = grant_quota.subscription_id;
   select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
@@ -6239,9 +6483,19 @@ begin
         format('close:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
       );
     end if;
-    if v_plan.token_quota is distinct from 0 then
+    -- An upgrade in the middle of a period may be known before its first payment is: the period began with what was paid.
+    select p.* into v_first
+    from private.plans_of_period(v_subscription) w
+    join billing.subscription_plans p on p.id = w.plan_id
+    where v_subscription.provider is not null
+    order by w.began_at
+    limit 1;
+    if v_first.id is null then
+      v_first := v_plan;
+    end if;
+    if v_first.token_quota is distinct from 0 then
       perform private.grant_tokens(
-        v_subscription.user_id, v_plan.token_quota, 'plan', v_subscription.id, 100, v_subscription.quota_period_start,
+        v_subscription.user_id, v_first.token_quota, 'plan', v_subscription.id, 100, v_subscription.quota_period_start,
         v_subscription.quota_period_end,
         format('plan:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
       );
@@ -6256,52 +6510,6 @@ $$;
 
 comment on function private.grant_quota(subscription_id uuid) is 'Grants the tokens of a subscription''s quota period once, carrying over what the plan lets; returns whether it did.';
 revoke execute on function private.grant_quota(subscription_id uuid) from public;
-
--- Grants what a new plan's quota has over the old one's for the rest of the period; returns how many tokens.
-create or replace function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone)
-  returns bigint
-  language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_key text := format('%s:%s:%s', subscription.id, extract(epoch from subscription.quota_period_start), new_plan.id);
-  v_tokens bigint;
-begin
-  if old_plan.token_quota is null and new_plan.token_quota is null then
-    return 0;
-  end if;
-  v_tokens := div(new_plan.token_quota::numeric * unused_seconds, period_seconds)
-    - coalesce(div(old_plan.token_quota::numeric * unused_seconds, period_seconds), 0);
-  if old_plan.token_quota is null then
-    -- Unlimited ends here, or there would be no limit left to speak of.
-    perform private.close_plan_grant(
-      subscription.user_id, subscription.id, grant_quota_difference.at, 0, grant_quota_difference.at,
-      format('unlimited-end:%s:%s', v_key, extract(epoch from grant_quota_difference.at))
-    );
-  end if;
-  if v_tokens <= 0 or unused_seconds = 0 then
-    return 0;
-  end if;
-  if old_plan.token_quota is null or new_plan.token_quota is null then
-    -- Each time: unlimited adds to nothing, and what comes after it is all there is.
-    v_key := format('%s:%s', v_key, extract(epoch from grant_quota_difference.at));
-  elsif exists (
-    select
-    from billing.token_grants g
-    where g.user_id = subscription.user_id and g.idempotency_key = 'upgrade:' || v_key
-  ) then
-    return 0;
-  end if;
-  perform private.grant_tokens(
-    subscription.user_id, v_tokens, 'plan', subscription.id, 100, grant_quota_difference.at, subscription.quota_period_end,
-    'upgrade:' || v_key
-  );
-  return coalesce(v_tokens, 0);
-end
-$$;
-
-comment on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) is 'Grants what a new plan''s quota has over the old one''s for the rest of the period; returns how many tokens.';
-revoke execute on function private.grant_quota_difference(subscription billing.user_subscriptions, old_plan billing.subscription_plans, new_plan billing.subscription_plans, unused_seconds bigint, period_seconds bigint, at timestamp with time zone) from public;
 
 -- billing.grant_subscription at a moment.
 create or replace function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone)
@@ -7878,19 +8086,131 @@ $$;
 comment on function private.mentioned_names(content text) is 'User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.';
 revoke execute on function private.mentioned_names(content text) from public;
 
--- Merges one event's news into private.provider_subscriptions; the order of calls makes no difference.
+-- Merges one event's news of a refund or dispute and returns the payment with the sum of them; the order of calls makes no difference.
+create or replace function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb)
+  returns billing.payments
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_kind text := case news ->> 'kind' when 'refund' then 'refunded' when 'dispute' then 'disputed' else news ->> 'kind' end;
+  v_payment billing.payments;
+begin
+  insert into private.payment_reversals as r (payment_id, kind, reversal_key, amount_cents, is_in_force, occurred_at, latest_order)
+  values (
+    merge_payment_reversal.payment_id, v_kind,
+    coalesce(news ->> 'reversal', news ->> 'reference', news ->> 'payment'),
+    coalesce((news ->> 'refunded')::bigint, 0),
+    -- Events kept by an older version do not say.
+    coalesce((news ->> 'in_force')::boolean, true),
+    merge_payment_reversal.occurred_at, event_order
+  )
+  on conflict on constraint payment_reversals_pkey do update
+  set
+    amount_cents = case when excluded.latest_order collate "C" >= r.latest_order collate "C" then excluded.amount_cents else r.amount_cents end,
+    is_in_force = case when excluded.latest_order collate "C" >= r.latest_order collate "C" then excluded.is_in_force else r.is_in_force end,
+    occurred_at = least(r.occurred_at, excluded.occurred_at),
+    latest_order = greatest(r.latest_order collate "C", excluded.latest_order collate "C");
+  -- The event tells of what was known before the ids were kept.
+  delete from private.payment_reversals r
+  where r.payment_id = merge_payment_reversal.payment_id
+    and r.kind = v_kind
+    and r.reversal_key = 'earlier';
+
+  update billing.payments p
+  set
+    refunded_cents = least(greatest(s.refunded, 0), p.amount_cents),
+    disputed_at = s.disputed_at
+  from (
+    select
+      coalesce(sum(r.amount_cents) filter (where r.kind = 'refunded'), 0)
+      -- A later word of the charge counts without the refunds that failed before it.
+      - coalesce(
+        sum(r.amount_cents) filter (
+          where r.kind = 'refund_failed' and r.is_in_force and r.latest_order collate "C" > coalesce(c.latest_order, '') collate "C"
+        ),
+        0
+      ) as refunded,
+      min(r.occurred_at) filter (where r.kind = 'disputed' and r.is_in_force) as disputed_at
+    from private.payment_reversals r
+    cross join (
+      select max(o.latest_order collate "C") as latest_order
+      from private.payment_reversals o
+      where o.payment_id = merge_payment_reversal.payment_id and o.kind = 'refunded'
+    ) c
+    where r.payment_id = merge_payment_reversal.payment_id
+  ) s
+  where p.id = merge_payment_reversal.payment_id
+  returning p.* into strict v_payment;
+  return v_payment;
+end
+$$;
+
+comment on function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb) is 'Merges one event''s news of a refund or dispute and returns the payment with the sum of them; the order of calls makes no difference.';
+revoke execute on function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb) from public;
+
+-- Merges one event's news of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.
+create or replace function private.merge_provider_invoice(provider text, event_order text, news jsonb)
+  returns void
+  language sql
+  set search_path to 'pg_catalog'
+as $$
+  insert into private.provider_invoices as i (
+    provider, provider_payment_id, provider_subscription_id, lines, renews, amount_cents, paid_order, failed_order
+  )
+  select
+    merge_provider_invoice.provider, coalesce(news ->> 'payment', news ->> 'subscription'), news ->> 'subscription',
+    case
+      when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
+      -- A purchase, and an event kept by an older version.
+      when news ->> 'plan_id' is not null or news ->> 'period_end' is not null or (news ->> 'for_life')::boolean then
+        jsonb_build_array(
+          jsonb_strip_nulls(
+            jsonb_build_object(
+              'plan', news -> 'plan_id', 'price', news -> 'price', 'start', news -> 'period_start', 'end', news -> 'period_end'
+            )
+          )
+        )
+      else '[]'
+    end,
+    coalesce((news ->> 'renews')::boolean, news ->> 'status' = 'past_due', false),
+    coalesce((news ->> 'amount')::bigint, 0),
+    case when (news ->> 'paid')::boolean then event_order end,
+    case when not (news ->> 'paid')::boolean then event_order end
+  on conflict on constraint provider_invoices_pkey do update
+  set
+    lines = case when excluded.lines = '[]' then i.lines else excluded.lines end,
+    renews = i.renews or excluded.renews,
+    amount_cents = case
+      when i.paid_order is not null and excluded.paid_order is null then i.amount_cents
+      else excluded.amount_cents
+    end,
+    paid_order = least(i.paid_order collate "C", excluded.paid_order collate "C"),
+    failed_order = greatest(i.failed_order collate "C", excluded.failed_order collate "C")
+$$;
+
+comment on function private.merge_provider_invoice(provider text, event_order text, news jsonb) is 'Merges one event''s news of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.';
+revoke execute on function private.merge_provider_invoice(provider text, event_order text, news jsonb) from public;
+
+-- Merges one event's news of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.
 create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
   returns void
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 declare
-  v_status text := news ->> 'status';
-  v_order text collate "C" := case when news ->> 'status' = 'canceled' then 'z' else '' end || event_order;
+  v_status text := case when news ->> 'kind' <> 'invoice' then news ->> 'status' end;
+  v_order text collate "C" := case when v_status = 'canceled' then 'z' else '' end || event_order;
   v_object_order text collate "C" := case when news ->> 'kind' = 'subscription' then event_order end;
-  v_period_end timestamptz := to_timestamp((news ->> 'period_end')::double precision);
-  -- For life: paid for, and without an end.
-  v_is_for_life boolean := coalesce((news ->> 'for_life')::boolean, false);
+  -- Events kept by an older version name one item only.
+  v_items jsonb := coalesce(
+    news -> 'items',
+    jsonb_build_array(
+      jsonb_strip_nulls(
+        jsonb_build_object('price', news -> 'price', 'start', news -> 'period_start', 'end', news -> 'period_end')
+      )
+    )
+  );
 begin
   insert into private.provider_subscriptions (provider, provider_subscription_id)
   values (merge_provider_subscription.provider, merge_provider_subscription.provider_subscription_id)
@@ -7902,44 +8222,45 @@ begin
     status = case when v_status is not null and v_order > coalesce(m.status_order, '') collate "C" then v_status else m.status end,
     status_order = case when v_status is not null then greatest(v_order, m.status_order collate "C") else m.status_order end,
     was_live = m.was_live or coalesce(v_status in ('trialing', 'active', 'past_due', 'paused'), false),
-    provider_price_id = case
-      when v_object_order > coalesce(m.object_order, '') collate "C" then coalesce(news ->> 'price', m.provider_price_id)
-      else coalesce(m.provider_price_id, news ->> 'price')
-    end,
-    plan_id = coalesce(m.plan_id, (news ->> 'plan_id')::uuid),
-    cancel_at_period_end = case
-      when v_object_order > coalesce(m.object_order, '') collate "C"
-        then coalesce((news ->> 'cancel_at_period_end')::boolean, false)
-      else m.cancel_at_period_end
-    end,
-    trial_end = case
-      when v_object_order > coalesce(m.object_order, '') collate "C"
-        then to_timestamp((news ->> 'trial_end')::double precision)
-      else m.trial_end
-    end,
-    object_order = greatest(v_object_order, m.object_order collate "C"),
-    started_at = least(
-      m.started_at,
-      to_timestamp(coalesce(news ->> 'started_at', news ->> 'period_start')::double precision)
-    ),
-    ended_at = coalesce(m.ended_at, to_timestamp((news ->> 'ended_at')::double precision)),
-    period_start = case
-      when m.period_end is null or v_period_end > m.period_end
-        then coalesce(to_timestamp((news ->> 'period_start')::double precision), m.period_start)
-      else m.period_start
-    end,
-    period_end = greatest(m.period_end, v_period_end),
-    paid_period_end = case
-      when coalesce((news ->> 'paid')::boolean, false)
-        then greatest(m.paid_period_end, case when v_is_for_life then 'infinity' else v_period_end end)
-      else m.paid_period_end
-    end
+    started_at = least(m.started_at, to_timestamp((news ->> 'started_at')::double precision)),
+    ended_at = least(m.ended_at, to_timestamp((news ->> 'ended_at')::double precision))
   where m.provider = merge_provider_subscription.provider
     and m.provider_subscription_id = merge_provider_subscription.provider_subscription_id;
+
+  if v_object_order is null then
+    return;
+  end if;
+  update private.provider_subscriptions m
+  set
+    price_history = (
+      select coalesce(jsonb_object_agg(h.key, h.value), '{}')
+      from (
+        select e.key, e.value
+        from jsonb_each(
+          m.price_history
+          || jsonb_build_object(v_object_order, jsonb_path_query_array(v_items, '$[*].price'))
+        ) e
+        order by e.key collate "C" desc
+        limit 50
+      ) h
+    )
+  where m.provider = merge_provider_subscription.provider
+    and m.provider_subscription_id = merge_provider_subscription.provider_subscription_id;
+
+  update private.provider_subscriptions m
+  set
+    items = v_items,
+    cancel_at_period_end = coalesce((news ->> 'cancel_at_period_end')::boolean, false),
+    cancel_at = to_timestamp((news ->> 'cancel_at')::double precision),
+    trial_end = to_timestamp((news ->> 'trial_end')::double precision),
+    object_order = v_object_order
+  where m.provider = merge_provider_subscription.provider
+    and m.provider_subscription_id = merge_provider_subscription.provider_subscription_id
+    and v_object_order >= coalesce(m.object_order, '') collate "C";
 end
 $$;
 
-comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s news into private.provider_subscriptions; the order of calls makes no difference.';
+comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s news of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.';
 revoke execute on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) from public;
 
 -- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
@@ -8394,6 +8715,34 @@ $$;
 comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
 revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
+-- The plan that an event's payment is for, and its period; null where it is for none.
+create or replace function private.payment_period(provider text, news jsonb)
+  returns table(plan_id uuid, period_start timestamp with time zone, period_end timestamp with time zone)
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    coalesce(
+      (select sp.id from billing.subscription_plans sp where sp.id = (news ->> 'plan_id')::uuid),
+      b.plan_id,
+      case when news ? 'lines' then (select a.plan_id from private.plan_period(payment_period.provider, news -> 'lines') a) end
+    ),
+    case when news ? 'lines' then b.period_start else to_timestamp((news ->> 'period_start')::double precision) end,
+    case when news ? 'lines' then b.period_end else to_timestamp((news ->> 'period_end')::double precision) end
+  from (values (true)) one (row)
+  left join lateral private.plan_period(
+    payment_period.provider,
+    case
+      when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
+      else jsonb_build_array(jsonb_build_object('price', news -> 'price'))
+    end
+  ) b on true
+$$;
+
+comment on function private.payment_period(provider text, news jsonb) is 'The plan that an event''s payment is for, and its period; null where it is for none.';
+revoke execute on function private.payment_period(provider text, news jsonb) from public;
+
 -- Trigger: sets where a new member begins to see and to read.
 create or replace function private.place_room_member()
   returns trigger
@@ -8479,6 +8828,84 @@ $$;
 
 comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
 revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
+
+-- The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.
+create or replace function private.plan_period(provider text, lines jsonb)
+  returns table(plan_id uuid, provider_price_id text, period_start timestamp with time zone, period_end timestamp with time zone)
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  select
+    p.id,
+    l.line ->> 'price',
+    to_timestamp((l.line ->> 'start')::double precision),
+    to_timestamp((l.line ->> 'end')::double precision)
+  from jsonb_array_elements(lines) l (line)
+  join billing.subscription_plans p
+    on p.id = coalesce(
+      (l.line ->> 'plan')::uuid,
+      (
+        select pp.plan_id
+        from billing.plan_prices pp
+        where pp.provider = plan_period.provider and pp.provider_price_id = l.line ->> 'price'
+      )
+    )
+  order by p.access_level desc, p.price_cents desc, (l.line ->> 'end')::double precision desc nulls first, p.id
+  limit 1
+$$;
+
+comment on function private.plan_period(provider text, lines jsonb) is 'The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.';
+revoke execute on function private.plan_period(provider text, lines jsonb) from public;
+
+-- Plans of a subscription's quota period in order, with the time at which each began.
+create or replace function private.plans_of_period(subscription billing.user_subscriptions)
+  returns table(plan_id uuid, began_at timestamp with time zone)
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with told as (
+    select
+      to_timestamp(split_part(h.key, '.', 1)::double precision) as began_at,
+      h.key collate "C" as rank,
+      b.plan_id,
+      m.paid_plan_id
+    from private.provider_subscriptions m
+    cross join lateral jsonb_each(m.price_history) h
+    cross join lateral private.plan_period(
+      m.provider,
+      (select coalesce(jsonb_agg(jsonb_build_object('price', p.price)), '[]') from jsonb_array_elements(h.value) p (price))
+    ) b
+    where m.provider = subscription.provider and m.provider_subscription_id = subscription.provider_subscription_id
+  ),
+  steps as (
+    -- The one that was paid, or that the period began with.
+    (
+      select coalesce(t.paid_plan_id, t.plan_id) as plan_id, '-infinity'::timestamptz as began_at, '' collate "C" as rank
+      from told t
+      order by t.began_at <= subscription.quota_period_start desc,
+        case when t.began_at <= subscription.quota_period_start then t.rank end desc, t.rank
+      limit 1
+    )
+    union all
+    select t.plan_id, t.began_at, t.rank
+    from told t
+    where t.began_at > subscription.quota_period_start and t.began_at < subscription.quota_period_end
+    union all
+    select c.to_plan_id, c.effective_at, c.id::text
+    from billing.subscription_changes c
+    where subscription.provider is null
+      and c.subscription_id = subscription.id
+      and c.from_plan_id <> c.to_plan_id
+      and c.effective_at >= subscription.quota_period_start
+      and c.effective_at < subscription.quota_period_end
+  )
+  select s.plan_id, greatest(s.began_at, subscription.quota_period_start) from steps s order by s.rank
+$$;
+
+comment on function private.plans_of_period(subscription billing.user_subscriptions) is 'Plans of a subscription''s quota period in order, with the time at which each began.';
+revoke execute on function private.plans_of_period(subscription billing.user_subscriptions) from public;
 
 -- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.
 create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
@@ -8866,6 +9293,58 @@ $$;
 
 comment on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) is 'Queues one message in the caller''s transaction; the worker sends it within seconds.';
 revoke execute on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) from public;
+
+-- Tokens due for a period whose plan changed: quotas in order, and the seconds left of the period when each began. Going to and fro gains nothing and loses nothing.
+create or replace function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint)
+  returns bigint
+  language plpgsql
+  immutable
+  set search_path to 'pg_catalog'
+as $$
+declare
+  -- More than any plan gives.
+  c_unlimited constant bigint := 2000000000000000;
+  v_first bigint := coalesce(quotas[1], 0);
+  v_steps bigint[] := array[v_first];
+  v_lefts bigint[] := array[period_seconds];
+  v_quota bigint;
+  v_left bigint;
+  v_gone_left bigint;
+  v_sum bigint;
+  v_most bigint := v_first;
+begin
+  for i in 2..cardinality(quotas) loop
+    v_quota := coalesce(quotas[i], c_unlimited);
+    v_left := least(greatest(unused_seconds[i], 0), v_lefts[cardinality(v_lefts)]);
+    v_gone_left := null;
+    while v_steps[cardinality(v_steps)] > v_quota loop
+      v_gone_left := v_lefts[cardinality(v_lefts)];
+      v_steps := trim_array(v_steps, 1);
+      v_lefts := trim_array(v_lefts, 1);
+      exit when cardinality(v_steps) = 0;
+    end loop;
+    if cardinality(v_steps) = 0 or v_steps[cardinality(v_steps)] < v_quota then
+      -- Down to between two steps: as if the higher one had led there.
+      v_steps := v_steps || v_quota;
+      v_lefts := v_lefts || coalesce(v_gone_left, v_left);
+    end if;
+    continue when quotas[i] is null;
+    v_sum := v_steps[1];
+    for k in 2..cardinality(v_steps) loop
+      v_sum := v_sum + div(v_steps[k]::numeric * v_lefts[k], period_seconds)
+        - div(v_steps[k - 1]::numeric * v_lefts[k], period_seconds);
+    end loop;
+    v_most := greatest(
+      v_most, v_sum,
+      v_first + div(v_quota::numeric * v_left, period_seconds) - div(v_first::numeric * v_left, period_seconds)
+    );
+  end loop;
+  return v_most;
+end
+$$;
+
+comment on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) is 'Tokens due for a period whose plan changed: quotas in order, and the seconds left of the period when each began. Going to and fro gains nothing and loses nothing.';
+revoke execute on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) from public;
 
 -- One piece of an export of the signed-in user; null if it is not there.
 create or replace function private.read_data_export_part(export_id uuid, part_number integer)
@@ -9686,6 +10165,33 @@ $$;
 
 comment on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) is 'Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.';
 revoke execute on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) from public;
+
+-- Opens the grants of a subscription's current period again that ended with the subscription.
+create or replace function private.reopen_plan_grants(subscription_id uuid)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_period text;
+  v_locked timestamptz;
+begin
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = reopen_plan_grants.subscription_id;
+  v_period := format('%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start));
+  v_locked := private.lock_usage(v_subscription.user_id, now());
+  update billing.token_grants g
+  set expires_at = v_subscription.quota_period_end, closed_at = null, retired_at = null
+  where g.user_id = v_subscription.user_id
+    and g.closed_at is not null
+    and g.amount is not null
+    and (g.idempotency_key = 'plan:' || v_period or starts_with(g.idempotency_key, 'upgrade:' || v_period))
+    and g.starts_at <= v_subscription.quota_period_end;
+end
+$$;
+
+comment on function private.reopen_plan_grants(subscription_id uuid) is 'Opens the grants of a subscription''s current period again that ended with the subscription.';
+revoke execute on function private.reopen_plan_grants(subscription_id uuid) from public;
 
 -- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
@@ -12079,6 +12585,134 @@ comment on function private.token_balance_at(user_id uuid, at timestamp with tim
 revoke execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) from public;
 grant execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
+-- Grants what the plans of a subscription's current period give beyond what was granted for it; returns how many tokens.
+create or replace function private.top_up_quota(subscription_id uuid, at timestamp with time zone)
+  returns bigint
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_subscription billing.user_subscriptions;
+  v_plan billing.subscription_plans;
+  v_period text;
+  v_first bigint;
+  v_quotas bigint[];
+  v_lefts bigint[];
+  v_from timestamptz;
+  v_whole bigint;
+  v_missing bigint;
+  v_number integer;
+  v_locked timestamptz;
+  v_grant record;
+begin
+  select s.* into strict v_subscription from billing.user_subscriptions s where s.id = top_up_quota.subscription_id;
+  select p.* into strict v_plan from billing.subscription_plans p where p.id = v_subscription.plan_id;
+  if v_subscription.status not in ('trialing', 'active')
+    or v_subscription.quota_granted_from is distinct from v_subscription.quota_period_start
+  then
+    return 0;
+  end if;
+  v_whole := floor(extract(epoch from v_subscription.quota_period_end)) - floor(extract(epoch from v_subscription.quota_period_start));
+  if v_plan.token_quota is not null then
+    perform private.close_unlimited_grants(v_subscription.user_id, v_subscription.id, top_up_quota.at);
+  end if;
+  if v_plan.code = 'free' or v_whole <= 0 then
+    return 0;
+  end if;
+
+  v_period := format('%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start));
+  select count(*) into v_number
+  from billing.token_grants g
+  where g.user_id = v_subscription.user_id and starts_with(g.idempotency_key, 'upgrade:' || v_period);
+
+  if v_plan.token_quota is null then
+    if top_up_quota.at < v_subscription.quota_period_end
+      and not exists (
+        select
+        from billing.token_grants g
+        where g.user_id = v_subscription.user_id
+          and g.source = 'plan'
+          and g.source_id = v_subscription.id
+          and g.amount is null
+          and g.closed_at is null
+          and g.expires_at >= v_subscription.quota_period_end
+      )
+    then
+      perform private.grant_tokens(
+        v_subscription.user_id, null, 'plan', v_subscription.id, 100,
+        greatest(top_up_quota.at, v_subscription.quota_period_start), v_subscription.quota_period_end,
+        format('upgrade:%s:%s', v_period, v_number)
+      );
+    end if;
+    return 0;
+  end if;
+
+  select
+    array_agg(p.token_quota order by w.number),
+    array_agg(
+      floor(extract(epoch from v_subscription.quota_period_end))::bigint - floor(extract(epoch from w.began_at))::bigint
+      order by w.number
+    ),
+    max(w.began_at)
+  into v_quotas, v_lefts, v_from
+  from private.plans_of_period(v_subscription) with ordinality w (plan_id, began_at, number)
+  join billing.subscription_plans p on p.id = w.plan_id;
+  if v_subscription.provider is null then
+    -- What was granted when the period began, and the plan as it is now.
+    select g.amount into v_first
+    from billing.token_grants g
+    where g.user_id = v_subscription.user_id and g.idempotency_key = 'plan:' || v_period;
+    v_quotas := v_first || coalesce(v_quotas, '{}') || v_plan.token_quota;
+    v_lefts := v_whole || coalesce(v_lefts, '{}')
+      || (floor(extract(epoch from v_subscription.quota_period_end)) - floor(extract(epoch from top_up_quota.at)))::bigint;
+    v_from := greatest(top_up_quota.at, v_subscription.quota_period_start);
+  end if;
+  if v_quotas is null then
+    return 0;
+  end if;
+
+  v_locked := private.lock_usage(v_subscription.user_id, now());
+  v_missing := private.quota_of_walk(v_quotas, v_lefts, v_whole) - coalesce(
+    (
+      select sum(g.amount)
+      from billing.token_grants g
+      where g.user_id = v_subscription.user_id
+        and (g.idempotency_key = 'plan:' || v_period or starts_with(g.idempotency_key, 'upgrade:' || v_period))
+    ),
+    0
+  );
+  if v_missing > 0 then
+    v_from := coalesce(v_from, top_up_quota.at);
+    if v_from < v_subscription.quota_period_end then
+      perform private.grant_tokens(
+        v_subscription.user_id, v_missing, 'plan', v_subscription.id, 100, v_from, v_subscription.quota_period_end,
+        format('upgrade:%s:%s', v_period, v_number)
+      );
+      return v_missing;
+    end if;
+  elsif v_missing < 0 and v_subscription.provider is not null then
+    for v_grant in
+      select g.id, least(g.amount - g.consumed - g.held, -v_missing) as unused
+      from billing.token_grants g
+      where g.user_id = v_subscription.user_id
+        and (g.idempotency_key = 'plan:' || v_period or starts_with(g.idempotency_key, 'upgrade:' || v_period))
+        and g.amount > g.consumed + g.held
+      order by g.starts_at desc, g.id desc
+    loop
+      update billing.token_grants g
+      set amount = g.amount - least(v_grant.unused, -v_missing)
+      where g.id = v_grant.id;
+      v_missing := v_missing + least(v_grant.unused, -v_missing);
+      exit when v_missing = 0;
+    end loop;
+  end if;
+  return 0;
+end
+$$;
+
+comment on function private.top_up_quota(subscription_id uuid, at timestamp with time zone) is 'Grants what the plans of a subscription''s current period give beyond what was granted for it; returns how many tokens.';
+revoke execute on function private.top_up_quota(subscription_id uuid, at timestamp with time zone) from public;
+
 -- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
@@ -12181,6 +12815,8 @@ declare
   v_after billing.user_subscriptions;
   v_status text;
   v_end timestamptz;
+  v_last timestamptz;
+  v_change billing.subscription_changes;
 begin
   select s.* into v_before
   from billing.user_subscriptions s
@@ -12192,7 +12828,9 @@ begin
   v_status := (
     select t.to_status
     from private.subscription_transitions t
-    where t.from_status = v_before.status and t.event = transition_subscription.event
+    where t.from_status = v_before.status
+      and t.event = transition_subscription.event
+      and (v_before.provider is not null or not t.is_providers)
   );
   if v_status is null then
     raise exception 'A subscription that is % does not allow this (%).', v_before.status, transition_subscription.event
@@ -12209,19 +12847,26 @@ begin
     pending_plan_id = case when v_status not in ('canceled', 'expired') then s.pending_plan_id end
   where s.id = v_before.id
   returning s.* into v_after;
+  v_change := private.record_subscription_change(
+    coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
+  );
   -- Plan tokens end with the plan; those of the free plan are everybody's.
   if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
     and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
   then
-    -- An end that the provider dates before the period's tokens were given takes them all the same.
+    -- An end that the provider dates before the period's tokens were given takes them all the same, those of an upgrade too.
     v_end := greatest(transition_subscription.at, v_after.quota_period_start);
-    perform private.close_plan_grant(
-      v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s:%s', v_after.id, extract(epoch from v_end))
+    v_last := (
+      select max(g.starts_at)
+      from billing.token_grants g
+      where g.user_id = v_after.user_id and g.source = 'plan' and g.source_id = v_after.id and g.closed_at is null
     );
+    if v_last >= v_end then
+      v_end := v_last + interval '1 microsecond';
+    end if;
+    -- One that was revived may end once more at the same moment: the key is the change's.
+    perform private.close_plan_grant(v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s', v_change.id));
   end if;
-  perform private.record_subscription_change(
-    coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
-  );
   return v_after;
 end
 $$;

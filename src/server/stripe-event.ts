@@ -5,11 +5,14 @@ export interface ReceivedEvent {
   readonly customer: string | null;
   readonly occurredAt: Date;
   /** In the words of private.apply_payment_event; empty for events that mean nothing to it. */
-  readonly payload: Readonly<Record<string, string | number | boolean>>;
+  readonly payload: Readonly<Record<string, Value>>;
 }
 
 type Fields = Record<string, unknown>;
-type Payload = Record<string, string | number | boolean | undefined>;
+type Scalar = string | number | boolean;
+/** Several items or lines are told as they are; the database knows which of their prices sells a plan. */
+type Value = Scalar | readonly Readonly<Record<string, Scalar>>[];
+type Payload = Record<string, Value | undefined>;
 
 /** Ids, codes and words of Stripe's: anything longer or with other characters is not one. */
 const TOKEN = /^[A-Za-z0-9_-]{1,255}$/;
@@ -25,6 +28,16 @@ const STATUSES: Readonly<Record<string, string>> = {
   paused: "paused",
   canceled: "canceled",
 };
+/**
+ * Disputes in these states hold no money: an inquiry (`warning_…`), one that was won or prevented, one whose charge was
+ * refunded, of which the charge tells (https://docs.stripe.com/api/disputes/object#dispute_object-status).
+ */
+const DISPUTE_WITHOUT_LOSS = /^(warning_\w+|won|prevented|charge_refunded)$/;
+/** Invoices of the next period; `subscription` is the word of before 2018 (https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason). */
+const RENEWALS = new Set(["subscription_cycle", "subscription"]);
+/** An event carries ten lines and twenty items at most. */
+const LINES_LIMIT = 40;
+
 /** Decides between states of one second: what is further on in a life wins. */
 const STATUS_RANKS = ["incomplete", "trialing", "past_due", "active", "paused", "canceled"];
 
@@ -41,7 +54,7 @@ export function readStripeEvent(event: unknown): ReceivedEvent {
     type: String(type).slice(0, 255),
     customer: reference(object.customer) ?? null,
     occurredAt: new Date(number(created, 0) * 1000),
-    payload: known(read?.(object) ?? {}),
+    payload: given<Value>(read?.(object) ?? {}),
   };
 }
 
@@ -58,19 +71,46 @@ const READERS: Readonly<Record<string, (object: Fields) => Payload>> = {
   "invoice_payment.paid": (object) => ({
     kind: "transaction",
     payment: reference(object.invoice),
-    reference: reference(fields(object.payment).payment_intent),
+    reference: transaction(fields(object.payment)),
   }),
   "charge.refunded": (object) => ({
     kind: "refund",
     payment: reference(object.invoice),
     reference: reference(object.payment_intent) ?? reference(object.id),
+    reversal: reference(object.id),
     refunded: amount(object.amount_refunded),
   }),
-  "charge.dispute.created": (object) => ({
-    kind: "dispute",
-    reference: reference(object.payment_intent) ?? reference(object.charge),
-  }),
+  "charge.refund.updated": failedRefund,
+  "refund.updated": failedRefund,
+  "refund.failed": failedRefund,
+  "charge.dispute.created": (object) => dispute(object, 1),
+  "charge.dispute.funds_withdrawn": (object) => dispute(object, 2),
+  "charge.dispute.updated": (object) => dispute(object, 2),
+  "charge.dispute.funds_reinstated": (object) => dispute(object, 3),
+  "charge.dispute.closed": (object) => dispute(object, 4),
 };
+
+/** A refund that fails later gives the money back; of the others the charge tells. */
+function failedRefund(object: Fields): Payload {
+  if (object.status !== "failed" && object.status !== "canceled") return {};
+  return {
+    kind: "refund_failed",
+    rank: "6",
+    reference: transaction(object),
+    reversal: reference(object.id),
+    refunded: amount(object.amount),
+  };
+}
+
+function dispute(object: Fields, rank: number): Payload {
+  return {
+    kind: "dispute",
+    rank: String(rank),
+    reference: transaction(object),
+    reversal: reference(object.id),
+    in_force: !DISPUTE_WITHOUT_LOSS.test(String(object.status)),
+  };
+}
 
 /** A subscription tells of itself by events of its own; a plan for life is bought here and now. */
 function checkout(object: Fields): Payload {
@@ -97,7 +137,6 @@ function checkout(object: Fields): Payload {
 }
 
 function subscription(object: Fields, rank: number): Payload {
-  const item = fields(list(fields(object.items).data)[0]);
   const status = STATUSES[String(object.status)];
   return {
     kind: "subscription",
@@ -105,11 +144,18 @@ function subscription(object: Fields, rank: number): Payload {
     user_id: uuid(fields(object.metadata).plinth_user_id),
     subscription: reference(object.id),
     status,
-    price: reference(item.price) ?? reference(item.plan),
-    period_start: optionalNumber(item.current_period_start ?? object.current_period_start),
-    period_end: optionalNumber(item.current_period_end ?? object.current_period_end),
-    // A date to end at is how the billing portal cancels at the period's end in newer versions.
-    cancel_at_period_end: object.cancel_at_period_end === true || typeof object.cancel_at === "number",
+    items: list(fields(object.items).data)
+      .slice(0, LINES_LIMIT)
+      .map(fields)
+      .map((item) =>
+        given({
+          price: reference(item.price) ?? reference(item.plan),
+          start: optionalNumber(item.current_period_start ?? object.current_period_start),
+          end: optionalNumber(item.current_period_end ?? object.current_period_end),
+        }),
+      ),
+    cancel_at_period_end: object.cancel_at_period_end === true,
+    cancel_at: optionalNumber(object.cancel_at),
     trial_end: optionalNumber(object.trial_end),
     started_at: optionalNumber(object.start_date),
     ended_at: optionalNumber(object.ended_at),
@@ -118,43 +164,56 @@ function subscription(object: Fields, rank: number): Payload {
 
 function invoice(object: Fields, paid: boolean): Payload {
   const details = fields(fields(object.parent).subscription_details);
-  const line = fields(list(fields(object.lines).data).map(fields).findLast(isRegular));
-  const period = fields(line.period);
-  const subscriptionId = reference(object.subscription) ?? reference(details.subscription);
   const payments = list(fields(object.payments).data).map((payment) => fields(fields(payment).payment));
-  const asked = amount(paid ? object.amount_paid : object.amount_due);
   return {
     kind: "invoice",
     rank: "20",
     user_id: uuid(fields(details.metadata ?? fields(object.subscription_details).metadata).plinth_user_id),
     payment: reference(object.id),
     reference:
-      reference(object.payment_intent) ??
-      payments.map(({ payment_intent: intent }) => reference(intent)).find((id) => id !== undefined),
-    subscription: subscriptionId,
-    // Nothing paid says nothing (a trial), and a first payment that failed leaves an incomplete subscription.
-    status: paid
-      ? asked > 0
-        ? "active"
-        : undefined
-      : object.billing_reason === "subscription_create"
-        ? undefined
-        : "past_due",
+      transaction(object) ?? payments.map((payment) => transaction(payment)).find((id) => id !== undefined),
+    subscription: reference(object.subscription) ?? reference(details.subscription),
     paid,
-    amount: asked,
+    renews: RENEWALS.has(String(object.billing_reason)),
+    amount: amount(paid ? object.amount_paid : object.amount_due),
     currency: currency(object.currency),
-    price: reference(fields(fields(line.pricing).price_details).price) ?? reference(line.price),
-    period_start: optionalNumber(period.start),
-    period_end: optionalNumber(period.end),
+    lines: linesOf(object),
     failure_code: code(fields(object.last_finalization_error).code),
   };
 }
 
-/** The line for the period itself: prorations are for parts of it. */
+/** What is charged for; credits for unused time are for nothing that begins. Lines for whole periods come first. */
+function linesOf(object: Fields): Readonly<Record<string, Scalar>>[] {
+  const lines = list(fields(object.lines).data).map(fields);
+  return lines
+    .filter((line) => number(line.amount, 0) >= 0)
+    .map((line) =>
+      given({
+        price:
+          reference(fields(fields(line.pricing).price_details).price) ??
+          reference(line.price) ??
+          reference(line.plan),
+        start: optionalNumber(fields(line.period).start),
+        end: optionalNumber(fields(line.period).end),
+        regular: isRegular(line),
+      }),
+    )
+    .sort((a, b) => Number(b.regular) - Number(a.regular))
+    .slice(0, LINES_LIMIT);
+}
+
+/** A line for a whole period of a subscription's item: prorations are for parts of it, and single items for none. */
 function isRegular(line: Fields): boolean {
-  const { proration } = fields(fields(line.parent).subscription_item_details);
+  const parent = fields(line.parent);
+  const { type = line.type } = parent;
+  if (type === "invoice_item_details" || type === "invoiceitem") return false;
+  const { proration } = fields(parent.subscription_item_details);
   return line.proration !== true && proration !== true;
 }
+
+/** What refunds and disputes name: the intent, or the charge of a payment without one. */
+const transaction = (object: Fields): string | undefined =>
+  reference(object.payment_intent) ?? reference(object.charge);
 
 const fields = (value: unknown): Fields =>
   typeof value === "object" && value !== null ? (value as Fields) : {};
@@ -176,7 +235,7 @@ const uuid = (value: unknown): string | undefined =>
 /** An id, or an object that Stripe put in its place. */
 const reference = (value: unknown): string | undefined => token(value) ?? token(fields(value).id);
 
-function known(payload: Payload): ReceivedEvent["payload"] {
-  const entries = Object.entries(payload).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as ReceivedEvent["payload"];
+function given<T>(values: Readonly<Record<string, T | undefined>>): Record<string, T> {
+  const entries = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Record<string, T>;
 }

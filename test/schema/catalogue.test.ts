@@ -137,6 +137,7 @@ describe("keys and indexes", () => {
       "private.payment_events.provider_customer_id", // names a row of the payment provider's
       "private.payment_events.provider_event_id", // names a row of the payment provider's
       "private.provider_cancellations.provider_subscription_id", // names a row of the payment provider's
+      "private.provider_invoices.provider_payment_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
