@@ -5,6 +5,8 @@ import { type ChatMessage, type Model, streamCompletion } from "./stream-complet
 /** The audience of an answer has changed, or somebody else gave it: look again. */
 const CONFLICT = "PL409";
 const RETRY_MS = 500;
+/** Notifications may be lost without a word, behind a pooler for example: what is unanswered is asked for this often. */
+const LOOK_AGAIN_MS = 5_000;
 
 interface ContextRow {
   readonly message_id: string;
@@ -16,7 +18,7 @@ interface ContextRow {
 
 /**
  * Lets the AI member of every room with one answer. Keeps nothing: what is unanswered is asked of the database when it
- * starts, when it has been away and when a room has news. So it may be killed at any time and run several times at once;
+ * starts, when it has been away, when a room has news and every few seconds. So it may be killed at any time and run several times at once;
  * each answer carries a key made of the message it answers, by which a second one is the first.
  * @param options.serviceUrl connection as the service role
  */
@@ -61,7 +63,13 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     while (!isClosed) {
       const [roomId] = news;
       if (roomId === undefined) {
-        await Promise.race([new Promise<void>((resolve) => (wake = resolve)), lost.promise]);
+        const timer = setTimeout(() => {
+          news.add(null);
+          wake();
+        }, LOOK_AGAIN_MS);
+        await Promise.race([new Promise<void>((resolve) => (wake = resolve)), lost.promise]).finally(() =>
+          clearTimeout(timer),
+        );
         continue;
       }
       news.delete(roomId);

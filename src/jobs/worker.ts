@@ -1,10 +1,10 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
+import { quietly } from "../quiet-log.ts";
 import type { JobContext, JobTools, TimetableEntry } from "./job.ts";
 import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE } from "./queues.ts";
-import { quietly } from "./quiet-log.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
 
 /** Mail waits for a worker that was started with a mailer, which the caller closes after the worker. */

@@ -15,13 +15,14 @@ export function healthStep(): RequestHandler {
 export interface ReadinessChecks {
   /** The pool of the role that serves requests. */
   readonly pool: Pool;
-  readonly isListening: () => boolean;
+  readonly hearsRevocations: () => boolean;
+  readonly hearsNews: () => boolean;
   readonly isClosing: () => boolean;
 }
 
 /**
- * Whether to send requests here: 200 or 503. A listener that is down does not make the server unready, it only asks
- * the database about every token meanwhile.
+ * Whether to send requests here: 200 or 503. A listener that is down does not make the server unready: meanwhile
+ * it asks the database about every token, and looks for news of subscriptions every few seconds.
  */
 export function readinessStep(checks: ReadinessChecks): RequestHandler {
   /** One question at a time, however many probes ask. */
@@ -39,7 +40,8 @@ export function readinessStep(checks: ReadinessChecks): RequestHandler {
         status: isReady ? "ready" : "unavailable",
         checks: {
           database,
-          revocations: checks.isListening() ? "listening" : "asking the database",
+          revocations: checks.hearsRevocations() ? "listening" : "asking the database",
+          live: checks.hearsNews() ? "listening" : "polling",
         },
         ...(checks.isClosing() && { closing: true }),
       });

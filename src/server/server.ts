@@ -27,6 +27,7 @@ import { startLive } from "./live/index.ts";
 import { createLogger } from "./logger.ts";
 import { createConversationMemories } from "./memory/conversation-memories.ts";
 import { createUserKeys } from "./memory/user-keys.ts";
+import { createNotifier } from "./notifier.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
@@ -113,9 +114,12 @@ export async function startServer(options: {
   const callService = createServiceCaller(servicePool, poolSettings);
   const errorLog = createErrorLog({ callService, logger });
   stack.defer(() => errorLog.close());
+  const notifier = createNotifier({ url: serviceUrl, onError });
+  stack.defer(() => notifier.close());
   const openSockets = new OpenSockets();
   const revocations = await startRevocations({
     serviceUrl,
+    notifier,
     callService,
     logger,
     onRevocation: (revocation) => openSockets.revoke(revocation),
@@ -180,7 +184,7 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
-  const live = await startLive({ url: serviceUrl, pool: apiPool, logger });
+  const live = await startLive({ url: serviceUrl, notifier, pool: apiPool, logger });
   stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,
@@ -200,7 +204,8 @@ export async function startServer(options: {
     stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
       pool: apiPool,
-      isListening: revocations.isListening,
+      hearsRevocations: revocations.isListening,
+      hearsNews: live.isListening,
       isClosing: () => isClosing,
     },
   });
