@@ -203,7 +203,7 @@ export async function startServer(options: {
     signingKeys,
     stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
-      pool: apiPool,
+      pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,
       hearsNews: live.isListening,
       isClosing: () => isClosing,
