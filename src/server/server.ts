@@ -39,6 +39,7 @@ import { createServiceCaller } from "./service.ts";
 import { createShop } from "./shop.ts";
 import { createSignIn } from "./sign-in/index.ts";
 import { stripeWebhookStep } from "./stripe-webhook-step.ts";
+import { createTurnLimit, turnBytesPerWindow } from "./turn-limit.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {
@@ -157,9 +158,18 @@ export async function startServer(options: {
     userKeys: createUserKeys({ callService, sealer }),
   });
   const roomPasswords = createRoomPasswords({ callService, attemptLimits, hasher });
+  const { windowSeconds } = http.rateLimit;
   const rateLimit = createRateLimit({
     config: http.rateLimit,
     takeLease: createLeaseTaker(callService, http.rateLimit),
+    turnLimit: createTurnLimit({
+      windowSeconds,
+      takeLease: createLeaseTaker(callService, {
+        requests: turnBytesPerWindow(windowSeconds),
+        windowSeconds,
+      }),
+      logger,
+    }),
     logger,
   });
   stack.defer(() => rateLimit.close());
