@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import pg from "pg";
-import { type ChatMessage, type Model, streamCompletion } from "./stream-completion.ts";
+import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
 /** The audience of an answer has changed, or somebody else gave it: look again. */
 const CONFLICT = "PL409";
 const RETRY_MS = 500;
+/** Notifications may be lost without a word, behind a pooler for example: what is unanswered is asked for this often. */
+const LOOK_AGAIN_MS = 5_000;
 
 interface ContextRow {
   readonly message_id: string;
@@ -16,7 +18,7 @@ interface ContextRow {
 
 /**
  * Lets the AI member of every room with one answer. Keeps nothing: what is unanswered is asked of the database when it
- * starts, when it has been away and when a room has news. So it may be killed at any time and run several times at once;
+ * starts, when it has been away, when a room has news and every few seconds. So it may be killed at any time and run several times at once;
  * each answer carries a key made of the message it answers, by which a second one is the first.
  * @param options.serviceUrl connection as the service role
  */
@@ -61,7 +63,13 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     while (!isClosed) {
       const [roomId] = news;
       if (roomId === undefined) {
-        await Promise.race([new Promise<void>((resolve) => (wake = resolve)), lost.promise]);
+        const timer = setTimeout(() => {
+          news.add(null);
+          wake();
+        }, LOOK_AGAIN_MS);
+        await Promise.race([new Promise<void>((resolve) => (wake = resolve)), lost.promise]).finally(() =>
+          clearTimeout(timer),
+        );
         continue;
       }
       news.delete(roomId);
@@ -73,7 +81,8 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     }
   }
 
-  async function answer(connection: pg.Client, roomId: string): Promise<void> {
+  /** @param spent what answers used that could not be posted: they are paid for with the one that is */
+  async function answer(connection: pg.Client, roomId: string, spent: Usage = NOTHING): Promise<void> {
     const { rows } = await connection.query<ContextRow>(
       `select message_id, sender_type, sender_name, content, audience_version
        from private.room_context($1, 50)`,
@@ -82,18 +91,31 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     const last = rows.at(-1);
     if (!last) return;
     let text = "";
-    for await (const piece of streamCompletion(model, rows.map(asChatMessage))) text += piece;
+    let usage = spent;
+    const onUsage = (used: Usage) => (usage = sum(usage, used));
+    for await (const piece of streamCompletion(model, rows.map(asChatMessage), onUsage)) text += piece;
     try {
       await connection.query(
         `select from private.post_ai_message(
-           $1, $2, reply_to_id => $3, audience_version => $4, idempotency_key => $5
+           $1, $2, reply_to_id => $3, audience_version => $4, idempotency_key => $5,
+           input_tokens => $6, output_tokens => $7, cached_input_tokens => $8, reasoning_tokens => $9
          )`,
-        [roomId, text, last.message_id, last.audience_version, keyOf(last.message_id)],
+        [
+          roomId,
+          text,
+          last.message_id,
+          last.audience_version,
+          keyOf(last.message_id),
+          usage.inputTokens,
+          usage.outputTokens,
+          usage.cachedInputTokens,
+          usage.reasoningTokens,
+        ],
       );
       log(`answered in ${roomId}`);
     } catch (error) {
       if ((error as { code?: string }).code !== CONFLICT) throw error;
-      await answer(connection, roomId);
+      await answer(connection, roomId, usage);
     }
   }
 
@@ -111,6 +133,17 @@ function asChatMessage({ sender_type, sender_name, content }: ContextRow): ChatM
   return sender_type === "ai"
     ? { role: "assistant", content }
     : { role: "user", content: `${sender_name ?? "somebody"}: ${content}` };
+}
+
+const NOTHING: Usage = { inputTokens: 0, outputTokens: 0, cachedInputTokens: 0, reasoningTokens: 0 };
+
+function sum(a: Usage, b: Usage): Usage {
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    cachedInputTokens: a.cachedInputTokens + b.cachedInputTokens,
+    reasoningTokens: a.reasoningTokens + b.reasoningTokens,
+  };
 }
 
 /** A UUID that is the same for the same message. */

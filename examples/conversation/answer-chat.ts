@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ChatMessage, type Model, streamCompletion } from "./stream-completion.ts";
+import { inBatches } from "./in-batches.ts";
+import { reportUsage } from "./report-usage.ts";
+import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
 const RETRY_MS = 300;
 const MAX_TRIES = 100;
@@ -16,8 +18,10 @@ export async function answerChat(options: {
   chatId: string;
   modelId: string;
   model: Model;
+  /** Connection as the service role, to tell what the model counted; without it the user's word counts, see docs/chat.md. */
+  serviceUrl?: string | undefined;
 }): Promise<{ messageId: string; done: Promise<void> }> {
-  const { plinthUrl, authorization, chatId, modelId, model } = options;
+  const { plinthUrl, authorization, chatId, modelId, model, serviceUrl } = options;
   const ask = (query: string, variables: object) => graphql(plinthUrl, authorization, query, variables);
 
   const { chat } = await ask(
@@ -42,37 +46,51 @@ export async function answerChat(options: {
   const messageId: string = startTurn.message.id;
 
   async function write(): Promise<void> {
-    let sequence = 0;
+    let usage: Usage | undefined;
+    let sent = 0;
     try {
-      for await (const content of streamCompletion(model, messages)) {
-        sequence += 1;
+      // What comes while a call is under way leaves with the next one: a fast model needs no more calls than a slow one.
+      for await (const contents of inBatches(
+        streamCompletion(model, messages, (counted) => (usage = counted)),
+      )) {
         await ask(
-          `mutation ($id: UUID!, $sequence: Int!, $content: String!) {
-             appendDelta(input: { messageId: $id, sequence: $sequence, content: $content }) { lastSequence }
+          `mutation ($id: UUID!, $first: Int!, $contents: [String!]!) {
+             appendDeltas(input: { messageId: $id, firstSequence: $first, contents: $contents }) { lastSequence }
            }`,
-          { id: messageId, sequence, content },
+          { id: messageId, first: sent + 1, contents },
         );
+        sent += contents.length;
       }
       await ask(
-        `mutation ($id: UUID!, $last: Int!) {
-           finishTurn(input: { messageId: $id, lastSequence: $last }) { message { id } }
+        `mutation ($id: UUID!, $last: Int!, $input: BigInt, $output: BigInt) {
+           finishTurn(input: { messageId: $id, lastSequence: $last, inputTokens: $input, outputTokens: $output }) {
+             message { id }
+           }
          }`,
-        { id: messageId, last: sequence },
+        { id: messageId, last: sent, ...tokens(usage) },
       );
     } catch (error) {
       // What has arrived is kept; the owner may ask for another answer.
       await ask(
-        `mutation ($id: UUID!, $text: String!) {
-           breakOffTurn(input: { messageId: $id, errorCode: "model", errorMessage: $text }) { message { id } }
+        `mutation ($id: UUID!, $text: String!, $input: BigInt, $output: BigInt) {
+           breakOffTurn(
+             input: { messageId: $id, errorCode: "model", errorMessage: $text, inputTokens: $input, outputTokens: $output }
+           ) { message { id } }
          }`,
-        { id: messageId, text: (error as Error).message.slice(0, 500) },
+        { id: messageId, text: (error as Error).message.slice(0, 500), ...tokens(usage) },
       );
     }
+    if (usage && serviceUrl) await reportUsage(serviceUrl, messageId, usage);
   }
   return { messageId, done: startTurn.message.state === "streaming" ? write() : Promise.resolve() };
 }
 
-/** One operation over HTTP, tried again while nobody is there to answer it. */
+/** As BigInt, which is a text in JSON. */
+function tokens(usage: Usage | undefined): { input: string | undefined; output: string | undefined } {
+  return { input: usage && String(usage.inputTokens), output: usage && String(usage.outputTokens) };
+}
+
+/** One operation over HTTP, tried again while nobody is there to answer it, and when it may be after too many. */
 async function graphql(
   plinthUrl: string,
   authorization: string,
@@ -81,6 +99,7 @@ async function graphql(
   // biome-ignore lint/suspicious/noExplicitAny: the shape is the query's.
 ): Promise<any> {
   for (let tries = 1; ; tries++) {
+    let waitMs = RETRY_MS;
     try {
       const response = await fetch(`${plinthUrl}/graphql`, {
         method: "POST",
@@ -91,13 +110,16 @@ async function graphql(
         data?: unknown;
         errors?: { message: string; extensions?: { code?: string } }[];
       };
-      const code = errors?.[0]?.extensions?.code;
       if (!errors) return data;
-      if (code !== "UNAVAILABLE" && code !== "TIMEOUT") throw new ApiError(`${code}: ${errors[0]?.message}`);
+      const { message, extensions } = errors[0] ?? {};
+      const code = extensions?.code ?? "";
+      if (!["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED"].includes(code) || tries >= MAX_TRIES)
+        throw new ApiError(`${code}: ${message}`);
+      if (code === "RATE_LIMITED") waitMs = Number(response.headers.get("retry-after") ?? 1) * 1000;
     } catch (error) {
       if (error instanceof ApiError || tries >= MAX_TRIES) throw error;
     }
-    await sleep(RETRY_MS);
+    await sleep(waitMs);
   }
 }
 

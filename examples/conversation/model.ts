@@ -26,7 +26,7 @@ export async function startModel(
     }
     let body = "";
     for await (const chunk of request) body += chunk;
-    const { model = "echo", messages = [] } = JSON.parse(body);
+    const { model = "echo", messages = [], stream_options: options } = JSON.parse(body);
     response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
     const send = (delta: object, finishReason: string | null) =>
       response.write(
@@ -37,12 +37,24 @@ export async function startModel(
         })}\n\n`,
       );
     send({ role: "assistant", content: "" }, null);
-    for (const word of answer(messages).split(/(?<= )/)) {
+    const words = answer(messages).split(/(?<= )/);
+    for (const word of words) {
       await sleep(wordMs);
       if (response.destroyed) return;
       send({ content: word }, null);
     }
     send({}, "stop");
+    // Counts words as tokens, in the last chunk, which has no choices.
+    const prompt_tokens = messages.flatMap(({ content }: { content: string }) => content.split(/\s+/)).length;
+    const usage = {
+      prompt_tokens,
+      completion_tokens: words.length,
+      total_tokens: prompt_tokens + words.length,
+    };
+    if (options?.include_usage)
+      response.write(
+        `data: ${JSON.stringify({ object: "chat.completion.chunk", model, choices: [], usage })}\n\n`,
+      );
     response.end("data: [DONE]\n\n");
   });
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));

@@ -16,8 +16,10 @@ export async function servePage(options: {
   port: number;
   plinthUrl: string;
   model: Model;
+  /** Connection as the service role, to tell what answers used. */
+  serviceUrl?: string | undefined;
 }): Promise<{ url: string; close(): Promise<void> }> {
-  const { port, plinthUrl, model } = options;
+  const { port, plinthUrl, model, serviceUrl } = options;
   const server = createServer(async (request, response) => {
     const json = (status: number, body: object) =>
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
@@ -34,7 +36,14 @@ export async function servePage(options: {
         for await (const chunk of request) body += chunk;
         const { chatId, modelId } = JSON.parse(body);
         const { authorization = "" } = request.headers;
-        const { messageId, done } = await answerChat({ plinthUrl, authorization, chatId, modelId, model });
+        const { messageId, done } = await answerChat({
+          plinthUrl,
+          authorization,
+          chatId,
+          modelId,
+          model,
+          serviceUrl,
+        });
         done.catch((error: Error) => console.error(`an answer was lost: ${error.message}`));
         json(200, { messageId });
       } else json(404, { error: "There is nothing here." });

@@ -16,5 +16,5 @@ if (!SERVICE_URL) {
 }
 const model = { url: MODEL_URL ?? (await startModel()).url, name: MODEL_NAME, apiKey: MODEL_KEY };
 startAiMember({ serviceUrl: SERVICE_URL, model, log: (text) => console.log(`AI member: ${text}`) });
-const { url } = await servePage({ port: 7000, plinthUrl: PLINTH_URL, model });
+const { url } = await servePage({ port: 7000, plinthUrl: PLINTH_URL, model, serviceUrl: SERVICE_URL });
 console.log(`Open ${url} (twice, as two people), sign in, make a room in one and enter it in the other.`);

@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:b306dfba78df8ba53b2f6e983b76a5bcdca2cc07
+--! Hash: sha1:9e539cb11940edaf073c7e613b82759abd252856
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -122,7 +122,8 @@ comment on function private.find_keyed_room_message(uuid, uuid, uuid, text, byte
 --! EndIncluded private/functions/request_digests.sql
 --! Included private/functions/post_ai_message.sql
 -- The AI answers. What it knows it knows from rooms.room_context; with the audience version of that, its answer is refused once
--- somebody who should not see it has joined.
+-- somebody who should not see it has joined. What the model used goes to the ledger in the same transaction, once, on the account of
+-- whoever asked: the sender of the message it answers, or the creator of the room.
 create or replace function private.post_ai_message(
   room_id uuid,
   content text,
@@ -131,7 +132,13 @@ create or replace function private.post_ai_message(
   recipients uuid[] default null,
   metadata jsonb default null,
   audience_version bigint default null,
-  idempotency_key uuid default null
+  idempotency_key uuid default null,
+  model_id uuid default null,
+  input_tokens bigint default null,
+  output_tokens bigint default null,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0,
+  billed_user_id uuid default null
 )
   returns rooms.room_messages
   language plpgsql
@@ -147,10 +154,13 @@ declare
     then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
   end;
   v_mentions uuid[];
+  v_billed_user_id uuid;
   -- Without the audience's version: that is a condition and no part of the answer.
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
-    coalesce(post_ai_message.metadata, '{}')
+    coalesce(post_ai_message.metadata, '{}'), post_ai_message.model_id, post_ai_message.input_tokens,
+    post_ai_message.output_tokens, post_ai_message.cached_input_tokens, post_ai_message.reasoning_tokens,
+    post_ai_message.billed_user_id
   ));
 begin
   -- Before what may have changed since: who has left the room can still have been mentioned.
@@ -165,6 +175,19 @@ begin
   );
   if cardinality(v_recipients) not between 1 and 50 then
     raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+  end if;
+  if coalesce(post_ai_message.input_tokens, post_ai_message.output_tokens) is not null then
+    v_billed_user_id := coalesce(
+      post_ai_message.billed_user_id,
+      (
+        select m.sender_id
+        from rooms.room_messages m
+        where m.id = post_ai_message.reply_to_id and m.room_id = post_ai_message.room_id
+      ),
+      (select r.creator_id from rooms.chat_rooms r where r.id = post_ai_message.room_id)
+    );
+    -- The account before the room, as everywhere.
+    perform from identity.users u where u.id = v_billed_user_id for no key update;
   end if;
   perform private.lock_accounts(v_mentions || v_recipients);
   v_room := private.lock_room(post_ai_message.room_id);
@@ -198,13 +221,26 @@ begin
     insert into private.request_digests (room_message_id, digest) values (v_message.id, v_digest);
   end if;
   perform private.address_message(v_message, v_recipients, v_mentions);
+  if v_billed_user_id is not null then
+    perform private.record_usage(
+      v_billed_user_id, post_ai_message.model_id, coalesce(post_ai_message.input_tokens, 0),
+      coalesce(post_ai_message.output_tokens, 0), 'room:' || v_message.id, post_ai_message.cached_input_tokens,
+      post_ai_message.reasoning_tokens
+    );
+  end if;
   return v_message;
 end
 $$;
 
-comment on function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid) is
-  'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.';
-grant execute on function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid) to :PLINTH_SERVICE;
+comment on function private.post_ai_message(
+  uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
+) is
+  'Posts an answer of the room''s AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+grant execute
+  on function private.post_ai_message(
+    uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
+  )
+  to :PLINTH_SERVICE;
 --! EndIncluded private/functions/post_ai_message.sql
 --! Included private/functions/open_turn.sql
 -- Starts an answer. The chat's lock makes starters wait for each other, so of two with one key the second finds the first's turn.

@@ -1,5 +1,5 @@
---! Previous: sha1:b306dfba78df8ba53b2f6e983b76a5bcdca2cc07
---! Hash: sha1:44d3ebbb599d9f5cd3d84b1a45f39f0a7dddb1e8
+--! Previous: sha1:9e539cb11940edaf073c7e613b82759abd252856
+--! Hash: sha1:dc2eda079655c7779dfab1d9098a9bfc65cab31a
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

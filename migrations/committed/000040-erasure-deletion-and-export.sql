@@ -1,5 +1,5 @@
---! Previous: sha1:44d3ebbb599d9f5cd3d84b1a45f39f0a7dddb1e8
---! Hash: sha1:8d028d737f78be3e703c27403333f785ceb49fa6
+--! Previous: sha1:dc2eda079655c7779dfab1d9098a9bfc65cab31a
+--! Hash: sha1:920675028020b7ec0a32d441b50cf9c2e0ca3cd1
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

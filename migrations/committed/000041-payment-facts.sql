@@ -1,5 +1,5 @@
---! Previous: sha1:8d028d737f78be3e703c27403333f785ceb49fa6
---! Hash: sha1:fbe7ff45e9896446c4608f1ce988282ed2c40c2f
+--! Previous: sha1:920675028020b7ec0a32d441b50cf9c2e0ca3cd1
+--! Hash: sha1:92ef9fab993cccb62011124dbbafeaf30e1f9efb
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -726,6 +726,28 @@ comment on function llm.append_delta(message_id uuid, sequence integer, content 
 revoke execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
 grant execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_USER;
 
+-- Appends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; pieces that are already there change nothing. CONFLICT for a gap, another text under a sequence, or an answer that has ended.
+create or replace function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[] default null::text[])
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'You must be signed in.' using errcode = 'PL401';
+  end if;
+  return private.write_deltas(
+    append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking,
+    plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; pieces that are already there change nothing. CONFLICT for a gap, another text under a sequence, or an answer that has ended.';
+revoke execute on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
+grant execute on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_USER;
+
 -- Whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.
 create or replace function llm.are_prompt_variables(variables jsonb)
   returns boolean
@@ -777,7 +799,7 @@ revoke execute on function llm.are_prompt_variables(variables jsonb) from public
 grant execute on function llm.are_prompt_variables(variables jsonb) to :PLINTH_USER;
 
 -- Ends an answer that failed, with what had arrived. One that had ended comes back as it ended.
-create or replace function llm.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, output_tokens bigint default null::bigint)
+create or replace function llm.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, output_tokens bigint default null::bigint, input_tokens bigint default null::bigint)
   returns llm.messages
   language plpgsql
   security definer
@@ -789,14 +811,14 @@ begin
   end if;
   return private.end_turn(
     break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
-    null, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+    break_off_turn.input_tokens, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
   );
 end
 $$;
 
-comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) is E'@resultFieldName message\nEnds an answer that failed, with what had arrived. One that had ended comes back as it ended.';
-revoke execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) from public;
-grant execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint) to :PLINTH_USER;
+comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds an answer that failed, with what had arrived. One that had ended comes back as it ended.';
+revoke execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) from public;
+grant execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) to :PLINTH_USER;
 
 -- Ends an answer of one's own, whoever writes it, with what had arrived; the writer's next delta is refused. One that had ended comes back as it ended.
 create or replace function llm.cancel_turn(message_id uuid)
@@ -1067,7 +1089,7 @@ revoke execute on function llm.edit_chat_message(message_id uuid, content text, 
 grant execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 
 -- Ends an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.
-create or replace function llm.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, output_tokens bigint default null::bigint)
+create or replace function llm.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, output_tokens bigint default null::bigint, input_tokens bigint default null::bigint)
   returns llm.messages
   language plpgsql
   security definer
@@ -1079,14 +1101,14 @@ begin
   end if;
   return private.end_turn(
     finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
-    finish_turn.last_sequence, null, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
   );
 end
 $$;
 
-comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) is E'@resultFieldName message\nEnds an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.';
-revoke execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) from public;
-grant execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint) to :PLINTH_USER;
+comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.';
+revoke execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) from public;
+grant execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) to :PLINTH_USER;
 
 -- Whether a value is of the type that a variable of a prompt declares.
 create or replace function llm.fits_prompt_variable(value jsonb, variable jsonb)

@@ -1555,6 +1555,22 @@ comment on function private.append_delta(message_id uuid, sequence integer, cont
 revoke execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
 grant execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_SERVICE;
 
+-- Appends the next pieces of an answer, the first of them as first_sequence; see private.write_deltas.
+create or replace function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[] default null::text[])
+  returns integer
+  language sql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+  select private.write_deltas(
+    append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking, null, 'service'
+  )
+$$;
+
+comment on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is 'Appends the next pieces of an answer, the first of them as first_sequence; see private.write_deltas.';
+revoke execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
+grant execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_SERVICE;
+
 -- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a room that is gone.
 create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
   returns bigint
@@ -8907,8 +8923,8 @@ $$;
 comment on function private.plans_of_period(subscription billing.user_subscriptions) is 'Plans of a subscription''s quota period in order, with the time at which each began.';
 revoke execute on function private.plans_of_period(subscription billing.user_subscriptions) from public;
 
--- Posts an answer of the room's AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.
-create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid)
+-- Posts an answer of the room's AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room's creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.
+create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid, model_id uuid default null::uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, billed_user_id uuid default null::uuid)
   returns rooms.room_messages
   language plpgsql
   security definer
@@ -8922,10 +8938,13 @@ declare
     then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
   end;
   v_mentions uuid[];
+  v_billed_user_id uuid;
   -- Without the audience's version: that is a condition and no part of the answer.
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
-    coalesce(post_ai_message.metadata, '{}')
+    coalesce(post_ai_message.metadata, '{}'), post_ai_message.model_id, post_ai_message.input_tokens,
+    post_ai_message.output_tokens, post_ai_message.cached_input_tokens, post_ai_message.reasoning_tokens,
+    post_ai_message.billed_user_id
   ));
 begin
   -- Before what may have changed since: who has left the room can still have been mentioned.
@@ -8940,6 +8959,19 @@ begin
   );
   if cardinality(v_recipients) not between 1 and 50 then
     raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+  end if;
+  if coalesce(post_ai_message.input_tokens, post_ai_message.output_tokens) is not null then
+    v_billed_user_id := coalesce(
+      post_ai_message.billed_user_id,
+      (
+        select m.sender_id
+        from rooms.room_messages m
+        where m.id = post_ai_message.reply_to_id and m.room_id = post_ai_message.room_id
+      ),
+      (select r.creator_id from rooms.chat_rooms r where r.id = post_ai_message.room_id)
+    );
+    -- The account before the room, as everywhere.
+    perform from identity.users u where u.id = v_billed_user_id for no key update;
   end if;
   perform private.lock_accounts(v_mentions || v_recipients);
   v_room := private.lock_room(post_ai_message.room_id);
@@ -8973,13 +9005,20 @@ begin
     insert into private.request_digests (room_message_id, digest) values (v_message.id, v_digest);
   end if;
   perform private.address_message(v_message, v_recipients, v_mentions);
+  if v_billed_user_id is not null then
+    perform private.record_usage(
+      v_billed_user_id, post_ai_message.model_id, coalesce(post_ai_message.input_tokens, 0),
+      coalesce(post_ai_message.output_tokens, 0), 'room:' || v_message.id, post_ai_message.cached_input_tokens,
+      post_ai_message.reasoning_tokens
+    );
+  end if;
   return v_message;
 end
 $$;
 
-comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) is 'Posts an answer of the room''s AI, with recipients to them only. PL403 where no AI is a member, The same idempotency key gives the message it gave before. PL409 when the audience has changed since the context was read and for a key that was used for another message, PL404, PL422.';
-revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) from public;
-grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid) to :PLINTH_SERVICE;
+comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) is 'Posts an answer of the room''s AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) from public;
+grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) to :PLINTH_SERVICE;
 
 -- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
 create or replace function private.post_usage_event(event billing.usage_events)
@@ -10235,6 +10274,51 @@ $$;
 
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
+
+-- Corrects what an ended answer is billed for to what the model counted, whoever wrote it, for a day. The same report again changes nothing. PL404 for no such turn, PL409 for one that has not ended or another report, PL422.
+create or replace function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
+  returns llm.messages
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.turns;
+  v_message llm.messages;
+begin
+  select t.* into v_turn from private.turns t where t.message_id = report_turn_usage.message_id;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  -- Account, chat, message, turn: as private.end_turn.
+  perform from identity.users u where u.id = v_turn.user_id for no key update;
+  perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select m.* into v_message from llm.messages m where m.id = v_turn.message_id for no key update;
+  select t.* into v_turn from private.turns t where t.message_id = v_turn.message_id for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_turn.ended_at is null then
+    raise exception 'The turn has not ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'Report its usage when it has.';
+  end if;
+  perform private.check_token_counts(
+    report_turn_usage.input_tokens, report_turn_usage.output_tokens, report_turn_usage.cached_input_tokens,
+    report_turn_usage.reasoning_tokens
+  );
+  perform private.correct_turn_usage(
+    v_turn, v_message.model_id, report_turn_usage.input_tokens, report_turn_usage.output_tokens,
+    report_turn_usage.cached_input_tokens, report_turn_usage.reasoning_tokens
+  );
+  v_message.tokens_used := report_turn_usage.output_tokens;
+  return v_message;
+end
+$$;
+
+comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects what an ended answer is billed for to what the model counted, whoever wrote it, for a day. The same report again changes nothing. PL404 for no such turn, PL409 for one that has not ended or another report, PL422.';
+revoke execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
+grant execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
 -- SHA-256 of the arguments of a request.
 create or replace function private.request_digest(arguments jsonb)
@@ -13379,3 +13463,97 @@ $$;
 
 comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.';
 revoke execute on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) from public;
+
+-- Appends deltas, all or none; returns the last sequence there is. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for their number or size.
+create or replace function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_count constant integer := coalesce(cardinality(write_deltas.contents), 0);
+  v_turn private.turns;
+  v_known integer;
+  v_bytes bigint;
+  v_different integer;
+begin
+  if v_count not between 1 and 1000 or array_ndims(write_deltas.contents) <> 1 then
+    raise exception 'A batch has 1 to 1,000 deltas.' using errcode = 'PL422', column = 'contents';
+  end if;
+  if write_deltas.thinking is not null
+    and (cardinality(write_deltas.thinking) <> v_count or array_ndims(write_deltas.thinking) <> 1)
+  then
+    raise exception 'Send as many thinking pieces as contents; null stands for none.'
+      using errcode = 'PL422', column = 'thinking';
+  end if;
+  if exists (
+    select
+    from generate_series(1, v_count) i
+    where coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0)
+      not between 1 and 65536
+  ) then
+    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'contents';
+  end if;
+
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = write_deltas.message_id
+    and t.writer = write_deltas.writer
+    and (write_deltas.user_id is null or t.user_id = write_deltas.user_id)
+  for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if write_deltas.first_sequence between 1 and v_turn.last_sequence + 1 is not true then
+    raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_deltas.first_sequence::text, 'null')
+      using errcode = 'PL409', column = 'first_sequence';
+  end if;
+  v_known := least(v_count, v_turn.last_sequence - write_deltas.first_sequence + 1);
+  select min(write_deltas.first_sequence + i - 1) into v_different
+  from generate_series(1, v_known) i
+  where not exists (
+    select
+    from llm.message_deltas d
+    where d.user_id = v_turn.user_id
+      and d.message_id = v_turn.message_id
+      and d.sequence = write_deltas.first_sequence + i - 1
+      and d.content = coalesce(write_deltas.contents[i], '')
+      and d.thinking = coalesce(write_deltas.thinking[i], '')
+  );
+  if v_different is not null then
+    raise exception 'Delta % says something else.', v_different using errcode = 'PL409', column = 'first_sequence';
+  end if;
+  if v_known = v_count then
+    return v_turn.last_sequence;
+  end if;
+  if v_turn.ended_at is not null then
+    raise exception 'The turn has ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+  end if;
+  select sum(coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0))
+  into v_bytes
+  from generate_series(v_known + 1, v_count) i;
+  if v_turn.streamed_bytes + v_bytes > 1000000 then
+    raise exception 'An answer has at most 1,000,000 bytes.'
+      using errcode = 'PL422', column = 'contents', hint = 'Finish it with the reason length.';
+  end if;
+
+  insert into llm.message_deltas (user_id, message_id, sequence, content, thinking)
+  select
+    v_turn.user_id, v_turn.message_id, write_deltas.first_sequence + i - 1, coalesce(write_deltas.contents[i], ''),
+    coalesce(write_deltas.thinking[i], '')
+  from generate_series(v_known + 1, v_count) i;
+  update private.turns t
+  set
+    last_sequence = write_deltas.first_sequence + v_count - 1,
+    streamed_bytes = t.streamed_bytes + v_bytes,
+    lease_expires_at = clock_timestamp() + t.lease
+  where t.message_id = v_turn.message_id;
+  perform plinth.announce('turn:' || v_turn.message_id, write_deltas.first_sequence + v_count - 1);
+  return write_deltas.first_sequence + v_count - 1;
+end
+$$;
+
+comment on function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text) is 'Appends deltas, all or none; returns the last sequence there is. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for their number or size.';
+revoke execute on function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text) from public;

@@ -55,6 +55,10 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "appendDelta.sequence": "The number of this piece: 1, 2, 3 without gaps.",
   "appendDelta.content": "Text to add to the answer.",
   "appendDelta.thinking": "Text to add to what the model thought.",
+  "appendDeltas.firstSequence": "The number of the first piece; the others follow without gaps.",
+  "appendDeltas.contents": "Text to add to the answer, one entry for each piece, up to 1,000.",
+  "appendDeltas.thinking":
+    "Text to add to what the model thought, as many entries as contents; null for none.",
   attachments: "Up to ten: [{url, mimeType, sizeBytes, name}], https addresses.",
   "breakOffTurn.errorCode": "A short code of what went wrong.",
   "breakOffTurn.errorMessage": "What went wrong, in words.",
@@ -62,6 +66,7 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "finishTurn.finishReason": "stop, length, tool_calls or content_filter; stop if left out.",
   "finishTurn.lastSequence": "How many deltas there were; checked if given.",
   "finishTurn.toolCalls": "Tools the model wants to call, as it said it.",
+  inputTokens: "Tokens the model read, as it counted them.",
   outputTokens: "Tokens the model wrote; never counted as fewer than have streamed.",
   "labelPrompt.label": "The label, such as production.",
   "labelPrompt.version": "The version it shall point at; null takes the label away.",

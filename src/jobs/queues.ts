@@ -7,6 +7,11 @@ export const DEAD_LETTER_QUEUE = "dead-letter";
 /** pg-boss's own queue, through which due schedules become jobs. */
 export const BOSS_CRON_QUEUE = "__pgboss__send-it";
 
+/** A worker says this often that it still works at a job. */
+export const HEARTBEAT_REFRESH_SECONDS = 5;
+/** A job whose worker has said nothing for so long was left by it: killed, or cut off from the database. */
+const HEARTBEAT_SECONDS = 20;
+
 /** Six tries over some five to ten minutes: long enough to outlive a restart of the database. */
 const QUEUE_DEFAULTS: QueueOptions = {
   retryLimit: 5,
@@ -14,6 +19,7 @@ const QUEUE_DEFAULTS: QueueOptions = {
   retryBackoff: true,
   retryDelayMax: 300,
   expireInSeconds: 600,
+  heartbeatSeconds: HEARTBEAT_SECONDS,
   retentionSeconds: 86_400,
   deleteAfterSeconds: 7 * 86_400,
 };
@@ -24,7 +30,7 @@ const QUEUE_DEFAULTS: QueueOptions = {
  */
 export function queuesOf(timetable: readonly TimetableEntry[]): Queue[] {
   return [
-    { name: BOSS_CRON_QUEUE },
+    { name: BOSS_CRON_QUEUE, heartbeatSeconds: HEARTBEAT_SECONDS },
     { name: DEAD_LETTER_QUEUE, retentionSeconds: 90 * 86_400 },
     ...timetable.map((entry) => ({
       ...QUEUE_DEFAULTS,

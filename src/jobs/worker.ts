@@ -1,10 +1,10 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
+import { quietly } from "../quiet-log.ts";
 import type { JobContext, JobTools, TimetableEntry } from "./job.ts";
 import { startMailPoller } from "./mail-poller.ts";
-import { DEAD_LETTER_QUEUE } from "./queues.ts";
-import { quietly } from "./quiet-log.ts";
+import { DEAD_LETTER_QUEUE, HEARTBEAT_REFRESH_SECONDS } from "./queues.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
 
 /** Mail waits for a worker that was started with a mailer, which the caller closes after the worker. */
@@ -31,6 +31,10 @@ interface Running {
 }
 
 const STOP_TIMEOUT_MS = 30_000;
+/** How often jobs are looked for whose worker has died. A pass needs both times, and writes a row of statistics a queue. */
+const SUPERVISION = { superviseIntervalSeconds: 10, monitorIntervalSeconds: 8, queueStatRetentionDays: 1 };
+/** Known by this data are schedules that a worker made; the queue's other users have theirs. */
+const MADE_HERE = { madeBy: "plinth" };
 
 /**
  * Schedules the timetable and works its queues until `close()`. A database that goes away is logged and waited for.
@@ -51,6 +55,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     migrate: false,
     createSchema: false,
     persistQueueStats: true,
+    ...SUPERVISION,
   });
   // An 'error' event without a listener would end the process.
   boss.on("error", logError);
@@ -59,10 +64,14 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const running: Running = { boss, database, logger, tools: { mailer, payments } };
   try {
     await boss.start();
-    await dropSchedulesBesides(boss, timetable);
+    await dropOldSchedules(boss, timetable);
     for (const entry of timetable) {
-      await boss.schedule(entry.name, entry.cron, null, { tz: "UTC", missed: "once" });
-      await boss.work(entry.name, { pollingIntervalSeconds }, (jobs) => runJob(running, entry, jobs));
+      await boss.schedule(entry.name, entry.cron, MADE_HERE, { tz: "UTC", missed: "once" });
+      await boss.work(
+        entry.name,
+        { pollingIntervalSeconds, heartbeatRefreshSeconds: HEARTBEAT_REFRESH_SECONDS },
+        (jobs) => runJob(running, entry, jobs),
+      );
     }
     await runAtStart(running, timetable);
   } catch (cause) {
@@ -94,11 +103,15 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   };
 }
 
-/** A schedule outlives the release that made it, so jobs that left the timetable are taken off it here. */
-async function dropSchedulesBesides(boss: PgBoss, timetable: readonly TimetableEntry[]): Promise<void> {
+/**
+ * A schedule outlives the release that made it, so jobs that left the timetable are taken off it here. An application
+ * may have schedules of its own, on its queues and on ours: they stay.
+ */
+async function dropOldSchedules(boss: PgBoss, timetable: readonly TimetableEntry[]): Promise<void> {
   const wanted = new Set(timetable.map((entry) => entry.name));
-  for (const { name, key } of await boss.getSchedules()) {
-    if (!wanted.has(name)) await boss.unschedule(name, key);
+  for (const { name, key, data } of await boss.getSchedules()) {
+    const isOurs = (data as Partial<typeof MADE_HERE> | null)?.madeBy === MADE_HERE.madeBy;
+    if (isOurs && !wanted.has(name)) await boss.unschedule(name, key);
   }
 }
 
@@ -148,7 +161,7 @@ function contextOf({ database, tools }: Running, signal: AbortSignal): JobContex
 }
 
 function queryOn(database: WorkerDatabase): JobContext["query"] {
-  return async (sql, values) => (await database.executeSql(sql, values)).rows;
+  return async (sql, values) => (await database.runJobSql(sql, values)).rows;
 }
 
 /** Only words a log line, so a database that is away must not hide the job's own error. */

@@ -56,9 +56,9 @@ export function createApp(parts: AppParts): Express {
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
-  app.use(GRAPHQL_PATH, authenticateStep(authenticator)); // may answer 401 before the body is read
-  app.all(GRAPHQL_PATH, graphqlStep(serv, config));
-  app.get(DATA_EXPORT_PATH, authenticateStep(authenticator), parts.dataExport);
+  app.use(GRAPHQL_PATH, authenticateStep(authenticator, rateLimit)); // may answer 401 before the body is read
+  app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit));
+  app.get(DATA_EXPORT_PATH, authenticateStep(authenticator, rateLimit), parts.dataExport);
   app.use(() => {
     throw new HttpError(404, "NOT_FOUND", `There is nothing here; the API is at ${GRAPHQL_PATH}.`);
   });

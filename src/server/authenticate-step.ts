@@ -5,6 +5,7 @@ import { PlinthError } from "../errors.ts";
 import type { Activity } from "./activity.ts";
 import type { FindApiToken } from "./api-tokens/find-api-token.ts";
 import { HttpError } from "./http-error.ts";
+import type { RateLimit } from "./rate-limit-step.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { Revocations } from "./revocations.ts";
 
@@ -66,12 +67,14 @@ async function answered<T>(question: Promise<T>): Promise<T> {
  * Who asks, by the Authorization header and nothing else: a token in a URL ends up in logs, one in a cookie is sent by
  * pages that are not ours. A token that is not valid is an error, not a visitor.
  */
-export function authenticateStep(authenticator: Authenticator): RequestHandler {
+export function authenticateStep(authenticator: Authenticator, rateLimit: RateLimit): RequestHandler {
   return async (request, _response, next) => {
     try {
       const claims = await authenticator.authenticate(request.headers.authorization, request.context);
       request.context = { ...request.context, claims };
     } catch (error) {
+      // Guessing goes on no longer than anything else.
+      if (request.isOverLimit) throw rateLimit.refusal(request.context.clientIp);
       if (error instanceof PlinthError && error.code === "UNAUTHENTICATED")
         throw new HttpError(401, "UNAUTHENTICATED", error.message, {
           // RFC 6750 §3.

@@ -1,20 +1,23 @@
 import type { Pool } from "pg";
 import { PlinthError } from "../errors.ts";
 
-export type DatabaseState = "ok" | "not migrated" | "unreachable";
+export type DatabaseState = "ok" | "not migrated" | "read-only" | "unreachable";
 
 /** The role of the pool may not enter the schema, but the catalogue is everybody's to read. */
-const TABLES_EXIST = `select exists (
+const STATE = `select exists (
   select
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where n.nspname = 'identity' and c.relname = 'users'
-) as migrated`;
+) as migrated,
+-- On at a standby, and by default_transaction_read_only.
+current_setting('transaction_read_only')::boolean as is_read_only`;
 
 /** @throws the connection's error */
 export async function databaseState(pool: Pool): Promise<DatabaseState> {
-  const { rows } = await pool.query<{ migrated: boolean }>(TABLES_EXIST);
-  return rows[0]?.migrated ? "ok" : "not migrated";
+  const { rows } = await pool.query<{ migrated: boolean; is_read_only: boolean }>(STATE);
+  if (!rows[0]?.migrated) return "not migrated";
+  return rows[0].is_read_only ? "read-only" : "ok";
 }
 
 /**

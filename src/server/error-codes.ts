@@ -1,7 +1,8 @@
 import { types } from "node:util";
 import { PlinthError } from "../errors.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
-import { roleOfError } from "./transaction.ts";
+import { currentRequest } from "./request-context.ts";
+import { roleOfError, wasMadeReadOnly } from "./transaction.ts";
 
 /** What a client is told of an error; everything else stays in the log. */
 export interface PublicError {
@@ -53,6 +54,10 @@ const NETWORK_MESSAGES =
 export const UNAVAILABLE: PublicError = {
   code: "UNAVAILABLE",
   message: "The database cannot be reached at the moment; try again shortly.",
+};
+const READ_ONLY: PublicError = {
+  code: "UNAVAILABLE",
+  message: "The database takes no changes at the moment; try again shortly.",
 };
 export const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "Sign in to do this." };
 /** The same whether the row does not exist or may not be touched, so that nobody can probe for rows. */
@@ -115,9 +120,11 @@ function databaseError(
   switch (sqlState) {
     case "42501":
       return isAnonymous ? UNAUTHENTICATED : { code: "FORBIDDEN", message: "You may not do this." };
-    // Only tokens without the scope "write" bring a mutation into a read-only transaction.
+    // A token without the scope "write" brings a mutation into a read-only transaction; a standby makes all of them so.
     case "25006":
-      return { code: "FORBIDDEN", message: "This token may read and not write." };
+      return wasMadeReadOnly(error) && currentRequest.getStore()?.mayWrite === false
+        ? { code: "FORBIDDEN", message: "This token may read and not write." }
+        : READ_ONLY;
     case "57014":
     case "55P03":
       return { code: "TIMEOUT", message: "The database took too long to answer." };

@@ -3,14 +3,24 @@ import type { RequestDigest, Result } from "postgraphile/grafserv";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
+import type { RateLimit } from "./rate-limit-step.ts";
 import { readBody } from "./request-body.ts";
+import { turnCallsIn } from "./turn-calls.ts";
 
 /** GraphQL over HTTP at one path. The body is read here, so that its limit and its errors are ours. */
-export function graphqlStep(serv: PlinthGrafserv, options: { bodyLimitBytes: number }): RequestHandler {
+export function graphqlStep(
+  serv: PlinthGrafserv,
+  options: { bodyLimitBytes: number },
+  rateLimit: RateLimit,
+): RequestHandler {
   return async (request, response) => {
     if (request.method !== "POST")
       throw new HttpError(405, "METHOD_NOT_ALLOWED", "Send operations with POST.", { Allow: "POST" });
     const buffer = await readBody(request, options.bodyLimitBytes);
+    const { context, isOverLimit = false } = request;
+    await rateLimit.settle(context, isOverLimit, context.claims ? turnCallsIn(buffer) : undefined);
+    // Set for the client that has sent too much; this request is its account's.
+    if (isOverLimit) response.removeHeader("Retry-After");
     const result = await serv.handle(digest(request, GRAPHQL_PATH, () => ({ type: "buffer", buffer })));
     // Answers hold personal data, and tokens (RFC 6749 §5.1).
     response.set("Cache-Control", "no-store");

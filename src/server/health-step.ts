@@ -13,21 +13,22 @@ export function healthStep(): RequestHandler {
 }
 
 export interface ReadinessChecks {
-  /** The pool of the role that serves requests. */
-  readonly pool: Pool;
-  readonly isListening: () => boolean;
+  /** All pools that serve requests; each may be connected to another server. */
+  readonly pools: readonly Pool[];
+  readonly hearsRevocations: () => boolean;
+  readonly hearsNews: () => boolean;
   readonly isClosing: () => boolean;
 }
 
 /**
- * Whether to send requests here: 200 or 503. A listener that is down does not make the server unready, it only asks
- * the database about every token meanwhile.
+ * Whether to send requests here: 200 or 503, also at a standby, where nobody can sign in. A listener that is down does not make the server unready: meanwhile
+ * it asks the database about every token, and looks for news of subscriptions every few seconds.
  */
 export function readinessStep(checks: ReadinessChecks): RequestHandler {
   /** One question at a time, however many probes ask. */
   let asking: Promise<DatabaseState> | undefined;
   return async (_request, response) => {
-    asking ??= stateInTime(checks.pool).finally(() => {
+    asking ??= worstState(checks.pools).finally(() => {
       asking = undefined;
     });
     const database = await asking;
@@ -39,11 +40,17 @@ export function readinessStep(checks: ReadinessChecks): RequestHandler {
         status: isReady ? "ready" : "unavailable",
         checks: {
           database,
-          revocations: checks.isListening() ? "listening" : "asking the database",
+          revocations: checks.hearsRevocations() ? "listening" : "asking the database",
+          live: checks.hearsNews() ? "listening" : "polling",
         },
         ...(checks.isClosing() && { closing: true }),
       });
   };
+}
+
+async function worstState(pools: readonly Pool[]): Promise<DatabaseState> {
+  const states = await Promise.all(pools.map(stateInTime));
+  return states.find((state) => state !== "ok") ?? "ok";
 }
 
 function stateInTime(pool: Pool): Promise<DatabaseState> {

@@ -1,6 +1,7 @@
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
 import { PlinthError } from "../errors.ts";
+import { isTransient, UNAVAILABLE } from "./error-codes.ts";
 import type { UnforeseenError } from "./error-log.ts";
 
 /** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
@@ -54,9 +55,10 @@ export function errorResponses(
     if (response.headersSent) return next(error);
     if (error instanceof HttpError) return sendError(response, error);
     const correlationId = request.context?.correlationId;
-    if (error instanceof PlinthError && error.code === "UNAVAILABLE") {
+    if (isTransient(error)) {
       logger.warn({ correlationId, err: error }, "unavailable");
-      return sendError(response, new HttpError(503, "UNAVAILABLE", error.message, { "Retry-After": "1" }));
+      const { message } = error instanceof PlinthError ? error : UNAVAILABLE;
+      return sendError(response, new HttpError(503, "UNAVAILABLE", message, { "Retry-After": "1" }));
     }
     // Express's own, such as a path that cannot be decoded.
     const status = (error as { status?: unknown }).status;

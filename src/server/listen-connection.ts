@@ -1,14 +1,18 @@
 import { randomUUID } from "node:crypto";
 import pg, { type Client } from "pg";
 import type { Logger } from "pino";
+import { quietly } from "../quiet-log.ts";
 import { withTimeout } from "../with-timeout.ts";
+import type { Notifier } from "./notifier.ts";
 
-const HEARTBEAT_INTERVAL_MS = 1_000;
-/** A connection that answers later than this counts as dead: a broken network may never say so. */
-const HEARTBEAT_TIMEOUT_MS = 2_000;
+const PROBE_INTERVAL_MS = 1_000;
+/** A probe that takes longer counts as lost: a broken network may never say so. */
+const PROBE_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
+/** Behind a pooler every attempt fails alike; the log says so now and then. */
+const QUIET_MS = 300_000;
 
 export interface ListenOptions {
   readonly url: string;
@@ -17,43 +21,49 @@ export interface ListenOptions {
   /** What is listened for, in the log. */
   readonly purpose: string;
   readonly logger: Logger;
+  /** Sends the probes, on other connections than the one that listens. */
+  readonly notifier: Pick<Notifier, "notify">;
   /** Reads what may have been missed: called while notifications already arrive, before `isListening` says true. */
-  onListening(client: Client): Promise<void> | void;
+  onListening(): Promise<void> | void;
   /** Never called with the connection's own probes. */
-  onNotification(payload: string, client: Client): void;
-  /** Called about every second. @param beats since the connection was made */
-  onHeartbeat?(client: Client, beats: number): Promise<void>;
+  onNotification(payload: string): void;
+  /** Called after each probe that arrived, about every second. @param probes since the connection was made */
+  onProbed?(probes: number): Promise<void>;
 }
 
 /**
  * A connection of its own that listens on one channel and is made anew, with growing pauses, whenever it is lost.
  * `isListening` says true only while notifications are known to arrive. Whoever uses it must read what it may have
  * missed in `onListening`: PostgreSQL keeps no notification for a listener that is away.
+ *
+ * What proves that notifications arrive is one that another connection sent, every second. A pooler in transaction mode
+ * takes the LISTEN, and delivers what this connection sends itself, because it has a server just then; so this
+ * connection sends nothing but the LISTEN.
  */
 export class ListenConnection {
   readonly #options: ListenOptions;
+  readonly #warn: (error: Error) => void;
   #client: Client | undefined;
   #isListening = false;
   #isClosed = false;
   #retries = 0;
   #timer: NodeJS.Timeout | undefined;
+  #probe: { readonly payload: string; readonly arrived: () => void } | undefined;
 
   constructor(options: ListenOptions) {
     this.#options = options;
+    this.#warn = quietly((err: Error, repeats) => {
+      options.logger.warn({ err, repeats }, `not listening for ${options.purpose}`);
+    }, QUIET_MS);
   }
 
   get isListening(): boolean {
     return this.#isListening;
   }
 
-  /** Whether this is the connection in use; one that was given up may still have something under way. */
-  isCurrent(client: Client): boolean {
-    return this.#client === client;
-  }
-
   /** Resolves after the first attempt, whatever came of it; further ones follow by themselves. */
   async start(): Promise<void> {
-    const { url, applicationName, purpose, logger } = this.#options;
+    const { url, applicationName, channel, purpose, logger, onNotification } = this.#options;
     const client = new pg.Client({
       connectionString: url,
       application_name: applicationName,
@@ -62,18 +72,29 @@ export class ListenConnection {
       keepAliveInitialDelayMillis: 10_000,
     });
     this.#client = client;
-    client.on("error", (error) => this.lost(client, error));
-    client.on("end", () => this.lost(client, new Error("The connection ended.")));
+    client.on("error", (error) => this.#lost(client, error));
+    client.on("end", () => this.#lost(client, new Error("The connection ended.")));
+    client.on("notification", ({ payload = "" }) => {
+      if (payload === this.#probe?.payload) this.#probe.arrived();
+      // Those of other servers are no news.
+      else if (!payload.startsWith("probe ")) onNotification(payload);
+    });
     try {
       await client.connect();
-      await this.#listen(client);
+      await withTimeout(
+        client.query(`listen ${channel}`),
+        CONNECT_TIMEOUT_MS,
+        () => new Error("LISTEN was not answered."),
+      );
+      await this.#prove();
+      await this.#options.onListening();
       if (this.#client !== client) return;
       this.#isListening = true;
       if (this.#retries > 0) logger.info(`listening for ${purpose} again`);
       this.#retries = 0;
-      this.#scheduleHeartbeat(client);
+      this.#scheduleProbe(client);
     } catch (error) {
-      this.lost(client, error);
+      this.#lost(client, error);
     }
   }
 
@@ -86,8 +107,13 @@ export class ListenConnection {
     await client?.end().catch(() => {});
   }
 
-  /** Gives a connection up and makes another. Only the first call for a connection counts. */
-  lost(client: Client, error: unknown): void {
+  /** Gives the connection up and makes another: what it brought cannot be relied on. */
+  giveUp(error: unknown): void {
+    if (this.#client) this.#lost(this.#client, error);
+  }
+
+  /** Only the first call for a connection counts. */
+  #lost(client: Client, error: unknown): void {
     if (this.#client !== client) return;
     this.#client = undefined;
     this.#isListening = false;
@@ -95,46 +121,37 @@ export class ListenConnection {
     // A connection that hangs would never end politely.
     void client.end().catch(() => {});
     if (this.#isClosed) return;
-    const { purpose, logger } = this.#options;
     const delay =
       Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS) * (0.75 + Math.random() / 2);
-    logger.warn({ err: error, retryInMs: Math.round(delay) }, `not listening for ${purpose}`);
+    this.#warn(error as Error);
     this.#timer = setTimeout(() => void this.start(), delay).unref();
   }
 
-  async #listen(client: Client): Promise<void> {
-    const { channel, onListening, onNotification } = this.#options;
-    const probe = `probe ${randomUUID()}`;
-    const probeArrived = Promise.withResolvers<void>();
-    client.on("notification", ({ payload = "" }) => {
-      if (payload === probe) probeArrived.resolve();
-      // Those of other servers are no news.
-      else if (!payload.startsWith("probe ")) onNotification(payload, client);
-    });
-    await client.query(`listen ${channel}`);
-    // A pooler between us and the server may take the LISTEN and never deliver: only an arrived message proves it.
-    await client.query("select pg_notify($1, $2)", [channel, probe]);
+  /** @throws Error unless a notification from another connection arrives in time */
+  async #prove(): Promise<void> {
+    const { channel, notifier } = this.#options;
+    const payload = `probe ${randomUUID()}`;
+    const arrival = Promise.withResolvers<void>();
+    this.#probe = { payload, arrived: arrival.resolve };
     await withTimeout(
-      probeArrived.promise,
-      HEARTBEAT_TIMEOUT_MS,
-      () => new Error("Notifications do not arrive on this connection."),
+      Promise.all([notifier.notify(channel, payload), arrival.promise]),
+      PROBE_TIMEOUT_MS,
+      () =>
+        new Error(
+          "Notifications do not arrive. A pooler in transaction mode loses them: give PLINTH_SERVICE_URL a connection that leads to the server itself, or to a pooler in session mode.",
+        ),
     );
-    await onListening(client);
   }
 
-  #scheduleHeartbeat(client: Client, beats = 1): void {
+  #scheduleProbe(client: Client, probes = 1): void {
     this.#timer = setTimeout(async () => {
       try {
-        await withTimeout(
-          client.query("select 1"),
-          HEARTBEAT_TIMEOUT_MS,
-          () => new Error("The heartbeat was not answered."),
-        );
-        await this.#options.onHeartbeat?.(client, beats);
-        if (this.#client === client) this.#scheduleHeartbeat(client, beats + 1);
+        await this.#prove();
+        await this.#options.onProbed?.(probes);
+        if (this.#client === client) this.#scheduleProbe(client, probes + 1);
       } catch (error) {
-        this.lost(client, error);
+        this.#lost(client, error);
       }
-    }, HEARTBEAT_INTERVAL_MS).unref();
+    }, PROBE_INTERVAL_MS).unref();
   }
 }

@@ -52,12 +52,19 @@ export function contextSettings(context: Omit<RequestContext, "claims">): Record
   };
 }
 
+/** Only API tokens may be limited to reading. */
+export function mayWrite(claims: RequestContext["claims"] | Pick<Claims, "userId" | "sessionId">): boolean {
+  return !claims || !("scopes" in claims) || claims.scopes.includes("write");
+}
+
 /** Lets code without a request at hand (the error mask) say in the log which request it worked for. */
 export const currentRequest = new AsyncLocalStorage<CurrentRequest>();
 
 export interface CurrentRequest extends Pick<RequestContext, "correlationId"> {
   /** Undefined for a visitor, and before the token is verified. */
   readonly userId?: string | undefined;
+  /** False for an API token without the scope "write". */
+  readonly mayWrite?: boolean;
 }
 
 /** What `currentRequest` holds of a context that learns later who asks. */
@@ -66,6 +73,9 @@ export function asCurrentRequest(context: () => RequestContext): CurrentRequest 
     correlationId: context().correlationId,
     get userId() {
       return context().claims?.userId;
+    },
+    get mayWrite() {
+      return mayWrite(context().claims);
     },
   };
 }

@@ -60,35 +60,47 @@ export class RequestLeases implements Store {
     this.#sweeping = setInterval(() => this.#sweep(), Math.min(options.windowMs, 60_000)).unref();
   }
 
-  /** Never rejects. `totalHits` beyond the limit means refused. */
-  async increment(key: string): Promise<IncrementResponse> {
+  /**
+   * Never rejects. `totalHits` beyond the limit means refused.
+   * @param weight as how many requests it counts
+   */
+  async increment(key: string, weight = 1): Promise<IncrementResponse> {
     const account = this.#accountOf(key);
-    account.hits += 1;
+    account.hits += weight;
     // Looked at now: others are counted while this one waits.
     const { hits } = account;
     const resetTime = new Date(account.resetAt);
-    if (hits > this.#limit) return { totalHits: hits, resetTime };
+    if (hits > this.#limit) {
+      // Something smaller may still fit.
+      if (weight > 1) account.hits -= weight;
+      return { totalHits: hits, resetTime };
+    }
     if (hits <= this.#limit * FREE_SHARE) {
-      account.admitted += 1;
+      account.admitted += weight;
       return { totalHits: hits, resetTime };
     }
 
-    while (account.admitted >= account.reported && this.#mayAsk(account)) await this.#ask(key, account);
-    if (account.admitted >= account.reported && Date.now() >= this.#outageUntil) {
-      account.hits -= 1;
+    const isCovered = () => account.admitted + weight <= account.reported;
+    while (!isCovered() && this.#mayAsk(account)) await this.#ask(key, account, weight);
+    if (!isCovered() && Date.now() >= this.#outageUntil) {
+      account.hits -= weight;
       return { totalHits: this.#limit + 1, resetTime: new Date(account.refusedUntil) };
     }
-    account.admitted += 1;
+    account.admitted += weight;
     // Early, so that hardly a request waits for it.
     const ahead = account.reported - account.admitted;
-    if (ahead < this.#block / 2 && this.#mayAsk(account)) void this.#ask(key, account);
+    if (ahead < this.#block / 2 && this.#mayAsk(account)) void this.#ask(key, account, 1);
     const usedEverywhere = this.#limit - account.remaining - Math.max(0, ahead);
     return { totalHits: Math.min(this.#limit, Math.max(hits, usedEverywhere)), resetTime };
   }
 
+  /** Takes back a request that was counted, and admitted, by mistake. */
   decrement(key: string): void {
     const account = this.#accounts.get(key);
-    if (account) account.hits -= 1;
+    // Its window may be over.
+    if (!account || account.hits === 0) return;
+    account.hits -= 1;
+    account.admitted = Math.max(0, account.admitted - 1);
   }
 
   resetKey(key: string): void {
@@ -126,16 +138,16 @@ export class RequestLeases implements Store {
   }
 
   /** One question at a time for each client; whoever needs the answer waits for the one under way. */
-  #ask(key: string, account: Account): Promise<void> {
-    account.asking ??= this.#takeBlock(key, account).finally(() => {
+  #ask(key: string, account: Account, weight: number): Promise<void> {
+    account.asking ??= this.#takeBlock(key, account, weight).finally(() => {
       account.asking = undefined;
     });
     return account.asking;
   }
 
-  async #takeBlock(key: string, account: Account): Promise<void> {
+  async #takeBlock(key: string, account: Account, weight: number): Promise<void> {
     const unreported = Math.max(0, account.admitted - account.reported);
-    const wanted = Math.min(unreported + this.#block, this.#limit - account.reported);
+    const wanted = Math.min(unreported + Math.max(this.#block, weight), this.#limit - account.reported);
     try {
       const lease = await withTimeout(
         this.#takeLease(key, wanted),

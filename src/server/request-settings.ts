@@ -1,7 +1,7 @@
 import type { AccessTokenClaims } from "../auth/access-token.ts";
 import type { Claims } from "../auth/api-token.ts";
 import { type Role, roleName } from "../database/roles.ts";
-import { contextSettings, type RequestContext } from "./request-context.ts";
+import { contextSettings, mayWrite, type RequestContext } from "./request-context.ts";
 
 /** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
 export function requestSettings(
@@ -12,13 +12,12 @@ export function requestSettings(
 ): Record<string, string | undefined> {
   const { claims } = request;
   const role: Role = claims ? "user" : "anonymous";
-  const mayWrite = !claims || !("scopes" in claims) || claims.scopes.includes("write");
   return {
     role: roleName(options.rolePrefix, role),
     ...claimSettings(claims),
     ...contextSettings(request),
     statement_timeout: String(options.statementTimeoutMs),
-    transaction_read_only: options.readOnly || !mayWrite ? "on" : undefined,
+    transaction_read_only: options.readOnly || !mayWrite(claims) ? "on" : undefined,
   };
 }
 

@@ -1,11 +1,13 @@
-import type { Client } from "pg";
 import type { Logger } from "pino";
 import { withTimeout } from "../with-timeout.ts";
 import { ListenConnection } from "./listen-connection.ts";
+import type { Notifier } from "./notifier.ts";
 import type { Revocation } from "./revocation-list.ts";
 
 const LOAD_TIMEOUT_MS = 30_000;
 const READ_TIMEOUT_MS = 2_000;
+/** How often the revocations are read while no notification says when. */
+const POLL_INTERVAL_MS = 2_000;
 
 interface Row {
   readonly kind: Revocation["kind"];
@@ -17,35 +19,45 @@ interface Row {
 /** A revocation becomes visible when its transaction commits, so each reading goes back further than the last. */
 const RECENT = "10 minutes";
 const ALL = "1 day 5 minutes";
-/** Everything is read again after this many heartbeats, for a transaction that was open longer than RECENT. */
-const HEARTBEATS_PER_FULL_READING = 300;
+/** Everything is read again after this many probes or polls, for a transaction that was open longer than RECENT. */
+const ROUNDS_PER_FULL_READING = 300;
 
 /**
  * Hears of revocations on a connection of its own. It listens first and loads what is already revoked afterwards, so
- * nothing falls between; only then, and only while its heartbeat is answered, does `isListening` say true.
+ * nothing falls between; only then, and only while notifications are known to arrive, does `isListening` say true.
+ * While they do not, it reads every few seconds: that closes open sockets; for a request the database must be asked.
  *
  * Any database role may notify, so a notification is not believed, only taken as a reason to read.
  */
 export class RevocationListener {
   readonly #connection: ListenConnection;
+  readonly #notifier: Notifier;
   readonly #onRevocation: (revocation: Revocation) => void;
   #isAsked = false;
-  #reading: Client | undefined;
+  #isReading = false;
+  #polling: NodeJS.Timeout | undefined;
 
-  constructor(options: { url: string; logger: Logger; onRevocation: (revocation: Revocation) => void }) {
+  constructor(options: {
+    url: string;
+    notifier: Notifier;
+    logger: Logger;
+    onRevocation: (revocation: Revocation) => void;
+  }) {
+    this.#notifier = options.notifier;
     this.#onRevocation = options.onRevocation;
     this.#connection = new ListenConnection({
       url: options.url,
+      notifier: options.notifier,
       logger: options.logger,
       applicationName: "plinth-revocations",
       channel: "plinth_revocation",
       purpose: "revocations",
-      onListening: (client) => this.#readAll(client),
-      onNotification: (payload, client) => {
-        if (payload === "") this.#readSoon(client);
+      onListening: () => this.#readAll(),
+      onNotification: (payload) => {
+        if (payload === "") this.#readSoon();
       },
-      onHeartbeat: async (client, beats) => {
-        if (beats % HEARTBEATS_PER_FULL_READING === 0) await this.#readAll(client);
+      onProbed: async (probes) => {
+        if (probes % ROUNDS_PER_FULL_READING === 0) await this.#readAll();
       },
     });
   }
@@ -55,24 +67,45 @@ export class RevocationListener {
   }
 
   /** Resolves after the first attempt, whatever came of it; further ones follow by themselves. */
-  start(): Promise<void> {
-    return this.#connection.start();
+  async start(): Promise<void> {
+    await this.#connection.start();
+    this.#poll(1);
   }
 
   close(): Promise<void> {
+    clearTimeout(this.#polling);
+    this.#polling = undefined;
     return this.#connection.close();
   }
 
-  #readAll(client: Client): Promise<void> {
+  #poll(round: number): void {
+    const timer = setTimeout(async () => {
+      // A database that is away is in the log already; the next poll reads what this one could not.
+      if (!this.isListening)
+        await (round % ROUNDS_PER_FULL_READING === 0 ? this.#readAll() : this.#readRecent()).catch(() => {});
+      if (this.#polling === timer) this.#poll(round + 1);
+    }, POLL_INTERVAL_MS).unref();
+    this.#polling = timer;
+  }
+
+  #readAll(): Promise<void> {
     return withTimeout(
-      this.#read(client, ALL),
+      this.#read(ALL),
       LOAD_TIMEOUT_MS,
       () => new Error("Loading the revocations took too long."),
     );
   }
 
-  async #read(client: Client, maxAge: string): Promise<void> {
-    const { rows } = await client.query<Row>(
+  #readRecent(): Promise<void> {
+    return withTimeout(
+      this.#read(RECENT),
+      READ_TIMEOUT_MS,
+      () => new Error("Reading the revocations took too long."),
+    );
+  }
+
+  async #read(maxAge: string): Promise<void> {
+    const rows = await this.#notifier.query<Row>(
       "select kind, subject_id, token_version, expires_at from private.list_revocations($1)",
       [maxAge],
     );
@@ -86,26 +119,23 @@ export class RevocationListener {
   }
 
   /** Reads now; calls that come while a reading is under way are answered by one more. */
-  #readSoon(client: Client): void {
+  #readSoon(): void {
     this.#isAsked = true;
-    if (this.#reading !== client) void this.#readWhileAsked(client);
+    if (!this.#isReading) void this.#readWhileAsked();
   }
 
-  async #readWhileAsked(client: Client): Promise<void> {
-    this.#reading = client;
+  async #readWhileAsked(): Promise<void> {
+    this.#isReading = true;
     try {
-      while (this.#isAsked && this.#connection.isCurrent(client)) {
+      while (this.#isAsked) {
         this.#isAsked = false;
-        await withTimeout(
-          this.#read(client, RECENT),
-          READ_TIMEOUT_MS,
-          () => new Error("Reading the revocations took too long."),
-        );
+        await this.#readRecent();
       }
     } catch (error) {
-      this.#connection.lost(client, error);
+      // What was announced is not known: the database is asked until everything has been read again.
+      this.#connection.giveUp(error);
     } finally {
-      if (this.#reading === client) this.#reading = undefined;
+      this.#isReading = false;
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
+import type { Notifier } from "./notifier.ts";
 import type { RequestContext } from "./request-context.ts";
 import { type Revocation, RevocationList } from "./revocation-list.ts";
 import { RevocationListener } from "./revocation-listener.ts";
@@ -21,14 +22,16 @@ export interface Revocations {
 /** Keeps the list of revoked tokens of this process up to date; `onRevocation` hears of every one, at least once. */
 export async function startRevocations(options: {
   serviceUrl: string;
+  notifier: Notifier;
   callService: CallService;
   logger: Logger;
   onRevocation: (revocation: Revocation) => void;
 }): Promise<Revocations> {
-  const { serviceUrl, callService, logger, onRevocation } = options;
+  const { serviceUrl, notifier, callService, logger, onRevocation } = options;
   const list = new RevocationList();
   const listener = new RevocationListener({
     url: serviceUrl,
+    notifier,
     logger,
     onRevocation(revocation) {
       list.add(revocation);

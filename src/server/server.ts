@@ -29,6 +29,7 @@ import { startLive } from "./live/index.ts";
 import { createLogger } from "./logger.ts";
 import { createConversationMemories } from "./memory/conversation-memories.ts";
 import { createUserKeys } from "./memory/user-keys.ts";
+import { createNotifier } from "./notifier.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { createPool } from "./pools.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
@@ -40,6 +41,7 @@ import { createServiceCaller } from "./service.ts";
 import { createShop } from "./shop.ts";
 import { createSignIn } from "./sign-in/index.ts";
 import { stripeWebhookStep } from "./stripe-webhook-step.ts";
+import { createTurnLimit, turnBytesPerWindow } from "./turn-limit.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {
@@ -117,9 +119,12 @@ export async function startServer(options: {
   const callService = createServiceCaller(servicePool, poolSettings);
   const errorLog = createErrorLog({ callService, logger });
   stack.defer(() => errorLog.close());
+  const notifier = createNotifier({ url: serviceUrl, onError });
+  stack.defer(() => notifier.close());
   const openSockets = new OpenSockets();
   const revocations = await startRevocations({
     serviceUrl,
+    notifier,
     callService,
     logger,
     onRevocation: (revocation) => openSockets.revoke(revocation),
@@ -157,9 +162,18 @@ export async function startServer(options: {
     userKeys: createUserKeys({ callService, sealer }),
   });
   const roomPasswords = createRoomPasswords({ callService, attemptLimits, hasher });
+  const { windowSeconds } = http.rateLimit;
   const rateLimit = createRateLimit({
     config: http.rateLimit,
     takeLease: createLeaseTaker(callService, http.rateLimit),
+    turnLimit: createTurnLimit({
+      windowSeconds,
+      takeLease: createLeaseTaker(callService, {
+        requests: turnBytesPerWindow(windowSeconds),
+        windowSeconds,
+      }),
+      logger,
+    }),
     logger,
   });
   stack.defer(() => rateLimit.close());
@@ -184,7 +198,7 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
-  const live = await startLive({ url: serviceUrl, pool: apiPool, logger });
+  const live = await startLive({ url: serviceUrl, notifier, pool: apiPool, logger });
   stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,
@@ -210,8 +224,9 @@ export async function startServer(options: {
     dataExport: dataExportStep({ callService, conversationMemories: memories }),
     stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
     readiness: {
-      pool: apiPool,
-      isListening: revocations.isListening,
+      pools: [apiPool, servicePool],
+      hearsRevocations: revocations.isListening,
+      hearsNews: live.isListening,
       isClosing: () => isClosing,
     },
   });

@@ -31,11 +31,20 @@ export const SET_ALL = {
   text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
 };
 
-const errorRoles = new WeakMap<object, string>();
+const errorSettings = new WeakMap<object, TransactionSettings>();
 
 /** The database role under which a transaction failed, if it set one. */
 export function roleOfError(error: unknown): string | undefined {
-  return typeof error === "object" && error ? errorRoles.get(error) : undefined;
+  return settingsOfError(error)?.role ?? undefined;
+}
+
+/** Whether a transaction failed that its settings had made read-only; otherwise the database itself takes no writes. */
+export function wasMadeReadOnly(error: unknown): boolean {
+  return settingsOfError(error)?.transaction_read_only === "on";
+}
+
+function settingsOfError(error: unknown): TransactionSettings | undefined {
+  return typeof error === "object" && error ? errorSettings.get(error) : undefined;
 }
 
 /**
@@ -76,7 +85,7 @@ export async function runInTransaction<T>(
       () => error,
       (openingError: unknown) => openingError,
     );
-    if (typeof cause === "object" && cause && settings.role) errorRoles.set(cause, settings.role);
+    if (typeof cause === "object" && cause) errorSettings.set(cause, settings);
     await client.query("rollback").catch(() => {});
     await giveBack(client);
     throw cause;

@@ -11,6 +11,7 @@ import { PlinthError } from "../errors.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
+import { HttpError } from "./http-error.ts";
 import { deliver } from "./live/deliver.ts";
 import { type Live, MAX_SUBSCRIPTIONS_PER_SOCKET } from "./live/index.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
@@ -20,6 +21,7 @@ import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "./request-context.ts";
 import { SocketLimit } from "./socket-limit.ts";
+import { type TurnCalls, turnCallsOf } from "./turn-calls.ts";
 
 export interface WebSocketParts {
   readonly app: Express;
@@ -181,14 +183,20 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
     async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
       const { socket, request } = extra;
       // Before anything is spent on it; `subscriptions` are all operations, whatever their kind.
-      if (
-        Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET ||
-        !(await rateLimit.admit(request.clientIp))
-      )
+      if (Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET)
+        return [tooMany("operations")];
+      const isOverLimit = !(await rateLimit.admit(request.clientIp));
+      if (isOverLimit && !(request.claims && rateLimit.mayShowTurn(request.clientIp)))
         return [tooMany("operations")];
       if (request.claims && !(await authenticator.isStillValid(request.claims, request))) {
         socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
         return [coded("UNAUTHENTICATED", TOKEN_REVOKED.reason)];
+      }
+      try {
+        await rateLimit.settle(request, isOverLimit, turnCallsInPayload(request, payload));
+      } catch (error) {
+        if (error instanceof HttpError) return [coded(error.code, error.message)];
+        throw error;
       }
       extra.preparing += 1;
       const prepared = await prepareOperation(serv, request, payload).finally(() => {
@@ -216,6 +224,14 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
       return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
     },
   });
+}
+
+function turnCallsInPayload(
+  { claims }: RequestContext,
+  { query, operationName, variables }: SubscribePayload,
+): TurnCalls | undefined {
+  const calls = claims ? turnCallsOf(query, operationName, 0) : undefined;
+  return calls && { ...calls, bytes: Buffer.byteLength(query + JSON.stringify(variables ?? {})) };
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -124,6 +124,32 @@ test("takes jobs that left the timetable off the schedule", async () => {
   expect(rows).toEqual([{ name: "works" }]);
 });
 
+test("leaves the schedules of an application alone, on its own queues and on ours", async () => {
+  behaviour.works = async () => ({});
+  const application: unknown[][] = [
+    ["fails", "", null],
+    ["works", "application", { report: "weekly" }],
+    ["fails", "application", { madeBy: "somebody" }],
+  ];
+  try {
+    for (const schedule of application)
+      await owner.query(
+        "insert into pgboss.schedule (name, key, cron, timezone, data) values ($1, $2, '0 0 29 2 *', 'UTC', $3)",
+        schedule,
+      );
+    await start(["works"]);
+    const { rows } = await owner.query("select name, key, data from pgboss.schedule order by name, key");
+    expect(rows).toMatchObject([
+      { name: "fails", key: "", data: null },
+      { name: "fails", key: "application" },
+      { name: "works", key: "" },
+      { name: "works", key: "application", data: { report: "weekly" } },
+    ]);
+  } finally {
+    await owner.query("delete from pgboss.schedule where name = 'fails' or key <> ''");
+  }
+});
+
 test("a job that fails is tried again, then lies in the dead letter queue, where doctor shows it", async () => {
   let tries = 0;
   behaviour.fails = async () => {

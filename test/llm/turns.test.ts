@@ -274,6 +274,78 @@ describe("deltas", () => {
   });
 });
 
+describe("a batch of deltas", () => {
+  const appendAll = (
+    message: string,
+    first: number | null,
+    contents: unknown[],
+    thinking: unknown[] | null = null,
+  ) =>
+    ada.rows<{ n: number }>("select llm.append_deltas($1, $2, $3, $4) as n", [
+      message,
+      first,
+      contents,
+      thinking,
+    ]);
+
+  test("is as its pieces one by one, and the same again changes nothing, whatever the batches", async () => {
+    const turn = await start((await startChat(ada)).chat);
+    await append(turn.id, 1, "A ");
+    expect(await appendAll(turn.id, 2, ["pl", null, "inth"], [null, "hm", null])).toEqual([{ n: 4 }]);
+    // The answer was lost, and more has come meanwhile.
+    expect(await appendAll(turn.id, 1, ["A ", "pl", null], [null, null, "hm"])).toEqual([{ n: 4 }]);
+    expect(await appendAll(turn.id, 4, ["inth", "."])).toEqual([{ n: 5 }]);
+    expect(await append(turn.id, 5, ".")).toEqual([{ n: 5 }]);
+    await ada.rows("select llm.finish_turn($1, last_sequence => 5)", [turn.id]);
+    expect(await read(turn.id)).toMatchObject({ content: "A plinth.", thinking: "hm", last_sequence: 5 });
+    expect(await appendAll(turn.id, 4, ["inth", "."])).toEqual([{ n: 5 }]);
+    await expectSqlState(appendAll(turn.id, 5, [".", "late"]), "PL409");
+  });
+
+  test("is refused whole when one of its pieces is", async () => {
+    const turn = await start((await startChat(ada)).chat);
+    expect(await appendAll(turn.id, 1, ["a", "b"])).toEqual([{ n: 2 }]);
+    const refused: [string, number | null, unknown[], unknown[] | null][] = [
+      ["PL409", 4, ["gap"], null],
+      ["PL409", 0, ["zero", "a", "b"], null],
+      ["PL409", null, ["nowhere"], null],
+      ["PL409", 2, ["another", "c"], null],
+      ["PL422", 3, [], null],
+      ["PL422", 3, ["c", ""], null],
+      ["PL422", 3, ["c", null], [null, null]],
+      ["PL422", 3, ["c", "d"], ["only one"]],
+      ["PL422", 3, ["c", "x".repeat(65_537)], null],
+      ["PL422", 3, Array.from({ length: 1_001 }, () => "c"), null],
+      ["PL422", 3, Array.from({ length: 20 }, () => "x".repeat(60_000)), null],
+    ];
+    for (const [code, first, contents, thinking] of refused)
+      await expectSqlState(appendAll(turn.id, first, contents, thinking), code);
+    expect(await ada.rows("select from llm.message_deltas_after($1)", [turn.id])).toHaveLength(2);
+    await expectSqlState(bob.rows("select llm.append_deltas($1, 3, array['c'])", [turn.id]), "PL404");
+    await expectSqlState(service.rows("select private.append_deltas($1, 3, array['c'])", [turn.id]), "PL404");
+    await ada.rows("select llm.cancel_turn($1)", [turn.id]);
+  });
+
+  test("sent by twenty at once is appended once", async () => {
+    const turn = await start((await startChat(ada)).chat);
+    const contents = Array.from({ length: 100 }, (_, i) => `${i} `);
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const writer = await connectAs(db, adaId);
+        const [row] = await writer.rows<{ n: number }>("select llm.append_deltas($1, 1, $2) as n", [
+          turn.id,
+          contents,
+        ]);
+        await writer.end();
+        return row!.n;
+      }),
+    );
+    expect(new Set(outcomes)).toEqual(new Set([100]));
+    await ada.rows("select llm.finish_turn($1, last_sequence => 100)", [turn.id]);
+    expect((await read(turn.id)).content).toBe(contents.join(""));
+  });
+});
+
 describe("an end", () => {
   test("by an error keeps what had come and says what it was", async () => {
     const { chat } = await startChat(ada);
@@ -472,6 +544,24 @@ describe("the ledger", () => {
         turn!.id,
       ]);
     expect(await billed(turn!.id)).toEqual({ input: 7, output: 0, hold: "released" });
+  });
+
+  test("of an answer that a client wrote has what a service says that the model counted, once", async () => {
+    const turn = await start((await startChat(ada)).chat);
+    await append(turn.id, 1, "You said it again.");
+    const report = (input: number, output: number) =>
+      service.rows("select private.report_turn_usage($1, $2, $3, 2, 1)", [turn.id, input, output]);
+    await expectSqlState(report(12, 4), "PL409");
+    await ada.rows("select llm.finish_turn($1, input_tokens => 12, output_tokens => 4)", [turn.id]);
+    expect(await billed(turn.id)).toEqual({ input: 12, output: 5, hold: "settled" });
+    await report(12, 4);
+    await report(12, 4);
+    expect(await billed(turn.id)).toEqual({ input: 12, output: 4, hold: "settled" });
+    expect(await read(turn.id)).toMatchObject({ tokens_used: 4 });
+    await expectSqlState(report(13, 4), "PL409");
+    await expectSqlState(report(-1, 1), "PL422");
+    await expectSqlState(service.rows("select private.report_turn_usage($1, 1, 1)", [randomUUID()]), "PL404");
+    await expectSqlState(ada.rows("select private.report_turn_usage($1, 1, 1)", [turn.id]), "42501");
   });
 
   test("does not believe a client that says it used less than it streamed", async () => {

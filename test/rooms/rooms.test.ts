@@ -93,6 +93,39 @@ describe("S6 rooms", () => {
     expect(await ai()).toHaveLength(1);
   });
 
+  test("what an AI's answer used goes to the ledger of whoever asked, once", async () => {
+    const id = await room({ ai_enabled: true }, [bob]);
+    const asked = await bob.call<Row>("post_room_message", { room_id: id, content: "Why?" });
+    const usage = () =>
+      asOwner(
+        `select user_id, input_tokens::integer as input, output_tokens::integer as output, cached_input_tokens::integer as cached
+         from billing.usage_events
+         where user_id = any ($1)
+         order by created_at, id`,
+        [[ada.id, bob.id]],
+      );
+    const before = (await usage()).length;
+    const key = randomUUID();
+    const post = (args: string) => asService(`select private.post_ai_message($1, 'Because.', ${args})`, [id]);
+    const answer = `reply_to_id => '${asked.id}', idempotency_key => '${key}', input_tokens => 12, output_tokens => 4, cached_input_tokens => 3`;
+    await post(answer);
+    await post(answer);
+    await post("input_tokens => 5, output_tokens => 1");
+    await post(`input_tokens => 6, output_tokens => 1, billed_user_id => '${bob.id}'`);
+    await post("metadata => '{}'");
+    expect((await usage()).slice(before)).toEqual([
+      { user_id: bob.id, input: 12, output: 4, cached: 3 },
+      { user_id: ada.id, input: 5, output: 1, cached: 0 },
+      { user_id: bob.id, input: 6, output: 1, cached: 0 },
+    ]);
+    // Refused whole: no message without its usage.
+    const messages = () => ada.rows("select from rooms.room_messages where room_id = $1", [id]);
+    const posted = (await messages()).length;
+    await expectSqlState(post("input_tokens => -1, output_tokens => 1"), "PL422");
+    await expectSqlState(post(`output_tokens => 1, billed_user_id => '${randomUUID()}'`), "PL404");
+    expect(await messages()).toHaveLength(posted);
+  });
+
   test("counters, type and creator are nobody's to write, messages and members neither", async () => {
     const id = await room();
     for (const sql of [

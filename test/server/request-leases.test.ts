@@ -51,6 +51,28 @@ describe("requests counted in memory first", () => {
     },
   );
 
+  test("what weighs more counts for more, exactly, and does not shut out what still fits", async () => {
+    const { state, takeLease } = pretendDatabase(1_000);
+    const store = new RequestLeases({ limit: 1_000, windowMs: HOUR_MS, takeLease, logger });
+    stores.push(store);
+    const fits = async (weight: number) => (await store.increment("a", weight)).totalHits <= 1_000;
+    for (let i = 0; i < 9; i++) expect(await fits(110)).toBe(true);
+    expect(await fits(11)).toBe(false);
+    expect(await fits(10)).toBe(true);
+    expect(await fits(1)).toBe(false);
+    expect(state.counted).toBe(1_000);
+  });
+
+  test("what was taken back is free for another", async () => {
+    const { takeLease } = pretendDatabase(20);
+    const store = new RequestLeases({ limit: 20, windowMs: HOUR_MS, takeLease, logger });
+    stores.push(store);
+    for (let i = 0; i < 200; i++) {
+      expect((await store.increment("a")).totalHits).toBeLessThanOrEqual(20);
+      store.decrement("a");
+    }
+  });
+
   test("A12 exactly its limit also when all come at once", async () => {
     const { takeLease } = pretendDatabase(500);
     const hit = server(takeLease, 500);

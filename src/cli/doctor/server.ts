@@ -15,6 +15,7 @@ interface Server {
   fsync: string;
   full_page_writes: string;
   in_recovery: boolean;
+  is_read_only: boolean;
   now: Date;
 }
 
@@ -28,6 +29,7 @@ export const checkServer: CheckGroup = async (context) => {
       current_setting('fsync') as fsync,
       current_setting('full_page_writes') as full_page_writes,
       pg_is_in_recovery() as in_recovery,
+      current_setting('transaction_read_only')::boolean as is_read_only,
       clock_timestamp() as now
   `);
   const server = rows[0]!;
@@ -50,6 +52,14 @@ export const checkServer: CheckGroup = async (context) => {
     );
   if (server.in_recovery)
     findings.push(fail("primary", "The server is a read-only replica.", "Point the URLs to the primary."));
+  else if (server.is_read_only)
+    findings.push(
+      fail(
+        "read-only",
+        "The database takes no changes.",
+        "Set default_transaction_read_only off, for the database and its roles.",
+      ),
+    );
   const difference = Math.abs(server.now.getTime() - (asked + Date.now()) / 2);
   if (difference > MAX_CLOCK_DIFFERENCE_MS)
     findings.push(

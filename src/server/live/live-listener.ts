@@ -1,12 +1,19 @@
 import type { Logger } from "pino";
 import { ListenConnection } from "../listen-connection.ts";
+import type { Notifier } from "../notifier.ts";
 import type { Hub } from "./hub.ts";
 
 /** The one connection of this process on which it hears that topics have news, however many subscribe to them. */
-export function createLiveListener(options: { url: string; logger: Logger; hub: Hub }): ListenConnection {
+export function createLiveListener(options: {
+  url: string;
+  notifier: Notifier;
+  logger: Logger;
+  hub: Hub;
+}): ListenConnection {
   const { hub } = options;
   return new ListenConnection({
     url: options.url,
+    notifier: options.notifier,
     logger: options.logger,
     applicationName: "plinth-live",
     channel: "plinth_live",

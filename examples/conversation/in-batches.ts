@@ -1,0 +1,48 @@
+/** As many as one call takes. */
+const MAX_BATCH = 1_000;
+/** A batch that is longer leaves as it is, well below the size of a request. */
+const MAX_CHARACTERS = 50_000;
+
+/**
+ * The pieces of a stream, those together that came while nobody asked: the slower who takes them, the more at once.
+ * @throws what the stream throws, after the pieces that came before
+ */
+export async function* inBatches(pieces: AsyncIterable<string>): AsyncGenerator<string[]> {
+  const waiting: string[] = [];
+  let isOver = false;
+  let isLeft = false;
+  let failure: unknown;
+  let wake = () => {};
+  void (async () => {
+    try {
+      for await (const piece of pieces) {
+        // Ends the stream where it comes from.
+        if (isLeft) break;
+        waiting.push(piece);
+        wake();
+      }
+    } catch (error) {
+      failure = error ?? new Error("The stream failed.");
+    }
+    isOver = true;
+    wake();
+  })();
+  try {
+    for (;;) {
+      if (waiting.length > 0) yield waiting.splice(0, batchLength(waiting));
+      else if (isOver) break;
+      else await new Promise<void>((resolve) => (wake = resolve));
+    }
+  } finally {
+    isLeft = true;
+  }
+  if (failure !== undefined) throw failure;
+}
+
+function batchLength(pieces: readonly string[]): number {
+  let length = 0;
+  let characters = 0;
+  while (length < Math.min(pieces.length, MAX_BATCH) && (length === 0 || characters < MAX_CHARACTERS))
+    characters += pieces[length++]!.length;
+  return length;
+}

@@ -1,0 +1,473 @@
+--! Previous: sha1:92ef9fab993cccb62011124dbbafeaf30e1f9efb
+--! Hash: sha1:6be0fe7e6a09a89c6177e53976787bd1bb9bafad
+--! Message: streams and usage
+
+drop function if exists private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid);
+drop function if exists llm.finish_turn(uuid, text, integer, jsonb, bigint);
+drop function if exists llm.break_off_turn(uuid, text, text, bigint);
+--! Included private/functions/post_ai_message.sql
+-- The AI answers. What it knows it knows from rooms.room_context; with the audience version of that, its answer is refused once
+-- somebody who should not see it has joined. What the model used goes to the ledger in the same transaction, once, on the account of
+-- whoever asked: the sender of the message it answers, or the creator of the room.
+create or replace function private.post_ai_message(
+  room_id uuid,
+  content text,
+  reply_to_id uuid default null,
+  mentions uuid[] default null,
+  recipients uuid[] default null,
+  metadata jsonb default null,
+  audience_version bigint default null,
+  idempotency_key uuid default null,
+  model_id uuid default null,
+  input_tokens bigint default null,
+  output_tokens bigint default null,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0,
+  billed_user_id uuid default null
+)
+  returns rooms.room_messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+declare
+  v_room rooms.chat_rooms;
+  v_message rooms.room_messages;
+  v_recipients uuid[] := case
+    when post_ai_message.recipients is not null
+    then array(select distinct r from unnest(post_ai_message.recipients) r order by r)
+  end;
+  v_mentions uuid[];
+  v_billed_user_id uuid;
+  -- Without the audience's version: that is a condition and no part of the answer.
+  v_digest constant bytea := private.request_digest(jsonb_build_array(
+    post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
+    coalesce(post_ai_message.metadata, '{}'), post_ai_message.model_id, post_ai_message.input_tokens,
+    post_ai_message.output_tokens, post_ai_message.cached_input_tokens, post_ai_message.reasoning_tokens,
+    post_ai_message.billed_user_id
+  ));
+begin
+  -- Before what may have changed since: who has left the room can still have been mentioned.
+  v_message := private.find_keyed_room_message(
+    post_ai_message.room_id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
+  );
+  if v_message.id is not null then
+    return v_message;
+  end if;
+  v_mentions := private.find_mentions(
+    post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
+  );
+  if cardinality(v_recipients) not between 1 and 50 then
+    raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+  end if;
+  if coalesce(post_ai_message.input_tokens, post_ai_message.output_tokens) is not null then
+    v_billed_user_id := coalesce(
+      post_ai_message.billed_user_id,
+      (
+        select m.sender_id
+        from rooms.room_messages m
+        where m.id = post_ai_message.reply_to_id and m.room_id = post_ai_message.room_id
+      ),
+      (select r.creator_id from rooms.chat_rooms r where r.id = post_ai_message.room_id)
+    );
+    -- The account before the room, as everywhere.
+    perform from identity.users u where u.id = v_billed_user_id for no key update;
+  end if;
+  perform private.lock_accounts(v_mentions || v_recipients);
+  v_room := private.lock_room(post_ai_message.room_id);
+  if not exists (select from rooms.room_members m where m.room_id = v_room.id and m.role = 'ai') then
+    raise exception 'No AI is a member of this room.' using errcode = 'PL403';
+  end if;
+  v_message := private.find_keyed_room_message(
+    v_room.id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
+  );
+  if v_message.id is not null then
+    return v_message;
+  end if;
+  -- A private answer goes to who was named when the context was read, whoever joined since.
+  if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
+    raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
+  end if;
+  if content is null or content = '' then
+    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+  elsif post_ai_message.reply_to_id is not null then
+    perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
+  end if;
+  insert into rooms.room_messages as m (
+    room_id, sender_id, sender_type, content, reply_to_id, metadata, is_private, idempotency_key
+  )
+  values (
+    v_room.id, null, 'ai', post_ai_message.content, post_ai_message.reply_to_id, coalesce(post_ai_message.metadata, '{}'),
+    v_recipients is not null, post_ai_message.idempotency_key
+  )
+  returning m.* into v_message;
+  if post_ai_message.idempotency_key is not null then
+    insert into private.request_digests (room_message_id, digest) values (v_message.id, v_digest);
+  end if;
+  perform private.address_message(v_message, v_recipients, v_mentions);
+  if v_billed_user_id is not null then
+    perform private.record_usage(
+      v_billed_user_id, post_ai_message.model_id, coalesce(post_ai_message.input_tokens, 0),
+      coalesce(post_ai_message.output_tokens, 0), 'room:' || v_message.id, post_ai_message.cached_input_tokens,
+      post_ai_message.reasoning_tokens
+    );
+  end if;
+  return v_message;
+end
+$$;
+
+comment on function private.post_ai_message(
+  uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
+) is
+  'Posts an answer of the room''s AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+grant execute
+  on function private.post_ai_message(
+    uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
+  )
+  to :PLINTH_SERVICE;
+--! EndIncluded private/functions/post_ai_message.sql
+--! Included private/functions/write_deltas.sql
+-- Appends many pieces of an answer at once: as private.write_delta does with each in turn, all or none, but with one change of the
+-- turn and one announcement. Pieces that are already there, sent again because the answer to them was lost, change nothing,
+-- also when they come in other batches.
+create or replace function private.write_deltas(
+  message_id uuid,
+  first_sequence integer,
+  contents text[],
+  thinking text[],
+  user_id uuid,
+  writer text
+)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_count constant integer := coalesce(cardinality(write_deltas.contents), 0);
+  v_turn private.turns;
+  v_known integer;
+  v_bytes bigint;
+  v_different integer;
+begin
+  if v_count not between 1 and 1000 or array_ndims(write_deltas.contents) <> 1 then
+    raise exception 'A batch has 1 to 1,000 deltas.' using errcode = 'PL422', column = 'contents';
+  end if;
+  if write_deltas.thinking is not null
+    and (cardinality(write_deltas.thinking) <> v_count or array_ndims(write_deltas.thinking) <> 1)
+  then
+    raise exception 'Send as many thinking pieces as contents; null stands for none.'
+      using errcode = 'PL422', column = 'thinking';
+  end if;
+  if exists (
+    select
+    from generate_series(1, v_count) i
+    where coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0)
+      not between 1 and 65536
+  ) then
+    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'contents';
+  end if;
+
+  select t.* into v_turn
+  from private.turns t
+  where t.message_id = write_deltas.message_id
+    and t.writer = write_deltas.writer
+    and (write_deltas.user_id is null or t.user_id = write_deltas.user_id)
+  for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if write_deltas.first_sequence between 1 and v_turn.last_sequence + 1 is not true then
+    raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_deltas.first_sequence::text, 'null')
+      using errcode = 'PL409', column = 'first_sequence';
+  end if;
+  v_known := least(v_count, v_turn.last_sequence - write_deltas.first_sequence + 1);
+  select min(write_deltas.first_sequence + i - 1) into v_different
+  from generate_series(1, v_known) i
+  where not exists (
+    select
+    from llm.message_deltas d
+    where d.user_id = v_turn.user_id
+      and d.message_id = v_turn.message_id
+      and d.sequence = write_deltas.first_sequence + i - 1
+      and d.content = coalesce(write_deltas.contents[i], '')
+      and d.thinking = coalesce(write_deltas.thinking[i], '')
+  );
+  if v_different is not null then
+    raise exception 'Delta % says something else.', v_different using errcode = 'PL409', column = 'first_sequence';
+  end if;
+  if v_known = v_count then
+    return v_turn.last_sequence;
+  end if;
+  if v_turn.ended_at is not null then
+    raise exception 'The turn has ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+  end if;
+  select sum(coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0))
+  into v_bytes
+  from generate_series(v_known + 1, v_count) i;
+  if v_turn.streamed_bytes + v_bytes > 1000000 then
+    raise exception 'An answer has at most 1,000,000 bytes.'
+      using errcode = 'PL422', column = 'contents', hint = 'Finish it with the reason length.';
+  end if;
+
+  insert into llm.message_deltas (user_id, message_id, sequence, content, thinking)
+  select
+    v_turn.user_id, v_turn.message_id, write_deltas.first_sequence + i - 1, coalesce(write_deltas.contents[i], ''),
+    coalesce(write_deltas.thinking[i], '')
+  from generate_series(v_known + 1, v_count) i;
+  update private.turns t
+  set
+    last_sequence = write_deltas.first_sequence + v_count - 1,
+    streamed_bytes = t.streamed_bytes + v_bytes,
+    lease_expires_at = clock_timestamp() + t.lease
+  where t.message_id = v_turn.message_id;
+  perform plinth.announce('turn:' || v_turn.message_id, write_deltas.first_sequence + v_count - 1);
+  return write_deltas.first_sequence + v_count - 1;
+end
+$$;
+
+comment on function private.write_deltas(uuid, integer, text[], text[], uuid, text) is
+  'Appends deltas, all or none; returns the last sequence there is. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for their number or size.';
+
+create or replace function private.append_deltas(
+  message_id uuid,
+  first_sequence integer,
+  contents text[],
+  thinking text[] default null
+)
+  returns integer
+  language sql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+  select private.write_deltas(
+    append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking, null, 'service'
+  )
+$$;
+
+comment on function private.append_deltas(uuid, integer, text[], text[]) is
+  'Appends the next pieces of an answer, the first of them as first_sequence; see private.write_deltas.';
+grant execute on function private.append_deltas(uuid, integer, text[], text[]) to :PLINTH_SERVICE;
+--! EndIncluded private/functions/write_deltas.sql
+--! Included private/functions/report_turn_usage.sql
+-- The writer of an answer may be a client, whose word does not count for less than it streamed. A service that asked the model
+-- itself knows what it used.
+create or replace function private.report_turn_usage(
+  message_id uuid,
+  input_tokens bigint,
+  output_tokens bigint,
+  cached_input_tokens bigint default 0,
+  reasoning_tokens bigint default 0
+)
+  returns llm.messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_turn private.turns;
+  v_message llm.messages;
+begin
+  select t.* into v_turn from private.turns t where t.message_id = report_turn_usage.message_id;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  -- Account, chat, message, turn: as private.end_turn.
+  perform from identity.users u where u.id = v_turn.user_id for no key update;
+  perform from llm.chats c where c.id = v_turn.chat_id for no key update;
+  select m.* into v_message from llm.messages m where m.id = v_turn.message_id for no key update;
+  select t.* into v_turn from private.turns t where t.message_id = v_turn.message_id for no key update;
+  if not found then
+    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+  end if;
+  if v_turn.ended_at is null then
+    raise exception 'The turn has not ended.'
+      using errcode = 'PL409', column = 'message_id', hint = 'Report its usage when it has.';
+  end if;
+  perform private.check_token_counts(
+    report_turn_usage.input_tokens, report_turn_usage.output_tokens, report_turn_usage.cached_input_tokens,
+    report_turn_usage.reasoning_tokens
+  );
+  perform private.correct_turn_usage(
+    v_turn, v_message.model_id, report_turn_usage.input_tokens, report_turn_usage.output_tokens,
+    report_turn_usage.cached_input_tokens, report_turn_usage.reasoning_tokens
+  );
+  v_message.tokens_used := report_turn_usage.output_tokens;
+  return v_message;
+end
+$$;
+
+comment on function private.report_turn_usage(uuid, bigint, bigint, bigint, bigint) is
+  'Corrects what an ended answer is billed for to what the model counted, whoever wrote it, for a day. The same report again changes nothing. PL404 for no such turn, PL409 for one that has not ended or another report, PL422.';
+grant execute on function private.report_turn_usage(uuid, bigint, bigint, bigint, bigint) to :PLINTH_SERVICE;
+--! EndIncluded private/functions/report_turn_usage.sql
+--! Included llm/functions/append_deltas.sql
+-- Many pieces in one call: a writer sends what has come while its last call was under way.
+create or replace function llm.append_deltas(
+  message_id uuid,
+  first_sequence integer,
+  contents text[],
+  thinking text[] default null
+)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'You must be signed in.' using errcode = 'PL401';
+  end if;
+  return private.write_deltas(
+    append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking,
+    plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.append_deltas(uuid, integer, text[], text[]) is
+  E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; pieces that are already there change nothing. CONFLICT for a gap, another text under a sequence, or an answer that has ended.';
+grant execute on function llm.append_deltas(uuid, integer, text[], text[]) to :PLINTH_USER;
+--! EndIncluded llm/functions/append_deltas.sql
+--! Included llm/functions/write_turns.sql
+-- Answers that the owner's own client writes, such as a backend that passes the user's token on. For what must be counted
+-- whatever the client says, a service writes (private.start_turn).
+create or replace function llm.start_turn(
+  chat_id uuid,
+  model_id uuid,
+  parent_id uuid default null,
+  max_tokens bigint default 4096,
+  idempotency_key text default null,
+  lease_seconds integer default 60
+)
+  returns llm.messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.open_turn(
+    plinth.current_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
+    start_turn.idempotency_key, start_turn.lease_seconds, 'client'
+  );
+end
+$$;
+
+comment on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) is
+  E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
+grant execute on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) to :PLINTH_USER;
+
+create or replace function llm.append_delta(
+  message_id uuid,
+  sequence integer,
+  content text default null,
+  thinking text default null
+)
+  returns integer
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.write_delta(
+    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking,
+    plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.append_delta(uuid, integer, text, text) is
+  E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, another text under that sequence, or an answer that has ended.';
+grant execute on function llm.append_delta(uuid, integer, text, text) to :PLINTH_USER;
+
+create or replace function llm.finish_turn(
+  message_id uuid,
+  finish_reason text default 'stop',
+  last_sequence integer default null,
+  tool_calls jsonb default null,
+  output_tokens bigint default null,
+  input_tokens bigint default null
+)
+  returns llm.messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(
+    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.finish_turn(uuid, text, integer, jsonb, bigint, bigint) is
+  E'@resultFieldName message\nEnds an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.';
+grant execute on function llm.finish_turn(uuid, text, integer, jsonb, bigint, bigint) to :PLINTH_USER;
+
+create or replace function llm.break_off_turn(
+  message_id uuid,
+  error_code text default null,
+  error_message text default null,
+  output_tokens bigint default null,
+  input_tokens bigint default null
+)
+  returns llm.messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(
+    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
+    break_off_turn.input_tokens, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+  );
+end
+$$;
+
+comment on function llm.break_off_turn(uuid, text, text, bigint, bigint) is
+  E'@resultFieldName message\nEnds an answer that failed, with what had arrived. One that had ended comes back as it ended.';
+grant execute on function llm.break_off_turn(uuid, text, text, bigint, bigint) to :PLINTH_USER;
+
+create or replace function llm.cancel_turn(message_id uuid)
+  returns llm.messages
+  language plpgsql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'Sign in first.' using errcode = 'PL401';
+  end if;
+  return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => plinth.current_user_id());
+end
+$$;
+
+comment on function llm.cancel_turn(uuid) is
+  E'@resultFieldName message\nEnds an answer of one''s own, whoever writes it, with what had arrived; the writer''s next delta is refused. One that had ended comes back as it ended.';
+grant execute on function llm.cancel_turn(uuid) to :PLINTH_USER;
+--! EndIncluded llm/functions/write_turns.sql

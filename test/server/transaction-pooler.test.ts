@@ -1,0 +1,93 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import type { Client } from "graphql-ws";
+import { connect, contents, listen, makeRoom, post, ROOM_EVENTS } from "../live/support.ts";
+import { type Api, type SignedIn, signIn, signUp, startApi, until } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { openSocket } from "../support/socket.ts";
+import { startTransactionPooler, type TransactionPooler } from "../support/transaction-pooler.ts";
+
+/** One server that is connected directly, and one whose service URL leads through a pooler in transaction mode. */
+let db: TestDatabase;
+let direct: Api;
+let pooler: TransactionPooler;
+let pooled: Api;
+let ada: SignedIn;
+const clients: Client[] = [];
+
+beforeAll(async () => {
+  db = await createTestDatabase();
+  direct = await startApi(db);
+  ada = await signUp(direct, "ada");
+});
+beforeEach(async () => {
+  pooler = await startTransactionPooler(db.url("service"));
+});
+afterEach(async () => {
+  for (const client of clients.splice(0)) await client.dispose();
+  await pooled.close();
+  await pooler.close();
+});
+afterAll(async () => {
+  await direct.close();
+  await db.drop();
+});
+
+async function startPooled(): Promise<void> {
+  pooled = await startApi({ ...db, url: (role) => pooler.urlThrough(db.url(role)) });
+}
+
+const checks = async (): Promise<Record<string, string>> =>
+  ((await (await fetch(`${pooled.url}/readyz`)).json()) as { checks: Record<string, string> }).checks;
+
+const isAccepted = async (token: string): Promise<boolean> =>
+  (await pooled.ask("{ currentUser { id } }", { token })).status === 200;
+
+const logout = ({ token }: SignedIn) => direct.ask("mutation { logout(input: {}) { result } }", { token });
+
+test("asks the database about each token when notifications never arrive", async () => {
+  await startPooled();
+  expect(await checks()).toMatchObject({ revocations: "asking the database", live: "polling" });
+  expect(await isAccepted(ada.token)).toBe(true);
+  const session = await signIn(direct, "ada");
+  await logout(session);
+  expect(await isAccepted(session.token)).toBe(false);
+});
+
+test("closes the open sockets of a revoked session when notifications never arrive", async () => {
+  await startPooled();
+  const session = await signIn(direct, "ada");
+  const socket = await openSocket(pooled, session.token);
+  await logout(session);
+  expect((await socket.closed).code).toBe(4403);
+});
+
+test("sends news to subscribers when notifications never arrive", async () => {
+  await startPooled();
+  const room = await makeRoom(direct, [ada]);
+  const client = connect(pooled, ada);
+  clients.push(client);
+  const heard = listen(client, ROOM_EVENTS, { room });
+  await until(() => heard.answers.length > 0);
+  for (const text of ["one", "two"]) {
+    await post(direct, ada, room, text);
+    await until(() => contents(heard).includes(text), { timeoutMs: 20_000 });
+  }
+  expect(contents(heard)).toEqual(["one", "two"]);
+});
+
+test("notices that notifications stop, and that they arrive again", async () => {
+  pooler.setDropping(false);
+  await startPooled();
+  expect(await checks()).toMatchObject({ revocations: "listening", live: "listening" });
+  pooler.setDropping(true);
+  await until(async () => (await checks()).revocations === "asking the database", { timeoutMs: 20_000 });
+  await until(async () => (await checks()).live === "polling", { timeoutMs: 20_000 });
+  const session = await signIn(direct, "ada");
+  expect(await isAccepted(session.token)).toBe(true);
+  await logout(session);
+  expect(await isAccepted(session.token)).toBe(false);
+  pooler.setDropping(false);
+  await until(async () => (await checks()).revocations === "listening", { timeoutMs: 30_000 });
+  await until(async () => (await checks()).live === "listening", { timeoutMs: 30_000 });
+  expect(await isAccepted(session.token)).toBe(false);
+});
