@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:9e539cb11940edaf073c7e613b82759abd252856
+--! Hash: sha1:59a8df20f5c1549a2bdf6b3ddf11c25d48ffe124
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -49,6 +49,7 @@ comment on column learning.heartbeat_result.reason is
   'Why it was refused: a reason of access, no_such_version, the value at fault (event_id, also when it was used for another heartbeat; from_seconds, to_seconds, active_seconds, occurred_at), or malformed for what cannot be read.';
 
 drop function private.add_skill_evidence(uuid, uuid, text, numeric, text, text);
+drop function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid);
 drop function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz);
 --! Included private/functions/request_digests.sql
 -- A request under an idempotency key is known by what it made. The same request again gets the same answer; another one under that key

@@ -1,5 +1,5 @@
---! Previous: sha1:9e539cb11940edaf073c7e613b82759abd252856
---! Hash: sha1:dc2eda079655c7779dfab1d9098a9bfc65cab31a
+--! Previous: sha1:59a8df20f5c1549a2bdf6b3ddf11c25d48ffe124
+--! Hash: sha1:c535a9c1916d8e6c0b102ad6796a48e42a52cc07
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

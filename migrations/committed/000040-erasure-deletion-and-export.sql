@@ -1,5 +1,5 @@
---! Previous: sha1:dc2eda079655c7779dfab1d9098a9bfc65cab31a
---! Hash: sha1:920675028020b7ec0a32d441b50cf9c2e0ca3cd1
+--! Previous: sha1:c535a9c1916d8e6c0b102ad6796a48e42a52cc07
+--! Hash: sha1:79c6f55b4793ca00e6fe840db3a83892af0ab393
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

@@ -1,5 +1,5 @@
---! Previous: sha1:920675028020b7ec0a32d441b50cf9c2e0ca3cd1
---! Hash: sha1:92ef9fab993cccb62011124dbbafeaf30e1f9efb
+--! Previous: sha1:79c6f55b4793ca00e6fe840db3a83892af0ab393
+--! Hash: sha1:18f558883ac46e2aa9b0eeb5e0bae7637a581b9b
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -32,6 +32,9 @@ drop function private.add_skill_evidence(uuid, uuid, text, numeric, text, text, 
 drop function private.apply_heartbeat(
   uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz, bytea
 );
+drop function private.post_ai_message(
+  uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
+);
 --!restore private/functions/post_ai_message.sql
 --!restore private/functions/open_turn.sql
 --!restore private/functions/add_skill_evidence.sql

@@ -1,11 +1,7 @@
-drop function private.post_ai_message(
-  uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
-);
 drop function llm.append_deltas(uuid, integer, text[], text[]);
 drop function private.append_deltas(uuid, integer, text[], text[]);
 drop function private.write_deltas(uuid, integer, text[], text[], uuid, text);
 drop function private.report_turn_usage(uuid, bigint, bigint, bigint, bigint);
 drop function llm.finish_turn(uuid, text, integer, jsonb, bigint, bigint);
 drop function llm.break_off_turn(uuid, text, text, bigint, bigint);
---!restore private/functions/post_ai_message.sql
 --!restore llm/functions/write_turns.sql
