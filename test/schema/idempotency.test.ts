@@ -108,8 +108,16 @@ beforeAll(async () => {
       apart: ["room_id"],
     },
     "private.post_ai_message": {
-      request: { room_id: room, ...message.request },
-      others: message.others,
+      request: { room_id: room, ...message.request, output_tokens: 5 },
+      others: {
+        ...message.others,
+        model_id: model,
+        input_tokens: 7,
+        output_tokens: 6,
+        cached_input_tokens: 1,
+        reasoning_tokens: 1,
+        billed_user_id: bob,
+      },
       apart: ["room_id", "audience_version"],
       by: "service",
     },

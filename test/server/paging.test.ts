@@ -21,6 +21,7 @@ const ENOUGH_ROWS = 4;
 const MAY_BE_SHORT: ReadonlySet<string> = new Set([
   // At most a row a user, a model or an installation.
   "Query.generalChatSettings",
+  "Query.dataRightsSettings",
   "Query.userSecurityStatuses",
   "Model.currentModelPrices",
   "Query.currentModelPrices",
