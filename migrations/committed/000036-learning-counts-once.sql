@@ -1,5 +1,5 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:1df97da2dff769e2eb8705020a4021c252846f1c
+--! Hash: sha1:cf564adcc436cc60af63e2d7d27b1cd96b038969
 --! Message: learning counts once
 
 -- What was learned counts once: completion whatever brings it about, each second of the clock, and no number that is rounded into its range.
@@ -830,17 +830,17 @@ alter table billing.model_prices
   alter column output_price_per_million_tokens type numeric,
   alter column cached_input_price_per_million_tokens type numeric,
   alter column reasoning_price_per_million_tokens type numeric,
-  add constraint model_prices_input_price_has_12_digits_and_six_decimals check (
+  add constraint model_prices_input_price_keeps_six_decimals check (
     input_price_per_million_tokens < 1e12 and input_price_per_million_tokens = round(input_price_per_million_tokens, 6)
   ),
-  add constraint model_prices_output_price_has_12_digits_and_six_decimals check (
+  add constraint model_prices_output_price_keeps_six_decimals check (
     output_price_per_million_tokens < 1e12 and output_price_per_million_tokens = round(output_price_per_million_tokens, 6)
   ),
-  add constraint model_prices_cached_price_has_12_digits_and_six_decimals check (
+  add constraint model_prices_cached_price_keeps_six_decimals check (
     cached_input_price_per_million_tokens < 1e12
       and cached_input_price_per_million_tokens = round(cached_input_price_per_million_tokens, 6)
   ),
-  add constraint model_prices_reasoning_price_has_12_digits_and_six_decimals check (
+  add constraint model_prices_reasoning_price_keeps_six_decimals check (
     reasoning_price_per_million_tokens < 1e12
       and reasoning_price_per_million_tokens = round(reasoning_price_per_million_tokens, 6)
   );
@@ -856,10 +856,10 @@ comment on constraint skill_evidence_delta_has_two_decimals on learning.skill_ev
 comment on constraint skills_training_gain_has_two_decimals on learning.skills is 'Two decimals at most.';
 comment on constraint training_progress_has_four_decimals on learning.training is 'Four decimals at most.';
 comment on constraint user_skills_level_has_two_decimals on learning.user_skills is 'Two decimals at most.';
-comment on constraint model_prices_input_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_output_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_cached_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_reasoning_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_input_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_output_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_cached_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
 
 --! Included plinth/triggers/keep_scale.sql
 -- A column of type numeric(p, s) rounds what is written before any CHECK sees it: 1.00004 passes for 1, -0.0000001 for 0. So
@@ -928,6 +928,12 @@ create or replace trigger _910_keep_scale
     'cached_input_price_per_million_tokens',
     'reasoning_price_per_million_tokens'
   );
+
+-- Not for updates, of which there is one with each use: what is added has all its decimals.
+create or replace trigger _910_keep_scale
+  before insert on billing.daily_usage
+  for each row
+  execute function plinth.keep_scale('12', 'cost');
 --! EndIncluded billing/triggers/keep_scale.sql
 --! Included learning/triggers/user_skills.sql
 -- The level of a skill is the sum of its evidence, whoever writes what: evidence that comes, changes or goes moves the level,

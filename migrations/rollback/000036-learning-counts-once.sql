@@ -11,6 +11,7 @@ drop trigger _910_keep_scale on learning.skills;
 drop trigger _910_keep_scale on learning.training;
 drop trigger _910_keep_scale on learning.user_skills;
 drop trigger _910_keep_scale on billing.model_prices;
+drop trigger _910_keep_scale on billing.daily_usage;
 drop trigger _500_sum_skill_evidence on learning.skill_evidence;
 drop trigger _500_note_skill_level on learning.user_skills;
 
@@ -46,10 +47,10 @@ alter table learning.user_skills
   drop constraint user_skills_level_has_two_decimals,
   alter column level type numeric(4, 2);
 alter table billing.model_prices
-  drop constraint model_prices_input_price_has_12_digits_and_six_decimals,
-  drop constraint model_prices_output_price_has_12_digits_and_six_decimals,
-  drop constraint model_prices_cached_price_has_12_digits_and_six_decimals,
-  drop constraint model_prices_reasoning_price_has_12_digits_and_six_decimals,
+  drop constraint model_prices_input_price_keeps_six_decimals,
+  drop constraint model_prices_output_price_keeps_six_decimals,
+  drop constraint model_prices_cached_price_keeps_six_decimals,
+  drop constraint model_prices_reasoning_price_keeps_six_decimals,
   alter column input_price_per_million_tokens type numeric(18, 6),
   alter column output_price_per_million_tokens type numeric(18, 6),
   alter column cached_input_price_per_million_tokens type numeric(18, 6),

@@ -66,6 +66,11 @@ alter table billing.daily_usage enable row level security;
 create index daily_usage_model_id_day_idx on billing.daily_usage using btree (model_id, day);
 create unique index daily_usage_user_id_day_idx on billing.daily_usage using btree (user_id, day) where (model_id is null);
 
+create trigger _910_keep_scale
+  before insert on billing.daily_usage
+  for each row
+  execute function plinth.keep_scale('12', 'cost');
+
 comment on table billing.daily_usage is 'One row per user, model and day (UTC) of use: always the sum of its usage_events, late and corrected ones at the day they occurred.';
 comment on column billing.daily_usage.id is 'UUIDv7.';
 comment on column billing.daily_usage.user_id is 'Who used it; null when the account was deleted.';
@@ -105,15 +110,15 @@ create table billing.model_prices (
   reasoning_price_per_million_tokens numeric,
   constraint model_prices_pkey primary key (id),
   constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0::numeric and cached_input_price_per_million_tokens <> 'NaN'::numeric),
-  constraint model_prices_cached_price_has_12_digits_and_six_decimals check (cached_input_price_per_million_tokens < '1000000000000'::numeric and cached_input_price_per_million_tokens = round(cached_input_price_per_million_tokens, 6)),
+  constraint model_prices_cached_price_keeps_six_decimals check (cached_input_price_per_million_tokens < '1000000000000'::numeric and cached_input_price_per_million_tokens = round(cached_input_price_per_million_tokens, 6)),
   constraint model_prices_currency_check check (currency ~ '^[A-Z]{3}$'::text),
   constraint model_prices_effective_from_before_effective_to check (effective_from < effective_to),
-  constraint model_prices_input_price_has_12_digits_and_six_decimals check (input_price_per_million_tokens < '1000000000000'::numeric and input_price_per_million_tokens = round(input_price_per_million_tokens, 6)),
   constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0::numeric and input_price_per_million_tokens <> 'NaN'::numeric),
-  constraint model_prices_output_price_has_12_digits_and_six_decimals check (output_price_per_million_tokens < '1000000000000'::numeric and output_price_per_million_tokens = round(output_price_per_million_tokens, 6)),
+  constraint model_prices_input_price_keeps_six_decimals check (input_price_per_million_tokens < '1000000000000'::numeric and input_price_per_million_tokens = round(input_price_per_million_tokens, 6)),
   constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0::numeric and output_price_per_million_tokens <> 'NaN'::numeric),
-  constraint model_prices_reasoning_price_has_12_digits_and_six_decimals check (reasoning_price_per_million_tokens < '1000000000000'::numeric and reasoning_price_per_million_tokens = round(reasoning_price_per_million_tokens, 6)),
+  constraint model_prices_output_price_keeps_six_decimals check (output_price_per_million_tokens < '1000000000000'::numeric and output_price_per_million_tokens = round(output_price_per_million_tokens, 6)),
   constraint model_prices_reasoning_price_is_not_negative check (reasoning_price_per_million_tokens >= 0::numeric and reasoning_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_reasoning_price_keeps_six_decimals check (reasoning_price_per_million_tokens < '1000000000000'::numeric and reasoning_price_per_million_tokens = round(reasoning_price_per_million_tokens, 6)),
   constraint model_prices_periods_do_not_overlap exclude using gist (model_id with =, currency with =, tstzrange(effective_from, effective_to) with &&),
   constraint model_prices_model_id_fkey foreign key (model_id) references llm.models(id) on delete cascade
 );
@@ -147,10 +152,10 @@ comment on column billing.model_prices.effective_to is 'First moment it no longe
 comment on column billing.model_prices.created_at is 'When the row was added.';
 comment on column billing.model_prices.updated_at is 'When the row last changed.';
 comment on column billing.model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
-comment on constraint model_prices_cached_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_input_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_output_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_reasoning_price_has_12_digits_and_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_cached_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_input_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_output_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
 
 create policy all_manager on billing.model_prices
   for all to :PLINTH_USER
