@@ -3237,10 +3237,15 @@ revoke execute on function private.count_private_message() from public;
 -- How many seconds the stretches have together.
 create or replace function private.count_seconds(stretches int4multirange)
   returns integer
-  language sql
+  language plpgsql
   immutable
 as $$
-  select coalesce(sum(upper(r) - lower(r)), 0)::integer from unnest(stretches) r
+begin
+  if stretches = int4multirange(range_merge(stretches)) then
+    return coalesce(upper(stretches) - lower(stretches), 0);
+  end if;
+  return (select sum(upper(r) - lower(r)) from unnest(stretches) r);
+end
 $$;
 
 comment on function private.count_seconds(stretches int4multirange) is 'How many seconds the stretches have together.';
