@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:59a8df20f5c1549a2bdf6b3ddf11c25d48ffe124
+--! Hash: sha1:10cc112e0169a33080d09c82f2852597a5f693dc
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -455,18 +455,96 @@ $$;
 comment on function private.heartbeat_problem(uuid, integer, integer, integer, timestamptz) is
   'Name of the first parameter of a heartbeat that cannot be, or null.';
 
--- Seconds of a set of stretches, up to the end of the item.
+-- Nearly always it is one stretch. plpgsql keeps that expression ready, where a function in SQL would start a query each time.
+create or replace function private.count_seconds(stretches int4multirange)
+  returns integer
+  language plpgsql
+  immutable
+as $$
+begin
+  if stretches = int4multirange(range_merge(stretches)) then
+    return coalesce(upper(stretches) - lower(stretches), 0);
+  end if;
+  return (select sum(upper(r) - lower(r)) from unnest(stretches) r);
+end
+$$;
+
+comment on function private.count_seconds(int4multirange) is 'How many seconds the stretches have together.';
+
+-- Seconds of a set of stretches, up to the end of the item. Nearly always it is one stretch, which needs no counting; without
+-- settings of its own, so that it becomes part of the expression that asks.
 create or replace function private.covered_seconds(covered int4multirange, duration_seconds integer)
   returns integer
   language sql
   immutable
 as $$
-  select coalesce(sum(upper(r) - lower(r)), 0)::integer
-  from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
+  select case
+    when covered = int4multirange(range_merge(covered))
+      then coalesce(least(upper(covered), duration_seconds) - least(lower(covered), duration_seconds), 0)
+    else private.count_seconds(covered * int4multirange(int4range(0, duration_seconds)))
+  end
 $$;
 
 comment on function private.covered_seconds(int4multirange, integer) is
   'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
+
+-- Time spent is kept as the seconds of the clock it covers, so that a second counts once whoever reports it: two tabs, a retry
+-- under another id, twenty heartbeats at one instant. A heartbeat of n seconds is the n whole seconds before the one in which it
+-- ended: heartbeats that follow each other stay one stretch although each arrives some milliseconds early or late.
+create or replace function private.active_stretch(ended_at timestamptz, seconds integer)
+  returns int4multirange
+  language sql
+  stable
+as $$
+  select int4multirange(int4range(
+    (floor(extract(epoch from ended_at)) - 946684800)::integer - seconds,
+    (floor(extract(epoch from ended_at)) - 946684800)::integer
+  ))
+$$;
+
+comment on function private.active_stretch(timestamptz, integer) is
+  'The whole seconds before a time, as seconds since the year 2000 (UTC).';
+
+-- How much time a heartbeat adds: what of it was not there yet. Without settings of its own, so that it becomes part of the
+-- expression that asks.
+create or replace function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer)
+  returns integer
+  language sql
+  immutable
+as $$
+  select case when active && stretch then seconds - private.count_seconds(active * stretch) else seconds end
+$$;
+
+comment on function private.added_seconds(int4multirange, int4multirange, integer) is
+  'How many of a stretch''s seconds are not among the active ones yet.';
+
+-- Keeps a row small. From some 140 stretches on, gaps of one or two seconds are closed: a player whose every heartbeat comes a
+-- moment late leaves one at each. From some 1,200 on, the shorter half of all gaps is. What was counted stays as it was counted;
+-- only what comes late for a closed gap no longer adds to it, so nobody gains time by it.
+create or replace function private.bounded_stretches(active int4multirange)
+  returns int4multirange
+  language sql
+  stable
+  set search_path = pg_catalog
+as $$
+  with stretches as (
+    select lower(r) as began, upper(r) as ended, lower(r) - lag(upper(r)) over (order by r) as gap from unnest(active) r
+  ),
+  closing as (
+    select
+      case
+        when pg_column_size(active) > 16384 then greatest(percentile_disc(0.5) within group (order by s.gap), 2)
+        when pg_column_size(active) > 1800 then 2
+        else 0
+      end as gap
+    from stretches s
+  )
+  select coalesce(range_agg(int4range(s.began - case when s.gap <= c.gap then s.gap else 0 end, s.ended)), '{}')
+  from stretches s cross join closing c
+$$;
+
+comment on function private.bounded_stretches(int4multirange) is
+  'The same stretches, without the shortest gaps between them if they are many.';
 
 -- Finds or makes the session that a heartbeat belongs to: heartbeats at most half an hour apart are one. A late one may join
 -- two that were apart, so the row with the earliest key takes the others in. Returns that row's key.
@@ -476,6 +554,7 @@ create or replace function private.place_session(
   item_id uuid,
   version integer,
   covered int4multirange,
+  stretch int4multirange,
   active_seconds integer,
   began_at timestamptz,
   occurred_at timestamptz
@@ -505,11 +584,12 @@ begin
   );
   if v_keys = '{}' then
     insert into learning.content_consumption (
-      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, created_at
+      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, active, created_at
     )
     values (
       place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
-      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
+      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, place_session.stretch,
+      clock_timestamp()
     )
     returning created_at into v_key;
     return v_key;
@@ -525,13 +605,16 @@ begin
   select
     min(t.started_at) as started_at, max(t.last_activity_at) as last_activity_at,
     coalesce(sum(t.active_seconds), 0) as active_seconds, coalesce(sum(t.heartbeat_count), 0) as heartbeat_count,
-    coalesce(range_agg(t.covered), '{}') as covered
+    coalesce(range_agg(t.covered), '{}') as covered, coalesce(range_agg(t.active), '{}') as active
   into v_others
   from taken_in t;
   update learning.content_consumption c
   set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
     last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
-    active_seconds = c.active_seconds + v_others.active_seconds + place_session.active_seconds,
+    -- Sessions are half an hour apart, so their seconds are different ones.
+    active_seconds = c.active_seconds + v_others.active_seconds
+      + private.added_seconds(c.active + v_others.active, place_session.stretch, place_session.active_seconds),
+    active = private.bounded_stretches(c.active + v_others.active + place_session.stretch),
     heartbeat_count = c.heartbeat_count + v_others.heartbeat_count + 1,
     covered = c.covered + v_others.covered + place_session.covered
   where c.user_id = place_session.user_id and c.item_id = place_session.item_id and c.created_at = v_keys[1];
@@ -539,7 +622,7 @@ begin
 end
 $$;
 
-comment on function private.place_session(uuid, uuid, integer, int4multirange, integer, timestamptz, timestamptz) is
+comment on function private.place_session(uuid, uuid, integer, int4multirange, int4multirange, integer, timestamptz, timestamptz) is
   'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
 
 -- One heartbeat. The heartbeat's mark comes first, because its foreign key locks the account, which comes before what belongs to
@@ -564,14 +647,14 @@ create or replace function private.apply_heartbeat(
 as $$
 #variable_conflict use_column
 declare
-  -- Watching nine tenths is having seen it: hardly anybody sits through the credits.
-  v_completing_share constant numeric := 0.9;
   v_gap constant interval := '30 minutes';
   v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
   v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
   v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
+  v_stretch constant int4multirange := private.active_stretch(v_occurred_at, apply_heartbeat.active_seconds);
   v_session timestamptz;
   v_seconds integer;
+  v_size integer;
   p learning.content_progress;
 begin
   insert into private.recorded_heartbeats (user_id, event_id, digest)
@@ -593,7 +676,24 @@ begin
     return p;
   end if;
 
-  loop
+  -- Nearly every heartbeat is the latest one of the version that is played, and asks for little.
+  update learning.content_progress t
+  set covered = t.covered + v_covered,
+    covered_seconds = private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds),
+    duration_seconds = apply_heartbeat.duration_seconds,
+    position_seconds = apply_heartbeat.to_seconds,
+    position_at = v_occurred_at,
+    active_seconds = t.active_seconds + private.added_seconds(t.active, v_stretch, apply_heartbeat.active_seconds),
+    active = t.active + v_stretch,
+    started_at = least(t.started_at, v_began_at),
+    last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+    access_checked_at = apply_heartbeat.access_checked_at
+  where t.user_id = apply_heartbeat.user_id
+    and t.item_id = apply_heartbeat.item_id
+    and t.version = apply_heartbeat.version
+    and t.position_at < v_occurred_at
+  returning t.* into p;
+  while p.user_id is null loop
     -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
     -- its sessions, and what was completed stays completed. An older version adds nothing but time.
     update learning.content_progress t
@@ -621,7 +721,8 @@ begin
         when (apply_heartbeat.version, v_occurred_at) > (t.version, coalesce(t.position_at, '-infinity')) then v_occurred_at
         else t.position_at
       end,
-      active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+      active_seconds = t.active_seconds + private.added_seconds(t.active, v_stretch, apply_heartbeat.active_seconds),
+      active = t.active + v_stretch,
       started_at = least(t.started_at, v_began_at),
       last_activity_at = greatest(t.last_activity_at, v_occurred_at),
       access_checked_at = apply_heartbeat.access_checked_at
@@ -636,7 +737,8 @@ begin
   -- Nearly every heartbeat goes on with the last session.
   update learning.content_consumption c
   set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
-    active_seconds = c.active_seconds + apply_heartbeat.active_seconds,
+    active_seconds = c.active_seconds + private.added_seconds(c.active, v_stretch, apply_heartbeat.active_seconds),
+    active = c.active + v_stretch,
     heartbeat_count = c.heartbeat_count + 1,
     covered = c.covered + v_covered
   where c.user_id = apply_heartbeat.user_id
@@ -644,10 +746,23 @@ begin
     and c.created_at = p.session_created_at
     and c.version = apply_heartbeat.version
     and c.started_at <= v_began_at
-    and c.last_activity_at >= v_began_at - v_gap;
-  if not found then
+    and c.last_activity_at >= v_began_at - v_gap
+  returning pg_column_size(c.active) into v_size;
+  -- Of every twenty stretches that are added beyond the first 140, one looks for gaps to close.
+  if pg_column_size(p.active) > 1800 and pg_column_size(p.active) % 256 < 13 then
+    update learning.content_progress t
+    set active = private.bounded_stretches(t.active)
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    returning t.* into p;
+  end if;
+  if v_size > 1800 and v_size % 256 < 13 then
+    update learning.content_consumption c
+    set active = private.bounded_stretches(c.active)
+    where c.user_id = apply_heartbeat.user_id and c.item_id = apply_heartbeat.item_id and c.created_at = p.session_created_at;
+  end if;
+  if v_size is null then
     v_session := private.place_session(
-      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
+      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered, v_stretch,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
     -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
@@ -673,7 +788,7 @@ begin
         and c.item_id = apply_heartbeat.item_id
         and c.version = apply_heartbeat.version;
     end if;
-    if v_seconds >= v_completing_share * apply_heartbeat.duration_seconds then
+    if private.is_played(v_seconds, apply_heartbeat.duration_seconds) then
       update learning.content_progress t
       set completed_version = apply_heartbeat.version, completed_at = v_occurred_at
       where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id

@@ -1,5 +1,5 @@
---! Previous: sha1:59a8df20f5c1549a2bdf6b3ddf11c25d48ffe124
---! Hash: sha1:c535a9c1916d8e6c0b102ad6796a48e42a52cc07
+--! Previous: sha1:10cc112e0169a33080d09c82f2852597a5f693dc
+--! Hash: sha1:f2f723be08b5924524f3cbcfde7b64cc36777e21
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

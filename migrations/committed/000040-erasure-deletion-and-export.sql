@@ -1,5 +1,5 @@
---! Previous: sha1:c535a9c1916d8e6c0b102ad6796a48e42a52cc07
---! Hash: sha1:79c6f55b4793ca00e6fe840db3a83892af0ab393
+--! Previous: sha1:f2f723be08b5924524f3cbcfde7b64cc36777e21
+--! Hash: sha1:aefb75520f45848e49cbd1d6c3a53f457ff8aa76
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

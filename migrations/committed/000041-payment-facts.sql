@@ -1,5 +1,5 @@
---! Previous: sha1:79c6f55b4793ca00e6fe840db3a83892af0ab393
---! Hash: sha1:18f558883ac46e2aa9b0eeb5e0bae7637a581b9b
+--! Previous: sha1:aefb75520f45848e49cbd1d6c3a53f457ff8aa76
+--! Hash: sha1:2e208726c9010365d5cb64d2d234dc4eb5cafd47
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -1,5 +1,5 @@
---! Previous: sha1:18f558883ac46e2aa9b0eeb5e0bae7637a581b9b
---! Hash: sha1:11e524a0a0f6f33ca4a7a4695ff159fd25bb11f0
+--! Previous: sha1:2e208726c9010365d5cb64d2d234dc4eb5cafd47
+--! Hash: sha1:de23f865b1f6d474f3cf713432d59d4ed0f4a188
 --! Message: streams and usage
 
 drop function llm.finish_turn(uuid, text, integer, jsonb, bigint);

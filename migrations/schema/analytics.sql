@@ -79,6 +79,7 @@ create materialized view analytics.content_popularity as
             1 as sessions,
             0 as completions,
             c.active_seconds,
+            c.active,
             power(0.5, extract(epoch from now() - c.last_activity_at) / (14 * 86400)::numeric) as score
            from learning.content_consumption c
           where c.created_at > (now() - '180 days'::interval) and c.last_activity_at > (now() - '180 days'::interval)
@@ -88,6 +89,7 @@ create materialized view analytics.content_popularity as
             0,
             1,
             0,
+            null::int4multirange,
             3::numeric * power(0.5, extract(epoch from now() - p_1.completed_at) / (14 * 86400)::numeric)
            from learning.content_progress p_1
              join learning.content_items i_1 on i_1.id = p_1.item_id and i_1.content_type <> 'course'::text
@@ -98,6 +100,7 @@ create materialized view analytics.content_popularity as
             s.sessions,
             s.completions,
             s.active_seconds,
+            s.active,
             s.score
            from signals s
         union all
@@ -106,24 +109,34 @@ create materialized view analytics.content_popularity as
             s.sessions,
             s.completions,
             s.active_seconds,
+            s.active,
             s.score
            from signals s
              join learning.content_items i_1 on i_1.id = s.item_id
           where i_1.course_id is not null
+        ), used as (
+         select p_1.item_id,
+            p_1.user_id,
+            sum(p_1.sessions) as sessions,
+            sum(p_1.completions) as completions,
+            learning.time_spent(sum(p_1.active_seconds)::numeric, array_agg(p_1.active)) as active_seconds,
+            sum(p_1.score) as score
+           from placed p_1
+          group by p_1.item_id, p_1.user_id
         )
  select p.item_id,
     i.content_type,
     i.category_id,
     i.language,
-    count(distinct p.user_id) as users,
-    sum(p.sessions) as sessions,
-    sum(p.completions) as completions,
-    sum(p.active_seconds) as active_seconds,
+    count(*) as users,
+    sum(p.sessions)::bigint as sessions,
+    sum(p.completions)::bigint as completions,
+    sum(p.active_seconds)::bigint as active_seconds,
     i.rating_count,
     i.rating_average,
     round(sum(p.score), 4) as popularity_score,
     now() as refreshed_at
-   from placed p
+   from used p
      join learning.content_items i on i.id = p.item_id
   group by p.item_id, i.id;
 
@@ -138,7 +151,7 @@ comment on column analytics.content_popularity.language is 'Its language tag.';
 comment on column analytics.content_popularity.users is 'How many users.';
 comment on column analytics.content_popularity.sessions is 'How many sessions.';
 comment on column analytics.content_popularity.completions is 'How many completions.';
-comment on column analytics.content_popularity.active_seconds is 'Time spent in the sessions.';
+comment on column analytics.content_popularity.active_seconds is 'Time that users spent in the sessions, each second of a user counted once.';
 comment on column analytics.content_popularity.rating_count is 'How many users rated it, ever.';
 comment on column analytics.content_popularity.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
 comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), halved every 14 days since.';
@@ -497,7 +510,7 @@ create view analytics.user_activity_summary with (security_barrier=true) as
    from identity.users u
      left join ( select s.user_id,
             count(*) as sessions,
-            sum(s.active_seconds) as active_seconds,
+            learning.time_spent(sum(s.active_seconds)::numeric, array_agg(s.active)) as active_seconds,
             count(distinct (s.started_at at time zone 'UTC'::text)::date) as active_days
            from learning.content_consumption s
           group by s.user_id) c on c.user_id = u.id
@@ -523,7 +536,7 @@ create view analytics.user_activity_summary with (security_barrier=true) as
 comment on view analytics.user_activity_summary is 'Grain: one row per account. What it consumed and completed, and how it signed in.';
 comment on column analytics.user_activity_summary.user_id is 'The account.';
 comment on column analytics.user_activity_summary.sessions is 'Sessions with content.';
-comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content.';
+comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content; time with two things at once counts once.';
 comment on column analytics.user_activity_summary.active_days is 'Days (UTC) on which a session began.';
 comment on column analytics.user_activity_summary.items_started is 'Items begun; courses are counted by their parts.';
 comment on column analytics.user_activity_summary.items_completed is 'Those of them that were completed.';

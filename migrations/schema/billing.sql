@@ -51,10 +51,11 @@ create table billing.daily_usage (
   overdraft_tokens bigint not null default 0,
   unpriced_tokens bigint not null default 0,
   self_reported_tokens bigint not null default 0,
-  cost numeric(38,12) not null default 0,
+  cost numeric not null default 0,
   currency text not null default 'USD'::text,
   constraint daily_usage_pkey primary key (id),
   constraint daily_usage_user_id_day_model_id_key unique (user_id, day, model_id),
+  constraint daily_usage_cost_has_26_digits_and_12_decimals check (cost < '100000000000000000000000000'::numeric and cost = round(cost, 12)),
   constraint daily_usage_totals_are_not_negative check (least(total_tokens::numeric, overdraft_tokens::numeric, cost) >= 0::numeric),
   constraint daily_usage_model_id_fkey foreign key (model_id) references llm.models(id) on delete restrict,
   constraint daily_usage_user_id_fkey foreign key (user_id) references billing.usage_tracking(user_id) on delete set null
@@ -64,6 +65,11 @@ alter table billing.daily_usage enable row level security;
 
 create index daily_usage_model_id_day_idx on billing.daily_usage using btree (model_id, day);
 create unique index daily_usage_user_id_day_idx on billing.daily_usage using btree (user_id, day) where (model_id is null);
+
+create trigger _910_keep_scale
+  before insert on billing.daily_usage
+  for each row
+  execute function plinth.keep_scale('12', 'cost');
 
 comment on table billing.daily_usage is 'One row per user, model and day (UTC) of use: always the sum of its usage_events, late and corrected ones at the day they occurred.';
 comment on column billing.daily_usage.id is 'UUIDv7.';
@@ -94,21 +100,25 @@ create table billing.model_prices (
   id uuid not null default plinth.uuid_v7(),
   model_id uuid not null,
   currency text not null default 'USD'::text,
-  input_price_per_million_tokens numeric(18,6) not null,
-  output_price_per_million_tokens numeric(18,6) not null,
-  cached_input_price_per_million_tokens numeric(18,6),
+  input_price_per_million_tokens numeric not null,
+  output_price_per_million_tokens numeric not null,
+  cached_input_price_per_million_tokens numeric,
   effective_from timestamp with time zone,
   effective_to timestamp with time zone,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
-  reasoning_price_per_million_tokens numeric(18,6),
+  reasoning_price_per_million_tokens numeric,
   constraint model_prices_pkey primary key (id),
   constraint model_prices_cached_input_price_is_not_negative check (cached_input_price_per_million_tokens >= 0::numeric and cached_input_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_cached_price_keeps_six_decimals check (cached_input_price_per_million_tokens < '1000000000000'::numeric and cached_input_price_per_million_tokens = round(cached_input_price_per_million_tokens, 6)),
   constraint model_prices_currency_check check (currency ~ '^[A-Z]{3}$'::text),
   constraint model_prices_effective_from_before_effective_to check (effective_from < effective_to),
   constraint model_prices_input_price_is_not_negative check (input_price_per_million_tokens >= 0::numeric and input_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_input_price_keeps_six_decimals check (input_price_per_million_tokens < '1000000000000'::numeric and input_price_per_million_tokens = round(input_price_per_million_tokens, 6)),
   constraint model_prices_output_price_is_not_negative check (output_price_per_million_tokens >= 0::numeric and output_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_output_price_keeps_six_decimals check (output_price_per_million_tokens < '1000000000000'::numeric and output_price_per_million_tokens = round(output_price_per_million_tokens, 6)),
   constraint model_prices_reasoning_price_is_not_negative check (reasoning_price_per_million_tokens >= 0::numeric and reasoning_price_per_million_tokens <> 'NaN'::numeric),
+  constraint model_prices_reasoning_price_keeps_six_decimals check (reasoning_price_per_million_tokens < '1000000000000'::numeric and reasoning_price_per_million_tokens = round(reasoning_price_per_million_tokens, 6)),
   constraint model_prices_periods_do_not_overlap exclude using gist (model_id with =, currency with =, tstzrange(effective_from, effective_to) with &&),
   constraint model_prices_model_id_fkey foreign key (model_id) references llm.models(id) on delete cascade
 );
@@ -125,6 +135,10 @@ create trigger _900_touch_updated_at
   before update on billing.model_prices
   for each row
   execute function plinth.touch_updated_at();
+create trigger _910_keep_scale
+  before insert or update on billing.model_prices
+  for each row
+  execute function plinth.keep_scale('6', 'input_price_per_million_tokens', 'output_price_per_million_tokens', 'cached_input_price_per_million_tokens', 'reasoning_price_per_million_tokens');
 
 comment on table billing.model_prices is 'One row per model, currency and period of time.';
 comment on column billing.model_prices.id is 'UUIDv7.';
@@ -138,6 +152,10 @@ comment on column billing.model_prices.effective_to is 'First moment it no longe
 comment on column billing.model_prices.created_at is 'When the row was added.';
 comment on column billing.model_prices.updated_at is 'When the row last changed.';
 comment on column billing.model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
+comment on constraint model_prices_cached_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_input_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_output_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
 
 create policy all_manager on billing.model_prices
   for all to :PLINTH_USER

@@ -170,6 +170,7 @@ create table learning.content_consumption (
   heartbeat_count integer not null,
   covered int4multirange not null,
   created_at timestamp with time zone not null default clock_timestamp(),
+  active int4multirange not null default '{}'::int4multirange,
   constraint content_consumption_pkey primary key (user_id, item_id, created_at),
   constraint content_consumption_active_seconds_is_not_negative check (active_seconds >= 0),
   constraint content_consumption_ends_after_its_start check (last_activity_at >= started_at),
@@ -188,10 +189,11 @@ comment on column learning.content_consumption.item_id is 'What.';
 comment on column learning.content_consumption.version is 'Which version of it.';
 comment on column learning.content_consumption.started_at is 'When the session began, by the client''s clock.';
 comment on column learning.content_consumption.last_activity_at is 'When it was last heard of, by the client''s clock.';
-comment on column learning.content_consumption.active_seconds is 'Time spent, without pauses.';
+comment on column learning.content_consumption.active_seconds is 'Time spent in seconds, without pauses; a second in two tabs counts once.';
 comment on column learning.content_consumption.heartbeat_count is 'From how many heartbeats it was merged.';
 comment on column learning.content_consumption.covered is E'@behavior -*\nWhich seconds of the item were played.';
 comment on column learning.content_consumption.created_at is 'When its first heartbeat arrived; the partition key.';
+comment on column learning.content_consumption.active is E'@behavior -*\nThe seconds of the clock spent in it, counted from the year 2000 (UTC), as far as they are known.';
 comment on constraint content_consumption_item_id_fkey on learning.content_consumption is E'@fieldName item\n@foreignFieldName contentConsumptions';
 
 create policy select_own on learning.content_consumption
@@ -266,6 +268,10 @@ create index content_items_search_document_idx on learning.content_items using g
 create index content_items_tags_idx on learning.content_items using gin (tags);
 create index content_items_title_trigram_idx on learning.content_items using gin (title plinth.gin_trgm_ops);
 
+create trigger _050_record_content_before
+  before insert or delete or update on learning.content_items
+  for each statement
+  execute function learning.record_content_before();
 create trigger _110_lock_prerequisites
   before update of course_id on learning.content_items
   for each statement
@@ -284,6 +290,14 @@ create trigger _510_check_moved_lesson
   for each row
   when (old.course_id is distinct from new.course_id and new.course_id is not null)
   execute function learning.check_moved_lesson();
+create trigger _800_record_deleted_content
+  after delete on learning.content_items referencing old table as old_items
+  for each statement
+  execute function learning.record_changed_content();
+create trigger _800_record_updated_content
+  after update on learning.content_items referencing old table as old_items new table as new_items
+  for each statement
+  execute function learning.record_changed_content();
 create trigger _900_touch_updated_at
   before update of category_id, course_id, "position", slug, content_type, title, summary, level, duration_seconds, language, tags, author_id, required_access_level, is_preview, current_version, publish_from, publish_until, deleted_at on learning.content_items
   for each row
@@ -418,6 +432,7 @@ end) stored,
   access_checked_at timestamp with time zone,
   started_at timestamp with time zone not null,
   last_activity_at timestamp with time zone not null,
+  active int4multirange not null default '{}'::int4multirange,
   constraint content_progress_pkey primary key (user_id, item_id),
   constraint content_progress_active_seconds_is_not_negative check (active_seconds >= 0),
   constraint content_progress_completed_has_version_and_time check ((completed_version is null) = (completed_at is null)),
@@ -442,7 +457,7 @@ comment on column learning.content_progress.covered_seconds is 'How many seconds
 comment on column learning.content_progress.duration_seconds is 'The item''s duration at the last heartbeat; null when unknown.';
 comment on column learning.content_progress.position_seconds is 'Where to go on.';
 comment on column learning.content_progress.position_at is 'When they were there.';
-comment on column learning.content_progress.active_seconds is 'Time spent with the item, all versions and repetitions.';
+comment on column learning.content_progress.active_seconds is 'Time spent with the item in seconds, all versions and repetitions; a second in two tabs counts once.';
 comment on column learning.content_progress.completed_version is 'The newest version they have completed; null while none.';
 comment on column learning.content_progress.completed_at is 'When they completed that version.';
 comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
@@ -451,6 +466,7 @@ comment on column learning.content_progress.session_created_at is E'@behavior -*
 comment on column learning.content_progress.access_checked_at is E'@behavior -*\nWhen access to the item was last decided for a heartbeat; null asks again.';
 comment on column learning.content_progress.started_at is 'When they first played it.';
 comment on column learning.content_progress.last_activity_at is 'When they last did.';
+comment on column learning.content_progress.active is E'@behavior -*\nThe seconds of the clock spent with it, counted from the year 2000 (UTC), as far as they are known.';
 comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
 comment on constraint content_progress_item_id_fkey on learning.content_progress is E'@fieldName item\n@foreignFieldName contentProgresses';
 
@@ -541,10 +557,11 @@ grant
 create table learning.content_skills (
   item_id uuid not null,
   skill_id uuid not null,
-  gain numeric(4,2) not null default 0.25,
+  gain numeric not null default 0.25,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   constraint content_skills_pkey primary key (item_id, skill_id),
+  constraint content_skills_gain_has_two_decimals check (gain = round(gain, 2)),
   constraint content_skills_gain_is_from_0_to_10 check (gain >= 0::numeric and gain <= 10::numeric),
   constraint content_skills_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade,
   constraint content_skills_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade
@@ -554,10 +571,30 @@ alter table learning.content_skills enable row level security;
 
 create index content_skills_skill_id_idx on learning.content_skills using btree (skill_id);
 
+create trigger _050_record_content_before
+  before insert or delete or update on learning.content_skills
+  for each statement
+  execute function learning.record_content_before();
+create trigger _800_record_added_skills
+  after insert on learning.content_skills referencing new table as new_skills
+  for each statement
+  execute function learning.record_changed_skills();
+create trigger _800_record_deleted_skills
+  after delete on learning.content_skills referencing old table as old_skills
+  for each statement
+  execute function learning.record_changed_skills();
+create trigger _800_record_updated_skills
+  after update on learning.content_skills referencing old table as old_skills new table as new_skills
+  for each statement
+  execute function learning.record_changed_skills();
 create trigger _900_touch_updated_at
   before update on learning.content_skills
   for each row
   execute function plinth.touch_updated_at();
+create trigger _910_keep_scale
+  before insert or update of gain on learning.content_skills
+  for each row
+  execute function plinth.keep_scale('2', 'gain');
 
 comment on table learning.content_skills is 'One row per item and skill that it teaches.';
 comment on column learning.content_skills.item_id is 'The item; may be a course.';
@@ -565,6 +602,7 @@ comment on column learning.content_skills.skill_id is 'The skill.';
 comment on column learning.content_skills.gain is 'By how much completing the item raises the level, once; 0 to 10.';
 comment on column learning.content_skills.created_at is 'When it was said.';
 comment on column learning.content_skills.updated_at is 'When the row last changed.';
+comment on constraint content_skills_gain_has_two_decimals on learning.content_skills is 'Two decimals at most.';
 comment on constraint content_skills_item_id_fkey on learning.content_skills is E'@fieldName item\n@foreignFieldName contentSkills';
 
 create policy all_editor on learning.content_skills
@@ -652,13 +690,14 @@ create table learning.skill_evidence (
   user_id uuid not null,
   skill_id uuid not null,
   kind text not null,
-  delta numeric(4,2) not null,
+  delta numeric not null,
   source_key text,
   note text,
   recorded_by uuid default plinth.current_user_id(),
   created_at timestamp with time zone not null default clock_timestamp(),
   constraint skill_evidence_pkey primary key (id),
   constraint skill_evidence_user_id_skill_id_source_key_key unique (user_id, skill_id, source_key),
+  constraint skill_evidence_delta_has_two_decimals check (delta = round(delta, 2)),
   constraint skill_evidence_delta_is_from_minus_10_to_10 check (delta >= '-10'::integer::numeric and delta <= 10::numeric),
   constraint skill_evidence_kind_check check (kind = any (array['initial'::text, 'assessment'::text, 'training'::text, 'content'::text, 'adjustment'::text])),
   constraint skill_evidence_note_check check (length(note) >= 1 and length(note) <= 2000),
@@ -675,6 +714,10 @@ create trigger _500_sum_skill_evidence
   after insert or delete or update of delta on learning.skill_evidence
   for each row
   execute function learning.sum_skill_evidence();
+create trigger _910_keep_scale
+  before insert or update of delta on learning.skill_evidence
+  for each row
+  execute function plinth.keep_scale('2', 'delta');
 
 comment on table learning.skill_evidence is 'One row per thing that moved a level, or was to: what, when, by how much. Levels are sums of it.';
 comment on column learning.skill_evidence.id is 'UUIDv7.';
@@ -687,6 +730,7 @@ comment on column learning.skill_evidence.note is 'Why, in words.';
 comment on column learning.skill_evidence.recorded_by is 'Who was signed in; null for a job, psql or a deleted account.';
 comment on column learning.skill_evidence.created_at is 'When.';
 comment on constraint skill_evidence_user_id_skill_id_source_key_key on learning.skill_evidence is '@behavior -*';
+comment on constraint skill_evidence_delta_has_two_decimals on learning.skill_evidence is 'Two decimals at most.';
 comment on constraint skill_evidence_user_id_skill_id_fkey on learning.skill_evidence is E'@fieldName userSkill\n@foreignFieldName evidence';
 
 create policy select_manager on learning.skill_evidence
@@ -706,7 +750,7 @@ create table learning.skills (
   skill_name text not null,
   display_name text,
   description text not null default ''::text,
-  training_gain numeric(4,2) not null default 1,
+  training_gain numeric not null default 1,
   is_active boolean not null default true,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
@@ -715,6 +759,7 @@ create table learning.skills (
   constraint skills_description_check check (length(description) <= 10000),
   constraint skills_display_name_check check (length(display_name) >= 1 and length(display_name) <= 200 and display_name = trim(both from display_name)),
   constraint skills_skill_name_is_a_lower_case_key check (skill_name ~ '^[a-z][a-z0-9_]{0,99}$'::text),
+  constraint skills_training_gain_has_two_decimals check (training_gain = round(training_gain, 2)),
   constraint skills_training_gain_is_from_0_to_10 check (training_gain >= 0::numeric and training_gain <= 10::numeric)
 );
 
@@ -724,6 +769,10 @@ create trigger _900_touch_updated_at
   before update on learning.skills
   for each row
   execute function plinth.touch_updated_at();
+create trigger _910_keep_scale
+  before insert or update of training_gain on learning.skills
+  for each row
+  execute function plinth.keep_scale('2', 'training_gain');
 
 comment on table learning.skills is 'One row per skill that people can have and train.';
 comment on column learning.skills.id is 'UUIDv7.';
@@ -734,6 +783,7 @@ comment on column learning.skills.training_gain is 'By how much completing a tra
 comment on column learning.skills.is_active is 'Skills out of use are hidden and cannot be taken on; what people have of them stays.';
 comment on column learning.skills.created_at is 'When it was added.';
 comment on column learning.skills.updated_at is 'When the row last changed.';
+comment on constraint skills_training_gain_has_two_decimals on learning.skills is 'Two decimals at most.';
 
 create policy all_manager on learning.skills
   for all to :PLINTH_USER
@@ -758,7 +808,7 @@ create table learning.training (
   user_id uuid not null default plinth.current_user_id(),
   skill_id uuid not null,
   status text not null default 'pending'::text,
-  progress numeric(5,4) not null default 0,
+  progress numeric not null default 0,
   run integer not null default 1,
   started_at timestamp with time zone,
   completed_at timestamp with time zone,
@@ -768,6 +818,7 @@ create table learning.training (
   constraint training_completed_at_is_of_the_completed check ((status = 'completed'::text) = (completed_at is not null)),
   constraint training_is_completed_when_its_progress_is_1 check ((status = 'completed'::text) = (progress = 1::numeric)),
   constraint training_is_started_before_it_is_active check (status = 'pending'::text or started_at is not null),
+  constraint training_progress_has_four_decimals check (progress = round(progress, 4)),
   constraint training_progress_is_from_0_to_1 check (progress >= 0::numeric and progress <= 1::numeric),
   constraint training_run_is_positive check (run >= 1),
   constraint training_status_check check (status = any (array['pending'::text, 'active'::text, 'completed'::text])),
@@ -802,6 +853,10 @@ create trigger _900_touch_updated_at
   before update on learning.training
   for each row
   execute function plinth.touch_updated_at();
+create trigger _910_keep_scale
+  before insert or update on learning.training
+  for each row
+  execute function plinth.keep_scale('4', 'progress');
 
 comment on table learning.training is 'One row per user and skill they train: at most one, whatever its state.';
 comment on column learning.training.user_id is 'Who trains.';
@@ -813,6 +868,7 @@ comment on column learning.training.started_at is 'When this run was begun; null
 comment on column learning.training.completed_at is 'When this run was completed.';
 comment on column learning.training.created_at is 'When the training was planned or first begun.';
 comment on column learning.training.updated_at is 'When the row last changed.';
+comment on constraint training_progress_has_four_decimals on learning.training is 'Four decimals at most.';
 
 create policy select_manager on learning.training
   for select to :PLINTH_USER
@@ -898,10 +954,11 @@ grant select on learning.user_content_permissions to :PLINTH_ANONYMOUS;
 create table learning.user_skills (
   user_id uuid not null default plinth.current_user_id(),
   skill_id uuid not null,
-  level numeric(4,2) not null default 0,
+  level numeric not null default 0,
   created_at timestamp with time zone not null default now(),
   updated_at timestamp with time zone not null default now(),
   constraint user_skills_pkey primary key (user_id, skill_id),
+  constraint user_skills_level_has_two_decimals check (level = round(level, 2)),
   constraint user_skills_level_is_from_0_to_10 check (level >= 0::numeric and level <= 10::numeric),
   constraint user_skills_skill_id_fkey foreign key (skill_id) references learning.skills(id) on delete cascade,
   constraint user_skills_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
@@ -919,6 +976,10 @@ create trigger _900_touch_updated_at
   before update on learning.user_skills
   for each row
   execute function plinth.touch_updated_at();
+create trigger _910_keep_scale
+  before insert or update of level on learning.user_skills
+  for each row
+  execute function plinth.keep_scale('2', 'level');
 
 comment on table learning.user_skills is 'One row per user and skill they have taken on.';
 comment on column learning.user_skills.user_id is 'Whose skill.';
@@ -926,6 +987,7 @@ comment on column learning.user_skills.skill_id is 'The skill.';
 comment on column learning.user_skills.level is 'Proficiency from 0 to 10: always the sum of the evidence.';
 comment on column learning.user_skills.created_at is 'When it was taken on.';
 comment on column learning.user_skills.updated_at is 'When the level last changed.';
+comment on constraint user_skills_level_has_two_decimals on learning.user_skills is 'Two decimals at most.';
 
 create policy insert_own on learning.user_skills
   for insert to :PLINTH_USER
@@ -952,7 +1014,7 @@ create view learning.learning_analytics with (security_invoker=true) as
             cs.skill_id,
             count(*) as items_started,
             count(p.completed_at) as items_completed,
-            sum(p.active_seconds)::bigint as active_seconds,
+            learning.time_spent(sum(p.active_seconds), array_agg(p.active)) as active_seconds,
             max(p.last_activity_at) as last_activity_at
            from learning.content_skills cs
              join learning.content_progress p on p.item_id = cs.item_id
@@ -1027,7 +1089,8 @@ create view learning.my_item_progress with (security_invoker=true) as
     p.completed_at is not null as is_completed,
     coalesce(p.progress, 0::numeric) as progress,
     coalesce(p.active_seconds, 0::bigint) as active_seconds,
-    p.last_activity_at
+    p.last_activity_at,
+    p.active
    from learning.content_items i
      left join learning.content_progress p on p.item_id = i.id and p.user_id = (( select plinth.current_user_id() as current_user_id))
   where i.content_type <> 'course'::text and i.available_from <= now() and (i.available_until is null or i.available_until > now());
@@ -1040,6 +1103,7 @@ comment on column learning.my_item_progress.is_completed is 'Whether it was comp
 comment on column learning.my_item_progress.progress is '0.0 to 1.0; 1 is completed.';
 comment on column learning.my_item_progress.active_seconds is 'Time spent with it.';
 comment on column learning.my_item_progress.last_activity_at is 'When it was last played; null for never.';
+comment on column learning.my_item_progress.active is 'When that time was; see learning.time_spent.';
 
 grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1277,7 +1341,8 @@ create or replace function learning.content_categories_progress(category learnin
   set search_path to 'pg_catalog'
 as $$
   select learning.sum_progress(
-    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+    count(*), count(*) filter (where m.is_completed), sum(m.progress),
+    learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
   )
   from learning.content_categories c
   join learning.my_item_progress m on m.category_id = c.id
@@ -1296,7 +1361,8 @@ create or replace function learning.content_items_progress(item learning.content
   set search_path to 'pg_catalog'
 as $$
   select learning.sum_progress(
-    count(*), count(*) filter (where m.is_completed), sum(m.progress), sum(m.active_seconds), max(m.last_activity_at)
+    count(*), count(*) filter (where m.is_completed), sum(m.progress),
+    learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
   )
   from (
     -- A course is none of these rows itself, and nothing else has parts.
@@ -1454,7 +1520,7 @@ begin
     done as (
       select
         p.user_id, count(p.completed_at) as completed_count, sum(p.progress) as progress,
-        sum(p.active_seconds)::bigint as active_seconds, max(p.last_activity_at) as last_activity_at
+        learning.time_spent(sum(p.active_seconds), array_agg(p.active)) as active_seconds, max(p.last_activity_at) as last_activity_at
       from learning.content_progress p
       join parts on parts.id = p.item_id
       group by p.user_id
@@ -2198,6 +2264,120 @@ comment on function learning.recommend_items(max_count integer) is E'What the si
 revoke execute on function learning.recommend_items(max_count integer) from public;
 grant execute on function learning.recommend_items(max_count integer) to :PLINTH_USER;
 
+-- Trigger: records which courses and trainings a change of content completed, and when availability will change next.
+create or replace function learning.record_changed_content()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_items uuid[];
+  v_courses uuid[];
+  v_durations uuid[];
+  v_can_complete boolean;
+begin
+  if tg_op = 'UPDATE' then
+    select
+      array_agg(n.id),
+      array_remove(array_agg(distinct o.course_id) || array_agg(distinct n.course_id), null),
+      array_agg(n.id) filter (where o.duration_seconds is distinct from n.duration_seconds and n.duration_seconds is not null),
+      -- What only grows completes nothing, unless it was completed before.
+      bool_or(
+        o.course_id is distinct from n.course_id
+        or o.available_from is not null and (
+          n.available_from is null
+          or n.available_from > o.available_from
+          or coalesce(n.available_until, 'infinity') < coalesce(o.available_until, 'infinity')
+        )
+        or exists (select from learning.content_progress p where p.item_id = n.id and p.completed_at is not null)
+      )
+    into v_items, v_courses, v_durations, v_can_complete
+    from old_items o
+    join new_items n on n.id = o.id
+    where (o.course_id, o.available_from, o.available_until, o.duration_seconds)
+      is distinct from (n.course_id, n.available_from, n.available_until, n.duration_seconds);
+    if v_items is null then
+      return null;
+    end if;
+    delete from private.completion_checks c where c.item_id = any (v_items);
+    insert into private.completion_checks (item_id, due_at)
+    select i.id, t.due_at
+    from learning.content_items i
+    cross join lateral (values (i.available_from), (i.available_until)) as t (due_at)
+    where i.id = any (v_items) and i.available_from is not null and t.due_at > now() and isfinite(t.due_at)
+    on conflict do nothing;
+    if current_setting('plinth.settles_lessons', true) = 'on' then
+      return null;
+    end if;
+    -- The parts that followed a course, which have had a statement of their own.
+    v_items := v_items || array(select i.id from learning.content_items i where i.course_id = any (v_items));
+    v_courses := v_courses || v_items;
+  else
+    select array_agg(o.id), array_remove(array_agg(distinct o.course_id), null), true
+    into v_items, v_courses, v_can_complete
+    from old_items o;
+  end if;
+  if v_durations is not null then
+    perform private.complete_played_items(v_durations);
+  end if;
+  if v_can_complete then
+    perform private.record_completions(
+      v_courses,
+      array(select distinct cs.skill_id from learning.content_skills cs where cs.item_id = any (v_items))
+    );
+  end if;
+  return null;
+end
+$$;
+
+comment on function learning.record_changed_content() is 'Trigger: records which courses and trainings a change of content completed, and when availability will change next.';
+revoke execute on function learning.record_changed_content() from public;
+
+-- Trigger: records which trainings were completed by a change of what teaches their skill.
+create or replace function learning.record_changed_skills()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_skills uuid[];
+begin
+  if tg_op = 'INSERT' then
+    v_skills := array(select distinct n.skill_id from new_skills n);
+  elsif tg_op = 'DELETE' then
+    v_skills := array(select distinct o.skill_id from old_skills o);
+  else
+    v_skills := array(select n.skill_id from new_skills n union select o.skill_id from old_skills o);
+  end if;
+  if v_skills <> '{}' then
+    perform private.record_completions('{}', v_skills);
+  end if;
+  return null;
+end
+$$;
+
+comment on function learning.record_changed_skills() is 'Trigger: records which trainings were completed by a change of what teaches their skill.';
+revoke execute on function learning.record_changed_skills() from public;
+
+-- Trigger: records what became complete by time before content changes.
+create or replace function learning.record_content_before()
+  returns trigger
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+begin
+  while private.record_due_completions(1000) = 1000 loop
+  end loop;
+  return null;
+end
+$$;
+
+comment on function learning.record_content_before() is 'Trigger: records what became complete by time before content changes.';
+revoke execute on function learning.record_content_before() from public;
+
 -- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.
 create or replace function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer default null::integer, occurred_at timestamp with time zone default null::timestamp with time zone, version integer default null::integer)
   returns learning.content_progress
@@ -2403,6 +2583,7 @@ declare
   v_user_id constant uuid := private.lock_own_account();
   v_result learning.training;
 begin
+  perform private.lock_completions(false);
   update learning.training t
   set status = 'active'
   where t.user_id = v_user_id and t.skill_id = restart_training.skill_id
@@ -2707,7 +2888,10 @@ create or replace function learning.settle_lessons()
   set search_path to 'pg_catalog'
 as $$
 begin
+  -- For learning.record_changed_content: it waits for the end of the whole statement.
+  perform set_config('plinth.settles_lessons', 'on', true);
   update learning.content_items i set available_from = i.available_from where i.course_id = new.id;
+  perform set_config('plinth.settles_lessons', 'off', true);
   return null;
 end
 $$;
@@ -2731,6 +2915,8 @@ begin
     raise exception 'There is no such skill.'
       using errcode = 'PL404', schema = 'learning', table = 'training', column = 'skill_id';
   end if;
+  -- It begins with what is completed; see private.record_completions.
+  perform private.lock_completions(false);
   insert into learning.user_skills (user_id, skill_id) values (v_user_id, start_training.skill_id) on conflict do nothing;
   insert into learning.training as t (user_id, skill_id, status)
   values (v_user_id, start_training.skill_id, 'active')
@@ -2798,6 +2984,28 @@ $$;
 
 comment on function learning.sum_skill_evidence() is 'Trigger: a level is the sum of its evidence.';
 revoke execute on function learning.sum_skill_evidence() from public;
+
+-- The seconds of several rows together, each second of the clock counted once: their sum, and what each of them knows of when.
+create or replace function learning.time_spent(active_seconds numeric, stretches int4multirange[])
+  returns bigint
+  language sql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+  select (
+    coalesce(active_seconds, 0)
+    - coalesce((select sum(upper(r) - lower(r)) from unnest(stretches) s (active) cross join unnest(s.active) r), 0)
+    + coalesce((
+      select sum(upper(r) - lower(r))
+      from (select range_agg(s.active) as active from unnest(stretches) s (active)) u
+      cross join unnest(u.active) r
+    ), 0)
+  )::bigint
+$$;
+
+comment on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) is E'@behavior -*\nThe seconds of several rows together, each second of the clock counted once: their sum, and what each of them knows of when.';
+revoke execute on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) from public;
+grant execute on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) to :PLINTH_ANALYST, :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Withdraws an item, for a course with all its parts. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.
 create or replace function learning.unpublish_content(item_id uuid)

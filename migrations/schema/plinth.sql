@@ -208,6 +208,31 @@ comment on function plinth.is_cjk(value text) is E'@behavior -*\nWhether a text 
 revoke execute on function plinth.is_cjk(value text) from public;
 grant execute on function plinth.is_cjk(value text) to :PLINTH_USER;
 
+-- Trigger: shows exact values with a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.
+create or replace function plinth.keep_scale()
+  returns trigger
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+declare
+  v_scale constant integer := tg_argv[0];
+  v_row constant jsonb := to_jsonb(new);
+  v_shown jsonb;
+begin
+  select jsonb_object_agg(c.name, round((v_row ->> c.name)::numeric, v_scale)) into v_shown
+  from unnest(tg_argv[1:]) as c (name)
+  where scale((v_row ->> c.name)::numeric) <> v_scale
+    and (v_row ->> c.name)::numeric = round((v_row ->> c.name)::numeric, v_scale);
+  if v_shown is not null then
+    new := jsonb_populate_record(new, v_shown);
+  end if;
+  return new;
+end
+$$;
+
+comment on function plinth.keep_scale() is 'Trigger: shows exact values with a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
+revoke execute on function plinth.keep_scale() from public;
+
 -- The form in which an e-mail address is stored and compared; null for a text that is not an address.
 create or replace function plinth.normalize_email(address text)
   returns text

@@ -22,6 +22,22 @@ comment on table private.api_token_hashes is 'One row per API token: what it is 
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
 
+-- One row per item and moment at which it may complete a course or a training: when its availability begins or ends.
+create table private.completion_checks (
+  item_id uuid not null,
+  due_at timestamp with time zone not null,
+  constraint completion_checks_pkey primary key (item_id, due_at),
+  constraint completion_checks_item_id_fkey foreign key (item_id) references learning.content_items(id) on delete cascade
+);
+
+alter table private.completion_checks enable row level security;
+
+create index completion_checks_due_at_idx on private.completion_checks using btree (due_at);
+
+comment on table private.completion_checks is 'One row per item and moment at which it may complete a course or a training: when its availability begins or ends.';
+comment on column private.completion_checks.item_id is 'The item.';
+comment on column private.completion_checks.due_at is 'The moment; the row is deleted once it was dealt with.';
+
 -- One row per part of the content that is changed by one transaction at a time.
 create table private.content_locks (
   lock_name text not null,
@@ -1182,6 +1198,21 @@ $$;
 comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.';
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
+-- The whole seconds before a time, as seconds since the year 2000 (UTC).
+create or replace function private.active_stretch(ended_at timestamp with time zone, seconds integer)
+  returns int4multirange
+  language sql
+  stable
+as $$
+  select int4multirange(int4range(
+    (floor(extract(epoch from ended_at)) - 946684800)::integer - seconds,
+    (floor(extract(epoch from ended_at)) - 946684800)::integer
+  ))
+$$;
+
+comment on function private.active_stretch(ended_at timestamp with time zone, seconds integer) is 'The whole seconds before a time, as seconds since the year 2000 (UTC).';
+revoke execute on function private.active_stretch(ended_at timestamp with time zone, seconds integer) from public;
+
 -- Adds mentions to a message and to the counts.
 create or replace function private.add_mentions(message rooms.room_messages, mentions uuid[])
   returns void
@@ -1319,6 +1350,18 @@ $$;
 
 comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
 revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
+
+-- How many of a stretch's seconds are not among the active ones yet.
+create or replace function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer)
+  returns integer
+  language sql
+  immutable
+as $$
+  select case when active && stretch then seconds - private.count_seconds(active * stretch) else seconds end
+$$;
+
+comment on function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer) is 'How many of a stretch''s seconds are not among the active ones yet.';
+revoke execute on function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer) from public;
 
 -- Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.
 create or replace function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[])
@@ -1687,14 +1730,14 @@ create or replace function private.apply_heartbeat(user_id uuid, item_id uuid, e
 as $$
 #variable_conflict use_column
 declare
-  -- Watching nine tenths is having seen it: hardly anybody sits through the credits.
-  v_completing_share constant numeric := 0.9;
   v_gap constant interval := '30 minutes';
   v_occurred_at constant timestamptz := least(apply_heartbeat.occurred_at, now());
   v_began_at constant timestamptz := v_occurred_at - make_interval(secs => apply_heartbeat.active_seconds);
   v_covered constant int4multirange := int4multirange(int4range(apply_heartbeat.from_seconds, apply_heartbeat.to_seconds));
+  v_stretch constant int4multirange := private.active_stretch(v_occurred_at, apply_heartbeat.active_seconds);
   v_session timestamptz;
   v_seconds integer;
+  v_size integer;
   p learning.content_progress;
 begin
   insert into private.recorded_heartbeats (user_id, event_id, digest)
@@ -1716,7 +1759,24 @@ begin
     return p;
   end if;
 
-  loop
+  -- Nearly every heartbeat is the latest one of the version that is played, and asks for little.
+  update learning.content_progress t
+  set covered = t.covered + v_covered,
+    covered_seconds = private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds),
+    duration_seconds = apply_heartbeat.duration_seconds,
+    position_seconds = apply_heartbeat.to_seconds,
+    position_at = v_occurred_at,
+    active_seconds = t.active_seconds + private.added_seconds(t.active, v_stretch, apply_heartbeat.active_seconds),
+    active = t.active + v_stretch,
+    started_at = least(t.started_at, v_began_at),
+    last_activity_at = greatest(t.last_activity_at, v_occurred_at),
+    access_checked_at = apply_heartbeat.access_checked_at
+  where t.user_id = apply_heartbeat.user_id
+    and t.item_id = apply_heartbeat.item_id
+    and t.version = apply_heartbeat.version
+    and t.position_at < v_occurred_at
+  returning t.* into p;
+  while p.user_id is null loop
     -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
     -- its sessions, and what was completed stays completed. An older version adds nothing but time.
     update learning.content_progress t
@@ -1744,7 +1804,8 @@ begin
         when (apply_heartbeat.version, v_occurred_at) > (t.version, coalesce(t.position_at, '-infinity')) then v_occurred_at
         else t.position_at
       end,
-      active_seconds = t.active_seconds + apply_heartbeat.active_seconds,
+      active_seconds = t.active_seconds + private.added_seconds(t.active, v_stretch, apply_heartbeat.active_seconds),
+      active = t.active + v_stretch,
       started_at = least(t.started_at, v_began_at),
       last_activity_at = greatest(t.last_activity_at, v_occurred_at),
       access_checked_at = apply_heartbeat.access_checked_at
@@ -1759,7 +1820,8 @@ begin
   -- Nearly every heartbeat goes on with the last session.
   update learning.content_consumption c
   set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
-    active_seconds = c.active_seconds + apply_heartbeat.active_seconds,
+    active_seconds = c.active_seconds + private.added_seconds(c.active, v_stretch, apply_heartbeat.active_seconds),
+    active = c.active + v_stretch,
     heartbeat_count = c.heartbeat_count + 1,
     covered = c.covered + v_covered
   where c.user_id = apply_heartbeat.user_id
@@ -1767,10 +1829,23 @@ begin
     and c.created_at = p.session_created_at
     and c.version = apply_heartbeat.version
     and c.started_at <= v_began_at
-    and c.last_activity_at >= v_began_at - v_gap;
-  if not found then
+    and c.last_activity_at >= v_began_at - v_gap
+  returning pg_column_size(c.active) into v_size;
+  -- Of every twenty stretches that are added beyond the first 140, one looks for gaps to close.
+  if pg_column_size(p.active) > 1800 and pg_column_size(p.active) % 256 < 13 then
+    update learning.content_progress t
+    set active = private.bounded_stretches(t.active)
+    where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
+    returning t.* into p;
+  end if;
+  if v_size > 1800 and v_size % 256 < 13 then
+    update learning.content_consumption c
+    set active = private.bounded_stretches(c.active)
+    where c.user_id = apply_heartbeat.user_id and c.item_id = apply_heartbeat.item_id and c.created_at = p.session_created_at;
+  end if;
+  if v_size is null then
     v_session := private.place_session(
-      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered,
+      apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered, v_stretch,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
     -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
@@ -1796,7 +1871,7 @@ begin
         and c.item_id = apply_heartbeat.item_id
         and c.version = apply_heartbeat.version;
     end if;
-    if v_seconds >= v_completing_share * apply_heartbeat.duration_seconds then
+    if private.is_played(v_seconds, apply_heartbeat.duration_seconds) then
       update learning.content_progress t
       set completed_version = apply_heartbeat.version, completed_at = v_occurred_at
       where t.user_id = apply_heartbeat.user_id and t.item_id = apply_heartbeat.item_id
@@ -2259,6 +2334,32 @@ $$;
 
 comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.';
 revoke execute on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) from public;
+
+-- The same stretches, without the shortest gaps between them if they are many.
+create or replace function private.bounded_stretches(active int4multirange)
+  returns int4multirange
+  language sql
+  stable
+  set search_path to 'pg_catalog'
+as $$
+  with stretches as (
+    select lower(r) as began, upper(r) as ended, lower(r) - lag(upper(r)) over (order by r) as gap from unnest(active) r
+  ),
+  closing as (
+    select
+      case
+        when pg_column_size(active) > 16384 then greatest(percentile_disc(0.5) within group (order by s.gap), 2)
+        when pg_column_size(active) > 1800 then 2
+        else 0
+      end as gap
+    from stretches s
+  )
+  select coalesce(range_agg(int4range(s.began - case when s.gap <= c.gap then s.gap else 0 end, s.ended)), '{}')
+  from stretches s cross join closing c
+$$;
+
+comment on function private.bounded_stretches(active int4multirange) is 'The same stretches, without the shortest gaps between them if they are many.';
+revoke execute on function private.bounded_stretches(active int4multirange) from public;
 
 -- Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.
 create or replace function private.break_off_expired_turns(batch_size integer default 100)
@@ -2746,6 +2847,64 @@ $$;
 
 comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the plan grants without limit of a source; those with a limit stay.';
 revoke execute on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) from public;
+
+-- Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.
+create or replace function private.complete_played_items(item_ids uuid[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_played jsonb;
+  v_row record;
+begin
+  perform private.lock_completions(true);
+  select jsonb_agg(jsonb_build_object('user_id', p.user_id, 'item_id', p.item_id)) into v_played
+  from learning.content_progress p
+  join learning.content_items i on i.id = p.item_id
+  where i.id = any (complete_played_items.item_ids)
+    and p.version > coalesce(p.completed_version, 0)
+    and private.is_played(private.covered_seconds(p.covered, i.duration_seconds), i.duration_seconds);
+  if v_played is null then
+    return;
+  end if;
+  perform private.lock_accounts(array(select (r ->> 'user_id')::uuid from jsonb_array_elements(v_played) r));
+  for v_row in
+    select r.* from jsonb_to_recordset(v_played) as r (user_id uuid, item_id uuid) order by r.user_id, r.item_id
+  loop
+    perform
+    from learning.content_progress p
+    where p.user_id = v_row.user_id and p.item_id = v_row.item_id
+    for no key update skip locked;
+    if found then
+      update learning.content_progress p
+      set
+        completed_version = p.version,
+        completed_at = clock_timestamp(),
+        duration_seconds = i.duration_seconds,
+        covered_seconds = private.covered_seconds(p.covered, i.duration_seconds)
+      from learning.content_items i
+      where p.user_id = v_row.user_id
+        and p.item_id = v_row.item_id
+        and i.id = p.item_id
+        and p.version > coalesce(p.completed_version, 0)
+        and private.is_played(private.covered_seconds(p.covered, i.duration_seconds), i.duration_seconds);
+      if found then
+        perform private.credit_completions(v_row.user_id, array[v_row.item_id]);
+      end if;
+    elsif exists (select from identity.users u where u.id = v_row.user_id) then
+      insert into private.completion_checks (item_id, due_at)
+      values (v_row.item_id, clock_timestamp())
+      on conflict do nothing;
+    end if;
+  end loop;
+end
+$$;
+
+comment on function private.complete_played_items(item_ids uuid[]) is 'Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.';
+revoke execute on function private.complete_played_items(item_ids uuid[]) from public;
 
 -- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
@@ -3429,6 +3588,23 @@ $$;
 comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
 revoke execute on function private.count_private_message() from public;
 
+-- How many seconds the stretches have together.
+create or replace function private.count_seconds(stretches int4multirange)
+  returns integer
+  language plpgsql
+  immutable
+as $$
+begin
+  if stretches = int4multirange(range_merge(stretches)) then
+    return coalesce(upper(stretches) - lower(stretches), 0);
+  end if;
+  return (select sum(upper(r) - lower(r)) from unnest(stretches) r);
+end
+$$;
+
+comment on function private.count_seconds(stretches int4multirange) is 'How many seconds the stretches have together.';
+revoke execute on function private.count_seconds(stretches int4multirange) from public;
+
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
 create or replace function private.count_wrong_code(user_id uuid)
   returns void
@@ -3522,8 +3698,11 @@ create or replace function private.covered_seconds(covered int4multirange, durat
   language sql
   immutable
 as $$
-  select coalesce(sum(upper(r) - lower(r)), 0)::integer
-  from unnest(covered * int4multirange(int4range(0, duration_seconds))) r
+  select case
+    when covered = int4multirange(range_merge(covered))
+      then coalesce(least(upper(covered), duration_seconds) - least(lower(covered), duration_seconds), 0)
+    else private.count_seconds(covered * int4multirange(int4range(0, duration_seconds)))
+  end
 $$;
 
 comment on function private.covered_seconds(covered int4multirange, duration_seconds integer) is 'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
@@ -3614,8 +3793,8 @@ as $$
 declare
   v_completed uuid[] := item_ids;
   v_course record;
-  v_credit record;
 begin
+  perform private.lock_completions(false);
   for v_course in
     select distinct c.id, c.current_version
     from learning.content_items i
@@ -3643,31 +3822,49 @@ begin
     end if;
   end loop;
 
+  perform private.credit_skills(credit_completions.user_id, v_completed);
+end
+$$;
+
+comment on function private.credit_completions(user_id uuid, item_ids uuid[]) is 'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
+revoke execute on function private.credit_completions(user_id uuid, item_ids uuid[]) from public;
+
+-- Advances trainings and adds evidence of skills for items a user completed; repeating it changes nothing.
+create or replace function private.credit_skills(user_id uuid, item_ids uuid[])
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_credit record;
+begin
   for v_credit in
     select cs.item_id, cs.skill_id, cs.gain, p.completed_version
     from learning.content_skills cs
-    join learning.content_progress p on p.item_id = cs.item_id and p.user_id = credit_completions.user_id
-    where cs.item_id = any (v_completed) and p.completed_version is not null
+    join learning.content_progress p on p.item_id = cs.item_id and p.user_id = credit_skills.user_id
+    where cs.item_id = any (credit_skills.item_ids) and p.completed_version is not null
     order by cs.skill_id, cs.item_id
   loop
-    perform private.advance_training(credit_completions.user_id, v_credit.skill_id);
+    perform private.advance_training(credit_skills.user_id, v_credit.skill_id);
     if v_credit.gain > 0 then
       perform private.add_skill_evidence(
-        credit_completions.user_id, v_credit.skill_id, 'content', v_credit.gain,
+        credit_skills.user_id, v_credit.skill_id, 'content', v_credit.gain,
         'item:' || v_credit.item_id, 'version ' || v_credit.completed_version
       );
     end if;
   end loop;
   update learning.content_progress p
   set credited_version = p.completed_version
-  where p.user_id = credit_completions.user_id
-    and p.item_id = any (v_completed)
+  where p.user_id = credit_skills.user_id
+    and p.item_id = any (credit_skills.item_ids)
     and p.credited_version is distinct from p.completed_version;
 end
 $$;
 
-comment on function private.credit_completions(user_id uuid, item_ids uuid[]) is 'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
-revoke execute on function private.credit_completions(user_id uuid, item_ids uuid[]) from public;
+comment on function private.credit_skills(user_id uuid, item_ids uuid[]) is 'Advances trainings and adds evidence of skills for items a user completed; repeating it changes nothing.';
+revoke execute on function private.credit_skills(user_id uuid, item_ids uuid[]) from public;
 
 -- Code of the plan that the user is on (trialing, active or past_due), or free.
 create or replace function private.current_plan_code(user_id uuid)
@@ -7397,6 +7594,18 @@ $$;
 comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Whether the second user does not want to hear from the first.';
 revoke execute on function private.is_blocked(user_id uuid, by_user_id uuid) from public;
 
+-- Whether this many different seconds of an item complete it; null when its duration is unknown.
+create or replace function private.is_played(seconds integer, duration_seconds integer)
+  returns boolean
+  language sql
+  immutable
+as $$
+  select seconds >= 0.9 * duration_seconds
+$$;
+
+comment on function private.is_played(seconds integer, duration_seconds integer) is 'Whether this many different seconds of an item complete it; null when its duration is unknown.';
+revoke execute on function private.is_played(seconds integer, duration_seconds integer) from public;
+
 -- Whether a column is left out of exports.
 create or replace function private.is_secret_column(table_oid oid, column_name text, type_oid oid)
   returns boolean
@@ -7753,6 +7962,24 @@ $$;
 
 comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited people of a room that is deleted, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
+
+-- Keeps content changes (exclusively) and completions (shared) from passing each other unseen until the transaction ends.
+create or replace function private.lock_completions(exclusively boolean)
+  returns void
+  language plpgsql
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if exclusively then
+    perform pg_advisory_xact_lock(hashtextextended('learning.completions', 0));
+  else
+    perform pg_advisory_xact_lock_shared(hashtextextended('learning.completions', 0));
+  end if;
+end
+$$;
+
+comment on function private.lock_completions(exclusively boolean) is 'Keeps content changes (exclusively) and completions (shared) from passing each other unseen until the transaction ends.';
+revoke execute on function private.lock_completions(exclusively boolean) from public;
 
 -- Locks an item for a change of its state. PL403 without edit_content, PL404 for none.
 create or replace function private.lock_content_item(item_id uuid)
@@ -8783,7 +9010,7 @@ comment on function private.place_room_member() is 'Trigger: sets where a new me
 revoke execute on function private.place_room_member() from public;
 
 -- Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.
-create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
+create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
   returns timestamp with time zone
   language plpgsql
   set search_path to 'pg_catalog'
@@ -8808,11 +9035,12 @@ begin
   );
   if v_keys = '{}' then
     insert into learning.content_consumption (
-      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, created_at
+      user_id, item_id, version, started_at, last_activity_at, active_seconds, heartbeat_count, covered, active, created_at
     )
     values (
       place_session.user_id, place_session.item_id, place_session.version, place_session.began_at,
-      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, clock_timestamp()
+      place_session.occurred_at, place_session.active_seconds, 1, place_session.covered, place_session.stretch,
+      clock_timestamp()
     )
     returning created_at into v_key;
     return v_key;
@@ -8828,13 +9056,16 @@ begin
   select
     min(t.started_at) as started_at, max(t.last_activity_at) as last_activity_at,
     coalesce(sum(t.active_seconds), 0) as active_seconds, coalesce(sum(t.heartbeat_count), 0) as heartbeat_count,
-    coalesce(range_agg(t.covered), '{}') as covered
+    coalesce(range_agg(t.covered), '{}') as covered, coalesce(range_agg(t.active), '{}') as active
   into v_others
   from taken_in t;
   update learning.content_consumption c
   set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
     last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
-    active_seconds = c.active_seconds + v_others.active_seconds + place_session.active_seconds,
+    -- Sessions are half an hour apart, so their seconds are different ones.
+    active_seconds = c.active_seconds + v_others.active_seconds
+      + private.added_seconds(c.active + v_others.active, place_session.stretch, place_session.active_seconds),
+    active = private.bounded_stretches(c.active + v_others.active + place_session.stretch),
     heartbeat_count = c.heartbeat_count + v_others.heartbeat_count + 1,
     covered = c.covered + v_others.covered + place_session.covered
   where c.user_id = place_session.user_id and c.item_id = place_session.item_id and c.created_at = v_keys[1];
@@ -8842,8 +9073,8 @@ begin
 end
 $$;
 
-comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
-revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
+comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
+revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
 
 -- The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.
 create or replace function private.plan_period(provider text, lines jsonb)
@@ -9504,6 +9735,120 @@ comment on function private.receive_payment_event(provider text, provider_event_
 revoke execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) from public;
 grant execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) to :PLINTH_SERVICE;
 
+-- Records which learners had completed one of the courses, and how far their trainings in the skills were, with what was available at a moment. Repeating it changes nothing.
+create or replace function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone default clock_timestamp())
+  returns void
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_courses jsonb;
+  v_trainings jsonb;
+  v_row record;
+begin
+  perform private.lock_completions(true);
+
+  with parts as (
+    select i.course_id, i.id
+    from learning.content_items i
+    where i.course_id = any (record_completions.course_ids)
+      and i.available_from <= record_completions.at
+      and (i.available_until is null or i.available_until > record_completions.at)
+  ),
+  courses as (
+    select p.course_id, c.current_version, count(*) as part_count
+    from parts p
+    join learning.content_items c on c.id = p.course_id
+    where c.current_version is not null
+    group by p.course_id, c.current_version
+  ),
+  learners as (
+    select
+      p.user_id, c.course_id, c.current_version, min(p.started_at) as started_at, max(p.last_activity_at) as last_activity_at
+    from courses c
+    join parts on parts.course_id = c.course_id
+    join learning.content_progress p on p.item_id = parts.id and p.completed_at <= record_completions.at
+    group by p.user_id, c.course_id, c.current_version, c.part_count
+    having count(*) = c.part_count
+  )
+  select jsonb_agg(l) into v_courses
+  from learners l
+  where not exists (
+    select
+    from learning.content_progress done
+    where done.user_id = l.user_id and done.item_id = l.course_id and done.completed_at is not null
+  );
+
+  with taught as (
+    select cs.skill_id, cs.item_id, count(*) over (partition by cs.skill_id) as item_count
+    from learning.content_skills cs
+    join learning.content_items i on i.id = cs.item_id
+    where cs.skill_id = any (record_completions.skill_ids)
+      and i.available_from <= record_completions.at
+      and (i.available_until is null or i.available_until > record_completions.at)
+  ),
+  shares as (
+    select t.user_id, t.skill_id, t.progress, trunc(count(*)::numeric / c.item_count, 4) as share
+    from taught c
+    join learning.training t on t.skill_id = c.skill_id and t.status = 'active'
+    join learning.content_progress p
+      on p.item_id = c.item_id
+      and p.user_id = t.user_id
+      and p.completed_at <= record_completions.at
+      and (t.run = 1 or p.completed_at >= t.started_at)
+    group by t.user_id, t.skill_id, t.progress, c.item_count
+  )
+  select jsonb_agg(s) into v_trainings from shares s where s.share > s.progress;
+
+  if v_courses is null and v_trainings is null then
+    return;
+  end if;
+  -- The accounts before what belongs to them, as everywhere.
+  perform private.lock_accounts(array(
+    select (r ->> 'user_id')::uuid from jsonb_array_elements(coalesce(v_courses, '[]') || coalesce(v_trainings, '[]')) r
+  ));
+
+  for v_row in
+    select r.*
+    from jsonb_to_recordset(coalesce(v_courses, '[]')) as r (
+      user_id uuid, course_id uuid, current_version integer, started_at timestamptz, last_activity_at timestamptz
+    )
+    -- An account that has gone meanwhile takes its progress along.
+    join identity.users u on u.id = r.user_id
+    order by r.user_id, r.course_id
+  loop
+    insert into learning.content_progress as p (
+      user_id, item_id, version, completed_version, completed_at, started_at, last_activity_at
+    )
+    values (
+      v_row.user_id, v_row.course_id, v_row.current_version, v_row.current_version, record_completions.at,
+      v_row.started_at, v_row.last_activity_at
+    )
+    on conflict (user_id, item_id) do update
+    set version = excluded.version, completed_version = excluded.completed_version, completed_at = excluded.completed_at
+    where p.completed_at is null;
+    if found then
+      perform private.credit_skills(v_row.user_id, array[v_row.course_id]);
+    end if;
+  end loop;
+
+  for v_row in
+    select r.*
+    from jsonb_to_recordset(coalesce(v_trainings, '[]')) as r (user_id uuid, skill_id uuid, share numeric)
+    order by r.user_id, r.skill_id
+  loop
+    update learning.training t
+    set progress = v_row.share
+    where t.user_id = v_row.user_id and t.skill_id = v_row.skill_id and t.status = 'active' and t.progress < v_row.share;
+  end loop;
+end
+$$;
+
+comment on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) is 'Records which learners had completed one of the courses, and how far their trainings in the skills were, with what was available at a moment. Repeating it changes nothing.';
+revoke execute on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) from public;
+
 -- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
 create or replace function private.record_data_change()
   returns trigger
@@ -9568,6 +9913,54 @@ $$;
 
 comment on function private.record_data_change() is 'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.';
 revoke execute on function private.record_data_change() from public;
+
+-- Records what became complete because the availability of an item began or ended, at up to batch_size moments; returns how many it handled.
+create or replace function private.record_due_completions(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'
+as $$
+#variable_conflict use_column
+declare
+  v_due_at timestamptz;
+  v_items uuid[];
+  v_handled integer := 0;
+begin
+  if batch_size is null or batch_size not between 1 and 100000 then
+    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+  end if;
+  if not exists (select from private.completion_checks c where c.due_at <= clock_timestamp()) then
+    return 0;
+  end if;
+  perform private.lock_completions(true);
+  for v_due_at in
+    select c.due_at
+    from private.completion_checks c
+    where c.due_at <= clock_timestamp()
+    group by c.due_at
+    order by c.due_at
+    limit batch_size
+  loop
+    with gone as (
+      delete from private.completion_checks c where c.due_at = v_due_at returning c.item_id
+    )
+    select array_agg(g.item_id) into v_items from gone g;
+    perform private.complete_played_items(v_items);
+    perform private.record_completions(
+      array(select distinct i.course_id from learning.content_items i where i.id = any (v_items) and i.course_id is not null),
+      array(select distinct cs.skill_id from learning.content_skills cs where cs.item_id = any (v_items)),
+      v_due_at
+    );
+    v_handled := v_handled + 1;
+  end loop;
+  return v_handled;
+end
+$$;
+
+comment on function private.record_due_completions(batch_size integer) is 'Records what became complete because the availability of an item began or ended, at up to batch_size moments; returns how many it handled.';
+revoke execute on function private.record_due_completions(batch_size integer) from public;
+grant execute on function private.record_due_completions(batch_size integer) to :PLINTH_WORKER;
 
 -- Adds a row to security.error_logs. The caller leaves out secrets and parameters.
 create or replace function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone)
@@ -13234,11 +13627,12 @@ create or replace function private.wanted_prices(price_history jsonb)
   set search_path to 'pg_catalog'
   set "TimeZone" to 'UTC'
 as $$
+  -- As they were written: a price that the table does not take must not be rounded into one that it does.
   select
-    (h ->> 'input')::numeric(18, 6),
-    (h ->> 'output')::numeric(18, 6),
-    (h ->> 'inputCached')::numeric(18, 6),
-    (h ->> 'reasoning')::numeric(18, 6),
+    (h ->> 'input')::numeric,
+    (h ->> 'output')::numeric,
+    (h ->> 'inputCached')::numeric,
+    (h ->> 'reasoning')::numeric,
     (h ->> 'from')::date,
     (h ->> 'to')::date
   from jsonb_array_elements(coalesce(price_history, '[]')) h

@@ -164,7 +164,7 @@ create table security.rate_limit_records (
   window_start timestamp with time zone not null,
   window_end timestamp with time zone not null,
   request_count bigint not null,
-  tokens_used numeric(38,0),
+  tokens_used numeric,
   limit_value integer not null,
   metadata jsonb not null default '{}'::jsonb,
   created_at timestamp with time zone not null default now(),
@@ -176,6 +176,7 @@ create table security.rate_limit_records (
   constraint rate_limit_records_limit_value_is_positive check (limit_value > 0),
   constraint rate_limit_records_metadata_is_an_object check (jsonb_typeof(metadata) = 'object'::text),
   constraint rate_limit_records_request_count_is_positive check (request_count > 0),
+  constraint rate_limit_records_tokens_used_are_whole check (tokens_used < '100000000000000000000000000000000000000'::numeric and tokens_used = round(tokens_used)),
   constraint rate_limit_records_tokens_used_belongs_to_a_bucket check ((algorithm = 'token_bucket'::text) = (tokens_used is not null) and tokens_used >= 0::numeric),
   constraint rate_limit_records_window_end_after_window_start check (window_end > window_start)
 ) with (fillfactor=70);

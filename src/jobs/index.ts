@@ -23,6 +23,7 @@ import { grantFreeQuotas } from "./grant-free-quotas.ts";
 import type { TimetableEntry } from "./job.ts";
 import { processPaymentEvents } from "./process-payment-events.ts";
 import { queuesOf } from "./queues.ts";
+import { recordDueCompletions } from "./record-due-completions.ts";
 import { refreshContentPopularity } from "./refresh-content-popularity.ts";
 import { refreshSubscriptionMetrics } from "./refresh-subscription-metrics.ts";
 import { resetUsageTracking } from "./reset-usage-tracking.ts";
@@ -187,6 +188,15 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     reason: "Recommendations and reports show what people take to now; a quarter of an hour is now enough.",
     run: refreshContentPopularity,
     // The next run brings it all up to date.
+    queue: { retryLimit: 0 },
+  },
+  {
+    name: "record-due-completions",
+    cron: "* * * * *",
+    reason:
+      "A part whose availability ends may complete a course for those who have the rest; they see it within a minute.",
+    run: recordDueCompletions,
+    // The next minute's run does what this one did not.
     queue: { retryLimit: 0 },
   },
   {

@@ -157,3 +157,20 @@ test("denials have codes: a learner writes nothing, and bodies are in no list", 
   expect(list.errors).toBeUndefined();
   expect(list.text).not.toContain("secret");
 });
+
+test("a number outside its range is refused as it was written, before it is rounded into it", async () => {
+  const admin = await signUp(api, "manager");
+  await grantRole(db, admin.userId, "admin");
+  const create = (trainingGain: string, skillName: string) =>
+    api.ask(
+      `mutation ($skill: SkillInput!) { createSkill(input: { skill: $skill }) { skill { trainingGain } } }`,
+      { token: admin.token, variables: { skill: { skillName, trainingGain } } },
+    );
+  for (const gain of ["10.004", "-0.004", "0.125", "NaN"]) {
+    const { errors } = await create(gain, "refused");
+    expect([gain, errors?.[0]?.extensions?.code]).toEqual([gain, "BAD_USER_INPUT"]);
+  }
+  const { data, errors } = await create("0.5", "accepted");
+  expect(errors).toBeUndefined();
+  expect(data.createSkill.skill).toEqual({ trainingGain: "0.50" });
+});

@@ -102,6 +102,13 @@ const secondsOf = (beats: readonly Heartbeat[]) => {
     for (let second = fromSeconds; second < toSeconds; second++) seconds.add(second);
   return seconds;
 };
+/** Seconds of the clock, each once. */
+const active = (beats: readonly Heartbeat[]) => {
+  const seconds = new Set<number>();
+  for (const { occurredAt, activeSeconds } of beats)
+    for (let i = 1; i <= activeSeconds; i++) seconds.add(Math.floor(Date.parse(occurredAt) / 1_000) - i);
+  return seconds.size;
+};
 const startOf = (beat: Heartbeat) => Date.parse(beat.occurredAt) - beat.activeSeconds * 1_000;
 const endOf = (beat: Heartbeat) => Date.parse(beat.occurredAt);
 
@@ -129,7 +136,7 @@ function model(all: readonly Heartbeat[]) {
         version,
         started_at: new Date(Math.min(...group.map(startOf))),
         last_activity_at: new Date(Math.max(...group.map(endOf))),
-        active: group.reduce((sum, beat) => sum + beat.activeSeconds, 0),
+        active: active(group),
         beats: group.length,
         covered: ranges(secondsOf(group)),
       }))
@@ -148,7 +155,7 @@ function model(all: readonly Heartbeat[]) {
       version,
       covered: ranges(seen(version)),
       covered_seconds: within(version),
-      active: beats.reduce((sum, beat) => sum + beat.activeSeconds, 0),
+      active: active(beats),
       position_seconds: last.toSeconds,
       completed_version: completed.at(-1) ?? null,
       progress: completed.length > 0 ? 1 : within(version) / DURATION,
