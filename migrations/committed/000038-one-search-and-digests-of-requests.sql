@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:10cc112e0169a33080d09c82f2852597a5f693dc
+--! Hash: sha1:9079658b5ec643f8bfe7dab707db50c536bf98f4
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -50,6 +50,7 @@ comment on column learning.heartbeat_result.reason is
 
 drop function private.add_skill_evidence(uuid, uuid, text, numeric, text, text);
 drop function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid);
+drop function private.place_session(uuid, uuid, integer, int4multirange, integer, timestamptz, timestamptz);
 drop function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz);
 --! Included private/functions/request_digests.sql
 -- A request under an idempotency key is known by what it made. The same request again gets the same answer; another one under that key

@@ -1,5 +1,5 @@
---! Previous: sha1:10cc112e0169a33080d09c82f2852597a5f693dc
---! Hash: sha1:f2f723be08b5924524f3cbcfde7b64cc36777e21
+--! Previous: sha1:9079658b5ec643f8bfe7dab707db50c536bf98f4
+--! Hash: sha1:f29a9a9917c19b17341d7d02e906c9df57526760
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

@@ -1,5 +1,5 @@
---! Previous: sha1:f2f723be08b5924524f3cbcfde7b64cc36777e21
---! Hash: sha1:aefb75520f45848e49cbd1d6c3a53f457ff8aa76
+--! Previous: sha1:f29a9a9917c19b17341d7d02e906c9df57526760
+--! Hash: sha1:eb5ad20416a29a31a38608ad087f9f812ca80e60
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

@@ -1,5 +1,5 @@
---! Previous: sha1:aefb75520f45848e49cbd1d6c3a53f457ff8aa76
---! Hash: sha1:2e208726c9010365d5cb64d2d234dc4eb5cafd47
+--! Previous: sha1:eb5ad20416a29a31a38608ad087f9f812ca80e60
+--! Hash: sha1:1ac08c2e2d0c28b42cdf9abe739066202fcf8a20
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -1,5 +1,5 @@
---! Previous: sha1:2e208726c9010365d5cb64d2d234dc4eb5cafd47
---! Hash: sha1:de23f865b1f6d474f3cf713432d59d4ed0f4a188
+--! Previous: sha1:1ac08c2e2d0c28b42cdf9abe739066202fcf8a20
+--! Hash: sha1:667f54f41aa5e8c1990e59965ea011490bfd1845
 --! Message: streams and usage
 
 drop function llm.finish_turn(uuid, text, integer, jsonb, bigint);

@@ -38,6 +38,7 @@ drop function private.post_ai_message(
 --!restore private/functions/post_ai_message.sql
 --!restore private/functions/open_turn.sql
 --!restore private/functions/add_skill_evidence.sql
+drop function private.place_session(uuid, uuid, integer, int4multirange, int4multirange, integer, timestamptz, timestamptz);
 --!restore private/functions/apply_heartbeat.sql
 --!restore private/functions/reserve_tokens.sql
 --!restore rooms/functions/post_room_message.sql

@@ -62,9 +62,7 @@ alter table security.rate_limit_records
   drop constraint rate_limit_records_tokens_used_are_whole,
   alter column tokens_used type numeric(38, 0);
 
-drop function private.place_session(uuid, uuid, integer, int4multirange, int4multirange, integer, timestamptz, timestamptz);
 --!restore learning/views/my_item_progress.sql
---!restore private/functions/apply_heartbeat.sql
 --!restore private/functions/credit_completions.sql
 --!restore private/functions/wanted_prices.sql
 --!restore learning/functions/progress.sql
