@@ -53,6 +53,11 @@ drop function
   private.find_keyed_room_message(uuid, uuid, uuid, text, bytea),
   private.refuse_other_request(boolean),
   private.request_digest(jsonb);
+drop function
+  private.count_seconds(int4multirange),
+  private.active_stretch(timestamptz, integer),
+  private.added_seconds(int4multirange, int4multirange, integer),
+  private.bounded_stretches(int4multirange);
 comment on column learning.heartbeat_result.reason is
   'Why it was refused: a reason of access, no_such_version, the value at fault (event_id, from_seconds, to_seconds, active_seconds, occurred_at), or malformed for what cannot be read.';
 alter table private.recorded_heartbeats drop column digest;

@@ -89,9 +89,5 @@ drop function
   private.record_completions(uuid[], uuid[], timestamptz),
   private.credit_skills(uuid, uuid[]),
   private.lock_completions(boolean),
-  private.is_played(integer, integer),
-  private.count_seconds(int4multirange),
-  private.active_stretch(timestamptz, integer),
-  private.added_seconds(int4multirange, int4multirange, integer),
-  private.bounded_stretches(int4multirange);
+  private.is_played(integer, integer);
 drop table private.completion_checks;
