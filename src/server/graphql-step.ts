@@ -1,9 +1,10 @@
 import type { Request, RequestHandler, Response } from "express";
-import type { RequestDigest, Result } from "postgraphile/grafserv";
+import type { GrafservBody, JSONValue, RequestDigest, Result } from "postgraphile/grafserv";
+import { readableAccept } from "./accept-header.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
-import { readBody } from "./request-body.ts";
+import { readBody, readJson } from "./request-body.ts";
 
 /** GraphQL over HTTP at one path. The body is read here, so that its limit and its errors are ours. */
 export function graphqlStep(serv: PlinthGrafserv, options: { bodyLimitBytes: number }): RequestHandler {
@@ -11,7 +12,12 @@ export function graphqlStep(serv: PlinthGrafserv, options: { bodyLimitBytes: num
     if (request.method !== "POST")
       throw new HttpError(405, "METHOD_NOT_ALLOWED", "Send operations with POST.", { Allow: "POST" });
     const buffer = await readBody(request, options.bodyLimitBytes);
-    const result = await serv.handle(digest(request, GRAPHQL_PATH, () => ({ type: "buffer", buffer })));
+    const isJson = /^\s*application\/json\s*(;|$)/.test(request.headers["content-type"] ?? "");
+    // Another media type is grafserv's to refuse.
+    const body: GrafservBody = isJson
+      ? { type: "json", json: readJson(buffer) as JSONValue }
+      : { type: "buffer", buffer };
+    const result = await serv.handle(digest(request, GRAPHQL_PATH, () => body));
     // Answers hold personal data, and tokens (RFC 6749 §5.1).
     response.set("Cache-Control", "no-store");
     send(result, response);
@@ -31,9 +37,11 @@ function digest(request: Request, path: string, getBody: RequestDigest["getBody"
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(request.headers))
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
+  const accept = readableAccept(headers.accept);
+  if (accept) headers.accept = accept;
+  else delete headers.accept;
   // GraphQL over HTTP §"Legacy Watershed": who states no preference gets application/json.
-  if (path === GRAPHQL_PATH && (!headers.accept || headers.accept === "*/*"))
-    headers.accept = "application/json";
+  if (path === GRAPHQL_PATH && (!accept || accept === "*/*")) headers.accept = "application/json";
   return {
     method: request.method,
     path,

@@ -10,6 +10,7 @@ import {
   type ValidationRule,
   validate,
 } from "postgraphile/graphql";
+import { assertUnconditionalSubscriptions, ExactFloatsRule } from "./document-rules.ts";
 import { assertWidth, type WidthLimits } from "./query-width.ts";
 
 export interface DocumentLimits extends WidthLimits {
@@ -39,7 +40,7 @@ export function makeParseAndValidate(
   limits: DocumentLimits,
   options: { introspection: boolean },
 ): (text: string) => ParsedDocument {
-  const rules: ValidationRule[] = [...specifiedRules];
+  const rules: ValidationRule[] = [...specifiedRules, ExactFloatsRule];
   if (!options.introspection) rules.push(NoSchemaIntrospectionCustomRule);
   const depthRule = depthLimit({
     maxDepth: limits.depth,
@@ -62,6 +63,7 @@ export function makeParseAndValidate(
     }
     try {
       assertWidth(document, limits);
+      assertUnconditionalSubscriptions(document);
       const invalid = validate(schema, document, rules, {
         maxErrors: MAX_ERRORS,
         hideSuggestions: !options.introspection,

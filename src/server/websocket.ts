@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
@@ -8,6 +9,7 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgrap
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { parseExactJson } from "../exact-json.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import { isAllowedOrigin } from "./cors-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
@@ -111,7 +113,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
             currentRequest.run(
               asCurrentRequest(() => connection.request),
               () => {
-                receive(data.toString()).catch((error: unknown) => {
+                receive(readMessage(data)).catch((error: unknown) => {
                   if (isUnavailable(error)) {
                     logger.warn({ correlationId, err: error }, "unavailable");
                     socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
@@ -215,6 +217,17 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
       return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
     },
   });
+}
+
+/** A message for graphql-ws, which parses a text and takes anything else for parsed. Numbers stay as they were written. */
+function readMessage(data: Buffer): string {
+  try {
+    const message = isUtf8(data) ? parseExactJson(data.toString()) : "";
+    if (typeof message !== "string") return message as string;
+  } catch {
+    // It closes the socket of whoever sends no JSON.
+  }
+  return "";
 }
 
 function isUnavailable(error: unknown): boolean {
