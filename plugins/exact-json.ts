@@ -2,6 +2,7 @@ import "postgraphile";
 import { TYPES } from "postgraphile/@dataplan/pg";
 import { GraphQLError, Kind, type ValueNode } from "postgraphile/graphql";
 import { isExact, parseExactJson } from "../src/exact-json.ts";
+import { MAX_DEPTH } from "../src/server/storable.ts";
 
 /**
  * JSON values keep their numbers, in both directions: what comes from the database is not read as doubles, nor are variables, which
@@ -34,6 +35,7 @@ function literalValue(
   variables: Readonly<Record<string, unknown>>,
   path: readonly (string | number)[],
 ): unknown {
+  if (path.length > MAX_DEPTH) throw new GraphQLError("The JSON value nests too deep.", { nodes: node });
   switch (node.kind) {
     case Kind.STRING:
     case Kind.BOOLEAN:

@@ -52,7 +52,7 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
   NotFoundPlugin, // a mutation that row-level security stops says so
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
-  StorableVariablesPlugin, // nor is half a character, which UTF-8 cannot hold
   QueryLimitsPlugin, // one request cannot take the server for itself
+  StorableVariablesPlugin, // what would be stored as something else is not taken
   PlanCachePlugin, // nor can many that differ
 ];

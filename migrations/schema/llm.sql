@@ -832,7 +832,7 @@ as $$
       and m.id = coalesce(chat.head_id, llm.newest_message_id(chat.user_id, chat.id))
   ),
   page as (
-    select least(h.depth, before_depth - 1) - max_count as ends_above from head h
+    select least(h.depth, before_depth - 1) - plinth.checked_count(max_count, 'max_count', null, null) as ends_above from head h
   ),
   path as (
     select h.id, h.parent_id, h.depth from head h
@@ -1183,7 +1183,7 @@ as $$
     and d.message_id = message_deltas_after.message_id
     and d.sequence > coalesce(message_deltas_after.after, 0)
   order by d.sequence
-  limit least(message_deltas_after.max_count, 1000)
+  limit plinth.checked_count(message_deltas_after.max_count, 'max_count', 100, 1000)
 $$;
 
 comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
@@ -1538,11 +1538,9 @@ create or replace function llm.search_chat_messages(query text, max_count intege
 as $$
 #variable_conflict use_column
 declare
+  v_limit constant integer := plinth.checked_count(search_chat_messages.max_count, 'max_count', 20, 100);
   v_query tsquery := websearch_to_tsquery('pg_catalog.english', left(search_chat_messages.query, 1000));
 begin
-  if search_chat_messages.max_count not between 1 and 100 then
-    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
-  end if;
   return query
     with matches as (
       select m.id, m.chat_id, c.title, m.role, m.content, m.created_at
@@ -1561,7 +1559,7 @@ begin
         ts_rank_cd(to_tsvector('pg_catalog.english', left(s.content, 100000)), v_query, 1) as rank
       from matches s
       order by rank desc, s.id desc
-      limit search_chat_messages.max_count
+      limit v_limit
       offset greatest(search_chat_messages.skip, 0)
     )
     select

@@ -18,6 +18,27 @@ end;
 comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 revoke execute on function plinth.announce(topic text, sequence bigint) from public;
 
+-- The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.
+create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
+  returns integer
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if count < 1 or count > most then
+    raise exception 'The number of results must be %.',
+      case when most is null then 'at least 1' else format('from 1 to %s', most) end
+      using errcode = 'PL422', column = field;
+  end if;
+  return coalesce(count, usual);
+end
+$$;
+
+comment on function plinth.checked_count(count integer, field text, usual integer, most integer) is 'The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
+revoke execute on function plinth.checked_count(count integer, field text, usual integer, most integer) from public;
+grant execute on function plinth.checked_count(count integer, field text, usual integer, most integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- The client's network address as the API saw it, or null.
 create or replace function plinth.client_ip()
   returns inet

@@ -164,6 +164,35 @@ describe("a number beyond the range of doubles is refused with its place", () =>
   });
 });
 
+describe("JSON nests as deep as it can be read again", () => {
+  const nested = (depth: number) => `${"[".repeat(depth)}${KEPT}${"]".repeat(depth)}`;
+  const SET = `mutation ($v: JSON!) { updateUser(input: { id: "ID", patch: { profileData: { a: $v } } }) { clientMutationId } }`;
+
+  test("in a variable", async () => {
+    const query = SET.replace("ID", ada.userId);
+    expect((await post(query, `{ "v": ${nested(498)} }`)).code).toBeUndefined();
+    expect((await post("{ currentUser { profileData } }")).text).toContain(nested(498));
+    for (const depth of [501, 5_000, 50_000])
+      expect([depth, (await post(query, `{ "v": ${nested(depth)} }`)).code]).toEqual([
+        depth,
+        depth < 10_000 ? "BAD_USER_INPUT" : "BAD_REQUEST",
+      ]);
+    for (const depth of [501, 5_000, 50_000])
+      expect([depth, (await post(query, `{ "v": ${nested(depth).replace(KEPT, "1")} }`)).code]).toEqual([
+        depth,
+        "BAD_USER_INPUT",
+      ]);
+  });
+
+  test("in a literal", async () => {
+    const query = (depth: number) =>
+      `mutation { setConversationMemory(input: { memory: ${nested(depth).replace(KEPT, "1")} }) { __typename } }`;
+    expect((await post(query(400))).code).toBeUndefined();
+    expect((await post(query(600))).code).toBe("GRAPHQL_VALIDATION_FAILED");
+    expect((await post(query(50_000))).code).toBe("QUERY_TOO_COMPLEX");
+  });
+});
+
 describe("the other numbers are exact or refused", () => {
   const FILTER = (type: string) =>
     `query ($v: ${type}) { searchContent(filter: { rank: { lessThan: $v } }) { totalCount } }`;
