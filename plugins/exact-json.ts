@@ -35,7 +35,7 @@ function literalValue(
   variables: Readonly<Record<string, unknown>>,
   path: readonly (string | number)[],
 ): unknown {
-  if (path.length > MAX_DEPTH) throw new GraphQLError("The JSON value nests too deep.", { nodes: node });
+  if (path.length > MAX_DEPTH) throw badValue(node, "The JSON value nests too deep.");
   switch (node.kind) {
     case Kind.STRING:
     case Kind.BOOLEAN:
@@ -46,7 +46,10 @@ function literalValue(
     case Kind.FLOAT: {
       // Grafast reads the numbers inside a value as doubles, whatever this returns.
       if (!isExact(node.value))
-        throw refused(node, path, `cannot be ${node.value} in a document; pass it in a variable`);
+        throw badValue(
+          node,
+          `${placeOf(path)} cannot be ${node.value} in a document; pass it in a variable.`,
+        );
       return Number(node.value);
     }
     case Kind.LIST:
@@ -60,11 +63,16 @@ function literalValue(
     case Kind.VARIABLE:
       return variables[node.name.value];
     case Kind.ENUM:
-      throw refused(node, path, `is ${node.value}, which is no JSON; put a text in quotes`);
+      throw new GraphQLError(`${placeOf(path)} is ${node.value}, which is no JSON; put a text in quotes.`, {
+        nodes: node,
+      });
   }
 }
 
-function refused(node: ValueNode, path: readonly (string | number)[], problem: string): GraphQLError {
-  const place = path.length > 0 ? `\`${path.join(".")}\` in the JSON value` : "The JSON value";
-  return new GraphQLError(`${place} ${problem}.`, { nodes: node });
+function placeOf(path: readonly (string | number)[]): string {
+  return path.length > 0 ? `\`${path.join(".")}\` in the JSON value` : "The JSON value";
+}
+
+function badValue(node: ValueNode, message: string): GraphQLError {
+  return new GraphQLError(message, { nodes: node, extensions: { code: "BAD_USER_INPUT" } });
 }

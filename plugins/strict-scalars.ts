@@ -62,9 +62,12 @@ function strict(
   { takesNumbers = false, takes, expected }: Rule,
 ) {
   const check = (text: string | undefined, nodes?: ValueNode): unknown => {
-    if (text === undefined || !takes(text))
-      throw new GraphQLError(`${name} must be ${expected}.`, nodes ? { nodes } : {});
-    return parseValue(text);
+    if (text !== undefined && takes(text)) return parseValue(text);
+    throw new GraphQLError(`${name} must be ${expected}.`, {
+      ...(nodes && { nodes }),
+      // What is not even a text is of the wrong type, which validation reports.
+      ...(text !== undefined && { extensions: { code: "BAD_USER_INPUT" } }),
+    });
   };
   return {
     parseValue(value: unknown) {

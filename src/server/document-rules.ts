@@ -17,7 +17,12 @@ export const ExactFloatsRule: ValidationRule = (context) => {
   const check = (node: ValueNode & { readonly value: string }): void => {
     const type = context.getInputType();
     if (type && getNamedType(type) === GraphQLFloat && !isExact(node.value))
-      context.reportError(new GraphQLError(`Float cannot represent ${node.value}.`, { nodes: node }));
+      context.reportError(
+        new GraphQLError(`Float cannot represent ${node.value}.`, {
+          nodes: node,
+          extensions: { code: "BAD_USER_INPUT" },
+        }),
+      );
   };
   return { IntValue: check, FloatValue: check };
 };

@@ -108,7 +108,8 @@ function tooComplex(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX" } });
 }
 
+/** The error with its own code, if it has one (a scalar's, for a value that is wrong), or else with this one. */
 function withCode(error: GraphQLError, code: string): GraphQLError {
-  const { message, nodes, source, positions } = error;
-  return new GraphQLError(message, { nodes, source, positions, extensions: { code } });
+  const { message, nodes, source, positions, extensions } = error;
+  return new GraphQLError(message, { nodes, source, positions, extensions: { code, ...extensions } });
 }

@@ -149,7 +149,7 @@ describe("a number beyond the range of doubles is refused with its place", () =>
       `mutation { setConversationMemory(input: { memory: ${value} }) { __typename } }`,
     );
     expect([code, error.message]).toEqual([
-      "GRAPHQL_VALIDATION_FAILED",
+      "BAD_USER_INPUT",
       `${place} in a document; pass it in a variable.`,
     ]);
   });
@@ -159,7 +159,7 @@ describe("a number beyond the range of doubles is refused with its place", () =>
     const { errors } = await socket.ask(
       "mutation { setConversationMemory(input: { memory: 1e400 }) { __typename } }",
     );
-    expect(errors?.[0]?.extensions?.code).toBe("GRAPHQL_VALIDATION_FAILED");
+    expect(errors?.[0]?.extensions?.code).toBe("BAD_USER_INPUT");
     await socket.dispose();
   });
 });
@@ -173,22 +173,18 @@ describe("JSON nests as deep as it can be read again", () => {
     expect((await post(query, `{ "v": ${nested(498)} }`)).code).toBeUndefined();
     expect((await post("{ currentUser { profileData } }")).text).toContain(nested(498));
     for (const depth of [501, 5_000, 50_000])
-      expect([depth, (await post(query, `{ "v": ${nested(depth)} }`)).code]).toEqual([
-        depth,
-        depth < 10_000 ? "BAD_USER_INPUT" : "BAD_REQUEST",
-      ]);
-    for (const depth of [501, 5_000, 50_000])
-      expect([depth, (await post(query, `{ "v": ${nested(depth).replace(KEPT, "1")} }`)).code]).toEqual([
-        depth,
-        "BAD_USER_INPUT",
-      ]);
+      for (const number of [KEPT, "1"]) {
+        const { code } = await post(query, `{ "v": ${nested(depth).replace(KEPT, number)} }`);
+        // Where a number needs a closer look, the body itself may be too deep to be read.
+        expect([depth, code]).toEqual([depth, expect.stringMatching(/^BAD_(USER_INPUT|REQUEST)$/)]);
+      }
   });
 
   test("in a literal", async () => {
     const query = (depth: number) =>
       `mutation { setConversationMemory(input: { memory: ${nested(depth).replace(KEPT, "1")} }) { __typename } }`;
     expect((await post(query(400))).code).toBeUndefined();
-    expect((await post(query(600))).code).toBe("GRAPHQL_VALIDATION_FAILED");
+    expect((await post(query(600))).code).toBe("BAD_USER_INPUT");
     expect((await post(query(50_000))).code).toBe("QUERY_TOO_COMPLEX");
   });
 });
@@ -202,7 +198,7 @@ describe("the other numbers are exact or refused", () => {
     async (number) => {
       expect((await post(FILTER("Float"), `{ "v": ${number} }`)).code).toBe("BAD_USER_INPUT");
       const literal = `{ searchContent(filter: { rank: { lessThan: ${number} } }) { totalCount } }`;
-      expect((await post(literal)).code).toBe("GRAPHQL_VALIDATION_FAILED");
+      expect((await post(literal)).code).toBe("BAD_USER_INPUT");
     },
   );
 
@@ -248,7 +244,9 @@ describe("the other numbers are exact or refused", () => {
       expect((await post("query ($v: BigInt) { echo(i: $v) }", `{ "v": ${json} }`)).code).toBe(
         "BAD_USER_INPUT",
       );
-      expect((await post(`{ echo(i: ${json}) }`)).code).toBe("GRAPHQL_VALIDATION_FAILED");
+      expect((await post(`{ echo(i: ${json}) }`)).code).toBe(
+        /^[{[t]/.test(json) ? "GRAPHQL_VALIDATION_FAILED" : "BAD_USER_INPUT",
+      );
     },
   );
 });
@@ -292,7 +290,7 @@ describe("times are taken that can be read back", () => {
     );
     expect([variable.code, variable.data?.echoTime ?? null]).toEqual(["BAD_USER_INPUT", null]);
     const literal = await post(`{ echoTime(t: ${JSON.stringify(text)}) }`);
-    expect(literal.code).toMatch(/BAD_USER_INPUT|GRAPHQL_VALIDATION_FAILED/);
+    expect(literal.code).toBe("BAD_USER_INPUT");
   });
 
   test.each(["infinity", "0044-03-15 BC", "12026-01-01", "0000-01-01", "2026-02-30", "tomorrow"])(
