@@ -546,6 +546,7 @@ create table llm.prompt_versions (
   created_by uuid default plinth.current_user_id(),
   created_at timestamp with time zone not null default now(),
   constraint prompt_versions_pkey primary key (prompt_id, version),
+  constraint prompt_versions_variables_is_a_list check (jsonb_typeof(variables) = 'array'::text),
   constraint prompt_versions_version_is_positive check (version >= 1),
   constraint prompt_versions_created_by_fkey foreign key (created_by) references identity.users(id) on delete set null,
   constraint prompt_versions_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade
@@ -567,6 +568,7 @@ comment on column llm.prompt_versions.content is 'The content of that version.';
 comment on column llm.prompt_versions.variables is 'The variables of that version.';
 comment on column llm.prompt_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
 comment on column llm.prompt_versions.created_at is 'When it was written.';
+comment on constraint prompt_versions_variables_is_a_list on llm.prompt_versions is 'As they were in the prompt, where they are checked.';
 comment on constraint prompt_versions_prompt_id_fkey on llm.prompt_versions is E'@fieldName prompt\n@foreignFieldName versions\nThe prompt.';
 
 create policy select_readable on llm.prompt_versions

@@ -1,7 +1,8 @@
 --! Previous: sha1:0ef3a62dc99d918041005bf62247a6db14d1f78c
---! Hash: sha1:7a83cee0c2effad6c2c43f4c2a0136783d7e6310
---! Message: one rule for counts
+--! Hash: sha1:4b31d81e0197483b188687052060c3dc9aa570b7
+--! Message: odd inputs
 
+-- How many rows are asked for: one rule for every function.
 --! Included plinth/functions/checked_count.sql
 -- One answer for how many rows may be asked for: null is the usual number, and what cannot be given is refused. An empty page for 0
 -- would look like the end of the list, a shorter one than asked for likewise.
@@ -837,3 +838,18 @@ comment on function learning.content_search_facets(text, text, text[], uuid, tex
 grant execute on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/search_content.sql
+
+-- JSON's null in a column that is not null: the API promises a value, so one such row made the whole list of its owner fail. A number that
+-- was too large became one. It says no more than that there is no such preference.
+delete from identity.user_preferences where preference_value = 'null';
+alter table identity.user_preferences
+  drop constraint if exists user_preferences_preference_value_is_a_value,
+  add constraint user_preferences_preference_value_is_a_value check (preference_value <> 'null');
+comment on constraint user_preferences_preference_value_is_a_value on identity.user_preferences is
+  'A preference without a value is deleted.';
+
+alter table llm.prompt_versions
+  drop constraint if exists prompt_versions_variables_is_a_list,
+  add constraint prompt_versions_variables_is_a_list check (jsonb_typeof(variables) = 'array');
+comment on constraint prompt_versions_variables_is_a_list on llm.prompt_versions is
+  'As they were in the prompt, where they are checked.';

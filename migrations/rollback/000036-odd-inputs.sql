@@ -9,3 +9,6 @@
 --!restore learning/functions/search_content.sql
 
 drop function plinth.checked_count(integer, text, integer, integer);
+
+alter table identity.user_preferences drop constraint user_preferences_preference_value_is_a_value;
+alter table llm.prompt_versions drop constraint prompt_versions_variables_is_a_list;
