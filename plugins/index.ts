@@ -5,6 +5,8 @@ import { CheckoutPlugin } from "./checkout.ts";
 import { ConstraintsPlugin } from "./constraints.ts";
 import { ConversationMemoryPlugin } from "./conversation-memory.ts";
 import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
+import { ExactJsonPlugin } from "./exact-json.ts";
+import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
 import { MessageDeltasPlugin } from "./live/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
@@ -22,6 +24,8 @@ import { PlanCachePlugin } from "./plan-cache.ts";
 import { ProvidersPlugin } from "./providers.ts";
 import { QueryLimitsPlugin } from "./query-limits.ts";
 import { RoomPasswordsPlugin } from "./room-passwords.ts";
+import { StorableVariablesPlugin } from "./storable-variables.ts";
+import { StrictScalarsPlugin } from "./strict-scalars.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
 /** Plinth's own plugins, in the order in which they act; each with the reason why it is there. */
@@ -31,6 +35,9 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   NodeIdsPlugin, // likewise, nor one more by node id
   FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
   MultirangesPlugin, // PostGraphile has no name for this type
+  ExactJsonPlugin, // a number that no double holds keeps its value
+  StrictScalarsPlugin, // what cannot be read back is not taken
+  FilterInputsPlugin, // a backslash that is looked for is a backslash
   ConstraintsPlugin, // a violated constraint names the field at fault
   AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
   ApiTokensPlugin, // nor is making a secret that the database never sees
@@ -50,5 +57,6 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   PageSizePlugin, // nobody reads a whole table by leaving `first` out
   OncePerOperationPlugin, // an alias is no second guess at a password
   QueryLimitsPlugin, // one request cannot take the server for itself
+  StorableVariablesPlugin, // what would be stored as something else is not taken
   PlanCachePlugin, // nor can many that differ
 ];

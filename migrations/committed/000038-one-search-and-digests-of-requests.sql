@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:9079658b5ec643f8bfe7dab707db50c536bf98f4
+--! Hash: sha1:8f27c381c21072012a5decb6729899ae8639cbde
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -52,6 +52,31 @@ drop function private.add_skill_evidence(uuid, uuid, text, numeric, text, text);
 drop function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid);
 drop function private.place_session(uuid, uuid, integer, int4multirange, integer, timestamptz, timestamptz);
 drop function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz);
+--! Included plinth/functions/checked_count.sql
+-- One answer for how many rows may be asked for: null is the usual number, and what cannot be given is refused. An empty page for 0
+-- would look like the end of the list, a shorter one than asked for likewise.
+create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
+  returns integer
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+begin
+  if count < 1 or count > most then
+    raise exception 'The number of results must be %.',
+      case when most is null then 'at least 1' else format('from 1 to %s', most) end
+      using errcode = 'PL422', column = field;
+  end if;
+  return coalesce(count, usual);
+end
+$$;
+
+comment on function plinth.checked_count(integer, text, integer, integer) is
+  'The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
+revoke execute on function plinth.checked_count(integer, text, integer, integer) from public;
+grant execute on function plinth.checked_count(integer, text, integer, integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+--! EndIncluded plinth/functions/checked_count.sql
 --! Included private/functions/request_digests.sql
 -- A request under an idempotency key is known by what it made. The same request again gets the same answer; another one under that key
 -- is refused, because its answer would be about something else and what it says would be lost. Compared is what was asked, not the
@@ -2704,7 +2729,7 @@ declare
   v_categories constant uuid[] := case when category_id is not null
     then coalesce(private.content_subtree(category_id), '{}') end;
   v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
-  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_limit constant integer := plinth.checked_count(max_results, 'max_results', 20, 100);
   v_skip constant integer := greatest(coalesce(skip, 0), 0);
 begin
   select * into v_terms from private.content_search_terms(v_text, language);
@@ -2920,7 +2945,7 @@ as $$
       offset 0
     ) found
     where private.sees_message(found.id, plinth.current_user_id())
-    limit least(greatest(search_room_messages.max_count, 0), 200)
+    limit plinth.checked_count(search_room_messages.max_count, 'max_count', 50, 200)
   ) seen
   join rooms.room_messages msg on msg.id = seen.id
   order by msg.created_at desc, msg.id desc
@@ -2956,11 +2981,9 @@ create or replace function llm.search_chat_messages(
 as $$
 #variable_conflict use_column
 declare
+  v_limit constant integer := plinth.checked_count(search_chat_messages.max_count, 'max_count', 20, 100);
   v_query tsquery := plinth.search_query('en', search_chat_messages.query);
 begin
-  if search_chat_messages.max_count not between 1 and 100 then
-    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
-  end if;
   return query
     with matches as (
       select m.id, m.chat_id, c.title, m.role, m.content, m.created_at
@@ -2979,7 +3002,7 @@ begin
         ts_rank_cd(plinth.search_document('en', s.content), v_query, 1) as rank
       from matches s
       order by rank desc, s.id desc
-      limit search_chat_messages.max_count
+      limit v_limit
       offset greatest(search_chat_messages.skip, 0)
     )
     select

@@ -1,5 +1,5 @@
---! Previous: sha1:9079658b5ec643f8bfe7dab707db50c536bf98f4
---! Hash: sha1:f29a9a9917c19b17341d7d02e906c9df57526760
+--! Previous: sha1:8f27c381c21072012a5decb6729899ae8639cbde
+--! Hash: sha1:df8b24d7958a2b90555b3e2db607e183c94ca841
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

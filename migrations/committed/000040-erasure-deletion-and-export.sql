@@ -1,5 +1,5 @@
---! Previous: sha1:f29a9a9917c19b17341d7d02e906c9df57526760
---! Hash: sha1:eb5ad20416a29a31a38608ad087f9f812ca80e60
+--! Previous: sha1:df8b24d7958a2b90555b3e2db607e183c94ca841
+--! Hash: sha1:fdd25fc106d10faf6a471d345ee8484da8907b01
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

@@ -1,5 +1,5 @@
---! Previous: sha1:eb5ad20416a29a31a38608ad087f9f812ca80e60
---! Hash: sha1:1ac08c2e2d0c28b42cdf9abe739066202fcf8a20
+--! Previous: sha1:fdd25fc106d10faf6a471d345ee8484da8907b01
+--! Hash: sha1:be6ffe93f7cfd356fae42a1b8b46041d868c5581
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -1,5 +1,5 @@
---! Previous: sha1:1ac08c2e2d0c28b42cdf9abe739066202fcf8a20
---! Hash: sha1:667f54f41aa5e8c1990e59965ea011490bfd1845
+--! Previous: sha1:be6ffe93f7cfd356fae42a1b8b46041d868c5581
+--! Hash: sha1:4a4e403ccb8c53414c885311291848662dcebea9
 --! Message: streams and usage
 
 drop function llm.finish_turn(uuid, text, integer, jsonb, bigint);

@@ -1,5 +1,5 @@
---! Previous: sha1:667f54f41aa5e8c1990e59965ea011490bfd1845
---! Hash: sha1:0dcd2deaa50157ea29253a03f44b5d492e65ee6c
+--! Previous: sha1:4a4e403ccb8c53414c885311291848662dcebea9
+--! Hash: sha1:1477e9d8b39b59e59248b3ba2274cfe6ea1c9556
 --! Message: learning counts once
 
 -- What was learned counts once: completion whatever brings it about, each second of the clock, and no number that is rounded into its range.

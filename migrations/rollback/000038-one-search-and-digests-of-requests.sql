@@ -62,3 +62,4 @@ comment on column learning.heartbeat_result.reason is
   'Why it was refused: a reason of access, no_such_version, the value at fault (event_id, from_seconds, to_seconds, active_seconds, occurred_at), or malformed for what cannot be read.';
 alter table private.recorded_heartbeats drop column digest;
 drop table private.request_digests;
+drop function plinth.checked_count(integer, text, integer, integer);

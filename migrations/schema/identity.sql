@@ -395,6 +395,7 @@ create table identity.user_preferences (
   constraint user_preferences_confidence_check check (confidence >= 0::double precision and confidence <= 1::double precision),
   constraint user_preferences_preference_key_check check (length(preference_key) >= 1 and length(preference_key) <= 200),
   constraint user_preferences_preference_type_check check (length(preference_type) >= 1 and length(preference_type) <= 100),
+  constraint user_preferences_preference_value_is_a_value check (preference_value <> 'null'::jsonb),
   constraint user_preferences_user_id_fkey foreign key (user_id) references identity.users(id) on delete cascade
 );
 
@@ -414,6 +415,7 @@ comment on column identity.user_preferences.preference_value is 'The preference 
 comment on column identity.user_preferences.confidence is 'How sure the application is, 0.0 to 1.0.';
 comment on column identity.user_preferences.created_at is 'When it was first learnt.';
 comment on column identity.user_preferences.updated_at is 'When it last changed.';
+comment on constraint user_preferences_preference_value_is_a_value on identity.user_preferences is 'A preference without a value is deleted.';
 
 create policy all_own on identity.user_preferences
   for all to :PLINTH_USER

@@ -2108,13 +2108,12 @@ declare
   v_user_id constant uuid := plinth.current_user_id();
   v_general_level numeric;
   v_candidates uuid[];
+  v_limit integer;
 begin
   if v_user_id is null then
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
-  if max_count is null or max_count not between 1 and 100 then
-    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
-  end if;
+  v_limit := plinth.checked_count(max_count, 'max_count', 10, 100);
   -- Where an item says nothing of skills, it is compared with how far the user is in general.
   select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
 
@@ -2256,7 +2255,7 @@ begin
       m.level::integer, m.user_level, coalesce(m.skill_names, '{}'), m.prerequisites_completed
     from measured m
     order by 5 desc, m.id
-    limit max_count;
+    limit v_limit;
 end
 $$;
 
@@ -2723,7 +2722,7 @@ declare
   v_categories constant uuid[] := case when category_id is not null
     then coalesce(private.content_subtree(category_id), '{}') end;
   v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
-  v_limit constant integer := least(greatest(coalesce(max_results, 20), 0), 100);
+  v_limit constant integer := plinth.checked_count(max_results, 'max_results', 20, 100);
   v_skip constant integer := greatest(coalesce(skip, 0), 0);
 begin
   select * into v_terms from private.content_search_terms(v_text, language);

@@ -546,6 +546,7 @@ create table llm.prompt_versions (
   created_by uuid default plinth.current_user_id(),
   created_at timestamp with time zone not null default now(),
   constraint prompt_versions_pkey primary key (prompt_id, version),
+  constraint prompt_versions_variables_is_a_list check (jsonb_typeof(variables) = 'array'::text),
   constraint prompt_versions_version_is_positive check (version >= 1),
   constraint prompt_versions_created_by_fkey foreign key (created_by) references identity.users(id) on delete set null,
   constraint prompt_versions_prompt_id_fkey foreign key (prompt_id) references llm.prompts(id) on delete cascade
@@ -567,6 +568,7 @@ comment on column llm.prompt_versions.content is 'The content of that version.';
 comment on column llm.prompt_versions.variables is 'The variables of that version.';
 comment on column llm.prompt_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
 comment on column llm.prompt_versions.created_at is 'When it was written.';
+comment on constraint prompt_versions_variables_is_a_list on llm.prompt_versions is 'As they were in the prompt, where they are checked.';
 comment on constraint prompt_versions_prompt_id_fkey on llm.prompt_versions is E'@fieldName prompt\n@foreignFieldName versions\nThe prompt.';
 
 create policy select_readable on llm.prompt_versions
@@ -854,7 +856,7 @@ as $$
       and m.id = coalesce(chat.head_id, llm.newest_message_id(chat.user_id, chat.id))
   ),
   page as (
-    select least(h.depth, before_depth - 1) - max_count as ends_above from head h
+    select least(h.depth, before_depth - 1) - plinth.checked_count(max_count, 'max_count', null, null) as ends_above from head h
   ),
   path as (
     select h.id, h.parent_id, h.depth from head h
@@ -1217,7 +1219,7 @@ as $$
     and d.message_id = message_deltas_after.message_id
     and d.sequence > coalesce(message_deltas_after.after, 0)
   order by d.sequence
-  limit least(message_deltas_after.max_count, 1000)
+  limit plinth.checked_count(message_deltas_after.max_count, 'max_count', 100, 1000)
 $$;
 
 comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
@@ -1572,11 +1574,9 @@ create or replace function llm.search_chat_messages(query text, max_count intege
 as $$
 #variable_conflict use_column
 declare
+  v_limit constant integer := plinth.checked_count(search_chat_messages.max_count, 'max_count', 20, 100);
   v_query tsquery := plinth.search_query('en', search_chat_messages.query);
 begin
-  if search_chat_messages.max_count not between 1 and 100 then
-    raise exception 'max_count must be from 1 to 100.' using errcode = 'PL422', column = 'max_count';
-  end if;
   return query
     with matches as (
       select m.id, m.chat_id, c.title, m.role, m.content, m.created_at
@@ -1595,7 +1595,7 @@ begin
         ts_rank_cd(plinth.search_document('en', s.content), v_query, 1) as rank
       from matches s
       order by rank desc, s.id desc
-      limit search_chat_messages.max_count
+      limit v_limit
       offset greatest(search_chat_messages.skip, 0)
     )
     select

@@ -99,6 +99,27 @@ comment on function plinth.ascii_label(label text) is E'@behavior -*\nOne label 
 revoke execute on function plinth.ascii_label(label text) from public;
 grant execute on function plinth.ascii_label(label text) to :PLINTH_SERVICE, :PLINTH_USER;
 
+-- The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.
+create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
+  returns integer
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'
+as $$
+begin
+  if count < 1 or count > most then
+    raise exception 'The number of results must be %.',
+      case when most is null then 'at least 1' else format('from 1 to %s', most) end
+      using errcode = 'PL422', column = field;
+  end if;
+  return coalesce(count, usual);
+end
+$$;
+
+comment on function plinth.checked_count(count integer, field text, usual integer, most integer) is 'The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
+revoke execute on function plinth.checked_count(count integer, field text, usual integer, most integer) from public;
+grant execute on function plinth.checked_count(count integer, field text, usual integer, most integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
+
 -- A text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.
 create or replace function plinth.cjk_pairs(value text)
   returns text

@@ -1766,7 +1766,7 @@ as $$
     end
     and not m.is_deleted
   order by m.event_sequence desc
-  limit least(greatest(max_count, 0), 200)
+  limit plinth.checked_count(max_count, 'max_count', 50, 200)
 $$;
 
 comment on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) is 'The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.';
@@ -1957,7 +1957,11 @@ begin
   end if;
   return query
     select c.*
-    from private.room_context(room_context.room_id, room_context.max_count, room_context.audience_id) c;
+    from private.room_context(
+      room_context.room_id,
+      plinth.checked_count(room_context.max_count, 'max_count', 50, 500),
+      room_context.audience_id
+    ) c;
 end
 $$;
 
@@ -1976,7 +1980,7 @@ as $$
   from rooms.room_events e
   where e.room_id = room_events_after.room_id and e.sequence > room_events_after.after
   order by e.sequence
-  limit least(greatest(room_events_after.max_count, 0), 1000)
+  limit plinth.checked_count(room_events_after.max_count, 'max_count', 100, 1000)
 $$;
 
 comment on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) is E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
@@ -2034,7 +2038,7 @@ as $$
       offset 0
     ) found
     where private.sees_message(found.id, plinth.current_user_id())
-    limit least(greatest(search_room_messages.max_count, 0), 200)
+    limit plinth.checked_count(search_room_messages.max_count, 'max_count', 50, 200)
   ) seen
   join rooms.room_messages msg on msg.id = seen.id
   order by msg.created_at desc, msg.id desc

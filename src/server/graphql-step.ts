@@ -1,11 +1,12 @@
 import type { Request, RequestHandler, Response } from "express";
-import type { RequestDigest, Result } from "postgraphile/grafserv";
+import type { GrafservBody, JSONValue, RequestDigest, Result } from "postgraphile/grafserv";
+import { readableAccept } from "./accept-header.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
 import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
-import { readBody } from "./request-body.ts";
-import { turnCallsIn } from "./turn-calls.ts";
+import { readBody, readJson } from "./request-body.ts";
+import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "./turn-calls.ts";
 
 /** GraphQL over HTTP at one path. The body is read here, so that its limit and its errors are ours. */
 export function graphqlStep(
@@ -18,14 +19,40 @@ export function graphqlStep(
       throw new HttpError(405, "METHOD_NOT_ALLOWED", "Send operations with POST.", { Allow: "POST" });
     const buffer = await readBody(request, options.bodyLimitBytes);
     const { context, isOverLimit = false } = request;
-    await rateLimit.settle(context, isOverLimit, context.claims ? turnCallsIn(buffer) : undefined);
+    const { body, calls } = readOperation(request, buffer, rateLimit);
+    await rateLimit.settle(context, isOverLimit, calls);
     // Set for the client that has sent too much; this request is its account's.
     if (isOverLimit) response.removeHeader("Retry-After");
-    const result = await serv.handle(digest(request, GRAPHQL_PATH, () => ({ type: "buffer", buffer })));
+    const result = await serv.handle(digest(request, GRAPHQL_PATH, () => body));
     // Answers hold personal data, and tokens (RFC 6749 §5.1).
     response.set("Cache-Control", "no-store");
     send(result, response);
   };
+}
+
+/**
+ * A body as grafserv takes it, and what it does with answers that stream.
+ * @throws HttpError BAD_REQUEST for what is no JSON; RATE_LIMITED where only a stream would still be let through
+ */
+function readOperation(
+  request: Request,
+  buffer: Buffer,
+  rateLimit: RateLimit,
+): { body: GrafservBody; calls: TurnCalls | undefined } {
+  const { context, isOverLimit = false } = request;
+  const isJson = /^\s*application\/json\s*(;|$)/.test(request.headers["content-type"] ?? "");
+  // Another media type is grafserv's to refuse.
+  if (!isJson) return { body: { type: "buffer", buffer }, calls: undefined };
+  let json: JSONValue;
+  try {
+    json = readJson(buffer) as JSONValue;
+  } catch (error) {
+    throw isOverLimit ? rateLimit.refusal(context.clientIp) : error;
+  }
+  const { query, operationName } = (json ?? {}) as { query?: unknown; operationName?: unknown };
+  const calls =
+    context.claims && mayHoldTurnCalls(buffer) ? turnCallsOf(query, operationName, buffer.length) : undefined;
+  return { body: { type: "json", json }, calls };
 }
 
 /** GraphiQL's page and its files. */
@@ -41,9 +68,11 @@ function digest(request: Request, path: string, getBody: RequestDigest["getBody"
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(request.headers))
     if (value !== undefined) headers[name] = Array.isArray(value) ? value.join(", ") : value;
+  const accept = readableAccept(headers.accept);
+  if (accept) headers.accept = accept;
+  else delete headers.accept;
   // GraphQL over HTTP §"Legacy Watershed": who states no preference gets application/json.
-  if (path === GRAPHQL_PATH && (!headers.accept || headers.accept === "*/*"))
-    headers.accept = "application/json";
+  if (path === GRAPHQL_PATH && (!accept || accept === "*/*")) headers.accept = "application/json";
   return {
     method: request.method,
     path,

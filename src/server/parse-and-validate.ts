@@ -10,6 +10,7 @@ import {
   type ValidationRule,
   validate,
 } from "postgraphile/graphql";
+import { assertUnconditionalSubscriptions, ExactFloatsRule } from "./document-rules.ts";
 import { assertWidth, oncePerOperationFields, type WidthLimits } from "./query-width.ts";
 
 export interface DocumentLimits extends WidthLimits {
@@ -39,7 +40,7 @@ export function makeParseAndValidate(
   limits: DocumentLimits,
   options: { introspection: boolean },
 ): (text: string) => ParsedDocument {
-  const rules: ValidationRule[] = [...specifiedRules];
+  const rules: ValidationRule[] = [...specifiedRules, ExactFloatsRule];
   if (!options.introspection) rules.push(NoSchemaIntrospectionCustomRule);
   const depthRule = depthLimit({
     maxDepth: limits.depth,
@@ -63,6 +64,7 @@ export function makeParseAndValidate(
     }
     try {
       assertWidth(document, limits, onceFields);
+      assertUnconditionalSubscriptions(document);
       const invalid = validate(schema, document, rules, {
         maxErrors: MAX_ERRORS,
         hideSuggestions: !options.introspection,
@@ -107,7 +109,8 @@ function tooComplex(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX" } });
 }
 
+/** The error with its own code, if it has one (a scalar's, for a value that is wrong), or else with this one. */
 function withCode(error: GraphQLError, code: string): GraphQLError {
-  const { message, nodes, source, positions } = error;
-  return new GraphQLError(message, { nodes, source, positions, extensions: { code } });
+  const { message, nodes, source, positions, extensions } = error;
+  return new GraphQLError(message, { nodes, source, positions, extensions: { code, ...extensions } });
 }

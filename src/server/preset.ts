@@ -77,6 +77,9 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
       dontSwallowErrors: true,
       // Plain lists have neither cursors nor a total.
       defaultBehavior: "connection -list",
+      // Clients write filters with variables, and leave one unset where there is nothing to filter by.
+      connectionFilterAllowNullInput: true,
+      connectionFilterAllowEmptyObjectInput: true,
       plinthConstraints: constraints,
       plinthPageSize: limits.pageSize,
     },

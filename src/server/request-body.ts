@@ -1,4 +1,6 @@
+import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { parseExactJson } from "../exact-json.ts";
 import { HttpError } from "./http-error.ts";
 
 /**
@@ -28,6 +30,21 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
       if (!request.complete) reject(new HttpError(400, "BAD_REQUEST", "The request was given up."));
     });
   });
+}
+
+/**
+ * A body as JSON, with every number as it was written.
+ * @throws HttpError BAD_REQUEST for anything else; for bytes that are not UTF-8 too, which would be read as other characters
+ */
+export function readJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw new HttpError(400, "BAD_REQUEST", "The body must be UTF-8.");
+  try {
+    return parseExactJson(body.toString());
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new HttpError(400, "BAD_REQUEST", "The body must be JSON.");
+    if (error instanceof RangeError) throw new HttpError(400, "BAD_REQUEST", "The body nests too deep.");
+    throw error;
+  }
 }
 
 /** The rest of the body is not read, so the connection cannot be used again. */

@@ -18,21 +18,15 @@ const MAX_TOKENS = 400;
 /** `finishTurn { message { state } }`. Deeper selections read other tables, as `query { … }` in a payload does. */
 const MAX_DEPTH = 3;
 
-/** The calls in a request's body, or undefined when it is anything else, or may be. */
-export function turnCallsIn(body: Buffer): TurnCalls | undefined {
-  // Most requests are others; looking costs them nothing worth mentioning.
-  if (!body.includes("Turn") && !body.includes("appendDelta")) return undefined;
-  let request: unknown;
-  try {
-    request = JSON.parse(body.toString());
-  } catch {
-    return undefined;
-  }
-  const { query, operationName } = (request ?? {}) as { query?: unknown; operationName?: unknown };
-  return turnCallsOf(query, operationName, body.length);
+/** Whether a body can hold such calls. Most cannot, and looking costs them nothing worth mentioning. */
+export function mayHoldTurnCalls(body: Buffer): boolean {
+  return body.includes("Turn") || body.includes("appendDelta");
 }
 
-/** @param bytes how long the request is as it came */
+/**
+ * The calls in an operation, or undefined when it is anything else, or may be.
+ * @param bytes how long the request is as it came
+ */
 export function turnCallsOf(query: unknown, operationName: unknown, bytes: number): TurnCalls | undefined {
   if (typeof query !== "string" || query.length > MAX_DOCUMENT_LENGTH) return undefined;
   let operation: OperationDefinitionNode | undefined;

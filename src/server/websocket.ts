@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import type { IncomingMessage, Server } from "node:http";
 import type { Duplex } from "node:stream";
 import type { Express, Request } from "express";
@@ -8,6 +9,7 @@ import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgrap
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config.ts";
 import { PlinthError } from "../errors.ts";
+import { parseExactJson } from "../exact-json.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
 import type { Authenticator } from "./authenticate-step.ts";
 import type { PlinthGrafserv } from "./grafserv.ts";
@@ -114,7 +116,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
             currentRequest.run(
               asCurrentRequest(() => connection.request),
               () => {
-                receive(data.toString()).catch((error: unknown) => {
+                receive(readMessage(data)).catch((error: unknown) => {
                   if (isUnavailable(error)) {
                     logger.warn({ correlationId, err: error }, "unavailable");
                     socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
@@ -232,6 +234,17 @@ function turnCallsInPayload(
 ): TurnCalls | undefined {
   const calls = claims ? turnCallsOf(query, operationName, 0) : undefined;
   return calls && { ...calls, bytes: Buffer.byteLength(query + JSON.stringify(variables ?? {})) };
+}
+
+/** A message for graphql-ws, which parses a text and takes anything else for parsed. Numbers stay as they were written. */
+function readMessage(data: Buffer): string {
+  try {
+    const message = isUtf8(data) ? parseExactJson(data.toString()) : "";
+    if (typeof message !== "string") return message as string;
+  } catch {
+    // It closes the socket of whoever sends no JSON.
+  }
+  return "";
 }
 
 function isUnavailable(error: unknown): boolean {

@@ -58,7 +58,7 @@ const asOwner = rowsAs("owner", () => db);
 describe("S1 a memory", () => {
   test.each([
     ["an object", { facts: ["likes tea", { deep: [1, 2.5, null, true] }], "": "empty name" }],
-    ["text", "Grüße \u0000 \ud83d\ude00 \ud800"],
+    ["text", "Grüße \u0000 \ud83d\ude00"],
     ["a number", 42],
     ["false", false],
     ["a list", [[], {}]],

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Api, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
@@ -56,4 +56,114 @@ test("plans are filtered by whether they are on offer today, as docs/api.md has 
     { token: ada.token },
   );
   expect(data.subscriptionPlans.nodes).toEqual([{ code: "free" }, { code: "premium" }]);
+});
+
+describe("null in a filter means: not given", () => {
+  const ALL = ["Alpha", "Beta", "Gamma"];
+  const count = async (filter: string) => {
+    const { data, errors } = await api.ask(`{ chats(orderBy: TITLE_ASC, ${filter}) { nodes { title } } }`, {
+      token: ada.token,
+    });
+    expect(errors).toBeUndefined();
+    return data.chats.nodes.map((chat: { title: string }) => chat.title);
+  };
+
+  test.each([
+    "filter: null",
+    "filter: {}",
+    "filter: { title: null }",
+    "filter: { title: {} }",
+    "filter: { title: { equalTo: null } }",
+    "filter: { title: { isNull: null } }",
+    "filter: { title: { in: null } }",
+    "filter: { title: { includes: null } }",
+    "filter: { and: null }",
+    "filter: { and: [] }",
+    "filter: { and: [{}] }",
+    "filter: { or: null }",
+    "filter: { or: [] }",
+    "filter: { or: [{ title: { equalTo: null } }] }",
+    "filter: { not: null }",
+    "filter: { not: {} }",
+    "filter: { not: { title: { equalTo: null } } }",
+    "filter: { user: null }",
+    "filter: { user: {} }",
+    "filter: { user: { username: { equalTo: null } } }",
+    "filter: { messages: null }",
+    "filter: { messages: {} }",
+    "filter: { messages: { some: null, every: null, none: null } }",
+    "filter: { messages: { some: {}, none: {} } }",
+    "filter: { messages: { some: { role: { equalTo: null } } } }",
+    "filter: { messagesExist: null }",
+  ])("%s", async (filter) => {
+    expect(await count(filter)).toEqual(ALL);
+  });
+
+  test("and takes nothing from what is given beside it", async () => {
+    for (const filter of [
+      'filter: { title: { equalTo: "Beta", notEqualTo: null, in: null } }',
+      'filter: { title: { equalTo: "Beta" }, or: null, not: null, user: null }',
+      'filter: { or: [{ title: { equalTo: null } }, { title: { equalTo: "Beta" } }] }',
+      'filter: { and: [{}, { title: { equalTo: "Beta" } }] }',
+      'filter: { not: { title: { in: ["Alpha", "Gamma"], equalTo: null } } }',
+    ])
+      expect([filter, await count(filter)]).toEqual([filter, ["Beta"]]);
+  });
+
+  test("an unset variable likewise", async () => {
+    const query = `query ($a: String, $b: [String!], $c: Boolean, $f: ChatFilter) {
+      chats(filter: { title: { equalTo: $a, in: $b, isNull: $c }, and: [{ title: { includes: $a } }] }) { totalCount }
+      other: chats(filter: $f) { totalCount }
+    }`;
+    const three = { chats: { totalCount: 3 }, other: { totalCount: 3 } };
+    expect((await api.ask(query, { token: ada.token })).data).toEqual(three);
+    const nulls = { a: null, b: null, c: null, f: null };
+    expect((await api.ask(query, { token: ada.token, variables: nulls })).data).toEqual(three);
+  });
+
+  test("whether a value is null is still a question", async () => {
+    expect(await count("filter: { title: { isNull: true } }")).toEqual([]);
+    expect(await count("filter: { title: { isNull: false } }")).toEqual(ALL);
+    expect(await count("filter: { title: { in: [] } }")).toEqual([]);
+  });
+});
+
+test("a text that is looked for is taken as it is", async () => {
+  const user = await signUp(api, "files");
+  const names = ["50%", "C:\\dir", "a_b", "axb", "end\\", "\\start", "%_\\"];
+  for (const title of names)
+    await api.ask(
+      "mutation ($title: String!) { createChat(input: { chat: { title: $title } }) { clientMutationId } }",
+      {
+        token: user.token,
+        variables: { title },
+      },
+    );
+  const find = async (operator: string, text: string): Promise<string[]> => {
+    const { data } = await api.ask(
+      `query ($text: String!) { chats(filter: { title: { ${operator}: $text } }) { nodes { title } } }`,
+      { token: user.token, variables: { text } },
+    );
+    return data.chats.nodes.map((chat: { title: string }) => chat.title);
+  };
+  const tests: Record<string, (title: string, text: string) => boolean> = {
+    includes: (title, text) => title.includes(text),
+    startsWith: (title, text) => title.startsWith(text),
+    endsWith: (title, text) => title.endsWith(text),
+  };
+  for (const [name, matches] of Object.entries(tests))
+    for (const text of ["\\", "%", "_", "\\%", "\\_", "\\\\", "\\d", "%_\\"])
+      for (const suffix of ["", "Insensitive"]) {
+        const not = `not${name[0]!.toUpperCase()}${name.slice(1)}`;
+        expect([name, text, (await find(name + suffix, text)).sort()]).toEqual([
+          name,
+          text,
+          names.filter((title) => matches(title, text)).sort(),
+        ]);
+        expect([not, text, (await find(not + suffix, text)).sort()]).toEqual([
+          not,
+          text,
+          names.filter((title) => !matches(title, text)).sort(),
+        ]);
+      }
 });

@@ -94,6 +94,13 @@ describe("requests that are no operation", () => {
     ["PUT", { method: "PUT" }, 405, "METHOD_NOT_ALLOWED"],
     ["no body", { body: "" }, 400, "BAD_REQUEST"],
     ["no JSON", { body: "{" }, 400, "BAD_REQUEST"],
+    ["no JSON, with a number that needs a closer look", { body: "[1e400" }, 400, "BAD_REQUEST"],
+    [
+      "JSON that nests too deep for one",
+      { body: `${"[".repeat(900)}1e400${"]".repeat(900)}` },
+      400,
+      "BAD_REQUEST",
+    ],
     ["no object", { body: "1" }, 400, "BAD_REQUEST"],
     ["no query", { body: "{}" }, 400, "BAD_REQUEST"],
     [
@@ -148,6 +155,19 @@ test.each([
   ["*/*", "application/json"],
   ["application/json", "application/json"],
   ["application/graphql-response+json", "application/graphql-response+json"],
+  // Nothing of it can be read, so there is no preference.
+  ["*", "application/json"],
+  [", ,", "application/json"],
+  ["json", "application/json"],
+  ["application/json;q=2", "application/json"],
+  ["application/json; q=", "application/json"],
+  ['application/json; charset="utf-8', "application/json"],
+  ["*a/b", "application/json"],
+  [`${"a/".repeat(3_000)}`, "application/json"],
+  // Or only some.
+  ["application/json,", "application/json"],
+  ["*/x, application/json", "application/json"],
+  ["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/graphql-response+json"],
 ])("Accept: %s is answered with %s", async (accept, expected) => {
   // fetch would say */* by itself.
   const answer = await raw(
@@ -156,6 +176,53 @@ test.each([
   expect(answer).toMatch(/^HTTP\/1\.1 200/);
   expect(answer.toLowerCase()).toContain(`content-type: ${expected}`);
 });
+
+test("no header that cannot be read is an internal error", async () => {
+  const headers = [
+    "Accept",
+    "Content-Type",
+    "Content-Encoding",
+    "Authorization",
+    "Origin",
+    "X-Request-Id",
+    "User-Agent",
+  ];
+  const more = [
+    "X-Forwarded-For",
+    "Traceparent",
+    "If-None-Match",
+    "Range",
+    "Accept-Language",
+    "Cookie",
+    "Sec-Fetch-Site",
+  ];
+  const values = [
+    ",",
+    "*",
+    ";",
+    "=",
+    "/",
+    '"',
+    "\\",
+    "a/b;",
+    "a/b;c",
+    "*/*;q=x",
+    "\u00ff",
+    "__proto__",
+    "a,".repeat(2_000),
+  ];
+  const statuses = new Set<number>();
+  for (const name of [...headers, ...more])
+    for (const value of values)
+      for (const path of ["/graphql", "/graphiql", "/.well-known/jwks.json", "/readyz"]) {
+        const method = path === "/graphql" ? "POST" : "GET";
+        const answer = await raw(
+          `${method} ${path} HTTP/1.1\r\nHost: x\r\n${name}: ${value}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}`,
+        );
+        statuses.add(Number(answer.slice(9, 12)));
+      }
+  expect([...statuses].filter((status) => !(status >= 200 && status < 500))).toEqual([]);
+}, 60_000);
 
 /** Sends bytes as they are, resolves with all that comes back. */
 function raw(request: string): Promise<string> {

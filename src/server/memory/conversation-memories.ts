@@ -1,5 +1,6 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
 import { PlinthError } from "../../errors.ts";
+import { parseExactJson } from "../../exact-json.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { UserKeys } from "./user-keys.ts";
@@ -61,7 +62,7 @@ export function createConversationMemories(parts: {
       const [row] = await callService<StoredRow>(request, text, [userId]);
       if (!row) return null;
       const plaintext = decryptFernet(userKeys.open(userId, row.wrapped_key), row.memory);
-      return shape(JSON.parse(plaintext.toString()), row);
+      return shape(parseExactJson(plaintext.toString()), row);
     },
 
     async set({ memory, expectedVersion = null }, request) {
@@ -76,7 +77,7 @@ export function createConversationMemories(parts: {
           "select * from private.set_conversation_memory($1, $2, $3, $4)",
           [userId, id, encryptFernet(key, plaintext), expectedVersion],
         );
-        if (row) return shape(JSON.parse(plaintext), row);
+        if (row) return shape(parseExactJson(plaintext), row);
         // The key was shredded since it was read: the memory is written under the next one.
       }
       throw new PlinthError("CONFLICT", "The memory is being deleted; try again.");

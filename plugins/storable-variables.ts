@@ -1,0 +1,26 @@
+import "postgraphile";
+import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
+import { assertStorable } from "../src/server/storable.ts";
+
+/** Looks at the variables before each execution, for HTTP and WebSocket alike. */
+export const StorableVariablesPlugin: GraphileConfig.Plugin = {
+  name: "PlinthStorableVariablesPlugin",
+  version: "1.0.0",
+  description: "Refuses variables that would be stored as something else",
+  grafast: {
+    middleware: {
+      execute: (next, { args }) => refusalOf(args) ?? next(),
+      subscribe: (next, { args }) => refusalOf(args) ?? next(),
+    },
+  },
+};
+
+function refusalOf({ variableValues }: ExecutionArgs): ExecutionResult | undefined {
+  try {
+    assertStorable(variableValues ?? {});
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof GraphQLError)) throw error;
+    return { errors: [error] };
+  }
+}

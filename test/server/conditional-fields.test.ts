@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import {
+  buildSchema,
+  type GraphQLField,
+  type GraphQLSchema,
+  getNamedType,
+  isCompositeType,
+  isRequiredArgument,
+} from "graphql";
+import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
+import { createTestDatabase, type TestDatabase } from "../support/database.ts";
+import { openSocket } from "../support/socket.ts";
+
+let db: TestDatabase;
+let api: Api;
+let ada: SignedIn;
+let schema: GraphQLSchema;
+beforeAll(async () => {
+  db = await createTestDatabase();
+  api = await startApi(db);
+  ada = await signUp(api, "ada");
+  schema = buildSchema(
+    await printGraphqlSchema({ authenticatorUrl: db.url("authenticator"), rolePrefix: db.rolePrefix }),
+  );
+});
+afterAll(async () => {
+  await api.close();
+  await db.drop();
+});
+
+const ID = '"01900000-0000-7000-8000-000000000000"';
+
+function rendered({ name, args, type }: GraphQLField<unknown, unknown>, directive: string): string {
+  const given = args.filter(isRequiredArgument).map((argument) => `${argument.name}: ${ID}`);
+  const selection = isCompositeType(getNamedType(type)) ? "{ __typename }" : "";
+  return `${name}${given.length > 0 ? `(${given.join(", ")})` : ""} ${directive} ${selection}`;
+}
+
+describe("the field of a subscription cannot be under a condition", () => {
+  test("however it is written, whatever the field", async () => {
+    const socket = await openSocket(api, ada.token);
+    const codes = new Map<string, unknown>();
+    for (const field of Object.values(schema.getSubscriptionType()!.getFields()))
+      for (const directive of [
+        "@skip(if: true)",
+        "@skip(if: false)",
+        "@include(if: false)",
+        "@include(if: true)",
+      ]) {
+        const [plain, conditional] = [rendered(field, ""), rendered(field, directive)];
+        for (const query of [
+          `subscription { ${conditional} }`,
+          `subscription { ... ${directive} { ${plain} } }`,
+          `subscription { ... on Subscription ${directive} { ${plain} } }`,
+          `subscription { ... { ...f } } fragment f on Subscription { ${conditional} }`,
+          `subscription { ...f ${directive} } fragment f on Subscription { ${plain} }`,
+          `subscription ($yes: Boolean = true) { ${rendered(field, directive.replace(/true|false/, "$yes"))} }`,
+          `subscription ($yes: Boolean!) { ${rendered(field, directive.replace(/true|false/, "$yes"))} }`,
+        ])
+          codes.set(query, (await socket.ask(query)).errors?.[0]?.extensions?.code);
+      }
+    await socket.dispose();
+    expect([...codes].filter(([, code]) => code !== "GRAPHQL_VALIDATION_FAILED")).toEqual([]);
+    expect(codes.size).toBeGreaterThan(100);
+  });
+
+  test("but what is asked of its answers may", async () => {
+    const socket = await openSocket(api, ada.token);
+    const { data, errors } = await socket.ask(
+      "subscription { unreadCounts { __typename @skip(if: true) ... @include(if: false) { __typename } } }",
+    );
+    expect([errors, data]).toEqual([undefined, { unreadCounts: {} }]);
+    await socket.dispose();
+  });
+});
+
+test("an operation of which nothing is left answers with nothing", async () => {
+  for (const [kind, type] of [
+    ["query", schema.getQueryType()!],
+    ["mutation", schema.getMutationType()!],
+  ] as const) {
+    const field = type.getFields()[kind === "query" ? "currentUser" : "logout"]!;
+    const text =
+      kind === "query"
+        ? rendered(field, "@skip(if: true)")
+        : "logout(input: {}) @skip(if: true) { __typename }";
+    for (const query of [
+      `${kind} { ${text} }`,
+      `${kind} { ... @include(if: false) { ${text.replace("@skip(if: true)", "")} } }`,
+      `${kind} { ...f } fragment f on ${type.name} { ${text} }`,
+    ]) {
+      const { data, errors } = await api.ask(query, { token: ada.token });
+      expect([query, data, errors]).toEqual([query, {}, undefined]);
+    }
+  }
+  expect((await api.ask("{ currentUser { id } }", { token: ada.token })).data.currentUser.id).toBe(
+    ada.userId,
+  );
+});
+
+test("a condition that is missing its variable is the client's mistake", async () => {
+  for (const query of [
+    "query ($v: Boolean!) { currentUser @skip(if: $v) { id } }",
+    "{ currentUser @skip(if: null) { id } }",
+    "{ currentUser @skip { id } }",
+  ])
+    expect(codeOf(await api.ask(query, { token: ada.token }))).toMatch(
+      /BAD_USER_INPUT|GRAPHQL_VALIDATION_FAILED/,
+    );
+});
