@@ -1,5 +1,5 @@
 --! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:8f27c381c21072012a5decb6729899ae8639cbde
+--! Hash: sha1:764442e4487d3a9dc63bd40a40e490d8a073102f
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -300,10 +300,10 @@ declare
   ));
 begin
   if open_turn.max_tokens between 1 and 1000000000 is not true then
-    raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
+    raise exception 'The number of tokens to hold must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if open_turn.input_tokens between 0 and 1000000000 is not true then
-    raise exception 'input_tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
+    raise exception 'The number of input tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
   end if;
   if open_turn.lease_seconds between 5 and 3600 is not true then
     raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
@@ -856,7 +856,7 @@ declare
   v_taken record;
 begin
   if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
-    raise exception 'max_tokens must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+    raise exception 'The number of tokens to hold must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
     raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
@@ -1298,7 +1298,7 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   if create_room.room_type = 'direct' then
-    raise exception 'Direct rooms are made with create_direct_room.' using errcode = 'PL422', column = 'room_type';
+    raise exception 'A direct room is created with the other user, not with a name.' using errcode = 'PL422', column = 'room_type';
   elsif coalesce(trim(create_room.name), '') = '' then
     raise exception 'A room has a name.' using errcode = 'PL422', column = 'name';
   end if;
@@ -1924,9 +1924,9 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   if v_problem is not null then
-    raise exception 'This heartbeat cannot be: %.', v_problem
+    raise exception 'Invalid heartbeat.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
-        hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
+        hint = 'The part that was played must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
   end if;
   v_open := private.open_for_recording(item_id, version);
   if v_open.reason is not null then

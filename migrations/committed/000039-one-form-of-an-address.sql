@@ -1,5 +1,5 @@
---! Previous: sha1:8f27c381c21072012a5decb6729899ae8639cbde
---! Hash: sha1:df8b24d7958a2b90555b3e2db607e183c94ca841
+--! Previous: sha1:764442e4487d3a9dc63bd40a40e490d8a073102f
+--! Hash: sha1:c4bf1f9522726efbf888633ae8d325823f501fbf
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.

@@ -1,5 +1,5 @@
---! Previous: sha1:df8b24d7958a2b90555b3e2db607e183c94ca841
---! Hash: sha1:fdd25fc106d10faf6a471d345ee8484da8907b01
+--! Previous: sha1:c4bf1f9522726efbf888633ae8d325823f501fbf
+--! Hash: sha1:3ed112916b1aab91102de6e7ce6de7ff0f258fa8
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.

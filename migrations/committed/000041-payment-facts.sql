@@ -1,5 +1,5 @@
---! Previous: sha1:fdd25fc106d10faf6a471d345ee8484da8907b01
---! Hash: sha1:be6ffe93f7cfd356fae42a1b8b46041d868c5581
+--! Previous: sha1:3ed112916b1aab91102de6e7ce6de7ff0f258fa8
+--! Hash: sha1:840f67a7d0bf6698a857f0dabfd00d111b796f43
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked

@@ -1,5 +1,5 @@
---! Previous: sha1:be6ffe93f7cfd356fae42a1b8b46041d868c5581
---! Hash: sha1:4a4e403ccb8c53414c885311291848662dcebea9
+--! Previous: sha1:840f67a7d0bf6698a857f0dabfd00d111b796f43
+--! Hash: sha1:222579b7bd5b0603eda63ec054a1cf7e62728291
 --! Message: streams and usage
 
 drop function llm.finish_turn(uuid, text, integer, jsonb, bigint);

@@ -1,5 +1,5 @@
---! Previous: sha1:4a4e403ccb8c53414c885311291848662dcebea9
---! Hash: sha1:1477e9d8b39b59e59248b3ba2274cfe6ea1c9556
+--! Previous: sha1:222579b7bd5b0603eda63ec054a1cf7e62728291
+--! Hash: sha1:96a8ce623a7653de646041ee20cb344c84970ce3
 --! Message: learning counts once
 
 -- What was learned counts once: completion whatever brings it about, each second of the clock, and no number that is rounded into its range.
@@ -1309,7 +1309,7 @@ begin
   end if;
   if v_result.status = 'completed' then
     raise exception 'This training is completed.'
-      using errcode = 'PL409', hint = 'Begin it anew with restart_training.', schema = 'learning', table = 'training', column = 'status';
+      using errcode = 'PL409', hint = 'Restart the training instead.', schema = 'learning', table = 'training', column = 'status';
   end if;
   return v_result;
 end

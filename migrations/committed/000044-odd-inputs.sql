@@ -1,5 +1,5 @@
---! Previous: sha1:1477e9d8b39b59e59248b3ba2274cfe6ea1c9556
---! Hash: sha1:2b9d9c2b2fbb7a2f81496471b422c510af164b87
+--! Previous: sha1:96a8ce623a7653de646041ee20cb344c84970ce3
+--! Hash: sha1:c5b6b80c66ce324112835f2a8ad685bb37869f03
 --! Message: odd inputs
 
 -- How many rows are asked for: one rule for every function.

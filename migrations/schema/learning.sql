@@ -1273,7 +1273,7 @@ begin
     raise exception 'A course is completed by its parts.' using errcode = 'PL409';
   end if;
   if v_open.content_type = 'video' and v_open.duration_seconds is not null then
-    raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'See record_heartbeat.';
+    raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'Record a heartbeat for each part that was played.';
   end if;
   insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
   values (v_user_id, item_id, v_open.playable_version, now(), now())
@@ -2398,9 +2398,9 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   if v_problem is not null then
-    raise exception 'This heartbeat cannot be: %.', v_problem
+    raise exception 'Invalid heartbeat.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
-        hint = 'from_seconds <= to_seconds, at most 4 times active_seconds, which are at most 600; at most 30 days ago.';
+        hint = 'The part that was played must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
   end if;
   v_open := private.open_for_recording(item_id, version);
   if v_open.reason is not null then
@@ -2928,7 +2928,7 @@ begin
   end if;
   if v_result.status = 'completed' then
     raise exception 'This training is completed.'
-      using errcode = 'PL409', hint = 'Begin it anew with restart_training.', schema = 'learning', table = 'training', column = 'status';
+      using errcode = 'PL409', hint = 'Restart the training instead.', schema = 'learning', table = 'training', column = 'status';
   end if;
   return v_result;
 end

@@ -1490,7 +1490,7 @@ declare
   v_handled integer := 0;
 begin
   if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+    raise exception 'The batch size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
   for v_row in
     select s.id, s.user_id
@@ -2691,7 +2691,7 @@ declare
   end;
 begin
   if v_column is not null then
-    raise exception '% is not a possible number of tokens.', v_column
+    raise exception 'This number of tokens is not possible.'
       using errcode = 'PL422', column = v_column,
         hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
   end if;
@@ -2760,10 +2760,10 @@ declare
   v_last text;
 begin
   if close_plan_grant.closed_at is null then
-    raise exception 'closed_at is missing.' using errcode = 'PL422', column = 'closed_at';
+    raise exception 'The time of closing is missing.' using errcode = 'PL422', column = 'closed_at';
   end if;
   if close_plan_grant.rollover_limit >= 0 is not true then
-    raise exception 'rollover_limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
+    raise exception 'The rollover limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
   end if;
   v_locked := private.lock_usage(close_plan_grant.user_id, close_plan_grant.at);
   v_key := private.used_key(close_plan_grant.user_id, 'close_grant', close_plan_grant.idempotency_key, v_arguments);
@@ -6622,7 +6622,7 @@ declare
   v_handled integer := 0;
 begin
   if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
+    raise exception 'The batch size must be from 1 to 100000.' using errcode = 'PL422';
   end if;
   for v_user_id in
     select u.id
@@ -7547,8 +7547,9 @@ begin
   order by a.ordinality;
 exception
   when check_violation or not_null_violation or data_exception then
-    raise exception 'An attachment is {url, mimeType, sizeBytes, name}: %', sqlerrm
-      using errcode = 'PL422', column = 'attachments';
+    raise exception 'Invalid attachment.'
+      using errcode = 'PL422', column = 'attachments',
+        hint = 'An attachment is {url, mimeType, sizeBytes, name} with an https address, an allowed type and at most 100 MB.';
 end
 $$;
 
@@ -8842,10 +8843,10 @@ declare
   ));
 begin
   if open_turn.max_tokens between 1 and 1000000000 is not true then
-    raise exception 'max_tokens must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
+    raise exception 'The number of tokens to hold must be from 1 to 10^9.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if open_turn.input_tokens between 0 and 1000000000 is not true then
-    raise exception 'input_tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
+    raise exception 'The number of input tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
   end if;
   if open_turn.lease_seconds between 5 and 3600 is not true then
     raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
@@ -11122,7 +11123,7 @@ declare
   v_taken record;
 begin
   if reserve_tokens.max_tokens between 1 and 1000000000000 is not true then
-    raise exception 'max_tokens must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
+    raise exception 'The number of tokens to hold must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
     raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
@@ -12117,7 +12118,7 @@ begin
         or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
       then
         raise exception 'The hold was settled with other numbers.'
-          using errcode = 'PL409', column = 'hold_id', hint = 'private.correct_usage corrects what was recorded.';
+          using errcode = 'PL409', column = 'hold_id', hint = 'Correct the recorded usage instead.';
       end if;
       return v_event;
     end if;

@@ -1043,7 +1043,7 @@ begin
     raise exception 'Sign in first.' using errcode = 'PL401';
   end if;
   if create_room.room_type = 'direct' then
-    raise exception 'Direct rooms are made with create_direct_room.' using errcode = 'PL422', column = 'room_type';
+    raise exception 'A direct room is created with the other user, not with a name.' using errcode = 'PL422', column = 'room_type';
   elsif coalesce(trim(create_room.name), '') = '' then
     raise exception 'A room has a name.' using errcode = 'PL422', column = 'name';
   end if;
