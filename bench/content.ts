@@ -11,7 +11,7 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { loadConfig } from "../src/config.ts";
 import { openDatabase } from "../src/database/database.ts";
-import { PACKAGE_ROOT } from "../src/paths.ts";
+import { PACKAGE_ROOT } from "../src/support/paths.ts";
 import { bringUpToDate } from "../src/up-to-date.ts";
 import { graphql, percentile } from "./support.ts";
 

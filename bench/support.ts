@@ -5,7 +5,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { PACKAGE_ROOT } from "../src/paths.ts";
+import { PACKAGE_ROOT } from "../src/support/paths.ts";
 
 export interface BenchPlinth {
   readonly url: string;

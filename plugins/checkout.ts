@@ -1,8 +1,8 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { PlinthError } from "../src/errors.ts";
 import type { Shop } from "../src/server/shop.ts";
+import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /** createCheckout and createBillingPortal: pages of the payment provider, which only HTTP can ask for. */

@@ -1,10 +1,10 @@
 import "postgraphile";
 import type { Step } from "postgraphile/grafast";
 import { isApiToken } from "../src/auth/api-token.ts";
-import { PlinthError } from "../src/errors.ts";
 import type { RequestContext } from "../src/server/request-context.ts";
 import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
 import type { SignIn } from "../src/server/sign-in/index.ts";
+import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /** What the fields of AuthPayload read. */

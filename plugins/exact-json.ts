@@ -1,8 +1,8 @@
 import "postgraphile";
 import { TYPES } from "postgraphile/@dataplan/pg";
 import { GraphQLError, Kind, type ValueNode } from "postgraphile/graphql";
-import { isExact, parseExactJson } from "../src/exact-json.ts";
 import { MAX_DEPTH } from "../src/server/storable.ts";
+import { isExact, parseExactJson } from "../src/support/exact-json.ts";
 
 /**
  * JSON values keep their numbers, in both directions: what comes from the database is not read as doubles, nor are variables, which

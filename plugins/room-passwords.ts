@@ -1,12 +1,12 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { PlinthError } from "../src/errors.ts";
 import type {
   JoinRoomWithPasswordInput,
   RoomPasswords,
   SetRoomPasswordInput,
 } from "../src/server/rooms/room-passwords.ts";
+import { PlinthError } from "../src/support/errors.ts";
 import { mutationField } from "./mutation-field.ts";
 
 /** Passwords of rooms: hashing is not SQL's to do. All else about rooms is SQL. */

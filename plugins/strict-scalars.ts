@@ -1,6 +1,6 @@
 import "postgraphile";
 import { GraphQLError, type GraphQLScalarTypeConfig, Kind, type ValueNode } from "postgraphile/graphql";
-import { isRawNumber } from "../src/exact-json.ts";
+import { isRawNumber } from "../src/support/exact-json.ts";
 
 /** What a scalar takes besides texts, and which texts. */
 interface Rule {

@@ -18,7 +18,7 @@ import {
   textOrFile,
   webUrl,
 } from "./environment.ts";
-import { PlinthError } from "./errors.ts";
+import { PlinthError } from "./support/errors.ts";
 
 /**
  * Everything that can be set from outside. This file is the only reader of the environment; the README's table of

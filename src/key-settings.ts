@@ -2,7 +2,7 @@ import { readKeyFile } from "./auth/key-file.ts";
 import type { Config } from "./config.ts";
 import type { Database } from "./database/database.ts";
 import { loadSecrets } from "./database/secrets.ts";
-import { PlinthError } from "./errors.ts";
+import { PlinthError } from "./support/errors.ts";
 
 type KeyConfig = Pick<Config, "auth" | "dataDirectory">;
 

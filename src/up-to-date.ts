@@ -2,8 +2,8 @@ import type { Config } from "./config.ts";
 import type { Database } from "./database/database.ts";
 import { migrateDatabase, migrationStatus } from "./database/migrate.ts";
 import { LOGIN_ROLES, type LoginRole, roleName } from "./database/roles.ts";
-import { PlinthError } from "./errors.ts";
 import { QUEUES } from "./jobs/index.ts";
+import { PlinthError } from "./support/errors.ts";
 
 /** Runs pending migrations and installs the job queue with the timetable's queues. */
 export function bringUpToDate(

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { isBeyondDoubles, isRawNumber, parseExactJson, type RawNumber } from "../src/exact-json.ts";
+import { isBeyondDoubles, isRawNumber, parseExactJson, type RawNumber } from "../src/support/exact-json.ts";
 
 describe("a number is written out as it was read", () => {
   test.each([

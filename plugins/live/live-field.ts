@@ -10,9 +10,9 @@ import {
   object,
   type Step,
 } from "postgraphile/grafast";
-import { PlinthError } from "../../src/errors.ts";
 import type { LiveSource } from "../../src/server/live/live-source.ts";
 import type { Statement } from "../../src/server/transaction.ts";
+import { PlinthError } from "../../src/support/errors.ts";
 
 /** Reads one row under the subscriber's claims. */
 export type ReadOne = <TRow>(statement: Statement) => Promise<TRow | undefined>;

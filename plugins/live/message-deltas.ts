@@ -2,8 +2,8 @@ import "postgraphile";
 import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { PlinthError } from "../../src/errors.ts";
 import type { LiveSubscription } from "../../src/server/live/live-subscription.ts";
+import { PlinthError } from "../../src/support/errors.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 

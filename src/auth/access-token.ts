@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import jwt, { type JwtPayload } from "jsonwebtoken";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { SigningKey } from "./signing-keys.ts";
 
 /** RFC 9068 §2.1: keeps other tokens of the same issuer from passing for access tokens. */

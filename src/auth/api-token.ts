@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { AccessTokenClaims } from "./access-token.ts";
 import { hashSecret } from "./secret-token.ts";
 

@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { normalizeEmail } from "./email-hash.ts";
 import { createEmailHasher } from "./email-hasher.ts";
 import { parseMasterKeys } from "./master-keys.ts";

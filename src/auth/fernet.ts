@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { decodeKey } from "./key-text.ts";
 
 // Fernet as https://github.com/fernet/spec/blob/master/Spec.md has it, so that what is encrypted here can be read by any

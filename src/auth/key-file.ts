@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** A list of keys has some hundred characters; a file far longer is another one, named by mistake. */
 const MAX_BYTES = 100_000;

@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { type ParsedHashOptions, parseOptions } from "@node-rs/argon2";
 import { encodeBase64 } from "bcryptjs";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /**
  * How passwords are hashed today: argon2id with 19 MiB, two passes and one lane, the OWASP Password Storage Cheat

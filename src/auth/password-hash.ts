@@ -1,6 +1,6 @@
 import { hash as argon2Hash, verify as argon2Verify } from "@node-rs/argon2";
 import pLimit from "p-limit";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { createBcryptPool } from "./bcrypt-pool.ts";
 import {
   ARGON2,

@@ -1,4 +1,4 @@
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { isCommonPassword } from "./common-passwords.ts";
 
 /** In Unicode code points: NIST SP 800-63B-4 §3.1.1.2 for a password that is the only factor. */

@@ -1,5 +1,5 @@
 import { hkdfSync } from "node:crypto";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { AES_KEY_BYTES, decryptAesGcm, encryptAesGcm } from "./aes-gcm.ts";
 import { createSecretToken, hashSecret, isSecretToken, type SecretToken } from "./secret-token.ts";
 

@@ -6,7 +6,7 @@ import {
   type KeyObject,
   randomBytes,
 } from "node:crypto";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { decodeKey, looksRandom } from "./key-text.ts";
 
 /** HS256: whoever verifies could sign too. ES256: others verify with the public part, see src/auth/jwks.ts. */

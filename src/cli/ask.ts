@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** Longer than any password may be, so that a wrong pipe is not read to its end. */
 const MAX_STDIN_BYTES = 64 * 1024;

@@ -1,4 +1,4 @@
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 const URLS = "PLINTH_OWNER_URL, PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_WORKER_URL";
 

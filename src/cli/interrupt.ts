@@ -1,5 +1,5 @@
 import { constants } from "node:os";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /**
  * npm passes a terminal's Ctrl-C on to a process that has already had it from the terminal, and the launcher does the

@@ -1,6 +1,6 @@
 import type { Config } from "../config.ts";
 import { assertHasDatabase, attachDatabase, type Database, openDatabase } from "../database/database.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { assertUpToDate } from "../up-to-date.ts";
 import type { Service } from "./until-stopped.ts";
 

@@ -1,5 +1,5 @@
 import { isRunByNpm } from "../config.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { exitCodeOf, onInterrupt } from "./interrupt.ts";
 import { note } from "./output.ts";
 

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { type BootstrapOptions, bootstrapSql, passwordSql } from "./bootstrap-sql.ts";
 import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
 

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { calculateHash } from "graphile-migrate/dist/hash.js";
 import { parseMigrationText, serializeMigration } from "graphile-migrate/dist/migration.js";
 import { sluggify } from "graphile-migrate/dist/sluggify.js";
-import { PlinthError } from "../errors.ts";
-import { MIGRATIONS_FOLDER } from "../paths.ts";
+import { PlinthError } from "../support/errors.ts";
+import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import {
   BLANK_MIGRATION,
   type GraphileSettings,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../config.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { findHolder, LockHeld } from "./embedded/lock.ts";
 import { type EmbeddedOptions, hasData, lockPath, openEmbedded } from "./embedded/server.ts";
 import { embeddedUrl } from "./embedded/url.ts";

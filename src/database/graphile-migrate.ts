@@ -12,7 +12,7 @@ import {
 } from "graphile-migrate/dist/migration.js";
 import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { roleName, rolePlaceholders } from "./roles.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away and gives up at once

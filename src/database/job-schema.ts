@@ -7,7 +7,7 @@ import {
   PgBoss,
   type Queue,
 } from "pg-boss";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** The version of pg-boss's tables that the installed pg-boss works with. */
 const BOSS_SCHEMA_VERSION: number = createRequire(import.meta.url)("pg-boss/package.json").pgboss.schema;

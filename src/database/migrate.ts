@@ -1,6 +1,6 @@
 import type pg from "pg";
 import type { Queue } from "pg-boss";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { ensureRoles } from "./bootstrap.ts";
 import {
   type CommittedMigration,

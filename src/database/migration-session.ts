@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { MIGRATIONS_FOLDER } from "../paths.ts";
+import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import { withConnection } from "./connection.ts";
 import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compilePlaceholders } from "graphile-migrate/dist/migration.js";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { type CommittedMigration, readCommittedMigrations, sqlFailure } from "./graphile-migrate.ts";
 import { pendingMigrations, readAppliedMigrations } from "./migrate.ts";
 import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";

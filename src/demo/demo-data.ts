@@ -7,7 +7,7 @@ import { loadSecrets, updateSecrets } from "../database/secrets.ts";
 import { importContent } from "../import/content.ts";
 import { importModels } from "../import/models.ts";
 import { importPrompts } from "../import/prompts.ts";
-import { PACKAGE_ROOT } from "../paths.ts";
+import { PACKAGE_ROOT } from "../support/paths.ts";
 import { writeChatExtras } from "./chat-extras.ts";
 import { DEMO_CHATS, type DemoChat } from "./chats.ts";
 import { writeLearning } from "./learning.ts";

@@ -1,8 +1,8 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type pg from "pg";
-import { PlinthError } from "../errors.ts";
 import { findUser } from "../find-user.ts";
+import { PlinthError } from "../support/errors.ts";
 import { writeError } from "./write-error.ts";
 
 export interface ChatExportOptions {

@@ -1,6 +1,6 @@
 import { open, rename, rm } from "node:fs/promises";
 import type pg from "pg";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { writeError } from "./write-error.ts";
 
 export interface ContentExportOptions {

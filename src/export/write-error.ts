@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /**
  * What stood in the way of writing a file, as a sentence.

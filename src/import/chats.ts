@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { PlinthError } from "../errors.ts";
 import { findUser } from "../find-user.ts";
+import { PlinthError } from "../support/errors.ts";
 import { readConversation } from "./chatgpt-conversation.ts";
 import type { ImportOptions, ImportSummary } from "./import.ts";
 import type { ChatReading } from "./imported-chat.ts";

@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { type CsvError, type Info, parse } from "csv-parse";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
 /** One row after the header: its columns by name, or what is wrong with it. */

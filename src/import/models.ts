@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { ImportOptions, ImportSummary } from "./import.ts";
 import { type Model, readModelFile } from "./model-file.ts";
 import { type Reading, runImport } from "./run-import.ts";

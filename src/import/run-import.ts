@@ -1,4 +1,4 @@
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { ImportOptions, ImportSummary, Outcome, Remark } from "./import.ts";
 
 /**

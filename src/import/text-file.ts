@@ -1,4 +1,4 @@
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** Words a failure to open or read a file. */
 export function notReadable(path: string, cause: unknown, expected: "file" | "folder"): PlinthError {

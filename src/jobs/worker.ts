@@ -1,7 +1,7 @@
 import { type Job, PgBoss } from "pg-boss";
 import type { Logger } from "pino";
-import { PlinthError } from "../errors.ts";
-import { quietly } from "../quiet-log.ts";
+import { PlinthError } from "../support/errors.ts";
+import { quietly } from "../support/quiet-log.ts";
 import type { JobContext, JobTools, TimetableEntry } from "./job.ts";
 import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE, HEARTBEAT_REFRESH_SECONDS } from "./queues.ts";

@@ -2,7 +2,7 @@ import { addMasterKey } from "../auth/master-keys.ts";
 import type { Config } from "../config.ts";
 import { type Database, runningDatabase } from "../database/database.ts";
 import { loadSecrets, updateSecrets } from "../database/secrets.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /**
  * Adds a master key to secrets.json.

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { MasterKeys } from "../auth/master-keys.ts";
 import { createSealer, type Sealer, sealedVersion } from "../auth/sealing.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { countSealed, SEALED_COLUMNS, type SealedColumn, versionOf } from "./sealed-columns.ts";
 
 export interface RotationOptions {

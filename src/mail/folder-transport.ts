@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { createTransport } from "nodemailer";
 import type { Logger } from "pino";
-import { makeFolder, writeWhole } from "../files.ts";
+import { makeFolder, writeWhole } from "../support/files.ts";
 import type { SendSms, Transport } from "./message.ts";
 import { toNodemailer } from "./smtp-transport.ts";
 

@@ -1,5 +1,5 @@
 import type { Sealer } from "../auth/sealing.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { MailRefused, type QueuedMail, type SendSms, type Transport } from "./message.ts";
 import { render } from "./render.ts";
 import type { Template } from "./template.ts";

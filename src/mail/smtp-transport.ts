@@ -1,7 +1,7 @@
 import { createTransport } from "nodemailer";
 import type Mail from "nodemailer/lib/mailer/index.js";
-import { isLoopback } from "../loopback.ts";
-import { withTimeout } from "../with-timeout.ts";
+import { isLoopback } from "../support/loopback.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 import { MailRefused, type OutgoingMail, type Transport } from "./message.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;

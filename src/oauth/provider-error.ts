@@ -1,5 +1,5 @@
 import { AuthorizationResponseError, ResponseBodyError, WWWAuthenticateChallengeError } from "openid-client";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** How a provider's answer ended when it was not accepted. */
 export type ProviderFailure =

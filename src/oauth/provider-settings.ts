@@ -1,5 +1,5 @@
-import { PlinthError } from "../errors.ts";
-import { isLoopback } from "../loopback.ts";
+import { PlinthError } from "../support/errors.ts";
+import { isLoopback } from "../support/loopback.ts";
 
 /** An OpenID Connect provider that people may sign in with, as the operator set it up. */
 export interface ProviderSettings {

@@ -11,7 +11,7 @@ import {
   fetchUserInfo,
   None,
 } from "openid-client";
-import { withTimeout } from "../with-timeout.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 import { boundedFetch } from "./bounded-fetch.ts";
 import { type ProviderAccount, readAccount } from "./provider-account.ts";
 import { ProviderError, providerError } from "./provider-error.ts";

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import type { Logger } from "pino";
-import { isLoopback } from "../loopback.ts";
+import { isLoopback } from "../support/loopback.ts";
 
 /** Which browser pages may call (Fetch Standard, "CORS protocol"), for HTTP and WebSocket alike. */
 export interface AllowedOrigins {

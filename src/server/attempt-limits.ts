@@ -1,4 +1,4 @@
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { clientKey } from "./client-key.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { CallService } from "./service.ts";

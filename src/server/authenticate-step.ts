@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
 import type { AccessTokens } from "../auth/access-token.ts";
 import { type Claims, looksLikeApiToken } from "../auth/api-token.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { Activity } from "./activity.ts";
 import type { FindApiToken } from "./api-tokens/find-api-token.ts";
 import { HttpError } from "./http-error.ts";

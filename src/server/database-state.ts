@@ -1,5 +1,5 @@
 import type { Pool } from "pg";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 export type DatabaseState = "ok" | "not migrated" | "read-only" | "unreachable";
 

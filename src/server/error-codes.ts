@@ -1,5 +1,5 @@
 import { types } from "node:util";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
 import { currentRequest } from "./request-context.ts";
 import { roleOfError, wasMadeReadOnly } from "./transaction.ts";

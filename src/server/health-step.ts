@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
 import type { Pool } from "pg";
-import { withTimeout } from "../with-timeout.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 import { type DatabaseState, databaseState } from "./database-state.ts";
 
 const DATABASE_TIMEOUT_MS = 2_000;

@@ -1,6 +1,6 @@
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 import { isTransient, UNAVAILABLE } from "./error-codes.ts";
 import type { UnforeseenError } from "./error-log.ts";
 

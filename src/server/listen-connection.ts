@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import pg, { type Client } from "pg";
 import type { Logger } from "pino";
-import { quietly } from "../quiet-log.ts";
-import { withTimeout } from "../with-timeout.ts";
+import { quietly } from "../support/quiet-log.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 import type { Notifier } from "./notifier.ts";
 
 const PROBE_INTERVAL_MS = 1_000;

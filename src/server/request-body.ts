@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
-import { parseExactJson } from "../exact-json.ts";
+import { parseExactJson } from "../support/exact-json.ts";
 import { HttpError } from "./http-error.ts";
 
 /**

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { isIP } from "node:net";
 import type { Claims } from "../auth/api-token.ts";
-import { PlinthError } from "../errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** Who asks and from where: set once per HTTP request or WebSocket, read by everything behind it. */
 export interface RequestContext {

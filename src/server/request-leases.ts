@@ -1,6 +1,6 @@
 import type { IncrementResponse, Store } from "express-rate-limit";
 import type { Logger } from "pino";
-import { withTimeout } from "../with-timeout.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 
 /** What the database answers: how many requests of those wanted were counted, and what that leaves. */
 export interface Lease {

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import { withTimeout } from "../with-timeout.ts";
+import { withTimeout } from "../support/with-timeout.ts";
 import { ListenConnection } from "./listen-connection.ts";
 import type { Notifier } from "./notifier.ts";
 import type { Revocation } from "./revocation-list.ts";

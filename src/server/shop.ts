@@ -1,7 +1,7 @@
 import type Stripe from "stripe";
 import type { Config } from "../config.ts";
-import { PlinthError } from "../errors.ts";
 import { kindOfStripeError, openStripe } from "../payments/stripe.ts";
+import { PlinthError } from "../support/errors.ts";
 import { type RequestContext, requireClaims } from "./request-context.ts";
 import type { CallService } from "./service.ts";
 

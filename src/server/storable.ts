@@ -1,5 +1,5 @@
 import { GraphQLError } from "postgraphile/graphql";
-import { isBeyondDoubles, isRawNumber } from "../exact-json.ts";
+import { isBeyondDoubles, isRawNumber } from "../support/exact-json.ts";
 
 interface Visited {
   readonly value: unknown;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import { LOGIN_ROLES } from "../../src/database/roles.ts";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import type { TestDatabase } from "../support/database.ts";
 
 export interface Outcome {

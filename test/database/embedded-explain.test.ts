@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { explainFailure, explainFileError, explainOutput } from "../../src/database/embedded/explain.ts";
 import { stageBinaries } from "../../src/database/embedded/staging.ts";
-import { PlinthError } from "../../src/errors.ts";
+import { PlinthError } from "../../src/support/errors.ts";
 
 const SITUATION = { dataDirectory: tmpdir(), port: 21999 };
 

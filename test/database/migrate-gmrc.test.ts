@@ -4,7 +4,7 @@ import { expect, test } from "@jest/globals";
 import { getSettingsFromJSON } from "graphile-migrate/dist/commands/_common.js";
 import { graphileSettings } from "../../src/database/graphile-migrate.ts";
 import { DEFAULT_ROLE_PREFIX, roleName } from "../../src/database/roles.ts";
-import { MIGRATIONS_FOLDER, PACKAGE_ROOT } from "../../src/paths.ts";
+import { MIGRATIONS_FOLDER, PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 test(".gmrc says to the graphile-migrate command what `plinth migrate` does", async () => {
   const file = await getSettingsFromJSON(join(PACKAGE_ROOT, ".gmrc"));

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 // docs/security.md says which test holds each promise. A test that was renamed or removed must not go on being named.
 

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/g
 import pg from "pg";
 import { exportContent } from "../../src/export/content.ts";
 import { importContent } from "../../src/import/content.ts";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeFolder } from "./files.ts";
 

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 const FIXTURES = join(PACKAGE_ROOT, "test", "import", "fixtures");
 

@@ -7,7 +7,7 @@ import pg from "pg";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { QUEUES, startWorker, TIMETABLE, type Worker } from "../../src/jobs/index.ts";
 import { DEAD_LETTER_QUEUE } from "../../src/jobs/queues.ts";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { collectLog, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 

@@ -5,7 +5,6 @@ import type { Finding } from "../../src/cli/doctor/check.ts";
 import { checkJobs } from "../../src/cli/doctor/jobs.ts";
 import { loadConfig } from "../../src/config.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
-import { PlinthError } from "../../src/errors.ts";
 import {
   queuesOf,
   TIMETABLE as REAL_TIMETABLE,
@@ -13,6 +12,7 @@ import {
   type TimetableEntry,
   type Worker,
 } from "../../src/jobs/index.ts";
+import { PlinthError } from "../../src/support/errors.ts";
 import { collectLog, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

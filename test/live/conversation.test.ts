@@ -16,7 +16,7 @@ import {
   followRoom,
   type LiveClient,
 } from "../../examples/conversation/page/live-client.js";
-import { PACKAGE_ROOT } from "../../src/paths.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, type SignedIn, signUp, until } from "../support/api.ts";
 import { ROOM_EVENTS } from "./support.ts";
 

@@ -6,7 +6,7 @@ import { migrateDatabase } from "../../src/database/migrate.ts";
 import { rollback } from "../../src/database/rollback.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
-import { MIGRATIONS_FOLDER } from "../../src/paths.ts";
+import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 
 // Every committed migration, forwards and back, one by one.

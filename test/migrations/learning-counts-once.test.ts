@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { rollback } from "../../src/database/rollback.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { MIGRATIONS_FOLDER } from "../../src/paths.ts";
+import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 
 // A database that has learners is upgraded: what is complete is recorded, impossible time goes, everything else stays.

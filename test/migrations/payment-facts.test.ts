@@ -6,7 +6,7 @@ import pg from "pg";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { rollback } from "../../src/database/rollback.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { MIGRATIONS_FOLDER } from "../../src/paths.ts";
+import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createEmptyTestDatabase } from "../support/database.ts";
 
 // What was known of payments before they were kept as facts goes on as facts.

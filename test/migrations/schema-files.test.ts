@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
 import { checkSchemaFiles, dumpFiles } from "../../src/docs/schema-dump/schema-files.ts";
-import { SCHEMA_FOLDER } from "../../src/paths.ts";
+import { SCHEMA_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // The committed files are of PostgreSQL 18, the embedded server's. Others print views and versioned functions differently;

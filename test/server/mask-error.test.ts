@@ -3,9 +3,9 @@ import { describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { SafeError } from "postgraphile/grafast";
 import { GraphQLError, parse } from "postgraphile/graphql";
-import { PlinthError } from "../../src/errors.ts";
 import { ConstraintFields } from "../../src/server/constraint-fields.ts";
 import { makeMaskError } from "../../src/server/mask-error.ts";
+import { PlinthError } from "../../src/support/errors.ts";
 
 const mask = makeMaskError({
   logger: pino({ level: "silent" }),

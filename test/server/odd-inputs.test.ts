@@ -22,11 +22,11 @@ import {
 import { loadConfig } from "../../src/config.ts";
 import { loadSecrets } from "../../src/database/secrets.ts";
 import { loadDemoData } from "../../src/demo/demo-data.ts";
-import { parseExactJson } from "../../src/exact-json.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { makePreset } from "../../src/server/preset.ts";
 import { assertCost } from "../../src/server/query-cost.ts";
 import { assertStorable } from "../../src/server/storable.ts";
+import { parseExactJson } from "../../src/support/exact-json.ts";
 import { connect } from "../live/support.ts";
 import { type Api, type SignedIn, send, signIn, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { PlinthError } from "../../errors.ts";
 import type { SchemaModel } from "../../schema-docs/model.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { note, print, printable, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 

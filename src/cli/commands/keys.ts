@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import type { MasterKeys } from "../../auth/master-keys.ts";
 import type { Config } from "../../config.ts";
 import type { Database } from "../../database/database.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { note, print, printJson, startProgress } from "../output.ts";
 import { withClient, withSession } from "../session.ts";
 import { wholeNumber } from "../whole-number.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { ask } from "../ask.ts";
 import { note, print, printJson } from "../output.ts";
 import { withSession } from "../session.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { SCHEMA_FOLDER } from "../../paths.ts";
+import { SCHEMA_FOLDER } from "../../support/paths.ts";
 import { note, print, printJson } from "../output.ts";
 
 export function addSchema(program: Command): void {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { type Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
-import { PlinthError } from "../../errors.ts";
 import { findUser } from "../../find-user.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { ask, readLineFromStdin } from "../ask.ts";
 import { print, printJson } from "../output.ts";
 import { withClient, withSession } from "../session.ts";

@@ -3,7 +3,7 @@ import { parseMasterKeys } from "../../auth/master-keys.ts";
 import { parseSigningKeys } from "../../auth/signing-keys.ts";
 import type { Config } from "../../config.ts";
 import { isExternal } from "../../database/database.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 
 /** A long list of keys is work left undone: each of them still opens something. */

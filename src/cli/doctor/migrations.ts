@@ -1,5 +1,5 @@
 import { migrationStatus } from "../../database/migrate.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type CheckGroup, fail, ok, skipped, warn } from "./check.ts";
 import { checkSchemaObjects } from "./schema-objects.ts";
 

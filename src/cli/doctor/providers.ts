@@ -1,6 +1,6 @@
 import type { Config } from "../../config.ts";
-import { PlinthError } from "../../errors.ts";
 import { isPlainHttp, parseProviders } from "../../oauth/provider-settings.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 
 /** Whether the providers of the settings can be read, and are reached safely. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type pg from "pg";
-import { SCHEMA_FOLDER } from "../../paths.ts";
+import { SCHEMA_FOLDER } from "../../support/paths.ts";
 import { type Finding, fail, ok } from "./check.ts";
 
 /**

@@ -1,7 +1,7 @@
 import { parseMasterKeys } from "../../auth/master-keys.ts";
-import { PlinthError } from "../../errors.ts";
 import { findMasterKeys } from "../../key-settings.ts";
 import { countSealed } from "../../keys/sealed-columns.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
 /** Whether the keys that are set open what the database holds, and which addresses it holds in clear. */

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import type { Config } from "../../config.ts";
 import { isExternal } from "../../database/database.ts";
 import { secretsPath } from "../../database/secrets.ts";
-import { isLoopback } from "../../loopback.ts";
+import { isLoopback } from "../../support/loopback.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 import { checkKeySettings } from "./key-settings.ts";
 import { checkProviders } from "./providers.ts";

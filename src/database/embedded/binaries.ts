@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
-import type { PlinthError } from "../../errors.ts";
-import { errno } from "../../files.ts";
+import type { PlinthError } from "../../support/errors.ts";
+import { errno } from "../../support/files.ts";
 import { binariesBroken, platformUnsupported } from "./explain.ts";
 import { type ProgramResult, runProgram } from "./programs.ts";
 import type { RunAs } from "./run-as.ts";

@@ -13,8 +13,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { PlinthError } from "../../errors.ts";
-import { namesIn, syncFolder } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { namesIn, syncFolder } from "../../support/files.ts";
 import type { Binaries } from "./binaries.ts";
 import { explainFailure } from "./explain.ts";
 import { runProgram } from "./programs.ts";

@@ -1,6 +1,6 @@
 import { statfsSync } from "node:fs";
-import { PlinthError } from "../../errors.ts";
-import { errno } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { errno } from "../../support/files.ts";
 
 /** What a message may name. */
 export interface Situation {

@@ -1,8 +1,8 @@
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PlinthError } from "../../errors.ts";
-import { unlessMissing } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { unlessMissing } from "../../support/files.ts";
 import { postmasterFile } from "./postmaster.ts";
 import { commandLine, isRunning, processBirth } from "./process-identity.ts";
 

@@ -3,8 +3,8 @@ import { readFileSync, rmSync, statSync, utimesSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { PlinthError } from "../../errors.ts";
-import { unlessMissing, writeWhole } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { unlessMissing, writeWhole } from "../../support/files.ts";
 import { isRunning, machineIdentity, processBirth } from "./process-identity.ts";
 
 /** Who holds a data folder. `server` stays and may be shared; `command` ends soon and takes its server with it. */

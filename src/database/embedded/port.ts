@@ -1,6 +1,6 @@
 import { randomInt } from "node:crypto";
 import { createServer } from "node:net";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 
 /**
  * A free port for the embedded server, from 20000 to 32767: below what Linux and macOS hand out to outgoing

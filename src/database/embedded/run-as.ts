@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
-import { PlinthError } from "../../errors.ts";
-import { unlessMissing } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { unlessMissing } from "../../support/files.ts";
 import { runProgram } from "./programs.ts";
 
 /** The system user that PostgreSQL's programs run as. */

@@ -1,6 +1,6 @@
 import { closeSync, copyFileSync, fstatSync, ftruncateSync, openSync, readSync } from "node:fs";
 import { dirname } from "node:path";
-import { giveToOwnerOf } from "../../files.ts";
+import { giveToOwnerOf } from "../../support/files.ts";
 
 /** The file keeps at most this much, and one older file beside it as much again. */
 const MAX_BYTES = 10 * 1024 * 1024;

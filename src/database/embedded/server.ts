@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../../config.ts";
-import { PlinthError } from "../../errors.ts";
-import { isDirectory, makeFolder } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { isDirectory, makeFolder } from "../../support/files.ts";
 import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";

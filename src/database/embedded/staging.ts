@@ -14,8 +14,8 @@ import {
   rmSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { PlinthError } from "../../errors.ts";
-import { errno, syncFolder, unlessMissing } from "../../files.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { errno, syncFolder, unlessMissing } from "../../support/files.ts";
 
 const STAGING_FOLDER = "/var/cache/plinth";
 

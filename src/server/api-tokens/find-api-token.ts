@@ -5,7 +5,7 @@ import {
   hashApiToken,
   invalidApiToken,
 } from "../../auth/api-token.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { clientKey } from "../client-key.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { CallService } from "../service.ts";

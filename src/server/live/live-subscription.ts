@@ -1,5 +1,5 @@
 import type { ExecutionResult } from "postgraphile/graphql";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { isTransient, NOT_FOUND } from "../error-codes.ts";
 import type { Hub, Listener } from "./hub.ts";
 import type { LiveItem, LiveSource, Reading } from "./live-source.ts";

@@ -1,6 +1,6 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
-import { PlinthError } from "../../errors.ts";
-import { parseExactJson } from "../../exact-json.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { parseExactJson } from "../../support/exact-json.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { CallService } from "../service.ts";
 import type { UserKeys } from "./user-keys.ts";

@@ -1,6 +1,6 @@
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import type { AttemptLimits } from "../attempt-limits.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { CallService } from "../service.ts";

@@ -1,5 +1,5 @@
 import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { badInput, checkText } from "../sign-in/input.ts";
 
 const MAX_NAME_LENGTH = 100;

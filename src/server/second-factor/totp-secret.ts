@@ -1,5 +1,5 @@
 import type { Sealer } from "../../auth/sealing.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 
 const ID_BYTES = 16;
 

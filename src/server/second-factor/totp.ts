@@ -1,6 +1,6 @@
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
 import { checkFactorName, readCode } from "./input.ts";

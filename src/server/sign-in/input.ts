@@ -1,6 +1,6 @@
 import { type NormalEmail, normalizeEmail } from "../../auth/email-hash.ts";
 import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 
 /** The longest address RFC 5321 allows, with room for what people type around it. */
 export const MAX_IDENTIFIER_LENGTH = 320;

@@ -1,4 +1,4 @@
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import {
   answerFlow,

@@ -1,5 +1,5 @@
 import { storedEmail } from "../../auth/stored-email.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
 import { checkDeviceName } from "./input.ts";

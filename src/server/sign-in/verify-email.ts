@@ -1,5 +1,5 @@
 import { createSecretToken, hashSecret, isSecretToken } from "../../auth/secret-token.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import { invalidLink } from "./reset-password.ts";
 import type { SignInTools } from "./tools.ts";

@@ -1,5 +1,5 @@
 import { createPhoneCode } from "../../auth/phone-code.ts";
-import { PlinthError } from "../../errors.ts";
+import { PlinthError } from "../../support/errors.ts";
 import { type RequestContext, requireClaims } from "../request-context.ts";
 import { badInput, checkPhoneNumber, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
