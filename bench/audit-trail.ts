@@ -5,7 +5,7 @@ import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/config.ts";
 import { openDatabase } from "../src/database/database.ts";
 import { bringUpToDate } from "../src/up-to-date.ts";
 import { percentile } from "./support.ts";

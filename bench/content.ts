@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/config.ts";
 import { openDatabase } from "../src/database/database.ts";
 import { PACKAGE_ROOT } from "../src/support/paths.ts";
 import { bringUpToDate } from "../src/up-to-date.ts";

@@ -9,9 +9,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import pg from "pg";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/config.ts";
+import { roleName } from "../src/config/roles.ts";
 import { openDatabase } from "../src/database/database.ts";
-import { roleName } from "../src/database/roles.ts";
 import { bringUpToDate } from "../src/up-to-date.ts";
 import { percentile } from "./support.ts";
 

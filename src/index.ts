@@ -1,10 +1,10 @@
-import { type Config, loadConfig } from "./config.ts";
+import { type Config, loadConfig } from "./config/config.ts";
 import { type Plinth, type PlinthOptions, startPlinth } from "./plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
-export { type Config, loadConfig } from "./config.ts";
+export { type Config, loadConfig } from "./config/config.ts";
+export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
-export type { LoginRole, Role } from "./database/roles.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
 export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";

@@ -1,5 +1,5 @@
 import { readKeyFile } from "./auth/key-file.ts";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import type { Database } from "./database/database.ts";
 import { loadSecrets } from "./database/secrets.ts";
 import { PlinthError } from "./support/errors.ts";

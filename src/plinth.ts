@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
 import { withConnection } from "./database/connection.ts";
 import { type Database, openDatabase } from "./database/database.ts";
 import type { DemoAccount } from "./demo/demo-data.ts";

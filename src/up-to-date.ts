@@ -1,7 +1,7 @@
-import type { Config } from "./config.ts";
+import type { Config } from "./config/config.ts";
+import { LOGIN_ROLES, type LoginRole, roleName } from "./config/roles.ts";
 import type { Database } from "./database/database.ts";
 import { migrateDatabase, migrationStatus } from "./database/migrate.ts";
-import { LOGIN_ROLES, type LoginRole, roleName } from "./database/roles.ts";
 import { QUEUES } from "./jobs/index.ts";
 import { PlinthError } from "./support/errors.ts";
 

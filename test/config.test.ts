@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { loadConfig } from "../src/config.ts";
+import { loadConfig } from "../src/config/config.ts";
 
 describe("a setting that cannot be meant is refused by name at the start", () => {
   test.each([

@@ -1,6 +1,6 @@
+import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
 import { migrateDatabase } from "../database/migrate.ts";
-import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
 import { interruptible } from "./interrupt.ts";
 import { withThrowawayServer } from "./throwaway-server.ts";
 

@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { assertHasDatabase, attachDatabase, type Database, openDatabase } from "../database/database.ts";
 import { PlinthError } from "../support/errors.ts";
 import { assertUpToDate } from "../up-to-date.ts";

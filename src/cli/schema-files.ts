@@ -1,6 +1,6 @@
+import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
-import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
 import { printGraphqlSchema } from "../docs/graphql-schema.ts";
 import { dumpSchema } from "../docs/schema-dump/dump.ts";
 import { dumpFiles, type SchemaFiles } from "../docs/schema-dump/schema-files.ts";

@@ -1,8 +1,8 @@
 import type pg from "pg";
-import { type Config, loadConfig } from "../config.ts";
+import { type Config, loadConfig } from "../config/config.ts";
+import type { LoginRole } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import { assertHasDatabase, attachDatabase, type Database } from "../database/database.ts";
-import type { LoginRole } from "../database/roles.ts";
 import { interruptible } from "./interrupt.ts";
 import { note } from "./output.ts";
 

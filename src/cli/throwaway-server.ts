@@ -1,8 +1,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { type EmbeddedServer, openEmbedded } from "../database/embedded/server.ts";
-import { DEFAULT_ROLE_PREFIX } from "../database/roles.ts";
 
 /** Runs `use` on an empty embedded server in a temporary folder, so that no service is needed and none is touched. */
 export async function withThrowawayServer<T>(use: (server: EmbeddedServer) => Promise<T>): Promise<T> {

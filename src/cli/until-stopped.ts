@@ -1,4 +1,4 @@
-import { isRunByNpm } from "../config.ts";
+import { isRunByNpm } from "../config/config.ts";
 import { PlinthError } from "../support/errors.ts";
 import { exitCodeOf, onInterrupt } from "./interrupt.ts";
 import { note } from "./output.ts";

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { LOGIN_ROLES, type LoginRole, ROLES, type Role, roleName } from "./roles.ts";
+import { LOGIN_ROLES, type LoginRole, ROLES, type Role, roleName } from "../config/roles.ts";
 import { SCHEMAS } from "./schemas.ts";
 import { scramVerifier } from "./scram.ts";
 

@@ -1,7 +1,7 @@
 import pg from "pg";
+import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { type BootstrapOptions, bootstrapSql, passwordSql } from "./bootstrap-sql.ts";
-import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
 
 export { type BootstrapOptions, bootstrapSql };
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { calculateHash } from "graphile-migrate/dist/hash.js";
 import { parseMigrationText, serializeMigration } from "graphile-migrate/dist/migration.js";
 import { sluggify } from "graphile-migrate/dist/sluggify.js";
+import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import {
@@ -15,7 +16,6 @@ import {
   readCurrent,
 } from "./graphile-migrate.ts";
 import { migrateDatabase } from "./migrate.ts";
-import { DEFAULT_ROLE_PREFIX } from "./roles.ts";
 import { createScratchDatabase } from "./scratch-database.ts";
 
 export interface CommitOptions {

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
+import { type LoginRole, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { findHolder, LockHeld } from "./embedded/lock.ts";
 import { type EmbeddedOptions, hasData, lockPath, openEmbedded } from "./embedded/server.ts";
 import { embeddedUrl } from "./embedded/url.ts";
-import { type LoginRole, roleName } from "./roles.ts";
 import { readSecrets } from "./secrets.ts";
 
 /** The database that Plinth works on, wherever it is. */

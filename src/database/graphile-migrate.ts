@@ -12,8 +12,8 @@ import {
 } from "graphile-migrate/dist/migration.js";
 import type { ParsedSettings } from "graphile-migrate/dist/settings.js";
 import pg from "pg";
+import { roleName, rolePlaceholders } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
-import { roleName, rolePlaceholders } from "./roles.ts";
 
 // graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away and gives up at once
 // when another migration runs. So its parts are used on a connection of ours; the package is pinned to one version.

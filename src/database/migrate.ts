@@ -1,5 +1,6 @@
 import type pg from "pg";
 import type { Queue } from "pg-boss";
+import { type LoginRole, roleName } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { ensureRoles } from "./bootstrap.ts";
 import {
@@ -11,7 +12,6 @@ import {
 } from "./graphile-migrate.ts";
 import { installJobSchema } from "./job-schema.ts";
 import { type MigrationOptions, withMigrationLock, withMigrationSession } from "./migration-session.ts";
-import { type LoginRole, roleName } from "./roles.ts";
 
 export interface MigrationStatus {
   /** File names, oldest first. */

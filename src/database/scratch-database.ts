@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
+import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts";
 import { runBootstrap } from "./bootstrap.ts";
 import { withConnection } from "./connection.ts";
-import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "./roles.ts";
 
 /** An empty database with roles of its own, to try something on. */
 export interface ScratchDatabase {

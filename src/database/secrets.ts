@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { generateMasterKey } from "../auth/master-keys.ts";
 import { generateSigningKey } from "../auth/signing-keys.ts";
+import { LOGIN_ROLES, type LoginRole } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { makeFolder, unlessMissing, writeWhole } from "../support/files.ts";
-import { LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /** What Plinth made up for itself at the first start, kept in `secrets.json` in the data folder (mode 600). */
 export interface Secrets {

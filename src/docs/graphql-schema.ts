@@ -2,7 +2,7 @@ import "../server/graphile-env.ts";
 import { type Logger, pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
-import { loadConfig } from "../config.ts";
+import { loadConfig } from "../config/config.ts";
 import { assertDatabaseReady } from "../server/database-state.ts";
 import { createPool } from "../server/pools.ts";
 import { makePreset } from "../server/preset.ts";

@@ -1,5 +1,5 @@
 import { addMasterKey } from "../auth/master-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { type Database, runningDatabase } from "../database/database.ts";
 import { loadSecrets, updateSecrets } from "../database/secrets.ts";
 import { PlinthError } from "../support/errors.ts";

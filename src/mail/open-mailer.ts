@@ -2,7 +2,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createSealer } from "../auth/sealing.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { createFolderSms, createFolderTransport } from "./folder-transport.ts";
 import { createMailer, type Mailer } from "./mailer.ts";
 import type { SendSms } from "./message.ts";

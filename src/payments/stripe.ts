@@ -1,5 +1,5 @@
 import Stripe from "stripe";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { PaymentProvider } from "./payment-provider.ts";
 
 /** @returns a client of Stripe's API; undefined without a key */

@@ -1,7 +1,7 @@
 import express, { type Express, type RequestHandler } from "express";
 import type { Logger } from "pino";
 import type { SigningKey } from "../auth/signing-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
 import { type Authenticator, authenticateStep } from "./authenticate-step.ts";
 import { correlationStep } from "./correlation-step.ts";

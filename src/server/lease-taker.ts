@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { contextWithoutRequest } from "./request-context.ts";
 import type { TakeLease } from "./request-leases.ts";
 import type { CallService } from "./service.ts";

@@ -1,5 +1,5 @@
 import pg, { type Pool } from "pg";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 
 /** Longer than any transaction of ours stays idle between two statements; ends one whose process hangs. */
 const IDLE_IN_TRANSACTION_TIMEOUT = "30s";

@@ -1,4 +1,4 @@
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
 import type { RequestContext } from "./request-context.ts";

@@ -1,7 +1,7 @@
 import type { Request, RequestHandler } from "express";
 import { rateLimit } from "express-rate-limit";
 import type { Logger } from "pino";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { ExpiringCache } from "./api-tokens/expiring-cache.ts";
 import { clientKey } from "./client-key.ts";
 import { HttpError, sendError } from "./http-error.ts";

@@ -10,7 +10,7 @@ import { parseMasterKeys } from "../auth/master-keys.ts";
 import { createPasswordHasher } from "../auth/password-hash.ts";
 import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
 import { PlinthError } from "../support/errors.ts";

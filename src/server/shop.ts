@@ -1,5 +1,5 @@
 import type Stripe from "stripe";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { kindOfStripeError, openStripe } from "../payments/stripe.ts";
 import { PlinthError } from "../support/errors.ts";
 import { type RequestContext, requireClaims } from "./request-context.ts";

@@ -7,7 +7,7 @@ import type { Logger } from "pino";
 import { makeGraphQLWSConfig } from "postgraphile/grafserv";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { WebSocket, WebSocketServer } from "ws";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { PlinthError } from "../support/errors.ts";
 import { parseExactJson } from "../support/exact-json.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "@jest/globals";
 import { readKeyFile } from "../../src/auth/key-file.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "plinth-key-file-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
-import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { createPlinth, type Plinth, PlinthError } from "../../src/index.ts";
 import { ask } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";

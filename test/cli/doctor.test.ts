@@ -9,10 +9,10 @@ import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { examineDatabase } from "../../src/cli/doctor/doctor.ts";
 import { checkSettings } from "../../src/cli/doctor/settings.ts";
-import { loadConfig, unknownSettings } from "../../src/config.ts";
+import { loadConfig, unknownSettings } from "../../src/config/config.ts";
+import { roleName } from "../../src/config/roles.ts";
 import { openDatabase } from "../../src/database/database.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
-import { roleName } from "../../src/database/roles.ts";
 import { databaseUrl, type ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";

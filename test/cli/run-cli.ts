@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
-import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import type { TestDatabase } from "../support/database.ts";
 

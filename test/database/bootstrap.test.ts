@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeEach, describe, expect, test } from "@jest/globals";
 import pg from "pg";
+import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../../src/config/roles.ts";
 import { bootstrapSql, ensureRoles, runBootstrap } from "../../src/database/bootstrap.ts";
-import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../../src/database/roles.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { expectSqlState, testSetup, withClient } from "../support/database.ts";
 

@@ -4,9 +4,9 @@ import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { roleName } from "../../src/config/roles.ts";
 import { attachDatabase, openDatabase, runningDatabase } from "../../src/database/database.ts";
 import { type EmbeddedServer, openEmbedded } from "../../src/database/embedded/server.ts";
-import { roleName } from "../../src/database/roles.ts";
 import { loadSecrets, readSecrets } from "../../src/database/secrets.ts";
 import { expectSqlState, withClient } from "../support/database.ts";
 

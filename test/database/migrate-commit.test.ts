@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { commit as graphileCommit, status as graphileStatus, Logger } from "graphile-migrate";
+import { roleName, rolePlaceholders } from "../../src/config/roles.ts";
 import { commitCurrent } from "../../src/database/commit-migration.ts";
 import { BLANK_MIGRATION, SESSION_SETTINGS } from "../../src/database/graphile-migrate.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { recommit } from "../../src/database/recommit.ts";
-import { roleName, rolePlaceholders } from "../../src/database/roles.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";
 import {

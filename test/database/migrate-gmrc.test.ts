@@ -2,8 +2,8 @@ import { readlink, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { getSettingsFromJSON } from "graphile-migrate/dist/commands/_common.js";
+import { DEFAULT_ROLE_PREFIX, roleName } from "../../src/config/roles.ts";
 import { graphileSettings } from "../../src/database/graphile-migrate.ts";
-import { DEFAULT_ROLE_PREFIX, roleName } from "../../src/database/roles.ts";
 import { MIGRATIONS_FOLDER, PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 test(".gmrc says to the graphile-migrate command what `plinth migrate` does", async () => {

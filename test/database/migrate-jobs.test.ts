@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { getRollbackPlans, PgBoss, type Queue } from "pg-boss";
+import { roleName } from "../../src/config/roles.ts";
 import { installJobSchema } from "../../src/database/job-schema.ts";
-import { roleName } from "../../src/database/roles.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { createEmptyTestDatabase, expectSqlState, withClient } from "../support/database.ts";
 

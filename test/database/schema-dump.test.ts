@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type pg from "pg";
-import { roleName, rolePlaceholders } from "../../src/database/roles.ts";
+import { roleName, rolePlaceholders } from "../../src/config/roles.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";

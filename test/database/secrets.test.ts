@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { parseSigningKeys } from "../../src/auth/signing-keys.ts";
-import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { LOGIN_ROLES } from "../../src/config/roles.ts";
 import { loadSecrets, readSecrets, secretsPath, updateSecrets } from "../../src/database/secrets.ts";
 
 let folder: string;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "@jest/globals";
-import { LOGIN_ROLES } from "../../src/database/roles.ts";
+import { LOGIN_ROLES } from "../../src/config/roles.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
@@ -15,8 +15,8 @@ function documented(): string[] {
     });
 }
 
-test("the README's table has the settings that src/config.ts reads, no more and no fewer", () => {
-  const source = read("src/config.ts");
+test("the README's table has the settings that src/config/config.ts reads, no more and no fewer", () => {
+  const source = read("src/config/config.ts");
   const named = [...source.matchAll(/(?:"|env\.)(PLINTH_[A-Z_]+)\b/g)].map(([, name]) => name!);
   const files = [...source.matchAll(/(?:fileInstead|textOrFile)\(env, "(PLINTH_[A-Z_]+)"/g)];
   const wanted = [

@@ -3,7 +3,7 @@ import pg from "pg";
 import type { Logger } from "pino";
 import type { Finding } from "../../src/cli/doctor/check.ts";
 import { checkJobs } from "../../src/cli/doctor/jobs.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import {
   queuesOf,

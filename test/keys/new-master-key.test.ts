@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import type { Database } from "../../src/database/database.ts";
 import { acquireLock } from "../../src/database/embedded/lock.ts";
 import { lockPath } from "../../src/database/embedded/server.ts";

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type { Pool } from "pg";
-import { loadConfig } from "../../src/config.ts";
-import { roleName } from "../../src/database/roles.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { roleName } from "../../src/config/roles.ts";
 import { SharedReads } from "../../src/server/live/shared-reads.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { until } from "../support/api.ts";

@@ -8,7 +8,7 @@ import pg from "pg";
 import { type Logger, pino } from "pino";
 import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.ts";
 import { createSealer } from "../../src/auth/sealing.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { startWorker } from "../../src/jobs/index.ts";
 import { type Delivery, deliverMails } from "../../src/mail/deliver.ts";
 import type { MailerOptions } from "../../src/mail/mailer.ts";

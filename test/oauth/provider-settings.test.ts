@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { checkProviders } from "../../src/cli/doctor/providers.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { parseProviders } from "../../src/oauth/provider-settings.ts";
 
 const GOOD = {

@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import type pg from "pg";
-import type { LoginRole } from "../../src/database/roles.ts";
+import type { LoginRole } from "../../src/config/roles.ts";
 import { grantRole, registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
 import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";

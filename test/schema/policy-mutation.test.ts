@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import pg from "pg";
-import { roleName } from "../../src/database/roles.ts";
+import { roleName } from "../../src/config/roles.ts";
 import { type Actor, type Outcome, PROBES, SEED, withIds } from "../support/access-probes.ts";
 import {
   createTestDatabase,

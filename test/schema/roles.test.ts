@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { type LoginRole, roleName } from "../../src/database/roles.ts";
+import { type LoginRole, roleName } from "../../src/config/roles.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 
 // What each role may do when it connects with psql: what the README says, and nothing else.

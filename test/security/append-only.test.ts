@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { LOGIN_ROLES, roleName } from "../../src/database/roles.ts";
+import { LOGIN_ROLES, roleName } from "../../src/config/roles.ts";
 import { grantRole, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 

@@ -2,7 +2,7 @@ import { createPublicKey, verify } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth/signing-keys.ts";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { createLogger } from "../../src/server/logger.ts";
 import { type PlinthServer, startServer } from "../../src/server/server.ts";
 import { ask, signIn, signUp, startApi } from "../support/api.ts";

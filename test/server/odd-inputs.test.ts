@@ -19,7 +19,7 @@ import {
   parse,
   validate,
 } from "postgraphile/graphql";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { loadSecrets } from "../../src/database/secrets.ts";
 import { loadDemoData } from "../../src/demo/demo-data.ts";
 import { createPool } from "../../src/server/pools.ts";

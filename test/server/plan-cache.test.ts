@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { execute, hookArgs } from "postgraphile/grafast";
 import { type GraphQLSchema, parse } from "postgraphile/graphql";
-import { loadConfig } from "../../src/config.ts";
+import { loadConfig } from "../../src/config/config.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { makePreset } from "../../src/server/preset.ts";
 import { codeOf, startApi } from "../support/api.ts";

@@ -637,7 +637,7 @@ test("A2 no secret of a factor is in the log or in any error", async () => {
 });
 
 test("what the application is called and where it is comes from the settings", async () => {
-  const { loadConfig } = await import("../../src/config.ts");
+  const { loadConfig } = await import("../../src/config/config.ts");
   expect(loadConfig({}).app).toEqual({
     name: "Plinth",
     rpId: "localhost",

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Pool } from "pg";
-import { loadConfig } from "../../src/config.ts";
-import { roleName } from "../../src/database/roles.ts";
+import { loadConfig } from "../../src/config/config.ts";
+import { roleName } from "../../src/config/roles.ts";
 import { createPool } from "../../src/server/pools.ts";
 import { roleOfError, runInTransaction, type TransactionClient } from "../../src/server/transaction.ts";
 import { makePlinthPgService } from "../../src/server/with-pg-client.ts";

@@ -1,6 +1,6 @@
 import type pg from "pg";
+import type { LoginRole } from "../../src/config/roles.ts";
 import { withConnection } from "../../src/database/connection.ts";
-import type { LoginRole } from "../../src/database/roles.ts";
 
 /** Connects, runs, disconnects. */
 export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "@jest/globals";
 import pg from "pg";
+import { type LoginRole, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
-import { type LoginRole, roleName } from "../../src/database/roles.ts";
 import {
   createScratchDatabase,
   databaseUrl,

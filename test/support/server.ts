@@ -2,8 +2,8 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEFAULT_ROLE_PREFIX } from "../../src/config/roles.ts";
 import { openEmbedded } from "../../src/database/embedded/server.ts";
-import { DEFAULT_ROLE_PREFIX } from "../../src/database/roles.ts";
 
 /** The PostgreSQL server of a test run. */
 export interface TestServer {

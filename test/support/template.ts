@@ -1,14 +1,8 @@
 import { randomBytes } from "node:crypto";
 import pg from "pg";
+import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../../src/config/roles.ts";
 import { runBootstrap } from "../../src/database/bootstrap.ts";
 import { migrateDatabase } from "../../src/database/migrate.ts";
-import {
-  DEFAULT_ROLE_PREFIX,
-  LOGIN_ROLES,
-  type LoginRole,
-  ROLES,
-  roleName,
-} from "../../src/database/roles.ts";
 import { databaseUrl } from "../../src/database/scratch-database.ts";
 import { QUEUES } from "../../src/jobs/index.ts";
 import { withClient } from "./client.ts";

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { type Role, roleName } from "../../src/database/roles.ts";
+import { type Role, roleName } from "../../src/config/roles.ts";
 import type { TestDatabase } from "./database.ts";
 
 /** The claims of an access token that SQL reads; see plinth.current_user_id(). */

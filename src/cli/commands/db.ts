@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
-import { loadConfig } from "../../config.ts";
-import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
+import { loadConfig } from "../../config/config.ts";
+import { LOGIN_ROLES, type LoginRole } from "../../config/roles.ts";
 import { print, printJson } from "../output.ts";
 
 export function addDb(program: Command): void {

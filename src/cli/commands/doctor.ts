@@ -30,7 +30,7 @@ Example:
 }
 
 async function examine(): Promise<Finding[]> {
-  const { loadConfig, unknownSettings } = await import("../../config.ts");
+  const { loadConfig, unknownSettings } = await import("../../config/config.ts");
   const { checkSettings } = await import("../doctor/settings.ts");
   const { examineDatabase, unusable } = await import("../doctor/doctor.ts");
   const { withSession } = await import("../session.ts");

@@ -1,6 +1,6 @@
 import { type Command, Option } from "commander";
 import type { MasterKeys } from "../../auth/master-keys.ts";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import type { Database } from "../../database/database.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { note, print, printJson, startProgress } from "../output.ts";

@@ -47,7 +47,7 @@ function addUp(command: Command): void {
 
 /** For a server where the roles are made by its administrator. Needs no database. */
 async function printRoles(): Promise<void> {
-  const { loadConfig } = await import("../../config.ts");
+  const { loadConfig } = await import("../../config/config.ts");
   const { bootstrapSql } = await import("../../database/bootstrap-sql.ts");
   process.stdout.write(bootstrapSql({ prefix: loadConfig().rolePrefix, ownerIsCurrentUser: false }));
 }

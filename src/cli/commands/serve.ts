@@ -17,7 +17,7 @@ Example:
   $ PLINTH_HOST=0.0.0.0 plinth serve`,
     )
     .action(async () => {
-      const { loadConfig } = await import("../../config.ts");
+      const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
       const { serveApi } = await import("../../plinth.ts");
       const { createLogger } = await import("../../server/logger.ts");

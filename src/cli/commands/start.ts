@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import type { DemoAccount } from "../../demo/demo-data.ts";
 import type { Plinth } from "../../plinth.ts";
 import { note, print } from "../output.ts";
@@ -23,7 +23,7 @@ Example:
   $ PLINTH_PORT=8080 PLINTH_DATA=/var/lib/plinth plinth start --no-demo`,
     )
     .action(async ({ demo }: { demo?: boolean }) => {
-      const { loadConfig } = await import("../../config.ts");
+      const { loadConfig } = await import("../../config/config.ts");
       const { startPlinth } = await import("../../plinth.ts");
       const config = loadConfig();
       await untilStopped({

@@ -73,7 +73,7 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const { createPasswordHasher } = await import("../../auth/password-hash.ts");
   const { checkNewPassword } = await import("../../auth/password-policy.ts");
   const password = await choosePassword(flags);
-  const { loadConfig } = await import("../../config.ts");
+  const { loadConfig } = await import("../../config/config.ts");
   const { auth, app } = loadConfig();
   checkNewPassword(password, {
     username,

@@ -17,7 +17,7 @@ Example:
   $ plinth work`,
     )
     .action(async () => {
-      const { loadConfig } = await import("../../config.ts");
+      const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
       const { TIMETABLE } = await import("../../jobs/index.ts");
       const { startJobs } = await import("../../plinth.ts");

@@ -1,7 +1,7 @@
 import type pg from "pg";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
+import type { LoginRole } from "../../config/roles.ts";
 import type { Database } from "../../database/database.ts";
-import type { LoginRole } from "../../database/roles.ts";
 
 /** `skipped`: it could not be looked at, and why is in the message. Only `fail` makes doctor's exit code 1. */
 export type Status = "ok" | "warn" | "fail" | "skipped";

@@ -1,7 +1,7 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
+import { LOGIN_ROLES, type LoginRole } from "../../config/roles.ts";
 import { withConnection } from "../../database/connection.ts";
 import type { Database } from "../../database/database.ts";
-import { LOGIN_ROLES, type LoginRole } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type Finding, fail } from "./check.ts";
 import { checkJobs } from "./jobs.ts";

@@ -1,4 +1,4 @@
-import { roleName } from "../../database/roles.ts";
+import { roleName } from "../../config/roles.ts";
 import { BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE } from "../../jobs/queues.ts";
 import { printable } from "../output.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";

@@ -1,7 +1,7 @@
 import { readKeyFile } from "../../auth/key-file.ts";
 import { parseMasterKeys } from "../../auth/master-keys.ts";
 import { parseSigningKeys } from "../../auth/signing-keys.ts";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { isExternal } from "../../database/database.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";

@@ -1,4 +1,4 @@
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { isPlainHttp, parseProviders } from "../../oauth/provider-settings.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";

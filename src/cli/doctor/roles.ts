@@ -1,4 +1,4 @@
-import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../database/roles.ts";
+import { LOGIN_ROLES, ROLES, type Role, roleName } from "../../config/roles.ts";
 import { SCHEMAS } from "../../database/schemas.ts";
 import { type CheckGroup, type DoctorContext, fail, ok, warn } from "./check.ts";
 

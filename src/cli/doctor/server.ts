@@ -1,5 +1,5 @@
+import { LOGIN_ROLES } from "../../config/roles.ts";
 import { withConnection } from "../../database/connection.ts";
-import { LOGIN_ROLES } from "../../database/roles.ts";
 import { explainError } from "../explain-error.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 import { isLocal } from "./settings.ts";

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
 import { isExternal } from "../../database/database.ts";
 import { secretsPath } from "../../database/secrets.ts";
 import { isLoopback } from "../../support/loopback.ts";

@@ -1,7 +1,7 @@
 import pg from "pg";
+import { LOGIN_ROLES, type LoginRole, roleName } from "../../config/roles.ts";
 import { runBootstrap } from "../bootstrap.ts";
 import { withConnection } from "../connection.ts";
-import { LOGIN_ROLES, type LoginRole, roleName } from "../roles.ts";
 import { matchesVerifier, scramVerifier } from "../scram.ts";
 import type { Secrets } from "../secrets.ts";
 import { type Cluster, dataArgument } from "./cluster.ts";

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Config } from "../../config.ts";
+import type { Config } from "../../config/config.ts";
+import { type LoginRole, roleName } from "../../config/roles.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { isDirectory, makeFolder } from "../../support/files.ts";
-import { type LoginRole, roleName } from "../roles.ts";
 import { loadSecrets, readSecrets, updateSecrets } from "../secrets.ts";
 import { findBinaries } from "./binaries.ts";
 import { type Cluster, createCluster, hasCluster, removeUnfinished } from "./cluster.ts";

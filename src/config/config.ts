@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import type { HashAlgorithm } from "./auth/password-hash-format.ts";
-import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./database/roles.ts";
+import type { HashAlgorithm } from "../auth/password-hash-format.ts";
+import { PlinthError } from "../support/errors.ts";
 import {
   type Environment,
   fileInstead,
@@ -18,7 +18,7 @@ import {
   textOrFile,
   webUrl,
 } from "./environment.ts";
-import { PlinthError } from "./support/errors.ts";
+import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /**
  * Everything that can be set from outside. This file is the only reader of the environment; the README's table of

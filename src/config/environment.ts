@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { resolve } from "node:path";
-import { PlinthError } from "./support/errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 // How a setting is read and what a wrong one is told. All throw PlinthError INVALID_SETTING and name the variable.
 
