@@ -1,7 +1,7 @@
 import "postgraphile";
 import { constant } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { RequestContext } from "../src/server/request-context.ts";
+import type { RequestContext } from "../src/request/context.ts";
 import type { SignIn } from "../src/server/sign-in/index.ts";
 import { serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 

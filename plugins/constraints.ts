@@ -1,5 +1,5 @@
 import "postgraphile";
-import type { ConstraintColumns, ConstraintFields } from "../src/server/constraint-fields.ts";
+import type { ConstraintColumns, ConstraintFields } from "../src/request/constraint-fields.ts";
 
 declare global {
   namespace GraphileBuild {

@@ -1,7 +1,7 @@
 import "postgraphile";
 import type { Step } from "postgraphile/grafast";
 import { isApiToken } from "../src/auth/api-token.ts";
-import type { RequestContext } from "../src/server/request-context.ts";
+import type { RequestContext } from "../src/request/context.ts";
 import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
 import type { SignIn } from "../src/server/sign-in/index.ts";
 import { PlinthError } from "../src/support/errors.ts";

@@ -1,7 +1,7 @@
 import "postgraphile";
 import { TYPES } from "postgraphile/@dataplan/pg";
 import { GraphQLError, Kind, type ValueNode } from "postgraphile/graphql";
-import { MAX_DEPTH } from "../src/server/storable.ts";
+import { MAX_DEPTH } from "../src/request/storable.ts";
 import { isExact, parseExactJson } from "../src/support/exact-json.ts";
 
 /**

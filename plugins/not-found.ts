@@ -1,6 +1,6 @@
 import "postgraphile";
 import { type FieldPlanResolver, type ObjectStep, SafeError, sideEffect } from "postgraphile/grafast";
-import { NOT_FOUND } from "../src/server/error-codes.ts";
+import { NOT_FOUND } from "../src/request/public-error.ts";
 
 /**
  * An update or delete that row-level security or a wrong id leaves without a row answers NOT_FOUND, never "success,

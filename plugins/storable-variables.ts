@@ -1,6 +1,6 @@
 import "postgraphile";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
-import { assertStorable } from "../src/server/storable.ts";
+import { assertStorable } from "../src/request/storable.ts";
 
 /** Looks at the variables before each execution, for HTTP and WebSocket alike. */
 export const StorableVariablesPlugin: GraphileConfig.Plugin = {

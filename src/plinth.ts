@@ -7,7 +7,7 @@ import { startWorker, type Worker } from "./jobs/index.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
 import { type MailHooks, openMailer } from "./mail/open-mailer.ts";
 import { stripeForJobs } from "./payments/stripe.ts";
-import { createLogger } from "./server/logger.ts";
+import { createLogger } from "./request/logger.ts";
 import { type PlinthServer, startServer } from "./server/server.ts";
 import { bringUpToDate } from "./up-to-date.ts";
 

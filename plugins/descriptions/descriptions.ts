@@ -1,5 +1,5 @@
 import "postgraphile";
-import { OWN_SQLSTATES } from "../../src/server/error-codes.ts";
+import { OWN_SQLSTATES } from "../../src/request/public-error.ts";
 import { TEXTS } from "./texts.ts";
 
 interface Described {

@@ -3,8 +3,8 @@ import { type Logger, pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
 import { loadConfig } from "../config/config.ts";
-import { assertDatabaseReady } from "../server/database-state.ts";
-import { createPool } from "../server/pools.ts";
+import { assertDatabaseReady } from "../request/database-state.ts";
+import { createPool } from "../request/pool.ts";
 import { makePreset } from "../server/preset.ts";
 
 /**

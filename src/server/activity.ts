@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
-import { contextWithoutRequest } from "./request-context.ts";
-import type { CallService } from "./service.ts";
+import { contextWithoutRequest } from "../request/context.ts";
+import type { CallService } from "../request/service-caller.ts";
 
 export interface Activity {
   /** Notes that a session or API token was used. Costs a look into memory; what happens to the note fails nobody. */

@@ -1,7 +1,7 @@
+import { clientKey } from "../request/client-key.ts";
+import type { RequestContext } from "../request/context.ts";
+import type { CallService } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
-import { clientKey } from "./client-key.ts";
-import type { RequestContext } from "./request-context.ts";
-import type { CallService } from "./service.ts";
 
 /** Rows of security.rate_limit_rules that the API asks for. */
 export type AttemptRule =

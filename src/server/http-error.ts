@@ -1,8 +1,8 @@
 import type { ErrorRequestHandler, Response } from "express";
 import type { Logger } from "pino";
+import type { UnforeseenError } from "../request/error-log.ts";
+import { isTransient, UNAVAILABLE } from "../request/public-error.ts";
 import { PlinthError } from "../support/errors.ts";
-import { isTransient, UNAVAILABLE } from "./error-codes.ts";
-import type { UnforeseenError } from "./error-log.ts";
 
 /** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
 export class HttpError extends Error {

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
-import { contextWithoutRequest } from "./request-context.ts";
+import { contextWithoutRequest } from "../request/context.ts";
+import type { CallService } from "../request/service-caller.ts";
 import type { TakeLease } from "./request-leases.ts";
-import type { CallService } from "./service.ts";
 
 interface Row {
   readonly granted: number;

@@ -2,10 +2,10 @@ import { randomUUID } from "node:crypto";
 import type { Logger } from "pino";
 import { isSafeError } from "postgraphile/grafast";
 import { GraphQLError, type GraphQLErrorExtensions } from "postgraphile/graphql";
-import type { ConstraintFields } from "./constraint-fields.ts";
-import { type PublicError, publicError } from "./error-codes.ts";
-import type { UnforeseenError } from "./error-log.ts";
-import { currentRequest } from "./request-context.ts";
+import type { ConstraintFields } from "../request/constraint-fields.ts";
+import { currentRequest } from "../request/context.ts";
+import type { UnforeseenError } from "../request/error-log.ts";
+import { type PublicError, publicError } from "../request/public-error.ts";
 
 /** graphql-js's words. They come without a place in the document, as do messages of errors that grafserv caught. */
 const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;

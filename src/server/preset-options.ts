@@ -1,12 +1,12 @@
 import type { Config } from "../config/config.ts";
+import type { RequestContext } from "../request/context.ts";
+import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
-import type { RequestContext } from "./request-context.ts";
 import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
 import type { Credentials } from "./sign-in/credentials.ts";
 import type { SignIn } from "./sign-in/index.ts";
-import type { Statement, StatementResult, TransactionSettings } from "./transaction.ts";
 
 /** What Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {
@@ -48,7 +48,7 @@ declare global {
   }
   namespace Grafast {
     interface RequestContext {
-      plinth?: import("./request-context.ts").RequestContext;
+      plinth?: import("../request/context.ts").RequestContext;
     }
     interface Context {
       plinth: PlinthContext;

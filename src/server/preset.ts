@@ -9,12 +9,12 @@ import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connecti
 import { PLUGINS } from "../../plugins/index.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
-import { ConstraintFields } from "./constraint-fields.ts";
-import type { UnforeseenError } from "./error-log.ts";
+import { ConstraintFields } from "../request/constraint-fields.ts";
+import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
+import type { UnforeseenError } from "../request/error-log.ts";
+import { requestSettings } from "../request/settings.ts";
 import { makeMaskError } from "./mask-error.ts";
 import type { ConversationMemories } from "./memory/conversation-memories.ts";
-import { contextWithoutRequest, type RequestContext } from "./request-context.ts";
-import { requestSettings } from "./request-settings.ts";
 import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
 import type { SignIn } from "./sign-in/index.ts";

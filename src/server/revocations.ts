@@ -1,10 +1,10 @@
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
-import type { Notifier } from "./notifier.ts";
-import type { RequestContext } from "./request-context.ts";
+import type { RequestContext } from "../request/context.ts";
+import type { Notifier } from "../request/notifier.ts";
+import type { CallService } from "../request/service-caller.ts";
 import { type Revocation, RevocationList } from "./revocation-list.ts";
 import { RevocationListener } from "./revocation-listener.ts";
-import type { CallService } from "./service.ts";
 
 const PURGE_INTERVAL_MS = 60_000;
 

@@ -1,9 +1,9 @@
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import Stripe from "stripe";
+import type { CallService } from "../request/service-caller.ts";
 import { HttpError } from "./http-error.ts";
 import { readBody } from "./request-body.ts";
-import type { CallService } from "./service.ts";
 import { readStripeEvent } from "./stripe-event.ts";
 
 export const STRIPE_WEBHOOK_PATH = "/webhooks/stripe";

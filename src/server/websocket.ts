@@ -8,6 +8,7 @@ import { makeGraphQLWSConfig } from "postgraphile/grafserv";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Config } from "../config/config.ts";
+import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../request/context.ts";
 import { PlinthError } from "../support/errors.ts";
 import { parseExactJson } from "../support/exact-json.ts";
 import type { AllowedOrigins } from "./allowed-origins.ts";
@@ -21,7 +22,6 @@ import { type OpenSockets, TOKEN_INVALID, TOKEN_REVOKED, TRY_AGAIN } from "./ope
 import { makeLive, prepareOperation } from "./prepare-operation.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
-import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "./request-context.ts";
 import { SocketLimit } from "./socket-limit.ts";
 import { type TurnCalls, turnCallsOf } from "./turn-calls.ts";
 

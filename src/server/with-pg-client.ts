@@ -6,7 +6,7 @@ import {
   type Statement,
   type TransactionClient,
   type TransactionSettings,
-} from "./transaction.ts";
+} from "../request/transaction.ts";
 
 /** Reading the whole catalogue takes a busy server its time, and nobody waits for it but who starts. */
 const INTROSPECTION_TIMEOUT_MS = 120_000;

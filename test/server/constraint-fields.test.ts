@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { ConstraintFields } from "../../src/server/constraint-fields.ts";
+import { ConstraintFields } from "../../src/request/constraint-fields.ts";
 
 const fields = new ConstraintFields();
 const add = (table: string, constraint: string, columns: string[], isForeignKey = false) =>

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
-import { createErrorLog, type ErrorLog, withoutValues } from "../../src/server/error-log.ts";
-import type { CallService } from "../../src/server/service.ts";
+import { createErrorLog, type ErrorLog, withoutValues } from "../../src/request/error-log.ts";
+import type { CallService } from "../../src/request/service-caller.ts";
 import { type Api, PASSWORD, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

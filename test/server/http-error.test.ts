@@ -2,7 +2,7 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
 import express from "express";
-import type { UnforeseenError } from "../../src/server/error-log.ts";
+import type { UnforeseenError } from "../../src/request/error-log.ts";
 import { errorResponses } from "../../src/server/http-error.ts";
 import { collectLog, send } from "../support/api.ts";
 

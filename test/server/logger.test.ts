@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import pg from "pg";
-import { describeError } from "../../src/server/logger.ts";
+import { describeError } from "../../src/request/logger.ts";
 
 describe("an error in the log", () => {
   test("keeps what helps and drops the data PostgreSQL quotes", () => {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { SafeError } from "postgraphile/grafast";
 import { GraphQLError, parse } from "postgraphile/graphql";
-import { ConstraintFields } from "../../src/server/constraint-fields.ts";
+import { ConstraintFields } from "../../src/request/constraint-fields.ts";
 import { makeMaskError } from "../../src/server/mask-error.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 

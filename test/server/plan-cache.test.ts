@@ -4,7 +4,7 @@ import { makeSchema } from "postgraphile";
 import { execute, hookArgs } from "postgraphile/grafast";
 import { type GraphQLSchema, parse } from "postgraphile/graphql";
 import { loadConfig } from "../../src/config/config.ts";
-import { createPool } from "../../src/server/pools.ts";
+import { createPool } from "../../src/request/pool.ts";
 import { makePreset } from "../../src/server/preset.ts";
 import { codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";

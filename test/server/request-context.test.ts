@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import { contextOf, correlationIdOf, normalizeAddress } from "../../src/server/request-context.ts";
+import { contextOf, correlationIdOf, normalizeAddress } from "../../src/request/context.ts";
 
 describe("an address is what PostgreSQL's inet reads", () => {
   test.each([

@@ -5,7 +5,7 @@ import { execute, hookArgs } from "postgraphile/grafast";
 import { type DocumentNode, type GraphQLSchema, parse } from "postgraphile/graphql";
 import { loadConfig } from "../../src/config/config.ts";
 import { type Role, roleName } from "../../src/config/roles.ts";
-import { createPool } from "../../src/server/pools.ts";
+import { createPool } from "../../src/request/pool.ts";
 import { makePreset } from "../../src/server/preset.ts";
 import type { TestDatabase } from "./database.ts";
 

@@ -21,7 +21,7 @@ Example:
       const { openOrAttach } = await import("../open-or-attach.ts");
       const { TIMETABLE } = await import("../../jobs/index.ts");
       const { startJobs } = await import("../../plinth.ts");
-      const { createLogger } = await import("../../server/logger.ts");
+      const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const logger = createLogger(config.logLevel);
       await untilStopped({

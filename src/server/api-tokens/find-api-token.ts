@@ -5,10 +5,10 @@ import {
   hashApiToken,
   invalidApiToken,
 } from "../../auth/api-token.ts";
+import { clientKey } from "../../request/client-key.ts";
+import type { RequestContext } from "../../request/context.ts";
+import type { CallService } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { clientKey } from "../client-key.ts";
-import type { RequestContext } from "../request-context.ts";
-import type { CallService } from "../service.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 
 /** How long a token is believed, or an unknown one refused, without asking. Revocations are heard of at once. */

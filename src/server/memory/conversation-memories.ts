@@ -1,8 +1,8 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
+import type { CallService } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { parseExactJson } from "../../support/exact-json.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
-import type { CallService } from "../service.ts";
 import type { UserKeys } from "./user-keys.ts";
 
 /** What an assistant remembers of its user. */

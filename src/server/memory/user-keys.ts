@@ -1,7 +1,7 @@
 import { generateFernetKey } from "../../auth/fernet.ts";
 import type { Sealer } from "../../auth/sealing.ts";
-import type { RequestContext } from "../request-context.ts";
-import type { CallService } from "../service.ts";
+import type { RequestContext } from "../../request/context.ts";
+import type { CallService } from "../../request/service-caller.ts";
 
 /** A user's key, opened. */
 export interface UserKey {

@@ -1,5 +1,5 @@
 import { createRefreshToken } from "../../auth/refresh-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import type { Credentials, OpenedSession } from "../sign-in/credentials.ts";
 import { checkDeviceName } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";

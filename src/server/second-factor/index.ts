@@ -1,4 +1,4 @@
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import type { Credentials } from "../sign-in/credentials.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
 import { type CompleteSignInInput, completeSignIn } from "./complete-sign-in.ts";

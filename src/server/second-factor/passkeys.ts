@@ -8,7 +8,7 @@ import {
 } from "../../auth/passkey.ts";
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import type { Credentials, OpenedSession } from "../sign-in/credentials.ts";
 import { badInput, checkDeviceName } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";

@@ -1,7 +1,7 @@
 import { challengeOf, credentialIdOf, verifyPasskeyAssertion } from "../../auth/passkey.ts";
 import { hashRecoveryCode } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep } from "../../auth/totp.ts";
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { badInput } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
 import { invalidSecondFactor, readCode } from "./input.ts";

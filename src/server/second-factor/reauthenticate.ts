@@ -1,4 +1,4 @@
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "../sign-in/check-password.ts";
 import { badInput, checkTypedPassword, invalidCredentials } from "../sign-in/input.ts";
 import type { SignInTools } from "../sign-in/tools.ts";

@@ -1,5 +1,5 @@
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
 
 export interface RecoveryCodes {

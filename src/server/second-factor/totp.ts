@@ -1,7 +1,7 @@
 import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
 import type { SignInTools } from "../sign-in/tools.ts";
 import { checkFactorName, readCode } from "./input.ts";
 import { sealTotpSecret, unsealTotpSecret } from "./totp-secret.ts";

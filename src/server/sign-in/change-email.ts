@@ -1,5 +1,5 @@
 import { createSecretToken } from "../../auth/secret-token.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { badInput, checkEmail, checkTypedPassword, invalidCredentials, noAddresses } from "./input.ts";
 import type { SignInTools } from "./tools.ts";

@@ -1,5 +1,5 @@
 import { createRefreshToken } from "../../auth/refresh-token.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";

@@ -1,7 +1,7 @@
 import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import type { Owner, SignInTools } from "./tools.ts";
 
 /**

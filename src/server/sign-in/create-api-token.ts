@@ -1,5 +1,5 @@
 import { createApiToken as makeToken } from "../../auth/api-token.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { badInput, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 

@@ -1,5 +1,5 @@
 import type { AccessTokens } from "../../auth/access-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { createSecondFactors, type SecondFactors } from "../second-factor/index.ts";
 import { type ChangeEmailInput, changeEmail } from "./change-email.ts";
 import { type ChangePasswordInput, changePassword } from "./change-password.ts";

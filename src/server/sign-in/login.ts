@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
 import { lookUp } from "./email.ts";

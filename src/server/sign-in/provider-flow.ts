@@ -4,8 +4,8 @@ import type { Provider, ProviderAnswer } from "../../oauth/provider.ts";
 import type { ProviderAccount } from "../../oauth/provider-account.ts";
 import { ProviderError } from "../../oauth/provider-error.ts";
 import type { Providers } from "../../oauth/providers.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import { badInput, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 

@@ -1,5 +1,5 @@
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
 import {
   answerFlow,
   type FinishProviderInput,

@@ -1,6 +1,6 @@
 import { storedEmail } from "../../auth/stored-email.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
 import { checkDeviceName } from "./input.ts";
 import {

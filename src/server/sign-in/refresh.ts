@@ -4,8 +4,8 @@ import {
   sealSuccessor,
   unsealSuccessor,
 } from "../../auth/refresh-token.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
 import type { SignInTools } from "./tools.ts";
 

@@ -2,8 +2,8 @@ import { checkNewPassword } from "../../auth/password-policy.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { createSecretToken } from "../../auth/secret-token.ts";
 import { storedEmail } from "../../auth/stored-email.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
 import {
   checkDeviceName,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createSecretToken } from "../../auth/secret-token.ts";
-import type { RequestContext } from "../request-context.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { lookUp } from "./email.ts";
 import { checkText, MAX_IDENTIFIER_LENGTH } from "./input.ts";
 import type { SignInTools } from "./tools.ts";

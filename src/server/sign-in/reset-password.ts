@@ -1,6 +1,6 @@
 import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
+import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { RequestContext } from "../request-context.ts";
 import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
 import type { Owner, SignInTools } from "./tools.ts";
 

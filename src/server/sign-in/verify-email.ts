@@ -1,6 +1,6 @@
 import { createSecretToken, hashSecret, isSecretToken } from "../../auth/secret-token.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
 import { invalidLink } from "./reset-password.ts";
 import type { SignInTools } from "./tools.ts";
 

@@ -1,6 +1,6 @@
 import { createPhoneCode } from "../../auth/phone-code.ts";
+import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import { type RequestContext, requireClaims } from "../request-context.ts";
 import { badInput, checkPhoneNumber, checkText } from "./input.ts";
 import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";

@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { PlinthError } from "../support/errors.ts";
 import { ConstraintFields } from "./constraint-fields.ts";
-import { currentRequest } from "./request-context.ts";
+import { currentRequest } from "./context.ts";
 import { roleOfError, wasMadeReadOnly } from "./transaction.ts";
 
 /** What a client is told of an error; everything else stays in the log. */

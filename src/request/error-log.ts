@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
-import { contextWithoutRequest } from "./request-context.ts";
-import type { CallService } from "./service.ts";
+import { contextWithoutRequest } from "./context.ts";
+import type { CallService } from "./service-caller.ts";
 
 /** An error nobody foresaw, as it was told to the client. */
 export interface UnforeseenError {

@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
-import { contextSettings, type RequestContext } from "./request-context.ts";
-import { claimSettings } from "./request-settings.ts";
+import { contextSettings, type RequestContext } from "./context.ts";
+import { claimSettings } from "./settings.ts";
 import { runInTransaction } from "./transaction.ts";
 
 /** Runs one statement as the service role; resolves with its rows. */

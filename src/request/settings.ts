@@ -1,7 +1,7 @@
 import type { AccessTokenClaims } from "../auth/access-token.ts";
 import type { Claims } from "../auth/api-token.ts";
 import { type Role, roleName } from "../config/roles.ts";
-import { contextSettings, mayWrite, type RequestContext } from "./request-context.ts";
+import { contextSettings, mayWrite, type RequestContext } from "./context.ts";
 
 /** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
 export function requestSettings(
