@@ -1,8 +1,8 @@
 import "postgraphile";
 import { constant } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
+import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import type { RequestContext } from "../src/request/context.ts";
-import type { SignIn } from "../src/server/sign-in/index.ts";
 import { serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 
 /** The operations on an input that answer nothing but "done". */

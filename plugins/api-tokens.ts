@@ -1,7 +1,7 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { CreateApiTokenInput, CreatedApiToken } from "../src/server/sign-in/create-api-token.ts";
+import type { CreateApiTokenInput, CreatedApiToken } from "../src/accounts/sign-in/create-api-token.ts";
 import { serviceField } from "./credentials-field.ts";
 
 /** createApiToken: the token is made outside the database, which never sees it. All else about tokens is SQL. */

@@ -1,7 +1,7 @@
 import "postgraphile";
 import { constant, get } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { SignIn } from "../src/server/sign-in/index.ts";
+import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import {
   type CredentialsStep,
   credentialsField,

@@ -1,12 +1,12 @@
 import "postgraphile";
 import { constant, context, get, lambda, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import { refuseReadOnlyToken } from "../src/auth/api-token.ts";
 import type {
   ConversationMemories,
   ConversationMemory,
   SetMemoryInput,
-} from "../src/server/memory/conversation-memories.ts";
+} from "../src/accounts/conversation-memory/conversation-memories.ts";
+import { refuseReadOnlyToken } from "../src/auth/api-token.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 

@@ -1,9 +1,9 @@
 import "postgraphile";
 import type { Step } from "postgraphile/grafast";
+import type { Credentials, SignInResult } from "../src/accounts/sign-in/credentials.ts";
+import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import { isApiToken } from "../src/auth/api-token.ts";
 import type { RequestContext } from "../src/request/context.ts";
-import type { Credentials, SignInResult } from "../src/server/sign-in/credentials.ts";
-import type { SignIn } from "../src/server/sign-in/index.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 

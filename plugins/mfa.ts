@@ -1,7 +1,7 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { SignIn } from "../src/server/sign-in/index.ts";
+import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import { credentialsField, serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 
 type Input<Name extends "startTotp" | "confirmTotp" | "finishPasskeyRegistration" | "completeSignIn"> =

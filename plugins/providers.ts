@@ -5,7 +5,7 @@ import type {
   FinishProviderInput,
   LinkedProfile,
   StartProviderInput,
-} from "../src/server/sign-in/provider-flow.ts";
+} from "../src/accounts/sign-in/provider-flow.ts";
 import { serviceField, signInField } from "./credentials-field.ts";
 
 /**

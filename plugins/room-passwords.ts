@@ -5,7 +5,7 @@ import type {
   JoinRoomWithPasswordInput,
   RoomPasswords,
   SetRoomPasswordInput,
-} from "../src/server/rooms/room-passwords.ts";
+} from "../src/accounts/room-passwords.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField } from "./mutation-field.ts";
 

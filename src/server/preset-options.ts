@@ -1,12 +1,12 @@
+import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { RoomPasswords } from "../accounts/room-passwords.ts";
+import type { Credentials } from "../accounts/sign-in/credentials.ts";
+import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import type { RequestContext } from "../request/context.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 import type { LiveSubscription } from "./live/live-subscription.ts";
-import type { ConversationMemories } from "./memory/conversation-memories.ts";
-import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
-import type { Credentials } from "./sign-in/credentials.ts";
-import type { SignIn } from "./sign-in/index.ts";
 
 /** What Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {

@@ -7,6 +7,9 @@ import { getOperationAST } from "postgraphile/graphql";
 import { PostGraphileAmberPreset } from "postgraphile/presets/amber";
 import { PostGraphileConnectionFilterPreset } from "postgraphile-plugin-connection-filter";
 import { PLUGINS } from "../../plugins/index.ts";
+import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
+import type { RoomPasswords } from "../accounts/room-passwords.ts";
+import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
 import { ConstraintFields } from "../request/constraint-fields.ts";
@@ -14,10 +17,7 @@ import { contextWithoutRequest, type RequestContext } from "../request/context.t
 import type { UnforeseenError } from "../request/error-log.ts";
 import { requestSettings } from "../request/settings.ts";
 import { makeMaskError } from "./mask-error.ts";
-import type { ConversationMemories } from "./memory/conversation-memories.ts";
-import type { RoomPasswords } from "./rooms/room-passwords.ts";
 import type { Shop } from "./shop.ts";
-import type { SignIn } from "./sign-in/index.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */

@@ -1,10 +1,10 @@
 import type { Request, RequestHandler } from "express";
 import { rateLimit } from "express-rate-limit";
 import type { Logger } from "pino";
+import { ExpiringCache } from "../accounts/api-tokens/expiring-cache.ts";
 import type { Config } from "../config/config.ts";
 import { clientKey } from "../request/client-key.ts";
 import type { RequestContext } from "../request/context.ts";
-import { ExpiringCache } from "./api-tokens/expiring-cache.ts";
 import { HttpError, sendError } from "./http-error.ts";
 import { GRAPHQL_PATH } from "./preset.ts";
 import { RequestLeases, type TakeLease } from "./request-leases.ts";

@@ -1,8 +1,8 @@
 import { expect, test } from "@jest/globals";
 import { pino } from "pino";
+import { startActivity } from "../../src/accounts/last-activity.ts";
 import type { Claims } from "../../src/auth/api-token.ts";
 import type { CallService } from "../../src/request/service-caller.ts";
-import { startActivity } from "../../src/server/activity.ts";
 import { until } from "../support/api.ts";
 
 const base = { userId: "u", tokenVersion: 1, expiresAt: new Date(Date.now() + 60_000) };

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "@jest/globals";
+import { ExpiringCache } from "../../src/accounts/api-tokens/expiring-cache.ts";
+import { createApiTokenFinder } from "../../src/accounts/api-tokens/find-api-token.ts";
 import { createApiToken } from "../../src/auth/api-token.ts";
 import type { RequestContext } from "../../src/request/context.ts";
 import type { CallService } from "../../src/request/service-caller.ts";
-import { ExpiringCache } from "../../src/server/api-tokens/expiring-cache.ts";
-import { createApiTokenFinder } from "../../src/server/api-tokens/find-api-token.ts";
 
 const from = (clientIp: string | undefined): RequestContext => ({
   correlationId: "test",

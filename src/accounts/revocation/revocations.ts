@@ -1,8 +1,8 @@
 import type { Logger } from "pino";
-import { type Claims, isApiToken } from "../auth/api-token.ts";
-import type { RequestContext } from "../request/context.ts";
-import type { Notifier } from "../request/notifier.ts";
-import type { CallService } from "../request/service-caller.ts";
+import { type Claims, isApiToken } from "../../auth/api-token.ts";
+import type { RequestContext } from "../../request/context.ts";
+import type { Notifier } from "../../request/notifier.ts";
+import type { CallService } from "../../request/service-caller.ts";
 import { type Revocation, RevocationList } from "./revocation-list.ts";
 import { RevocationListener } from "./revocation-listener.ts";
 

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
-import { ListenConnection } from "../request/listen-connection.ts";
-import type { Notifier } from "../request/notifier.ts";
-import { withTimeout } from "../support/with-timeout.ts";
+import { ListenConnection } from "../../request/listen-connection.ts";
+import type { Notifier } from "../../request/notifier.ts";
+import { withTimeout } from "../../support/with-timeout.ts";
 import type { Revocation } from "./revocation-list.ts";
 
 const LOAD_TIMEOUT_MS = 30_000;

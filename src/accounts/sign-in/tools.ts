@@ -5,7 +5,7 @@ import type { Sealer } from "../../auth/sealing.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { CallService } from "../../request/service-caller.ts";
-import type { AttemptLimits } from "../attempt-limits.ts";
+import type { AttemptLimits } from "../../server/attempt-limits.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
 /** The signed-in user's own names, which a password may not contain. */

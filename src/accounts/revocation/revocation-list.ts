@@ -1,4 +1,4 @@
-import type { Claims } from "../auth/api-token.ts";
+import type { Claims } from "../../auth/api-token.ts";
 
 /** A row of private.token_blacklist: access and API tokens that must not be believed although they have not expired. */
 export interface Revocation {

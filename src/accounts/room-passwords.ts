@@ -1,9 +1,9 @@
-import type { PasswordHasher } from "../../auth/password-hash.ts";
-import { isPasswordTooLongToRead } from "../../auth/password-policy.ts";
-import { type RequestContext, requireClaims } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
-import { PlinthError } from "../../support/errors.ts";
-import type { AttemptLimits } from "../attempt-limits.ts";
+import type { PasswordHasher } from "../auth/password-hash.ts";
+import { isPasswordTooLongToRead } from "../auth/password-policy.ts";
+import { type RequestContext, requireClaims } from "../request/context.ts";
+import type { CallService } from "../request/service-caller.ts";
+import type { AttemptLimits } from "../server/attempt-limits.ts";
+import { PlinthError } from "../support/errors.ts";
 
 export interface SetRoomPasswordInput {
   readonly roomId: string;
