@@ -1,8 +1,8 @@
 import type { PasswordHasher } from "../auth/password-hash.ts";
 import { isPasswordTooLongToRead } from "../auth/password-policy.ts";
+import type { AttemptLimits } from "../limits/attempt-limits.ts";
 import { type RequestContext, requireClaims } from "../request/context.ts";
 import type { CallService } from "../request/service-caller.ts";
-import type { AttemptLimits } from "../server/attempt-limits.ts";
 import { PlinthError } from "../support/errors.ts";
 
 export interface SetRoomPasswordInput {

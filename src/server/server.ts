@@ -18,6 +18,9 @@ import { createPasswordHasher } from "../auth/password-hash.ts";
 import { createSealer } from "../auth/sealing.ts";
 import { parseSigningKeys } from "../auth/signing-keys.ts";
 import type { Config } from "../config/config.ts";
+import { createAttemptLimits } from "../limits/attempt-limits.ts";
+import { createLeaseTaker } from "../limits/lease-taker.ts";
+import { createTurnLimit, turnBytesPerWindow } from "../limits/turn-limit.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
 import { contextWithoutRequest } from "../request/context.ts";
@@ -30,18 +33,15 @@ import { createServiceCaller } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { createAllowedOrigins } from "./allowed-origins.ts";
 import { createApp } from "./app.ts";
-import { createAttemptLimits } from "./attempt-limits.ts";
 import { createAuthenticator } from "./authenticate-step.ts";
 import { dataExportStep } from "./data-export-step.ts";
 import { PlinthGrafserv } from "./grafserv.ts";
-import { createLeaseTaker } from "./lease-taker.ts";
 import { startLive } from "./live/index.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
 import { createShop } from "./shop.ts";
 import { stripeWebhookStep } from "./stripe-webhook-step.ts";
-import { createTurnLimit, turnBytesPerWindow } from "./turn-limit.ts";
 import { attachWebSockets } from "./websocket.ts";
 
 export interface PlinthServer {

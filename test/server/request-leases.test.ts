@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
-import { type Lease, RequestLeases } from "../../src/server/request-leases.ts";
+import { type Lease, RequestLeases } from "../../src/limits/request-leases.ts";
 import { type Api, send, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

@@ -2,10 +2,10 @@ import type { EmailHasher } from "../../auth/email-hasher.ts";
 import type { RelyingParty } from "../../auth/passkey.ts";
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 import type { Sealer } from "../../auth/sealing.ts";
+import type { AttemptLimits } from "../../limits/attempt-limits.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { CallService } from "../../request/service-caller.ts";
-import type { AttemptLimits } from "../../server/attempt-limits.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
 /** The signed-in user's own names, which a password may not contain. */
