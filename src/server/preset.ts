@@ -12,12 +12,12 @@ import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
+import type { Shop } from "../payments/checkout.ts";
 import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
 import { requestSettings } from "../request/settings.ts";
 import { makeMaskError } from "./mask-error.ts";
-import type { Shop } from "./shop.ts";
 import { makePlinthPgService } from "./with-pg-client.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */

@@ -23,6 +23,7 @@ import { createLeaseTaker } from "../limits/lease-taker.ts";
 import { createTurnLimit, turnBytesPerWindow } from "../limits/turn-limit.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
+import { createShop } from "../payments/checkout.ts";
 import { contextWithoutRequest } from "../request/context.ts";
 import { assertDatabaseReady } from "../request/database-state.ts";
 import { createErrorLog } from "../request/error-log.ts";
@@ -40,7 +41,6 @@ import { startLive } from "./live/index.ts";
 import { OpenSockets } from "./open-sockets.ts";
 import { makePreset, type PresetOptions } from "./preset.ts";
 import { createRateLimit } from "./rate-limit-step.ts";
-import { createShop } from "./shop.ts";
 import { stripeWebhookStep } from "./stripe-webhook-step.ts";
 import { attachWebSockets } from "./websocket.ts";
 

@@ -1,9 +1,9 @@
 import type Stripe from "stripe";
 import type { Config } from "../config/config.ts";
-import { kindOfStripeError, openStripe } from "../payments/stripe.ts";
 import { type RequestContext, requireClaims } from "../request/context.ts";
 import type { CallService } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
+import { kindOfStripeError, openStripe } from "./stripe.ts";
 
 /** Pages of the payment provider for the signed-in user. */
 export interface Shop {
