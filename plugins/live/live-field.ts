@@ -10,8 +10,8 @@ import {
   object,
   type Step,
 } from "postgraphile/grafast";
+import type { LiveSource } from "../../src/live/live-source.ts";
 import type { Statement } from "../../src/request/transaction.ts";
-import type { LiveSource } from "../../src/server/live/live-source.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 
 /** Reads one row under the subscriber's claims. */

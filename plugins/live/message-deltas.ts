@@ -2,7 +2,7 @@ import "postgraphile";
 import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { LiveSubscription } from "../../src/server/live/live-subscription.ts";
+import type { LiveSubscription } from "../../src/live/live-subscription.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";

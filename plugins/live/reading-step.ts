@@ -1,6 +1,6 @@
 import "postgraphile";
 import { type Step, UnbatchedStep } from "postgraphile/grafast";
-import type { LiveItem, Reading } from "../../src/server/live/live-source.ts";
+import type { LiveItem, Reading } from "../../src/live/live-source.ts";
 
 /** Says what was found, and what the answer's own fields are. */
 export type Report<TFound extends readonly unknown[]> = (

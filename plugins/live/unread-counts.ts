@@ -2,7 +2,7 @@ import "postgraphile";
 import { listOfCodec, type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import { constant, lambda, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { LiveItem } from "../../src/server/live/live-source.ts";
+import type { LiveItem } from "../../src/live/live-source.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 

@@ -3,10 +3,10 @@ import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { Credentials } from "../accounts/sign-in/credentials.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
+import type { LiveSubscription } from "../live/live-subscription.ts";
 import type { Shop } from "../payments/checkout.ts";
 import type { RequestContext } from "../request/context.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
-import type { LiveSubscription } from "./live/live-subscription.ts";
 
 /** What Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {

@@ -1,10 +1,10 @@
 import { expect, test } from "@jest/globals";
 import { GraphQLError } from "postgraphile/graphql";
-import { deliver } from "../../src/server/live/deliver.ts";
-import { Hub } from "../../src/server/live/hub.ts";
-import type { LiveSource, Reading } from "../../src/server/live/live-source.ts";
-import { LiveSubscription } from "../../src/server/live/live-subscription.ts";
-import { SubscriptionLimits } from "../../src/server/live/subscription-limits.ts";
+import { deliver } from "../../src/http/websocket/deliver.ts";
+import { Hub } from "../../src/live/hub.ts";
+import type { LiveSource, Reading } from "../../src/live/live-source.ts";
+import { LiveSubscription } from "../../src/live/live-subscription.ts";
+import { SubscriptionLimits } from "../../src/live/subscription-limits.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 import { until } from "../support/api.ts";
 

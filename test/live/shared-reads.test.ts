@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/
 import type { Pool } from "pg";
 import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
+import { SharedReads } from "../../src/live/shared-reads.ts";
 import { createPool } from "../../src/request/pool.ts";
-import { SharedReads } from "../../src/server/live/shared-reads.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

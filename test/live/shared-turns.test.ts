@@ -2,8 +2,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@j
 import type { Client } from "graphql-ws";
 import pg from "pg";
 import { ReadingStep } from "../../plugins/live/reading-step.ts";
-import type { LiveItem } from "../../src/server/live/live-source.ts";
-import { SharedTurn } from "../../src/server/live/shared-turn.ts";
+import type { LiveItem } from "../../src/live/live-source.ts";
+import { SharedTurn } from "../../src/live/shared-turn.ts";
 import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRandom } from "../support/random.ts";

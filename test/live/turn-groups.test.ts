@@ -1,9 +1,9 @@
 import { expect, test } from "@jest/globals";
+import { watchContext } from "../../src/live/personal-context.ts";
+import type { SharedReads } from "../../src/live/shared-reads.ts";
+import type { SharedAnswer } from "../../src/live/shared-turn.ts";
+import { TurnGroups } from "../../src/live/turn-groups.ts";
 import type { Statement, TransactionSettings } from "../../src/request/transaction.ts";
-import { watchContext } from "../../src/server/live/personal-context.ts";
-import type { SharedReads } from "../../src/server/live/shared-reads.ts";
-import type { SharedAnswer } from "../../src/server/live/shared-turn.ts";
-import { TurnGroups } from "../../src/server/live/turn-groups.ts";
 
 const STATEMENT = { name: "events", text: "select …", values: ["room", "5"] };
 const settingsOf = (user: string) => ({ role: "plinth_user", "jwt.claims.user_id": user });

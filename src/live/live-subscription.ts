@@ -1,6 +1,6 @@
 import type { ExecutionResult } from "postgraphile/graphql";
-import { isTransient, NOT_FOUND } from "../../request/public-error.ts";
-import { PlinthError } from "../../support/errors.ts";
+import { isTransient, NOT_FOUND } from "../request/public-error.ts";
+import { PlinthError } from "../support/errors.ts";
 import type { Hub, Listener } from "./hub.ts";
 import type { LiveItem, LiveSource, Reading } from "./live-source.ts";
 import type { SharedAnswer } from "./shared-turn.ts";

@@ -1,5 +1,5 @@
 import type { ExecutionResult } from "postgraphile/graphql";
-import type { LiveSubscription } from "./live-subscription.ts";
+import type { LiveSubscription } from "../../live/live-subscription.ts";
 
 /**
  * The answers of a subscription that are to be sent, one for each time somebody asks for one: executed by Grafast, or shared

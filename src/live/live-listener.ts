@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import { ListenConnection } from "../../request/listen-connection.ts";
-import type { Notifier } from "../../request/notifier.ts";
+import { ListenConnection } from "../request/listen-connection.ts";
+import type { Notifier } from "../request/notifier.ts";
 import type { Hub } from "./hub.ts";
 
 /** The one connection of this process on which it hears that topics have news, however many subscribe to them. */

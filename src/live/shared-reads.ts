@@ -1,5 +1,5 @@
 import type { Pool } from "pg";
-import { giveBack, type Statement, type TransactionSettings } from "../../request/transaction.ts";
+import { giveBack, type Statement, type TransactionSettings } from "../request/transaction.ts";
 import { type Read, ReadLane, type ReadResult, type Trial } from "./read-lane.ts";
 import type { RawRows } from "./read-query.ts";
 

@@ -1,6 +1,6 @@
 import type { Pool } from "pg";
 import type { Logger } from "pino";
-import type { Notifier } from "../../request/notifier.ts";
+import type { Notifier } from "../request/notifier.ts";
 import { Hub } from "./hub.ts";
 import { createLiveListener } from "./live-listener.ts";
 import { LiveSubscription } from "./live-subscription.ts";

@@ -1,4 +1,4 @@
-import type { Statement, TransactionSettings } from "../../request/transaction.ts";
+import type { Statement, TransactionSettings } from "../request/transaction.ts";
 import type { ReadResult } from "./read-lane.ts";
 import type { SharedReads } from "./shared-reads.ts";
 import { type SharedAnswer, SharedTurn } from "./shared-turn.ts";

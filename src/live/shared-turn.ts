@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { ExecutionResult } from "postgraphile/graphql";
-import type { Statement, TransactionSettings } from "../../request/transaction.ts";
+import type { Statement, TransactionSettings } from "../request/transaction.ts";
 import type { Reading } from "./live-source.ts";
 import type { ReadResult } from "./read-lane.ts";
 import type { RawRows } from "./read-query.ts";

@@ -1,11 +1,11 @@
 import type { PoolClient, QueryConfig } from "pg";
-import { touchStatement } from "../../request/prepared-statements.ts";
+import { touchStatement } from "../request/prepared-statements.ts";
 import {
   roleQualifiedName,
   type Statement,
   type StatementResult,
   type TransactionSettings,
-} from "../../request/transaction.ts";
+} from "../request/transaction.ts";
 import { type Connection, type Preparation, RawQuery, type RawRows, RepeatedQuery } from "./read-query.ts";
 
 /** Reads of one transaction; then another begins, so that none is open for long. */
