@@ -1,6 +1,6 @@
 import "postgraphile";
 import type { FieldPlanResolver } from "postgraphile/grafast";
-import type { OncePerOperationExtensions } from "../src/server/query-width.ts";
+import type { OncePerOperationExtensions } from "../src/graphql/limits/query-width.ts";
 import { isProcessWork } from "./mutation-field.ts";
 
 /**

@@ -7,7 +7,7 @@ import {
   lambda,
   type Step,
 } from "postgraphile/grafast";
-import type { ConnectionExtensions } from "../src/server/query-cost.ts";
+import type { ConnectionExtensions } from "../src/graphql/limits/query-cost.ts";
 
 declare global {
   namespace GraphileBuild {

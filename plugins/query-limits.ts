@@ -7,9 +7,9 @@ import {
   getOperationAST,
   Kind,
 } from "postgraphile/graphql";
-import { makeParseAndValidate, type ParsedDocument } from "../src/server/parse-and-validate.ts";
-import type { PlinthPresetOptions } from "../src/server/preset-options.ts";
-import { assertCost } from "../src/server/query-cost.ts";
+import type { PlinthPresetOptions } from "../src/graphql/context.ts";
+import { makeParseAndValidate, type ParsedDocument } from "../src/graphql/limits/parse-and-validate.ts";
+import { assertCost } from "../src/graphql/limits/query-cost.ts";
 import { noteFieldCount } from "./plan-cache.ts";
 
 /**

@@ -6,12 +6,12 @@ export { type Config, loadConfig } from "./config/config.ts";
 export type { LoginRole, Role } from "./config/roles.ts";
 export type { Database } from "./database/database.ts";
 export type { DemoAccount } from "./demo/demo-data.ts";
+export { makePreset } from "./graphql/preset.ts";
 export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";
 export type { MailHooks } from "./mail/open-mailer.ts";
 export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
 export type { Plinth } from "./plinth.ts";
-export { makePreset } from "./server/preset.ts";
 export { PlinthError } from "./support/errors.ts";
 
 /** Settings at any depth; what is left out comes from the environment. Lists are replaced as a whole. */

@@ -1,11 +1,11 @@
-import "../server/graphile-env.ts";
+import "../graphql/graphile-env.ts";
 import { type Logger, pino } from "pino";
 import { makeSchema } from "postgraphile";
 import { lexicographicSortSchema, printSchema } from "postgraphile/graphql";
 import { loadConfig } from "../config/config.ts";
+import { makePreset } from "../graphql/preset.ts";
 import { assertDatabaseReady } from "../request/database-state.ts";
 import { createPool } from "../request/pool.ts";
-import { makePreset } from "../server/preset.ts";
 
 /**
  * The GraphQL schema as text, sorted so that a change in the database shows as a change here and nowhere else. It

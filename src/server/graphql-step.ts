@@ -1,9 +1,9 @@
 import type { Request, RequestHandler, Response } from "express";
 import type { GrafservBody, JSONValue, RequestDigest, Result } from "postgraphile/grafserv";
+import type { PlinthGrafserv } from "../graphql/grafserv.ts";
+import { GRAPHQL_PATH } from "../graphql/preset.ts";
 import { readableAccept } from "./accept-header.ts";
-import type { PlinthGrafserv } from "./grafserv.ts";
 import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
-import { GRAPHQL_PATH } from "./preset.ts";
 import type { RateLimit } from "./rate-limit-step.ts";
 import { readBody, readJson } from "./request-body.ts";
 import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "./turn-calls.ts";

@@ -3,8 +3,8 @@ import { describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { SafeError } from "postgraphile/grafast";
 import { GraphQLError, parse } from "postgraphile/graphql";
+import { makeMaskError } from "../../src/graphql/mask-error.ts";
 import { ConstraintFields } from "../../src/request/constraint-fields.ts";
-import { makeMaskError } from "../../src/server/mask-error.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 
 const mask = makeMaskError({

@@ -22,10 +22,10 @@ import {
 import { loadConfig } from "../../src/config/config.ts";
 import { loadSecrets } from "../../src/database/secrets.ts";
 import { loadDemoData } from "../../src/demo/demo-data.ts";
+import { assertCost } from "../../src/graphql/limits/query-cost.ts";
+import { makePreset } from "../../src/graphql/preset.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { assertStorable } from "../../src/request/storable.ts";
-import { makePreset } from "../../src/server/preset.ts";
-import { assertCost } from "../../src/server/query-cost.ts";
 import { parseExactJson } from "../../src/support/exact-json.ts";
 import { connect } from "../live/support.ts";
 import { type Api, type SignedIn, send, signIn, startApi } from "../support/api.ts";

@@ -9,7 +9,7 @@ import {
   isNonNullType,
   isObjectType,
 } from "postgraphile/graphql";
-import { API_SCHEMAS } from "../../src/server/preset.ts";
+import { API_SCHEMAS } from "../../src/graphql/preset.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRowsOfEveryTable, rowId } from "../support/rows-of-any-table.ts";
 import { openSchema, type SchemaInProcess } from "../support/schema-in-process.ts";

@@ -4,8 +4,8 @@ import { makeSchema } from "postgraphile";
 import { execute, hookArgs } from "postgraphile/grafast";
 import { type GraphQLSchema, parse } from "postgraphile/graphql";
 import { loadConfig } from "../../src/config/config.ts";
+import { makePreset } from "../../src/graphql/preset.ts";
 import { createPool } from "../../src/request/pool.ts";
-import { makePreset } from "../../src/server/preset.ts";
 import { codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type { Pool } from "pg";
 import { loadConfig } from "../../src/config/config.ts";
 import { roleName } from "../../src/config/roles.ts";
+import { makePlinthPgService } from "../../src/graphql/pg-service.ts";
 import { createPool } from "../../src/request/pool.ts";
 import { roleOfError, runInTransaction, type TransactionClient } from "../../src/request/transaction.ts";
-import { makePlinthPgService } from "../../src/server/with-pg-client.ts";
 import { until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

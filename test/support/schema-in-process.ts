@@ -5,8 +5,8 @@ import { execute, hookArgs } from "postgraphile/grafast";
 import { type DocumentNode, type GraphQLSchema, parse } from "postgraphile/graphql";
 import { loadConfig } from "../../src/config/config.ts";
 import { type Role, roleName } from "../../src/config/roles.ts";
+import { makePreset } from "../../src/graphql/preset.ts";
 import { createPool } from "../../src/request/pool.ts";
-import { makePreset } from "../../src/server/preset.ts";
 import type { TestDatabase } from "./database.ts";
 
 export interface Statement {

@@ -18,7 +18,7 @@ import { contextWithoutRequest, type RequestContext } from "../request/context.t
 import type { UnforeseenError } from "../request/error-log.ts";
 import { requestSettings } from "../request/settings.ts";
 import { makeMaskError } from "./mask-error.ts";
-import { makePlinthPgService } from "./with-pg-client.ts";
+import { makePlinthPgService } from "./pg-service.ts";
 
 /** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */
 export const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;

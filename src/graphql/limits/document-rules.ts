@@ -10,7 +10,7 @@ import {
   type ValidationRule,
   type ValueNode,
 } from "postgraphile/graphql";
-import { isExact } from "../support/exact-json.ts";
+import { isExact } from "../../support/exact-json.ts";
 
 /** A number in the place of a Float has a value that a Float can have. (Variables: `parseExactJson`.) */
 export const ExactFloatsRule: ValidationRule = (context) => {
