@@ -3,12 +3,12 @@ import type { Config } from "./config/config.ts";
 import { withConnection } from "./database/connection.ts";
 import { type Database, openDatabase } from "./database/database.ts";
 import type { DemoAccount } from "./demo/demo-data.ts";
+import { type PlinthServer, startServer } from "./http/server.ts";
 import { startWorker, type Worker } from "./jobs/index.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
 import { type MailHooks, openMailer } from "./mail/open-mailer.ts";
 import { stripeForJobs } from "./payments/stripe.ts";
 import { createLogger } from "./request/logger.ts";
-import { type PlinthServer, startServer } from "./server/server.ts";
 import { bringUpToDate } from "./up-to-date.ts";
 
 export interface PlinthOptions extends MailHooks {

@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { TurnCalls } from "../server/turn-calls.ts";
+import type { TurnCalls } from "../http/turn-calls.ts";
 import { RequestLeases, type TakeLease } from "./request-leases.ts";
 
 /** Bytes of streamed answers that an account may send a second, on average over a window. */

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { expect, test } from "@jest/globals";
 import express from "express";
+import { errorResponses } from "../../src/http/http-error.ts";
 import type { UnforeseenError } from "../../src/request/error-log.ts";
-import { errorResponses } from "../../src/server/http-error.ts";
 import { collectLog, send } from "../support/api.ts";
 
 test("an error nobody foresaw is in the log with its message and cause, and the answer tells only its id", async () => {

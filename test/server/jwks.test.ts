@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateAsymmetricSigningKey, generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { loadConfig } from "../../src/config/config.ts";
+import { type PlinthServer, startServer } from "../../src/http/server.ts";
 import { createLogger } from "../../src/request/logger.ts";
-import { type PlinthServer, startServer } from "../../src/server/server.ts";
 import { ask, signIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 

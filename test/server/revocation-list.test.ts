@@ -1,6 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { type Revocation, RevocationList } from "../../src/accounts/revocation/revocation-list.ts";
-import { OpenSockets } from "../../src/server/open-sockets.ts";
+import { OpenSockets } from "../../src/http/websocket/open-sockets.ts";
 
 const claims = {
   userId: "user",

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { loadConfig } from "../../src/config/config.ts";
-import { startServer } from "../../src/server/server.ts";
+import { startServer } from "../../src/http/server.ts";
 import {
   type Api,
   codeOf,

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { SocketLimit } from "../../src/server/socket-limit.ts";
+import { SocketLimit } from "../../src/http/websocket/socket-limit.ts";
 
 test("a client has so many places, and each is given back once", () => {
   const limit = new SocketLimit(2);

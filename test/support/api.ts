@@ -3,8 +3,8 @@ import { type Logger, pino } from "pino";
 import { generateMasterKey } from "../../src/auth/master-keys.ts";
 import { generateSigningKey } from "../../src/auth/signing-keys.ts";
 import { loadConfig } from "../../src/config/config.ts";
+import { startServer } from "../../src/http/server.ts";
 import { describeError } from "../../src/request/logger.ts";
-import { startServer } from "../../src/server/server.ts";
 import type { TestDatabase } from "./database.ts";
 
 export interface GraphqlError {

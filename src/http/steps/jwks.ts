@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
-import { publicKeySet } from "../auth/jwks.ts";
-import type { SigningKey } from "../auth/signing-keys.ts";
+import { publicKeySet } from "../../auth/jwks.ts";
+import type { SigningKey } from "../../auth/signing-keys.ts";
 
 /** Where RFC 8414 and OpenID Connect deployments put it. */
 export const JWKS_PATH = "/.well-known/jwks.json";

@@ -1,5 +1,5 @@
-import { type Revocation, revokes } from "../accounts/revocation/revocation-list.ts";
-import type { Claims } from "../auth/api-token.ts";
+import { type Revocation, revokes } from "../../accounts/revocation/revocation-list.ts";
+import type { Claims } from "../../auth/api-token.ts";
 
 /** Close codes of our own, next to those of the graphql-transport-ws protocol (4400 to 4499). */
 export const TOKEN_EXPIRED = { code: 4401, reason: "The access token has expired." } as const;

@@ -1,10 +1,10 @@
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import Stripe from "stripe";
-import { readStripeEvent } from "../payments/stripe-event.ts";
-import type { CallService } from "../request/service-caller.ts";
-import { HttpError } from "./http-error.ts";
-import { readBody } from "./request-body.ts";
+import { readStripeEvent } from "../../payments/stripe-event.ts";
+import type { CallService } from "../../request/service-caller.ts";
+import { HttpError } from "../http-error.ts";
+import { readBody } from "../request-body.ts";
 
 export const STRIPE_WEBHOOK_PATH = "/webhooks/stripe";
 

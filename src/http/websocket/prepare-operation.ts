@@ -2,12 +2,12 @@ import type { SubscribePayload } from "graphql-ws";
 import { hookArgs } from "postgraphile/grafast";
 import { parseGraphQLJSONBody } from "postgraphile/grafserv";
 import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
-import type { PlinthGrafserv } from "../graphql/grafserv.ts";
-import type { OpenSubscription } from "../live/index.ts";
-import { watchContext } from "../live/personal-context.ts";
-import type { Asker } from "../live/turn-groups.ts";
-import type { RequestContext } from "../request/context.ts";
-import type { Statement, TransactionSettings } from "../request/transaction.ts";
+import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import type { OpenSubscription } from "../../live/index.ts";
+import { watchContext } from "../../live/personal-context.ts";
+import type { Asker } from "../../live/turn-groups.ts";
+import type { RequestContext } from "../../request/context.ts";
+import type { Statement, TransactionSettings } from "../../request/transaction.ts";
 
 export interface PreparedOperation {
   readonly args: ExecutionArgs;

@@ -1,6 +1,6 @@
 import type { RequestHandler } from "express";
 import helmet from "helmet";
-import { GRAPHIQL_PATH } from "../graphql/preset.ts";
+import { GRAPHIQL_PATH } from "../../graphql/preset.ts";
 
 /**
  * Helmet's headers. An API's answers need no content policy but "nothing"; GraphiQL is a page with inline scripts and

@@ -1,4 +1,4 @@
-import { clientKey } from "../request/client-key.ts";
+import { clientKey } from "../../request/client-key.ts";
 
 /** Counts the sockets of each client, those that are still being admitted among them. */
 export class SocketLimit {

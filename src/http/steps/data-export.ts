@@ -1,9 +1,9 @@
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { RequestHandler } from "express";
-import type { ConversationMemories } from "../accounts/conversation-memory/conversation-memories.ts";
-import type { CallService } from "../request/service-caller.ts";
-import { CODES_BY_STATUS, HttpError } from "./http-error.ts";
+import type { ConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
+import type { CallService } from "../../request/service-caller.ts";
+import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 
 /** Where a user downloads an export, by its id. */
 export const DATA_EXPORT_PATH = "/exports/:id";

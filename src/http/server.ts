@@ -37,12 +37,12 @@ import { createServiceCaller } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { createAllowedOrigins } from "./allowed-origins.ts";
 import { createApp } from "./app.ts";
-import { createAuthenticator } from "./authenticate-step.ts";
-import { dataExportStep } from "./data-export-step.ts";
-import { OpenSockets } from "./open-sockets.ts";
-import { createRateLimit } from "./rate-limit-step.ts";
-import { stripeWebhookStep } from "./stripe-webhook-step.ts";
-import { attachWebSockets } from "./websocket.ts";
+import { createAuthenticator } from "./steps/authenticate.ts";
+import { dataExportStep } from "./steps/data-export.ts";
+import { createRateLimit } from "./steps/rate-limit.ts";
+import { stripeWebhookStep } from "./steps/stripe-webhook.ts";
+import { OpenSockets } from "./websocket/open-sockets.ts";
+import { attachWebSockets } from "./websocket/websocket.ts";
 
 export interface PlinthServer {
   /** `http://host:port` */

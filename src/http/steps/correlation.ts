@@ -1,5 +1,5 @@
 import type { RequestHandler } from "express";
-import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../request/context.ts";
+import { asCurrentRequest, contextOf, currentRequest, type RequestContext } from "../../request/context.ts";
 
 declare global {
   namespace Express {

@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
 import type { Pool } from "pg";
-import { type DatabaseState, databaseState } from "../request/database-state.ts";
-import { withTimeout } from "../support/with-timeout.ts";
+import { type DatabaseState, databaseState } from "../../request/database-state.ts";
+import { withTimeout } from "../../support/with-timeout.ts";
 
 const DATABASE_TIMEOUT_MS = 2_000;
 

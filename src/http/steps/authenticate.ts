@@ -1,13 +1,13 @@
 import type { RequestHandler } from "express";
-import type { FindApiToken } from "../accounts/api-tokens/find-api-token.ts";
-import type { Activity } from "../accounts/last-activity.ts";
-import type { Revocations } from "../accounts/revocation/revocations.ts";
-import type { AccessTokens } from "../auth/access-token.ts";
-import { type Claims, looksLikeApiToken } from "../auth/api-token.ts";
-import type { RequestContext } from "../request/context.ts";
-import { PlinthError } from "../support/errors.ts";
-import { HttpError } from "./http-error.ts";
-import type { RateLimit } from "./rate-limit-step.ts";
+import type { FindApiToken } from "../../accounts/api-tokens/find-api-token.ts";
+import type { Activity } from "../../accounts/last-activity.ts";
+import type { Revocations } from "../../accounts/revocation/revocations.ts";
+import type { AccessTokens } from "../../auth/access-token.ts";
+import { type Claims, looksLikeApiToken } from "../../auth/api-token.ts";
+import type { RequestContext } from "../../request/context.ts";
+import { PlinthError } from "../../support/errors.ts";
+import { HttpError } from "../http-error.ts";
+import type { RateLimit } from "./rate-limit.ts";
 
 export interface Authenticator {
   /**

@@ -1,5 +1,5 @@
 import type { RequestHandler } from "express";
-import type { AllowedOrigins } from "./allowed-origins.ts";
+import type { AllowedOrigins } from "../allowed-origins.ts";
 
 const ALLOWED_HEADERS = "Authorization, Content-Type, Accept, X-Request-Id, Traceparent, Tracestate";
 const EXPOSED_HEADERS = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate";
