@@ -1,5 +1,5 @@
-import { deliverMails } from "../mail/deliver.ts";
 import type { JobFunction } from "./job.ts";
+import { deliverMails } from "./send-emails.ts";
 
 /** Sends the mail that is due. The worker also looks every few seconds by itself; this is what doctor sees. */
 export const deliverMail: JobFunction = async ({ mailer, ...context }) =>

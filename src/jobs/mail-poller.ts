@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
-import { deliverMails } from "../mail/deliver.ts";
 import type { Mailer } from "../mail/mailer.ts";
 import type { JobContext } from "./job.ts";
+import { deliverMails } from "./send-emails.ts";
 
 export interface MailPoller {
   /** Lets mail at work finish; resolves when nothing is sent any more. */

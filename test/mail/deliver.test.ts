@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { deliverMails } from "../../src/mail/deliver.ts";
+import { deliverMails } from "../../src/jobs/send-emails.ts";
 
 test("a failure of the database is told when no mail is at work any more", async () => {
   const sending = Promise.withResolvers<void>();

@@ -10,7 +10,7 @@ import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.t
 import { createSealer } from "../../src/auth/sealing.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { startWorker } from "../../src/jobs/index.ts";
-import { type Delivery, deliverMails } from "../../src/mail/deliver.ts";
+import { type Delivery, deliverMails } from "../../src/jobs/send-emails.ts";
 import type { MailerOptions } from "../../src/mail/mailer.ts";
 import { createMailer } from "../../src/mail/mailer.ts";
 import type { SmsMessage } from "../../src/mail/message.ts";

@@ -1,6 +1,6 @@
-import type { JobContext } from "../jobs/job.ts";
-import type { Mailer } from "./mailer.ts";
-import { MailRefused, type QueuedMail } from "./message.ts";
+import type { Mailer } from "../mail/mailer.ts";
+import { MailRefused, type QueuedMail } from "../mail/message.ts";
+import type { JobContext } from "./job.ts";
 
 /** Sent side by side; each is done long before the lease of two minutes ends. */
 const BATCH_SIZE = 5;
