@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type pg from "pg";
-import { findUser } from "../find-user.ts";
+import { findUser } from "../database/find-user.ts";
 import { PlinthError } from "../support/errors.ts";
 import { writeError } from "./write-error.ts";
 

@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { findUser } from "../find-user.ts";
+import { findUser } from "../database/find-user.ts";
 import { PlinthError } from "../support/errors.ts";
 import { readConversation } from "./chatgpt-conversation.ts";
 import type { ImportOptions, ImportSummary } from "./import.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type Command, InvalidArgumentError } from "commander";
 import type pg from "pg";
-import { findUser } from "../../find-user.ts";
+import { findUser } from "../../database/find-user.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { ask, readLineFromStdin } from "../ask.ts";
 import { print, printJson } from "../output.ts";

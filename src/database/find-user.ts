@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { PlinthError } from "./support/errors.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /**
  * The id of the account of this name, as it may be typed on a command line.
