@@ -1,9 +1,9 @@
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
-import { printGraphqlSchema } from "../docs/graphql-schema.ts";
-import { dumpSchema } from "../docs/schema-dump/dump.ts";
-import { dumpFiles, type SchemaFiles } from "../docs/schema-dump/schema-files.ts";
+import { dumpSchema } from "../schema-dump/dump.ts";
+import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
+import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
 import { withMigratedServer } from "./migrated-server.ts";
 
 /** What migrations/schema/ should hold, made by running all migrations on a temporary embedded server. */

@@ -7,8 +7,8 @@ import {
   dumpFiles,
   shortDiff,
   writeSchemaFiles,
-} from "../../src/docs/schema-dump/schema-files.ts";
-import { firstSentence, literal, lowerCaseKeywords } from "../../src/docs/schema-dump/sql-text.ts";
+} from "../../src/schema-dump/schema-files.ts";
+import { firstSentence, literal, lowerCaseKeywords } from "../../src/schema-dump/sql-text.ts";
 
 describe("files", () => {
   let folder: string;

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import type pg from "pg";
 import { roleName, rolePlaceholders } from "../../src/config/roles.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
+import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 
 // shop.sql makes one of everything; shop.expected.sql is how it must read.

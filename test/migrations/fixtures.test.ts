@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { listFixtures, runFixtures, unusedFixtures } from "../../src/database/fixtures.ts";
-import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
+import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

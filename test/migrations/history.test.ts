@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { migrateDatabase } from "../../src/database/migrate.ts";
 import { rollback } from "../../src/database/rollback.ts";
 import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
-import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
+import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
-import { dumpSchema } from "../../src/docs/schema-dump/dump.ts";
-import { checkSchemaFiles, dumpFiles } from "../../src/docs/schema-dump/schema-files.ts";
+import { dumpSchema } from "../../src/schema-dump/dump.ts";
+import { checkSchemaFiles, dumpFiles } from "../../src/schema-dump/schema-files.ts";
 import { SCHEMA_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 

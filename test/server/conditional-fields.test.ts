@@ -7,7 +7,7 @@ import {
   isCompositeType,
   isRequiredArgument,
 } from "graphql";
-import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { openSocket } from "../support/socket.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { buildSchema, type GraphQLSchema } from "graphql";
-import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { makeRoom } from "../live/support.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";

@@ -6,7 +6,7 @@ import {
   isInputObjectType,
   isObjectType,
 } from "postgraphile/graphql";
-import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { type Api, codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 

@@ -10,7 +10,7 @@ import {
   isRequiredInputField,
 } from "graphql";
 import { TEXTS } from "../../plugins/descriptions/texts.ts";
-import { printGraphqlSchema } from "../../src/docs/graphql-schema.ts";
+import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
 let db: TestDatabase;

@@ -34,7 +34,7 @@ Example:
 
 async function writeDocs({ dir, live, check, json }: Flags): Promise<void> {
   const { schemaDocs } = await import("../../schema-docs/files.ts");
-  const { checkSchemaFiles, writeSchemaFiles } = await import("../../docs/schema-dump/schema-files.ts");
+  const { checkSchemaFiles, writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
   const files = await schemaDocs(await (live ? modelOfDatabase() : modelOfMigrations()));
   if (!check) {
     const changed = await writeSchemaFiles(dir, files);

@@ -23,7 +23,7 @@ Example:
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { generateSchemaFiles } = await import("../schema-files.ts");
-      const { writeSchemaFiles } = await import("../../docs/schema-dump/schema-files.ts");
+      const { writeSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const changed = await writeSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
       if (json) printJson({ changed });
       else print(changed.length === 0 ? "The files were up to date." : `Wrote ${changed.join(", ")}.`);
@@ -43,7 +43,7 @@ Example:
     )
     .action(async ({ json }: { json?: boolean }) => {
       const { generateSchemaFiles } = await import("../schema-files.ts");
-      const { checkSchemaFiles } = await import("../../docs/schema-dump/schema-files.ts");
+      const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
       if (json) printJson({ fresh: stale.length === 0, stale });
       else if (stale.length === 0) print("The files are fresh.");

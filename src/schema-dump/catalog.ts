@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { ROLES, roleName } from "../../config/roles.ts";
+import { ROLES, roleName } from "../config/roles.ts";
 import type { RoleNames } from "./privileges.ts";
 
 /** What every part of the dump needs: where to look, at which schemas, and how roles are called. */
