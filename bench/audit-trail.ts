@@ -7,7 +7,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { loadConfig } from "../src/config/config.ts";
 import { openDatabase } from "../src/database/database.ts";
-import { bringUpToDate } from "../src/up-to-date.ts";
+import { bringUpToDate } from "../src/start/up-to-date.ts";
 import { percentile } from "./support.ts";
 
 const ROUNDS = 6;

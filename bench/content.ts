@@ -11,8 +11,8 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { loadConfig } from "../src/config/config.ts";
 import { openDatabase } from "../src/database/database.ts";
+import { bringUpToDate } from "../src/start/up-to-date.ts";
 import { PACKAGE_ROOT } from "../src/support/paths.ts";
-import { bringUpToDate } from "../src/up-to-date.ts";
 import { graphql, percentile } from "./support.ts";
 
 const { values } = parseArgs({

@@ -12,7 +12,7 @@ import pg from "pg";
 import { loadConfig } from "../src/config/config.ts";
 import { roleName } from "../src/config/roles.ts";
 import { openDatabase } from "../src/database/database.ts";
-import { bringUpToDate } from "../src/up-to-date.ts";
+import { bringUpToDate } from "../src/start/up-to-date.ts";
 import { percentile } from "./support.ts";
 
 const { values } = parseArgs({

@@ -1,5 +1,5 @@
 import { type Config, loadConfig } from "./config/config.ts";
-import { type Plinth, type PlinthOptions, startPlinth } from "./plinth.ts";
+import { type Plinth, type PlinthOptions, startPlinth } from "./start/plinth.ts";
 import { assertNodeVersion } from "./support/node-version.ts";
 
 export { type Config, loadConfig } from "./config/config.ts";
@@ -11,7 +11,7 @@ export type { JobContext, JobFunction, TimetableEntry } from "./jobs/index.ts";
 export type { SendSms, SmsMessage } from "./mail/message.ts";
 export type { MailHooks } from "./mail/open-mailer.ts";
 export type { Content, Part, Template, TemplateContext, Variables } from "./mail/template.ts";
-export type { Plinth } from "./plinth.ts";
+export type { Plinth } from "./start/plinth.ts";
 export { PlinthError } from "./support/errors.ts";
 
 /** Settings at any depth; what is left out comes from the environment. Lists are replaced as a whole. */

@@ -1,7 +1,7 @@
 import type { Config } from "../config/config.ts";
 import { assertHasDatabase, attachDatabase, type Database, openDatabase } from "../database/database.ts";
+import { assertUpToDate } from "../start/up-to-date.ts";
 import { PlinthError } from "../support/errors.ts";
-import { assertUpToDate } from "../up-to-date.ts";
 import type { Service } from "./until-stopped.ts";
 
 /**

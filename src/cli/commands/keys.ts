@@ -207,7 +207,7 @@ function addHashEmails(command: Command): void {
 }
 
 async function readMasterKeys(config: Config, database: Database): Promise<MasterKeys> {
-  const { masterKeysOf } = await import("../../key-settings.ts");
+  const { masterKeysOf } = await import("../../start/key-settings.ts");
   const { parseMasterKeys } = await import("../../auth/master-keys.ts");
   return parseMasterKeys(masterKeysOf(config, database));
 }

@@ -35,7 +35,7 @@ function addUp(command: Command): void {
     .addHelpText("after", "\nExample:\n  $ plinth migrate\n  $ plinth migrate --print-roles > roles.sql")
     .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
       if (flags.printRoles) return printRoles();
-      const { bringUpToDate } = await import("../../up-to-date.ts");
+      const { bringUpToDate } = await import("../../start/up-to-date.ts");
       const { applied } = await withSession(({ config, database }) => bringUpToDate(config, database, note), {
         makesDatabase: true,
       });

@@ -19,7 +19,7 @@ Example:
     .action(async () => {
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
-      const { serveApi } = await import("../../plinth.ts");
+      const { serveApi } = await import("../../start/plinth.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const logger = createLogger(config.logLevel);

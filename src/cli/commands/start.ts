@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import type { Command } from "commander";
 import type { Config } from "../../config/config.ts";
 import type { DemoAccount } from "../../demo/demo-data.ts";
-import type { Plinth } from "../../plinth.ts";
+import type { Plinth } from "../../start/plinth.ts";
 import { note, print } from "../output.ts";
 import { untilStopped } from "../until-stopped.ts";
 
@@ -24,7 +24,7 @@ Example:
     )
     .action(async ({ demo }: { demo?: boolean }) => {
       const { loadConfig } = await import("../../config/config.ts");
-      const { startPlinth } = await import("../../plinth.ts");
+      const { startPlinth } = await import("../../start/plinth.ts");
       const config = loadConfig();
       await untilStopped({
         start: () => startPlinth({ config, log: note, ...(demo === undefined ? {} : { demo }) }),

@@ -85,7 +85,7 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const hasher = createPasswordHasher({ concurrency: 1, algorithm: auth.passwordHash });
   const { hash, algorithm } = await hasher.hash(password).finally(() => hasher.close());
   const { emailToStore } = await import("../../auth/email-storage.ts");
-  const { findMasterKeys } = await import("../../key-settings.ts");
+  const { findMasterKeys } = await import("../../start/key-settings.ts");
   const { id, email } = await withSession(({ config, database }) =>
     withClient(database, "service", async (client) => {
       const { privacyMode } = config.auth;

@@ -20,7 +20,7 @@ Example:
       const { loadConfig } = await import("../../config/config.ts");
       const { openOrAttach } = await import("../open-or-attach.ts");
       const { TIMETABLE } = await import("../../jobs/index.ts");
-      const { startJobs } = await import("../../plinth.ts");
+      const { startJobs } = await import("../../start/plinth.ts");
       const { createLogger } = await import("../../request/logger.ts");
       const config = loadConfig();
       const logger = createLogger(config.logLevel);

@@ -1,6 +1,6 @@
 import { parseMasterKeys } from "../../auth/master-keys.ts";
-import { findMasterKeys } from "../../key-settings.ts";
 import { countSealed } from "../../keys/sealed-columns.ts";
+import { findMasterKeys } from "../../start/key-settings.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 

@@ -1,9 +1,9 @@
-import type { Config } from "./config/config.ts";
-import { LOGIN_ROLES, type LoginRole, roleName } from "./config/roles.ts";
-import type { Database } from "./database/database.ts";
-import { migrateDatabase, migrationStatus } from "./database/migrate.ts";
-import { QUEUES } from "./jobs/index.ts";
-import { PlinthError } from "./support/errors.ts";
+import type { Config } from "../config/config.ts";
+import { LOGIN_ROLES, type LoginRole, roleName } from "../config/roles.ts";
+import type { Database } from "../database/database.ts";
+import { migrateDatabase, migrationStatus } from "../database/migrate.ts";
+import { QUEUES } from "../jobs/index.ts";
+import { PlinthError } from "../support/errors.ts";
 
 /** Runs pending migrations and installs the job queue with the timetable's queues. */
 export function bringUpToDate(

@@ -1,8 +1,8 @@
-import { readKeyFile } from "./auth/key-file.ts";
-import type { Config } from "./config/config.ts";
-import type { Database } from "./database/database.ts";
-import { loadSecrets } from "./database/secrets.ts";
-import { PlinthError } from "./support/errors.ts";
+import { readKeyFile } from "../auth/key-file.ts";
+import type { Config } from "../config/config.ts";
+import type { Database } from "../database/database.ts";
+import { loadSecrets } from "../database/secrets.ts";
+import { PlinthError } from "../support/errors.ts";
 
 type KeyConfig = Pick<Config, "auth" | "dataDirectory">;
 

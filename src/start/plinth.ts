@@ -1,14 +1,14 @@
 import type { Logger } from "pino";
-import type { Config } from "./config/config.ts";
-import { withConnection } from "./database/connection.ts";
-import { type Database, openDatabase } from "./database/database.ts";
-import type { DemoAccount } from "./demo/demo-data.ts";
-import { type PlinthServer, startServer } from "./http/server.ts";
-import { startWorker, type Worker } from "./jobs/index.ts";
+import type { Config } from "../config/config.ts";
+import { withConnection } from "../database/connection.ts";
+import { type Database, openDatabase } from "../database/database.ts";
+import type { DemoAccount } from "../demo/demo-data.ts";
+import { type PlinthServer, startServer } from "../http/server.ts";
+import { startWorker, type Worker } from "../jobs/index.ts";
+import { type MailHooks, openMailer } from "../mail/open-mailer.ts";
+import { stripeForJobs } from "../payments/stripe.ts";
+import { createLogger } from "../request/logger.ts";
 import { findMasterKeys, masterKeysOf, signingKeysOf } from "./key-settings.ts";
-import { type MailHooks, openMailer } from "./mail/open-mailer.ts";
-import { stripeForJobs } from "./payments/stripe.ts";
-import { createLogger } from "./request/logger.ts";
 import { bringUpToDate } from "./up-to-date.ts";
 
 export interface PlinthOptions extends MailHooks {
@@ -120,7 +120,7 @@ async function prepareDemo(
 ): Promise<readonly DemoAccount[]> {
   const wanted = demo ?? database.kind === "embedded";
   if (!wanted) return [];
-  const { findDemoAccounts, loadDemoData } = await import("./demo/demo-data.ts");
+  const { findDemoAccounts, loadDemoData } = await import("../demo/demo-data.ts");
   const connection = { connectionString: database.url("owner"), application_name: "plinth demo" };
   return withConnection(connection, async (client) => {
     await loadDemoData(client, config.dataDirectory, {
