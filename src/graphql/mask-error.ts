@@ -7,6 +7,9 @@ import { currentRequest } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
 import { type PublicError, publicError } from "../request/public-error.ts";
 
+/** graphql-js's words for a variable with a wrong value inside: `… at "input.chat.title"; …`. The field is the last name. */
+const VARIABLE_AT = /^Variable "\$\w+" got invalid value .*? at "(?:[^"]*\.)?(\w+)(?:\[\d+\])*"; /s;
+
 /** graphql-js's words. They come without a place in the document, as do messages of errors that grafserv caught. */
 const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;
 
@@ -25,10 +28,18 @@ export function makeMaskError(options: {
   return function maskError(error) {
     const original = error.originalError;
     if (original == null || original instanceof GraphQLError) {
-      if (typeof error.extensions?.code === "string") return error;
       // Nothing ran yet: a variable of the wrong type, or the operation named is not in the document.
-      if (error.path === undefined && (error.nodes || NO_SUCH_OPERATION.test(error.message)))
-        return withExtensions(error, error.message, { code: "BAD_USER_INPUT" });
+      const isRefusedEarly =
+        error.path === undefined && (error.nodes || NO_SUCH_OPERATION.test(error.message));
+      const field = isRefusedEarly ? VARIABLE_AT.exec(error.message)?.[1] : undefined;
+      const { code } = error.extensions ?? {};
+      if (typeof code === "string" && (code !== "BAD_USER_INPUT" || !field)) return error;
+      if (isRefusedEarly)
+        return withExtensions(error, error.message, {
+          ...error.extensions,
+          code: "BAD_USER_INPUT",
+          ...(field && { field }),
+        });
     } else if (isSafeError(original)) {
       const code = /^Operation took too long to plan/.test(original.message)
         ? "QUERY_TOO_COMPLEX"

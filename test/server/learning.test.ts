@@ -57,14 +57,22 @@ test("a player records what it played and learns where to go on", async () => {
     itemId: video,
     fromSeconds,
     toSeconds: fromSeconds + 30,
-    occurredAt: new Date(Date.now() - 60_000 + fromSeconds * 100).toISOString(),
+    occurredAt: new Date(Date.now() - 200_000 + fromSeconds * 1000).toISOString(),
   }));
   const { data } = await api.ask(
     "mutation ($heartbeats: JSON!) { recordHeartbeats(input: {heartbeats: $heartbeats}) { results { eventId outcome reason } } }",
-    { token: ada.token, variables: { heartbeats: [...offline, { ...offline[0], eventId }] } },
+    {
+      token: ada.token,
+      variables: { heartbeats: [...offline, { eventId, itemId: video, fromSeconds: 0, toSeconds: 30 }] },
+    },
   );
   const outcomes = data.recordHeartbeats.results.map((result: { outcome: string }) => result.outcome);
   expect(outcomes.sort()).toEqual(["recorded", "recorded", "recorded", "repeated"]);
+  const reused = await api.ask(
+    "mutation ($heartbeats: JSON!) { recordHeartbeats(input: {heartbeats: $heartbeats}) { results { outcome reason } } }",
+    { token: ada.token, variables: { heartbeats: [{ ...offline[0], eventId }] } },
+  );
+  expect(reused.data.recordHeartbeats.results).toEqual([{ outcome: "refused", reason: "event_id" }]);
 
   const report = await api.ask(
     `query ($course: UUID!) {
