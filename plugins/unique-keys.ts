@@ -2,8 +2,9 @@ import "postgraphile";
 import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
 
 /**
- * One way to change a row: by its primary key. Other unique keys stay lookups (a model by
- * provider and name), unless they hold the whole primary key and exist only for foreign keys to point at.
+ * One way to change a row: by its primary key. Another unique key stays a lookup where it is one column, as a name is (a user
+ * by `username`, an item by `slug`); for several columns there is `filter`. A key that holds the whole primary key exists only
+ * for foreign keys to point at.
  */
 export const UniqueKeysPlugin: GraphileConfig.Plugin = {
   name: "PlinthUniqueKeysPlugin",
@@ -19,7 +20,7 @@ export const UniqueKeysPlugin: GraphileConfig.Plugin = {
             const primaryKey = uniques.find(({ isPrimary }) => isPrimary)?.attributes ?? [];
             const isTechnical =
               primaryKey.length > 0 && primaryKey.every((attribute) => unique.attributes.includes(attribute));
-            return isTechnical
+            return isTechnical || unique.attributes.length > 1
               ? [behavior, "-*"]
               : [behavior, "-constraint:resource:update", "-constraint:resource:delete"];
           },

@@ -28,6 +28,14 @@ export const GRAPHIQL_PATH = "/graphiql";
 /** With a slash at its end: grafserv takes it for a prefix. */
 const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
 
+/** Ways to say what the API has another way for; each would stand on every table. */
+const LEFT_OUT = [
+  "PgConditionArgumentPlugin", // `condition`: `filter: { column: { equalTo } }` does the same and more
+  "PgConditionCustomFieldsPlugin",
+  "PgConnectionArgFilterBackwardRelationsPlugin", // filtering by rows that point here: ask for those rows and their parent
+  "PgMutationPayloadEdgePlugin", // an edge of a list that the mutation does not know
+];
+
 /** Planning is pure CPU work; a plan is made once per document and kept. */
 const PLANNING_TIMEOUT_MS = 2_000;
 
@@ -66,6 +74,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
   return {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
     plugins: [...PLUGINS],
+    disablePlugins: LEFT_OUT,
     plinth: { limits, introspection: http.introspection },
     pgServices: [makePlinthPgService({ pool, schemas: API_SCHEMAS })],
     gather: {

@@ -100,8 +100,7 @@ export function assertCost(operation: CountedOperation, limits: CostLimits): Ope
     const field =
       isObjectType(type) || isInterfaceType(type) ? type.getFields()[name] : undefined; /* else __typename */
     add(page && name === "totalCount" ? copies * limits.pageSize : copies);
-    for (const name of ["filter", "condition"])
-      conditions += countConditions(argumentValue(node, name, operation), limits.fields);
+    conditions += countConditions(argumentValue(node, "filter", operation), limits.fields);
     const orderBy = argumentValue(node, "orderBy", operation);
     if (Array.isArray(orderBy)) conditions += orderBy.length;
     if (conditions > limits.fields)
