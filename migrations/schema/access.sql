@@ -1,12 +1,12 @@
 -- Schema access as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema access;
-comment on schema access is 'Roles, permissions and grants: who may do what.';
+comment on schema access is 'Roles, permissions and grants.';
 grant usage on schema access to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per permission that a policy or function asks for.
+-- One row per permission that a policy or function checks.
 create table access.permissions (
   id uuid not null default plinth.uuid_v7(),
   permission_name text not null,
@@ -24,11 +24,11 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('id', '', '', '');
 
-comment on table access.permissions is 'One row per permission that a policy or function asks for.';
-comment on column access.permissions.id is 'UUIDv7.';
+comment on table access.permissions is 'One row per permission that a policy or function checks.';
+comment on column access.permissions.id is 'Id (UUIDv7).';
 comment on column access.permissions.permission_name is 'Unique name, such as edit_content.';
-comment on column access.permissions.description is 'What it allows.';
-comment on column access.permissions.created_at is 'When the permission was made.';
+comment on column access.permissions.description is 'Description of what the permission allows.';
+comment on column access.permissions.created_at is 'Time when the permission was created.';
 
 create policy delete_manager on access.permissions
   for delete to :PLINTH_USER
@@ -55,7 +55,7 @@ grant
   delete
   on access.permissions to :PLINTH_USER;
 
--- One row per permission that a role has.
+-- One row per role and permission it includes.
 create table access.role_permissions (
   role_id uuid not null,
   permission_id uuid not null,
@@ -77,9 +77,9 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('role_id,permission_id', '', '', '');
 
-comment on table access.role_permissions is 'One row per permission that a role has.';
+comment on table access.role_permissions is 'One row per role and permission it includes.';
 comment on column access.role_permissions.role_id is 'The role.';
-comment on column access.role_permissions.permission_id is 'The permission it has.';
+comment on column access.role_permissions.permission_id is 'The permission that the role includes.';
 
 create policy delete_manager on access.role_permissions
   for delete to :PLINTH_USER
@@ -126,12 +126,12 @@ create trigger _700_record_data_change
   execute function private.record_data_change('id', '', '', '');
 
 comment on table access.roles is 'One row per role.';
-comment on column access.roles.id is 'UUIDv7.';
+comment on column access.roles.id is 'Id (UUIDv7).';
 comment on column access.roles.role_name is 'Unique name, such as admin.';
-comment on column access.roles.description is 'What the role is for.';
-comment on column access.roles.rank is 'The highest rank among a user''s roles is shown as the user''s role.';
-comment on column access.roles.created_at is 'When the role was made.';
-comment on column access.roles.requires_mfa is 'Whether its permissions count only in sessions that showed a second factor.';
+comment on column access.roles.description is 'Purpose of the role.';
+comment on column access.roles.rank is 'Rank of the role; the role with the highest rank is shown as the user''s role.';
+comment on column access.roles.created_at is 'Time when the role was created.';
+comment on column access.roles.requires_mfa is 'Whether the role''s permissions apply only in sessions that passed a second factor.';
 
 create policy delete_manager on access.roles
   for delete to :PLINTH_USER
@@ -158,7 +158,7 @@ grant
   delete
   on access.roles to :PLINTH_USER;
 
--- One row per user and model granted to them; public models need none.
+-- One row per user and model granted to them; public models need no grant.
 create table access.user_model_access (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -183,13 +183,13 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('id', 'user_id', '', '');
 
-comment on table access.user_model_access is 'One row per user and model granted to them; public models need none.';
-comment on column access.user_model_access.id is 'UUIDv7.';
-comment on column access.user_model_access.user_id is 'Who may use the model.';
+comment on table access.user_model_access is 'One row per user and model granted to them; public models need no grant.';
+comment on column access.user_model_access.id is 'Id (UUIDv7).';
+comment on column access.user_model_access.user_id is 'The user who may use the model.';
 comment on column access.user_model_access.model_id is 'The model.';
-comment on column access.user_model_access.granted_by is 'Who granted it; null for the system or a deleted account.';
-comment on column access.user_model_access.granted_at is 'When it was granted.';
-comment on column access.user_model_access.is_active is 'False suspends the grant and keeps its history.';
+comment on column access.user_model_access.granted_by is 'The account that granted access; null if the system granted it or the account was deleted.';
+comment on column access.user_model_access.granted_at is 'Time of the grant.';
+comment on column access.user_model_access.is_active is 'Whether the grant applies; false suspends it and keeps its history.';
 
 create policy all_manager on access.user_model_access
   for all to :PLINTH_USER
@@ -208,7 +208,7 @@ grant
   delete
   on access.user_model_access to :PLINTH_USER;
 
--- One row per role that a user has.
+-- One row per user and role.
 create table access.user_roles (
   user_id uuid not null,
   role_id uuid not null,
@@ -236,12 +236,12 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('user_id,role_id', 'user_id', '', '');
 
-comment on table access.user_roles is 'One row per role that a user has.';
-comment on column access.user_roles.user_id is 'Who has the role.';
+comment on table access.user_roles is 'One row per user and role.';
+comment on column access.user_roles.user_id is 'The user who has the role.';
 comment on column access.user_roles.role_id is 'The role.';
-comment on column access.user_roles.granted_by is 'Who gave it; null for the system or a deleted account.';
-comment on column access.user_roles.granted_at is 'When it was given.';
-comment on column access.user_roles.expires_at is 'From then on it no longer counts; null means it does not expire.';
+comment on column access.user_roles.granted_by is 'The account that granted the role; null if the system granted it or the account was deleted.';
+comment on column access.user_roles.granted_at is 'Time of the grant.';
+comment on column access.user_roles.expires_at is 'Time when the role expires; null if it does not expire.';
 
 create policy all_manager on access.user_roles
   for all to :PLINTH_USER

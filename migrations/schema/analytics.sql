@@ -1,7 +1,7 @@
 -- Schema analytics as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema analytics;
-comment on schema analytics is 'Documented views without personal data, for people who read numbers.';
+comment on schema analytics is 'Views for analysts, without personal data.';
 grant usage on schema analytics to :PLINTH_ANALYST;
 
 -- Views -----------------------------------------------------------------------------------------------

@@ -1,12 +1,12 @@
 -- Schema billing as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema billing;
-comment on schema billing is 'Prices of models over time.';
+comment on schema billing is 'Plans, subscriptions, payments, token grants, usage and model prices.';
 grant usage on schema billing to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Types and sequences ---------------------------------------------------------------------------------
 
--- What is left of one grant in force; available is null when it has no limit.
+-- Remaining tokens of one grant in force. available is null if the grant is unlimited.
 create type billing.grant_balance as (
   grant_id uuid,
   source text,
@@ -15,9 +15,9 @@ create type billing.grant_balance as (
   expires_at timestamp with time zone
 );
 
-comment on type billing.grant_balance is 'What is left of one grant in force; available is null when it has no limit.';
+comment on type billing.grant_balance is 'Remaining tokens of one grant in force. available is null if the grant is unlimited.';
 
--- The signed-in user's tokens now. available is null when a grant without limit is in force; exhausted_at is when they run out at the mean of the last seven whole days, null when they do not.
+-- Token balance of the signed-in user. available is null while an unlimited grant is in force. exhausted_at is when the tokens run out at the average rate of the last seven whole days; null if they do not.
 create type billing.token_balance as (
   is_unlimited boolean,
   available bigint,
@@ -32,11 +32,11 @@ create type billing.token_balance as (
   grants billing.grant_balance[]
 );
 
-comment on type billing.token_balance is 'The signed-in user''s tokens now. available is null when a grant without limit is in force; exhausted_at is when they run out at the mean of the last seven whole days, null when they do not.';
+comment on type billing.token_balance is 'Token balance of the signed-in user. available is null while an unlimited grant is in force. exhausted_at is when the tokens run out at the average rate of the last seven whole days; null if they do not.';
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per user, model and day (UTC) of use: always the sum of its usage_events, late and corrected ones at the day they occurred.
+-- One row per user, model and day (UTC) with usage: always the sum of its usage_events. Late events and corrections count on the day of the usage.
 create table billing.daily_usage (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -71,22 +71,22 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('12', 'cost');
 
-comment on table billing.daily_usage is 'One row per user, model and day (UTC) of use: always the sum of its usage_events, late and corrected ones at the day they occurred.';
-comment on column billing.daily_usage.id is 'UUIDv7.';
-comment on column billing.daily_usage.user_id is 'Who used it; null when the account was deleted.';
-comment on column billing.daily_usage.model_id is 'The model, which cannot be deleted any more; null when nobody said.';
-comment on column billing.daily_usage.day is 'Day in UTC.';
-comment on column billing.daily_usage.requests is 'Uses, corrections not counted.';
-comment on column billing.daily_usage.input_tokens is 'Tokens sent, cached ones included.';
-comment on column billing.daily_usage.output_tokens is 'Tokens made, reasoning included.';
-comment on column billing.daily_usage.cached_input_tokens is 'Those of the input that were cached.';
-comment on column billing.daily_usage.reasoning_tokens is 'Those of the output that were thinking.';
-comment on column billing.daily_usage.total_tokens is 'Input and output together.';
-comment on column billing.daily_usage.overdraft_tokens is 'Those that no grant covered.';
-comment on column billing.daily_usage.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
-comment on column billing.daily_usage.self_reported_tokens is 'Those only the user speaks for.';
-comment on column billing.daily_usage.cost is 'Exact cost of the priced tokens in units of currency.';
-comment on column billing.daily_usage.currency is 'ISO 4217 code.';
+comment on table billing.daily_usage is 'One row per user, model and day (UTC) with usage: always the sum of its usage_events. Late events and corrections count on the day of the usage.';
+comment on column billing.daily_usage.id is 'Id (UUIDv7).';
+comment on column billing.daily_usage.user_id is 'The user; null if the account was deleted.';
+comment on column billing.daily_usage.model_id is 'The model, which can no longer be deleted; null if the usage names no model.';
+comment on column billing.daily_usage.day is 'Day of the usage (UTC).';
+comment on column billing.daily_usage.requests is 'Number of uses, without corrections.';
+comment on column billing.daily_usage.input_tokens is 'Tokens sent to the model, including cached tokens.';
+comment on column billing.daily_usage.output_tokens is 'Tokens generated by the model, including reasoning tokens.';
+comment on column billing.daily_usage.cached_input_tokens is 'Input tokens that the provider had cached.';
+comment on column billing.daily_usage.reasoning_tokens is 'Output tokens used for reasoning.';
+comment on column billing.daily_usage.total_tokens is 'Input tokens plus output tokens.';
+comment on column billing.daily_usage.overdraft_tokens is 'Tokens not covered by any grant.';
+comment on column billing.daily_usage.unpriced_tokens is 'Tokens without a known price; not included in cost.';
+comment on column billing.daily_usage.self_reported_tokens is 'Tokens reported only by the user.';
+comment on column billing.daily_usage.cost is 'Exact cost of the priced tokens, in units of currency.';
+comment on column billing.daily_usage.currency is 'Currency of the cost (ISO 4217 code).';
 
 create policy select_own on billing.daily_usage
   for select to :PLINTH_USER
@@ -95,7 +95,7 @@ comment on policy select_own on billing.daily_usage is 'Users read their own day
 
 grant select on billing.daily_usage to :PLINTH_USER;
 
--- One row per model, currency and period of time.
+-- One row per model, currency and period of validity.
 create table billing.model_prices (
   id uuid not null default plinth.uuid_v7(),
   model_id uuid not null,
@@ -140,22 +140,22 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('6', 'input_price_per_million_tokens', 'output_price_per_million_tokens', 'cached_input_price_per_million_tokens', 'reasoning_price_per_million_tokens');
 
-comment on table billing.model_prices is 'One row per model, currency and period of time.';
-comment on column billing.model_prices.id is 'UUIDv7.';
+comment on table billing.model_prices is 'One row per model, currency and period of validity.';
+comment on column billing.model_prices.id is 'Id (UUIDv7).';
 comment on column billing.model_prices.model_id is 'The model.';
-comment on column billing.model_prices.currency is 'ISO 4217 code of the currency of the prices.';
-comment on column billing.model_prices.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
-comment on column billing.model_prices.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
-comment on column billing.model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 tokens sent that the provider had cached; null when there is no such price.';
-comment on column billing.model_prices.effective_from is 'First moment the price holds; null means always before effective_to.';
-comment on column billing.model_prices.effective_to is 'First moment it no longer holds; null means until further notice.';
-comment on column billing.model_prices.created_at is 'When the row was added.';
-comment on column billing.model_prices.updated_at is 'When the row last changed.';
-comment on column billing.model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
-comment on constraint model_prices_cached_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_input_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_output_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
-comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
+comment on column billing.model_prices.currency is 'Currency of the prices (ISO 4217 code).';
+comment on column billing.model_prices.input_price_per_million_tokens is 'Price of 1,000,000 input tokens, in units of currency.';
+comment on column billing.model_prices.output_price_per_million_tokens is 'Price of 1,000,000 output tokens, in units of currency.';
+comment on column billing.model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached input tokens, in units of currency; null if there is no such price.';
+comment on column billing.model_prices.effective_from is 'Time from which the price applies (inclusive); null if it applies at any time before effective_to.';
+comment on column billing.model_prices.effective_to is 'Time from which the price no longer applies; null if it applies until further notice.';
+comment on column billing.model_prices.created_at is 'Time when the row was created.';
+comment on column billing.model_prices.updated_at is 'Time of the last change.';
+comment on column billing.model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 reasoning tokens, in units of currency; null if they cost the same as output tokens.';
+comment on constraint model_prices_cached_price_keeps_six_decimals on billing.model_prices is 'The price must be below 1,000,000,000,000 and have at most six decimals.';
+comment on constraint model_prices_input_price_keeps_six_decimals on billing.model_prices is 'The price must be below 1,000,000,000,000 and have at most six decimals.';
+comment on constraint model_prices_output_price_keeps_six_decimals on billing.model_prices is 'The price must be below 1,000,000,000,000 and have at most six decimals.';
+comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'The price must be below 1,000,000,000,000 and have at most six decimals.';
 
 create policy all_manager on billing.model_prices
   for all to :PLINTH_USER
@@ -175,7 +175,7 @@ grant
   on billing.model_prices to :PLINTH_USER;
 grant select on billing.model_prices to :PLINTH_ANONYMOUS;
 
--- One row per invoice or purchase at a payment provider. Holds nothing of the means of payment.
+-- One row per invoice or purchase at a payment provider. Contains no payment method details.
 create table billing.payments (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -230,27 +230,27 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('status');
 
-comment on table billing.payments is 'One row per invoice or purchase at a payment provider. Holds nothing of the means of payment.';
-comment on column billing.payments.id is 'UUIDv7.';
-comment on column billing.payments.user_id is 'Who paid; null once the account is deleted.';
-comment on column billing.payments.subscription_id is 'The subscription paid for; null when unknown or deleted.';
-comment on column billing.payments.plan_id is 'The plan paid for; null when unknown.';
-comment on column billing.payments.provider is 'The payment provider, such as stripe.';
-comment on column billing.payments.provider_payment_id is 'The provider''s id of the invoice or purchase.';
-comment on column billing.payments.provider_reference is 'The provider''s id of the transaction, by which refunds and disputes name it.';
-comment on column billing.payments.provider_subscription_id is 'The provider''s id of the subscription paid for; null for none.';
-comment on column billing.payments.amount_cents is 'What was asked for, in the currency''s smallest unit.';
-comment on column billing.payments.refunded_cents is 'How much of it was given back.';
-comment on column billing.payments.currency is 'ISO 4217 code.';
-comment on column billing.payments.period_start is 'First moment of the period paid for; null when it is for none.';
-comment on column billing.payments.period_end is 'First moment after it; null when it does not end.';
-comment on column billing.payments.paid_at is 'When it was paid; null if not yet.';
-comment on column billing.payments.failed_at is 'When an attempt last failed; null if none did.';
-comment on column billing.payments.disputed_at is 'When the payer disputed it; null if not.';
-comment on column billing.payments.failure_code is 'The provider''s word for why an attempt failed.';
-comment on column billing.payments.status is 'pending, succeeded, failed, refunded, partially_refunded or disputed; follows from the columns above.';
-comment on column billing.payments.created_at is 'When the row was added.';
-comment on column billing.payments.updated_at is 'When the row last changed.';
+comment on table billing.payments is 'One row per invoice or purchase at a payment provider. Contains no payment method details.';
+comment on column billing.payments.id is 'Id (UUIDv7).';
+comment on column billing.payments.user_id is 'The user who paid; null if the account was deleted.';
+comment on column billing.payments.subscription_id is 'The subscription paid for; null if unknown or deleted.';
+comment on column billing.payments.plan_id is 'The plan paid for; null if unknown.';
+comment on column billing.payments.provider is 'Name of the payment provider, such as stripe.';
+comment on column billing.payments.provider_payment_id is 'Id of the invoice or purchase at the provider.';
+comment on column billing.payments.provider_reference is 'Id of the transaction at the provider; refunds and disputes refer to it.';
+comment on column billing.payments.provider_subscription_id is 'Id of the subscription at the provider; null if the payment is not for a subscription.';
+comment on column billing.payments.amount_cents is 'Amount due, in the currency''s smallest unit.';
+comment on column billing.payments.refunded_cents is 'Refunded part of the amount, in the currency''s smallest unit.';
+comment on column billing.payments.currency is 'Currency of the amounts (ISO 4217 code).';
+comment on column billing.payments.period_start is 'Start of the period paid for (inclusive); null if the payment is not for a period.';
+comment on column billing.payments.period_end is 'End of the period paid for (exclusive); null if it does not end.';
+comment on column billing.payments.paid_at is 'Time of payment; null if not paid yet.';
+comment on column billing.payments.failed_at is 'Time of the last failed attempt; null if none failed.';
+comment on column billing.payments.disputed_at is 'Time when the payer disputed the payment; null if not disputed.';
+comment on column billing.payments.failure_code is 'The provider''s reason code for the failed attempt.';
+comment on column billing.payments.status is 'State derived from the other columns: pending, succeeded, failed, refunded, partially_refunded or disputed.';
+comment on column billing.payments.created_at is 'Time when the row was created.';
+comment on column billing.payments.updated_at is 'Time of the last change.';
 
 create policy select_manager on billing.payments
   for select to :PLINTH_USER
@@ -263,7 +263,7 @@ comment on policy select_own on billing.payments is 'Users read their own paymen
 
 grant select on billing.payments to :PLINTH_USER;
 
--- One row per price at a payment provider; several may sell one plan.
+-- One row per price at a payment provider; a plan may have several.
 create table billing.plan_prices (
   plan_id uuid not null,
   provider text not null,
@@ -288,11 +288,11 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('provider,provider_price_id', '', '', '');
 
-comment on table billing.plan_prices is 'One row per price at a payment provider; several may sell one plan.';
-comment on column billing.plan_prices.plan_id is 'The plan sold.';
-comment on column billing.plan_prices.provider is 'The payment provider, such as stripe.';
-comment on column billing.plan_prices.provider_price_id is 'The provider''s id, such as price_….';
-comment on column billing.plan_prices.created_at is 'When the row was added.';
+comment on table billing.plan_prices is 'One row per price at a payment provider; a plan may have several.';
+comment on column billing.plan_prices.plan_id is 'The plan sold at this price.';
+comment on column billing.plan_prices.provider is 'Name of the payment provider, such as stripe.';
+comment on column billing.plan_prices.provider_price_id is 'Id of the price at the provider, such as price_….';
+comment on column billing.plan_prices.created_at is 'Time when the row was created.';
 
 create policy all_manager on billing.plan_prices
   for all to :PLINTH_USER
@@ -302,7 +302,7 @@ comment on policy all_manager on billing.plan_prices is 'The permission manage_p
 
 grant select, insert (plan_id, provider, provider_price_id), delete on billing.plan_prices to :PLINTH_USER;
 
--- One row per customer at a payment provider; a user may be several.
+-- One row per customer at a payment provider; a user may be several customers.
 create table billing.provider_customers (
   provider text not null,
   provider_customer_id text not null,
@@ -318,11 +318,11 @@ alter table billing.provider_customers enable row level security;
 
 create index provider_customers_user_id_idx on billing.provider_customers using btree (user_id);
 
-comment on table billing.provider_customers is 'One row per customer at a payment provider; a user may be several.';
-comment on column billing.provider_customers.provider is 'The payment provider, such as stripe.';
-comment on column billing.provider_customers.provider_customer_id is 'The provider''s id, such as cus_….';
+comment on table billing.provider_customers is 'One row per customer at a payment provider; a user may be several customers.';
+comment on column billing.provider_customers.provider is 'Name of the payment provider, such as stripe.';
+comment on column billing.provider_customers.provider_customer_id is 'Id of the customer at the provider, such as cus_….';
 comment on column billing.provider_customers.user_id is 'The user.';
-comment on column billing.provider_customers.created_at is 'When the tie was made.';
+comment on column billing.provider_customers.created_at is 'Time when the customer was linked to the user.';
 
 create policy select_manager on billing.provider_customers
   for select to :PLINTH_USER
@@ -335,7 +335,7 @@ comment on policy select_own on billing.provider_customers is 'Users read their 
 
 grant select on billing.provider_customers to :PLINTH_USER;
 
--- One row per change of a subscription's state, plan or period; never changed afterwards.
+-- One row per change of a subscription's state, plan or period. Rows never change.
 create table billing.subscription_changes (
   id uuid not null default plinth.uuid_v7(),
   subscription_id uuid not null,
@@ -373,24 +373,24 @@ create index subscription_changes_subscription_id_effective_at_idx on billing.su
 create index subscription_changes_to_plan_id_idx on billing.subscription_changes using btree (to_plan_id);
 create index subscription_changes_user_id_idx on billing.subscription_changes using btree (user_id);
 
-comment on table billing.subscription_changes is 'One row per change of a subscription''s state, plan or period; never changed afterwards.';
-comment on column billing.subscription_changes.id is 'UUIDv7; sorts changes of the same moment.';
+comment on table billing.subscription_changes is 'One row per change of a subscription''s state, plan or period. Rows never change.';
+comment on column billing.subscription_changes.id is 'Id (UUIDv7); sorts changes of the same time.';
 comment on column billing.subscription_changes.subscription_id is 'The subscription.';
-comment on column billing.subscription_changes.user_id is 'Whose it is.';
-comment on column billing.subscription_changes.event is 'What happened, such as started, upgraded, renewed, paused or canceled.';
-comment on column billing.subscription_changes.from_status is 'State before; null for the first.';
-comment on column billing.subscription_changes.to_status is 'State after.';
-comment on column billing.subscription_changes.from_plan_id is 'Plan before; null for the first.';
-comment on column billing.subscription_changes.to_plan_id is 'Plan after.';
-comment on column billing.subscription_changes.credit_cents is 'Proration: the unused part of the old plan''s price, zero or negative.';
-comment on column billing.subscription_changes.charge_cents is 'Proration: what the new plan costs for the rest of the period, or a period''s price.';
-comment on column billing.subscription_changes.amount_cents is 'Credit and charge together: what is owed (or, below zero, given back).';
-comment on column billing.subscription_changes.currency is 'ISO 4217 code of the amounts.';
-comment on column billing.subscription_changes.period_seconds is 'Proration: length of the period in seconds.';
-comment on column billing.subscription_changes.unused_seconds is 'Proration: seconds of it that were left.';
-comment on column billing.subscription_changes.tokens_granted is 'Tokens added because of a change of plan.';
-comment on column billing.subscription_changes.effective_at is 'When it took effect, which a late job or event looks back to.';
-comment on column billing.subscription_changes.created_at is 'When it was recorded.';
+comment on column billing.subscription_changes.user_id is 'The owner of the subscription.';
+comment on column billing.subscription_changes.event is 'Kind of change, such as started, upgraded, renewed, paused or canceled.';
+comment on column billing.subscription_changes.from_status is 'State before the change; null for the first.';
+comment on column billing.subscription_changes.to_status is 'State after the change.';
+comment on column billing.subscription_changes.from_plan_id is 'Plan before the change; null for the first.';
+comment on column billing.subscription_changes.to_plan_id is 'Plan after the change.';
+comment on column billing.subscription_changes.credit_cents is 'Proration credit for the unused part of the old plan, in the currency''s smallest unit; zero or negative.';
+comment on column billing.subscription_changes.charge_cents is 'Price of the new plan for the rest of the period, or of a whole period, in the currency''s smallest unit.';
+comment on column billing.subscription_changes.amount_cents is 'Sum of credit_cents and charge_cents; negative if money is returned.';
+comment on column billing.subscription_changes.currency is 'Currency of the amounts (ISO 4217 code).';
+comment on column billing.subscription_changes.period_seconds is 'Proration: length of the period, in seconds.';
+comment on column billing.subscription_changes.unused_seconds is 'Proration: unused part of the period, in seconds.';
+comment on column billing.subscription_changes.tokens_granted is 'Tokens added because of a plan change.';
+comment on column billing.subscription_changes.effective_at is 'Time when the change took effect; earlier than created_at if a job or event was late.';
+comment on column billing.subscription_changes.created_at is 'Time when the change was recorded.';
 
 create policy select_manager on billing.subscription_changes
   for select to :PLINTH_USER
@@ -403,7 +403,7 @@ comment on policy select_own on billing.subscription_changes is 'Users read thei
 
 grant select on billing.subscription_changes to :PLINTH_USER;
 
--- One row per version of an offer: a plan code, a billing cycle and a currency. Terms of a version never change.
+-- One row per version of an offer: a plan code, a billing cycle and a currency. The terms of a version never change.
 create table billing.subscription_plans (
   id uuid not null default plinth.uuid_v7(),
   code text not null,
@@ -462,23 +462,23 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table billing.subscription_plans is 'One row per version of an offer: a plan code, a billing cycle and a currency. Terms of a version never change.';
-comment on column billing.subscription_plans.id is 'UUIDv7.';
-comment on column billing.subscription_plans.code is 'What the plan is called in rules and as the tier of its users, such as free or premium.';
-comment on column billing.subscription_plans.plan_name is 'Name shown to people.';
-comment on column billing.subscription_plans.version is 'Counts the versions of the offer from 1; set by the database.';
-comment on column billing.subscription_plans.billing_cycle is 'monthly, yearly or lifetime (paid once, never ends).';
-comment on column billing.subscription_plans.price_cents is 'Price of one period in the currency''s smallest unit.';
-comment on column billing.subscription_plans.currency is 'ISO 4217 code.';
-comment on column billing.subscription_plans.trial_days is 'Days to try it for nothing, once per user; 0 means no trial.';
-comment on column billing.subscription_plans.token_quota is 'Tokens granted per billing period (lifetime: per month); null means unlimited.';
-comment on column billing.subscription_plans.rollover_limit is 'How many unused tokens are carried into the next period at most.';
-comment on column billing.subscription_plans.features is 'What the plan includes, for the application (JSON object).';
-comment on column billing.subscription_plans.access_level is 'Content of this level and below is included.';
-comment on column billing.subscription_plans.is_active is 'Whether new subscriptions may choose it.';
-comment on column billing.subscription_plans.superseded_at is 'When a newer version took its place; null for the newest.';
-comment on column billing.subscription_plans.created_at is 'When the version was made.';
-comment on column billing.subscription_plans.updated_at is 'When the row last changed.';
+comment on table billing.subscription_plans is 'One row per version of an offer: a plan code, a billing cycle and a currency. The terms of a version never change.';
+comment on column billing.subscription_plans.id is 'Id (UUIDv7).';
+comment on column billing.subscription_plans.code is 'Code of the plan in rules, and tier of its users, such as free or premium.';
+comment on column billing.subscription_plans.plan_name is 'Name of the plan shown to people.';
+comment on column billing.subscription_plans.version is 'Version number of the offer, from 1; set by the database.';
+comment on column billing.subscription_plans.billing_cycle is 'Billing cycle: monthly, yearly or lifetime (paid once, never ends).';
+comment on column billing.subscription_plans.price_cents is 'Price of one period, in the currency''s smallest unit.';
+comment on column billing.subscription_plans.currency is 'Currency of the price (ISO 4217 code).';
+comment on column billing.subscription_plans.trial_days is 'Length of the free trial in days, once per user; 0 for no trial.';
+comment on column billing.subscription_plans.token_quota is 'Tokens granted per billing period (per month for lifetime plans); null for unlimited.';
+comment on column billing.subscription_plans.rollover_limit is 'Maximum number of unused tokens carried into the next period.';
+comment on column billing.subscription_plans.features is 'Features of the plan, for the application (JSON object).';
+comment on column billing.subscription_plans.access_level is 'Access level of the plan; it includes content up to this level.';
+comment on column billing.subscription_plans.is_active is 'Whether new subscriptions may choose the plan.';
+comment on column billing.subscription_plans.superseded_at is 'Time when a newer version replaced it; null for the newest version.';
+comment on column billing.subscription_plans.created_at is 'Time when the version was created.';
+comment on column billing.subscription_plans.updated_at is 'Time of the last change.';
 
 create policy insert_manager on billing.subscription_plans
   for insert to :PLINTH_USER
@@ -501,7 +501,7 @@ grant
   on billing.subscription_plans to :PLINTH_USER;
 grant select on billing.subscription_plans to :PLINTH_ANONYMOUS;
 
--- One row per right to use tokens: amount = consumed + held + what is left. Never deleted but with the account.
+-- One row per grant of tokens: amount = consumed + held + remaining. Deleted only with the account.
 create table billing.token_grants (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -528,21 +528,21 @@ alter table billing.token_grants enable row level security;
 create index token_grants_expires_at_idx on billing.token_grants using btree (expires_at) where (retired_at is null);
 create index token_grants_user_id_live_idx on billing.token_grants using btree (user_id) where (retired_at is null);
 
-comment on table billing.token_grants is 'One row per right to use tokens: amount = consumed + held + what is left. Never deleted but with the account.';
-comment on column billing.token_grants.id is 'UUIDv7.';
-comment on column billing.token_grants.user_id is 'Whose tokens.';
-comment on column billing.token_grants.amount is 'Tokens granted; null means without limit while it is in force.';
-comment on column billing.token_grants.consumed is 'Tokens charged to it.';
-comment on column billing.token_grants.held is 'Tokens set aside by open holds.';
-comment on column billing.token_grants.priority is 'Lower goes first; then the one that ends first; then the oldest.';
-comment on column billing.token_grants.starts_at is 'First moment it can be used.';
-comment on column billing.token_grants.expires_at is 'First moment nothing new can be taken from it; null means never. Holds made before keep what they hold.';
-comment on column billing.token_grants.source is 'plan, purchase, manual, promotion or rollover.';
-comment on column billing.token_grants.source_id is 'What gave it: a subscription, a payment; null when nothing did.';
-comment on column billing.token_grants.idempotency_key is 'Of the call that made it; a user''s keys are unique.';
-comment on column billing.token_grants.closed_at is 'When its plan''s period was closed and the rest carried over; null when not.';
-comment on column billing.token_grants.retired_at is 'When the job saw that nothing can be taken from it any more; null while it is looked at.';
-comment on column billing.token_grants.created_at is 'When it was made.';
+comment on table billing.token_grants is 'One row per grant of tokens: amount = consumed + held + remaining. Deleted only with the account.';
+comment on column billing.token_grants.id is 'Id (UUIDv7).';
+comment on column billing.token_grants.user_id is 'The user who may use the tokens.';
+comment on column billing.token_grants.amount is 'Tokens granted; null for unlimited while the grant is in force.';
+comment on column billing.token_grants.consumed is 'Tokens charged to the grant.';
+comment on column billing.token_grants.held is 'Tokens reserved by open holds.';
+comment on column billing.token_grants.priority is 'Priority of the grant: lower values are used first, then the earliest expires_at, then the oldest grant.';
+comment on column billing.token_grants.starts_at is 'Time from which the grant can be used.';
+comment on column billing.token_grants.expires_at is 'Time from which no new tokens can be taken; null if the grant does not expire. Earlier holds keep their tokens.';
+comment on column billing.token_grants.source is 'Origin of the grant: plan, purchase, manual, promotion or rollover.';
+comment on column billing.token_grants.source_id is 'Id of the subscription or payment behind the grant; null if there is none.';
+comment on column billing.token_grants.idempotency_key is 'Idempotency key of the call that created the grant; unique per user.';
+comment on column billing.token_grants.closed_at is 'Time when the plan''s period was closed and the remaining tokens carried over; null if not closed.';
+comment on column billing.token_grants.retired_at is 'Time when the job found that the grant can no longer be used; null while the job still checks it.';
+comment on column billing.token_grants.created_at is 'Time when the grant was created.';
 
 create policy select_own on billing.token_grants
   for select to :PLINTH_USER
@@ -551,7 +551,7 @@ comment on policy select_own on billing.token_grants is 'Users read their own gr
 
 grant select on billing.token_grants to :PLINTH_USER;
 
--- One row per reservation: tokens set aside for a call to a model that is under way. Kept when it ends: it is the memory of its idempotency key.
+-- One row per hold: tokens reserved for a model call in progress. Ended holds are kept as the memory of their idempotency keys.
 create table billing.token_holds (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -573,19 +573,19 @@ alter table billing.token_holds enable row level security;
 
 create index token_holds_user_id_expires_at_idx on billing.token_holds using btree (user_id, expires_at);
 
-comment on table billing.token_holds is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per reservation: tokens set aside for a call to a model that is under way. Kept when it ends: it is the memory of its idempotency key.';
-comment on column billing.token_holds.id is 'UUIDv7.';
-comment on column billing.token_holds.user_id is 'Whose tokens; see billing.forget_usage_account for why it is no foreign key.';
-comment on column billing.token_holds.model_id is 'The model; no foreign key, because its row would be locked by everybody''s every call. The row of daily_usage has one.';
-comment on column billing.token_holds.max_tokens is 'Tokens set aside.';
-comment on column billing.token_holds.grant_ids is 'The grants they were taken from, in order; see billing.token_hold_allocations.';
-comment on column billing.token_holds.grant_tokens is 'How many from each.';
-comment on column billing.token_holds.state is 'open, settled, released or expired. An open hold past expires_at counts as expired, whatever is written here.';
-comment on column billing.token_holds.idempotency_key is 'Of the reserve that made it; a user''s keys are unique.';
-comment on column billing.token_holds.expires_at is 'When the tokens go back by themselves.';
-comment on column billing.token_holds.settled_at is 'When the usage was recorded; null while or when it was not.';
-comment on column billing.token_holds.usage_event_id is 'The usage; null while or when there is none.';
-comment on column billing.token_holds.created_at is 'When it was made.';
+comment on table billing.token_holds is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per hold: tokens reserved for a model call in progress. Ended holds are kept as the memory of their idempotency keys.';
+comment on column billing.token_holds.id is 'Id (UUIDv7).';
+comment on column billing.token_holds.user_id is 'The user whose tokens are reserved; not a foreign key, see billing.forget_usage_account.';
+comment on column billing.token_holds.model_id is 'The model; not a foreign key, because every call would lock the model''s row. daily_usage has the foreign key.';
+comment on column billing.token_holds.max_tokens is 'Number of tokens reserved.';
+comment on column billing.token_holds.grant_ids is 'Grants that the tokens were taken from, in order; see billing.token_hold_allocations.';
+comment on column billing.token_holds.grant_tokens is 'Number of tokens taken from each grant.';
+comment on column billing.token_holds.state is 'State: open, settled, released or expired. An open hold past expires_at counts as expired.';
+comment on column billing.token_holds.idempotency_key is 'Idempotency key of the reserve call; unique per user.';
+comment on column billing.token_holds.expires_at is 'Time when the tokens are returned automatically.';
+comment on column billing.token_holds.settled_at is 'Time when the usage was recorded; null if it was not.';
+comment on column billing.token_holds.usage_event_id is 'The recorded usage; null if there is none.';
+comment on column billing.token_holds.created_at is 'Time when the hold was created.';
 
 create policy select_own on billing.token_holds
   for select to :PLINTH_USER
@@ -594,7 +594,7 @@ comment on policy select_own on billing.token_holds is 'Users read their own hol
 
 grant select on billing.token_holds to :PLINTH_USER;
 
--- One row per use of a model, or correction of one; append-only, partitioned by month of created_at. Sums over it are the truth, corrections counting as the differences they are.
+-- One row per use of a model, or correction of one. Append-only; partitioned by month of created_at. Its sums are authoritative; corrections are stored as differences.
 create table billing.usage_events (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -633,36 +633,36 @@ alter table billing.usage_events enable row level security;
 create index usage_events_corrects_event_id_idx on billing.usage_events using btree (corrects_event_id) where (corrects_event_id is not null);
 create index usage_events_user_id_occurred_at_idx on billing.usage_events using btree (user_id, occurred_at);
 
-comment on table billing.usage_events is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per use of a model, or correction of one; append-only, partitioned by month of created_at. Sums over it are the truth, corrections counting as the differences they are.';
-comment on column billing.usage_events.id is 'UUIDv7.';
-comment on column billing.usage_events.user_id is 'Who used it; null when the account was deleted. See billing.forget_usage_account for why it is no foreign key.';
-comment on column billing.usage_events.model_id is 'The model; null when nobody said. No foreign key: the row of daily_usage made with it has one, and keeps the model.';
-comment on column billing.usage_events.chat_id is 'The chat, which may be gone: usage outlives it.';
-comment on column billing.usage_events.message_id is 'The message, which may be gone. No foreign key: deleting a chat would search every partition for each of its messages.';
-comment on column billing.usage_events.hold_id is 'The hold it settled; null for others.';
-comment on column billing.usage_events.kind is 'usage, or correction: the difference to what was recorded before.';
-comment on column billing.usage_events.source is 'hold (settled), service (recorded without a hold), message (tokens_used written by a service), self_reported (tokens_used written by the user).';
-comment on column billing.usage_events.corrects_event_id is 'The usage that a correction restates; null for usage.';
-comment on column billing.usage_events.idempotency_key is 'Of the call that made it; null when a trigger did.';
-comment on column billing.usage_events.input_tokens is 'Tokens sent to the model, cached ones included.';
-comment on column billing.usage_events.output_tokens is 'Tokens the model made, reasoning included.';
-comment on column billing.usage_events.cached_input_tokens is 'Those of the input that the provider had cached.';
-comment on column billing.usage_events.reasoning_tokens is 'Those of the output that were thinking.';
-comment on column billing.usage_events.total_tokens is 'Input and output together.';
-comment on column billing.usage_events.charged_tokens is 'Those taken from grants.';
-comment on column billing.usage_events.overdraft_tokens is 'Those that no grant covered; nobody is charged for them later.';
-comment on column billing.usage_events.grant_ids is 'The grants that were charged, in order.';
-comment on column billing.usage_events.grant_tokens is 'How many tokens each; negative in a correction that gives back.';
-comment on column billing.usage_events.is_priced is 'Whether a price was known; otherwise the cost is unknown, not zero.';
-comment on column billing.usage_events.price_id is 'The row of model_prices it was priced by, which may be gone: imports replace rows.';
-comment on column billing.usage_events.currency is 'ISO 4217 code of prices and cost.';
-comment on column billing.usage_events.input_price_per_million_tokens is 'Pinned: price of 1,000,000 input tokens.';
-comment on column billing.usage_events.output_price_per_million_tokens is 'Pinned: price of 1,000,000 output tokens.';
-comment on column billing.usage_events.cached_input_price_per_million_tokens is 'Pinned: price of 1,000,000 cached input tokens.';
-comment on column billing.usage_events.reasoning_price_per_million_tokens is 'Pinned: price of 1,000,000 reasoning tokens.';
+comment on table billing.usage_events is E'@foreignKey (user_id) references identity.users (id)\n@foreignKey (model_id) references llm.models (id)\nOne row per use of a model, or correction of one. Append-only; partitioned by month of created_at. Its sums are authoritative; corrections are stored as differences.';
+comment on column billing.usage_events.id is 'Id (UUIDv7).';
+comment on column billing.usage_events.user_id is 'The user; null if the account was deleted. Not a foreign key, see billing.forget_usage_account.';
+comment on column billing.usage_events.model_id is 'The model; null if unknown. Not a foreign key: the row of daily_usage has one, which preserves the model.';
+comment on column billing.usage_events.chat_id is 'The chat, which may have been deleted since.';
+comment on column billing.usage_events.message_id is 'The message, which may have been deleted since. Not a foreign key: deleting a chat would search every partition for each message.';
+comment on column billing.usage_events.hold_id is 'The hold that the usage settled; null if there was none.';
+comment on column billing.usage_events.kind is 'Kind: usage, or correction (the difference to the recorded usage).';
+comment on column billing.usage_events.source is 'Source: hold (settled), service (recorded without a hold), message (tokens_used set by a service) or self_reported (tokens_used set by the user).';
+comment on column billing.usage_events.corrects_event_id is 'The usage that the correction restates; null for usage.';
+comment on column billing.usage_events.idempotency_key is 'Idempotency key of the call that recorded it; null if a trigger did.';
+comment on column billing.usage_events.input_tokens is 'Tokens sent to the model, including cached tokens.';
+comment on column billing.usage_events.output_tokens is 'Tokens generated by the model, including reasoning tokens.';
+comment on column billing.usage_events.cached_input_tokens is 'Input tokens that the provider had cached.';
+comment on column billing.usage_events.reasoning_tokens is 'Output tokens used for reasoning.';
+comment on column billing.usage_events.total_tokens is 'Input tokens plus output tokens.';
+comment on column billing.usage_events.charged_tokens is 'Tokens charged to grants.';
+comment on column billing.usage_events.overdraft_tokens is 'Tokens not covered by any grant; they are never charged later.';
+comment on column billing.usage_events.grant_ids is 'Grants that were charged, in order.';
+comment on column billing.usage_events.grant_tokens is 'Number of tokens charged to each grant; negative if a correction returns tokens.';
+comment on column billing.usage_events.is_priced is 'Whether a price was known; if false, the cost is unknown, not zero.';
+comment on column billing.usage_events.price_id is 'The row of model_prices that was applied; it may have been deleted since, because imports replace rows.';
+comment on column billing.usage_events.currency is 'Currency of prices and cost (ISO 4217 code).';
+comment on column billing.usage_events.input_price_per_million_tokens is 'Price of 1,000,000 input tokens at the time of use, in units of currency.';
+comment on column billing.usage_events.output_price_per_million_tokens is 'Price of 1,000,000 output tokens at the time of use, in units of currency.';
+comment on column billing.usage_events.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached input tokens at the time of use, in units of currency.';
+comment on column billing.usage_events.reasoning_price_per_million_tokens is 'Price of 1,000,000 reasoning tokens at the time of use, in units of currency.';
 comment on column billing.usage_events.cost is 'Exact cost in units of currency, never rounded; null without a price.';
-comment on column billing.usage_events.occurred_at is 'When the model was used; decides price, day and period.';
-comment on column billing.usage_events.created_at is 'When it was recorded; the partition key.';
+comment on column billing.usage_events.occurred_at is 'Time of the model use; determines price, day and period.';
+comment on column billing.usage_events.created_at is 'Time when the event was recorded; the partition key.';
 
 create policy select_own on billing.usage_events
   for select to :PLINTH_USER
@@ -671,7 +671,7 @@ comment on policy select_own on billing.usage_events is 'Users read their own us
 
 grant select on billing.usage_events to :PLINTH_USER;
 
--- One row per limit on what each user may use in a day or month (UTC). Whom and what it names narrows it: a limit that names nobody holds for everybody, each by themselves. All that apply hold.
+-- One row per limit on each user's usage in a day or month (UTC). A limit without a user applies to every user separately. All matching limits apply.
 create table billing.usage_limits (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -704,16 +704,16 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table billing.usage_limits is 'One row per limit on what each user may use in a day or month (UTC). Whom and what it names narrows it: a limit that names nobody holds for everybody, each by themselves. All that apply hold.';
-comment on column billing.usage_limits.id is 'UUIDv7.';
-comment on column billing.usage_limits.user_id is 'Only this user; null for every user.';
-comment on column billing.usage_limits.model_id is 'Only tokens of this model; null for tokens of all models together.';
-comment on column billing.usage_limits.plan_code is 'Only users on plans of this code, such as free; null for every plan.';
-comment on column billing.usage_limits.period is 'day or month, in UTC.';
-comment on column billing.usage_limits.max_tokens is 'Tokens a user may use in the period; 0 forbids.';
-comment on column billing.usage_limits.is_hard is 'Hard: reserve refuses what would pass it. Soft: it is only told, in tokenBalance.';
-comment on column billing.usage_limits.created_at is 'When it was made.';
-comment on column billing.usage_limits.updated_at is 'When it last changed.';
+comment on table billing.usage_limits is 'One row per limit on each user''s usage in a day or month (UTC). A limit without a user applies to every user separately. All matching limits apply.';
+comment on column billing.usage_limits.id is 'Id (UUIDv7).';
+comment on column billing.usage_limits.user_id is 'The user it applies to; null for every user.';
+comment on column billing.usage_limits.model_id is 'The model whose tokens it counts; null for the tokens of all models together.';
+comment on column billing.usage_limits.plan_code is 'Code of the plan it applies to, such as free; null for every plan.';
+comment on column billing.usage_limits.period is 'Period of the limit: day or month (UTC).';
+comment on column billing.usage_limits.max_tokens is 'Maximum number of tokens a user may use in the period; 0 forbids usage.';
+comment on column billing.usage_limits.is_hard is 'Whether the limit is hard. A hard limit makes reserve reject calls above it; a soft limit is only reported in tokenBalance.';
+comment on column billing.usage_limits.created_at is 'Time when the limit was created.';
+comment on column billing.usage_limits.updated_at is 'Time of the last change.';
 
 create policy all_manager on billing.usage_limits
   for all to :PLINTH_USER
@@ -732,7 +732,7 @@ grant
   delete
   on billing.usage_limits to :PLINTH_USER;
 
--- One row per user who ever had tokens: what was used, always the sum of the user's usage_events.
+-- One row per user who ever had tokens: totals of usage, always the sum of the user's usage_events.
 create table billing.usage_tracking (
   user_id uuid not null,
   token_count bigint not null default 0,
@@ -755,13 +755,13 @@ create trigger _500_forget_usage_account
   for each row
   execute function billing.forget_usage_account();
 
-comment on table billing.usage_tracking is 'One row per user who ever had tokens: what was used, always the sum of the user''s usage_events.';
+comment on table billing.usage_tracking is 'One row per user who ever had tokens: totals of usage, always the sum of the user''s usage_events.';
 comment on column billing.usage_tracking.user_id is 'The account.';
-comment on column billing.usage_tracking.token_count is 'Tokens used since last_reset, by the time they were used. A user without use since may still carry the count of an earlier month until the job resets it.';
-comment on column billing.usage_tracking.lifetime_tokens is 'Tokens ever used.';
-comment on column billing.usage_tracking.last_reset is 'Start of the period that token_count counts: the first moment of a month, UTC.';
-comment on column billing.usage_tracking.next_hold_expires_at is 'No open hold ends before this; null means there is none to look for.';
-comment on column billing.usage_tracking.entitled_until is 'Until when the user has been given all that the plan gives; see private.ensure_current_grants.';
+comment on column billing.usage_tracking.token_count is 'Tokens used since last_reset, by time of use. Without usage since, it may hold an earlier month''s count until the job resets it.';
+comment on column billing.usage_tracking.lifetime_tokens is 'Tokens used over the lifetime of the account.';
+comment on column billing.usage_tracking.last_reset is 'Start of the period counted in token_count: the first moment of a month (UTC).';
+comment on column billing.usage_tracking.next_hold_expires_at is 'Time before which no open hold expires; null if there are no open holds to check.';
+comment on column billing.usage_tracking.entitled_until is 'Time until which the user has received all grants of the plan; see private.ensure_current_grants.';
 
 create policy select_own on billing.usage_tracking
   for select to :PLINTH_USER
@@ -770,7 +770,7 @@ comment on policy select_own on billing.usage_tracking is 'Users read their own 
 
 grant select on billing.usage_tracking to :PLINTH_USER;
 
--- One row per subscription of a user, current and past; one is current at most.
+-- One row per subscription of a user, current or past. At most one per user is current.
 create table billing.user_subscriptions (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -844,30 +844,30 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('renewal_date', 'due_at');
 
-comment on table billing.user_subscriptions is 'One row per subscription of a user, current and past; one is current at most.';
-comment on column billing.user_subscriptions.id is 'UUIDv7.';
-comment on column billing.user_subscriptions.user_id is 'Who subscribed.';
-comment on column billing.user_subscriptions.plan_id is 'The version of the plan it stands on.';
-comment on column billing.user_subscriptions.status is 'trialing, active, past_due or paused (current), canceled or expired (ended).';
-comment on column billing.user_subscriptions.started_at is 'When it began.';
-comment on column billing.user_subscriptions.anchor_at is 'Periods begin at this day and time of the month (UTC), or on the last day of shorter months.';
-comment on column billing.user_subscriptions.current_period_start is 'First moment of the current period.';
-comment on column billing.user_subscriptions.current_period_end is 'First moment after the current period; null for lifetime.';
-comment on column billing.user_subscriptions.cancel_at_period_end is 'Whether it ends with the current period instead of renewing.';
-comment on column billing.user_subscriptions.pending_plan_id is 'The plan that takes over at the end of the period; null for no change.';
-comment on column billing.user_subscriptions.renewal_date is 'Day (UTC) of the next renewal; null when it does not renew.';
-comment on column billing.user_subscriptions.trial_end is 'End of the trial; null when there was none.';
-comment on column billing.user_subscriptions.past_due_since is 'Since when a payment is owed; null unless past_due.';
-comment on column billing.user_subscriptions.paused_at is 'Since when it is paused; null unless paused.';
-comment on column billing.user_subscriptions.ended_at is 'When it was canceled or expired; null while it is current.';
-comment on column billing.user_subscriptions.quota_period_start is 'First moment of the period that the token quota is for.';
-comment on column billing.user_subscriptions.quota_period_end is 'First moment after it; for lifetime plans a month, else as the billing period.';
+comment on table billing.user_subscriptions is 'One row per subscription of a user, current or past. At most one per user is current.';
+comment on column billing.user_subscriptions.id is 'Id (UUIDv7).';
+comment on column billing.user_subscriptions.user_id is 'The subscriber.';
+comment on column billing.user_subscriptions.plan_id is 'The plan version of the subscription.';
+comment on column billing.user_subscriptions.status is 'State: trialing, active, past_due or paused (current), or canceled or expired (ended).';
+comment on column billing.user_subscriptions.started_at is 'Time when the subscription started.';
+comment on column billing.user_subscriptions.anchor_at is 'Time that sets the day and time of month (UTC) at which periods start; shorter months use their last day.';
+comment on column billing.user_subscriptions.current_period_start is 'Start of the current period (inclusive).';
+comment on column billing.user_subscriptions.current_period_end is 'End of the current period (exclusive); null for lifetime plans.';
+comment on column billing.user_subscriptions.cancel_at_period_end is 'Whether the subscription ends with the current period instead of renewing.';
+comment on column billing.user_subscriptions.pending_plan_id is 'The plan that applies from the next period; null if the plan does not change.';
+comment on column billing.user_subscriptions.renewal_date is 'Day (UTC) of the next renewal; null if it does not renew.';
+comment on column billing.user_subscriptions.trial_end is 'End of the trial; null if there was none.';
+comment on column billing.user_subscriptions.past_due_since is 'Time since which a payment is overdue; null unless past_due.';
+comment on column billing.user_subscriptions.paused_at is 'Time since which the subscription is paused; null unless paused.';
+comment on column billing.user_subscriptions.ended_at is 'Time when it was canceled or expired; null while it is current.';
+comment on column billing.user_subscriptions.quota_period_start is 'Start of the token quota''s period (inclusive).';
+comment on column billing.user_subscriptions.quota_period_end is 'End of the token quota''s period (exclusive); a month for lifetime plans, otherwise the billing period.';
 comment on column billing.user_subscriptions.quota_granted_from is 'Start of the latest period whose quota was granted; null before the first.';
-comment on column billing.user_subscriptions.provider is 'Payment provider that bills it; null when none does.';
-comment on column billing.user_subscriptions.provider_subscription_id is 'The provider''s id of the subscription.';
-comment on column billing.user_subscriptions.due_at is 'When the job looks at it next: the period''s end (a day later where a provider bills), or a week after a payment was owed.';
-comment on column billing.user_subscriptions.created_at is 'When the row was added.';
-comment on column billing.user_subscriptions.updated_at is 'When the row last changed.';
+comment on column billing.user_subscriptions.provider is 'Name of the payment provider that bills it; null if none does.';
+comment on column billing.user_subscriptions.provider_subscription_id is 'Id of the subscription at the provider.';
+comment on column billing.user_subscriptions.due_at is 'Time when the job next checks it: the end of the period (a day later if a provider bills it), or a week after a payment became overdue.';
+comment on column billing.user_subscriptions.created_at is 'Time when the row was created.';
+comment on column billing.user_subscriptions.updated_at is 'Time of the last change.';
 
 create policy select_manager on billing.user_subscriptions
   for select to :PLINTH_USER

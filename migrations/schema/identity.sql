@@ -6,7 +6,7 @@ grant usage on schema identity to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per account whose owner asked for its deletion; removed by canceling, and with the account.
+-- One row per account with a pending deletion request; deleted when the request is canceled, or with the account.
 create table identity.account_deletions (
   user_id uuid not null,
   requested_at timestamp with time zone not null default now(),
@@ -24,7 +24,7 @@ alter table identity.account_deletions enable row level security;
 
 create index account_deletions_next_attempt_at_idx on identity.account_deletions using btree (next_attempt_at);
 
-comment on table identity.account_deletions is 'One row per account whose owner asked for its deletion; removed by canceling, and with the account.';
+comment on table identity.account_deletions is 'One row per account with a pending deletion request; deleted when the request is canceled, or with the account.';
 comment on column identity.account_deletions.user_id is 'The account.';
 comment on column identity.account_deletions.requested_at is 'Time of the request.';
 comment on column identity.account_deletions.due_at is 'Time from which the account is deleted; the deletion can be canceled until then.';
@@ -40,7 +40,7 @@ comment on policy select_own on identity.account_deletions is 'Users read the pe
 
 grant select on identity.account_deletions to :PLINTH_USER;
 
--- One row per API token; kept 90 days after it was revoked or expired.
+-- One row per API token; kept for 90 days after it was revoked or expired.
 create table identity.api_tokens (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -77,17 +77,17 @@ create trigger _500_revoke_deleted
   when (old.revoked_at is null and old.expires_at > now())
   execute function private.revoke_api_token();
 
-comment on table identity.api_tokens is 'One row per API token; kept 90 days after it was revoked or expired.';
-comment on column identity.api_tokens.id is 'UUIDv7.';
-comment on column identity.api_tokens.user_id is 'As whom the token acts.';
-comment on column identity.api_tokens.name is 'What the user calls it, 1 to 100 characters.';
-comment on column identity.api_tokens.token_prefix is 'How the token begins, to know it again: pla_ and 8 of its 43 random characters.';
-comment on column identity.api_tokens.scopes is 'read, or read and write; without write its transactions are read-only.';
-comment on column identity.api_tokens.created_at is 'When it was made.';
-comment on column identity.api_tokens.expires_at is 'From then on it is refused; at most 366 days after it was made.';
-comment on column identity.api_tokens.last_used_at is 'Last use, to the minute; null if never.';
-comment on column identity.api_tokens.last_used_ip is 'Address of the last use.';
-comment on column identity.api_tokens.revoked_at is 'When it was revoked; null while it was not.';
+comment on table identity.api_tokens is 'One row per API token; kept for 90 days after it was revoked or expired.';
+comment on column identity.api_tokens.id is 'Id (UUIDv7).';
+comment on column identity.api_tokens.user_id is 'The user whose identity the token uses.';
+comment on column identity.api_tokens.name is 'Name given by the user, 1 to 100 characters.';
+comment on column identity.api_tokens.token_prefix is 'Start of the token, to recognise it by: pla_ and 8 of its 43 random characters.';
+comment on column identity.api_tokens.scopes is 'Scopes: read, or read and write. Without write, its transactions are read-only.';
+comment on column identity.api_tokens.created_at is 'Time when the token was created.';
+comment on column identity.api_tokens.expires_at is 'Time when the token expires; at most 366 days after it was created.';
+comment on column identity.api_tokens.last_used_at is 'Time of the last use, to the minute; null if never used.';
+comment on column identity.api_tokens.last_used_ip is 'IP address of the last use.';
+comment on column identity.api_tokens.revoked_at is 'Time when the token was revoked; null if not revoked.';
 
 create policy select_managed on identity.api_tokens
   for select to :PLINTH_USER
@@ -100,7 +100,7 @@ comment on policy select_own on identity.api_tokens is 'Users read what is known
 
 grant select on identity.api_tokens to :PLINTH_USER;
 
--- One row per purpose and version of its text; a published one never changes.
+-- One row per consent purpose and version of its text. A published version never changes.
 create table identity.consent_purposes (
   name text not null,
   version integer not null,
@@ -124,14 +124,14 @@ create trigger _100_guard_published
   when (old.published_at <= now())
   execute function identity.guard_published_purpose();
 
-comment on table identity.consent_purposes is 'One row per purpose and version of its text; a published one never changes.';
-comment on column identity.consent_purposes.name is 'The purpose, such as newsletter; lower case letters, digits and underscores.';
-comment on column identity.consent_purposes.version is 'Counts up with the text; the highest published one is current.';
-comment on column identity.consent_purposes.title is 'What the user is asked, in a line.';
-comment on column identity.consent_purposes.text_url is 'http(s) address of the whole text.';
-comment on column identity.consent_purposes.required is 'Whether the product cannot be used without; for the application to act on.';
-comment on column identity.consent_purposes.published_at is 'From then on it counts and cannot be changed; null for a draft.';
-comment on column identity.consent_purposes.created_at is 'When the row was made.';
+comment on table identity.consent_purposes is 'One row per consent purpose and version of its text. A published version never changes.';
+comment on column identity.consent_purposes.name is 'Name of the purpose, such as newsletter; lower case letters, digits and underscores.';
+comment on column identity.consent_purposes.version is 'Version number of the text; the highest published version is current.';
+comment on column identity.consent_purposes.title is 'Question to the user, in one line.';
+comment on column identity.consent_purposes.text_url is 'URL (http or https) of the full text.';
+comment on column identity.consent_purposes.required is 'Whether the product requires the consent; the application enforces it.';
+comment on column identity.consent_purposes.published_at is 'Time from which the version applies and cannot be changed; null for a draft.';
+comment on column identity.consent_purposes.created_at is 'Time when the row was created.';
 
 create policy all_manager on identity.consent_purposes
   for all to :PLINTH_USER
@@ -151,7 +151,7 @@ grant
   on identity.consent_purposes to :PLINTH_USER;
 grant select on identity.consent_purposes to :PLINTH_ANONYMOUS;
 
--- One row per decision of a user on a purpose; append-only, the last one counts.
+-- One row per decision of a user on a purpose. Append-only; the latest decision applies.
 create table identity.consents (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -174,17 +174,17 @@ alter table identity.consents enable row level security;
 create index consents_purpose_version_idx on identity.consents using btree (purpose, version);
 create unique index consents_user_id_purpose_decided_at_key on identity.consents using btree (user_id, purpose, decided_at);
 
-comment on table identity.consents is 'One row per decision of a user on a purpose; append-only, the last one counts.';
-comment on column identity.consents.id is 'UUIDv7.';
-comment on column identity.consents.user_id is 'Who decided.';
-comment on column identity.consents.purpose is 'On which purpose.';
-comment on column identity.consents.version is 'In which version of its text.';
-comment on column identity.consents.granted_at is 'When the user agreed; null for a withdrawal.';
-comment on column identity.consents.withdrawn_at is 'When the user took the consent back; null for a consent.';
-comment on column identity.consents.decided_at is 'When the decision was made, whichever it is.';
-comment on column identity.consents.ip_address is 'From where.';
+comment on table identity.consents is 'One row per decision of a user on a purpose. Append-only; the latest decision applies.';
+comment on column identity.consents.id is 'Id (UUIDv7).';
+comment on column identity.consents.user_id is 'The user who decided.';
+comment on column identity.consents.purpose is 'Name of the purpose.';
+comment on column identity.consents.version is 'Version of the purpose''s text.';
+comment on column identity.consents.granted_at is 'Time of the consent; null for a withdrawal.';
+comment on column identity.consents.withdrawn_at is 'Time of the withdrawal; null for a consent.';
+comment on column identity.consents.decided_at is 'Time of the decision, whether consent or withdrawal.';
+comment on column identity.consents.ip_address is 'IP address of the request.';
 comment on column identity.consents.user_agent is 'User-Agent header of the request.';
-comment on constraint consents_purpose_version_fkey on identity.consents is E'@fieldName consentPurpose\n@foreignFieldName consents\nThe text that was decided on.';
+comment on constraint consents_purpose_version_fkey on identity.consents is E'@fieldName consentPurpose\n@foreignFieldName consents\nThe version of the text that the user decided on.';
 
 create policy select_own on identity.consents
   for select to :PLINTH_USER
@@ -223,9 +223,9 @@ create unique index data_exports_one_pending_idx on identity.data_exports using 
 create index data_exports_user_id_requested_at_idx on identity.data_exports using btree (user_id, requested_at);
 
 comment on table identity.data_exports is 'One row per export of a user''s own data.';
-comment on column identity.data_exports.id is 'UUIDv7; the last part of the download''s path, /exports/<id>.';
-comment on column identity.data_exports.user_id is 'The user whose data it holds, and the only one who may read it.';
-comment on column identity.data_exports.status is 'pending (being written), ready (can be downloaded), failed or expired (deleted).';
+comment on column identity.data_exports.id is 'Id (UUIDv7); the last part of the download path, /exports/<id>.';
+comment on column identity.data_exports.user_id is 'The user whose data it contains; only this user may read it.';
+comment on column identity.data_exports.status is 'State: pending (being written), ready (can be downloaded), failed or expired (deleted).';
 comment on column identity.data_exports.requested_at is 'Time of the request.';
 comment on column identity.data_exports.completed_at is 'Time when the export became ready.';
 comment on column identity.data_exports.expires_at is 'Time from which the export can no longer be downloaded.';
@@ -243,7 +243,7 @@ comment on policy select_own on identity.data_exports is 'Users read the state o
 
 grant select on identity.data_exports to :PLINTH_USER;
 
--- One row: how long a deletion can be canceled and an export downloaded.
+-- One row: how long a deletion can be canceled and an export can be downloaded.
 create table identity.data_rights_settings (
   id boolean not null default true,
   deletion_grace_period interval not null default '14 days'::interval,
@@ -266,8 +266,8 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table identity.data_rights_settings is 'One row: how long a deletion can be canceled and an export downloaded.';
-comment on column identity.data_rights_settings.id is 'Always true: there is one row.';
+comment on table identity.data_rights_settings is 'One row: how long a deletion can be canceled and an export can be downloaded.';
+comment on column identity.data_rights_settings.id is 'Always true: the table has one row.';
 comment on column identity.data_rights_settings.deletion_grace_period is 'Time between the request for deletion and the deletion, in which the owner can cancel it.';
 comment on column identity.data_rights_settings.export_lifetime is 'Time that a finished export can be downloaded.';
 comment on column identity.data_rights_settings.updated_at is 'Time of the last change.';
@@ -309,13 +309,13 @@ create index mfa_factors_unconfirmed_idx on identity.mfa_factors using btree (cr
 create index mfa_factors_user_id_idx on identity.mfa_factors using btree (user_id);
 
 comment on table identity.mfa_factors is E'@behavior -insert -delete\nOne row per second factor of an account: an authenticator app or a passkey.';
-comment on column identity.mfa_factors.id is 'UUIDv7.';
-comment on column identity.mfa_factors.user_id is 'Whose factor.';
-comment on column identity.mfa_factors.kind is 'totp (authenticator app) or passkey.';
-comment on column identity.mfa_factors.name is 'Name its owner gave it, 1 to 100 characters.';
-comment on column identity.mfa_factors.created_at is 'When enrolling began.';
-comment on column identity.mfa_factors.confirmed_at is 'When it was first shown to work; null means that it does not count yet.';
-comment on column identity.mfa_factors.last_used_at is 'When it was last accepted at a sign-in or to confirm a change.';
+comment on column identity.mfa_factors.id is 'Id (UUIDv7).';
+comment on column identity.mfa_factors.user_id is 'The owner of the factor.';
+comment on column identity.mfa_factors.kind is 'Kind of factor: totp (authenticator app) or passkey.';
+comment on column identity.mfa_factors.name is 'Name given by the owner, 1 to 100 characters.';
+comment on column identity.mfa_factors.created_at is 'Time when enrolment started.';
+comment on column identity.mfa_factors.confirmed_at is 'Time when the factor was first verified; null if it is not active yet.';
+comment on column identity.mfa_factors.last_used_at is 'Time when the factor was last accepted, for a sign-in or to confirm a change.';
 
 create policy select_own on identity.mfa_factors
   for select to :PLINTH_USER
@@ -329,7 +329,7 @@ comment on policy update_own on identity.mfa_factors is 'Users name their own se
 
 grant select, update (name) on identity.mfa_factors to :PLINTH_USER;
 
--- One row per account at another provider that may sign in here: at most one a user and provider.
+-- One row per linked account at another provider that can be used to sign in; at most one per user and provider.
 create table identity.oauth_profiles (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -360,18 +360,18 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table identity.oauth_profiles is 'One row per account at another provider that may sign in here: at most one a user and provider.';
-comment on column identity.oauth_profiles.id is 'UUIDv7.';
+comment on table identity.oauth_profiles is 'One row per linked account at another provider that can be used to sign in; at most one per user and provider.';
+comment on column identity.oauth_profiles.id is 'Id (UUIDv7).';
 comment on column identity.oauth_profiles.user_id is 'The account it signs in to.';
 comment on column identity.oauth_profiles.provider is 'Name of the provider in the settings (PLINTH_OAUTH_PROVIDERS).';
-comment on column identity.oauth_profiles.provider_user_id is 'Who it is at the provider: the sub claim, unique there and never given to somebody else.';
-comment on column identity.oauth_profiles.email is 'Address the provider told last, lower case. Not the account''s address, and no proof of anything.';
-comment on column identity.oauth_profiles.email_verified is 'Whether the provider says that it verified the address.';
-comment on column identity.oauth_profiles.user_info is 'What else the provider told last (JSON object of texts, 16 kB at most): name, given_name, family_name, preferred_username, picture, locale.';
-comment on column identity.oauth_profiles.token_expires_at is 'When the provider''s access token expires; null if it did not say.';
-comment on column identity.oauth_profiles.last_used_at is 'Last sign-in with it; null if it was linked and not used since.';
-comment on column identity.oauth_profiles.created_at is 'When it was linked.';
-comment on column identity.oauth_profiles.updated_at is 'When the row last changed.';
+comment on column identity.oauth_profiles.provider_user_id is 'The sub claim of the account at the provider: unique there and never reassigned.';
+comment on column identity.oauth_profiles.email is 'Latest address reported by the provider, lower case. It is not the account''s address and proves nothing.';
+comment on column identity.oauth_profiles.email_verified is 'Whether the provider reports the address as verified.';
+comment on column identity.oauth_profiles.user_info is 'Latest claims reported by the provider (JSON object of strings, at most 16 kB): name, given_name, family_name, preferred_username, picture, locale.';
+comment on column identity.oauth_profiles.token_expires_at is 'Time when the provider''s access token expires; null if the provider did not report it.';
+comment on column identity.oauth_profiles.last_used_at is 'Time of the last sign-in with it; null if not used since it was linked.';
+comment on column identity.oauth_profiles.created_at is 'Time when it was linked.';
+comment on column identity.oauth_profiles.updated_at is 'Time of the last change.';
 
 create policy select_own on identity.oauth_profiles
   for select to :PLINTH_USER
@@ -380,7 +380,7 @@ comment on policy select_own on identity.oauth_profiles is 'Users read their own
 
 grant select on identity.oauth_profiles to :PLINTH_USER;
 
--- Learnt preferences: one row per user, type and key.
+-- Learned preferences: one row per user, type and key.
 create table identity.user_preferences (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null default plinth.current_user_id(),
@@ -406,16 +406,16 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table identity.user_preferences is 'Learnt preferences: one row per user, type and key.';
-comment on column identity.user_preferences.id is 'UUIDv7.';
-comment on column identity.user_preferences.user_id is 'Whose preference.';
-comment on column identity.user_preferences.preference_type is 'Group, such as tone or topic.';
-comment on column identity.user_preferences.preference_key is 'Name within the group.';
-comment on column identity.user_preferences.preference_value is 'The preference itself (JSON).';
-comment on column identity.user_preferences.confidence is 'How sure the application is, 0.0 to 1.0.';
-comment on column identity.user_preferences.created_at is 'When it was first learnt.';
-comment on column identity.user_preferences.updated_at is 'When it last changed.';
-comment on constraint user_preferences_preference_value_is_a_value on identity.user_preferences is 'A preference without a value is deleted.';
+comment on table identity.user_preferences is 'Learned preferences: one row per user, type and key.';
+comment on column identity.user_preferences.id is 'Id (UUIDv7).';
+comment on column identity.user_preferences.user_id is 'The user.';
+comment on column identity.user_preferences.preference_type is 'Group of the preference, such as tone or topic.';
+comment on column identity.user_preferences.preference_key is 'Name of the preference within the group.';
+comment on column identity.user_preferences.preference_value is 'Value of the preference (JSON).';
+comment on column identity.user_preferences.confidence is 'Confidence of the application, from 0.0 to 1.0.';
+comment on column identity.user_preferences.created_at is 'Time when the preference was first learned.';
+comment on column identity.user_preferences.updated_at is 'Time of the last change.';
+comment on constraint user_preferences_preference_value_is_a_value on identity.user_preferences is 'A preference must have a value. To remove it, delete the row.';
 
 create policy all_own on identity.user_preferences
   for all to :PLINTH_USER
@@ -430,7 +430,7 @@ grant
   delete
   on identity.user_preferences to :PLINTH_USER;
 
--- One row per user: rules for their own sign-ins.
+-- One row per user: rules for the user's own sign-ins.
 create table identity.user_security_settings (
   user_id uuid not null,
   session_timeout_minutes integer,
@@ -467,12 +467,12 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table identity.user_security_settings is 'One row per user: rules for their own sign-ins.';
-comment on column identity.user_security_settings.user_id is 'Whose rules.';
-comment on column identity.user_security_settings.session_timeout_minutes is 'A session unused for this many minutes ends (5 to 43200); null means the default of 30 days.';
-comment on column identity.user_security_settings.allowed_networks is 'Sign-in, refresh and API tokens only from these networks (CIDR); null means from anywhere.';
-comment on column identity.user_security_settings.created_at is 'When the row was made.';
-comment on column identity.user_security_settings.updated_at is 'When the row last changed.';
+comment on table identity.user_security_settings is 'One row per user: rules for the user''s own sign-ins.';
+comment on column identity.user_security_settings.user_id is 'The user.';
+comment on column identity.user_security_settings.session_timeout_minutes is 'Idle time in minutes after which a session ends (5 to 43200); null for the default of 30 days.';
+comment on column identity.user_security_settings.allowed_networks is 'Networks (CIDR) from which sign-in, refresh and API tokens are accepted; null for any network.';
+comment on column identity.user_security_settings.created_at is 'Time when the row was created.';
+comment on column identity.user_security_settings.updated_at is 'Time of the last change.';
 
 create policy select_own on identity.user_security_settings
   for select to :PLINTH_USER
@@ -489,7 +489,7 @@ grant
   update (session_timeout_minutes, allowed_networks)
   on identity.user_security_settings to :PLINTH_USER;
 
--- One row per signed-in device; kept 90 days after it ended.
+-- One row per signed-in device; kept for 90 days after the session ended.
 create table identity.user_sessions (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -557,22 +557,22 @@ create trigger _500_revoke_tokens_of_deleted
   when (old.ended_at is null)
   execute function private.revoke_session_tokens();
 
-comment on table identity.user_sessions is 'One row per signed-in device; kept 90 days after it ended.';
-comment on column identity.user_sessions.id is 'UUIDv7; the sid claim of the session''s access tokens.';
-comment on column identity.user_sessions.user_id is 'Who is signed in.';
+comment on table identity.user_sessions is 'One row per signed-in device; kept for 90 days after the session ended.';
+comment on column identity.user_sessions.id is 'Id (UUIDv7); the sid claim of the session''s access tokens.';
+comment on column identity.user_sessions.user_id is 'The signed-in user.';
 comment on column identity.user_sessions.device_name is 'Name given at sign-in or later by the user, 1 to 100 characters.';
 comment on column identity.user_sessions.created_at is 'Time of sign-in.';
-comment on column identity.user_sessions.expires_at is 'Absolute limit; no refresh extends it.';
-comment on column identity.user_sessions.last_activity_at is 'Last sign-in, refresh or request, to the minute.';
-comment on column identity.user_sessions.ended_at is 'When the session ended; null while it lives.';
-comment on column identity.user_sessions.end_reason is 'logout, logout_everywhere, ended_by_user, ended_by_administrator, password_changed, token_reuse, account_disabled or expired.';
+comment on column identity.user_sessions.expires_at is 'Time when the session ends at the latest; a refresh does not extend it.';
+comment on column identity.user_sessions.last_activity_at is 'Time of the last sign-in, refresh or request, to the minute.';
+comment on column identity.user_sessions.ended_at is 'Time when the session ended; null while it is active.';
+comment on column identity.user_sessions.end_reason is 'Reason the session ended: logout, logout_everywhere, ended_by_user, ended_by_administrator, password_changed, token_reuse, account_disabled or expired.';
 comment on column identity.user_sessions.is_active is 'Whether the session has not been ended.';
-comment on column identity.user_sessions.ip_address is 'Address at the last sign-in, refresh or noted request.';
-comment on column identity.user_sessions.user_agent is 'User-Agent header at the last sign-in or refresh.';
-comment on column identity.user_sessions.device_info is 'platform and browser as the User-Agent header names them, and what the application adds (JSON object of up to 2 kB).';
-comment on column identity.user_sessions.security_context is 'sign_in_address, and addresses: the last five with the time since which (JSON object).';
-comment on column identity.user_sessions.authentication_methods is 'What was shown to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
-comment on column identity.user_sessions.authenticated_at is 'When the user last showed who they are in this session.';
+comment on column identity.user_sessions.ip_address is 'IP address of the last sign-in, refresh or recorded request.';
+comment on column identity.user_sessions.user_agent is 'User-Agent header of the last sign-in or refresh.';
+comment on column identity.user_sessions.device_info is 'Platform and browser from the User-Agent header, and details added by the application (JSON object, at most 2 kB).';
+comment on column identity.user_sessions.security_context is 'IP address of the sign-in (sign_in_address), and the last five IP addresses with their first use (addresses) (JSON object).';
+comment on column identity.user_sessions.authentication_methods is 'Methods used to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
+comment on column identity.user_sessions.authenticated_at is 'Time when the user last proved their identity in this session.';
 
 create policy select_own on identity.user_sessions
   for select to :PLINTH_USER
@@ -586,7 +586,7 @@ comment on policy update_own on identity.user_sessions is 'Users name and descri
 
 grant select, update (device_name, device_info) on identity.user_sessions to :PLINTH_USER;
 
--- One row per user: settings the user edits.
+-- One row per user: settings that the user edits.
 create table identity.user_settings (
   user_id uuid not null,
   display_name text,
@@ -631,17 +631,17 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table identity.user_settings is 'One row per user: settings the user edits.';
-comment on column identity.user_settings.user_id is 'Whose settings.';
+comment on table identity.user_settings is 'One row per user: settings that the user edits.';
+comment on column identity.user_settings.user_id is 'The user.';
 comment on column identity.user_settings.display_name is 'Name shown to others, 1 to 100 characters.';
-comment on column identity.user_settings.avatar_url is 'http(s) address of the picture shown to others.';
-comment on column identity.user_settings.default_model_id is 'Model that a new chat starts with, or null.';
+comment on column identity.user_settings.avatar_url is 'URL (http or https) of the picture shown to others.';
+comment on column identity.user_settings.default_model_id is 'Default model of new chats, or null.';
 comment on column identity.user_settings.preferences is 'Free-form settings of the application (JSON object).';
 comment on column identity.user_settings.llm_provider is 'Name of the user''s own model provider, or null.';
-comment on column identity.user_settings.llm_endpoint is 'http(s) address of the user''s own model server, or null.';
-comment on column identity.user_settings.llm_model is 'Model asked for at the user''s own server, or null.';
-comment on column identity.user_settings.created_at is 'When the row was made.';
-comment on column identity.user_settings.updated_at is 'When the row last changed.';
+comment on column identity.user_settings.llm_endpoint is 'URL (http or https) of the user''s own model server, or null.';
+comment on column identity.user_settings.llm_model is 'Name of the model on the user''s own server, or null.';
+comment on column identity.user_settings.created_at is 'Time when the row was created.';
+comment on column identity.user_settings.updated_at is 'Time of the last change.';
 
 create policy select_own on identity.user_settings
   for select to :PLINTH_USER
@@ -658,7 +658,7 @@ grant
   update (display_name, avatar_url, default_model_id, preferences, llm_provider, llm_endpoint, llm_model)
   on identity.user_settings to :PLINTH_USER;
 
--- One row per account. Others see only its public profile.
+-- One row per account. Other users see only its public profile.
 create table identity.users (
   id uuid not null default plinth.uuid_v7(),
   username text not null,
@@ -769,27 +769,27 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('is_active', 'is_verified');
 
-comment on table identity.users is 'One row per account. Others see only its public profile.';
-comment on column identity.users.id is 'UUIDv7: sorts by the time of registration.';
-comment on column identity.users.username is 'Unique name, lower case letters, digits, dot, underscore and hyphen, 2 to 100 characters.';
-comment on column identity.users.email is 'Unique address, lower case; null where only a keyed hash may be kept.';
-comment on column identity.users.account_status is 'active, disabled (by an administrator) or deleted (soft).';
+comment on table identity.users is 'One row per account. Other users see only its public profile.';
+comment on column identity.users.id is 'Id (UUIDv7); sorts by time of registration.';
+comment on column identity.users.username is 'Unique name: lower case letters, digits, dot, underscore and hyphen, 2 to 100 characters.';
+comment on column identity.users.email is 'Unique e-mail address, lower case; null if only a keyed hash may be stored.';
+comment on column identity.users.account_status is 'State: active, disabled (by an administrator) or deleted (soft).';
 comment on column identity.users.is_active is 'Whether account_status is active.';
-comment on column identity.users.email_verified_at is 'When the owner proved to read mail at the address; null if never.';
-comment on column identity.users.is_verified is 'Whether the address was verified.';
-comment on column identity.users.token_version is 'Raised to end all access tokens made before; never lowered.';
-comment on column identity.users.failed_login_attempts is 'Wrong passwords since the last successful sign-in.';
-comment on column identity.users.locked_until is 'No sign-in succeeds before this time; null or past when not locked.';
+comment on column identity.users.email_verified_at is 'Time when the owner verified the address; null if never verified.';
+comment on column identity.users.is_verified is 'Whether the address is verified.';
+comment on column identity.users.token_version is 'Version of access tokens. Raising it revokes all earlier access tokens; it is never lowered.';
+comment on column identity.users.failed_login_attempts is 'Number of wrong passwords since the last successful sign-in.';
+comment on column identity.users.locked_until is 'Time until which sign-in is locked; null or in the past if not locked.';
 comment on column identity.users.last_login_at is 'Time of the last successful sign-in.';
-comment on column identity.users.password_changed_at is 'When the password was last set.';
-comment on column identity.users.profile_data is 'What the user tells about themselves, for the application (JSON object).';
-comment on column identity.users.metadata is 'What the application keeps about the account (JSON object).';
-comment on column identity.users.created_at is 'When the account was made.';
-comment on column identity.users.updated_at is 'When the row last changed.';
-comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under a key of this installation; finds the account where no address is kept.';
-comment on column identity.users.phone_number is 'Unique number in E.164 form (+ and digits), proven by a code; null where none was.';
-comment on column identity.users.phone_verified_at is 'When the owner proved to receive codes at the number.';
-comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address is from before addresses had one form, and has none: it is not valid, or another account has its form.';
+comment on column identity.users.password_changed_at is 'Time when the password was last set.';
+comment on column identity.users.profile_data is 'Profile that the user enters, for the application (JSON object).';
+comment on column identity.users.metadata is 'Data that the application stores about the account (JSON object).';
+comment on column identity.users.created_at is 'Time when the account was created.';
+comment on column identity.users.updated_at is 'Time of the last change.';
+comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under this installation''s key; finds accounts that store no address.';
+comment on column identity.users.phone_number is 'Unique number in E.164 format (+ and digits), verified by a code; null if none.';
+comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
+comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalisation and has no normalised form: it is invalid, or another account has the same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users

@@ -1,12 +1,12 @@
 -- Schema learning as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema learning;
-comment on schema learning is 'Skills, content, who may see it, and how far people are.';
+comment on schema learning is 'Skills, content, access to content, and learning progress.';
 grant usage on schema learning to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 -- Types and sequences ---------------------------------------------------------------------------------
 
--- What became of a heartbeat.
+-- Result of a recorded heartbeat.
 create type learning.heartbeat_result as (
   event_id uuid,
   item_id uuid,
@@ -14,9 +14,9 @@ create type learning.heartbeat_result as (
   reason text
 );
 
-comment on type learning.heartbeat_result is 'What became of a heartbeat.';
+comment on type learning.heartbeat_result is 'Result of a recorded heartbeat.';
 
--- How far somebody is with a number of items that are available now.
+-- Progress of a user over a number of items that are available now.
 create type learning.progress_summary as (
   item_count integer,
   completed_count integer,
@@ -25,11 +25,11 @@ create type learning.progress_summary as (
   last_activity_at timestamp with time zone
 );
 
-comment on type learning.progress_summary is 'How far somebody is with a number of items that are available now.';
+comment on type learning.progress_summary is 'Progress of a user over a number of items that are available now.';
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per version that has a text. Read by who has access to the item.
+-- One row per version with a text. Readable by users with access to the item.
 create table learning.content_bodies (
   item_id uuid not null,
   version integer not null,
@@ -48,11 +48,11 @@ create trigger _100_guard_published_body
   for each row
   execute function learning.guard_published_body();
 
-comment on table learning.content_bodies is 'One row per version that has a text. Read by who has access to the item.';
+comment on table learning.content_bodies is 'One row per version with a text. Readable by users with access to the item.';
 comment on column learning.content_bodies.item_id is 'The item.';
-comment on column learning.content_bodies.version is 'The version.';
-comment on column learning.content_bodies.body_format is 'markdown, html, text, json, or url where the text lies elsewhere.';
-comment on column learning.content_bodies.body is 'The text, up to 4,000,000 bytes.';
+comment on column learning.content_bodies.version is 'Version number of the item.';
+comment on column learning.content_bodies.body_format is 'Format: markdown, html, text, json, or url if the text is hosted elsewhere.';
+comment on column learning.content_bodies.body is 'Text of the version, or its URL; at most 4,000,000 bytes.';
 comment on constraint content_bodies_item_id_version_fkey on learning.content_bodies is E'@fieldName contentVersion\n@foreignFieldName contentBody';
 
 create policy select_accessible on learning.content_bodies
@@ -121,16 +121,16 @@ create trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 
 comment on table learning.content_categories is 'One row per category; categories form a tree.';
-comment on column learning.content_categories.id is 'UUIDv7.';
-comment on column learning.content_categories.parent_id is 'The category it is in; null at the top. Change it to move the subtree.';
-comment on column learning.content_categories.slug is 'Name in addresses, unique among siblings: lower case letters, digits and hyphens, at most 60.';
+comment on column learning.content_categories.id is 'Id (UUIDv7).';
+comment on column learning.content_categories.parent_id is 'The parent category; null at the top level. Changing it moves the subtree.';
+comment on column learning.content_categories.slug is 'Name in URLs, unique among siblings: lower case letters, digits and hyphens, at most 60 characters.';
 comment on column learning.content_categories.name is 'Name shown to people.';
-comment on column learning.content_categories.description is 'What belongs here.';
-comment on column learning.content_categories."position" is 'Order among siblings.';
-comment on column learning.content_categories.path is 'Slugs from the top, joined by slashes; kept by the database.';
-comment on column learning.content_categories.depth is '1 at the top, at most 10; kept by the database.';
-comment on column learning.content_categories.created_at is 'When it was made.';
-comment on column learning.content_categories.updated_at is 'When the row last changed.';
+comment on column learning.content_categories.description is 'Description of the content in the category.';
+comment on column learning.content_categories."position" is 'Position among siblings.';
+comment on column learning.content_categories.path is 'Slugs from the top level, joined by slashes; maintained by the database.';
+comment on column learning.content_categories.depth is 'Depth in the tree, 1 at the top and at most 10; maintained by the database.';
+comment on column learning.content_categories.created_at is 'Time when the category was created.';
+comment on column learning.content_categories.updated_at is 'Time of the last change.';
 comment on constraint content_categories_parent_id_fkey on learning.content_categories is E'@fieldName parent\n@foreignFieldName children';
 
 create policy delete_editor on learning.content_categories
@@ -184,16 +184,16 @@ alter table learning.content_consumption enable row level security;
 create index content_consumption_item_id_created_at_idx on learning.content_consumption using btree (item_id, created_at);
 
 comment on table learning.content_consumption is 'One row per session of a user with an item; partitioned by month of created_at.';
-comment on column learning.content_consumption.user_id is 'Who.';
-comment on column learning.content_consumption.item_id is 'What.';
-comment on column learning.content_consumption.version is 'Which version of it.';
-comment on column learning.content_consumption.started_at is 'When the session began, by the client''s clock.';
-comment on column learning.content_consumption.last_activity_at is 'When it was last heard of, by the client''s clock.';
-comment on column learning.content_consumption.active_seconds is 'Time spent in seconds, without pauses; a second in two tabs counts once.';
-comment on column learning.content_consumption.heartbeat_count is 'From how many heartbeats it was merged.';
-comment on column learning.content_consumption.covered is E'@behavior -*\nWhich seconds of the item were played.';
-comment on column learning.content_consumption.created_at is 'When its first heartbeat arrived; the partition key.';
-comment on column learning.content_consumption.active is E'@behavior -*\nThe seconds of the clock spent in it, counted from the year 2000 (UTC), as far as they are known.';
+comment on column learning.content_consumption.user_id is 'The user.';
+comment on column learning.content_consumption.item_id is 'The item.';
+comment on column learning.content_consumption.version is 'Version of the item.';
+comment on column learning.content_consumption.started_at is 'Start of the session, by the client''s clock.';
+comment on column learning.content_consumption.last_activity_at is 'Time of the last heartbeat, by the client''s clock.';
+comment on column learning.content_consumption.active_seconds is 'Active time in seconds, without pauses; a second in two tabs counts once.';
+comment on column learning.content_consumption.heartbeat_count is 'Number of heartbeats merged into the session.';
+comment on column learning.content_consumption.covered is E'@behavior -*\nRanges of the item''s seconds that were played.';
+comment on column learning.content_consumption.created_at is 'Time when the first heartbeat arrived; the partition key.';
+comment on column learning.content_consumption.active is E'@behavior -*\nKnown seconds of the clock spent in the session, counted from the year 2000 (UTC).';
 comment on constraint content_consumption_item_id_fkey on learning.content_consumption is E'@fieldName item\n@foreignFieldName contentConsumptions';
 
 create policy select_own on learning.content_consumption
@@ -203,7 +203,7 @@ comment on policy select_own on learning.content_consumption is 'Users read thei
 
 grant select on learning.content_consumption to :PLINTH_USER;
 
--- One row per piece of content: what may be public about it. The text is in content_bodies.
+-- One row per content item: its public part. The text is in content_bodies.
 create table learning.content_items (
   id uuid not null default plinth.uuid_v7(),
   category_id uuid not null,
@@ -303,35 +303,35 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('search_document', 'rating_average');
 
-comment on table learning.content_items is 'One row per piece of content: what may be public about it. The text is in content_bodies.';
-comment on column learning.content_items.id is 'UUIDv7.';
-comment on column learning.content_items.category_id is 'Where it is filed.';
-comment on column learning.content_items.course_id is 'The course it is a part of, or null.';
-comment on column learning.content_items."position" is 'Order within the course.';
-comment on column learning.content_items.slug is 'Unique name in addresses and in imports: lower case letters, digits and hyphens, at most 120.';
-comment on column learning.content_items.content_type is 'course, lesson, article, video, exercise, quiz or project.';
+comment on table learning.content_items is 'One row per content item: its public part. The text is in content_bodies.';
+comment on column learning.content_items.id is 'Id (UUIDv7).';
+comment on column learning.content_items.category_id is 'The category of the item.';
+comment on column learning.content_items.course_id is 'The course that the item is part of, or null.';
+comment on column learning.content_items."position" is 'Position within the course.';
+comment on column learning.content_items.slug is 'Unique name in URLs and imports: lower case letters, digits and hyphens, at most 120 characters.';
+comment on column learning.content_items.content_type is 'Type: course, lesson, article, video, exercise, quiz or project.';
 comment on column learning.content_items.title is 'Title, 1 to 300 characters.';
-comment on column learning.content_items.summary is 'What it is about, for everybody; up to 5000 characters.';
-comment on column learning.content_items.level is 'How much must be known before, 0 to 10, on the scale of skill levels.';
-comment on column learning.content_items.duration_seconds is 'How long it takes, in seconds; null when unknown.';
-comment on column learning.content_items.language is 'Language tag (BCP 47), such as en or pt-BR. Search follows it.';
-comment on column learning.content_items.tags is 'Up to 30 words to find it by; kept in lower case, sorted, each once.';
-comment on column learning.content_items.author_id is 'Who wrote it; sees it before it is published. Null for an import or a deleted account.';
-comment on column learning.content_items.required_access_level is 'Plans of this access level and above include it; null means what its course says, or 0.';
-comment on column learning.content_items.is_preview is 'Whether everybody may read it, visitors too, whatever the plan.';
-comment on column learning.content_items.current_version is 'The published version; null while it is a draft or withdrawn.';
-comment on column learning.content_items.publish_from is 'When it appears.';
-comment on column learning.content_items.publish_until is 'When it disappears; null for never.';
-comment on column learning.content_items.deleted_at is 'When it was deleted; restore_content brings it back. Null otherwise.';
-comment on column learning.content_items.effective_access_level is 'The access level that counts: its own, or its course''s. Kept by the database.';
-comment on column learning.content_items.available_from is 'When it and its course have both appeared; null while one of them is unpublished or deleted. Kept by the database.';
-comment on column learning.content_items.available_until is 'When it or its course disappears; null for never. Kept by the database.';
-comment on column learning.content_items.rating_count is 'How many users rated it.';
-comment on column learning.content_items.rating_sum is 'Sum of their ratings.';
+comment on column learning.content_items.summary is 'Public summary, at most 5,000 characters.';
+comment on column learning.content_items.level is 'Required level of knowledge, 0 to 10, on the scale of skill levels.';
+comment on column learning.content_items.duration_seconds is 'Duration in seconds; null if unknown.';
+comment on column learning.content_items.language is 'Language tag (BCP 47), such as en or pt-BR. Determines how search stems the text.';
+comment on column learning.content_items.tags is 'Search tags, at most 30; stored in lower case, sorted and unique.';
+comment on column learning.content_items.author_id is 'The author, who sees the item before it is published; null for an import or a deleted account.';
+comment on column learning.content_items.required_access_level is 'Lowest access level of plans that include the item; null for the course''s level, or 0.';
+comment on column learning.content_items.is_preview is 'Whether everyone may read the item, including visitors, whatever the plan.';
+comment on column learning.content_items.current_version is 'Number of the published version; null while the item is a draft or withdrawn.';
+comment on column learning.content_items.publish_from is 'Time from which the item is visible.';
+comment on column learning.content_items.publish_until is 'Time from which the item is hidden; null for never.';
+comment on column learning.content_items.deleted_at is 'Time when the item was deleted; null if not deleted. restore_content restores it.';
+comment on column learning.content_items.effective_access_level is 'Effective access level: the item''s own, or its course''s. Maintained by the database.';
+comment on column learning.content_items.available_from is 'Time from which the item and its course are both visible; null while one of them is unpublished or deleted. Maintained by the database.';
+comment on column learning.content_items.available_until is 'Time from which the item or its course is hidden; null for never. Maintained by the database.';
+comment on column learning.content_items.rating_count is 'Number of users who rated the item.';
+comment on column learning.content_items.rating_sum is 'Sum of the ratings.';
 comment on column learning.content_items.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
-comment on column learning.content_items.created_at is 'When it was added.';
-comment on column learning.content_items.updated_at is 'When what is said about it last changed.';
-comment on column learning.content_items.search_document is E'@behavior -*\nWhat search finds it by: title, tags and summary, stemmed in its language.';
+comment on column learning.content_items.created_at is 'Time when the item was created.';
+comment on column learning.content_items.updated_at is 'Time when the item''s metadata last changed.';
+comment on column learning.content_items.search_document is E'@behavior -*\nSearch document of the item: title, tags and summary, stemmed in its language.';
 comment on constraint content_items_category_id_fkey on learning.content_items is E'@fieldName category\n@foreignFieldName items';
 comment on constraint content_items_course_id_fkey on learning.content_items is E'@fieldName course\n@foreignFieldName parts';
 comment on constraint content_items_current_version_fkey on learning.content_items is E'@fieldName publishedVersion\n@foreignFieldName publishedItem';
@@ -357,7 +357,7 @@ grant
   on learning.content_items to :PLINTH_USER;
 grant select on learning.content_items to :PLINTH_ANONYMOUS;
 
--- One row per item that must be completed before another opens.
+-- One row per item and the item that must be completed before it.
 create table learning.content_prerequisites (
   item_id uuid not null,
   required_item_id uuid not null,
@@ -381,10 +381,10 @@ create trigger _500_check_prerequisite
   for each row
   execute function learning.check_prerequisite();
 
-comment on table learning.content_prerequisites is 'One row per item that must be completed before another opens.';
-comment on column learning.content_prerequisites.item_id is 'What opens; for a course, each of its lessons too.';
-comment on column learning.content_prerequisites.required_item_id is 'What must be completed before. It counts while it is available.';
-comment on column learning.content_prerequisites.created_at is 'Since when.';
+comment on table learning.content_prerequisites is 'One row per item and the item that must be completed before it.';
+comment on column learning.content_prerequisites.item_id is 'The item that is unlocked; for a course, also each of its lessons.';
+comment on column learning.content_prerequisites.required_item_id is 'The item that must be completed first. It counts while it is available.';
+comment on column learning.content_prerequisites.created_at is 'Time when the prerequisite was added.';
 comment on constraint content_prerequisites_item_id_fkey on learning.content_prerequisites is E'@fieldName item\n@foreignFieldName prerequisites';
 comment on constraint content_prerequisites_required_item_id_fkey on learning.content_prerequisites is E'@fieldName requiredItem\n@foreignFieldName requiredBy';
 
@@ -408,7 +408,7 @@ comment on policy select_visible on learning.content_prerequisites is 'Who sees 
 grant select on learning.content_prerequisites to :PLINTH_ANONYMOUS;
 grant select, insert (item_id, required_item_id), delete on learning.content_prerequisites to :PLINTH_USER;
 
--- One row per user and item they have begun: how far they are, and where to go on.
+-- One row per user and item they have started: progress and the position to continue from.
 create table learning.content_progress (
   user_id uuid not null,
   item_id uuid not null,
@@ -448,25 +448,25 @@ alter table learning.content_progress enable row level security;
 
 create index content_progress_item_id_completed_version_idx on learning.content_progress using btree (item_id, completed_version);
 
-comment on table learning.content_progress is 'One row per user and item they have begun: how far they are, and where to go on.';
-comment on column learning.content_progress.user_id is 'Whose progress.';
-comment on column learning.content_progress.item_id is 'In what. A course has a row when a part of it was completed.';
-comment on column learning.content_progress.version is 'The newest version they have played; what is covered and the position are of it.';
-comment on column learning.content_progress.covered is E'@behavior -*\nWhich seconds of that version were played.';
-comment on column learning.content_progress.covered_seconds is 'How many seconds of that version were played, each counted once.';
-comment on column learning.content_progress.duration_seconds is 'The item''s duration at the last heartbeat; null when unknown.';
-comment on column learning.content_progress.position_seconds is 'Where to go on.';
-comment on column learning.content_progress.position_at is 'When they were there.';
-comment on column learning.content_progress.active_seconds is 'Time spent with the item in seconds, all versions and repetitions; a second in two tabs counts once.';
-comment on column learning.content_progress.completed_version is 'The newest version they have completed; null while none.';
-comment on column learning.content_progress.completed_at is 'When they completed that version.';
-comment on column learning.content_progress.progress is '0.0 to 1.0; 1 when completed, in whichever version. For a course ask its field `progress`.';
-comment on column learning.content_progress.credited_version is E'@behavior -*\nThe completed version whose consequences (course, training, evidence) are drawn.';
-comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity: where the next heartbeat most likely belongs.';
-comment on column learning.content_progress.access_checked_at is E'@behavior -*\nWhen access to the item was last decided for a heartbeat; null asks again.';
-comment on column learning.content_progress.started_at is 'When they first played it.';
-comment on column learning.content_progress.last_activity_at is 'When they last did.';
-comment on column learning.content_progress.active is E'@behavior -*\nThe seconds of the clock spent with it, counted from the year 2000 (UTC), as far as they are known.';
+comment on table learning.content_progress is 'One row per user and item they have started: progress and the position to continue from.';
+comment on column learning.content_progress.user_id is 'The user.';
+comment on column learning.content_progress.item_id is 'The item. A course has a row once one of its parts was completed.';
+comment on column learning.content_progress.version is 'Latest version the user has played; covered and position refer to it.';
+comment on column learning.content_progress.covered is E'@behavior -*\nRanges of seconds of that version that were played.';
+comment on column learning.content_progress.covered_seconds is 'Number of seconds of that version that were played, each counted once.';
+comment on column learning.content_progress.duration_seconds is 'Duration of the item in seconds at the last heartbeat; null if unknown.';
+comment on column learning.content_progress.position_seconds is 'Position to continue from, in seconds.';
+comment on column learning.content_progress.position_at is 'Time when the user was at that position.';
+comment on column learning.content_progress.active_seconds is 'Active time with the item in seconds, over all versions and repetitions; a second in two tabs counts once.';
+comment on column learning.content_progress.completed_version is 'Latest version the user has completed; null if none.';
+comment on column learning.content_progress.completed_at is 'Time when the user completed that version.';
+comment on column learning.content_progress.progress is 'Progress from 0.0 to 1.0; 1 once any version is completed. For a course, use its field `progress`.';
+comment on column learning.content_progress.credited_version is E'@behavior -*\nCompleted version that has already been credited to course, training and evidence.';
+comment on column learning.content_progress.session_created_at is E'@behavior -*\nKey of the session with the latest activity, where the next heartbeat most likely belongs.';
+comment on column learning.content_progress.access_checked_at is E'@behavior -*\nTime when access to the item was last checked for a heartbeat; null forces a new check.';
+comment on column learning.content_progress.started_at is 'Time when the user first played the item.';
+comment on column learning.content_progress.last_activity_at is 'Time when the user last played the item.';
+comment on column learning.content_progress.active is E'@behavior -*\nKnown seconds of the clock spent with the item, counted from the year 2000 (UTC).';
 comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
 comment on constraint content_progress_item_id_fkey on learning.content_progress is E'@fieldName item\n@foreignFieldName contentProgresses';
 
@@ -510,12 +510,12 @@ create trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 
 comment on table learning.content_ratings is 'One row per user and item they rated. Totals are on the item.';
-comment on column learning.content_ratings.item_id is 'What was rated.';
-comment on column learning.content_ratings.user_id is 'Who rated it.';
-comment on column learning.content_ratings.rating is '1 to 5.';
-comment on column learning.content_ratings.review is 'What they say of it, or empty.';
-comment on column learning.content_ratings.created_at is 'When it was first rated.';
-comment on column learning.content_ratings.updated_at is 'When the rating last changed.';
+comment on column learning.content_ratings.item_id is 'The rated item.';
+comment on column learning.content_ratings.user_id is 'The user who rated the item.';
+comment on column learning.content_ratings.rating is 'Rating from 1 to 5.';
+comment on column learning.content_ratings.review is 'Review of the user, or empty.';
+comment on column learning.content_ratings.created_at is 'Time of the first rating.';
+comment on column learning.content_ratings.updated_at is 'Time of the last change of the rating.';
 comment on constraint content_ratings_item_id_fkey on learning.content_ratings is E'@fieldName item\n@foreignFieldName ratings';
 
 create policy delete_editor on learning.content_ratings
@@ -597,12 +597,12 @@ create trigger _910_keep_scale
   execute function plinth.keep_scale('2', 'gain');
 
 comment on table learning.content_skills is 'One row per item and skill that it teaches.';
-comment on column learning.content_skills.item_id is 'The item; may be a course.';
+comment on column learning.content_skills.item_id is 'The item, which may be a course.';
 comment on column learning.content_skills.skill_id is 'The skill.';
-comment on column learning.content_skills.gain is 'By how much completing the item raises the level, once; 0 to 10.';
-comment on column learning.content_skills.created_at is 'When it was said.';
-comment on column learning.content_skills.updated_at is 'When the row last changed.';
-comment on constraint content_skills_gain_has_two_decimals on learning.content_skills is 'Two decimals at most.';
+comment on column learning.content_skills.gain is 'Increase of the skill level on completing the item, once; 0 to 10.';
+comment on column learning.content_skills.created_at is 'Time when the skill was added to the item.';
+comment on column learning.content_skills.updated_at is 'Time of the last change.';
+comment on constraint content_skills_gain_has_two_decimals on learning.content_skills is 'The gain must have at most two decimals.';
 comment on constraint content_skills_item_id_fkey on learning.content_skills is E'@fieldName item\n@foreignFieldName contentSkills';
 
 create policy all_editor on learning.content_skills
@@ -625,7 +625,7 @@ grant
   on learning.content_skills to :PLINTH_USER;
 grant select on learning.content_skills to :PLINTH_ANONYMOUS;
 
--- One row per version of an item. Published ones never change.
+-- One row per version of an item. Published versions never change.
 create table learning.content_versions (
   item_id uuid not null,
   version integer not null,
@@ -655,14 +655,14 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table learning.content_versions is 'One row per version of an item. Published ones never change.';
+comment on table learning.content_versions is 'One row per version of an item. Published versions never change.';
 comment on column learning.content_versions.item_id is 'The item.';
-comment on column learning.content_versions.version is 'Counts the item''s versions from 1.';
-comment on column learning.content_versions.change_note is 'What is new in it.';
-comment on column learning.content_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
-comment on column learning.content_versions.created_at is 'When it was begun.';
-comment on column learning.content_versions.updated_at is 'When the draft last changed.';
-comment on column learning.content_versions.published_at is 'When it was published; null for the draft.';
+comment on column learning.content_versions.version is 'Version number within the item, from 1.';
+comment on column learning.content_versions.change_note is 'Description of the changes in this version.';
+comment on column learning.content_versions.created_by is 'The author of the version; null for an import or a deleted account.';
+comment on column learning.content_versions.created_at is 'Time when the version was created.';
+comment on column learning.content_versions.updated_at is 'Time of the draft''s last change.';
+comment on column learning.content_versions.published_at is 'Time of publication; null for the draft.';
 comment on constraint content_versions_item_id_fkey on learning.content_versions is E'@fieldName item\n@foreignFieldName versions';
 
 create policy select_author on learning.content_versions
@@ -684,7 +684,7 @@ comment on policy select_published on learning.content_versions is 'Who sees an 
 
 grant select on learning.content_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- One row per thing that moved a level, or was to: what, when, by how much. Levels are sums of it.
+-- One row per change, or attempted change, of a skill level. A level is the sum of its evidence.
 create table learning.skill_evidence (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -719,18 +719,18 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('2', 'delta');
 
-comment on table learning.skill_evidence is 'One row per thing that moved a level, or was to: what, when, by how much. Levels are sums of it.';
-comment on column learning.skill_evidence.id is 'UUIDv7.';
-comment on column learning.skill_evidence.user_id is 'Whose level.';
-comment on column learning.skill_evidence.skill_id is 'In which skill.';
-comment on column learning.skill_evidence.kind is 'initial (the level somebody came with), assessment (by a person or the application), training (a completed run), content (completed items) or adjustment (written by the owner).';
-comment on column learning.skill_evidence.delta is 'By how much the level moved; less than was meant where 0 or 10 was reached.';
-comment on column learning.skill_evidence.source_key is 'What it stems from, such as training:1; each counts once per user and skill. Null for what may repeat.';
-comment on column learning.skill_evidence.note is 'Why, in words.';
-comment on column learning.skill_evidence.recorded_by is 'Who was signed in; null for a job, psql or a deleted account.';
-comment on column learning.skill_evidence.created_at is 'When.';
+comment on table learning.skill_evidence is 'One row per change, or attempted change, of a skill level. A level is the sum of its evidence.';
+comment on column learning.skill_evidence.id is 'Id (UUIDv7).';
+comment on column learning.skill_evidence.user_id is 'The user.';
+comment on column learning.skill_evidence.skill_id is 'The skill.';
+comment on column learning.skill_evidence.kind is 'Kind of evidence: initial (the level at the start), assessment (by a person or the application), training (a completed run), content (completed items) or adjustment (entered by the owner).';
+comment on column learning.skill_evidence.delta is 'Change of the level; smaller than intended if the level reached 0 or 10.';
+comment on column learning.skill_evidence.source_key is 'Key of the source, such as training:1; each counts once per user and skill. Null for evidence that may repeat.';
+comment on column learning.skill_evidence.note is 'Reason for the change.';
+comment on column learning.skill_evidence.recorded_by is 'The signed-in account that recorded it; null for a job, psql or a deleted account.';
+comment on column learning.skill_evidence.created_at is 'Time of the change.';
 comment on constraint skill_evidence_user_id_skill_id_source_key_key on learning.skill_evidence is '@behavior -*';
-comment on constraint skill_evidence_delta_has_two_decimals on learning.skill_evidence is 'Two decimals at most.';
+comment on constraint skill_evidence_delta_has_two_decimals on learning.skill_evidence is 'The change must have at most two decimals.';
 comment on constraint skill_evidence_user_id_skill_id_fkey on learning.skill_evidence is E'@fieldName userSkill\n@foreignFieldName evidence';
 
 create policy select_manager on learning.skill_evidence
@@ -744,7 +744,7 @@ comment on policy select_own on learning.skill_evidence is 'Users read what move
 
 grant select on learning.skill_evidence to :PLINTH_USER;
 
--- One row per skill that people can have and train.
+-- One row per skill that users can have and train.
 create table learning.skills (
   id uuid not null default plinth.uuid_v7(),
   skill_name text not null,
@@ -774,16 +774,16 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('2', 'training_gain');
 
-comment on table learning.skills is 'One row per skill that people can have and train.';
-comment on column learning.skills.id is 'UUIDv7.';
+comment on table learning.skills is 'One row per skill that users can have and train.';
+comment on column learning.skills.id is 'Id (UUIDv7).';
 comment on column learning.skills.skill_name is 'Unique key of lower case letters, digits and underscores, such as active_listening.';
 comment on column learning.skills.display_name is 'Name shown to people, or null.';
-comment on column learning.skills.description is 'What somebody who has it can do.';
-comment on column learning.skills.training_gain is 'By how much completing a training raises the level, 0 to 10.';
-comment on column learning.skills.is_active is 'Skills out of use are hidden and cannot be taken on; what people have of them stays.';
-comment on column learning.skills.created_at is 'When it was added.';
-comment on column learning.skills.updated_at is 'When the row last changed.';
-comment on constraint skills_training_gain_has_two_decimals on learning.skills is 'Two decimals at most.';
+comment on column learning.skills.description is 'Description of what the skill enables a person to do.';
+comment on column learning.skills.training_gain is 'Increase of the level on completing a training, 0 to 10.';
+comment on column learning.skills.is_active is 'Whether the skill is in use. Inactive skills are hidden and cannot be added; users keep theirs.';
+comment on column learning.skills.created_at is 'Time when the skill was created.';
+comment on column learning.skills.updated_at is 'Time of the last change.';
+comment on constraint skills_training_gain_has_two_decimals on learning.skills is 'The gain must have at most two decimals.';
 
 create policy all_manager on learning.skills
   for all to :PLINTH_USER
@@ -803,7 +803,7 @@ grant
   on learning.skills to :PLINTH_USER;
 grant select on learning.skills to :PLINTH_ANONYMOUS;
 
--- One row per user and skill they train: at most one, whatever its state.
+-- One row per user and skill they train; at most one, whatever its state.
 create table learning.training (
   user_id uuid not null default plinth.current_user_id(),
   skill_id uuid not null,
@@ -858,17 +858,17 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('4', 'progress');
 
-comment on table learning.training is 'One row per user and skill they train: at most one, whatever its state.';
-comment on column learning.training.user_id is 'Who trains.';
-comment on column learning.training.skill_id is 'What.';
-comment on column learning.training.status is 'pending (not begun, or paused), active or completed.';
-comment on column learning.training.progress is 'Share of this run that is done, from 0.0 to 1.0; 1 is completed.';
-comment on column learning.training.run is 'Counts how often it was begun: 1, and one more after each completed one that was begun anew.';
-comment on column learning.training.started_at is 'When this run was begun; null before.';
-comment on column learning.training.completed_at is 'When this run was completed.';
-comment on column learning.training.created_at is 'When the training was planned or first begun.';
-comment on column learning.training.updated_at is 'When the row last changed.';
-comment on constraint training_progress_has_four_decimals on learning.training is 'Four decimals at most.';
+comment on table learning.training is 'One row per user and skill they train; at most one, whatever its state.';
+comment on column learning.training.user_id is 'The user.';
+comment on column learning.training.skill_id is 'The skill.';
+comment on column learning.training.status is 'State: pending (not started, or paused), active or completed.';
+comment on column learning.training.progress is 'Completed share of this run, from 0.0 to 1.0; 1 means completed.';
+comment on column learning.training.run is 'Number of the run, from 1; restarting a completed training raises it.';
+comment on column learning.training.started_at is 'Start of this run; null if not started.';
+comment on column learning.training.completed_at is 'Time when this run was completed.';
+comment on column learning.training.created_at is 'Time when the training was planned or first started.';
+comment on column learning.training.updated_at is 'Time of the last change.';
+comment on constraint training_progress_has_four_decimals on learning.training is 'The progress must have at most four decimals.';
 
 create policy select_manager on learning.training
   for select to :PLINTH_USER
@@ -881,7 +881,7 @@ comment on policy select_own on learning.training is 'Users read their own train
 
 grant select on learning.training to :PLINTH_USER;
 
--- One row per user and item that was allowed or denied to them, whatever their plan. On a course it counts for its lessons that have none of their own.
+-- One row per user and item allowed or denied to them, whatever their plan. A row for a course applies to its lessons without a row of their own.
 create table learning.user_content_permissions (
   user_id uuid not null,
   item_id uuid not null,
@@ -920,16 +920,16 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table learning.user_content_permissions is 'One row per user and item that was allowed or denied to them, whatever their plan. On a course it counts for its lessons that have none of their own.';
-comment on column learning.user_content_permissions.user_id is 'Whose access.';
-comment on column learning.user_content_permissions.item_id is 'To what.';
-comment on column learning.user_content_permissions.permission is 'allow (in place of a plan) or deny (whatever the plan).';
-comment on column learning.user_content_permissions.waives_prerequisites is 'Whether an allow also lets past what must be completed before.';
-comment on column learning.user_content_permissions.reason is 'Why, for whoever asks later.';
-comment on column learning.user_content_permissions.granted_by is 'Who decided; null for the system or a deleted account.';
-comment on column learning.user_content_permissions.granted_at is 'When.';
-comment on column learning.user_content_permissions.expires_at is 'From then on it no longer counts; null means it does not expire.';
-comment on column learning.user_content_permissions.updated_at is 'When the row last changed.';
+comment on table learning.user_content_permissions is 'One row per user and item allowed or denied to them, whatever their plan. A row for a course applies to its lessons without a row of their own.';
+comment on column learning.user_content_permissions.user_id is 'The user.';
+comment on column learning.user_content_permissions.item_id is 'The item.';
+comment on column learning.user_content_permissions.permission is 'Permission: allow (replaces a plan) or deny (whatever the plan).';
+comment on column learning.user_content_permissions.waives_prerequisites is 'Whether an allow also waives the prerequisites.';
+comment on column learning.user_content_permissions.reason is 'Reason for the decision.';
+comment on column learning.user_content_permissions.granted_by is 'The account that decided; null if the system decided or the account was deleted.';
+comment on column learning.user_content_permissions.granted_at is 'Time of the decision.';
+comment on column learning.user_content_permissions.expires_at is 'Time when the permission expires; null if it does not expire.';
+comment on column learning.user_content_permissions.updated_at is 'Time of the last change.';
 comment on constraint user_content_permissions_item_id_fkey on learning.user_content_permissions is E'@fieldName item\n@foreignFieldName userPermissions';
 
 create policy all_manager on learning.user_content_permissions
@@ -950,7 +950,7 @@ grant
   on learning.user_content_permissions to :PLINTH_USER;
 grant select on learning.user_content_permissions to :PLINTH_ANONYMOUS;
 
--- One row per user and skill they have taken on.
+-- One row per user and skill they have added.
 create table learning.user_skills (
   user_id uuid not null default plinth.current_user_id(),
   skill_id uuid not null,
@@ -981,13 +981,13 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('2', 'level');
 
-comment on table learning.user_skills is 'One row per user and skill they have taken on.';
-comment on column learning.user_skills.user_id is 'Whose skill.';
+comment on table learning.user_skills is 'One row per user and skill they have added.';
+comment on column learning.user_skills.user_id is 'The user.';
 comment on column learning.user_skills.skill_id is 'The skill.';
-comment on column learning.user_skills.level is 'Proficiency from 0 to 10: always the sum of the evidence.';
-comment on column learning.user_skills.created_at is 'When it was taken on.';
-comment on column learning.user_skills.updated_at is 'When the level last changed.';
-comment on constraint user_skills_level_has_two_decimals on learning.user_skills is 'Two decimals at most.';
+comment on column learning.user_skills.level is 'Proficiency from 0 to 10; always the sum of the evidence.';
+comment on column learning.user_skills.created_at is 'Time when the skill was added.';
+comment on column learning.user_skills.updated_at is 'Time of the level''s last change.';
+comment on constraint user_skills_level_has_two_decimals on learning.user_skills is 'The level must have at most two decimals.';
 
 create policy insert_own on learning.user_skills
   for insert to :PLINTH_USER

@@ -36,14 +36,14 @@ create trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 
 comment on table llm.chats is 'One row per conversation of a user with models.';
-comment on column llm.chats.id is 'UUIDv7.';
-comment on column llm.chats.user_id is 'Whose chat.';
+comment on column llm.chats.id is 'Id (UUIDv7).';
+comment on column llm.chats.user_id is 'The owner of the chat.';
 comment on column llm.chats.title is 'Title, 1 to 255 characters.';
-comment on column llm.chats.is_archived is 'Archived chats are kept, and hidden by clients.';
-comment on column llm.chats.created_at is 'When it was started.';
-comment on column llm.chats.updated_at is 'Last activity: the last message, or change of the chat itself.';
-comment on column llm.chats.head_id is E'@behavior -*\nLast message of the active path when that is not the chat''s newest message; see llm.chats_active_path.';
-comment on column llm.chats.import_key is E'@behavior -*\nWhere an imported chat came from, such as chatgpt:<id>; imported again, it is the same chat.';
+comment on column llm.chats.is_archived is 'Whether the chat is archived; clients hide archived chats.';
+comment on column llm.chats.created_at is 'Time when the chat was created.';
+comment on column llm.chats.updated_at is 'Time of the last activity: the latest message, or a change of the chat itself.';
+comment on column llm.chats.head_id is E'@behavior -*\nLast message of the active path if it is not the chat''s latest message; see llm.chats_active_path.';
+comment on column llm.chats.import_key is E'@behavior -*\nOrigin of an imported chat, such as chatgpt:<id>; importing it again updates the same chat.';
 comment on constraint chats_head_id_fkey on llm.chats is '@behavior -*';
 
 create policy all_own on llm.chats
@@ -54,7 +54,7 @@ comment on policy all_own on llm.chats is 'Users read and write their own chats.
 
 grant select, insert (title), update (title, is_archived), delete on llm.chats to :PLINTH_USER;
 
--- One row per user with a memory: what an assistant remembers, encrypted under the user's key.
+-- One row per user with a memory: what an assistant remembers, encrypted with the user's key.
 create table llm.conversation_memories (
   user_id uuid not null,
   key_id uuid not null,
@@ -78,13 +78,13 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.conversation_memories is E'@behavior -*\nOne row per user with a memory: what an assistant remembers, encrypted under the user''s key.';
-comment on column llm.conversation_memories.user_id is 'Whose memory.';
-comment on column llm.conversation_memories.key_id is 'The user''s key that encrypted it; the row goes with the key.';
-comment on column llm.conversation_memories.memory is 'Fernet token of a JSON document.';
-comment on column llm.conversation_memories.version is 'Another one with each change, never used twice.';
-comment on column llm.conversation_memories.created_at is 'When the user first had a memory, since it was last deleted.';
-comment on column llm.conversation_memories.updated_at is 'When it last changed.';
+comment on table llm.conversation_memories is E'@behavior -*\nOne row per user with a memory: what an assistant remembers, encrypted with the user''s key.';
+comment on column llm.conversation_memories.user_id is 'The user.';
+comment on column llm.conversation_memories.key_id is 'The user''s key that encrypted the memory; deleting the key deletes the row.';
+comment on column llm.conversation_memories.memory is 'Memory as a Fernet token of a JSON document.';
+comment on column llm.conversation_memories.version is 'Version of the memory; each change sets a new value, never used before.';
+comment on column llm.conversation_memories.created_at is 'Time when the memory was created.';
+comment on column llm.conversation_memories.updated_at is 'Time of the last change.';
 
 create policy select_own on llm.conversation_memories
   for select to :PLINTH_USER
@@ -93,7 +93,7 @@ comment on policy select_own on llm.conversation_memories is 'Users see that the
 
 grant select (user_id, version, created_at, updated_at) on llm.conversation_memories to :PLINTH_USER;
 
--- One row per file of a message, by reference: the file itself is elsewhere. At most ten a message.
+-- One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.
 create table llm.message_attachments (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -119,17 +119,17 @@ alter table llm.message_attachments enable row level security;
 
 create index message_attachments_user_id_chat_id_message_id_idx on llm.message_attachments using btree (user_id, chat_id, message_id);
 
-comment on table llm.message_attachments is 'One row per file of a message, by reference: the file itself is elsewhere. At most ten a message.';
-comment on column llm.message_attachments.id is 'UUIDv7.';
-comment on column llm.message_attachments.user_id is 'The chat''s owner.';
+comment on table llm.message_attachments is 'One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.';
+comment on column llm.message_attachments.id is 'Id (UUIDv7).';
+comment on column llm.message_attachments.user_id is 'The owner of the chat.';
 comment on column llm.message_attachments.chat_id is 'The chat.';
 comment on column llm.message_attachments.message_id is 'The message.';
-comment on column llm.message_attachments."position" is '1 to 10, in the order they were given.';
-comment on column llm.message_attachments.url is 'Where it is: https, without a user or password, up to 2,048 characters.';
-comment on column llm.message_attachments.mime_type is 'What it is; images, sound, film, plain text and office files.';
-comment on column llm.message_attachments.size_bytes is 'Bytes, up to 100 MiB, as the sender says.';
+comment on column llm.message_attachments."position" is 'Position among the message''s attachments, 1 to 10.';
+comment on column llm.message_attachments.url is 'URL of the file: https, without a user or password, at most 2,048 characters.';
+comment on column llm.message_attachments.mime_type is 'Media type of the file: images, audio, video, plain text and office documents.';
+comment on column llm.message_attachments.size_bytes is 'Size in bytes as reported by the sender, at most 100 MiB.';
 comment on column llm.message_attachments.name is 'File name, without a path.';
-comment on column llm.message_attachments.created_at is 'When it was attached.';
+comment on column llm.message_attachments.created_at is 'Time when the file was attached.';
 comment on constraint message_attachments_message_id_position_key on llm.message_attachments is '@behavior -*';
 comment on constraint message_attachments_message_id_fkey on llm.message_attachments is E'@fieldName message\n@foreignFieldName attachments\nThe message.';
 
@@ -140,7 +140,7 @@ comment on policy select_own on llm.message_attachments is 'Users read attachmen
 
 grant select on llm.message_attachments to :PLINTH_USER;
 
--- One row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.
+-- One row per piece of an answer, as it was streamed. Deleted a day after the answer ended, when the message holds the whole text.
 create table llm.message_deltas (
   user_id uuid not null,
   message_id uuid not null,
@@ -157,13 +157,13 @@ create table llm.message_deltas (
 
 alter table llm.message_deltas enable row level security;
 
-comment on table llm.message_deltas is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -node:node\nOne row per piece of an answer, as it streamed in. Gone a day after the answer ended: the message has the whole text then.';
-comment on column llm.message_deltas.user_id is 'The chat''s owner.';
+comment on table llm.message_deltas is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -node:node\nOne row per piece of an answer, as it was streamed. Deleted a day after the answer ended, when the message holds the whole text.';
+comment on column llm.message_deltas.user_id is 'The owner of the chat.';
 comment on column llm.message_deltas.message_id is 'The answer.';
-comment on column llm.message_deltas.sequence is '1, 2, 3 … without a gap.';
-comment on column llm.message_deltas.content is 'Text to add to the content.';
-comment on column llm.message_deltas.thinking is 'Text to add to the thinking.';
-comment on column llm.message_deltas.created_at is 'When it was appended.';
+comment on column llm.message_deltas.sequence is 'Position in the answer: 1, 2, 3 … without gaps.';
+comment on column llm.message_deltas.content is 'Text to append to the content.';
+comment on column llm.message_deltas.thinking is 'Text to append to the thinking.';
+comment on column llm.message_deltas.created_at is 'Time when the piece was appended.';
 
 create policy select_own on llm.message_deltas
   for select to :PLINTH_USER
@@ -172,7 +172,7 @@ comment on policy select_own on llm.message_deltas is 'Users read deltas of thei
 
 grant select on llm.message_deltas to :PLINTH_USER;
 
--- One row per answer that its reader rated.
+-- One row per answer rated by its reader.
 create table llm.message_feedback (
   message_id uuid not null,
   user_id uuid not null,
@@ -196,14 +196,14 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.message_feedback is 'One row per answer that its reader rated.';
+comment on table llm.message_feedback is 'One row per answer rated by its reader.';
 comment on column llm.message_feedback.message_id is 'The answer.';
-comment on column llm.message_feedback.user_id is 'Who rated it: the chat''s owner.';
+comment on column llm.message_feedback.user_id is 'The user who rated it: the owner of the chat.';
 comment on column llm.message_feedback.chat_id is 'The chat.';
-comment on column llm.message_feedback.rating is 'up or down.';
-comment on column llm.message_feedback.comment is 'Why, up to 2,000 characters.';
-comment on column llm.message_feedback.created_at is 'When it was first rated.';
-comment on column llm.message_feedback.updated_at is 'When the rating last changed.';
+comment on column llm.message_feedback.rating is 'Rating: up or down.';
+comment on column llm.message_feedback.comment is 'Reason for the rating, at most 2,000 characters.';
+comment on column llm.message_feedback.created_at is 'Time of the first rating.';
+comment on column llm.message_feedback.updated_at is 'Time of the last change of the rating.';
 comment on constraint message_feedback_message_id_fkey on llm.message_feedback is E'@fieldName message\n@foreignFieldName feedback\nThe answer.';
 
 create policy select_own on llm.message_feedback
@@ -299,27 +299,27 @@ create trigger _700_record_usage
   execute function llm.record_messages_usage();
 
 comment on table llm.messages is 'One row per message of a chat.';
-comment on column llm.messages.id is 'UUIDv7: messages of a chat sort by it.';
+comment on column llm.messages.id is 'Id (UUIDv7); sorts the messages of a chat by time.';
 comment on column llm.messages.chat_id is 'The chat.';
-comment on column llm.messages.user_id is 'The chat''s owner, repeated so that policies need no join.';
-comment on column llm.messages.role is 'Who speaks: user, assistant, system or tool.';
-comment on column llm.messages.content is 'The text, up to 1,000,000 bytes.';
+comment on column llm.messages.user_id is 'The owner of the chat, repeated so that policies need no join.';
+comment on column llm.messages.role is 'Role of the sender: user, assistant, system or tool.';
+comment on column llm.messages.content is 'Text of the message, at most 1,000,000 bytes.';
 comment on column llm.messages.thinking is 'The assistant''s reasoning, or null.';
-comment on column llm.messages.tool_calls is 'Tools the assistant called (JSON array), or null.';
+comment on column llm.messages.tool_calls is 'Tool calls of the assistant (JSON array), or null.';
 comment on column llm.messages.images is 'Images of the message (JSON array), or null.';
-comment on column llm.messages.model_id is 'Model that answered; assistant messages only.';
-comment on column llm.messages.tokens_used is 'Tokens counted for this message, or null when unknown.';
-comment on column llm.messages.extended_metadata is 'What the application adds (JSON object).';
-comment on column llm.messages.created_at is 'When it was written.';
-comment on column llm.messages.parent_id is 'The message it follows; null for the first of a chat. Two with one parent are alternatives: an edit, or another answer.';
-comment on column llm.messages.depth is 'How many messages there are from the first to this one, 1 for the first.';
-comment on column llm.messages.state is 'complete; or of an answer: streaming, broken_off or cancelled, the last two with what had arrived.';
-comment on column llm.messages.finish_reason is 'Why an answer ended: stop, length, tool_calls, content_filter; error or expired when broken off; cancelled. Null when unknown.';
-comment on column llm.messages.error_code is 'What broke an answer off, for programs.';
-comment on column llm.messages.error_message is 'What broke an answer off, for people.';
-comment on column llm.messages.last_sequence is 'How many deltas an answer consisted of, known when it has ended.';
-comment on column llm.messages.idempotency_key is E'@behavior -*\nNames the request that made it, unique per user: the same request again gives this message.';
-comment on constraint messages_parent_id_fkey on llm.messages is E'@fieldName parent\n@foreignFieldName children\nThe message it follows.';
+comment on column llm.messages.model_id is 'The model that answered; assistant messages only.';
+comment on column llm.messages.tokens_used is 'Tokens counted for this message; null if unknown.';
+comment on column llm.messages.extended_metadata is 'Data added by the application (JSON object).';
+comment on column llm.messages.created_at is 'Time when the message was created.';
+comment on column llm.messages.parent_id is 'The preceding message; null for the first of a chat. Messages with the same parent are alternatives: an edit, or another answer.';
+comment on column llm.messages.depth is 'Number of messages from the first to this one; 1 for the first.';
+comment on column llm.messages.state is 'State: complete; for an answer also streaming, broken_off or cancelled. The last two keep the text received so far.';
+comment on column llm.messages.finish_reason is 'Reason an answer ended: stop, length, tool_calls, content_filter; error or expired if broken off; cancelled. Null if unknown.';
+comment on column llm.messages.error_code is 'Machine-readable code of the error that broke off an answer.';
+comment on column llm.messages.error_message is 'Human-readable message of the error that broke off an answer.';
+comment on column llm.messages.last_sequence is 'Number of deltas of an answer; set when it has ended.';
+comment on column llm.messages.idempotency_key is E'@behavior -*\nIdempotency key of the request, unique per user; repeating the request returns this message.';
+comment on constraint messages_parent_id_fkey on llm.messages is E'@fieldName parent\n@foreignFieldName children\nThe preceding message.';
 
 create policy insert_own on llm.messages
   for insert to :PLINTH_USER
@@ -335,7 +335,7 @@ grant
   insert (chat_id, role, content, thinking, tool_calls, images, model_id, tokens_used, extended_metadata, parent_id)
   on llm.messages to :PLINTH_USER;
 
--- One row per vendor of models, or own model server.
+-- One row per model vendor or self-hosted model server.
 create table llm.model_providers (
   id uuid not null default plinth.uuid_v7(),
   name text not null,
@@ -366,15 +366,15 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.model_providers is 'One row per vendor of models, or own model server.';
-comment on column llm.model_providers.id is 'UUIDv7.';
+comment on table llm.model_providers is 'One row per model vendor or self-hosted model server.';
+comment on column llm.model_providers.id is 'Id (UUIDv7).';
 comment on column llm.model_providers.name is 'Unique name, such as openai.';
-comment on column llm.model_providers.api_url is 'Base address for requests, or null when the application knows it.';
-comment on column llm.model_providers.auth_type is 'How the provider authenticates callers: none, api_key, bearer or oauth2. Keys are not kept here.';
-comment on column llm.model_providers.created_by is 'Administrator who added it; null for an import or a deleted account.';
-comment on column llm.model_providers.is_active is 'Inactive providers and their models are hidden and unusable.';
-comment on column llm.model_providers.created_at is 'When it was added.';
-comment on column llm.model_providers.updated_at is 'When the row last changed.';
+comment on column llm.model_providers.api_url is 'Base URL for requests; null if the application knows it.';
+comment on column llm.model_providers.auth_type is 'Authentication method: none, api_key, bearer or oauth2. Keys are not stored here.';
+comment on column llm.model_providers.created_by is 'Administrator who created the provider; null for an import or a deleted account.';
+comment on column llm.model_providers.is_active is 'Whether the provider is active. Inactive providers and their models are hidden and unusable.';
+comment on column llm.model_providers.created_at is 'Time when the provider was created.';
+comment on column llm.model_providers.updated_at is 'Time of the last change.';
 
 create policy all_manager on llm.model_providers
   for all to :PLINTH_USER
@@ -396,7 +396,7 @@ grant
   on llm.model_providers to :PLINTH_USER;
 grant select on llm.model_providers to :PLINTH_ANONYMOUS;
 
--- One row per model that can be asked.
+-- One row per model of a provider.
 create table llm.models (
   id uuid not null default plinth.uuid_v7(),
   provider_id uuid not null,
@@ -429,17 +429,17 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.models is 'One row per model that can be asked.';
-comment on column llm.models.id is 'UUIDv7.';
-comment on column llm.models.provider_id is 'Who offers it.';
-comment on column llm.models.name is 'The provider''s name for it, unique per provider.';
+comment on table llm.models is 'One row per model of a provider.';
+comment on column llm.models.id is 'Id (UUIDv7).';
+comment on column llm.models.provider_id is 'The provider of the model.';
+comment on column llm.models.name is 'Name of the model at the provider, unique per provider.';
 comment on column llm.models.display_name is 'Name shown to people.';
-comment on column llm.models.description is 'What it is good for.';
-comment on column llm.models.config is 'Settings for calling it (JSON object).';
-comment on column llm.models.is_active is 'Inactive models are hidden and unusable.';
-comment on column llm.models.is_public is 'Seen by visitors and usable by every signed-in user; otherwise only by those it was granted to.';
-comment on column llm.models.created_at is 'When it was added.';
-comment on column llm.models.updated_at is 'When the row last changed.';
+comment on column llm.models.description is 'Description of the model and its strengths.';
+comment on column llm.models.config is 'Settings for calling the model (JSON object).';
+comment on column llm.models.is_active is 'Whether the model is active. Inactive models are hidden and unusable.';
+comment on column llm.models.is_public is 'Whether the model is visible to visitors and usable by every signed-in user; otherwise only users with a grant can use it.';
+comment on column llm.models.created_at is 'Time when the model was created.';
+comment on column llm.models.updated_at is 'Time of the last change.';
 
 create policy all_manager on llm.models
   for all to :PLINTH_USER
@@ -459,7 +459,7 @@ grant
   on llm.models to :PLINTH_USER;
 grant select on llm.models to :PLINTH_ANONYMOUS;
 
--- One row per name, such as production, that points at a version of a prompt.
+-- One row per label of a prompt, such as production, which points to one of its versions.
 create table llm.prompt_labels (
   prompt_id uuid not null,
   label text not null,
@@ -480,13 +480,13 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.prompt_labels is 'One row per name, such as production, that points at a version of a prompt.';
+comment on table llm.prompt_labels is 'One row per label of a prompt, such as production, which points to one of its versions.';
 comment on column llm.prompt_labels.prompt_id is 'The prompt.';
-comment on column llm.prompt_labels.label is 'Lowercase letters, digits, _ . and -, such as production or staging.';
-comment on column llm.prompt_labels.version is 'The version it points at.';
-comment on column llm.prompt_labels.created_at is 'When the label was first set.';
-comment on column llm.prompt_labels.updated_at is 'When it was last moved.';
-comment on constraint prompt_labels_version_fkey on llm.prompt_labels is E'@fieldName promptVersion\n@foreignFieldName labels\nThe version it points at.';
+comment on column llm.prompt_labels.label is 'Label, such as production or staging: lower case letters, digits, _ . and -.';
+comment on column llm.prompt_labels.version is 'Number of the version that the label points to.';
+comment on column llm.prompt_labels.created_at is 'Time when the label was first set.';
+comment on column llm.prompt_labels.updated_at is 'Time when the label was last moved.';
+comment on constraint prompt_labels_version_fkey on llm.prompt_labels is E'@fieldName promptVersion\n@foreignFieldName labels\nThe version that the label points to.';
 
 create policy select_readable on llm.prompt_labels
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
@@ -516,9 +516,9 @@ create index prompt_shares_user_id_idx on llm.prompt_shares using btree (user_id
 
 comment on table llm.prompt_shares is 'One row per prompt and user who may read it while its visibility is shared.';
 comment on column llm.prompt_shares.prompt_id is 'The prompt.';
-comment on column llm.prompt_shares.owner_id is 'Its owner, repeated so that policies need no join.';
-comment on column llm.prompt_shares.user_id is 'Who may read it.';
-comment on column llm.prompt_shares.created_at is 'Since when.';
+comment on column llm.prompt_shares.owner_id is 'The owner of the prompt, repeated so that policies need no join.';
+comment on column llm.prompt_shares.user_id is 'The user who may read the prompt.';
+comment on column llm.prompt_shares.created_at is 'Time when the prompt was shared.';
 comment on constraint prompt_shares_prompt_id_owner_id_fkey on llm.prompt_shares is E'@fieldName prompt\n@foreignFieldName shares\nThe prompt.';
 
 create policy all_owner on llm.prompt_shares
@@ -537,7 +537,7 @@ comment on policy select_receiver on llm.prompt_shares is 'Users see what was sh
 
 grant select, insert (prompt_id, user_id), delete on llm.prompt_shares to :PLINTH_USER;
 
--- One row per state a prompt's content and variables ever had. Never changed.
+-- One row per version of a prompt's content and variables. Rows never change.
 create table llm.prompt_versions (
   prompt_id uuid not null,
   version integer not null,
@@ -561,14 +561,14 @@ create trigger _100_refuse_change
   for each row
   execute function llm.refuse_version_change();
 
-comment on table llm.prompt_versions is 'One row per state a prompt''s content and variables ever had. Never changed.';
+comment on table llm.prompt_versions is 'One row per version of a prompt''s content and variables. Rows never change.';
 comment on column llm.prompt_versions.prompt_id is 'The prompt.';
-comment on column llm.prompt_versions.version is '1, 2, 3 … without a gap.';
-comment on column llm.prompt_versions.content is 'The content of that version.';
-comment on column llm.prompt_versions.variables is 'The variables of that version.';
-comment on column llm.prompt_versions.created_by is 'Who wrote it; null for an import or a deleted account.';
-comment on column llm.prompt_versions.created_at is 'When it was written.';
-comment on constraint prompt_versions_variables_is_a_list on llm.prompt_versions is 'As they were in the prompt, where they are checked.';
+comment on column llm.prompt_versions.version is 'Version number of the prompt: 1, 2, 3 … without gaps.';
+comment on column llm.prompt_versions.content is 'Content of that version.';
+comment on column llm.prompt_versions.variables is 'Variables of that version.';
+comment on column llm.prompt_versions.created_by is 'The author of the version; null for an import or a deleted account.';
+comment on column llm.prompt_versions.created_at is 'Time when the version was created.';
+comment on constraint prompt_versions_variables_is_a_list on llm.prompt_versions is 'The variables must be a list, as in the prompt, where they are validated.';
 comment on constraint prompt_versions_prompt_id_fkey on llm.prompt_versions is E'@fieldName prompt\n@foreignFieldName versions\nThe prompt.';
 
 create policy select_readable on llm.prompt_versions
@@ -580,7 +580,7 @@ comment on policy select_readable on llm.prompt_versions is 'Who reads a prompt 
 
 grant select on llm.prompt_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- One row per prompt: the shared library and users' own.
+-- One row per prompt: those of the shared library and those of users.
 create table llm.prompts (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid default plinth.current_user_id(),
@@ -628,19 +628,19 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.prompts is 'One row per prompt: the shared library and users'' own.';
-comment on column llm.prompts.id is 'UUIDv7.';
-comment on column llm.prompts.user_id is 'Owner; null for the shared library.';
-comment on column llm.prompts.name is 'Unique in the library and per owner, 1 to 200 characters.';
-comment on column llm.prompts.content is 'The prompt, up to 1,000,000 bytes.';
-comment on column llm.prompts.prompt_type is 'What the answer is: text, structured (JSON and the like) or image.';
-comment on column llm.prompts.is_for_developers is 'Whether it is meant for software developers.';
-comment on column llm.prompts.contributors is 'Names of the people who wrote it.';
-comment on column llm.prompts.created_at is 'When it was added.';
-comment on column llm.prompts.updated_at is 'When the row last changed.';
-comment on column llm.prompts.variables is 'What {{name}} in the content stands for: [{name, type: text | integer | number | boolean | choice, choices, default, description}].';
-comment on column llm.prompts.visibility is 'Who else reads a user''s prompt: private (nobody), shared (whom llm.prompt_shares names) or public. The library is always public.';
-comment on column llm.prompts.current_version is 'Version of the content and variables as they are now.';
+comment on table llm.prompts is 'One row per prompt: those of the shared library and those of users.';
+comment on column llm.prompts.id is 'Id (UUIDv7).';
+comment on column llm.prompts.user_id is 'The owner; null for the shared library.';
+comment on column llm.prompts.name is 'Name, unique in the library and per owner, 1 to 200 characters.';
+comment on column llm.prompts.content is 'Text of the prompt, at most 1,000,000 bytes.';
+comment on column llm.prompts.prompt_type is 'Kind of answer: text, structured (JSON and the like) or image.';
+comment on column llm.prompts.is_for_developers is 'Whether the prompt is meant for software developers.';
+comment on column llm.prompts.contributors is 'Names of the prompt''s authors.';
+comment on column llm.prompts.created_at is 'Time when the prompt was created.';
+comment on column llm.prompts.updated_at is 'Time of the last change.';
+comment on column llm.prompts.variables is 'Variables for {{name}} in the content: [{name, type: text | integer | number | boolean | choice, choices, default, description}].';
+comment on column llm.prompts.visibility is 'Visibility of a user''s prompt: private (the owner), shared (the users in llm.prompt_shares) or public. The library is always public.';
+comment on column llm.prompts.current_version is 'Version number of the current content and variables.';
 
 create policy all_editor on llm.prompts
   for all to :PLINTH_USER
@@ -675,7 +675,7 @@ grant
   on llm.prompts to :PLINTH_USER;
 grant select on llm.prompts to :PLINTH_ANONYMOUS;
 
--- One row per user and prompt they used.
+-- One row per user and prompt they have used.
 create table llm.user_prompts (
   user_id uuid not null,
   prompt_id uuid not null,
@@ -691,11 +691,11 @@ alter table llm.user_prompts enable row level security;
 
 create index user_prompts_prompt_id_idx on llm.user_prompts using btree (prompt_id);
 
-comment on table llm.user_prompts is 'One row per user and prompt they used.';
-comment on column llm.user_prompts.user_id is 'Who used it.';
+comment on table llm.user_prompts is 'One row per user and prompt they have used.';
+comment on column llm.user_prompts.user_id is 'The user.';
 comment on column llm.user_prompts.prompt_id is 'The prompt.';
-comment on column llm.user_prompts.usage_count is 'How many times.';
-comment on column llm.user_prompts.last_used_at is 'When last.';
+comment on column llm.user_prompts.usage_count is 'Number of uses.';
+comment on column llm.user_prompts.last_used_at is 'Time of the last use.';
 
 create policy select_own on llm.user_prompts
   for select to :PLINTH_USER

@@ -1,22 +1,22 @@
 -- Schema plinth as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema plinth;
-comment on schema plinth is 'Foundation: who is asking, UUIDv7, shared trigger functions.';
+comment on schema plinth is 'Foundation: identity of the caller, UUIDv7, shared trigger functions.';
 grant usage on schema plinth to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER;
 
 -- Text search -----------------------------------------------------------------------------------------
 
--- Stems English words, and stop words with them.
+-- Stemmer for English words, including stop words.
 create text search dictionary plinth.english_words (template = pg_catalog.snowball, language = 'english');
 
-comment on text search dictionary plinth.english_words is 'Stems English words, and stop words with them.';
+comment on text search dictionary plinth.english_words is 'Stemmer for English words, including stop words.';
 
--- English with its stop words; see plinth.search_document.
+-- English, including its stop words; see plinth.search_document.
 create text search configuration plinth.english_words (parser = pg_catalog."default");
 alter text search configuration plinth.english_words add mapping for asciihword, asciiword, hword, hword_asciipart, hword_part, word with plinth.english_words;
 alter text search configuration plinth.english_words add mapping for email, file, float, host, hword_numpart, int, numhword, numword, sfloat, uint, url, url_path, version with simple;
 
-comment on text search configuration plinth.english_words is 'English with its stop words; see plinth.search_document.';
+comment on text search configuration plinth.english_words is 'English, including its stop words; see plinth.search_document.';
 
 -- Functions -------------------------------------------------------------------------------------------
 

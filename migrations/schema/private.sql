@@ -1,12 +1,12 @@
 -- Schema private as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema private;
-comment on schema private is 'Secrets and the functions of the API''s service and the job worker. No API role may enter.';
+comment on schema private is 'Secrets, and functions for the API service and the job worker. Not accessible to API roles.';
 grant usage on schema private to :PLINTH_SERVICE, :PLINTH_WORKER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per API token: what it is recognised by. Readable by no API role.
+-- One row per API token: the hash that identifies it. Not readable by any API role.
 create table private.api_token_hashes (
   token_id uuid not null,
   token_hash bytea not null,
@@ -18,11 +18,11 @@ create table private.api_token_hashes (
 
 alter table private.api_token_hashes enable row level security;
 
-comment on table private.api_token_hashes is 'One row per API token: what it is recognised by. Readable by no API role.';
+comment on table private.api_token_hashes is 'One row per API token: the hash that identifies it. Not readable by any API role.';
 comment on column private.api_token_hashes.token_id is 'The token.';
-comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; 256 random bits need no salt.';
+comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; its 256 random bits need no salt.';
 
--- One row per item and moment at which it may complete a course or a training: when its availability begins or ends.
+-- One row per item and time at which it may complete a course or a training: when its availability begins or ends.
 create table private.completion_checks (
   item_id uuid not null,
   due_at timestamp with time zone not null,
@@ -34,11 +34,11 @@ alter table private.completion_checks enable row level security;
 
 create index completion_checks_due_at_idx on private.completion_checks using btree (due_at);
 
-comment on table private.completion_checks is 'One row per item and moment at which it may complete a course or a training: when its availability begins or ends.';
+comment on table private.completion_checks is 'One row per item and time at which it may complete a course or a training: when its availability begins or ends.';
 comment on column private.completion_checks.item_id is 'The item.';
-comment on column private.completion_checks.due_at is 'The moment; the row is deleted once it was dealt with.';
+comment on column private.completion_checks.due_at is 'Time of the check; the row is deleted once it was processed.';
 
--- One row per part of the content that is changed by one transaction at a time.
+-- One row per part of the content that only one transaction changes at a time.
 create table private.content_locks (
   lock_name text not null,
   taken bigint not null default 0,
@@ -47,11 +47,11 @@ create table private.content_locks (
 
 alter table private.content_locks enable row level security;
 
-comment on table private.content_locks is 'One row per part of the content that is changed by one transaction at a time.';
-comment on column private.content_locks.lock_name is 'categories (the tree) or prerequisites (the graph).';
-comment on column private.content_locks.taken is 'How often it was taken.';
+comment on table private.content_locks is 'One row per part of the content that only one transaction changes at a time.';
+comment on column private.content_locks.lock_name is 'Name of the lock: categories (the tree) or prerequisites (the graph).';
+comment on column private.content_locks.taken is 'Number of times the lock was taken.';
 
--- One row per piece of an export's JSON document; the pieces in order are the document.
+-- One row per part of an export's JSON document; the parts in order are the document.
 create table private.data_export_parts (
   export_id uuid not null,
   user_id uuid not null,
@@ -64,13 +64,13 @@ create table private.data_export_parts (
 
 alter table private.data_export_parts enable row level security;
 
-comment on table private.data_export_parts is 'One row per piece of an export''s JSON document; the pieces in order are the document.';
+comment on table private.data_export_parts is 'One row per part of an export''s JSON document; the parts in order are the document.';
 comment on column private.data_export_parts.export_id is 'The export.';
 comment on column private.data_export_parts.user_id is 'The user whose data it holds.';
 comment on column private.data_export_parts.part_number is 'Position in the document, from 0.';
-comment on column private.data_export_parts.content is 'A piece of the JSON text.';
+comment on column private.data_export_parts.content is 'Text of this part of the JSON document.';
 
--- One row per pair of people with a direct room.
+-- One row per pair of users with a direct room.
 create table private.direct_rooms (
   first_user_id uuid not null,
   second_user_id uuid not null,
@@ -87,12 +87,12 @@ alter table private.direct_rooms enable row level security;
 
 create index direct_rooms_second_user_id_idx on private.direct_rooms using btree (second_user_id);
 
-comment on table private.direct_rooms is 'One row per pair of people with a direct room.';
-comment on column private.direct_rooms.first_user_id is 'The one of the pair with the smaller id.';
-comment on column private.direct_rooms.second_user_id is 'The other.';
-comment on column private.direct_rooms.room_id is 'Their room.';
+comment on table private.direct_rooms is 'One row per pair of users with a direct room.';
+comment on column private.direct_rooms.first_user_id is 'The user of the pair with the smaller id.';
+comment on column private.direct_rooms.second_user_id is 'The other user of the pair.';
+comment on column private.direct_rooms.room_id is 'The direct room of the pair.';
 
--- One row per user who ever got the free plan's monthly tokens.
+-- One row per user who ever received the free plan's monthly tokens.
 create table private.free_quotas (
   user_id uuid not null,
   granted_month date not null,
@@ -103,11 +103,11 @@ create table private.free_quotas (
 
 alter table private.free_quotas enable row level security;
 
-comment on table private.free_quotas is 'One row per user who ever got the free plan''s monthly tokens.';
+comment on table private.free_quotas is 'One row per user who ever received the free plan''s monthly tokens.';
 comment on column private.free_quotas.user_id is 'The user.';
 comment on column private.free_quotas.granted_month is 'First day of the latest month (UTC) whose tokens were granted.';
 
--- One row per kind of value that is looked up by a keyed hash. Readable by no API role.
+-- One row per kind of value that is looked up by a keyed hash. Not readable by any API role.
 create table private.lookup_keys (
   name text not null,
   sealed_key text not null,
@@ -125,13 +125,13 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table private.lookup_keys is 'One row per kind of value that is looked up by a keyed hash. Readable by no API role.';
-comment on column private.lookup_keys.name is 'email: identity.users.hashed_email.';
-comment on column private.lookup_keys.sealed_key is 'The key of the HMAC, sealed by a master key: v<version>.<base64url>.';
-comment on column private.lookup_keys.created_at is 'When the key was made.';
-comment on column private.lookup_keys.updated_at is 'When it was last sealed.';
+comment on table private.lookup_keys is 'One row per kind of value that is looked up by a keyed hash. Not readable by any API role.';
+comment on column private.lookup_keys.name is 'Kind of value: email (identity.users.hashed_email).';
+comment on column private.lookup_keys.sealed_key is 'HMAC key, encrypted with a master key: v<version>.<base64url>.';
+comment on column private.lookup_keys.created_at is 'Time when the key was created.';
+comment on column private.lookup_keys.updated_at is 'Time when the key was last encrypted.';
 
--- One row per message to be sent or sent lately; kept 7 days when sent, 30 when it failed.
+-- One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.
 create table private.mail_outbox (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -170,22 +170,22 @@ create trigger _500_forget_last_mail
   when (new.template = 'account-deleted'::text and new.user_id is null and new.status <> 'pending'::text)
   execute function private.forget_last_mail();
 
-comment on table private.mail_outbox is 'One row per message to be sent or sent lately; kept 7 days when sent, 30 when it failed.';
-comment on column private.mail_outbox.id is 'UUIDv7; also in the Message-ID, so that a repeat can be told.';
-comment on column private.mail_outbox.user_id is 'The account it is about; its messages go with it.';
-comment on column private.mail_outbox.channel is 'email or sms.';
-comment on column private.mail_outbox.to_address is 'One address or number.';
-comment on column private.mail_outbox.template is 'Name of the text, such as password-reset; see src/mail/templates.';
-comment on column private.mail_outbox.variables is 'What the template is filled with (JSON object). A secret is there only sealed, as sealed_token, and goes when the message is done.';
-comment on column private.mail_outbox.status is 'pending, sent, or failed (refused for good, too old, or tried ten times).';
-comment on column private.mail_outbox.attempts is 'How often somebody has taken it to send.';
-comment on column private.mail_outbox.next_attempt_at is 'Not taken before; while somebody sends it, the end of their lease.';
-comment on column private.mail_outbox.expires_at is 'Not worth sending from then on; null means never.';
-comment on column private.mail_outbox.last_error is 'What the last attempt failed with.';
-comment on column private.mail_outbox.created_at is 'When it was queued.';
-comment on column private.mail_outbox.sent_at is 'When the mail server took it.';
+comment on table private.mail_outbox is 'One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.';
+comment on column private.mail_outbox.id is 'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognised.';
+comment on column private.mail_outbox.user_id is 'The account concerned; its messages are deleted with it.';
+comment on column private.mail_outbox.channel is 'Channel: email or sms.';
+comment on column private.mail_outbox.to_address is 'E-mail address or phone number of the recipient.';
+comment on column private.mail_outbox.template is 'Name of the template, such as password-reset; see src/mail/templates.';
+comment on column private.mail_outbox.variables is 'Variables of the template (JSON object). Secrets are stored only encrypted, as sealed_token, and deleted when the message is done.';
+comment on column private.mail_outbox.status is 'State: pending, sent, or failed (rejected permanently, too old, or tried ten times).';
+comment on column private.mail_outbox.attempts is 'Number of times a worker has claimed it for sending.';
+comment on column private.mail_outbox.next_attempt_at is 'Time of the next attempt; while a worker is sending it, the end of the worker''s lease.';
+comment on column private.mail_outbox.expires_at is 'Time after which the message is no longer sent; null if it does not expire.';
+comment on column private.mail_outbox.last_error is 'Error of the last attempt.';
+comment on column private.mail_outbox.created_at is 'Time when the message was queued.';
+comment on column private.mail_outbox.sent_at is 'Time when the mail server accepted the message.';
 
--- One row per account that typed a wrong code since a second factor was last accepted.
+-- One row per account with wrong codes since a second factor was last accepted.
 create table private.mfa_attempts (
   user_id uuid not null,
   failed_attempts integer not null,
@@ -198,13 +198,13 @@ create table private.mfa_attempts (
 
 alter table private.mfa_attempts enable row level security;
 
-comment on table private.mfa_attempts is 'One row per account that typed a wrong code since a second factor was last accepted.';
+comment on table private.mfa_attempts is 'One row per account with wrong codes since a second factor was last accepted.';
 comment on column private.mfa_attempts.user_id is 'The account.';
-comment on column private.mfa_attempts.failed_attempts is 'Wrong codes in a row, over all sessions and challenges.';
+comment on column private.mfa_attempts.failed_attempts is 'Number of wrong codes in a row, over all sessions and challenges.';
 comment on column private.mfa_attempts.last_failed_at is 'Time of the last wrong code.';
-comment on column private.mfa_attempts.locked_until is 'No code is accepted before this time; null or past when not locked.';
+comment on column private.mfa_attempts.locked_until is 'Time until which codes are rejected; null or in the past if not locked.';
 
--- One row per sign-in or link under way at another provider; works once, for ten minutes.
+-- One row per sign-in or link in progress at another provider; usable once, for ten minutes.
 create table private.oauth_states (
   id uuid not null default plinth.uuid_v7(),
   flow_hash bytea not null,
@@ -236,22 +236,22 @@ alter table private.oauth_states enable row level security;
 create index oauth_states_expires_at_idx on private.oauth_states using btree (expires_at);
 create index oauth_states_session_id_user_id_idx on private.oauth_states using btree (session_id, user_id);
 
-comment on table private.oauth_states is 'One row per sign-in or link under way at another provider; works once, for ten minutes.';
-comment on column private.oauth_states.id is 'UUIDv7.';
-comment on column private.oauth_states.flow_hash is 'SHA-256 of the flow token, which only the client that began holds.';
-comment on column private.oauth_states.state_hash is 'SHA-256 of the state that the provider gives back.';
+comment on table private.oauth_states is 'One row per sign-in or link in progress at another provider; usable once, for ten minutes.';
+comment on column private.oauth_states.id is 'Id (UUIDv7).';
+comment on column private.oauth_states.flow_hash is 'SHA-256 of the flow token, which only the client that started the flow holds.';
+comment on column private.oauth_states.state_hash is 'SHA-256 of the state that the provider returns.';
 comment on column private.oauth_states.provider is 'Name of the provider in the settings.';
-comment on column private.oauth_states.purpose is 'sign_in, or link: add the provider to the account that is signed in.';
-comment on column private.oauth_states.user_id is 'Who links; null for a sign-in.';
-comment on column private.oauth_states.session_id is 'The session that links, and the only one that may finish; null for a sign-in.';
-comment on column private.oauth_states.redirect_uri is 'Where the provider sends the browser back to.';
-comment on column private.oauth_states.secrets_sealed is 'PKCE code verifier and nonce (JSON), sealed for the purpose "oauth flow".';
-comment on column private.oauth_states.device_name is 'Name for the session to be made.';
-comment on column private.oauth_states.created_at is 'When the client asked to begin.';
-comment on column private.oauth_states.expires_at is 'From then on it is refused.';
-comment on column private.oauth_states.used_at is 'When somebody came back with it; it does not work again.';
+comment on column private.oauth_states.purpose is 'Purpose: sign_in, or link (add the provider to the signed-in account).';
+comment on column private.oauth_states.user_id is 'The user who links the provider; null for a sign-in.';
+comment on column private.oauth_states.session_id is 'The session that links the provider and the only one that may finish; null for a sign-in.';
+comment on column private.oauth_states.redirect_uri is 'URL to which the provider redirects the browser.';
+comment on column private.oauth_states.secrets_sealed is 'PKCE code verifier and nonce (JSON), encrypted for the purpose "oauth flow".';
+comment on column private.oauth_states.device_name is 'Name for the device of the new session.';
+comment on column private.oauth_states.created_at is 'Time when the client started the flow.';
+comment on column private.oauth_states.expires_at is 'Time when the flow expires.';
+comment on column private.oauth_states.used_at is 'Time when the flow was used; it cannot be used again. Null if not used.';
 
--- One row per account at another provider: its tokens of the last sign-in, sealed.
+-- One row per account at another provider: its tokens of the last sign-in, encrypted.
 create table private.oauth_tokens (
   profile_id uuid not null,
   access_token_sealed text not null,
@@ -265,13 +265,13 @@ create table private.oauth_tokens (
 
 alter table private.oauth_tokens enable row level security;
 
-comment on table private.oauth_tokens is 'One row per account at another provider: its tokens of the last sign-in, sealed.';
-comment on column private.oauth_tokens.profile_id is 'Whose tokens.';
-comment on column private.oauth_tokens.access_token_sealed is 'Access token, sealed for the purpose "oauth token".';
-comment on column private.oauth_tokens.refresh_token_sealed is 'Refresh token, sealed likewise; null if the provider gave none.';
-comment on column private.oauth_tokens.updated_at is 'When the provider gave them.';
+comment on table private.oauth_tokens is 'One row per account at another provider: its tokens of the last sign-in, encrypted.';
+comment on column private.oauth_tokens.profile_id is 'The account at the provider.';
+comment on column private.oauth_tokens.access_token_sealed is 'Access token, encrypted for the purpose "oauth token".';
+comment on column private.oauth_tokens.refresh_token_sealed is 'Refresh token, encrypted for the purpose "oauth token"; null if the provider issued none.';
+comment on column private.oauth_tokens.updated_at is 'Time when the provider issued the tokens.';
 
--- One row per passkey ceremony under way. Readable by no API role.
+-- One row per passkey ceremony in progress. Not readable by any API role.
 create table private.passkey_challenges (
   challenge bytea not null,
   purpose text not null,
@@ -290,14 +290,14 @@ alter table private.passkey_challenges enable row level security;
 create index passkey_challenges_expires_at_idx on private.passkey_challenges using btree (expires_at);
 create index passkey_challenges_user_id_idx on private.passkey_challenges using btree (user_id);
 
-comment on table private.passkey_challenges is 'One row per passkey ceremony under way. Readable by no API role.';
-comment on column private.passkey_challenges.challenge is '32 random bytes for the authenticator to sign.';
-comment on column private.passkey_challenges.purpose is 'What the answer is good for: register, sign_in, second_factor or reauthenticate.';
-comment on column private.passkey_challenges.user_id is 'Whose answer; null for a sign-in with nothing but a passkey.';
-comment on column private.passkey_challenges.created_at is 'When the ceremony began.';
-comment on column private.passkey_challenges.expires_at is 'From then on no answer is taken.';
+comment on table private.passkey_challenges is 'One row per passkey ceremony in progress. Not readable by any API role.';
+comment on column private.passkey_challenges.challenge is 'Challenge of 32 random bytes for the authenticator to sign.';
+comment on column private.passkey_challenges.purpose is 'Purpose of the response: register, sign_in, second_factor or reauthenticate.';
+comment on column private.passkey_challenges.user_id is 'The user who must respond; null for a sign-in with only a passkey.';
+comment on column private.passkey_challenges.created_at is 'Time when the ceremony started.';
+comment on column private.passkey_challenges.expires_at is 'Time when the challenge expires.';
 
--- One row per passkey: its public key and what its authenticator said. Readable by no API role.
+-- One row per passkey: its public key and the properties its authenticator reported. Not readable by any API role.
 create table private.passkeys (
   factor_id uuid not null,
   credential_id bytea not null,
@@ -319,17 +319,17 @@ create table private.passkeys (
 
 alter table private.passkeys enable row level security;
 
-comment on table private.passkeys is 'One row per passkey: its public key and what its authenticator said. Readable by no API role.';
-comment on column private.passkeys.factor_id is 'The factor.';
-comment on column private.passkeys.credential_id is 'The authenticator''s own name of the key; no two accounts share one.';
+comment on table private.passkeys is 'One row per passkey: its public key and the properties its authenticator reported. Not readable by any API role.';
+comment on column private.passkeys.factor_id is 'The second factor of the passkey.';
+comment on column private.passkeys.credential_id is 'Id of the key at the authenticator; unique across accounts.';
 comment on column private.passkeys.public_key is 'Public key as COSE_Key (RFC 9052).';
-comment on column private.passkeys.sign_count is 'Highest signature counter seen; 0 for authenticators that do not count.';
-comment on column private.passkeys.transports is 'How the authenticator can be reached, such as usb or internal; a hint for browsers.';
-comment on column private.passkeys.backup_eligible is 'Whether the key may be copied between devices; never changes.';
-comment on column private.passkeys.backed_up is 'Whether it was copied when last used.';
-comment on column private.passkeys.aaguid is 'Model of the authenticator; null where it does not say.';
+comment on column private.passkeys.sign_count is 'Highest signature counter seen; 0 for authenticators without a counter.';
+comment on column private.passkeys.transports is 'Transports of the authenticator, such as usb or internal; a hint for browsers.';
+comment on column private.passkeys.backup_eligible is 'Whether the key can be copied between devices; never changes.';
+comment on column private.passkeys.backed_up is 'Whether the key was backed up when last used.';
+comment on column private.passkeys.aaguid is 'Model id of the authenticator (AAGUID); null if it reports none.';
 
--- One row per earlier password of an account that may not be chosen again. Readable by no API role.
+-- One row per earlier password of an account that cannot be chosen again. Not readable by any API role.
 create table private.password_history (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -345,14 +345,14 @@ alter table private.password_history enable row level security;
 
 create index password_history_user_id_created_at_idx on private.password_history using btree (user_id, created_at desc);
 
-comment on table private.password_history is 'One row per earlier password of an account that may not be chosen again. Readable by no API role.';
-comment on column private.password_history.id is 'UUIDv7.';
-comment on column private.password_history.user_id is 'Whose password it was.';
-comment on column private.password_history.password_hash is 'As in private.user_passwords.';
-comment on column private.password_history.hash_algorithm is 'As in private.user_passwords.';
-comment on column private.password_history.created_at is 'When it was replaced.';
+comment on table private.password_history is 'One row per earlier password of an account that cannot be chosen again. Not readable by any API role.';
+comment on column private.password_history.id is 'Id (UUIDv7).';
+comment on column private.password_history.user_id is 'The user.';
+comment on column private.password_history.password_hash is 'Hash of the earlier password, as in private.user_passwords.';
+comment on column private.password_history.hash_algorithm is 'Algorithm of the hash, as in private.user_passwords.';
+comment on column private.password_history.created_at is 'Time when the password was replaced.';
 
--- One row per password reset somebody asked for and mail was sent for; kept 30 days.
+-- One row per requested password reset for which mail was sent; kept for 30 days.
 create table private.password_reset_tokens (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -376,19 +376,19 @@ alter table private.password_reset_tokens enable row level security;
 create index password_reset_tokens_expires_at_idx on private.password_reset_tokens using btree (expires_at);
 create index password_reset_tokens_user_id_expires_at_idx on private.password_reset_tokens using btree (user_id, expires_at);
 
-comment on table private.password_reset_tokens is 'One row per password reset somebody asked for and mail was sent for; kept 30 days.';
-comment on column private.password_reset_tokens.id is 'UUIDv7.';
-comment on column private.password_reset_tokens.user_id is 'Whose password may be set.';
+comment on table private.password_reset_tokens is 'One row per requested password reset for which mail was sent; kept for 30 days.';
+comment on column private.password_reset_tokens.id is 'Id (UUIDv7).';
+comment on column private.password_reset_tokens.user_id is 'The user whose password can be set.';
 comment on column private.password_reset_tokens.token_hash is 'SHA-256 of the token; the token itself is only in the mail.';
-comment on column private.password_reset_tokens.used_at is 'When the password was set with it; null if never.';
-comment on column private.password_reset_tokens.is_used is 'Whether the password was set with it.';
-comment on column private.password_reset_tokens.expires_at is 'From then on it is refused: 30 minutes, or the moment another one was used.';
-comment on column private.password_reset_tokens.client_ip is 'Address that asked for it.';
-comment on column private.password_reset_tokens.user_agent is 'User-Agent header that asked for it.';
-comment on column private.password_reset_tokens.security_context is 'More about the request (JSON object).';
-comment on column private.password_reset_tokens.created_at is 'When it was asked for.';
+comment on column private.password_reset_tokens.used_at is 'Time when the password was set with the token; null if not used.';
+comment on column private.password_reset_tokens.is_used is 'Whether the password was set with the token.';
+comment on column private.password_reset_tokens.expires_at is 'Time when the token expires: after 30 minutes, or when another token was used.';
+comment on column private.password_reset_tokens.client_ip is 'IP address of the request.';
+comment on column private.password_reset_tokens.user_agent is 'User-Agent header of the request.';
+comment on column private.password_reset_tokens.security_context is 'Further details of the request (JSON object).';
+comment on column private.password_reset_tokens.created_at is 'Time of the request.';
 
--- One row per event that a payment provider sent, unknown kinds too.
+-- One row per event that a payment provider sent, including events of unknown kinds.
 create table private.payment_events (
   id uuid not null default plinth.uuid_v7(),
   provider text not null,
@@ -416,21 +416,21 @@ alter table private.payment_events enable row level security;
 create index payment_events_customer_idx on private.payment_events using btree (provider, provider_customer_id) where (processed_at is null);
 create index payment_events_next_attempt_at_idx on private.payment_events using btree (next_attempt_at) where (processed_at is null);
 
-comment on table private.payment_events is 'One row per event that a payment provider sent, unknown kinds too.';
-comment on column private.payment_events.id is 'UUIDv7.';
-comment on column private.payment_events.provider is 'The payment provider, such as stripe.';
-comment on column private.payment_events.provider_event_id is 'The provider''s id: the same event sent again is the same row.';
-comment on column private.payment_events.event_type is 'The provider''s name for what happened.';
-comment on column private.payment_events.provider_customer_id is 'The provider''s id of the customer concerned; null when it names none.';
-comment on column private.payment_events.occurred_at is 'When it happened, by the provider''s clock; later ones win.';
-comment on column private.payment_events.payload is 'The listed fields that are needed, and no others (JSON object).';
-comment on column private.payment_events.received_at is 'When it arrived first.';
-comment on column private.payment_events.processed_at is 'When it was dealt with; null while it is to be done or waits.';
-comment on column private.payment_events.outcome is 'applied, ignored, or why it waits.';
-comment on column private.payment_events.attempts is 'How often it was tried in vain.';
-comment on column private.payment_events.next_attempt_at is 'When it is tried next.';
+comment on table private.payment_events is 'One row per event that a payment provider sent, including events of unknown kinds.';
+comment on column private.payment_events.id is 'Id (UUIDv7).';
+comment on column private.payment_events.provider is 'Name of the payment provider, such as stripe.';
+comment on column private.payment_events.provider_event_id is 'Id of the event at the provider; the same event sent again is the same row.';
+comment on column private.payment_events.event_type is 'Type of the event, in the provider''s terms.';
+comment on column private.payment_events.provider_customer_id is 'Id of the customer at the provider; null if the event names none.';
+comment on column private.payment_events.occurred_at is 'Time of the event, by the provider''s clock; later events take precedence.';
+comment on column private.payment_events.payload is 'Required fields of the event, and no others (JSON object).';
+comment on column private.payment_events.received_at is 'Time when the event first arrived.';
+comment on column private.payment_events.processed_at is 'Time when the event was processed; null while it is pending or waiting.';
+comment on column private.payment_events.outcome is 'Outcome: applied, ignored, or the reason it waits.';
+comment on column private.payment_events.attempts is 'Number of attempts that failed.';
+comment on column private.payment_events.next_attempt_at is 'Time of the next attempt.';
 
--- One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.
+-- One row per charge with refunds, failed refund, or dispute of a payment, according to its latest event.
 create table private.payment_reversals (
   payment_id uuid not null,
   kind text not null,
@@ -447,14 +447,14 @@ create table private.payment_reversals (
 
 alter table private.payment_reversals enable row level security;
 
-comment on table private.payment_reversals is 'One row per charge with refunds, failed refund, or dispute of a payment, as its latest event tells it.';
+comment on table private.payment_reversals is 'One row per charge with refunds, failed refund, or dispute of a payment, according to its latest event.';
 comment on column private.payment_reversals.payment_id is 'The payment.';
-comment on column private.payment_reversals.kind is 'refunded (sum of a charge''s refunds), refund_failed (one refund that did not arrive) or disputed.';
-comment on column private.payment_reversals.reversal_key is 'The provider''s id of the charge, refund or dispute; earlier for what was known before the ids were kept.';
-comment on column private.payment_reversals.amount_cents is 'Amount in the currency''s smallest unit; 0 for disputes, which concern all of it.';
-comment on column private.payment_reversals.is_in_force is 'Whether it counts: false for an inquiry, and for a dispute that was won or prevented.';
-comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about it.';
-comment on column private.payment_reversals.latest_order is 'Rank of the latest event about it.';
+comment on column private.payment_reversals.kind is 'Kind: refunded (total refunds of a charge), refund_failed (one refund that did not arrive) or disputed.';
+comment on column private.payment_reversals.reversal_key is 'Id of the charge, refund or dispute at the provider; earlier for reversals recorded before ids were stored.';
+comment on column private.payment_reversals.amount_cents is 'Amount in the currency''s smallest unit; 0 for disputes, which concern the whole payment.';
+comment on column private.payment_reversals.is_in_force is 'Whether the reversal counts; false for an inquiry, and for a dispute that was won or prevented.';
+comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about the reversal.';
+comment on column private.payment_reversals.latest_order is 'Rank of the latest event about the reversal.';
 
 -- One row per use of a prompt that was counted under a key in the last week.
 create table private.prompt_use_keys (
@@ -474,12 +474,12 @@ create index prompt_use_keys_created_at_idx on private.prompt_use_keys using btr
 create index prompt_use_keys_prompt_id_idx on private.prompt_use_keys using btree (prompt_id);
 
 comment on table private.prompt_use_keys is 'One row per use of a prompt that was counted under a key in the last week.';
-comment on column private.prompt_use_keys.user_id is 'Who used it.';
-comment on column private.prompt_use_keys.idempotency_key is 'The key: the same use told again counts once.';
+comment on column private.prompt_use_keys.user_id is 'The user.';
+comment on column private.prompt_use_keys.idempotency_key is 'Idempotency key of the use; reporting the same use again counts once.';
 comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
-comment on column private.prompt_use_keys.created_at is 'When it was counted.';
+comment on column private.prompt_use_keys.created_at is 'Time when the use was counted.';
 
--- One row per subscription at a payment provider that has to be cancelled there because its account was deleted; gone when that is done.
+-- One row per subscription that must be canceled at its payment provider because its account was deleted; deleted when that is done.
 create table private.provider_cancellations (
   provider text not null,
   provider_subscription_id text not null,
@@ -494,15 +494,15 @@ alter table private.provider_cancellations enable row level security;
 
 create index provider_cancellations_next_attempt_at_idx on private.provider_cancellations using btree (next_attempt_at);
 
-comment on table private.provider_cancellations is 'One row per subscription at a payment provider that has to be cancelled there because its account was deleted; gone when that is done.';
-comment on column private.provider_cancellations.provider is 'The payment provider, such as stripe.';
-comment on column private.provider_cancellations.provider_subscription_id is 'The provider''s id.';
-comment on column private.provider_cancellations.requested_at is 'When the account was deleted.';
-comment on column private.provider_cancellations.attempts is 'How often the provider was asked.';
-comment on column private.provider_cancellations.next_attempt_at is 'When it may be asked again.';
-comment on column private.provider_cancellations.last_error is 'Kind of the last failure; null before the first.';
+comment on table private.provider_cancellations is 'One row per subscription that must be canceled at its payment provider because its account was deleted; deleted when that is done.';
+comment on column private.provider_cancellations.provider is 'Name of the payment provider, such as stripe.';
+comment on column private.provider_cancellations.provider_subscription_id is 'Id of the subscription at the provider.';
+comment on column private.provider_cancellations.requested_at is 'Time when the account was deleted.';
+comment on column private.provider_cancellations.attempts is 'Number of cancellation requests sent to the provider.';
+comment on column private.provider_cancellations.next_attempt_at is 'Earliest time of the next attempt.';
+comment on column private.provider_cancellations.last_error is 'Kind of the last failure; null if none failed.';
 
--- One row per invoice or purchase of a subscription at a payment provider, also of those that asked for nothing.
+-- One row per invoice or purchase of a subscription at a payment provider, including those with nothing to pay.
 create table private.provider_invoices (
   provider text not null,
   provider_payment_id text not null,
@@ -522,17 +522,17 @@ alter table private.provider_invoices enable row level security;
 
 create index provider_invoices_subscription_idx on private.provider_invoices using btree (provider, provider_subscription_id);
 
-comment on table private.provider_invoices is 'One row per invoice or purchase of a subscription at a payment provider, also of those that asked for nothing.';
-comment on column private.provider_invoices.provider is 'The payment provider, such as stripe.';
-comment on column private.provider_invoices.provider_payment_id is 'The provider''s id of the invoice or purchase.';
-comment on column private.provider_invoices.provider_subscription_id is 'The provider''s id of the subscription.';
-comment on column private.provider_invoices.lines is 'Its lines for a whole period (JSON array of price or plan, start, end in seconds); no prorations and no single items.';
-comment on column private.provider_invoices.renews is 'Whether it bills the next period, so that the subscription is unpaid when it fails.';
-comment on column private.provider_invoices.amount_cents is 'Amount paid, or asked for while it is unpaid, in the currency''s smallest unit.';
-comment on column private.provider_invoices.paid_order is 'Rank of the event that said it was paid; null if none did.';
-comment on column private.provider_invoices.failed_order is 'Rank of the latest event that said an attempt failed; null if none did.';
+comment on table private.provider_invoices is 'One row per invoice or purchase of a subscription at a payment provider, including those with nothing to pay.';
+comment on column private.provider_invoices.provider is 'Name of the payment provider, such as stripe.';
+comment on column private.provider_invoices.provider_payment_id is 'Id of the invoice or purchase at the provider.';
+comment on column private.provider_invoices.provider_subscription_id is 'Id of the subscription at the provider.';
+comment on column private.provider_invoices.lines is 'Invoice lines for a whole period (JSON array of price or plan, start, end in seconds); without prorations and single items.';
+comment on column private.provider_invoices.renews is 'Whether the invoice bills the next period; if so, the subscription is unpaid when the invoice fails.';
+comment on column private.provider_invoices.amount_cents is 'Amount paid, or due while unpaid, in the currency''s smallest unit.';
+comment on column private.provider_invoices.paid_order is 'Rank of the event that reported the payment; null if none did.';
+comment on column private.provider_invoices.failed_order is 'Rank of the latest event that reported a failed attempt; null if none did.';
 
--- One row per subscription at a payment provider: what its own events say, and what follows from them and its invoices.
+-- One row per subscription at a payment provider: the state reported by its own events, and the state derived from them and its invoices.
 create table private.provider_subscriptions (
   provider text not null,
   provider_subscription_id text not null,
@@ -581,33 +581,33 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: what its own events say, and what follows from them and its invoices.';
-comment on column private.provider_subscriptions.provider is 'The payment provider, such as stripe.';
-comment on column private.provider_subscriptions.provider_subscription_id is 'The provider''s id.';
-comment on column private.provider_subscriptions.provider_customer_id is 'The provider''s id of the customer.';
-comment on column private.provider_subscriptions.user_id is 'The user, once known.';
-comment on column private.provider_subscriptions.status is 'State by the latest event about the subscription itself: incomplete, trialing, active, past_due, paused or canceled.';
-comment on column private.provider_subscriptions.status_order is 'Rank of the event that said so; a canceled one is last for good.';
-comment on column private.provider_subscriptions.was_live is 'Whether it ever was trialing, active, past_due or paused.';
-comment on column private.provider_subscriptions.provider_price_id is 'Concluded: the price of the plan''s item; null when it is unknown.';
-comment on column private.provider_subscriptions.plan_id is 'Concluded: the plan; null while no price of it is known.';
-comment on column private.provider_subscriptions.cancel_at_period_end is 'By the latest event about the subscription itself.';
-comment on column private.provider_subscriptions.trial_end is 'End of the trial, by the latest event about the subscription itself.';
+comment on table private.provider_subscriptions is 'One row per subscription at a payment provider: the state reported by its own events, and the state derived from them and its invoices.';
+comment on column private.provider_subscriptions.provider is 'Name of the payment provider, such as stripe.';
+comment on column private.provider_subscriptions.provider_subscription_id is 'Id of the subscription at the provider.';
+comment on column private.provider_subscriptions.provider_customer_id is 'Id of the customer at the provider.';
+comment on column private.provider_subscriptions.user_id is 'The user; null if not known yet.';
+comment on column private.provider_subscriptions.status is 'State in the latest event about the subscription itself: incomplete, trialing, active, past_due, paused or canceled.';
+comment on column private.provider_subscriptions.status_order is 'Rank of the event that reported the state; canceled is final.';
+comment on column private.provider_subscriptions.was_live is 'Whether the subscription ever was trialing, active, past_due or paused.';
+comment on column private.provider_subscriptions.provider_price_id is 'Derived: id at the provider of the plan item''s price; null if unknown.';
+comment on column private.provider_subscriptions.plan_id is 'Derived: the plan; null while none of its prices is known.';
+comment on column private.provider_subscriptions.cancel_at_period_end is 'Whether it ends with the current period, in the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.trial_end is 'End of the trial, in the latest event about the subscription itself.';
 comment on column private.provider_subscriptions.object_order is 'Rank of the latest event about the subscription itself.';
-comment on column private.provider_subscriptions.started_at is 'The earliest beginning that an event names.';
-comment on column private.provider_subscriptions.ended_at is 'When it ended; null while it has not.';
-comment on column private.provider_subscriptions.period_start is 'Concluded: start of the current period.';
-comment on column private.provider_subscriptions.period_end is 'Concluded: end of the current period; null for life.';
-comment on column private.provider_subscriptions.paid_period_end is 'Concluded: until when the current period is paid; infinity for life, null when it is not paid or the money went back.';
-comment on column private.provider_subscriptions.revoked_period_end is 'Concluded: end of the current period if its money went back, infinity for life; null if not.';
-comment on column private.provider_subscriptions.updated_at is 'When the row last changed.';
-comment on column private.provider_subscriptions.items is 'Items by the latest event about the subscription itself (JSON array of price, start, end in seconds).';
-comment on column private.provider_subscriptions.price_history is 'Prices of the items by each of the latest 50 events about the subscription itself (JSON object by rank of the event).';
-comment on column private.provider_subscriptions.cancel_at is 'When the provider will end it, by the latest event about the subscription itself; null for never.';
-comment on column private.provider_subscriptions.standing is 'Concluded: the state, with what its invoices say since the latest event about the subscription itself.';
-comment on column private.provider_subscriptions.paid_plan_id is 'Concluded: the plan whose price was paid for the current period; null when none was.';
+comment on column private.provider_subscriptions.started_at is 'Earliest start reported by an event.';
+comment on column private.provider_subscriptions.ended_at is 'Time when the subscription ended; null while it has not.';
+comment on column private.provider_subscriptions.period_start is 'Derived: start of the current period (inclusive).';
+comment on column private.provider_subscriptions.period_end is 'Derived: end of the current period (exclusive); null for lifetime.';
+comment on column private.provider_subscriptions.paid_period_end is 'Derived: time until which the current period is paid; infinity for lifetime, null if unpaid or the money was returned.';
+comment on column private.provider_subscriptions.revoked_period_end is 'Derived: end of the current period if its money was returned, infinity for lifetime; null otherwise.';
+comment on column private.provider_subscriptions.updated_at is 'Time of the last change.';
+comment on column private.provider_subscriptions.items is 'Items in the latest event about the subscription itself (JSON array of price, start, end in seconds).';
+comment on column private.provider_subscriptions.price_history is 'Prices of the items in each of the latest 50 events about the subscription itself (JSON object by rank of the event).';
+comment on column private.provider_subscriptions.cancel_at is 'Time when the provider will end the subscription, in the latest event about the subscription itself; null if it will not.';
+comment on column private.provider_subscriptions.standing is 'Derived: state, including the reports of its invoices since the latest event about the subscription itself.';
+comment on column private.provider_subscriptions.paid_plan_id is 'Derived: the plan whose price was paid for the current period; null if none was.';
 
--- One row per heartbeat of the last weeks, so that each counts once.
+-- One row per recently recorded heartbeat, so that each counts once.
 create table private.recorded_heartbeats (
   user_id uuid not null,
   event_id uuid not null,
@@ -622,13 +622,13 @@ alter table private.recorded_heartbeats enable row level security;
 
 create index recorded_heartbeats_created_at_idx on private.recorded_heartbeats using btree (created_at);
 
-comment on table private.recorded_heartbeats is 'One row per heartbeat of the last weeks, so that each counts once.';
-comment on column private.recorded_heartbeats.user_id is 'Whose.';
-comment on column private.recorded_heartbeats.event_id is 'The client''s id of it.';
-comment on column private.recorded_heartbeats.created_at is 'When it was recorded.';
-comment on column private.recorded_heartbeats.digest is 'SHA-256 of what it said; null for those recorded before digests were kept.';
+comment on table private.recorded_heartbeats is 'One row per recently recorded heartbeat, so that each counts once.';
+comment on column private.recorded_heartbeats.user_id is 'The user.';
+comment on column private.recorded_heartbeats.event_id is 'Id of the heartbeat, set by the client.';
+comment on column private.recorded_heartbeats.created_at is 'Time when the heartbeat was recorded.';
+comment on column private.recorded_heartbeats.digest is 'SHA-256 of the heartbeat; null for heartbeats recorded before digests were stored.';
 
--- One row per recovery code of an account's current set; each works once. Readable by no API role.
+-- One row per recovery code of an account's current set; each works once. Not readable by any API role.
 create table private.recovery_codes (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -643,14 +643,14 @@ create table private.recovery_codes (
 
 alter table private.recovery_codes enable row level security;
 
-comment on table private.recovery_codes is 'One row per recovery code of an account''s current set; each works once. Readable by no API role.';
-comment on column private.recovery_codes.id is 'UUIDv7.';
-comment on column private.recovery_codes.user_id is 'Whose code.';
-comment on column private.recovery_codes.code_hash is 'SHA-256 of the code; the code itself is nowhere.';
-comment on column private.recovery_codes.created_at is 'When the set was made.';
-comment on column private.recovery_codes.used_at is 'When it was used; null while it works.';
+comment on table private.recovery_codes is 'One row per recovery code of an account''s current set; each works once. Not readable by any API role.';
+comment on column private.recovery_codes.id is 'Id (UUIDv7).';
+comment on column private.recovery_codes.user_id is 'The owner of the code.';
+comment on column private.recovery_codes.code_hash is 'SHA-256 of the code; the code itself is not stored.';
+comment on column private.recovery_codes.created_at is 'Time when the set was created.';
+comment on column private.recovery_codes.used_at is 'Time when the code was used; null if not used.';
 
--- One row per refresh token; a session's tokens are one family, a chain of which the last is live.
+-- One row per refresh token. The tokens of a session form a chain; only the last one is valid.
 create table private.refresh_tokens (
   id uuid not null default plinth.uuid_v7(),
   session_id uuid not null,
@@ -675,18 +675,18 @@ create index refresh_tokens_expires_at_idx on private.refresh_tokens using btree
 create unique index refresh_tokens_one_live_per_session_key on private.refresh_tokens using btree (session_id) where (used_at is null);
 create index refresh_tokens_session_id_user_id_idx on private.refresh_tokens using btree (session_id, user_id);
 
-comment on table private.refresh_tokens is 'One row per refresh token; a session''s tokens are one family, a chain of which the last is live.';
-comment on column private.refresh_tokens.id is 'UUIDv7.';
+comment on table private.refresh_tokens is 'One row per refresh token. The tokens of a session form a chain; only the last one is valid.';
+comment on column private.refresh_tokens.id is 'Id (UUIDv7).';
 comment on column private.refresh_tokens.session_id is 'The session; all its tokens are one family.';
-comment on column private.refresh_tokens.user_id is 'The session''s owner.';
-comment on column private.refresh_tokens.parent_id is 'The token it replaced, which may have been cleaned up since; null for the first.';
-comment on column private.refresh_tokens.token_hash is 'SHA-256 of the token; the token itself is nowhere.';
-comment on column private.refresh_tokens.created_at is 'When it was issued.';
-comment on column private.refresh_tokens.expires_at is 'From then on it is refused.';
-comment on column private.refresh_tokens.used_at is 'When it was exchanged for its successor; null while live.';
-comment on column private.refresh_tokens.successor_sealed is 'The successor, encrypted under a key derived from this token.';
+comment on column private.refresh_tokens.user_id is 'The owner of the session.';
+comment on column private.refresh_tokens.parent_id is 'The token it replaced, which may have been deleted since; null for the first.';
+comment on column private.refresh_tokens.token_hash is 'SHA-256 of the token; the token itself is not stored.';
+comment on column private.refresh_tokens.created_at is 'Time when the token was issued.';
+comment on column private.refresh_tokens.expires_at is 'Time when the token expires.';
+comment on column private.refresh_tokens.used_at is 'Time when it was exchanged for its successor; null while valid.';
+comment on column private.refresh_tokens.successor_sealed is 'Successor, encrypted with a key derived from this token.';
 
--- One row per row that was made under an idempotency key. In private, because a digest would confirm a guess at a text that was deleted since.
+-- One row per record created under an idempotency key. Private, because a digest would confirm a guess at a deleted text.
 create table private.request_digests (
   id bigint generated always as identity,
   user_id uuid,
@@ -716,14 +716,14 @@ alter table private.request_digests enable row level security;
 
 create index request_digests_user_id_idx on private.request_digests using btree (user_id);
 
-comment on table private.request_digests is 'One row per row that was made under an idempotency key. In private, because a digest would confirm a guess at a text that was deleted since.';
+comment on table private.request_digests is 'One row per record created under an idempotency key. Private, because a digest would confirm a guess at a deleted text.';
 comment on column private.request_digests.id is 'Surrogate key.';
-comment on column private.request_digests.user_id is 'The account that made the request; null for the AI of a room.';
-comment on column private.request_digests.room_message_id is 'The room message that the request made, or null.';
-comment on column private.request_digests.chat_room_id is 'The room that the request made, or null.';
-comment on column private.request_digests.general_chat_message_id is 'The message of the general chat that the request made, or null.';
-comment on column private.request_digests.chat_message_id is 'The chat message that the request made, or null.';
-comment on column private.request_digests.skill_evidence_id is 'The evidence that the request made, or null.';
+comment on column private.request_digests.user_id is 'The account that sent the request; null for the AI of a room.';
+comment on column private.request_digests.room_message_id is 'The room message that the request created, or null.';
+comment on column private.request_digests.chat_room_id is 'The room that the request created, or null.';
+comment on column private.request_digests.general_chat_message_id is 'The general chat message that the request created, or null.';
+comment on column private.request_digests.chat_message_id is 'The chat message that the request created, or null.';
+comment on column private.request_digests.skill_evidence_id is 'The evidence that the request created, or null.';
 comment on column private.request_digests.digest is 'SHA-256 of the arguments of the request.';
 
 -- One row per room with a password.
@@ -740,10 +740,10 @@ alter table private.room_passwords enable row level security;
 
 comment on table private.room_passwords is 'One row per room with a password.';
 comment on column private.room_passwords.room_id is 'The room.';
-comment on column private.room_passwords.password_hash is 'PHC string, made as those of accounts.';
-comment on column private.room_passwords.updated_at is 'When it was set.';
+comment on column private.room_passwords.password_hash is 'Password hash (PHC string), as for accounts.';
+comment on column private.room_passwords.updated_at is 'Time when the password was set.';
 
--- One row per room, kind, user and block of message numbers in which something is counted.
+-- One row per room, kind, user and block of message numbers with a count.
 create table private.room_tallies (
   id bigint generated always as identity,
   room_id uuid not null,
@@ -768,17 +768,17 @@ alter table private.room_tallies enable row level security;
 create index room_tallies_peer_id_idx on private.room_tallies using btree (peer_id);
 create index room_tallies_user_id_idx on private.room_tallies using btree (user_id);
 
-comment on table private.room_tallies is 'One row per room, kind, user and block of message numbers in which something is counted.';
+comment on table private.room_tallies is 'One row per room, kind, user and block of message numbers with a count.';
 comment on column private.room_tallies.id is 'Surrogate key.';
 comment on column private.room_tallies.room_id is 'The room.';
-comment on column private.room_tallies.kind is 'uncounted: deleted or private, so unread for nobody; deleted: those of them that user_id sent to all; private: to user_id from peer_id; mention: of user_id by peer_id.';
-comment on column private.room_tallies.user_id is 'Whom it is counted for; null for all.';
-comment on column private.room_tallies.level is '0: bucket is a message''s sequence; 1: sequence / 64; 2: sequence / 4096; 3: sequence / 262144.';
-comment on column private.room_tallies.bucket is 'Block of message numbers.';
-comment on column private.room_tallies.peer_id is 'Who sent the messages; null where it does not matter and for the AI.';
-comment on column private.room_tallies.amount is 'How many.';
+comment on column private.room_tallies.kind is 'Kind of count. uncounted: deleted or private messages, unread for no user. deleted: uncounted messages that user_id sent to all. private: private messages to user_id from peer_id. mention: mentions of user_id by peer_id.';
+comment on column private.room_tallies.user_id is 'The user it is counted for; null for all users.';
+comment on column private.room_tallies.level is 'Size of the block. 0: bucket is a message''s sequence; 1: sequence / 64; 2: sequence / 4096; 3: sequence / 262144.';
+comment on column private.room_tallies.bucket is 'Number of the block of message numbers.';
+comment on column private.room_tallies.peer_id is 'The sender of the messages; null for the AI, and if the sender is irrelevant.';
+comment on column private.room_tallies.amount is 'Number of messages.';
 
--- One row per sign-in that waits for a second factor. Readable by no API role.
+-- One row per sign-in that waits for a second factor. Not readable by any API role.
 create table private.sign_in_challenges (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -804,17 +804,17 @@ alter table private.sign_in_challenges enable row level security;
 create index sign_in_challenges_expires_at_idx on private.sign_in_challenges using btree (expires_at);
 create index sign_in_challenges_user_id_idx on private.sign_in_challenges using btree (user_id);
 
-comment on table private.sign_in_challenges is 'One row per sign-in that waits for a second factor. Readable by no API role.';
-comment on column private.sign_in_challenges.id is 'UUIDv7.';
-comment on column private.sign_in_challenges.user_id is 'Who is signing in.';
-comment on column private.sign_in_challenges.token_hash is 'SHA-256 of the token the client goes on with.';
-comment on column private.sign_in_challenges.token_version is 'The account''s token_version when the first factor was shown; another one ends the challenge.';
-comment on column private.sign_in_challenges.methods is 'What was shown so far, as amr values of RFC 8176.';
-comment on column private.sign_in_challenges.device_name is 'Name of the session to be, if one was given.';
-comment on column private.sign_in_challenges.failed_attempts is 'Wrong answers to this challenge; the tenth ends it.';
-comment on column private.sign_in_challenges.created_at is 'When the first factor was shown.';
-comment on column private.sign_in_challenges.expires_at is 'From then on it is refused.';
-comment on column private.sign_in_challenges.used_at is 'When it became a session; null until then.';
+comment on table private.sign_in_challenges is 'One row per sign-in that waits for a second factor. Not readable by any API role.';
+comment on column private.sign_in_challenges.id is 'Id (UUIDv7).';
+comment on column private.sign_in_challenges.user_id is 'The user who is signing in.';
+comment on column private.sign_in_challenges.token_hash is 'SHA-256 of the token with which the client continues.';
+comment on column private.sign_in_challenges.token_version is 'Version of the account''s access tokens (token_version) when the first factor was accepted; a different version ends the challenge.';
+comment on column private.sign_in_challenges.methods is 'Factors accepted so far, as amr values of RFC 8176.';
+comment on column private.sign_in_challenges.device_name is 'Name for the device of the new session; null if not given.';
+comment on column private.sign_in_challenges.failed_attempts is 'Number of wrong answers to this challenge; the tenth ends it.';
+comment on column private.sign_in_challenges.created_at is 'Time when the first factor was accepted.';
+comment on column private.sign_in_challenges.expires_at is 'Time when the challenge expires.';
+comment on column private.sign_in_challenges.used_at is 'Time when the challenge became a session; null if it has not.';
 
 -- One row per state of a subscription and event that is allowed in it.
 create table private.subscription_transitions (
@@ -828,10 +828,10 @@ create table private.subscription_transitions (
 alter table private.subscription_transitions enable row level security;
 
 comment on table private.subscription_transitions is 'One row per state of a subscription and event that is allowed in it.';
-comment on column private.subscription_transitions.from_status is 'The state before.';
-comment on column private.subscription_transitions.event is 'What happens.';
-comment on column private.subscription_transitions.to_status is 'The state after.';
-comment on column private.subscription_transitions.is_providers is 'Whether the step is only for what a payment provider bills.';
+comment on column private.subscription_transitions.from_status is 'State before the event.';
+comment on column private.subscription_transitions.event is 'Name of the event.';
+comment on column private.subscription_transitions.to_status is 'State after the event.';
+comment on column private.subscription_transitions.is_providers is 'Whether the transition is allowed only for subscriptions billed by a payment provider.';
 
 -- Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.
 create table private.token_blacklist (
@@ -858,15 +858,15 @@ create trigger _900_notify
   execute function private.notify_revocation();
 
 comment on table private.token_blacklist is 'Revoked access tokens: one row per revoked token, session or account, until none of its tokens can be valid.';
-comment on column private.token_blacklist.id is 'UUIDv7.';
-comment on column private.token_blacklist.kind is 'What is revoked: one token, a session''s tokens, or a user''s.';
-comment on column private.token_blacklist.subject_id is 'jti, session id or user id.';
-comment on column private.token_blacklist.token_version is 'For a user: tokens of a lower version are revoked; null means all.';
-comment on column private.token_blacklist.reason is 'Why, such as logout.';
-comment on column private.token_blacklist.created_at is 'When it was revoked.';
-comment on column private.token_blacklist.expires_at is 'From then on the row is useless and is deleted.';
+comment on column private.token_blacklist.id is 'Id (UUIDv7).';
+comment on column private.token_blacklist.kind is 'Scope of the revocation: one token, the tokens of a session, or those of a user.';
+comment on column private.token_blacklist.subject_id is 'Id of the token (jti), session or user.';
+comment on column private.token_blacklist.token_version is 'For a user: tokens of a lower version are revoked; null for all tokens.';
+comment on column private.token_blacklist.reason is 'Reason for the revocation, such as logout.';
+comment on column private.token_blacklist.created_at is 'Time of the revocation.';
+comment on column private.token_blacklist.expires_at is 'Time from which the row has no effect and is deleted.';
 
--- One row per authenticator app: its sealed secret. Readable by no API role.
+-- One row per authenticator app: its encrypted secret. Not readable by any API role.
 create table private.totp_secrets (
   factor_id uuid not null,
   sealed_secret text not null,
@@ -879,12 +879,12 @@ create table private.totp_secrets (
 
 alter table private.totp_secrets enable row level security;
 
-comment on table private.totp_secrets is 'One row per authenticator app: its sealed secret. Readable by no API role.';
-comment on column private.totp_secrets.factor_id is 'The factor.';
-comment on column private.totp_secrets.sealed_secret is 'The shared secret with its owner''s id, sealed for the purpose "totp secret".';
-comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of it and of earlier ones are refused.';
+comment on table private.totp_secrets is 'One row per authenticator app: its encrypted secret. Not readable by any API role.';
+comment on column private.totp_secrets.factor_id is 'The second factor of the app.';
+comment on column private.totp_secrets.sealed_secret is 'Shared secret and the owner''s id, encrypted for the purpose "totp secret".';
+comment on column private.totp_secrets.last_used_step is 'Number of the 30-second step whose code was last accepted; codes of this step and earlier ones are rejected.';
 
--- One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.
+-- One row per answer that is streaming or recently ended: the state that each delta changes, and the hold that pays. Its deltas are deleted with it.
 create table private.turns (
   message_id uuid not null,
   user_id uuid not null,
@@ -925,23 +925,23 @@ create trigger _200_bill_deleted_turn
   when (old.ended_at is null)
   execute function private.bill_deleted_turn();
 
-comment on table private.turns is 'One row per answer that streams, or did until lately: what changes with each delta, and who pays. Its deltas go with it.';
+comment on table private.turns is 'One row per answer that is streaming or recently ended: the state that each delta changes, and the hold that pays. Its deltas are deleted with it.';
 comment on column private.turns.message_id is 'The answer.';
-comment on column private.turns.user_id is 'The chat''s owner.';
+comment on column private.turns.user_id is 'The owner of the chat.';
 comment on column private.turns.chat_id is 'The chat.';
-comment on column private.turns.writer is 'Who appends: client (the owner, through the API) or service (private.append_delta).';
-comment on column private.turns.last_sequence is 'Sequence of the last delta; 0 before the first.';
-comment on column private.turns.streamed_bytes is 'Bytes of content and thinking so far.';
-comment on column private.turns.lease is 'How long the writer may be silent.';
-comment on column private.turns.lease_expires_at is 'From then on others may end the turn. Each delta moves it.';
-comment on column private.turns.max_tokens is 'Tokens set aside for it.';
-comment on column private.turns.input_tokens is 'Tokens of the question, as told at the start; counted when the writer never tells what was used.';
-comment on column private.turns.hold_id is 'The tokens set aside; settled or released when the turn ends.';
-comment on column private.turns.is_usage_estimated is 'True when it was billed for what streamed because its writer never told what was used; a service may still tell.';
-comment on column private.turns.created_at is 'When it was started.';
-comment on column private.turns.ended_at is 'When it ended; null while it runs.';
+comment on column private.turns.writer is 'Writer that appends: client (the owner, through the API) or service (private.append_delta).';
+comment on column private.turns.last_sequence is 'Sequence number of the last delta; 0 before the first.';
+comment on column private.turns.streamed_bytes is 'Size of content and thinking so far, in bytes.';
+comment on column private.turns.lease is 'Time that the writer may stay silent.';
+comment on column private.turns.lease_expires_at is 'Time from which others may end the turn. Each delta extends it.';
+comment on column private.turns.max_tokens is 'Number of tokens reserved for the turn.';
+comment on column private.turns.input_tokens is 'Input tokens reported at the start; charged if the writer never reports its usage.';
+comment on column private.turns.hold_id is 'The hold of the reserved tokens; settled or released when the turn ends.';
+comment on column private.turns.is_usage_estimated is 'Whether the charge is based on the streamed text because the writer never reported its usage; a service may still report it.';
+comment on column private.turns.created_at is 'Time when the turn started.';
+comment on column private.turns.ended_at is 'Time when the turn ended; null while it is running.';
 
--- One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.
+-- One row per idempotency key of a call that created no hold and no grant, and per message whose tokens were counted.
 create table private.usage_keys (
   user_id uuid not null,
   operation text not null,
@@ -957,15 +957,15 @@ create table private.usage_keys (
 
 alter table private.usage_keys enable row level security;
 
-comment on table private.usage_keys is 'One row per idempotency key of a call that made no hold and no grant, and per message whose tokens were counted.';
-comment on column private.usage_keys.user_id is 'Whose ledger.';
-comment on column private.usage_keys.operation is 'record, correct, close_grant, grant_subscription, or message (the key is the message''s id).';
-comment on column private.usage_keys.idempotency_key is 'The caller''s key.';
-comment on column private.usage_keys.arguments is 'What it was called with, so that another call with the same key is told apart.';
-comment on column private.usage_keys.event_id is 'The event it made; null when it made none.';
-comment on column private.usage_keys.amount is 'What close_grant answered: tokens carried over.';
+comment on table private.usage_keys is 'One row per idempotency key of a call that created no hold and no grant, and per message whose tokens were counted.';
+comment on column private.usage_keys.user_id is 'The user whose tokens were counted.';
+comment on column private.usage_keys.operation is 'Operation: record, correct, close_grant, grant_subscription, or message (the key is the message''s id).';
+comment on column private.usage_keys.idempotency_key is 'Idempotency key of the caller.';
+comment on column private.usage_keys.arguments is 'Arguments of the call, to detect a different call with the same key.';
+comment on column private.usage_keys.event_id is 'The usage event that the call created; null if it created none.';
+comment on column private.usage_keys.amount is 'Result of close_grant: number of tokens carried over.';
 
--- One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.
+-- One row per user with encrypted data: the user's Fernet key, encrypted. Deleting the row makes that data unreadable.
 create table private.user_keys (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -989,15 +989,15 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at('master_key_version');
 
-comment on table private.user_keys is 'One Fernet key per user with something encrypted; sealed. Deleting a row shreds what it encrypted.';
-comment on column private.user_keys.id is 'UUIDv7; a user whose key was shredded gets another one with another id.';
-comment on column private.user_keys.user_id is 'Whose key; bound into the seal, so that it opens in no other row.';
-comment on column private.user_keys.wrapped_key is 'The Fernet key, sealed by a master key: v<version>.<base64url>.';
-comment on column private.user_keys.master_key_version is 'Version of the master key that sealed it.';
-comment on column private.user_keys.created_at is 'When the key was made.';
-comment on column private.user_keys.updated_at is 'When it was last sealed.';
+comment on table private.user_keys is 'One row per user with encrypted data: the user''s Fernet key, encrypted. Deleting the row makes that data unreadable.';
+comment on column private.user_keys.id is 'Id (UUIDv7); after a key is deleted, the user''s next key has a different id.';
+comment on column private.user_keys.user_id is 'The owner of the key; bound into the encryption, so that the key opens in no other row.';
+comment on column private.user_keys.wrapped_key is 'Fernet key, encrypted with a master key: v<version>.<base64url>.';
+comment on column private.user_keys.master_key_version is 'Version of the master key that encrypted the key.';
+comment on column private.user_keys.created_at is 'Time when the key was created.';
+comment on column private.user_keys.updated_at is 'Time when the key was last encrypted.';
 
--- One row per account with a password. Readable by no API role.
+-- One row per account with a password. Not readable by any API role.
 create table private.user_passwords (
   user_id uuid not null,
   password_hash text not null,
@@ -1020,14 +1020,14 @@ alter table private.user_passwords enable row level security;
 
 create index user_passwords_bcrypt_idx on private.user_passwords using btree (user_id) where (hash_algorithm <> 'argon2id'::text);
 
-comment on table private.user_passwords is 'One row per account with a password. Readable by no API role.';
-comment on column private.user_passwords.user_id is 'Whose password.';
-comment on column private.user_passwords.password_hash is 'PHC string (argon2id, bcrypt-sha256 in passlib''s second form) or modular crypt string (bcrypt).';
-comment on column private.user_passwords.hash_algorithm is 'argon2id (default), bcrypt-sha256 (PLINTH_PASSWORD_HASH=bcrypt) or bcrypt (brought along; replaced at the next sign-in).';
-comment on column private.user_passwords.updated_at is 'When the hash was last set.';
-comment on column private.user_passwords.suffices_alone is 'Whether it was chosen under the rule for a password without a second factor (15 characters); if not, the last factor stays.';
+comment on table private.user_passwords is 'One row per account with a password. Not readable by any API role.';
+comment on column private.user_passwords.user_id is 'The user.';
+comment on column private.user_passwords.password_hash is 'Password hash: PHC string (argon2id, bcrypt-sha256 in passlib''s second form) or modular crypt string (bcrypt).';
+comment on column private.user_passwords.hash_algorithm is 'Algorithm: argon2id (default), bcrypt-sha256 (PLINTH_PASSWORD_HASH=bcrypt) or bcrypt (imported; replaced at the next sign-in).';
+comment on column private.user_passwords.updated_at is 'Time when the hash was last set.';
+comment on column private.user_passwords.suffices_alone is 'Whether the password met the rule for use without a second factor (15 characters); if not, the last factor cannot be removed.';
 
--- One row per address or number somebody was asked to prove; kept 30 days.
+-- One row per address or number that a user was asked to verify; kept for 30 days.
 create table private.user_verifications (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid not null,
@@ -1059,21 +1059,21 @@ create index user_verifications_expires_at_idx on private.user_verifications usi
 create index user_verifications_new_value_idx on private.user_verifications using btree (new_value, created_at) where (kind = 'phone'::text);
 create index user_verifications_user_id_created_at_idx on private.user_verifications using btree (user_id, created_at desc);
 
-comment on table private.user_verifications is 'One row per address or number somebody was asked to prove; kept 30 days.';
-comment on column private.user_verifications.id is 'UUIDv7.';
-comment on column private.user_verifications.user_id is 'Whose address or number it is to be.';
-comment on column private.user_verifications.kind is 'email or phone.';
-comment on column private.user_verifications.new_value is 'The address (lower case) or number (E.164) to be proven.';
-comment on column private.user_verifications.hashed_email is 'HMAC-SHA256 of a new e-mail address, for identity.users.hashed_email; null where none was given.';
+comment on table private.user_verifications is 'One row per address or number that a user was asked to verify; kept for 30 days.';
+comment on column private.user_verifications.id is 'Id (UUIDv7).';
+comment on column private.user_verifications.user_id is 'The user who claims the address or number.';
+comment on column private.user_verifications.kind is 'Kind: email or phone.';
+comment on column private.user_verifications.new_value is 'Address (lower case) or number (E.164) to verify.';
+comment on column private.user_verifications.hashed_email is 'HMAC-SHA256 of the new e-mail address, for identity.users.hashed_email; null if none was given.';
 comment on column private.user_verifications.token_hash is 'For an address: SHA-256 of the token in the link.';
 comment on column private.user_verifications.code_hash is 'For a number: argon2id hash of the code (PHC string).';
-comment on column private.user_verifications.attempts is 'Codes tried, 5 at most, right or wrong.';
-comment on column private.user_verifications.client_ip is 'Address that asked for it.';
-comment on column private.user_verifications.user_agent is 'User-Agent header that asked for it.';
-comment on column private.user_verifications.created_at is 'When it was asked for.';
-comment on column private.user_verifications.expires_at is 'From then on it is refused: a day for links, ten minutes for codes, or when another took its place.';
-comment on column private.user_verifications.used_at is 'When it was proven; null if never.';
-comment on column private.user_verifications.purpose is 'prove: that the address the account has is its owner''s; change: that the account moves to this address or number.';
+comment on column private.user_verifications.attempts is 'Number of codes tried, right or wrong; at most 5.';
+comment on column private.user_verifications.client_ip is 'IP address of the request.';
+comment on column private.user_verifications.user_agent is 'User-Agent header of the request.';
+comment on column private.user_verifications.created_at is 'Time of the request.';
+comment on column private.user_verifications.expires_at is 'Time when the link or code expires: after a day for links, ten minutes for codes, or when replaced by a newer one.';
+comment on column private.user_verifications.used_at is 'Time when the address or number was verified; null if not verified.';
+comment on column private.user_verifications.purpose is 'Purpose: prove (that the owner of the account owns its address) or change (the account''s address or number to this one).';
 
 -- Functions -------------------------------------------------------------------------------------------
 

@@ -64,22 +64,22 @@ create trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 
 comment on table rooms.chat_rooms is 'One row per room.';
-comment on column rooms.chat_rooms.id is 'UUIDv7.';
-comment on column rooms.chat_rooms.creator_id is 'Who made it; null for a deleted account.';
-comment on column rooms.chat_rooms.name is 'Name shown to people, up to 200 characters; empty for most direct rooms.';
-comment on column rooms.chat_rooms.description is 'What it is for.';
-comment on column rooms.chat_rooms.room_type is 'direct (two people, one room a pair), group, or private (only its moderators invite).';
-comment on column rooms.chat_rooms.is_public is 'Listed for everybody who is signed in, who may join; groups only.';
+comment on column rooms.chat_rooms.id is 'Id (UUIDv7).';
+comment on column rooms.chat_rooms.creator_id is 'The creator; null for a deleted account.';
+comment on column rooms.chat_rooms.name is 'Name shown to people, at most 200 characters; empty for most direct rooms.';
+comment on column rooms.chat_rooms.description is 'Description of the room''s purpose.';
+comment on column rooms.chat_rooms.room_type is 'Type: direct (two users, one room per pair), group, or private (only moderators can invite).';
+comment on column rooms.chat_rooms.is_public is 'Whether the room is listed for all signed-in users, who may join; groups only.';
 comment on column rooms.chat_rooms.has_password is 'Whether joining without an invite needs a password.';
 comment on column rooms.chat_rooms.ai_enabled is 'Whether an AI is a member.';
-comment on column rooms.chat_rooms.history_is_shared is 'Whether new members see what was written before they joined.';
-comment on column rooms.chat_rooms.last_sequence is 'How many messages were ever posted; the last one''s number.';
-comment on column rooms.chat_rooms.last_event_sequence is 'How many events there were; the last one''s number.';
-comment on column rooms.chat_rooms.audience_version is E'@behavior -*\nGrows when somebody joins or blocks somebody: an answer made for the audience before is not posted to the one after.';
-comment on column rooms.chat_rooms.last_activity_at is 'When the last message was posted, or the room was made.';
-comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nWhat the client that made the room called the attempt, so that a repeated one makes no second room.';
-comment on column rooms.chat_rooms.created_at is 'When it was made.';
-comment on column rooms.chat_rooms.updated_at is 'When its name or settings last changed.';
+comment on column rooms.chat_rooms.history_is_shared is 'Whether new members see messages from before they joined.';
+comment on column rooms.chat_rooms.last_sequence is 'Number of messages ever posted; the sequence of the latest message.';
+comment on column rooms.chat_rooms.last_event_sequence is 'Number of events; the sequence of the latest event.';
+comment on column rooms.chat_rooms.audience_version is E'@behavior -*\nVersion of the audience; it rises when a user joins or blocks another. An answer generated for an earlier audience is not posted to a later one.';
+comment on column rooms.chat_rooms.last_activity_at is 'Time of the latest message, or of the creation of the room.';
+comment on column rooms.chat_rooms.idempotency_key is E'@behavior -*\nIdempotency key of the request that created the room; a repeated request creates no second room.';
+comment on column rooms.chat_rooms.created_at is 'Time when the room was created.';
+comment on column rooms.chat_rooms.updated_at is 'Time of the last change of name or settings.';
 comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is '@behavior -*';
 
 create policy delete_creator on rooms.chat_rooms
@@ -102,7 +102,7 @@ grant
   delete
   on rooms.chat_rooms to :PLINTH_USER;
 
--- One row per message of the chat that all who are signed in share.
+-- One row per message of the chat shared by all signed-in users.
 create table rooms.general_chat_messages (
   id uuid not null default plinth.uuid_v7(),
   sender_id uuid default plinth.current_user_id(),
@@ -125,15 +125,15 @@ create index general_chat_messages_created_at_idx on rooms.general_chat_messages
 create unique index general_chat_messages_idempotency_key_idx on rooms.general_chat_messages using btree (sender_id, idempotency_key) where (idempotency_key is not null);
 create index general_chat_messages_sender_id_created_at_idx on rooms.general_chat_messages using btree (sender_id, created_at);
 
-comment on table rooms.general_chat_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of the chat that all who are signed in share.';
-comment on column rooms.general_chat_messages.id is 'UUIDv7.';
-comment on column rooms.general_chat_messages.sender_id is 'Who wrote it; null for a deleted account.';
-comment on column rooms.general_chat_messages.content is 'The text, up to 4,000 bytes; empty when deleted.';
-comment on column rooms.general_chat_messages.is_deleted is 'Whether it was deleted; its content is then in general_chat_revisions.';
-comment on column rooms.general_chat_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
-comment on column rooms.general_chat_messages.edited_at is 'When it was last edited, or null.';
-comment on column rooms.general_chat_messages.deleted_at is 'When it was deleted, or null.';
-comment on column rooms.general_chat_messages.created_at is 'When it was posted.';
+comment on table rooms.general_chat_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of the chat shared by all signed-in users.';
+comment on column rooms.general_chat_messages.id is 'Id (UUIDv7).';
+comment on column rooms.general_chat_messages.sender_id is 'The sender; null for a deleted account.';
+comment on column rooms.general_chat_messages.content is 'Text of the message, at most 4,000 bytes; empty if deleted.';
+comment on column rooms.general_chat_messages.is_deleted is 'Whether the message was deleted; its content is then in general_chat_revisions.';
+comment on column rooms.general_chat_messages.idempotency_key is E'@behavior -*\nIdempotency key of the request; a repeated request posts no second message.';
+comment on column rooms.general_chat_messages.edited_at is 'Time of the last edit, or null.';
+comment on column rooms.general_chat_messages.deleted_at is 'Time of deletion, or null.';
+comment on column rooms.general_chat_messages.created_at is 'Time when the message was posted.';
 comment on constraint general_chat_messages_sender_id_fkey on rooms.general_chat_messages is '@behavior -*';
 
 create policy select_unblocked on rooms.general_chat_messages
@@ -145,7 +145,7 @@ comment on policy select_unblocked on rooms.general_chat_messages is 'Who is sig
 
 grant select on rooms.general_chat_messages to :PLINTH_USER;
 
--- One row per user who may not write in the general chat for a while.
+-- One row per user who is muted in the general chat.
 create table rooms.general_chat_mutes (
   user_id uuid not null,
   muted_by uuid default plinth.current_user_id(),
@@ -162,12 +162,12 @@ alter table rooms.general_chat_mutes enable row level security;
 
 create index general_chat_mutes_muted_by_idx on rooms.general_chat_mutes using btree (muted_by);
 
-comment on table rooms.general_chat_mutes is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who may not write in the general chat for a while.';
-comment on column rooms.general_chat_mutes.user_id is 'Who.';
-comment on column rooms.general_chat_mutes.muted_by is 'Which moderator decided it; null for a deleted account.';
-comment on column rooms.general_chat_mutes.reason is 'Why, or null; the user reads it.';
-comment on column rooms.general_chat_mutes.muted_until is 'Until when; infinity for good.';
-comment on column rooms.general_chat_mutes.created_at is 'When it was decided.';
+comment on table rooms.general_chat_mutes is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who is muted in the general chat.';
+comment on column rooms.general_chat_mutes.user_id is 'The muted user.';
+comment on column rooms.general_chat_mutes.muted_by is 'The moderator who muted the user; null for a deleted account.';
+comment on column rooms.general_chat_mutes.reason is 'Reason for the mute, shown to the user, or null.';
+comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; infinity if permanent.';
+comment on column rooms.general_chat_mutes.created_at is 'Time when the user was muted.';
 comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is '@behavior -*';
 comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is '@behavior -*';
 
@@ -188,7 +188,7 @@ grant
   delete
   on rooms.general_chat_mutes to :PLINTH_USER;
 
--- One row per text that a message of the general chat had before it was edited or deleted.
+-- One row per earlier text of a general chat message, from before it was edited or deleted.
 create table rooms.general_chat_revisions (
   message_id uuid not null,
   revision integer not null,
@@ -210,14 +210,14 @@ alter table rooms.general_chat_revisions enable row level security;
 create index general_chat_revisions_actor_id_idx on rooms.general_chat_revisions using btree (actor_id);
 create index general_chat_revisions_author_id_idx on rooms.general_chat_revisions using btree (author_id);
 
-comment on table rooms.general_chat_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message of the general chat had before it was edited or deleted.';
+comment on table rooms.general_chat_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per earlier text of a general chat message, from before it was edited or deleted.';
 comment on column rooms.general_chat_revisions.message_id is 'The message.';
-comment on column rooms.general_chat_revisions.revision is '1, 2, 3 in the order of the changes.';
-comment on column rooms.general_chat_revisions.author_id is 'Who wrote it.';
-comment on column rooms.general_chat_revisions.actor_id is 'Who edited or deleted it; null for a deleted account.';
-comment on column rooms.general_chat_revisions.change is 'edited or deleted.';
-comment on column rooms.general_chat_revisions.content is 'The text before the change.';
-comment on column rooms.general_chat_revisions.created_at is 'When it was changed.';
+comment on column rooms.general_chat_revisions.revision is 'Number of the revision: 1, 2, 3 in the order of the changes.';
+comment on column rooms.general_chat_revisions.author_id is 'The author of the message.';
+comment on column rooms.general_chat_revisions.actor_id is 'The account that edited or deleted it; null for a deleted account.';
+comment on column rooms.general_chat_revisions.change is 'Kind of change: edited or deleted.';
+comment on column rooms.general_chat_revisions.content is 'Text before the change.';
+comment on column rooms.general_chat_revisions.created_at is 'Time of the change.';
 comment on constraint general_chat_revisions_actor_id_fkey on rooms.general_chat_revisions is '@behavior -*';
 comment on constraint general_chat_revisions_author_id_fkey on rooms.general_chat_revisions is '@behavior -*';
 comment on constraint general_chat_revisions_message_id_fkey on rooms.general_chat_revisions is '@foreignFieldName revisions';
@@ -229,7 +229,7 @@ comment on policy select_concerned on rooms.general_chat_revisions is 'Authors r
 
 grant select on rooms.general_chat_revisions to :PLINTH_USER;
 
--- One row: how the general chat is run.
+-- One row: settings of the general chat.
 create table rooms.general_chat_settings (
   id boolean not null default true,
   is_open boolean not null default true,
@@ -247,11 +247,11 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table rooms.general_chat_settings is 'One row: how the general chat is run.';
-comment on column rooms.general_chat_settings.id is 'Always true: there is one row.';
-comment on column rooms.general_chat_settings.is_open is 'False: only its moderators write.';
-comment on column rooms.general_chat_settings.slow_mode_seconds is 'How long one waits between two messages of one''s own; 0 turns it off. Moderators do not wait.';
-comment on column rooms.general_chat_settings.updated_at is 'When it was last changed.';
+comment on table rooms.general_chat_settings is 'One row: settings of the general chat.';
+comment on column rooms.general_chat_settings.id is 'Always true: the table has one row.';
+comment on column rooms.general_chat_settings.is_open is 'Whether all users may write; if false, only moderators can.';
+comment on column rooms.general_chat_settings.slow_mode_seconds is 'Minimum time between two messages of a user, in seconds; 0 disables slow mode. Moderators are exempt.';
+comment on column rooms.general_chat_settings.updated_at is 'Time of the last change.';
 
 create policy select_all on rooms.general_chat_settings
   for select to :PLINTH_USER
@@ -265,7 +265,7 @@ comment on policy update_moderator on rooms.general_chat_settings is 'The permis
 
 grant select, update (is_open, slow_mode_seconds) on rooms.general_chat_settings to :PLINTH_USER;
 
--- One row per user who says to be there. Unlogged.
+-- One row per user who announced presence. Unlogged.
 create unlogged table rooms.presence (
   user_id uuid not null,
   status text not null,
@@ -277,10 +277,10 @@ create unlogged table rooms.presence (
 
 alter table rooms.presence enable row level security;
 
-comment on table rooms.presence is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who says to be there. Unlogged.';
-comment on column rooms.presence.user_id is 'Who.';
-comment on column rooms.presence.status is 'online or away; offline while a row is not read by anybody.';
-comment on column rooms.presence.expires_at is 'Until when it holds.';
+comment on table rooms.presence is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user who announced presence. Unlogged.';
+comment on column rooms.presence.user_id is 'The user.';
+comment on column rooms.presence.status is 'Status: online or away. Users without a row are offline.';
+comment on column rooms.presence.expires_at is 'Time when the announcement expires.';
 
 create policy select_fellow_member on rooms.presence
   for select to :PLINTH_USER
@@ -293,7 +293,7 @@ comment on policy select_fellow_member on rooms.presence is 'Users see who of th
 
 grant select on rooms.presence to :PLINTH_USER;
 
--- One row per room and person who may not come back.
+-- One row per room and user banned from it.
 create table rooms.room_bans (
   room_id uuid not null,
   user_id uuid not null,
@@ -312,12 +312,12 @@ alter table rooms.room_bans enable row level security;
 create index room_bans_banned_by_idx on rooms.room_bans using btree (banned_by);
 create index room_bans_user_id_idx on rooms.room_bans using btree (user_id);
 
-comment on table rooms.room_bans is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person who may not come back.';
+comment on table rooms.room_bans is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and user banned from it.';
 comment on column rooms.room_bans.room_id is 'The room.';
-comment on column rooms.room_bans.user_id is 'Who may not join or be invited.';
-comment on column rooms.room_bans.banned_by is 'Which moderator decided it; null for a deleted account.';
-comment on column rooms.room_bans.reason is 'Why, or null.';
-comment on column rooms.room_bans.created_at is 'When.';
+comment on column rooms.room_bans.user_id is 'The user who cannot join or be invited.';
+comment on column rooms.room_bans.banned_by is 'The moderator who banned the user; null for a deleted account.';
+comment on column rooms.room_bans.reason is 'Reason for the ban, or null.';
+comment on column rooms.room_bans.created_at is 'Time of the ban.';
 comment on constraint room_bans_banned_by_fkey on rooms.room_bans is '@behavior -*';
 comment on constraint room_bans_room_id_fkey on rooms.room_bans is '@foreignFieldName bans';
 comment on constraint room_bans_user_id_fkey on rooms.room_bans is '@behavior -*';
@@ -330,7 +330,7 @@ comment on policy all_moderator on rooms.room_bans is 'Moderators see and lift t
 
 grant select, delete on rooms.room_bans to :PLINTH_USER;
 
--- One row per event of a room that is not the posting of a message; see the view room_events.
+-- One row per event of a room other than a posted message; see the view room_events.
 create table rooms.room_changes (
   room_id uuid not null,
   sequence bigint not null,
@@ -352,13 +352,13 @@ alter table rooms.room_changes enable row level security;
 create index room_changes_message_id_idx on rooms.room_changes using btree (message_id);
 create index room_changes_user_id_idx on rooms.room_changes using btree (user_id);
 
-comment on table rooms.room_changes is E'@behavior -*\nOne row per event of a room that is not the posting of a message; see the view room_events.';
+comment on table rooms.room_changes is E'@behavior -*\nOne row per event of a room other than a posted message; see the view room_events.';
 comment on column rooms.room_changes.room_id is 'The room.';
-comment on column rooms.room_changes.sequence is 'The event''s number in the room.';
-comment on column rooms.room_changes.kind is 'What happened.';
+comment on column rooms.room_changes.sequence is 'Number of the event in the room.';
+comment on column rooms.room_changes.kind is 'Kind of event.';
 comment on column rooms.room_changes.message_id is 'The message concerned, or null.';
-comment on column rooms.room_changes.user_id is 'The member concerned, or who did it; null for the AI and deleted accounts.';
-comment on column rooms.room_changes.created_at is 'When.';
+comment on column rooms.room_changes.user_id is 'The member concerned, or the user who acted; null for the AI and deleted accounts.';
+comment on column rooms.room_changes.created_at is 'Time of the event.';
 comment on constraint room_changes_user_id_fkey on rooms.room_changes is '@behavior -*';
 
 create policy select_member on rooms.room_changes
@@ -370,7 +370,7 @@ comment on policy select_member on rooms.room_changes is 'Members read the event
 
 grant select on rooms.room_changes to :PLINTH_USER;
 
--- One row per room and person invited to it; a new invite after a refusal takes the place of the old one.
+-- One row per room and user invited to it; a new invite replaces a declined one.
 create table rooms.room_invites (
   id uuid not null default plinth.uuid_v7(),
   room_id uuid not null,
@@ -404,16 +404,16 @@ create trigger _500_follow
   for each row
   execute function private.follow_room_invite();
 
-comment on table rooms.room_invites is E'@foreignKey (inviter_id) references identity.profiles (id)|@fieldName inviterProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (invitee_id) references identity.profiles (id)|@fieldName inviteeProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and person invited to it; a new invite after a refusal takes the place of the old one.';
-comment on column rooms.room_invites.id is 'UUIDv7.';
-comment on column rooms.room_invites.room_id is 'Where to.';
-comment on column rooms.room_invites.inviter_id is 'Who invites.';
-comment on column rooms.room_invites.invitee_id is 'Who is invited.';
-comment on column rooms.room_invites.message_id is 'The message of type invite by which it was made known in another room, or null.';
-comment on column rooms.room_invites.message is 'A few words from the inviter, up to 1000 characters, or null.';
-comment on column rooms.room_invites.status is 'pending, accepted or declined.';
-comment on column rooms.room_invites.responded_at is 'When it was answered, or null.';
-comment on column rooms.room_invites.created_at is 'When it was made.';
+comment on table rooms.room_invites is E'@foreignKey (inviter_id) references identity.profiles (id)|@fieldName inviterProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (invitee_id) references identity.profiles (id)|@fieldName inviteeProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per room and user invited to it; a new invite replaces a declined one.';
+comment on column rooms.room_invites.id is 'Id (UUIDv7).';
+comment on column rooms.room_invites.room_id is 'The room of the invite.';
+comment on column rooms.room_invites.inviter_id is 'The user who invites.';
+comment on column rooms.room_invites.invitee_id is 'The user who is invited.';
+comment on column rooms.room_invites.message_id is 'The message of type invite that announced it in another room, or null.';
+comment on column rooms.room_invites.message is 'Note from the inviter, at most 1,000 characters, or null.';
+comment on column rooms.room_invites.status is 'State: pending, accepted or declined.';
+comment on column rooms.room_invites.responded_at is 'Time of the answer, or null.';
+comment on column rooms.room_invites.created_at is 'Time when the invite was created.';
 comment on constraint room_invites_invitee_id_fkey on rooms.room_invites is '@behavior -*';
 comment on constraint room_invites_inviter_id_fkey on rooms.room_invites is '@behavior -*';
 comment on constraint room_invites_message_id_fkey on rooms.room_invites is E'@fieldName roomMessage\n@foreignFieldName roomInvites';
@@ -430,7 +430,7 @@ comment on policy select_own on rooms.room_invites is 'Users see the invites the
 
 grant select on rooms.room_invites to :PLINTH_USER;
 
--- One row per member of a room; who leaves loses the row.
+-- One row per member of a room; deleted when the member leaves.
 create table rooms.room_members (
   id uuid not null default plinth.uuid_v7(),
   room_id uuid not null,
@@ -464,17 +464,17 @@ create trigger _500_follow
   for each row
   execute function private.follow_room_member();
 
-comment on table rooms.room_members is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member of a room; who leaves loses the row.';
-comment on column rooms.room_members.id is 'UUIDv7.';
+comment on table rooms.room_members is E'@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member of a room; deleted when the member leaves.';
+comment on column rooms.room_members.id is 'Id (UUIDv7).';
 comment on column rooms.room_members.room_id is 'The room.';
 comment on column rooms.room_members.user_id is 'The member; null for the AI.';
-comment on column rooms.room_members.role is 'creator, moderator, member or ai.';
-comment on column rooms.room_members.is_muted is 'The member wants no notifications; for clients to respect.';
-comment on column rooms.room_members.is_archived is 'The member put the room away; for clients to respect.';
-comment on column rooms.room_members.visible_after is 'The member sees what came after this event of the room.';
-comment on column rooms.room_members.last_read_sequence is 'The last message the member has read: others up to it are not unread.';
-comment on column rooms.room_members.last_read_at is 'When the member last marked something read or unread.';
-comment on column rooms.room_members.joined_at is 'When they joined.';
+comment on column rooms.room_members.role is 'Role: creator, moderator, member or ai.';
+comment on column rooms.room_members.is_muted is 'Whether the member has muted notifications; enforced by clients.';
+comment on column rooms.room_members.is_archived is 'Whether the member has archived the room; enforced by clients.';
+comment on column rooms.room_members.visible_after is 'Number of a room event; the member sees only what came after it.';
+comment on column rooms.room_members.last_read_sequence is 'Sequence of the last message the member has read; messages up to it are not unread.';
+comment on column rooms.room_members.last_read_at is 'Time when the member last marked messages as read or unread.';
+comment on column rooms.room_members.joined_at is 'Time when the member joined.';
 comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
 comment on constraint room_members_user_id_fkey on rooms.room_members is '@behavior -*';
 
@@ -505,7 +505,7 @@ create index room_message_mentions_user_id_message_id_idx on rooms.room_message_
 
 comment on table rooms.room_message_mentions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message and member mentioned in it.';
 comment on column rooms.room_message_mentions.message_id is 'The message.';
-comment on column rooms.room_message_mentions.user_id is 'Who is mentioned; never the sender.';
+comment on column rooms.room_message_mentions.user_id is 'The mentioned member; never the sender.';
 comment on constraint room_message_mentions_message_id_fkey on rooms.room_message_mentions is '@foreignFieldName mentions';
 comment on constraint room_message_mentions_user_id_fkey on rooms.room_message_mentions is '@behavior -*';
 
@@ -518,7 +518,7 @@ comment on policy select_with_message on rooms.room_message_mentions is 'Who see
 
 grant select on rooms.room_message_mentions to :PLINTH_USER;
 
--- One row per message, member and emoji they reacted with.
+-- One row per message, member and emoji of a reaction.
 create table rooms.room_message_reactions (
   message_id uuid not null,
   user_id uuid not null,
@@ -534,11 +534,11 @@ alter table rooms.room_message_reactions enable row level security;
 
 create index room_message_reactions_user_id_idx on rooms.room_message_reactions using btree (user_id);
 
-comment on table rooms.room_message_reactions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message, member and emoji they reacted with.';
+comment on table rooms.room_message_reactions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message, member and emoji of a reaction.';
 comment on column rooms.room_message_reactions.message_id is 'The message.';
-comment on column rooms.room_message_reactions.user_id is 'Who reacted.';
-comment on column rooms.room_message_reactions.emoji is 'With what: an emoji or a short word, up to 16 characters.';
-comment on column rooms.room_message_reactions.created_at is 'When.';
+comment on column rooms.room_message_reactions.user_id is 'The member who reacted.';
+comment on column rooms.room_message_reactions.emoji is 'Reaction: an emoji or a short word, at most 16 characters.';
+comment on column rooms.room_message_reactions.created_at is 'Time of the reaction.';
 comment on constraint room_message_reactions_message_id_fkey on rooms.room_message_reactions is '@foreignFieldName reactions';
 comment on constraint room_message_reactions_user_id_fkey on rooms.room_message_reactions is '@behavior -*';
 
@@ -566,7 +566,7 @@ create index room_message_recipients_user_id_idx on rooms.room_message_recipient
 
 comment on table rooms.room_message_recipients is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per private message and member who may read it, besides its sender.';
 comment on column rooms.room_message_recipients.message_id is 'The message.';
-comment on column rooms.room_message_recipients.user_id is 'Who may read it.';
+comment on column rooms.room_message_recipients.user_id is 'The member who may read the message.';
 comment on constraint room_message_recipients_message_id_fkey on rooms.room_message_recipients is '@foreignFieldName recipients';
 comment on constraint room_message_recipients_user_id_fkey on rooms.room_message_recipients is '@behavior -*';
 
@@ -577,7 +577,7 @@ comment on policy select_concerned on rooms.room_message_recipients is 'Users se
 
 grant select on rooms.room_message_recipients to :PLINTH_USER;
 
--- One row per text that a message had before it was edited or deleted.
+-- One row per earlier text of a room message, from before it was edited or deleted.
 create table rooms.room_message_revisions (
   message_id uuid not null,
   revision integer not null,
@@ -599,14 +599,14 @@ alter table rooms.room_message_revisions enable row level security;
 create index room_message_revisions_actor_id_idx on rooms.room_message_revisions using btree (actor_id);
 create index room_message_revisions_author_id_idx on rooms.room_message_revisions using btree (author_id);
 
-comment on table rooms.room_message_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per text that a message had before it was edited or deleted.';
+comment on table rooms.room_message_revisions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per earlier text of a room message, from before it was edited or deleted.';
 comment on column rooms.room_message_revisions.message_id is 'The message.';
-comment on column rooms.room_message_revisions.revision is '1, 2, 3 in the order of the changes.';
-comment on column rooms.room_message_revisions.author_id is 'Who wrote it; null for the AI and the system.';
-comment on column rooms.room_message_revisions.actor_id is 'Who edited or deleted it; null for a deleted account.';
-comment on column rooms.room_message_revisions.change is 'edited or deleted.';
-comment on column rooms.room_message_revisions.content is 'The text before the change.';
-comment on column rooms.room_message_revisions.created_at is 'When it was changed.';
+comment on column rooms.room_message_revisions.revision is 'Number of the revision: 1, 2, 3 in the order of the changes.';
+comment on column rooms.room_message_revisions.author_id is 'The author of the message; null for the AI and the system.';
+comment on column rooms.room_message_revisions.actor_id is 'The account that edited or deleted it; null for a deleted account.';
+comment on column rooms.room_message_revisions.change is 'Kind of change: edited or deleted.';
+comment on column rooms.room_message_revisions.content is 'Text before the change.';
+comment on column rooms.room_message_revisions.created_at is 'Time of the change.';
 comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_message_id_fkey on rooms.room_message_revisions is '@foreignFieldName revisions';
@@ -624,7 +624,7 @@ comment on policy select_moderator on rooms.room_message_revisions is 'Moderator
 
 grant select on rooms.room_message_revisions to :PLINTH_USER;
 
--- One row per message of a room; deleted ones stay without their content, so that numbers have no gaps.
+-- One row per message of a room. Deleted messages stay without their content, so that numbers have no gaps.
 create table rooms.room_messages (
   id uuid not null default plinth.uuid_v7(),
   room_id uuid not null,
@@ -682,24 +682,24 @@ create trigger _500_follow
   when (new.is_deleted is distinct from old.is_deleted or new.content is distinct from old.content)
   execute function private.follow_room_message();
 
-comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of a room; deleted ones stay without their content, so that numbers have no gaps.';
-comment on column rooms.room_messages.id is 'UUIDv7.';
+comment on table rooms.room_messages is E'@foreignKey (sender_id) references identity.profiles (id)|@fieldName senderProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per message of a room. Deleted messages stay without their content, so that numbers have no gaps.';
+comment on column rooms.room_messages.id is 'Id (UUIDv7).';
 comment on column rooms.room_messages.room_id is 'The room.';
-comment on column rooms.room_messages.sender_id is 'Who wrote it; null for the AI, the system and deleted accounts.';
-comment on column rooms.room_messages.reply_to_id is 'The message it answers, or null.';
-comment on column rooms.room_messages.sender_type is 'user, ai or system.';
-comment on column rooms.room_messages.message_type is 'text, invite or system.';
-comment on column rooms.room_messages.content is 'The text, up to 40,000 bytes; empty when deleted.';
-comment on column rooms.room_messages.metadata is 'What the application adds (JSON object of up to 20,000 bytes).';
-comment on column rooms.room_messages.is_private is 'Only the sender and the recipients see it.';
-comment on column rooms.room_messages.is_deleted is 'Whether it was deleted; its content is then in room_message_revisions.';
-comment on column rooms.room_messages.sequence is 'Its number in the room: 1, 2, 3 without gaps.';
-comment on column rooms.room_messages.event_sequence is 'Number of the event of its posting.';
-comment on column rooms.room_messages.sender_sequence is E'@behavior -*\nHow many messages for all members the sender had posted in the room, this one included.';
-comment on column rooms.room_messages.idempotency_key is E'@behavior -*\nWhat the client called the attempt, so that a repeated one posts nothing twice.';
-comment on column rooms.room_messages.edited_at is 'When it was last edited, or null.';
-comment on column rooms.room_messages.deleted_at is 'When it was deleted, or null.';
-comment on column rooms.room_messages.created_at is 'When it was posted; grows with the sequence.';
+comment on column rooms.room_messages.sender_id is 'The sender; null for the AI, the system and deleted accounts.';
+comment on column rooms.room_messages.reply_to_id is 'The message it replies to, or null.';
+comment on column rooms.room_messages.sender_type is 'Type of sender: user, ai or system.';
+comment on column rooms.room_messages.message_type is 'Type of message: text, invite or system.';
+comment on column rooms.room_messages.content is 'Text of the message, at most 40,000 bytes; empty if deleted.';
+comment on column rooms.room_messages.metadata is 'Data added by the application (JSON object, at most 20,000 bytes).';
+comment on column rooms.room_messages.is_private is 'Whether only the sender and the recipients see the message.';
+comment on column rooms.room_messages.is_deleted is 'Whether the message was deleted; its content is then in room_message_revisions.';
+comment on column rooms.room_messages.sequence is 'Number of the message in the room: 1, 2, 3 without gaps.';
+comment on column rooms.room_messages.event_sequence is 'Number of the event that posted the message.';
+comment on column rooms.room_messages.sender_sequence is E'@behavior -*\nNumber of messages to all members that the sender had posted in the room, including this one.';
+comment on column rooms.room_messages.idempotency_key is E'@behavior -*\nIdempotency key of the request; a repeated request posts no second message.';
+comment on column rooms.room_messages.edited_at is 'Time of the last edit, or null.';
+comment on column rooms.room_messages.deleted_at is 'Time of deletion, or null.';
+comment on column rooms.room_messages.created_at is 'Time when the message was posted; rises with the sequence.';
 comment on constraint room_messages_reply_to_id_fkey on rooms.room_messages is '@foreignFieldName replies';
 comment on constraint room_messages_room_id_fkey on rooms.room_messages is '@foreignFieldName messages';
 comment on constraint room_messages_sender_id_fkey on rooms.room_messages is '@behavior -*';
@@ -716,7 +716,7 @@ comment on policy select_member on rooms.room_messages is 'Members read what was
 
 grant select on rooms.room_messages to :PLINTH_USER;
 
--- One row per member who is writing in a room. Unlogged.
+-- One row per member who is typing in a room. Unlogged.
 create unlogged table rooms.typing (
   room_id uuid not null,
   user_id uuid not null,
@@ -730,10 +730,10 @@ alter table rooms.typing enable row level security;
 
 create index typing_user_id_idx on rooms.typing using btree (user_id);
 
-comment on table rooms.typing is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member who is writing in a room. Unlogged.';
+comment on table rooms.typing is E'@behavior -query:resource:list -query:resource:connection -query:resource:single -manyRelation:resource:list -manyRelation:resource:connection -singularRelation:resource:single\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior +singularRelation:resource:single -manyRelation:resource:list -manyRelation:resource:connection\nOne row per member who is typing in a room. Unlogged.';
 comment on column rooms.typing.room_id is 'The room.';
-comment on column rooms.typing.user_id is 'Who writes.';
-comment on column rooms.typing.expires_at is 'Until when it holds.';
+comment on column rooms.typing.user_id is 'The member who is typing.';
+comment on column rooms.typing.expires_at is 'Time when the indicator expires.';
 comment on constraint typing_room_id_user_id_fkey on rooms.typing is '@fieldName member';
 
 create policy select_member on rooms.typing
@@ -745,7 +745,7 @@ comment on policy select_member on rooms.typing is 'Members see who is writing i
 
 grant select on rooms.typing to :PLINTH_USER;
 
--- One row per user and person they do not want to hear from.
+-- One row per user and user they have blocked.
 create table rooms.user_blocks (
   user_id uuid not null,
   blocked_id uuid not null,
@@ -765,10 +765,10 @@ create trigger _500_follow
   for each row
   execute function private.follow_user_block();
 
-comment on table rooms.user_blocks is E'@foreignKey (blocked_id) references identity.profiles (id)|@fieldName blockedProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user and person they do not want to hear from.';
-comment on column rooms.user_blocks.user_id is 'Who blocks.';
-comment on column rooms.user_blocks.blocked_id is 'Whose messages they do not see, and who cannot write to them directly or invite them.';
-comment on column rooms.user_blocks.created_at is 'Since when.';
+comment on table rooms.user_blocks is E'@foreignKey (blocked_id) references identity.profiles (id)|@fieldName blockedProfile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per user and user they have blocked.';
+comment on column rooms.user_blocks.user_id is 'The user who blocks.';
+comment on column rooms.user_blocks.blocked_id is 'The blocked user, whose messages are hidden from the user and who cannot write to them directly or invite them.';
+comment on column rooms.user_blocks.created_at is 'Time of the block.';
 comment on constraint user_blocks_blocked_id_fkey on rooms.user_blocks is '@behavior -*';
 comment on constraint user_blocks_user_id_fkey on rooms.user_blocks is '@behavior -*';
 
@@ -779,7 +779,7 @@ comment on policy select_own on rooms.user_blocks is 'Users see whom they have b
 
 grant select on rooms.user_blocks to :PLINTH_USER;
 
--- One row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.
+-- One row per user: number of changes of their memberships, read marks and invites, which subscribers of user:<id> compare.
 create table rooms.user_event_counters (
   user_id uuid not null,
   sequence bigint not null default 0,
@@ -790,7 +790,7 @@ create table rooms.user_event_counters (
 
 alter table rooms.user_event_counters enable row level security;
 
-comment on table rooms.user_event_counters is E'@behavior -*\nOne row per user: how often their memberships, marks and invites changed. What subscribers of user:<id> compare.';
+comment on table rooms.user_event_counters is E'@behavior -*\nOne row per user: number of changes of their memberships, read marks and invites, which subscribers of user:<id> compare.';
 comment on column rooms.user_event_counters.user_id is 'The user.';
 comment on column rooms.user_event_counters.sequence is 'Number of changes.';
 comment on constraint user_event_counters_user_id_fkey on rooms.user_event_counters is '@behavior -*';

@@ -1,12 +1,12 @@
 -- Schema security as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create schema security;
-comment on schema security is 'Append-only records of sign-ins and security events.';
+comment on schema security is 'Append-only records of sign-ins and security events, and the rules for them.';
 grant usage on schema security to :PLINTH_ANONYMOUS, :PLINTH_SERVICE, :PLINTH_USER;
 
 -- Tables ----------------------------------------------------------------------------------------------
 
--- One row per changed row of the watched tables; partitioned by month of created_at. Secrets are never in it.
+-- One row per changed row of the audited tables; partitioned by month of created_at. Secrets are never stored in it.
 create table security.audit_trail (
   id uuid not null default plinth.uuid_v7(),
   table_name text not null,
@@ -39,20 +39,20 @@ create index audit_trail_correlation_id_idx on security.audit_trail using btree 
 create index audit_trail_table_name_created_at_idx on security.audit_trail using btree (table_name, created_at);
 create index audit_trail_user_id_created_at_idx on security.audit_trail using btree (user_id, created_at);
 
-comment on table security.audit_trail is 'One row per changed row of the watched tables; partitioned by month of created_at. Secrets are never in it.';
-comment on column security.audit_trail.id is 'UUIDv7.';
+comment on table security.audit_trail is 'One row per changed row of the audited tables; partitioned by month of created_at. Secrets are never stored in it.';
+comment on column security.audit_trail.id is 'Id (UUIDv7).';
 comment on column security.audit_trail.table_name is 'Schema and name of the table.';
-comment on column security.audit_trail.operation is 'INSERT, UPDATE or DELETE.';
+comment on column security.audit_trail.operation is 'Operation: INSERT, UPDATE or DELETE.';
 comment on column security.audit_trail.row_key is 'Primary key of the row (JSON object).';
-comment on column security.audit_trail.user_id is 'The account concerned; null when there is none or it was deleted.';
+comment on column security.audit_trail.user_id is 'The account concerned; null if there is none or it was deleted.';
 comment on column security.audit_trail.actor_id is 'The account that acted; null for visitors, jobs and psql.';
-comment on column security.audit_trail.changed_columns is 'Of an update: the columns that changed, those without kept values too.';
-comment on column security.audit_trail.old_values is 'Values before (JSON object), of an update the changed ones only; null when the account was deleted.';
-comment on column security.audit_trail.new_values is 'Values after (JSON object), of an update the changed ones only; null when the account was deleted.';
-comment on column security.audit_trail.transaction_number is 'Which changes happened together: the number of their transaction.';
-comment on column security.audit_trail.source is 'Database role on whose behalf it happened.';
+comment on column security.audit_trail.changed_columns is 'Columns changed by an update, including columns whose values are not stored.';
+comment on column security.audit_trail.old_values is 'Values before the change (JSON object), for an update only the changed ones; null if the account was deleted.';
+comment on column security.audit_trail.new_values is 'Values after the change (JSON object), for an update only the changed ones; null if the account was deleted.';
+comment on column security.audit_trail.transaction_number is 'Number of the transaction; changes made together share it.';
+comment on column security.audit_trail.source is 'Database role that made the change.';
 comment on column security.audit_trail.correlation_id is 'Id of the API request, also in its log.';
-comment on column security.audit_trail.ip_address is 'Client address; null when the account that acted was deleted.';
+comment on column security.audit_trail.ip_address is 'IP address of the client; null if the account that acted was deleted.';
 comment on column security.audit_trail.created_at is 'Time of the transaction; the partition key.';
 
 create policy select_auditor on security.audit_trail
@@ -66,7 +66,7 @@ comment on policy select_own on security.audit_trail is 'Users read changes of t
 
 grant select on security.audit_trail to :PLINTH_USER;
 
--- One row per error nobody foresaw; partitioned by month of created_at, kept 90 days.
+-- One row per unexpected error; partitioned by month of created_at, kept for 90 days.
 create table security.error_logs (
   id uuid not null,
   user_id uuid,
@@ -92,16 +92,16 @@ create index error_logs_created_at_idx on security.error_logs using btree (creat
 create index error_logs_stack_fingerprint_created_at_idx on security.error_logs using btree (stack_fingerprint, created_at);
 create index error_logs_user_id_created_at_idx on security.error_logs using btree (user_id, created_at);
 
-comment on table security.error_logs is 'One row per error nobody foresaw; partitioned by month of created_at, kept 90 days.';
-comment on column security.error_logs.id is 'The errorId that the client was told; also in the API''s log.';
-comment on column security.error_logs.user_id is 'Who asked; null for visitors or when the account was deleted.';
-comment on column security.error_logs.message is 'The error''s message without anything quoted in it; empty when the account was deleted.';
-comment on column security.error_logs.error_code is 'SQLSTATE, system error code, or the error''s class.';
-comment on column security.error_logs.stack_fingerprint is 'The same for errors from the same place: 16 hexadecimal digits.';
-comment on column security.error_logs.context is 'Where it happened (JSON object): GraphQL path, table, constraint. No values.';
+comment on table security.error_logs is 'One row per unexpected error; partitioned by month of created_at, kept for 90 days.';
+comment on column security.error_logs.id is 'Id (UUIDv7); the errorId that the client received, also in the API''s log.';
+comment on column security.error_logs.user_id is 'The caller; null for visitors and deleted accounts.';
+comment on column security.error_logs.message is 'Message of the error without quoted values; empty if the account was deleted.';
+comment on column security.error_logs.error_code is 'SQLSTATE, system error code, or class of the error.';
+comment on column security.error_logs.stack_fingerprint is 'Fingerprint of the error''s location, 16 hexadecimal digits; errors from the same place share it.';
+comment on column security.error_logs.context is 'Location of the error (JSON object): GraphQL path, table, constraint. No values.';
 comment on column security.error_logs.correlation_id is 'Id of the API request, also in its log.';
-comment on column security.error_logs.source is 'Database role that reported it.';
-comment on column security.error_logs.created_at is 'When it happened; the partition key.';
+comment on column security.error_logs.source is 'Database role that reported the error.';
+comment on column security.error_logs.created_at is 'Time of the error; the partition key.';
 
 create policy select_auditor on security.error_logs
   for select to :PLINTH_USER
@@ -110,7 +110,7 @@ comment on policy select_auditor on security.error_logs is 'The permission view_
 
 grant select on security.error_logs to :PLINTH_USER;
 
--- One row per attempt to sign in; partitioned by month of created_at.
+-- One row per sign-in attempt; partitioned by month of created_at.
 create table security.login_attempts (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid,
@@ -134,14 +134,14 @@ create index login_attempts_ip_address_created_at_idx on security.login_attempts
 create index login_attempts_status_created_at_idx on security.login_attempts using btree (status, created_at);
 create index login_attempts_user_id_created_at_idx on security.login_attempts using btree (user_id, created_at);
 
-comment on table security.login_attempts is 'One row per attempt to sign in; partitioned by month of created_at.';
-comment on column security.login_attempts.id is 'UUIDv7.';
-comment on column security.login_attempts.user_id is 'The account tried; null when there is none or it was deleted.';
-comment on column security.login_attempts.email is 'Username or address as it was typed, lower case; for a name of nobody, which may be a password, the head of its SHA-256.';
-comment on column security.login_attempts.ip_address is 'Client address; null when the account was deleted.';
-comment on column security.login_attempts.user_agent is 'Client''s User-Agent header; null when the account was deleted.';
-comment on column security.login_attempts.status is 'success, failed, locked (refused unread because the account was locked) or challenged (right so far; a second factor is asked for).';
-comment on column security.login_attempts.failure_reason is 'unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
+comment on table security.login_attempts is 'One row per sign-in attempt; partitioned by month of created_at.';
+comment on column security.login_attempts.id is 'Id (UUIDv7).';
+comment on column security.login_attempts.user_id is 'The account tried; null if there is none or it was deleted.';
+comment on column security.login_attempts.email is 'Username or address as entered, lower case. For a name without an account, which may be a password, the start of its SHA-256.';
+comment on column security.login_attempts.ip_address is 'IP address of the client; null if the account was deleted.';
+comment on column security.login_attempts.user_agent is 'User-Agent header of the client; null if the account was deleted.';
+comment on column security.login_attempts.status is 'Result: success, failed, locked (rejected unchecked because the account was locked) or challenged (correct so far; a second factor is required).';
+comment on column security.login_attempts.failure_reason is 'Reason for the failure: unknown_account, wrong_password, account_locked, account_disabled, network_not_allowed, challenge_expired, wrong_code, code_reused, second_factor_locked, wrong_passkey or passkey_cloned; null on success.';
 comment on column security.login_attempts.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.login_attempts.created_at is 'Time of the attempt; the partition key.';
 
@@ -156,7 +156,7 @@ comment on policy select_own on security.login_attempts is 'Users read the attem
 
 grant select on security.login_attempts to :PLINTH_USER;
 
--- One row per key, algorithm and window in which something was counted; a token bucket has one row as long as it is not full.
+-- One row per key, algorithm and window with a count; a token bucket has one row while it is not full.
 create table security.rate_limit_records (
   id uuid not null default plinth.uuid_v7(),
   key_hash bytea not null,
@@ -190,20 +190,20 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table security.rate_limit_records is 'One row per key, algorithm and window in which something was counted; a token bucket has one row as long as it is not full.';
-comment on column security.rate_limit_records.id is 'UUIDv7.';
+comment on table security.rate_limit_records is 'One row per key, algorithm and window with a count; a token bucket has one row while it is not full.';
+comment on column security.rate_limit_records.id is 'Id (UUIDv7).';
 comment on column security.rate_limit_records.key_hash is 'SHA-256 of the window''s length in microseconds, a colon and the key.';
-comment on column security.rate_limit_records.algorithm is 'fixed_window, sliding_window or token_bucket.';
-comment on column security.rate_limit_records.window_start is 'Begin of the window; of a bucket, when it was last taken from.';
-comment on column security.rate_limit_records.window_end is 'End of the window; of a bucket, when it will be full again.';
-comment on column security.rate_limit_records.request_count is 'What was counted in the window; of a bucket, tokens missing at window_start, rounded up.';
-comment on column security.rate_limit_records.tokens_used is 'Of a bucket: tokens missing at window_start, times microseconds of the window. A whole number, so that refilling never drifts.';
-comment on column security.rate_limit_records.limit_value is 'The limit at the last call that was counted.';
-comment on column security.rate_limit_records.metadata is 'The rule''s name, if there is one (JSON object).';
-comment on column security.rate_limit_records.created_at is 'When the row was made.';
-comment on column security.rate_limit_records.updated_at is 'When it last changed.';
+comment on column security.rate_limit_records.algorithm is 'Algorithm: fixed_window, sliding_window or token_bucket.';
+comment on column security.rate_limit_records.window_start is 'Start of the window; for a bucket, the time of the last take.';
+comment on column security.rate_limit_records.window_end is 'End of the window; for a bucket, the time when it will be full again.';
+comment on column security.rate_limit_records.request_count is 'Number of requests in the window; for a bucket, tokens missing at window_start, rounded up.';
+comment on column security.rate_limit_records.tokens_used is 'For a bucket: tokens missing at window_start, times microseconds of the window. A whole number, so that refilling never drifts.';
+comment on column security.rate_limit_records.limit_value is 'Limit at the last counted call.';
+comment on column security.rate_limit_records.metadata is 'Name of the rule, if any (JSON object).';
+comment on column security.rate_limit_records.created_at is 'Time when the row was created.';
+comment on column security.rate_limit_records.updated_at is 'Time of the last change.';
 
--- One row per rate limit that the product asks for by name.
+-- One row per named rate limit of the product.
 create table security.rate_limit_rules (
   rule_name text not null,
   algorithm text not null,
@@ -231,15 +231,15 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table security.rate_limit_rules is 'One row per rate limit that the product asks for by name.';
+comment on table security.rate_limit_rules is 'One row per named rate limit of the product.';
 comment on column security.rate_limit_rules.rule_name is 'Unique name, such as login_per_address.';
-comment on column security.rate_limit_rules.algorithm is 'fixed_window, sliding_window or token_bucket.';
-comment on column security.rate_limit_rules.limit_value is 'How many are allowed in a window.';
-comment on column security.rate_limit_rules.window_length is 'How long the window is.';
-comment on column security.rate_limit_rules.is_enabled is 'A rule that is off allows everything.';
-comment on column security.rate_limit_rules.description is 'What is limited, and why at this number.';
-comment on column security.rate_limit_rules.created_at is 'When the rule was made.';
-comment on column security.rate_limit_rules.updated_at is 'When it last changed.';
+comment on column security.rate_limit_rules.algorithm is 'Algorithm: fixed_window, sliding_window or token_bucket.';
+comment on column security.rate_limit_rules.limit_value is 'Number of requests allowed per window.';
+comment on column security.rate_limit_rules.window_length is 'Length of the window.';
+comment on column security.rate_limit_rules.is_enabled is 'Whether the rule applies; a disabled rule allows everything.';
+comment on column security.rate_limit_rules.description is 'Description of what is limited, and the reason for the number.';
+comment on column security.rate_limit_rules.created_at is 'Time when the rule was created.';
+comment on column security.rate_limit_rules.updated_at is 'Time of the last change.';
 
 create policy select_permitted on security.rate_limit_rules
   for select to :PLINTH_USER
@@ -288,17 +288,17 @@ create index security_audit_log_severity_created_at_idx on security.security_aud
 create index security_audit_log_user_id_created_at_idx on security.security_audit_log using btree (user_id, created_at);
 
 comment on table security.security_audit_log is 'One row per security event; partitioned by month of created_at.';
-comment on column security.security_audit_log.id is 'UUIDv7.';
-comment on column security.security_audit_log.user_id is 'The account concerned; null when there is none or it was deleted.';
+comment on column security.security_audit_log.id is 'Id (UUIDv7).';
+comment on column security.security_audit_log.user_id is 'The account concerned; null if there is none or it was deleted.';
 comment on column security.security_audit_log.actor_id is 'The account that acted; null for visitors, jobs and psql.';
-comment on column security.security_audit_log.event_type is 'What happened, such as login_succeeded or role_granted.';
+comment on column security.security_audit_log.event_type is 'Type of event, such as login_succeeded or role_granted.';
 comment on column security.security_audit_log.event_data is 'Details of the event without secrets (JSON object).';
-comment on column security.security_audit_log.severity is 'debug, info, warning, error or critical.';
-comment on column security.security_audit_log.source is 'Database role on whose behalf it happened.';
-comment on column security.security_audit_log.ip_address is 'Client address of who acted; null when that account was deleted.';
-comment on column security.security_audit_log.user_agent is 'Client''s User-Agent header; null when the account was deleted.';
+comment on column security.security_audit_log.severity is 'Severity: debug, info, warning, error or critical.';
+comment on column security.security_audit_log.source is 'Database role that caused the event.';
+comment on column security.security_audit_log.ip_address is 'IP address of the client; null if the account that acted was deleted.';
+comment on column security.security_audit_log.user_agent is 'User-Agent header of the client; null if the account was deleted.';
 comment on column security.security_audit_log.correlation_id is 'Id of the API request, also in its log.';
-comment on column security.security_audit_log.metadata is 'What the application adds (JSON object).';
+comment on column security.security_audit_log.metadata is 'Data added by the application (JSON object).';
 comment on column security.security_audit_log.created_at is 'Time of the event; the partition key.';
 
 create policy select_auditor on security.security_audit_log
@@ -312,7 +312,7 @@ comment on policy select_own on security.security_audit_log is 'Users read the e
 
 grant select on security.security_audit_log to :PLINTH_USER;
 
--- One row per rule of what counts as suspicious.
+-- One row per rule for suspicious activity.
 create table security.suspicious_activity_rules (
   rule_name text not null,
   description text not null,
@@ -340,15 +340,15 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table security.suspicious_activity_rules is 'One row per rule of what counts as suspicious.';
-comment on column security.suspicious_activity_rules.rule_name is 'Unique name, also in the events that it causes.';
-comment on column security.suspicious_activity_rules.description is 'What is counted for whom.';
-comment on column security.suspicious_activity_rules.threshold is 'So many in the window are suspicious.';
-comment on column security.suspicious_activity_rules.window_length is 'Counted over this time; a subject is reported once in it.';
-comment on column security.suspicious_activity_rules.severity is 'Of the event: warning, error or critical.';
-comment on column security.suspicious_activity_rules.is_enabled is 'A rule that is off finds nothing.';
-comment on column security.suspicious_activity_rules.created_at is 'When the rule was made.';
-comment on column security.suspicious_activity_rules.updated_at is 'When it last changed.';
+comment on table security.suspicious_activity_rules is 'One row per rule for suspicious activity.';
+comment on column security.suspicious_activity_rules.rule_name is 'Unique name, also recorded in the events that the rule causes.';
+comment on column security.suspicious_activity_rules.description is 'Description of what is counted, and for whom.';
+comment on column security.suspicious_activity_rules.threshold is 'Number of events in the window from which they are suspicious.';
+comment on column security.suspicious_activity_rules.window_length is 'Length of the window; a subject is reported once per window.';
+comment on column security.suspicious_activity_rules.severity is 'Severity of the event: warning, error or critical.';
+comment on column security.suspicious_activity_rules.is_enabled is 'Whether the rule applies; a disabled rule finds nothing.';
+comment on column security.suspicious_activity_rules.created_at is 'Time when the rule was created.';
+comment on column security.suspicious_activity_rules.updated_at is 'Time of the last change.';
 
 create policy select_permitted on security.suspicious_activity_rules
   for select to :PLINTH_USER

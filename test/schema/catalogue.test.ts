@@ -99,6 +99,42 @@ describe("comments", () => {
   });
 });
 
+describe("comments of tables and their columns", () => {
+  const texts = `(
+    select c.oid::regclass::text as name, obj_description(c.oid, 'pg_class') as raw
+    from ${RELATIONS}
+    where c.relkind in ('r', 'p') and not c.relispartition
+    union all
+    select c.oid::regclass || '.' || a.attname, col_description(c.oid, a.attnum)
+    from ${RELATIONS}
+    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.relkind in ('r', 'p') and not c.relispartition
+  ) x
+  -- without smart tags, which are lines of their own
+  cross join lateral (select btrim(regexp_replace(x.raw, '^@.*$', '', 'gn'), E'\\n ') as text) t`;
+
+  test("are noun phrases that do not begin with a question word or an indefinite person", async () => {
+    expect(
+      await names(`
+        select name || ': ' || text as name from ${texts}
+        where text ~* '^(from|to|in|on|of|by|at|as of|for|with|since|until)?\\s*(who|whom|whose|whoever|what|whatever|when|where|which|how|why|nobody|somebody|someone|everybody)\\M'
+          or text ~* '^(from then on|one|no one)\\M' and text !~ '^One row\\M'`),
+    ).toEqual([]);
+  });
+
+  test("say more than a word", async () => {
+    expect(
+      await names(`
+        select name || ': ' || text as name from ${texts}
+        where length(text) < 9 or text !~ '\\w \\w' and text !~ '^Id \\(UUIDv7\\)'`),
+    ).toEqual([]);
+  });
+
+  test("end with a period", async () => {
+    expect(await names(`select name || ': ' || text as name from ${texts} where text !~ '[.]$'`)).toEqual([]);
+  });
+});
+
 describe("keys and indexes", () => {
   test("every foreign key has an index that starts with its columns", async () => {
     expect(
