@@ -5,12 +5,18 @@ type Language = typeof import("@zxcvbn-ts/language-common");
 /** A password made of three choices, however long, is guessed as fast as three characters. */
 const MAX_TRIVIAL_CHOICES = 3;
 
-/** Rows in which the next character needs no choice; each goes on with its first after its last. */
-const ROWS = ["0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
+/** Rows in which the next character needs no choice; each wraps around at its end. */
+const ROWS = [
+  "0123456789",
+  "abcdefghijklmnopqrstuvwxyz",
+  ...["qwertyuiop", "asdfghjkl", "zxcvbnm"],
+  ...["qwertzuiop", "yxcvbnm"], // German keyboards
+  ...["azertyuiop", "qsdfghjklm", "wxcvbn"], // French keyboards
+];
 
 let known: Set<string> | undefined;
 
-/** Loaded when first asked: 49,000 entries, some 70 ms once. */
+/** Loaded on first use: 49,000 entries, about 70 ms once. */
 function commonPasswords(): Set<string> {
   if (!known) {
     const { dictionary } = createRequire(import.meta.url)("@zxcvbn-ts/language-common") as Language;
@@ -20,12 +26,12 @@ function commonPasswords(): Set<string> {
 }
 
 /**
- * Whether a password is among those an attacker tries first (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5 §6.2.4 and
- * §6.2.12): on the list of common passwords, or one of them made long the cheap way. The ways looked through are a
- * repetition ("dragondragondragon"), what is not a letter before or behind ("password123456789", "!!monkey!!"), one
- * after the other, and runs: one character again and again, or a walk through the alphabet, the digits or a row of the
- * keyboard, three such runs at most. Several common words in a row are not looked for: a good passphrase is made of them.
- * @param folded NFKC and lower case
+ * Whether a password is among the first guesses of an attacker (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5 §6.2.4 and
+ * §6.2.12): on the list of common passwords, or a trivially lengthened one. Checks repetitions ("dragondragondragon"),
+ * non-letters before or behind ("password123456789", "!!monkey!!"), combinations of both, and runs: one repeated character,
+ * or a walk through the alphabet, the digits or a keyboard row, at most three such runs. Several common words in a row are
+ * allowed, because good passphrases consist of them.
+ * @param folded NFKC and lowercase
  */
 export function isCommonPassword(folded: string): boolean {
   const bare = stripped(folded);
@@ -38,12 +44,12 @@ export function isCommonPassword(folded: string): boolean {
   );
 }
 
-/** Without what stands around the letters; the text itself where there are none. */
+/** Strips non-letters at both ends; returns a text without letters unchanged. */
 function stripped(text: string): string {
   return /\p{L}(?:.*\p{L})?/su.exec(text)?.[0] ?? text;
 }
 
-/** The shortest text whose repetition begins with `text`: "abcabcab" is three times "abc", cut short. */
+/** Returns the shortest text whose repetition starts with `text`: "abcabcab" is "abc" three times, truncated. */
 function repeatedUnit(text: string): string {
   const characters = [...text];
   // The failure function of Knuth, Morris and Pratt: the longest border of each prefix, in linear time.
@@ -57,33 +63,50 @@ function repeatedUnit(text: string): string {
 }
 
 /**
- * How many characters somebody had to choose: all but those that carry on a run. "aaaaaaab" has two, "567890123" one.
+ * Counts the chosen characters: all except those that continue a run. "aaaaaaab" has two, "567890123" one, "13579" two.
+ * Doubled characters ("aabbcc") count once.
  */
 function choices(text: string): number {
   const characters = [...text];
+  const single = characters.filter((character, index) => character !== characters[index - 1]);
+  return Math.min(choicesOf(characters), choicesOf(single));
+}
+
+function choicesOf(characters: readonly string[]): number {
   let chosen = 0;
-  /** The step from character to character of the run so far; several where rows overlap ("er"). */
+  /** The steps that would continue the current run, or take up the one before it again. */
   let steps: readonly string[] = [];
+  /** Whether the last character began a run, so that its neighbour needs no choice. */
+  let isFirst = false;
   characters.forEach((character, index) => {
     const possible = index === 0 ? [] : stepsBetween(characters[index - 1]!, character);
-    const carriedOn = steps.length > 0 ? possible.filter((step) => steps.includes(step)) : possible;
-    if (carriedOn.length === 0) chosen++;
-    steps = carriedOn;
+    const continued = possible.filter((step) => steps.includes(step));
+    const neighbours = isFirst ? possible.filter(isToNeighbour) : [];
+    isFirst = continued.length === 0 && neighbours.length === 0;
+    if (isFirst) chosen++;
+    if (isFirst) steps = [...steps, ...possible].slice(-MAX_REMEMBERED_STEPS);
+    else steps = continued.length > 0 ? continued : neighbours;
   });
   return chosen;
 }
 
-/** The ways in which one character follows from another without a choice, such as "+abcd…" for "b" after "a". */
+/** Two pairs of characters have no more steps than this in common rows. */
+const MAX_REMEMBERED_STEPS = 12;
+
+/** Returns the steps by which one character follows another, such as "1 abcd…" for "b" after "a" and "2 abcd…" for "c". */
 function stepsBetween(from: string, to: string): string[] {
-  if (from === to) return ["="];
-  // Neighbours in Unicode stand for the alphabets that are not in ROWS.
+  // The distance in Unicode covers the alphabets that are not in ROWS.
   const distance = to.codePointAt(0)! - from.codePointAt(0)!;
-  const neighbours = distance === 1 ? ["+"] : distance === -1 ? ["-"] : [];
   const inRows = ROWS.flatMap((row) => {
     const [start, end] = [row.indexOf(from), row.indexOf(to)];
     if (start < 0 || end < 0) return [];
-    if ((start + 1) % row.length === end) return [`+${row}`];
-    return (end + 1) % row.length === start ? [`-${row}`] : [];
+    const step = (end - start + row.length) % row.length;
+    return [`${step > row.length / 2 ? step - row.length : step} ${row}`];
   });
-  return [...neighbours, ...inRows];
+  return [String(distance), ...inRows];
+}
+
+/** Whether a step leads to the same character or to the next one in either direction. */
+function isToNeighbour(step: string): boolean {
+  return Math.abs(Number.parseInt(step, 10)) <= 1;
 }

@@ -80,6 +80,12 @@ describe("checkNewPassword", () => {
     ["three letters many times each", "aaaaaabbbbbbcccccc"],
     ["another alphabet", "абвгдежзийклмнопр"],
     ["rows of the keyboard", "qwertyuiopasdfgh"],
+    ["rows of a German keyboard", "qwertzuiopasdfgh"],
+    ["a run with every character doubled", "aabbccddeeffgghh"],
+    ["a run of digits with every digit doubled", "112233445566778899"],
+    ["every second digit", "1357913579135791"],
+    ["the even and then the odd digits", "0246813579024681"],
+    ["every third letter", "adgjmpsvybehknqtwz"],
     ["a near-run again and again", "aaaabaaaabaaaabaaaab"],
   ])("refuses %s", (_, password) => {
     expect(() => check(password)).toThrow(refusal);
