@@ -1,7 +1,7 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { Shop } from "../src/payments/checkout.ts";
+import type { Checkout } from "../src/payments/checkout.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
@@ -37,10 +37,10 @@ export const CheckoutPlugin = extendSchema(
       Mutation: {
         plans: {
           createCheckout: mutationField(({ planId }: { planId: string }, context) =>
-            shopOf(context).createCheckout(planId, context.plinth.request),
+            checkoutOf(context).createCheckout(planId, context.plinth.request),
           ),
           createBillingPortal: mutationFieldWithoutInput((context) =>
-            shopOf(context).createBillingPortal(context.plinth.request),
+            checkoutOf(context).createBillingPortal(context.plinth.request),
           ),
         },
       },
@@ -55,7 +55,7 @@ export const CheckoutPlugin = extendSchema(
   "PlinthCheckoutPlugin",
 );
 
-function shopOf({ plinth }: Grafast.Context): Shop {
-  if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
-  return plinth.shop;
+function checkoutOf({ plinth }: Grafast.Context): Checkout {
+  if (!plinth.checkout) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
+  return plinth.checkout;
 }

@@ -2,7 +2,7 @@ import "postgraphile";
 import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { LiveSubscription } from "../../src/live/live-subscription.ts";
+import type { ReadingSubscription } from "../../src/live/live-source.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
@@ -21,7 +21,7 @@ export const MessageDeltasPlugin = extendSchema((build) => {
   const deltas = resourceOf(build, "message_deltas");
   const messages = resourceOf(build, "messages");
   /** Subscriptions that have read that the answer had ended. */
-  const endSeen = new WeakSet<LiveSubscription>();
+  const endSeen = new WeakSet<ReadingSubscription>();
 
   return {
     typeDefs: gql`

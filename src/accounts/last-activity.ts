@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
 import { contextWithoutRequest } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 
 export interface Activity {
   /** Notes that a session or API token was used. Costs a look into memory; what happens to the note fails nobody. */
@@ -64,11 +64,11 @@ class Uses {
  * minute. The functions themselves hold that minute, for several servers. A failure is logged and its notes are lost.
  */
 export function startActivity(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
   flushIntervalMs?: number;
 }): Activity {
-  const { callService, logger, flushIntervalMs = FLUSH_INTERVAL_MS } = options;
+  const { callPrivateFunction, logger, flushIntervalMs = FLUSH_INTERVAL_MS } = options;
   const sessions = new Uses("select private.touch_sessions($1::uuid[], $2::timestamptz[], $3::inet[])");
   const apiTokens = new Uses("select private.touch_api_tokens($1::uuid[], $2::timestamptz[], $3::inet[])");
   let flushing: Promise<void> | undefined;
@@ -78,7 +78,7 @@ export function startActivity(options: {
       const values = uses.take(Date.now());
       if (!values) continue;
       const request = contextWithoutRequest();
-      await callService(request, uses.statement, values).catch((err: unknown) =>
+      await callPrivateFunction(request, uses.statement, values).catch((err: unknown) =>
         logger.warn({ correlationId: request.correlationId, err }, "last activity not written"),
       );
     }

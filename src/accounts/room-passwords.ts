@@ -2,7 +2,7 @@ import type { PasswordHasher } from "../auth/password-hash.ts";
 import { isPasswordTooLongToRead } from "../auth/password-policy.ts";
 import type { AttemptLimits } from "../limits/attempt-limits.ts";
 import { type RequestContext, requireClaims } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 
 export interface SetRoomPasswordInput {
@@ -30,11 +30,11 @@ export interface RoomPasswords {
 const MIN_LENGTH = 4;
 
 export function createRoomPasswords(parts: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   attemptLimits: AttemptLimits;
   hasher: PasswordHasher;
 }): RoomPasswords {
-  const { callService, attemptLimits, hasher } = parts;
+  const { callPrivateFunction, attemptLimits, hasher } = parts;
 
   return {
     async set({ roomId, password = null }, request) {
@@ -46,7 +46,7 @@ export function createRoomPasswords(parts: {
       // A hash costs as much as an attempt, so it is counted with them.
       await attemptLimits.perAccount("room_password_per_account", userId, request);
       const hash = password === null ? null : (await hasher.hash(password)).hash;
-      await callService(request, "select private.set_room_password($1, $2)", [roomId, hash]);
+      await callPrivateFunction(request, "select private.set_room_password($1, $2)", [roomId, hash]);
       return { roomId };
     },
 
@@ -54,7 +54,7 @@ export function createRoomPasswords(parts: {
       const { userId } = requireClaims(request);
       await attemptLimits.perAccount("room_password_per_account", userId, request);
       await attemptLimits.perAccount("room_password_per_room", roomId.toLowerCase(), request);
-      const [found] = await callService<{ hash: string | null }>(
+      const [found] = await callPrivateFunction<{ hash: string | null }>(
         request,
         "select private.find_room_password($1) as hash",
         [roomId],
@@ -65,7 +65,7 @@ export function createRoomPasswords(parts: {
           ? await hasher.verifyDummy(password)
           : await hasher.verify(password, hash);
       if (!matches) throw refused();
-      const [joined] = await callService<{ id: string | null }>(
+      const [joined] = await callPrivateFunction<{ id: string | null }>(
         request,
         "select private.join_room_with_password($1, $2) as id",
         [roomId, hash],

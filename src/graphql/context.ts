@@ -4,7 +4,7 @@ import type { Credentials } from "../accounts/sign-in/credentials.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import type { LiveSubscription } from "../live/live-subscription.ts";
-import type { Shop } from "../payments/checkout.ts";
+import type { Checkout } from "../payments/checkout.ts";
 import type { RequestContext } from "../request/context.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 
@@ -22,7 +22,7 @@ export interface PlinthContext {
   /** Absent likewise. */
   readonly memories: ConversationMemories | undefined;
   /** Absent where nothing is sold. */
-  readonly shop: Shop | undefined;
+  readonly checkout: Checkout | undefined;
   /** Absent likewise. */
   readonly roomPasswords: RoomPasswords | undefined;
   /** Told about the work of planning an operation anew, in fields. */

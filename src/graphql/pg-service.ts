@@ -1,7 +1,7 @@
 import type { Pool, QueryConfig } from "pg";
 import { type makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
 import {
-  giveBack,
+  release,
   runInTransaction,
   type Statement,
   type TransactionClient,
@@ -38,7 +38,7 @@ async function introspect<T>(
       client.query({ text, query_timeout: INTROSPECTION_TIMEOUT_MS } as QueryConfig);
     return await callback({ query } as unknown as TransactionClient);
   } finally {
-    await giveBack(client);
+    await release(client);
   }
 }
 

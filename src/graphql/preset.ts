@@ -12,7 +12,7 @@ import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
-import type { Shop } from "../payments/checkout.ts";
+import type { Checkout } from "../payments/checkout.ts";
 import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
@@ -45,7 +45,7 @@ export interface PresetOptions {
   /** Without it conversation memories answer UNAVAILABLE. */
   readonly memories?: ConversationMemories | undefined;
   /** Without it createCheckout and createBillingPortal answer UNAVAILABLE. */
-  readonly shop?: Shop | undefined;
+  readonly checkout?: Checkout | undefined;
   /** Without it passwords of rooms answer UNAVAILABLE. */
   readonly roomPasswords?: RoomPasswords | undefined;
   /** Told whose request took the work of planning an operation with so many fields. */
@@ -57,7 +57,7 @@ export interface PresetOptions {
  * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, shop, roomPasswords, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, checkout, roomPasswords, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -116,7 +116,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             request,
             signIn,
             memories,
-            shop,
+            checkout,
             roomPasswords,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>

@@ -26,14 +26,14 @@ import { createTurnLimit, turnBytesPerWindow } from "../limits/turn-limit.ts";
 import { startLive } from "../live/index.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
-import { createShop } from "../payments/checkout.ts";
+import { createCheckout } from "../payments/checkout.ts";
 import { contextWithoutRequest } from "../request/context.ts";
 import { assertDatabaseReady } from "../request/database-state.ts";
 import { createErrorLog } from "../request/error-log.ts";
 import { createLogger } from "../request/logger.ts";
 import { createNotifier } from "../request/notifier.ts";
 import { createPool } from "../request/pool.ts";
-import { createServiceCaller } from "../request/service-caller.ts";
+import { createPrivateFunctionCaller } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { createAllowedOrigins } from "./allowed-origins.ts";
 import { createApp } from "./app.ts";
@@ -116,8 +116,8 @@ export async function startServer(options: {
 
   await assertDatabaseReady(apiPool);
 
-  const callService = createServiceCaller(servicePool, poolSettings);
-  const errorLog = createErrorLog({ callService, logger });
+  const callPrivateFunction = createPrivateFunctionCaller(servicePool, poolSettings);
+  const errorLog = createErrorLog({ callPrivateFunction, logger });
   stack.defer(() => errorLog.close());
   const notifier = createNotifier({ url: serviceUrl, onError });
   stack.defer(() => notifier.close());
@@ -125,21 +125,21 @@ export async function startServer(options: {
   const revocations = await startRevocations({
     serviceUrl,
     notifier,
-    callService,
+    callPrivateFunction,
     logger,
     onRevocation: (revocation) => openSockets.revoke(revocation),
   });
   stack.defer(() => revocations.close());
-  const activity = startActivity({ callService, logger });
+  const activity = startActivity({ callPrivateFunction, logger });
   stack.defer(() => activity.close());
 
   const emailHasher = createEmailHasher({
     sealer,
-    query: (text, values) => callService(contextWithoutRequest(), text, values),
+    query: (text, values) => callPrivateFunction(contextWithoutRequest(), text, values),
   });
-  const attemptLimits = createAttemptLimits(callService);
+  const attemptLimits = createAttemptLimits(callPrivateFunction);
   const signIn = createSignIn({
-    callService,
+    callPrivateFunction,
     attemptLimits,
     hasher,
     sealer,
@@ -158,17 +158,17 @@ export async function startServer(options: {
     },
   });
   const memories = createConversationMemories({
-    callService,
-    userKeys: createUserKeys({ callService, sealer }),
+    callPrivateFunction,
+    userKeys: createUserKeys({ callPrivateFunction, sealer }),
   });
-  const roomPasswords = createRoomPasswords({ callService, attemptLimits, hasher });
+  const roomPasswords = createRoomPasswords({ callPrivateFunction, attemptLimits, hasher });
   const { windowSeconds } = http.rateLimit;
   const rateLimit = createRateLimit({
     config: http.rateLimit,
-    takeLease: createLeaseTaker(callService, http.rateLimit),
+    takeLease: createLeaseTaker(callPrivateFunction, http.rateLimit),
     turnLimit: createTurnLimit({
       windowSeconds,
-      takeLease: createLeaseTaker(callService, {
+      takeLease: createLeaseTaker(callPrivateFunction, {
         requests: turnBytesPerWindow(windowSeconds),
         windowSeconds,
       }),
@@ -179,7 +179,7 @@ export async function startServer(options: {
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
-  const shop = createShop({ settings: config.payments, callService });
+  const checkout = createCheckout({ settings: config.payments, callPrivateFunction });
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -187,7 +187,7 @@ export async function startServer(options: {
       logger,
       signIn,
       memories,
-      shop,
+      checkout,
       roomPasswords,
       onPlan,
       onUnforeseen: errorLog.record,
@@ -202,7 +202,7 @@ export async function startServer(options: {
   stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,
-    findApiToken: createApiTokenFinder(callService),
+    findApiToken: createApiTokenFinder(callPrivateFunction),
     revocations,
     activity,
   });
@@ -221,8 +221,8 @@ export async function startServer(options: {
     serv,
     errorLog,
     signingKeys,
-    dataExport: dataExportStep({ callService, conversationMemories: memories }),
-    stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
+    dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
+    stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,

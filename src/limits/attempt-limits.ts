@@ -1,6 +1,6 @@
 import { clientKey } from "../request/client-key.ts";
 import type { RequestContext } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 
 /** Rows of security.rate_limit_rules that the API asks for. */
@@ -24,9 +24,9 @@ export interface AttemptLimits {
  * Each attempt is counted in a transaction of its own, before the work: it counts whether the work then succeeds, is
  * refused or is rolled back.
  */
-export function createAttemptLimits(callService: CallService): AttemptLimits {
+export function createAttemptLimits(callPrivateFunction: CallPrivateFunction): AttemptLimits {
   async function count(rule: AttemptRule, key: string, request: RequestContext): Promise<void> {
-    const [outcome] = await callService<{ allowed: boolean; seconds: number }>(
+    const [outcome] = await callPrivateFunction<{ allowed: boolean; seconds: number }>(
       request,
       `select allowed, greatest(1, ceil(extract(epoch from retry_after)))::integer as seconds
        from private.consume_rate_limit_rule($1, $2)`,

@@ -1,12 +1,12 @@
 import type Stripe from "stripe";
 import type { Config } from "../config/config.ts";
 import { type RequestContext, requireClaims } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { kindOfStripeError, openStripe } from "./stripe.ts";
 
 /** Pages of the payment provider for the signed-in user. */
-export interface Shop {
+export interface Checkout {
   /** @throws PL401, PL404, PL409 of private.prepare_checkout; PlinthError UNAVAILABLE when Stripe does not answer */
   createCheckout(planId: string, request: RequestContext): Promise<{ url: string }>;
   /** @throws PlinthError UNAUTHENTICATED, NOT_FOUND, UNAVAILABLE */
@@ -29,17 +29,17 @@ const TIMEOUT_MS = 10_000;
  * Sells through Stripe Checkout (https://docs.stripe.com/api/checkout/sessions/create).
  * @returns undefined unless a key and a page to come back to are set
  */
-export function createShop(options: {
+export function createCheckout(options: {
   settings: Config["payments"];
-  callService: CallService;
-}): Shop | undefined {
+  callPrivateFunction: CallPrivateFunction;
+}): Checkout | undefined {
   const { checkoutReturnUrl } = options.settings;
   const stripe = openStripe(options.settings, TIMEOUT_MS);
   if (!stripe || !checkoutReturnUrl) return undefined;
-  const { callService } = options;
+  const { callPrivateFunction } = options;
   return {
     async createCheckout(planId, request) {
-      const [prepared] = await callService<Prepared>(
+      const [prepared] = await callPrivateFunction<Prepared>(
         request,
         "select * from private.prepare_checkout($1, 'stripe')",
         [planId],
@@ -49,7 +49,7 @@ export function createShop(options: {
     },
     async createBillingPortal(request) {
       requireClaims(request);
-      const [found] = await callService<{ customer: string | null }>(
+      const [found] = await callPrivateFunction<{ customer: string | null }>(
         request,
         "select private.find_customer('stripe') as customer",
         [],

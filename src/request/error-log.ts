@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import { contextWithoutRequest } from "./context.ts";
-import type { CallService } from "./service-caller.ts";
+import type { CallPrivateFunction } from "./service-caller.ts";
 
 /** An error nobody foresaw, as it was told to the client. */
 export interface UnforeseenError {
@@ -45,12 +45,12 @@ interface Row {
 
 /** A queue in memory in front of `private.record_error`: no request waits for its error to be written. */
 export function createErrorLog(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
   capacity?: number;
   flushAfterMs?: number;
 }): ErrorLog {
-  const { callService, logger, capacity = CAPACITY, flushAfterMs = FLUSH_AFTER_MS } = options;
+  const { callPrivateFunction, logger, capacity = CAPACITY, flushAfterMs = FLUSH_AFTER_MS } = options;
   const context = contextWithoutRequest("error-log");
   const queue: Row[] = [];
   let dropped = 0;
@@ -63,7 +63,7 @@ export function createErrorLog(options: {
     while (queue.length > 0) {
       const batch = queue.slice(0, BATCH);
       try {
-        await callService(
+        await callPrivateFunction(
           context,
           `select private.record_error(
              e.id, e.user_id, e.message, e.code, e.fingerprint, e.context, e.correlation_id, e.happened_at

@@ -4,7 +4,7 @@ import { claimSettings } from "./settings.ts";
 import { runInTransaction } from "./transaction.ts";
 
 /** Runs one statement as the service role; resolves with its rows. */
-export type CallService = <TRow>(
+export type CallPrivateFunction = <TRow>(
   request: RequestContext,
   text: string,
   values: readonly unknown[],
@@ -14,7 +14,10 @@ export type CallService = <TRow>(
  * The functions in `private` that only the service role may execute, each called in a transaction of its own that
  * carries the request's context into the audit rows.
  */
-export function createServiceCaller(pool: Pool, options: { statementTimeoutMs: number }): CallService {
+export function createPrivateFunctionCaller(
+  pool: Pool,
+  options: { statementTimeoutMs: number },
+): CallPrivateFunction {
   return (request, text, values) =>
     runInTransaction(
       pool,

@@ -77,7 +77,7 @@ export async function runInTransaction<T>(
     scope.close();
     const committed = commit(client);
     if (settings.transaction_read_only !== "on") await committed;
-    else void committed.catch(() => {}).then(() => giveBack(client));
+    else void committed.catch(() => {}).then(() => release(client));
   } catch (error) {
     scope.close();
     // What made the opening fail explains the failure of the statements behind it.
@@ -87,10 +87,10 @@ export async function runInTransaction<T>(
     );
     if (typeof cause === "object" && cause) errorSettings.set(cause, settings);
     await client.query("rollback").catch(() => {});
-    await giveBack(client);
+    await release(client);
     throw cause;
   }
-  if (settings.transaction_read_only !== "on") await giveBack(client);
+  if (settings.transaction_read_only !== "on") await release(client);
   return result;
 }
 
@@ -101,7 +101,7 @@ async function commit(client: PoolClient): Promise<void> {
 }
 
 /** Returns a connection to its pool, or destroys it when the server did not say that it is idle. */
-export async function giveBack(client: PoolClient): Promise<void> {
+export async function release(client: PoolClient): Promise<void> {
   let isReusable = client.getTransactionStatus() === "I";
   if (isReusable)
     isReusable = await trimStatements(client).then(

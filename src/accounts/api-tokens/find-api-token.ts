@@ -7,7 +7,7 @@ import {
 } from "../../auth/api-token.ts";
 import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 
@@ -39,7 +39,7 @@ interface KnownToken {
  */
 export type FindApiToken = (token: string, request: RequestContext) => Promise<ApiTokenClaims>;
 
-export function createApiTokenFinder(callService: CallService): FindApiToken {
+export function createApiTokenFinder(callPrivateFunction: CallPrivateFunction): FindApiToken {
   /** By hash: the token, or null where there is none. A random token never becomes known later. */
   const known = new ExpiringCache<KnownToken | null>({ ttlMs: TTL_MS, maxEntries: MAX_ENTRIES });
   const misses = new ExpiringCache<{ count: number }>({ ttlMs: TTL_MS, maxEntries: MAX_ENTRIES });
@@ -47,7 +47,7 @@ export function createApiTokenFinder(callService: CallService): FindApiToken {
   const asking = new Map<string, Promise<KnownToken | null>>();
 
   async function ask(hash: Buffer, key: string, request: RequestContext): Promise<KnownToken | null> {
-    const [row] = await callService<FoundToken>(
+    const [row] = await callPrivateFunction<FoundToken>(
       request,
       `select token_id, user_id, token_version, scopes, expires_at, allowed_networks
        from private.find_api_token($1)`,

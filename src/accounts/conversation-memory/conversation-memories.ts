@@ -1,6 +1,6 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { parseExactJson } from "../../support/exact-json.ts";
 import type { UserKeys } from "./user-keys.ts";
@@ -50,16 +50,16 @@ interface StoredRow extends WrittenRow {
 
 /** Memories are encrypted here and not in SQL: the database, its logs, backups and replicas never see the clear text. */
 export function createConversationMemories(parts: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   userKeys: UserKeys;
 }): ConversationMemories {
-  const { callService, userKeys } = parts;
+  const { callPrivateFunction, userKeys } = parts;
 
   return {
     async find(request) {
       const { userId } = requireClaims(request);
       const text = "select * from private.find_conversation_memory($1)";
-      const [row] = await callService<StoredRow>(request, text, [userId]);
+      const [row] = await callPrivateFunction<StoredRow>(request, text, [userId]);
       if (!row) return null;
       const plaintext = decryptFernet(userKeys.open(userId, row.wrapped_key), row.memory);
       return shape(parseExactJson(plaintext.toString()), row);
@@ -72,7 +72,7 @@ export function createConversationMemories(parts: {
         throw badInput("expectedVersion", "is not a version that was handed out");
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const { id, key } = await userKeys.findOrMake(userId, request);
-        const [row] = await callService<WrittenRow>(
+        const [row] = await callPrivateFunction<WrittenRow>(
           request,
           "select * from private.set_conversation_memory($1, $2, $3, $4)",
           [userId, id, encryptFernet(key, plaintext), expectedVersion],

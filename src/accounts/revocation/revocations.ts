@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../../auth/api-token.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { Notifier } from "../../request/notifier.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { type Revocation, RevocationList } from "./revocation-list.ts";
 import { RevocationListener } from "./revocation-listener.ts";
 
@@ -23,11 +23,11 @@ export interface Revocations {
 export async function startRevocations(options: {
   serviceUrl: string;
   notifier: Notifier;
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
   onRevocation: (revocation: Revocation) => void;
 }): Promise<Revocations> {
-  const { serviceUrl, notifier, callService, logger, onRevocation } = options;
+  const { serviceUrl, notifier, callPrivateFunction, logger, onRevocation } = options;
   const list = new RevocationList();
   const listener = new RevocationListener({
     url: serviceUrl,
@@ -47,12 +47,12 @@ export async function startRevocations(options: {
       if (listener.isListening) return false;
       const { userId, sessionId, tokenId, tokenVersion } = claims;
       const [answer] = isApiToken(claims)
-        ? await callService<{ live: boolean }>(
+        ? await callPrivateFunction<{ live: boolean }>(
             request,
             "select private.is_api_token_live($1, $2, $3) as live",
             [userId, tokenId, tokenVersion],
           )
-        : await callService<{ live: boolean }>(
+        : await callPrivateFunction<{ live: boolean }>(
             request,
             "select private.is_token_live($1, $2, $3, $4) as live",
             [userId, sessionId, tokenId, tokenVersion],

@@ -2,8 +2,8 @@ import { challengeOf, credentialIdOf, verifyPasskeyAssertion } from "../../auth/
 import { hashRecoveryCode } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep } from "../../auth/totp.ts";
 import type { RequestContext } from "../../request/context.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { badInput } from "../sign-in/input.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
 import { invalidSecondFactor, readCode } from "./input.ts";
 import { unsealTotpSecret } from "./totp-secret.ts";
 
@@ -40,7 +40,7 @@ export function countGiven(values: readonly unknown[]): number {
  *   nobody asked for or that is not the account's
  */
 export async function proveSecondFactor(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   request: RequestContext,
   userId: string,
   purpose: Exclude<PasskeyPurpose, "sign_in">,
@@ -48,21 +48,26 @@ export async function proveSecondFactor(
 ): Promise<Proof> {
   if (countGiven([code, recoveryCode, passkeyResponse]) !== 1)
     throw badInput("code", "or `recoveryCode` or `passkeyResponse` must be given, and only one of them");
-  if (code != null) return proveTotp(tools, request, userId, readCode(code));
+  if (code != null) return proveTotp(dependencies, request, userId, readCode(code));
   if (recoveryCode != null) return proveRecoveryCode(recoveryCode);
   const field = "passkeyResponse";
-  const shown = await provePasskey(tools, request, { field, response: passkeyResponse, purpose, userId });
+  const shown = await provePasskey(dependencies, request, {
+    field,
+    response: passkeyResponse,
+    purpose,
+    userId,
+  });
   if (shown?.userId !== userId) throw invalidSecondFactor();
   return shown.proof;
 }
 
 async function proveTotp(
-  { callService, sealer }: SignInTools,
+  { callPrivateFunction, sealer }: SignInDependencies,
   request: RequestContext,
   userId: string,
   code: string,
 ): Promise<Proof> {
-  const rows = await callService<{ factor_id: string; sealed_secret: string }>(
+  const rows = await callPrivateFunction<{ factor_id: string; sealed_secret: string }>(
     request,
     "select factor_id, sealed_secret from private.find_totp_secrets($1)",
     [userId],
@@ -88,7 +93,7 @@ function proveRecoveryCode(typed: string): Proof {
  * @returns whose passkey it is and what to decide on; undefined when nobody asked or nobody has it
  */
 export async function provePasskey(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   request: RequestContext,
   given: {
     /** Its name in the input. */
@@ -102,13 +107,13 @@ export async function provePasskey(
   const challenge = challengeOf(response);
   const credentialId = credentialIdOf(response);
   if (!challenge || !credentialId) throw badInput(field, "is not what an authenticator answers");
-  const [taken] = await callService<{ is_ours: boolean }>(
+  const [taken] = await callPrivateFunction<{ is_ours: boolean }>(
     request,
     "select private.take_passkey_challenge($1, $2, $3) as is_ours",
     [challenge, purpose, userId],
   );
   if (!taken?.is_ours) return undefined;
-  const [passkey] = await callService<{
+  const [passkey] = await callPrivateFunction<{
     user_id: string;
     factor_id: string;
     public_key: Buffer;

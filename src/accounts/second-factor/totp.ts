@@ -2,7 +2,7 @@ import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { checkFactorName, readCode } from "./input.ts";
 import { sealTotpSecret, unsealTotpSecret } from "./totp-secret.ts";
 
@@ -31,7 +31,7 @@ export interface AddedFactor {
 
 /** Begins to enrol an authenticator app; nothing changes at sign-in until it is confirmed. */
 export async function startTotp(
-  { callService, sealer, relyingParty }: SignInTools,
+  { callPrivateFunction, sealer, relyingParty }: SignInDependencies,
   { name }: StartTotpInput,
   request: RequestContext,
 ): Promise<TotpEnrolment> {
@@ -39,7 +39,7 @@ export async function startTotp(
   const label = name ?? "Authenticator app";
   checkFactorName(label);
   const secret = createTotpSecret();
-  const [started] = await callService<{ factor_id: string; username: string }>(
+  const [started] = await callPrivateFunction<{ factor_id: string; username: string }>(
     request,
     "select factor_id, username from private.start_totp($1, $2)",
     [label, sealTotpSecret(sealer, userId, secret)],
@@ -51,13 +51,13 @@ export async function startTotp(
 
 /** Ends the enrolment with a code that the app shows. */
 export async function confirmTotp(
-  { callService, sealer }: SignInTools,
+  { callPrivateFunction, sealer }: SignInDependencies,
   { factorId, code: typed }: ConfirmTotpInput,
   request: RequestContext,
 ): Promise<AddedFactor> {
   const { userId } = requireClaims(request);
   const code = readCode(typed);
-  const [found] = await callService<{ sealed_secret: string | null }>(
+  const [found] = await callPrivateFunction<{ sealed_secret: string | null }>(
     request,
     "select private.find_unconfirmed_totp($1) as sealed_secret",
     [factorId],
@@ -65,7 +65,7 @@ export async function confirmTotp(
   if (!found?.sealed_secret) throw new PlinthError("NOT_FOUND", "There is no such enrolment under way.");
   const step = findTotpStep(unsealTotpSecret(sealer, userId, found.sealed_secret), code, Date.now());
   const { codes, hashes } = createRecoveryCodes();
-  const [confirmed] = await callService<{ codes_were_stored: boolean }>(
+  const [confirmed] = await callPrivateFunction<{ codes_were_stored: boolean }>(
     request,
     "select private.confirm_totp($1, $2, $3) as codes_were_stored",
     [factorId, step, hashes],

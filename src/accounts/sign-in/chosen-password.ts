@@ -2,7 +2,7 @@ import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { Owner, SignInTools } from "./tools.ts";
+import type { Owner, SignInDependencies } from "./dependencies.ts";
 
 /**
  * checkNewPassword for an account that exists, naming the caller's field.
@@ -12,7 +12,7 @@ export function checkChosenPassword(
   field: string,
   password: string,
   owner: Owner | undefined,
-  { appName }: Pick<SignInTools, "appName">,
+  { appName }: Pick<SignInDependencies, "appName">,
 ): { sufficesAlone: boolean } {
   const { username = "", email = null, display_name: displayName = null, second_factor } = owner ?? {};
   try {
@@ -33,12 +33,12 @@ export function checkChosenPassword(
  * on how many there are, not on which one matches.
  */
 export async function isKnownPassword(
-  { callService, hasher, passwordHistory }: SignInTools,
+  { callPrivateFunction, hasher, passwordHistory }: SignInDependencies,
   password: string,
   userId: string,
   request: RequestContext,
 ): Promise<boolean> {
-  const known = await callService<{ password_hash: string }>(
+  const known = await callPrivateFunction<{ password_hash: string }>(
     request,
     "select password_hash from private.find_password_history($1, $2)",
     [userId, passwordHistory],

@@ -1,7 +1,7 @@
 import { createApiToken as makeToken } from "../../auth/api-token.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 const MAX_NAME_LENGTH = 100;
 const MAX_SCOPES = 10;
@@ -21,7 +21,7 @@ export interface CreatedApiToken {
 
 /** Makes an API token for a person who signed in a short while ago. */
 export async function createApiToken(
-  { callService }: Pick<SignInTools, "callService">,
+  { callPrivateFunction }: Pick<SignInDependencies, "callPrivateFunction">,
   { name, scopes, expiresAt = null }: CreateApiTokenInput,
   request: RequestContext,
 ): Promise<CreatedApiToken> {
@@ -31,7 +31,7 @@ export async function createApiToken(
   for (const scope of scopes) checkText("scopes", scope, MAX_NAME_LENGTH);
   checkText("expiresAt", expiresAt, MAX_NAME_LENGTH);
   const { token, prefix, hash } = makeToken();
-  const [created] = await callService<{ id: string }>(
+  const [created] = await callPrivateFunction<{ id: string }>(
     request,
     "select private.create_api_token($1, $2, $3, $4::text[], $5::timestamptz, $6, $7) as id",
     [claims.userId, claims.sessionId, name, scopes, expiresAt, prefix, hash],

@@ -1,5 +1,5 @@
 import { normalizeEmail, withDomainInItsLetters } from "../../auth/email-hash.ts";
-import type { SignInTools } from "./tools.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 
 /** How an account is asked for by what was typed: a username, or an address, which has an `@`. */
 export interface LookedUp {
@@ -15,7 +15,7 @@ export interface LookedUp {
 
 /** In privacy mode an address is replaced by the start of its hash, so that repeats can be told and nobody is named. */
 export async function lookUp(
-  { emailHasher, privacyMode }: Pick<SignInTools, "emailHasher" | "privacyMode">,
+  { emailHasher, privacyMode }: Pick<SignInDependencies, "emailHasher" | "privacyMode">,
   identifier: string,
 ): Promise<LookedUp> {
   if (!identifier.includes("@")) return { identifier, hash: null, formerHash: null };

@@ -6,8 +6,8 @@ import { ProviderError } from "../../oauth/provider-error.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 // Signing in with another provider, as both ends of it share it. The client receives the provider's answer at an address of
 // its own and brings it here; Plinth serves no callback page. So it goes alike for a page and for a native app, no cookie is
@@ -80,7 +80,7 @@ export function listProviders(providers: Providers): readonly SignInProvider[] {
 
 /** @throws PlinthError BAD_USER_INPUT, UNAVAILABLE; UNAUTHENTICATED for a link without a session */
 export async function startFlow(
-  { callService, providers, sealer }: SignInTools,
+  { callPrivateFunction, providers, sealer }: SignInDependencies,
   purpose: FlowPurpose,
   { provider: name, redirectUri = null, deviceName = null }: StartProviderInput,
   request: RequestContext,
@@ -100,7 +100,7 @@ export async function startFlow(
     .catch((error: unknown) => {
       throw error instanceof ProviderError ? unavailable(error) : error;
     });
-  const [started] = await callService<{ expires_at: Date }>(
+  const [started] = await callPrivateFunction<{ expires_at: Date }>(
     request,
     "select private.start_provider_flow($1, $2, $3, $4, $5, $6, $7) as expires_at",
     [
@@ -121,7 +121,7 @@ export async function startFlow(
  * @throws PlinthError BAD_USER_INPUT, INVALID_CREDENTIALS, FORBIDDEN, UNAVAILABLE
  */
 export async function answerFlow(
-  { callService, providers, sealer }: SignInTools,
+  { callPrivateFunction, providers, sealer }: SignInDependencies,
   purpose: FlowPurpose,
   { flowToken, callbackUrl }: FinishProviderInput,
   request: RequestContext,
@@ -133,7 +133,7 @@ export async function answerFlow(
     throw badInput("callbackUrl", "is not the address that a provider sent the browser back to");
   if (!isSecretToken("plo_", flowToken)) throw refused();
 
-  const [flow] = await callService<TakenFlow>(
+  const [flow] = await callPrivateFunction<TakenFlow>(
     request,
     "select flow_id, provider, redirect_uri, secrets_sealed from private.take_provider_flow($1, $2, $3)",
     [purpose, hashSecret(flowToken), hashSecret(state)],
@@ -154,13 +154,19 @@ export async function answerFlow(
     return { id: flow.flow_id, provider, answer, sealed };
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
-    await callService(request, "select private.fail_provider_flow($1, $2)", [flow.flow_id, error.reason]);
+    await callPrivateFunction(request, "select private.fail_provider_flow($1, $2)", [
+      flow.flow_id,
+      error.reason,
+    ]);
     throw told(error);
   }
 }
 
 /** What is kept of a person at a provider: in privacy mode nothing that names them. */
-export function keptProfile({ privacyMode }: Pick<SignInTools, "privacyMode">, account: ProviderAccount) {
+export function keptProfile(
+  { privacyMode }: Pick<SignInDependencies, "privacyMode">,
+  account: ProviderAccount,
+) {
   if (!privacyMode)
     return { email: account.email ?? null, emailVerified: account.emailVerified, userInfo: account.userInfo };
   const { locale } = account.userInfo;

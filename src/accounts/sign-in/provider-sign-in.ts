@@ -2,6 +2,7 @@ import { storedEmail } from "../../auth/stored-email.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { checkDeviceName } from "./input.ts";
 import {
   answerFlow,
@@ -12,7 +13,6 @@ import {
   type StartProviderInput,
   startFlow,
 } from "./provider-flow.ts";
-import type { SignInTools } from "./tools.ts";
 
 /** A row of private.finish_provider_sign_in. */
 type Finished =
@@ -21,27 +21,27 @@ type Finished =
 
 /** Begins a sign-in at another provider. */
 export async function startProviderSignIn(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   input: StartProviderInput,
   request: RequestContext,
 ): Promise<StartedProviderFlow> {
   checkDeviceName(input.deviceName ?? null);
-  return startFlow(tools, "sign_in", input, request);
+  return startFlow(dependencies, "sign_in", input, request);
 }
 
 /** Signs in whom a provider vouches for; a challenge when the account has a second factor. */
 export async function finishProviderSignIn(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   input: FinishProviderInput,
   request: RequestContext,
 ): Promise<SignInResult> {
-  const { id, provider, answer, sealed } = await answerFlow(tools, "sign_in", input, request);
+  const { id, provider, answer, sealed } = await answerFlow(dependencies, "sign_in", input, request);
   const { account } = answer;
-  const profile = keptProfile(tools, account);
+  const profile = keptProfile(dependencies, account);
   const isProven = provider.settings.trustsEmail && account.emailVerified;
-  const verified = await storedEmail(tools, isProven ? (account.email ?? null) : null);
+  const verified = await storedEmail(dependencies, isProven ? (account.email ?? null) : null);
   const tokens = createSignInTokens();
-  const [finished] = await tools.callService<Finished>(
+  const [finished] = await dependencies.callPrivateFunction<Finished>(
     request,
     "select * from private.finish_provider_sign_in($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     [
@@ -62,7 +62,7 @@ export async function finishProviderSignIn(
   );
   switch (finished?.outcome) {
     case "accepted":
-      return tools.make.result(finished, tokens);
+      return dependencies.make.result(finished, tokens);
     case "not_registered":
       throw new PlinthError("FORBIDDEN", "No account is linked to this one at the provider.", {
         hint: "Sign in to your account and link the provider to it.",

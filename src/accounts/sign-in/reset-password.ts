@@ -2,7 +2,7 @@ import { hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-password.ts";
-import type { Owner, SignInTools } from "./tools.ts";
+import type { Owner, SignInDependencies } from "./dependencies.ts";
 
 export interface ResetPasswordInput {
   /** From the mail: `plp_…`. */
@@ -15,14 +15,14 @@ export interface ResetPasswordInput {
  * it was, so that the user may choose another one.
  */
 export async function resetPassword(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { token, newPassword }: ResetPasswordInput,
   request: RequestContext,
 ): Promise<void> {
-  const { callService, hasher, passwordHistory } = tools;
+  const { callPrivateFunction, hasher, passwordHistory } = dependencies;
   const tokenHash = hashSecret(token);
   const [found] = isSecretToken("plp_", token)
-    ? await callService<Owner & { readonly user_id: string }>(
+    ? await callPrivateFunction<Owner & { readonly user_id: string }>(
         request,
         "select * from private.find_password_reset($1)",
         [tokenHash],
@@ -30,10 +30,11 @@ export async function resetPassword(
     : [];
   // Before anything is hashed: a wrong token costs this server nothing.
   if (!found) throw invalidLink();
-  const { sufficesAlone } = checkChosenPassword("newPassword", newPassword, found, tools);
-  if (await isKnownPassword(tools, newPassword, found.user_id, request)) throw knownPassword("newPassword");
+  const { sufficesAlone } = checkChosenPassword("newPassword", newPassword, found, dependencies);
+  if (await isKnownPassword(dependencies, newPassword, found.user_id, request))
+    throw knownPassword("newPassword");
   const { hash, algorithm } = await hasher.hash(newPassword);
-  const [{ is_reset } = { is_reset: false }] = await callService<{ is_reset: boolean }>(
+  const [{ is_reset } = { is_reset: false }] = await callPrivateFunction<{ is_reset: boolean }>(
     request,
     "select private.reset_password($1, $2, $3, $4, $5) as is_reset",
     [tokenHash, hash, algorithm, sufficesAlone, passwordHistory],

@@ -1,8 +1,8 @@
 import { createSecretToken, hashSecret, isSecretToken } from "../../auth/secret-token.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { invalidLink } from "./reset-password.ts";
-import type { SignInTools } from "./tools.ts";
 
 export interface VerifyEmailInput {
   /** From the mail: `plv_…`. */
@@ -16,12 +16,12 @@ type Outcome = "sent" | "no_address" | "already_verified" | "too_many";
  * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED, CONFLICT when there is nothing to prove
  */
 export async function requestEmailVerification(
-  { callService, sealer }: SignInTools,
+  { callPrivateFunction, sealer }: SignInDependencies,
   request: RequestContext,
 ): Promise<void> {
   const { userId } = requireClaims(request);
   const { token, hash } = createSecretToken("plv_");
-  const [row] = await callService<{ outcome: Outcome }>(
+  const [row] = await callPrivateFunction<{ outcome: Outcome }>(
     request,
     "select private.request_email_verification($1, $2, $3) as outcome",
     [userId, hash, sealer.seal("mail token", token)],
@@ -34,14 +34,16 @@ export async function requestEmailVerification(
 
 /** Proves an address with a token from its mail; works in any browser, signed in or not. */
 export async function verifyEmail(
-  { callService }: SignInTools,
+  { callPrivateFunction }: SignInDependencies,
   { token }: VerifyEmailInput,
   request: RequestContext,
 ): Promise<void> {
   const [row] = isSecretToken("plv_", token)
-    ? await callService<{ verified: boolean }>(request, "select private.verify_email($1) as verified", [
-        hashSecret(token),
-      ])
+    ? await callPrivateFunction<{ verified: boolean }>(
+        request,
+        "select private.verify_email($1) as verified",
+        [hashSecret(token)],
+      )
     : [];
   if (!row?.verified) throw invalidLink();
 }

@@ -1,8 +1,8 @@
 import { createPhoneCode } from "../../auth/phone-code.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkPhoneNumber, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
 export interface RequestPhoneVerificationInput {
@@ -19,7 +19,7 @@ export interface VerifyPhoneInput {
  * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE where no SMS can be sent
  */
 export async function requestPhoneVerification(
-  { callService, hasher, sealer, canSendSms }: SignInTools,
+  { callPrivateFunction, hasher, sealer, canSendSms }: SignInDependencies,
   { phoneNumber }: RequestPhoneVerificationInput,
   request: RequestContext,
 ): Promise<void> {
@@ -29,7 +29,7 @@ export async function requestPhoneVerification(
   const code = createPhoneCode();
   // So few digits would be found from a plain hash at once.
   const { hash } = await hasher.hash(code);
-  const [row] = await callService<{ outcome: "sent" | "too_many" | "refused" }>(
+  const [row] = await callPrivateFunction<{ outcome: "sent" | "too_many" | "refused" }>(
     request,
     "select private.request_phone_verification($1, $2, $3, $4) as outcome",
     [userId, number, hash, sealer.seal("mail token", code)],
@@ -40,7 +40,7 @@ export async function requestPhoneVerification(
 
 /** Proves a number with the code that was sent there. A try counts before it is looked at. */
 export async function verifyPhone(
-  { callService, hasher }: SignInTools,
+  { callPrivateFunction, hasher }: SignInDependencies,
   { code }: VerifyPhoneInput,
   request: RequestContext,
 ): Promise<void> {
@@ -48,13 +48,13 @@ export async function verifyPhone(
   checkText("code", code, 40);
   const digits = code.replace(/[\s-]/g, "");
   if (!/^[0-9]{8}$/.test(digits)) throw badInput("code", "must be the eight digits of the message");
-  const [attempt] = await callService<{ verification_id: string; code_hash: string }>(
+  const [attempt] = await callPrivateFunction<{ verification_id: string; code_hash: string }>(
     request,
     "select verification_id, code_hash from private.take_phone_attempt($1)",
     [userId],
   );
   const matches = attempt ? await hasher.verify(digits, attempt.code_hash) : await hasher.verifyDummy(digits);
-  const [row] = await callService<{ outcome: "verified" | "refused" | "taken" }>(
+  const [row] = await callPrivateFunction<{ outcome: "verified" | "refused" | "taken" }>(
     request,
     "select private.finish_phone_verification($1, $2, $3) as outcome",
     [userId, attempt?.verification_id ?? null, matches],

@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { RequestHandler } from "express";
 import type { ConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 
 /** Where a user downloads an export, by its id. */
@@ -16,10 +16,10 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
  * what does not exist. The length is sent first, so a client notices when a download broke off.
  */
 export function dataExportStep(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   conversationMemories: ConversationMemories;
 }): RequestHandler {
-  const { callService, conversationMemories } = options;
+  const { callPrivateFunction, conversationMemories } = options;
 
   return async (request, response) => {
     const { context } = request;
@@ -44,7 +44,7 @@ export function dataExportStep(options: {
 
     async function* document(exportId: string, partCount: number, last: string) {
       for (let part = 0; part < partCount; part++) {
-        const [piece] = await callService<{ content: string | null }>(
+        const [piece] = await callPrivateFunction<{ content: string | null }>(
           context,
           "select private.read_data_export_part($1, $2) as content",
           [exportId, part],
@@ -56,7 +56,7 @@ export function dataExportStep(options: {
     }
 
     async function find(exportId: string) {
-      return callService<{ size_bytes: string; part_count: number }>(
+      return callPrivateFunction<{ size_bytes: string; part_count: number }>(
         context,
         "select * from private.find_data_export($1)",
         [exportId],

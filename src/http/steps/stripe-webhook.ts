@@ -2,7 +2,7 @@ import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import Stripe from "stripe";
 import { readStripeEvent } from "../../payments/stripe-event.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { HttpError } from "../http-error.ts";
 import { readBody } from "../request-body.ts";
 
@@ -21,23 +21,23 @@ const LIMIT_BYTES = 1_000_000;
  */
 export function stripeWebhookStep(options: {
   stripeWebhookSecret: string | undefined;
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
 }): RequestHandler | undefined {
-  const { stripeWebhookSecret: secret, callService, logger } = options;
+  const { stripeWebhookSecret: secret, callPrivateFunction, logger } = options;
   if (!secret) return undefined;
 
   return async (request, response) => {
     const body = await readBody(request, LIMIT_BYTES);
     const event = verified(body, request.headers["stripe-signature"], secret);
     const { id, type, customer, occurredAt, payload } = readStripeEvent(event);
-    const [kept] = await callService<{ id: string }>(
+    const [kept] = await callPrivateFunction<{ id: string }>(
       request.context,
       "select private.receive_payment_event('stripe', $1, $2, $3, $4, $5) as id",
       [id, type, customer, occurredAt, JSON.stringify(payload)],
     );
     try {
-      await callService(request.context, "select private.process_payment_event($1)", [kept?.id]);
+      await callPrivateFunction(request.context, "select private.process_payment_event($1)", [kept?.id]);
     } catch (error) {
       logger.warn(
         { correlationId: request.context.correlationId, err: error },

@@ -3,16 +3,16 @@ import { hookArgs } from "postgraphile/grafast";
 import { parseGraphQLJSONBody } from "postgraphile/grafserv";
 import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
 import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import type { Subscriber } from "../../live/batch-groups.ts";
 import type { OpenSubscription } from "../../live/index.ts";
 import { watchContext } from "../../live/personal-context.ts";
-import type { Asker } from "../../live/turn-groups.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { Statement, TransactionSettings } from "../../request/transaction.ts";
 
 export interface PreparedOperation {
   readonly args: ExecutionArgs;
   readonly isSubscription: boolean;
-  readonly asker: Asker;
+  readonly subscriber: Subscriber;
 }
 
 /** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
@@ -44,11 +44,11 @@ export async function prepareOperation(
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
   const isSubscription =
     getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
-  const asker = {
+  const subscriber = {
     operation: JSON.stringify([query, operationName, variableValues]),
     settings: (contextValue as unknown as Grafast.Context).pgSettings as TransactionSettings,
   };
-  return { args: args as ExecutionArgs, isSubscription, asker };
+  return { args: args as ExecutionArgs, isSubscription, subscriber };
 }
 
 /**
@@ -70,7 +70,7 @@ export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubs
   return {
     ...liveArgs,
     contextValue: watchContext(context, { live, withPgClient: withPgClient as never }, () =>
-      member.becomePersonal(),
+      member.optOutOfSharing(),
     ),
     resolvedPreset: withoutExecutionTimeout(liveArgs.resolvedPreset),
   } as ExecutionArgs;

@@ -81,9 +81,9 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!origins.allows(request)) return refuse(stream, "403 Forbidden");
       // Taken before anything is waited for: of many at once not all may find the last place free.
-      const giveBack = limit.take(context.clientIp);
-      if (!giveBack) return refuse(stream, "429 Too Many Requests");
-      stream.once("close", giveBack);
+      const release = limit.take(context.clientIp);
+      if (!release) return refuse(stream, "429 Too Many Requests");
+      stream.once("close", release);
       if (!(await rateLimit.admit(context.clientIp))) return refuse(stream, "429 Too Many Requests");
       sockets.handleUpgrade(request, stream, head, (socket) => {
         serve({ socket, request: context, live: new Set(), preparing: 0 });
@@ -209,7 +209,7 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
         return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
       }
-      const opened = live.open(socket, request.claims?.userId, prepared.asker, (ended) =>
+      const opened = live.open(socket, request.claims?.userId, prepared.subscriber, (ended) =>
         extra.live.delete(ended),
       );
       if (!opened) return [tooMany("subscriptions")];

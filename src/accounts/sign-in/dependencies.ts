@@ -5,7 +5,7 @@ import type { Sealer } from "../../auth/sealing.ts";
 import type { AttemptLimits } from "../../limits/attempt-limits.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
 /** The signed-in user's own names, which a password may not contain. */
@@ -18,8 +18,8 @@ export interface Owner {
 }
 
 /** What the operations work with. */
-export interface SignInTools {
-  readonly callService: CallService;
+export interface SignInDependencies {
+  readonly callPrivateFunction: CallPrivateFunction;
   readonly attemptLimits: AttemptLimits;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;

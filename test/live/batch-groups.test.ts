@@ -1,8 +1,8 @@
 import { expect, test } from "@jest/globals";
+import { BatchGroups } from "../../src/live/batch-groups.ts";
+import type { SharedAnswer } from "../../src/live/live-source.ts";
 import { watchContext } from "../../src/live/personal-context.ts";
 import type { SharedReads } from "../../src/live/shared-reads.ts";
-import type { SharedAnswer } from "../../src/live/shared-turn.ts";
-import { TurnGroups } from "../../src/live/turn-groups.ts";
 import type { Statement, TransactionSettings } from "../../src/request/transaction.ts";
 
 const STATEMENT = { name: "events", text: "select …", values: ["room", "5"] };
@@ -37,7 +37,7 @@ function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
 }
 
 function joinAll(reads: SharedReads, users: readonly string[], operation = "op") {
-  const groups = new TurnGroups(reads);
+  const groups = new BatchGroups(reads);
   return { groups, members: users.map((user) => groups.join({ operation, settings: settingsOf(user) })) };
 }
 
@@ -47,7 +47,7 @@ async function turn(
   statements: readonly Statement[] = [STATEMENT],
   after = "5",
 ) {
-  const turns = members.map((member) => member.takeTurn(after));
+  const turns = members.map((member) => member.takeBatch(after));
   expect(await turns[0]).toBeUndefined();
   for (const statement of statements) await members[0]!.read(statement).catch(() => {});
   members[0]!.settle(ANSWER);
@@ -102,9 +102,9 @@ test("those who stand elsewhere, ask something else, or come later, take turns o
   const other = groups.join({ operation: "another", settings: settingsOf("joe") });
   const anonymous = groups.join({ operation: "op", settings: { role: "plinth_anonymous" } });
   const [ada, bob, eve] = members as [(typeof members)[0], (typeof members)[0], (typeof members)[0]];
-  const turns = [ada.takeTurn("5"), eve.takeTurn("4"), other.takeTurn("5"), anonymous.takeTurn("5")];
+  const turns = [ada.takeBatch("5"), eve.takeBatch("4"), other.takeBatch("5"), anonymous.takeBatch("5")];
   expect(await Promise.all(turns)).toEqual([undefined, undefined, undefined, undefined]);
-  expect(await bob.takeTurn("5")).toBeUndefined();
+  expect(await bob.takeBatch("5")).toBeUndefined();
   expect(groups.size).toBe(3);
   for (const member of [...members, other, anonymous]) {
     member.leave();
@@ -117,9 +117,9 @@ test("one that leaves, or fails, lets those that wait for it be executed", async
   const { reads } = makeReads(() => [["1"]]);
   for (const end of ["leave", "fail", "leave at once"]) {
     const [ada, bob, eve] = joinAll(reads, ["ada", "bob", "eve"]).members;
-    const turns = [ada!.takeTurn("5"), bob!.takeTurn("5")];
+    const turns = [ada!.takeBatch("5"), bob!.takeBatch("5")];
     if (end === "leave at once") ada!.leave();
-    turns.push(eve!.takeTurn("5"));
+    turns.push(eve!.takeBatch("5"));
     await turns[0];
     await ada!.read(STATEMENT);
     if (end === "fail") ada!.settle(undefined);
@@ -139,7 +139,7 @@ test("what is foreseen is read once, before the leader is executed, and only use
 
   asked.length = 0;
   flushed.length = 0;
-  const turns = members.map((member) => member.takeTurn("7"));
+  const turns = members.map((member) => member.takeBatch("7"));
   await turns[0];
   expect(flushed).toEqual([{ ...STATEMENT, values: ["room", "7"] }]);
   const unforeseen = { ...STATEMENT, values: ["room", "7", "more"] };
@@ -189,7 +189,7 @@ test("an operation that looks at who asks is shared with nobody", async () => {
     };
     look(
       watchContext(context as never, { live: {} as never, withPgClient: (() => {}) as never }, () =>
-        members[0]!.becomePersonal(),
+        members[0]!.optOutOfSharing(),
       ),
     );
     expect(await turn(members)).toEqual([false, isShared]);

@@ -3,7 +3,7 @@ import type { Client } from "graphql-ws";
 import pg from "pg";
 import { ReadingStep } from "../../plugins/live/reading-step.ts";
 import type { LiveItem } from "../../src/live/live-source.ts";
-import { SharedTurn } from "../../src/live/shared-turn.ts";
+import { SharedExecution } from "../../src/live/shared-execution.ts";
 import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRandom } from "../support/random.ts";
@@ -64,8 +64,11 @@ const POST = "select (rooms.post_room_message($1, $2)).id";
 /** How many subscriptions got an answer that was executed for another one, and how many were tried and did not. */
 function watchSharing() {
   const turns: Promise<[shared: number, tried: number]>[] = [];
-  const settle = SharedTurn.prototype.settle;
-  jest.spyOn(SharedTurn.prototype, "settle").mockImplementation(async function (this: SharedTurn, answer) {
+  const settle = SharedExecution.prototype.settle;
+  jest.spyOn(SharedExecution.prototype, "settle").mockImplementation(async function (
+    this: SharedExecution,
+    answer,
+  ) {
     const shared = settle.call(this, answer);
     turns.push(shared.then((count) => [count, this.othersCount]));
     return shared;
