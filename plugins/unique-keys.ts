@@ -2,13 +2,13 @@ import "postgraphile";
 import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
 
 /**
- * One way to change a row: by its primary key. Other unique keys stay lookups (a model by
- * provider and name), unless they hold the whole primary key and exist only for foreign keys to point at.
+ * Rows are changed by their primary key only. Other unique keys remain lookups (a model by provider and name), unless they
+ * contain the whole primary key and exist only as targets of foreign keys.
  */
 export const UniqueKeysPlugin: GraphileConfig.Plugin = {
   name: "PlinthUniqueKeysPlugin",
   version: "1.0.0",
-  description: "Leaves out lookups and mutations by unique keys that nobody needs",
+  description: "Omits unneeded lookups and mutations by unique keys",
   schema: {
     entityBehavior: {
       pgResourceUnique: {
