@@ -14,8 +14,7 @@ import { serviceField, signInField } from "./credentials-field.ts";
  */
 export const ProvidersPlugin = extendSchema((build) => {
   const { oauth_profiles: profiles } = build.pgResources;
-  if (!profiles)
-    throw new Error("The table identity.oauth_profiles is missing. Migrate the database.");
+  if (!profiles) throw new Error("The table identity.oauth_profiles is missing. Migrate the database.");
 
   return {
     typeDefs: gql`

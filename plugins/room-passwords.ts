@@ -75,6 +75,7 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
 }, "PlinthRoomPasswordsPlugin");
 
 function passwordsOf({ plinth }: Grafast.Context): RoomPasswords {
-  if (!plinth.roomPasswords) throw new PlinthError("UNAVAILABLE", "Room passwords are not configured on this server.");
+  if (!plinth.roomPasswords)
+    throw new PlinthError("UNAVAILABLE", "Room passwords are not configured on this server.");
   return plinth.roomPasswords;
 }

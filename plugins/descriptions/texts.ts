@@ -34,7 +34,8 @@ export const TEXTS: Readonly<Record<string, string>> = {
     "The signed-in user, for an answer to them alone; if omitted, only messages that every member may see.",
 
   // Retries and paging
-  idempotencyKey: "A key that the client creates for this action: retries with the same key run it only once.",
+  idempotencyKey:
+    "A key that the client creates for this action: retries with the same key run it only once.",
   eventId: "A UUID that the client creates for this heartbeat: retries with it change nothing.",
   "assessSkill.eventKey":
     "A key that the client creates for this assessment: retries with the same key count once.",
@@ -206,11 +207,13 @@ export const TEXTS: Readonly<Record<string, string>> = {
   "SearchContentRecord.item": "The item.",
   "SearchContentRecord.titleHtml": "HTML: the escaped title with <mark> around the matches.",
   "SearchContentRecord.summaryHtml": "HTML: the escaped summary with <mark> around the matches.",
-  "SearchContentRecord.isSimilar": "Whether it matches only by similarity, because no item contains the words.",
+  "SearchContentRecord.isSimilar":
+    "Whether it matches only by similarity, because no item contains the words.",
 
   // Accounts
   networks: "Networks in CIDR notation; null allows any network.",
-  "setAllowedNetworks.force": "Whether to accept networks that exclude the caller's address; defaults to false.",
+  "setAllowedNetworks.force":
+    "Whether to accept networks that exclude the caller's address; defaults to false.",
   "setAccountStatus.accountStatus": "active, disabled or deleted.",
   roleName: "The role's name, such as moderator.",
   "grantRole.expiresAt": "Time at which it expires; defaults to never.",

@@ -59,7 +59,8 @@ function withPaging(plan: FieldPlanResolver): FieldPlanResolver {
   return ($parent, args, info) => {
     const $connection = plan($parent, args, info) as ConnectionStep<unknown>;
     const $select = $connection.getSubplan();
-    if (!($select instanceof PgSelectStep)) throw new Error(`${info.field.name} pages an unknown kind of step.`);
+    if (!($select instanceof PgSelectStep))
+      throw new Error(`${info.field.name} pages an unknown kind of step.`);
     const orderBy = info.field.args.find(({ name }) => name === "orderBy");
     if (orderBy)
       $select.apply(

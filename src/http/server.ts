@@ -47,15 +47,15 @@ import { attachWebSockets } from "./websocket/websocket.ts";
 export interface PlinthServer {
   /** `http://host:port` */
   readonly url: string;
-  /** Stops taking requests, lets those under way finish for a while, then lets everything go. Idempotent. */
+  /** Stops accepting requests, drains those in progress with a timeout, then releases all resources. Idempotent. */
   close(): Promise<void>;
 }
 
-/** How long requests under way may take to finish when the server stops. */
+/** Time for requests in progress to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones to close. */
+/** Longer than load balancers keep idle connections (usually 60 s), so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 /**
@@ -70,9 +70,9 @@ export async function startServer(options: {
   serviceUrl: string;
   signingKeys: string;
   masterKeys: string;
-  /** Whether a worker that delivers SMS is there; without one, asking for a code answers UNAVAILABLE. */
+  /** Whether a worker delivers SMS; otherwise requests for a code return UNAVAILABLE. */
   canSendSms?: boolean;
-  /** Whether pages served from this machine may call while no origin is listed. */
+  /** Whether pages served from this machine may call the API while no origin is listed. */
   allowLoopbackOrigins?: boolean;
   logger?: Logger;
 }): Promise<PlinthServer> {
@@ -153,7 +153,7 @@ export async function startServer(options: {
     canSendSms: options.canSendSms ?? false,
     reportError(error, { correlationId }, userId) {
       const errorId = randomUUID();
-      logger.error({ err: error, errorId, correlationId }, "An account cannot be signed in to");
+      logger.error({ err: error, errorId, correlationId }, "Sign-in to an account failed");
       errorLog.record({ errorId, error, correlationId, userId });
     },
   });
@@ -273,16 +273,16 @@ async function listen(server: Server, { host, port }: Config["http"]): Promise<s
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "EADDRINUSE")
-      throw new PlinthError("ADDRESS_IN_USE", `Port ${port} of ${host} is used by another program.`, {
+      throw new PlinthError("ADDRESS_IN_USE", `Another program uses port ${port} of ${host}.`, {
         hint: "Stop that program or set PLINTH_PORT to another port.",
         cause,
       });
     if (code === "EACCES" || code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
       throw new PlinthError(
         "ADDRESS_NOT_ALLOWED",
-        `Listening on port ${port} of ${host} is not possible (${code}).`,
+        `The server cannot listen on port ${port} of ${host} (${code}).`,
         {
-          hint: "Set PLINTH_HOST to an address of this machine and PLINTH_PORT to a port from 1024 on.",
+          hint: "Set PLINTH_HOST to an address of this machine and PLINTH_PORT to a port of 1024 or higher.",
           cause,
         },
       );
@@ -292,11 +292,11 @@ async function listen(server: Server, { host, port }: Config["http"]): Promise<s
   return `http://${family === "IPv6" ? `[${address}]` : address}:${actualPort}`;
 }
 
-/** No new connections; requests under way finish, sockets and what takes too long are cut. */
+/** Accepts no new connections and lets requests finish; closes sockets, and requests that take too long. */
 async function drain(server: Server, closeSockets: () => void): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   closeSockets();
-  // A connection that was at work becomes idle with its answer, and would be kept for the next request.
+  // A busy connection becomes idle after its response and would be kept open for the next request.
   const sweeping = setInterval(() => server.closeIdleConnections(), 50);
   const giveUp = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
   await closed;

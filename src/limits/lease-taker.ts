@@ -9,7 +9,7 @@ interface Row {
   readonly retry_after_ms: number;
 }
 
-/** Counts blocks of API requests in the database, where all servers count them; rejects with the database's error. */
+/** Counts blocks of API requests in the database, shared by all servers; rejects with the database's error. */
 export function createLeaseTaker(
   callPrivateFunction: CallPrivateFunction,
   { requests, windowSeconds }: Config["http"]["rateLimit"],
@@ -22,7 +22,7 @@ export function createLeaseTaker(
        from private.lease_requests($1, $2, make_interval(secs => $3), $4)`,
       [client, requests, windowSeconds, wanted],
     );
-    if (!row) throw new Error("private.lease_requests gave no row.");
+    if (!row) throw new Error("private.lease_requests returned no row.");
     return { granted: row.granted, remaining: row.remaining, retryAfterMs: row.retry_after_ms };
   };
 }

@@ -15,7 +15,7 @@ export interface PreparedOperation {
   readonly subscriber: Subscriber;
 }
 
-/** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
+/** Prepares an operation like grafserv does for its own sockets, with the verified request instead of connection parameters. */
 export async function prepareOperation(
   serv: PlinthGrafserv,
   request: RequestContext,
@@ -52,9 +52,9 @@ export async function prepareOperation(
 }
 
 /**
- * Makes an operation one that lives: its plans find the subscription in the context, its reads leave together with those
- * of others, and only planning it is limited in time. (Grafast counts the time of execution from the start of the
- * operation, so every later answer would be too late. Each statement has its own timeout.)
+ * Turns an operation into a live one: its plans find the subscription in the context, its reads are pipelined with those of
+ * others, and only its planning has a timeout. (Grafast measures execution time from the start of the operation, so every
+ * later answer would exceed it. Each statement has its own timeout.)
  */
 export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubscription): ExecutionArgs {
   const liveArgs = args as ExecutionArgs & { resolvedPreset: GraphileConfig.ResolvedPreset };
