@@ -35,7 +35,7 @@ export function isApiToken(claims: Claims | null): claims is ApiTokenClaims {
  */
 export function refuseReadOnlyToken(claims: Claims | null): void {
   if (isApiToken(claims) && !claims.scopes.includes("write"))
-    throw new PlinthError("FORBIDDEN", "This token may read and not write.");
+    throw new PlinthError("FORBIDDEN", "This token is read-only.");
 }
 
 /**

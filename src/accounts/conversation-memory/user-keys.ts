@@ -3,7 +3,7 @@ import type { Sealer } from "../../auth/sealing.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { CallPrivateFunction } from "../../request/service-caller.ts";
 
-/** A user's key, opened. */
+/** A user's unsealed key. */
 export interface UserKey {
   readonly id: string;
   /** For encryptFernet and decryptFernet. */
@@ -16,8 +16,8 @@ interface StoredKey {
 }
 
 /**
- * The keys of users: made when first needed, kept in the database sealed by the master key. Never kept in memory here, so
- * that a shredded key is gone at once on every server.
+ * Manages the users' keys: created on first use and stored in the database, sealed by the master key. They are never cached
+ * in memory, so that a shredded key is gone immediately on every server.
  */
 export function createUserKeys({
   callPrivateFunction,
@@ -32,7 +32,7 @@ export function createUserKeys({
   return {
     open,
 
-    /** The user's key, a new one where there is none. */
+    /** Returns the user's key; creates one if none exists. */
     async findOrMake(userId: string, request: RequestContext): Promise<UserKey> {
       const [found] = await callPrivateFunction<StoredKey>(
         request,
@@ -43,7 +43,7 @@ export function createUserKeys({
       return { id: stored.key_id, key: open(userId, stored.wrapped_key) };
     },
 
-    /** Whether there was one. */
+    /** @returns whether a key existed */
     async shred(userId: string, request: RequestContext): Promise<boolean> {
       const text = "select private.delete_user_key($1) as existed";
       const [row] = await callPrivateFunction<{ existed: boolean }>(request, text, [userId]);

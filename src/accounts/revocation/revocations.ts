@@ -10,16 +10,15 @@ const PURGE_INTERVAL_MS = 60_000;
 
 export interface Revocations {
   /**
-   * Whether a verified token has been revoked: a look into memory while the listener works, otherwise a question to
-   * the database.
-   * @throws the database's error when it has to be asked and cannot be
+   * Whether a verified token has been revoked: checked in memory while the listener works, otherwise in the database.
+   * @throws the database's error when a query fails
    */
   isRevoked(claims: Claims, request: RequestContext): Promise<boolean>;
   isListening(): boolean;
   close(): Promise<void>;
 }
 
-/** Keeps the list of revoked tokens of this process up to date; `onRevocation` hears of every one, at least once. */
+/** Keeps the process's list of revoked tokens up to date and calls `onRevocation` at least once for each. */
 export async function startRevocations(options: {
   serviceUrl: string;
   notifier: Notifier;

@@ -11,7 +11,7 @@ export interface CompleteSignInInput extends SecondFactorInput {
   readonly deviceName?: string | null;
 }
 
-/** The second half of a sign-in. The token proves nothing but that the first half was right. */
+/** The second half of a sign-in. The token only proves that the first half succeeded. */
 export async function completeSignIn(
   dependencies: SignInDependencies,
   { challengeToken, deviceName = null, ...shown }: CompleteSignInInput,

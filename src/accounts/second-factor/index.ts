@@ -26,9 +26,9 @@ import {
 } from "./totp.ts";
 
 /**
- * Second factors: enrolling them, and what asks for them. All reject with PlinthError: BAD_USER_INPUT with `field`,
+ * Second factors: enrolment and the operations that require them. All reject with PlinthError: BAD_USER_INPUT with `field`,
  * INVALID_CREDENTIALS, UNAUTHENTICATED; or with the database's error, FORBIDDEN with a hint where a recent sign-in is
- * needed.
+ * required.
  */
 export interface SecondFactors {
   startTotp(input: StartTotpInput, request: RequestContext): Promise<TotpEnrolment>;

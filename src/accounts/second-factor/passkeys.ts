@@ -40,7 +40,7 @@ export interface FinishPasskeySignInInput {
   readonly deviceName?: string | null;
 }
 
-/** 256 bits; WebAuthn Level 3 §13.4.3 asks for 128 at least. */
+/** 256 bits; WebAuthn Level 3 §13.4.3 requires at least 128. */
 const createChallenge = () => randomBytes(32);
 
 export async function startPasskeyRegistration(
@@ -104,7 +104,7 @@ export async function finishPasskeyRegistration(
   return { factorId: added!.factor_id, recoveryCodes: added!.codes_were_stored ? codes : null };
 }
 
-/** Without a challenge's token: for a sign-in with nothing but a passkey, which must verify its user. */
+/** Without a challenge's token: for a sign-in with only a passkey, which must verify its user. */
 export async function startPasskeySignIn(
   { callPrivateFunction, relyingParty }: SignInDependencies,
   { challengeToken }: StartPasskeySignInInput,
@@ -144,7 +144,7 @@ export async function startPasskeyReauthentication(
   return { options };
 }
 
-/** Signs in with nothing but a passkey. One answer for unknown, wrong, cloned, locked and disabled. */
+/** Signs in with only a passkey. One error for unknown, wrong, cloned, locked and disabled. */
 export async function finishPasskeySignIn(
   dependencies: SignInDependencies,
   { response, deviceName = null }: FinishPasskeySignInInput,

@@ -7,7 +7,7 @@ import { badInput } from "../sign-in/input.ts";
 import { invalidSecondFactor, readCode } from "./input.ts";
 import { unsealTotpSecret } from "./totp-secret.ts";
 
-/** What private.accept_second_factor decides on: what was shown, checked as far as that needs no lock. */
+/** The input of private.accept_second_factor: the given factor, checked as far as possible without a lock. */
 export type Proof =
   | { readonly method: "totp"; readonly factor_id: string | null; readonly step: number | null }
   | { readonly method: "recovery_code"; readonly code_hash: string }
@@ -27,7 +27,7 @@ export interface SecondFactorInput {
   readonly passkeyResponse?: unknown;
 }
 
-/** What a passkey is asked for, see private.passkey_challenges. */
+/** The purpose of a passkey challenge, see private.passkey_challenges. */
 export type PasskeyPurpose = "sign_in" | "second_factor" | "reauthenticate";
 
 export function countGiven(values: readonly unknown[]): number {
@@ -35,9 +35,9 @@ export function countGiven(values: readonly unknown[]): number {
 }
 
 /**
- * Checks the one second factor that was given.
- * @throws PlinthError BAD_USER_INPUT for none or several, or what cannot be one; INVALID_CREDENTIALS for a passkey that
- *   nobody asked for or that is not the account's
+ * Checks the given second factor.
+ * @throws PlinthError BAD_USER_INPUT for none, several or a malformed one; INVALID_CREDENTIALS for a passkey without a
+ *   challenge or of another account
  */
 export async function proveSecondFactor(
   dependencies: SignInDependencies,
@@ -72,7 +72,7 @@ async function proveTotp(
     "select factor_id, sealed_secret from private.find_totp_secrets($1)",
     [userId],
   );
-  // An account without an app gets the same work done.
+  // The work is the same for an account without an authenticator app.
   if (rows.length === 0) findTotpStep(createTotpSecret(), code, Date.now());
   let proof: Proof = { method: "totp", factor_id: null, step: null };
   for (const { factor_id, sealed_secret } of rows) {
@@ -89,8 +89,8 @@ function proveRecoveryCode(typed: string): Proof {
 }
 
 /**
- * Takes the challenge that the response answers, which ends it, then checks the response.
- * @returns whose passkey it is and what to decide on; undefined when nobody asked or nobody has it
+ * Consumes the challenge that the response answers, then checks the response.
+ * @returns the passkey's owner and the proof; undefined for an unknown challenge or passkey
  */
 export async function provePasskey(
   { callPrivateFunction, relyingParty }: SignInDependencies,
@@ -128,7 +128,7 @@ export async function provePasskey(
     publicKey: passkey.public_key,
     isBackupEligible: passkey.backup_eligible,
     userId: passkey.user_id,
-    // Alone it must be two factors in one; after a password, having it is enough.
+    // Alone, a passkey must verify its user; after a password, possession is enough.
     requireUserVerification: purpose === "sign_in",
     requireUserHandle: purpose === "sign_in",
   });

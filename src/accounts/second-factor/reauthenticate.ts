@@ -13,7 +13,7 @@ export interface Reauthentication {
   readonly authenticatedAt: string;
 }
 
-/** Shows again, within a session, that it is its owner: the password, or the second factor of who has one. */
+/** Confirms the owner of a session again: with the password, or with the second factor if the account has one. */
 export async function reauthenticate(
   dependencies: SignInDependencies,
   { password, ...factor }: ReauthenticateInput,

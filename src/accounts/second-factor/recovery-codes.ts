@@ -6,7 +6,7 @@ export interface RecoveryCodes {
   readonly recoveryCodes: readonly string[];
 }
 
-/** New codes, shown this once, in place of those of before. */
+/** Replaces the recovery codes. The new codes are shown only once. */
 export async function regenerateRecoveryCodes(
   { callPrivateFunction }: SignInDependencies,
   request: RequestContext,

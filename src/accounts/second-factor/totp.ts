@@ -10,7 +10,7 @@ export interface StartTotpInput {
   readonly name?: string | null;
 }
 
-/** An enrolment under way. The secret is shown this once. */
+/** A pending enrolment. The secret is shown only once. */
 export interface TotpEnrolment {
   readonly factorId: string;
   readonly secret: string;
@@ -22,14 +22,14 @@ export interface ConfirmTotpInput {
   readonly code: string;
 }
 
-/** A factor that counts from now on. */
+/** An active factor. */
 export interface AddedFactor {
   readonly factorId: string;
-  /** With an account's first factor only; shown this once. */
+  /** With an account's first factor only; shown only once. */
   readonly recoveryCodes: readonly string[] | null;
 }
 
-/** Begins to enrol an authenticator app; nothing changes at sign-in until it is confirmed. */
+/** Starts enrolling an authenticator app; sign-ins do not change until it is confirmed. */
 export async function startTotp(
   { callPrivateFunction, sealer, relyingParty }: SignInDependencies,
   { name }: StartTotpInput,
@@ -49,7 +49,7 @@ export async function startTotp(
   return { factorId, secret: totpSecretText(secret), uri };
 }
 
-/** Ends the enrolment with a code that the app shows. */
+/** Completes the enrolment with a code from the app. */
 export async function confirmTotp(
   { callPrivateFunction, sealer }: SignInDependencies,
   { factorId, code: typed }: ConfirmTotpInput,
@@ -62,7 +62,8 @@ export async function confirmTotp(
     "select private.find_unconfirmed_totp($1) as sealed_secret",
     [factorId],
   );
-  if (!found?.sealed_secret) throw new PlinthError("NOT_FOUND", "There is no such enrolment under way.");
+  if (!found?.sealed_secret)
+    throw new PlinthError("NOT_FOUND", "No pending enrolment found. Start it again.");
   const step = findTotpStep(unsealTotpSecret(sealer, userId, found.sealed_secret), code, Date.now());
   const { codes, hashes } = createRecoveryCodes();
   const [confirmed] = await callPrivateFunction<{ codes_were_stored: boolean }>(

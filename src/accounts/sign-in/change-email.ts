@@ -13,8 +13,8 @@ export interface ChangeEmailInput {
 type Outcome = "accepted" | "refused" | "unchanged" | "too_many";
 
 /**
- * Sends a link to another address, which becomes the account's when it is opened. The answer is the same for an address
- * that somebody else has.
+ * Sends a link to a new address, which becomes the account's when the link is opened. The response is the same for an
+ * address that another account uses.
  */
 export async function changeEmail(
   { callPrivateFunction, emailHasher, hasher, sealer, privacyMode }: SignInDependencies,

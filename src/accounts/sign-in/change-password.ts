@@ -9,13 +9,13 @@ import { checkTypedPassword, invalidCredentials } from "./input.ts";
 export interface ChangePasswordInput {
   readonly currentPassword: string;
   readonly newPassword: string;
-  /** True unless said otherwise. */
+  /** Defaults to true. */
   readonly endOtherSessions?: boolean | null;
 }
 
 /**
- * Sets a new password for who knows the current one. The work is the same whether that one is right: what is found of
- * the new one is told only to who knows it, and never of a locked account.
+ * Sets a new password if the current one is right. The work is the same whether it is right: problems of the new password
+ * are reported only if it is, and never for a locked account.
  */
 export async function changePassword(
   dependencies: SignInDependencies,

@@ -5,7 +5,7 @@ import { PlinthError } from "../../support/errors.ts";
 import type { Owner, SignInDependencies } from "./dependencies.ts";
 
 /**
- * checkNewPassword for an account that exists, naming the caller's field.
+ * checkNewPassword for an existing account, with the caller's field name.
  * @throws PlinthError BAD_USER_INPUT
  */
 export function checkChosenPassword(
@@ -29,8 +29,8 @@ export function checkChosenPassword(
 }
 
 /**
- * Whether the password is one of the account's last. One hash after the other and all of them, so that the work depends
- * on how many there are, not on which one matches.
+ * Whether the password is one of the account's recent ones. Checks all hashes in sequence, so that the work depends on
+ * their number, not on which one matches.
  */
 export async function isKnownPassword(
   { callPrivateFunction, hasher, passwordHistory }: SignInDependencies,
@@ -50,13 +50,13 @@ export async function isKnownPassword(
 }
 
 export function knownPassword(field: string): PlinthError {
-  return new PlinthError("BAD_USER_INPUT", "The password is one of the last that this account had.", {
+  return new PlinthError("BAD_USER_INPUT", "This account has used the password recently.", {
     field,
-    hint: "Choose one that you have not used here.",
+    hint: "Choose a password that you have not used here.",
   });
 }
 
-/** An old hash that no longer can be checked must not keep anybody from a new password. */
+/** An old hash that can no longer be checked must not prevent a new password. */
 function ignoreUnsupported(error: unknown): false {
   if (isUnsupportedHash(error)) return false;
   throw error;

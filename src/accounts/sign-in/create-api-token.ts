@@ -9,17 +9,17 @@ const MAX_SCOPES = 10;
 export interface CreateApiTokenInput {
   readonly name: string;
   readonly scopes: readonly string[];
-  /** ISO 8601; 90 days from now when left out, 366 days at most. */
+  /** ISO 8601; 90 days from now by default, at most 366 days. */
   readonly expiresAt?: string | null;
 }
 
 export interface CreatedApiToken {
   readonly id: string;
-  /** Told once; only its hash is kept. */
+  /** Returned once; only its hash is stored. */
   readonly token: string;
 }
 
-/** Makes an API token for a person who signed in a short while ago. */
+/** Creates an API token for a user who has signed in recently. */
 export async function createApiToken(
   { callPrivateFunction }: Pick<SignInDependencies, "callPrivateFunction">,
   { name, scopes, expiresAt = null }: CreateApiTokenInput,

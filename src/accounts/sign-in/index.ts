@@ -30,8 +30,8 @@ import {
 } from "./verify-phone.ts";
 
 /**
- * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
- * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many wait; or with the database's error.
+ * The operations that accept or create credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
+ * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many requests wait; or with the database's error.
  */
 export interface SignIn extends SecondFactors {
   register(input: RegisterInput, request: RequestContext): Promise<Credentials>;
@@ -53,7 +53,7 @@ export interface SignIn extends SecondFactors {
   finishProviderLink(input: FinishProviderInput, request: RequestContext): Promise<LinkedProfile>;
 }
 
-/** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
+/** No database client is held while a password is hashed, because sign-ins waiting for a core would exhaust the pool. */
 export function createSignIn(
   options: Omit<SignInDependencies, "make"> & { readonly accessTokens: AccessTokens },
 ): SignIn {

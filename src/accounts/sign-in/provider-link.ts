@@ -17,7 +17,7 @@ interface Finished {
   readonly profile_id: string;
 }
 
-/** Begins to add a provider to the signed-in account. What must hold for it: private.check_provider_change. */
+/** Starts linking a provider to the signed-in account. For the requirements see private.check_provider_change. */
 export async function startProviderLink(
   dependencies: SignInDependencies,
   { provider, redirectUri }: StartProviderInput,
@@ -27,7 +27,7 @@ export async function startProviderLink(
   return startFlow(dependencies, "link", { provider, redirectUri: redirectUri ?? null }, request);
 }
 
-/** Adds the provider's account to the signed-in one; only in the session that began. */
+/** Links the provider's account to the signed-in one; only in the session that started. */
 export async function finishProviderLink(
   dependencies: SignInDependencies,
   input: FinishProviderInput,
@@ -54,11 +54,15 @@ export async function finishProviderLink(
     case "linked":
       return { profileId: finished.profile_id };
     case "belongs_to_another":
-      throw new PlinthError("CONFLICT", "This account at the provider is linked to another account here.");
+      throw new PlinthError("CONFLICT", "The provider account is already linked to another account.");
     case "has_another":
-      throw new PlinthError("CONFLICT", "Your account is linked to another account at this provider.", {
-        hint: "Unlink that one first.",
-      });
+      throw new PlinthError(
+        "CONFLICT",
+        "Your account is already linked to another account at this provider.",
+        {
+          hint: "Unlink that account first.",
+        },
+      );
     default:
       throw refused();
   }

@@ -19,7 +19,7 @@ type Finished =
   | (CompletedSignIn & { readonly outcome: "accepted" })
   | { readonly outcome: "refused" | "not_registered" | "address_taken" };
 
-/** Begins a sign-in at another provider. */
+/** Starts a sign-in at another provider. */
 export async function startProviderSignIn(
   dependencies: SignInDependencies,
   input: StartProviderInput,
@@ -29,7 +29,7 @@ export async function startProviderSignIn(
   return startFlow(dependencies, "sign_in", input, request);
 }
 
-/** Signs in whom a provider vouches for; a challenge when the account has a second factor. */
+/** Signs in the user that the provider confirmed; returns a challenge when the account has a second factor. */
 export async function finishProviderSignIn(
   dependencies: SignInDependencies,
   input: FinishProviderInput,
@@ -64,11 +64,11 @@ export async function finishProviderSignIn(
     case "accepted":
       return dependencies.make.result(finished, tokens);
     case "not_registered":
-      throw new PlinthError("FORBIDDEN", "No account is linked to this one at the provider.", {
+      throw new PlinthError("FORBIDDEN", "No account is linked to this provider account.", {
         hint: "Sign in to your account and link the provider to it.",
       });
-    // Told only to who has just proved, at a provider we trust with it, to own the address; who owns it could learn as much
-    // from a mail. Anybody else's answer says nothing of other accounts.
+    // Reported only after a trusted provider confirmed the caller's address; its owner could learn as much from an email.
+    // Other errors reveal nothing about other accounts.
     case "address_taken":
       throw new PlinthError("CONFLICT", "An account with your verified address exists.", {
         hint: "Sign in to that account and link the provider to it.",

@@ -22,7 +22,7 @@ export interface RegisterInput {
   readonly deviceName?: string | null;
 }
 
-/** Makes an account, signs it in, and sends a link that proves its address. */
+/** Creates an account, signs it in, and sends a link that verifies its address. */
 export async function register(
   dependencies: SignInDependencies,
   input: RegisterInput,
@@ -63,7 +63,7 @@ export async function register(
   return make.credentials(session, refresh.token);
 }
 
-/** The hash is not in the schema; it stands for the address. */
+/** The hash is not in the schema, so errors on it name the address field. */
 function explainTakenHash(error: unknown): never {
   if ((error as { constraint?: unknown }).constraint === "users_hashed_email_key")
     throw new PlinthError("CONFLICT", "`email` is already taken.", { field: "email", cause: error });

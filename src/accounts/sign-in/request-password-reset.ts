@@ -6,17 +6,17 @@ import { lookUp } from "./email.ts";
 import { checkText, MAX_IDENTIFIER_LENGTH } from "./input.ts";
 
 export interface RequestPasswordResetInput {
-  /** Username or e-mail address. */
+  /** Username or email address. */
   readonly identifier: string;
 }
 
 /**
- * When the answer is given: later than the work takes in any case, so that its length does not tell an account from
- * none (OWASP ASVS 5, 6.3.8).
+ * Time of the response: longer than the work ever takes, so that timing does not reveal whether an account exists
+ * (OWASP ASVS 5, 6.3.8).
  */
 const ANSWER_AFTER_MS = 300;
 
-/** Sends a link to set a new password, if there is such an account; says nothing of that. */
+/** Sends a link to set a new password if the account exists, without revealing whether it does. */
 export async function requestPasswordReset(
   dependencies: SignInDependencies,
   { identifier }: RequestPasswordResetInput,
@@ -26,7 +26,7 @@ export async function requestPasswordReset(
   checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
   await attemptLimits.perAddress("password_reset_per_address", request);
   const startedAt = performance.now();
-  // In privacy mode the address stays here: the account has none that mail could go to.
+  // In privacy mode nothing is sent: the account has no stored address to send email to.
   const { identifier: known } = await lookUp(dependencies, identifier);
   const { token, hash } = createSecretToken("plp_");
   await callPrivateFunction(request, "select private.request_password_reset($1, $2, $3)", [

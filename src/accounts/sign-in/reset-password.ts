@@ -5,14 +5,14 @@ import { checkChosenPassword, isKnownPassword, knownPassword } from "./chosen-pa
 import type { Owner, SignInDependencies } from "./dependencies.ts";
 
 export interface ResetPasswordInput {
-  /** From the mail: `plp_…`. */
+  /** From the email: `plp_…`. */
   readonly token: string;
   readonly newPassword: string;
 }
 
 /**
- * Sets a password with a token from the account's mail. Opens no session. A password that is refused leaves the token as
- * it was, so that the user may choose another one.
+ * Sets a password with a token from an email. Opens no session. A rejected password leaves the token valid, so that the
+ * user can choose another one.
  */
 export async function resetPassword(
   dependencies: SignInDependencies,
@@ -28,7 +28,7 @@ export async function resetPassword(
         [tokenHash],
       )
     : [];
-  // Before anything is hashed: a wrong token costs this server nothing.
+  // Checked before hashing, so that a wrong token costs little.
   if (!found) throw invalidLink();
   const { sufficesAlone } = checkChosenPassword("newPassword", newPassword, found, dependencies);
   if (await isKnownPassword(dependencies, newPassword, found.user_id, request))
@@ -42,10 +42,10 @@ export async function resetPassword(
   if (!is_reset) throw invalidLink();
 }
 
-/** One answer for tokens that never were, were used, are too old, or belong to an account that is disabled. */
+/** One error for unknown, used and expired tokens, and for tokens of disabled accounts. */
 export function invalidLink(): PlinthError {
-  return new PlinthError("BAD_USER_INPUT", "This link is not valid, or not any more.", {
+  return new PlinthError("BAD_USER_INPUT", "This link is invalid or has expired.", {
     field: "token",
-    hint: "Ask for a new one.",
+    hint: "Request a new one.",
   });
 }

@@ -5,15 +5,15 @@ import type { SignInDependencies } from "./dependencies.ts";
 import { invalidLink } from "./reset-password.ts";
 
 export interface VerifyEmailInput {
-  /** From the mail: `plv_…`. */
+  /** From the email: `plv_…`. */
   readonly token: string;
 }
 
 type Outcome = "sent" | "no_address" | "already_verified" | "too_many";
 
 /**
- * Sends a link that proves the account's own address.
- * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED, CONFLICT when there is nothing to prove
+ * Sends a link that verifies the account's address.
+ * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED, CONFLICT when there is no address to verify
  */
 export async function requestEmailVerification(
   { callPrivateFunction, sealer }: SignInDependencies,
@@ -28,11 +28,11 @@ export async function requestEmailVerification(
   );
   if (row?.outcome === "too_many") throw tooManyRequested("links");
   if (row?.outcome === "already_verified")
-    throw new PlinthError("CONFLICT", "The address is verified already.");
+    throw new PlinthError("CONFLICT", "The address is already verified.");
   if (row?.outcome === "no_address") throw new PlinthError("CONFLICT", "The account has no address.");
 }
 
-/** Proves an address with a token from its mail; works in any browser, signed in or not. */
+/** Verifies an address with a token from an email; works in any browser, signed in or not. */
 export async function verifyEmail(
   { callPrivateFunction }: SignInDependencies,
   { token }: VerifyEmailInput,
@@ -49,5 +49,5 @@ export async function verifyEmail(
 }
 
 export function tooManyRequested(what: string): PlinthError {
-  return new PlinthError("RATE_LIMITED", `Too many ${what} were asked for.`, { hint: "Try again tomorrow." });
+  return new PlinthError("RATE_LIMITED", `Too many ${what} were requested.`, { hint: "Try again tomorrow." });
 }

@@ -10,13 +10,13 @@ export interface RequestPhoneVerificationInput {
 }
 
 export interface VerifyPhoneInput {
-  /** Eight digits; blanks and hyphens between them do not count. */
+  /** Eight digits; blanks and hyphens between them are ignored. */
   readonly code: string;
 }
 
 /**
  * Sends a code to a number.
- * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE where no SMS can be sent
+ * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE if SMS cannot be sent
  */
 export async function requestPhoneVerification(
   { callPrivateFunction, hasher, sealer, canSendSms }: SignInDependencies,
@@ -27,7 +27,7 @@ export async function requestPhoneVerification(
   const number = checkPhoneNumber("phoneNumber", phoneNumber);
   if (!canSendSms) throw new PlinthError("UNAVAILABLE", "This server cannot send text messages.");
   const code = createPhoneCode();
-  // So few digits would be found from a plain hash at once.
+  // A plain hash of so few digits could be reversed immediately.
   const { hash } = await hasher.hash(code);
   const [row] = await callPrivateFunction<{ outcome: "sent" | "too_many" | "refused" }>(
     request,
@@ -35,10 +35,10 @@ export async function requestPhoneVerification(
     [userId, number, hash, sealer.seal("mail token", code)],
   );
   if (row?.outcome === "too_many") throw tooManyRequested("codes");
-  if (row?.outcome !== "sent") throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  if (row?.outcome !== "sent") throw new PlinthError("UNAUTHENTICATED", "You must be signed in.");
 }
 
-/** Proves a number with the code that was sent there. A try counts before it is looked at. */
+/** Verifies a number with the code sent to it. Each attempt is counted before it is checked. */
 export async function verifyPhone(
   { callPrivateFunction, hasher }: SignInDependencies,
   { code }: VerifyPhoneInput,
@@ -62,8 +62,8 @@ export async function verifyPhone(
   if (row?.outcome === "taken")
     throw new PlinthError("CONFLICT", "`phoneNumber` is already taken.", { field: "phoneNumber" });
   if (row?.outcome !== "verified")
-    throw new PlinthError("BAD_USER_INPUT", "The code is wrong, too old, or was tried too often.", {
+    throw new PlinthError("BAD_USER_INPUT", "The code is wrong or expired, or had too many attempts.", {
       field: "code",
-      hint: "Ask for a new one.",
+      hint: "Request a new one.",
     });
 }
