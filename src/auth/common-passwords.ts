@@ -5,12 +5,12 @@ type Language = typeof import("@zxcvbn-ts/language-common");
 /** A password made of three choices, however long, is guessed as fast as three characters. */
 const MAX_TRIVIAL_CHOICES = 3;
 
-/** Rows in which the next character needs no choice; each goes on with its first after its last. */
+/** Rows in which the next character needs no choice; each wraps around at its end. */
 const ROWS = ["0123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
 let known: Set<string> | undefined;
 
-/** Loaded when first asked: 49,000 entries, some 70 ms once. */
+/** Loaded on first use: 49,000 entries, about 70 ms once. */
 function commonPasswords(): Set<string> {
   if (!known) {
     const { dictionary } = createRequire(import.meta.url)("@zxcvbn-ts/language-common") as Language;
@@ -20,12 +20,12 @@ function commonPasswords(): Set<string> {
 }
 
 /**
- * Whether a password is among those an attacker tries first (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5 §6.2.4 and
- * §6.2.12): on the list of common passwords, or one of them made long the cheap way. The ways looked through are a
- * repetition ("dragondragondragon"), what is not a letter before or behind ("password123456789", "!!monkey!!"), one
- * after the other, and runs: one character again and again, or a walk through the alphabet, the digits or a row of the
- * keyboard, three such runs at most. Several common words in a row are not looked for: a good passphrase is made of them.
- * @param folded NFKC and lower case
+ * Whether a password is among the first guesses of an attacker (NIST SP 800-63B-4 §3.1.1.2, OWASP ASVS 5 §6.2.4 and
+ * §6.2.12): on the list of common passwords, or a trivially lengthened one. Checks repetitions ("dragondragondragon"),
+ * non-letters before or behind ("password123456789", "!!monkey!!"), combinations of both, and runs: one repeated character,
+ * or a walk through the alphabet, the digits or a keyboard row, at most three such runs. Several common words in a row are
+ * allowed, because good passphrases consist of them.
+ * @param folded NFKC and lowercase
  */
 export function isCommonPassword(folded: string): boolean {
   const bare = stripped(folded);
@@ -38,12 +38,12 @@ export function isCommonPassword(folded: string): boolean {
   );
 }
 
-/** Without what stands around the letters; the text itself where there are none. */
+/** Strips non-letters at both ends; returns a text without letters unchanged. */
 function stripped(text: string): string {
   return /\p{L}(?:.*\p{L})?/su.exec(text)?.[0] ?? text;
 }
 
-/** The shortest text whose repetition begins with `text`: "abcabcab" is three times "abc", cut short. */
+/** Returns the shortest text whose repetition starts with `text`: "abcabcab" is "abc" three times, truncated. */
 function repeatedUnit(text: string): string {
   const characters = [...text];
   // The failure function of Knuth, Morris and Pratt: the longest border of each prefix, in linear time.
@@ -57,12 +57,12 @@ function repeatedUnit(text: string): string {
 }
 
 /**
- * How many characters somebody had to choose: all but those that carry on a run. "aaaaaaab" has two, "567890123" one.
+ * Counts the chosen characters: all except those that continue a run. "aaaaaaab" has two, "567890123" one.
  */
 function choices(text: string): number {
   const characters = [...text];
   let chosen = 0;
-  /** The step from character to character of the run so far; several where rows overlap ("er"). */
+  /** The possible steps of the current run; several where rows overlap ("er"). */
   let steps: readonly string[] = [];
   characters.forEach((character, index) => {
     const possible = index === 0 ? [] : stepsBetween(characters[index - 1]!, character);
@@ -73,10 +73,10 @@ function choices(text: string): number {
   return chosen;
 }
 
-/** The ways in which one character follows from another without a choice, such as "+abcd…" for "b" after "a". */
+/** Returns the steps by which one character follows another without a choice, such as "+abcd…" for "b" after "a". */
 function stepsBetween(from: string, to: string): string[] {
   if (from === to) return ["="];
-  // Neighbours in Unicode stand for the alphabets that are not in ROWS.
+  // Neighbours in Unicode cover the alphabets that are not in ROWS.
   const distance = to.codePointAt(0)! - from.codePointAt(0)!;
   const neighbours = distance === 1 ? ["+"] : distance === -1 ? ["-"] : [];
   const inRows = ROWS.flatMap((row) => {
