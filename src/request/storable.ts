@@ -29,7 +29,7 @@ export function assertStorable(variables: Readonly<Record<string, unknown>>): vo
     const { value } = visited;
     const depth = visited.depth + 1;
     if (typeof value === "string") {
-      if (!value.isWellFormed()) throw refused(visited, "holds half a character (a lone surrogate)");
+      if (!value.isWellFormed()) throw refused(visited, "contains half a character (a lone surrogate)");
     } else if (typeof value !== "object" || value === null) continue;
     else if (isRawNumber(value)) {
       if (isBeyondDoubles(value)) throw refused(visited, "is a number out of range");

@@ -69,7 +69,7 @@ export function createConversationMemories(parts: {
       const { userId } = requireClaims(request);
       const plaintext = serialize(memory);
       if (expectedVersion !== null && !VERSION.test(expectedVersion))
-        throw badInput("expectedVersion", "is not a version that was handed out");
+        throw badInput("expectedVersion", "is not a valid version");
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const { id, key } = await userKeys.findOrMake(userId, request);
         const [row] = await callPrivateFunction<WrittenRow>(

@@ -8,7 +8,7 @@ const MAX_NAME_LENGTH = 100;
 export function checkFactorName(name: string): void {
   checkText("name", name, MAX_NAME_LENGTH);
   if (name.trim() === "" || /\p{Cc}/u.test(name))
-    throw badInput("name", "may not be empty or hold control characters");
+    throw badInput("name", "may not be empty or contain control characters");
 }
 
 /**

@@ -83,7 +83,7 @@ export async function finishPasskeyRegistration(
     challenge && taken?.is_ours
       ? await verifyPasskeyRegistration(relyingParty, response, challenge)
       : undefined;
-  if (!passkey) throw badInput("response", "is not what was asked for");
+  if (!passkey) throw badInput("response", "does not match the registration request");
   const { codes, hashes } = createRecoveryCodes();
   const [added] = await callPrivateFunction<{ factor_id: string; codes_were_stored: boolean }>(
     request,

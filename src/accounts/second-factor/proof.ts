@@ -106,7 +106,7 @@ export async function provePasskey(
   const { field, response, purpose, userId } = given;
   const challenge = challengeOf(response);
   const credentialId = credentialIdOf(response);
-  if (!challenge || !credentialId) throw badInput(field, "is not what an authenticator answers");
+  if (!challenge || !credentialId) throw badInput(field, "is not a valid authenticator response");
   const [taken] = await callPrivateFunction<{ is_ours: boolean }>(
     request,
     "select private.take_passkey_challenge($1, $2, $3) as is_ours",

@@ -47,7 +47,7 @@ export async function changeEmail(
       await emailHasher.hash(address),
     ],
   );
-  if (row?.outcome === "unchanged") throw badInput("newEmail", "is your address already");
+  if (row?.outcome === "unchanged") throw badInput("newEmail", "is already your address");
   if (row?.outcome === "too_many") throw tooManyRequested("links");
   if (row?.outcome !== "accepted") throw invalidCredentials();
 }

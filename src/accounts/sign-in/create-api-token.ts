@@ -27,7 +27,7 @@ export async function createApiToken(
 ): Promise<CreatedApiToken> {
   const claims = requireClaims(request);
   checkText("name", name, MAX_NAME_LENGTH);
-  if (scopes.length > MAX_SCOPES) throw badInput("scopes", "holds too many");
+  if (scopes.length > MAX_SCOPES) throw badInput("scopes", "contains too many scopes");
   for (const scope of scopes) checkText("scopes", scope, MAX_NAME_LENGTH);
   checkText("expiresAt", expiresAt, MAX_NAME_LENGTH);
   const { token, prefix, hash } = makeToken();

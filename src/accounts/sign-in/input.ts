@@ -14,7 +14,7 @@ export function checkText(field: string, text: string | null, maxLength: number)
   if (text === null) return;
   if (text.length > maxLength) throw badInput(field, `may be at most ${maxLength} characters long`);
   if (text.includes("\0") || !text.isWellFormed())
-    throw badInput(field, "holds a character that is not allowed");
+    throw badInput(field, "contains a character that is not allowed");
 }
 
 /**
@@ -24,7 +24,7 @@ export function checkText(field: string, text: string | null, maxLength: number)
 export function checkDeviceName(name: string | null): void {
   checkText("deviceName", name, MAX_DEVICE_NAME_LENGTH);
   if (name !== null && (name === "" || /\p{Cc}/u.test(name)))
-    throw badInput("deviceName", "may not be empty or hold control characters");
+    throw badInput("deviceName", "may not be empty or contain control characters");
 }
 
 export function checkTypedPassword(field: string, password: string): void {
@@ -39,7 +39,7 @@ export function checkTypedPassword(field: string, password: string): void {
 export function checkEmail(field: string, address: string): NormalEmail {
   checkText(field, address, MAX_IDENTIFIER_LENGTH);
   const normal = normalizeEmail(address);
-  if (normal === undefined) throw badInput(field, "is not an e-mail address");
+  if (normal === undefined) throw badInput(field, "is not an email address");
   return normal;
 }
 
@@ -48,7 +48,7 @@ export function checkPhoneNumber(field: string, number: string): string {
   checkText(field, number, 40);
   const plain = number.replace(/[ .()\u00a0-]/g, "");
   if (!/^\+[1-9][0-9]{6,14}$/.test(plain))
-    throw badInput(field, "must be a number with its country, such as +4915112345678");
+    throw badInput(field, "must be a number with its country code, such as +4915112345678");
   return plain;
 }
 

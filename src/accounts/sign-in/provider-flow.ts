@@ -87,7 +87,7 @@ export async function startFlow(
   checkText("provider", name, MAX_NAME_LENGTH);
   checkText("redirectUri", redirectUri, MAX_URL_LENGTH);
   const provider = providers.get(name);
-  if (!provider) throw badInput("provider", "names no provider of this server");
+  if (!provider) throw badInput("provider", "is not a provider of this server");
   const uri = redirectUri ?? provider.settings.redirectUris[0]!;
   if (!provider.settings.redirectUris.includes(uri))
     throw badInput("redirectUri", "is not among the provider's redirect URIs");
@@ -129,7 +129,7 @@ export async function answerFlow(
   const url = URL.parse(callbackUrl);
   const [state, ...others] = url?.searchParams.getAll("state") ?? [];
   if (!url || !state || others.length > 0)
-    throw badInput("callbackUrl", "is not the address that a provider sent the browser back to");
+    throw badInput("callbackUrl", "is not the URL that the provider redirected the browser to");
   if (!isSecretToken("plo_", flowToken)) throw refused();
 
   const [flow] = await callPrivateFunction<TakenFlow>(
