@@ -5,14 +5,14 @@ import type { SignIn } from "../src/accounts/sign-in/index.ts";
 import type { RequestContext } from "../src/request/context.ts";
 import { serviceField, serviceFieldWithoutInput } from "./credentials-field.ts";
 
-/** The operations on an input that answer nothing but "done". */
+/** The operations on an input that return nothing but an acknowledgement. */
 type Acknowledged = {
   [TName in keyof SignIn]: SignIn[TName] extends (input: never, request: RequestContext) => Promise<void>
     ? TName
     : never;
 }[keyof SignIn];
 
-/** Their payload is an object, because a field without a value would be null. */
+/** The payload is an object, because a field without a value would be null. */
 function acknowledged(name: Acknowledged) {
   return serviceField<never, object>(async (signIn, input, request) => {
     await signIn[name](input, request);
@@ -21,41 +21,41 @@ function acknowledged(name: Acknowledged) {
 }
 
 /**
- * Lost passwords, and addresses and numbers to be proven: tokens are made and sealed, passwords and codes hashed outside
- * SQL, so these are written by hand.
+ * Password resets and the verification of email addresses and phone numbers. Written by hand, because tokens are created
+ * and sealed, and passwords and codes hashed, outside SQL.
  */
 export const AccountRecoveryPlugin = extendSchema(
   () => ({
     typeDefs: gql`
-      """Who forgot the password."""
+      """The account to reset the password of."""
       input RequestPasswordResetInput {
-        """Username or e-mail address."""
+        """Username or email address."""
         identifier: String!
       }
 
-      """A token from a mail, and the password it is to set."""
+      """A token from an email and the new password."""
       input ResetPasswordInput {
-        """From the mail: \`plp_…\`."""
+        """The token from the email: \`plp_…\`."""
         token: String!
-        """At least 15 characters; a few unrelated words are good."""
+        """At least 15 characters; a few unrelated words work well."""
         newPassword: String!
       }
 
-      """A token from a mail."""
+      """A token from an email."""
       input VerifyEmailInput {
-        """From the mail: \`plv_…\`."""
+        """The token from the email: \`plv_…\`."""
         token: String!
       }
 
-      """The address the account is to have."""
+      """The account's new email address."""
       input ChangeEmailInput {
         newEmail: String!
         currentPassword: String!
       }
 
-      """The number the account is to have."""
+      """The account's new phone number."""
       input RequestPhoneVerificationInput {
-        """With its country, such as +4915112345678."""
+        """The number with its country code, such as +4915112345678."""
         phoneNumber: String!
       }
 
@@ -65,36 +65,36 @@ export const AccountRecoveryPlugin = extendSchema(
         code: String!
       }
 
-      """The request was taken; there is nothing more to tell."""
+      """An acknowledgement without further data."""
       type AcknowledgedPayload {
-        """Always true: what failed is an error."""
+        """Always true; failures are errors."""
         ok: Boolean!
         query: Query
       }
 
       extend type Mutation {
         """
-        Mails a link to set a new password, valid for 30 minutes and once. The answer is the same whether there is such an
-        account.
+        Emails a single-use link to set a new password, valid for 30 minutes. The response is the same whether or not the
+        account exists.
         """
         requestPasswordReset(input: RequestPasswordResetInput!): AcknowledgedPayload
         """
-        Sets a new password with the token of a mail, ends all sessions and signs nobody in. Fails with BAD_USER_INPUT for
-        a token that is not valid, and for a password that is refused; the token can then be used again.
+        Sets a new password with the token from an email and ends all sessions, without signing in. Fails with
+        BAD_USER_INPUT for an invalid token, and for a rejected password; then the token stays valid.
         """
         resetPassword(input: ResetPasswordInput!): AcknowledgedPayload
-        """Mails a link that proves the account's address, valid for a day and once."""
+        """Emails a single-use link that verifies the account's address, valid for a day."""
         requestEmailVerification: AcknowledgedPayload
-        """Proves an address with the token of a mail; a new address becomes the account's. Needs no session."""
+        """Verifies an address with the token from an email; a new address becomes the account's. Needs no session."""
         verifyEmail(input: VerifyEmailInput!): AcknowledgedPayload
         """
-        Mails a link to another address, which becomes the account's once it is opened; the old one is told. Fails with
-        INVALID_CREDENTIALS for a wrong password.
+        Emails a link to a new address, which becomes the account's once the link is opened; the old address is notified.
+        Fails with INVALID_CREDENTIALS for a wrong password.
         """
         changeEmail(input: ChangeEmailInput!): AcknowledgedPayload
-        """Sends a code to a number, valid for ten minutes and five tries. UNAVAILABLE where no SMS can be sent."""
+        """Sends a code to a number, valid for ten minutes and five attempts. UNAVAILABLE if the server cannot send SMS."""
         requestPhoneVerification(input: RequestPhoneVerificationInput!): AcknowledgedPayload
-        """Proves a number with the code that was sent there; it becomes the account's."""
+        """Verifies a number with the code sent to it; the number becomes the account's."""
         verifyPhone(input: VerifyPhoneInput!): AcknowledgedPayload
       }
     `,

@@ -4,24 +4,24 @@ import { extendSchema, gql } from "postgraphile/utils";
 import type { CreateApiTokenInput, CreatedApiToken } from "../src/accounts/sign-in/create-api-token.ts";
 import { serviceField } from "./credentials-field.ts";
 
-/** createApiToken: the token is made outside the database, which never sees it. All else about tokens is SQL. */
+/** createApiToken: the token is created outside the database, which never sees it. Everything else about tokens is SQL. */
 export const ApiTokensPlugin = extendSchema((build) => {
   const tokens = build.pgResources.api_tokens;
-  if (!tokens) throw new Error("The table identity.api_tokens is missing; has the database been migrated?");
+  if (!tokens) throw new Error("The table identity.api_tokens is missing. Migrate the database.");
 
   return {
     typeDefs: gql`
       input CreateApiTokenInput {
-        """What you call it, 1 to 100 characters."""
+        """A name for the token, 1 to 100 characters."""
         name: String!
-        """\`read\`, or \`read\` and \`write\`. Without \`write\` nothing can be changed with it."""
+        """\`read\`, or \`read\` and \`write\`. A token without \`write\` is read-only."""
         scopes: [String!]!
-        """From then on it is refused: 90 days from now when left out, 366 days at most."""
+        """Time of expiry: 90 days from now by default, at most 366 days."""
         expiresAt: Datetime
       }
 
       type CreateApiTokenPayload {
-        """Send it as \`Authorization: Bearer …\`. It is shown this once: only a hash is kept."""
+        """Send it as \`Authorization: Bearer …\`. It is shown only once, because only a hash is stored."""
         token: String!
         apiToken: ApiToken
         query: Query
@@ -29,8 +29,8 @@ export const ApiTokensPlugin = extendSchema((build) => {
 
       extend type Mutation {
         """
-        Makes a token with which a program acts as the signed-in user. Needs a sign-in of the last ten minutes (FORBIDDEN
-        otherwise); fails with QUOTA_EXCEEDED when there are 50 live ones.
+        Creates a token with which a program acts as the signed-in user. Requires a sign-in within the last ten minutes
+        (FORBIDDEN otherwise). Fails with QUOTA_EXCEEDED at 50 active tokens.
         """
         createApiToken(input: CreateApiTokenInput!): CreateApiTokenPayload
       }

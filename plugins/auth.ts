@@ -10,12 +10,12 @@ import {
 } from "./credentials-field.ts";
 
 /**
- * register, login, refresh and changePassword: hashing and signing are not SQL's to do, so these are written by hand.
- * Signing out and the current user are SQL functions and come from the schema.
+ * register, login, refresh and changePassword: written by hand, because SQL neither hashes passwords nor signs tokens.
+ * Sign-out and the current user are SQL functions and come from the schema.
  */
 export const AuthPlugin = extendSchema((build) => {
   const { users } = build.pgResources;
-  if (!users) throw new Error("The table identity.users is missing; has the database been migrated?");
+  if (!users) throw new Error("The table identity.users is missing. Migrate the database.");
 
   const payloadPlans = {
     user: ($credentials: CredentialsStep) => users.get({ id: get($credentials, "userId") }),
@@ -26,22 +26,22 @@ export const AuthPlugin = extendSchema((build) => {
 
   return {
     typeDefs: gql`
-      """What to register with."""
+      """The new account's data."""
       input RegisterInput {
-        """2 to 100 letters, digits, dots, underscores or hyphens; stored in lower case."""
+        """2 to 100 letters, digits, dots, underscores or hyphens; stored in lowercase."""
         username: String!
         email: String
-        """Name shown to others."""
+        """Name shown to other users."""
         displayName: String
-        """At least 15 characters; a few unrelated words are good."""
+        """At least 15 characters; a few unrelated words work well."""
         password: String!
         """Names the session in the list of sessions."""
         deviceName: String
       }
 
-      """What to sign in with."""
+      """The credentials to sign in with."""
       input LoginInput {
-        """Username or e-mail address."""
+        """Username or email address."""
         identifier: String!
         password: String!
         """Names the session in the list of sessions."""
@@ -54,9 +54,9 @@ export const AuthPlugin = extendSchema((build) => {
 
       input ChangePasswordInput {
         currentPassword: String!
-        """At least 15 characters; a few unrelated words are good."""
+        """At least 15 characters; a few unrelated words work well."""
         newPassword: String!
-        """Whether all other devices are signed out; if not, they stay signed in, access tokens and all."""
+        """Whether to sign out all other devices; if false, their sessions and access tokens stay valid."""
         endOtherSessions: Boolean = true
       }
 
@@ -64,7 +64,7 @@ export const AuthPlugin = extendSchema((build) => {
       type AuthPayload {
         accessToken: String!
         accessTokenExpiresAt: Datetime!
-        """Exchange it for new tokens with \`refresh\`; it works once."""
+        """Exchange it for new tokens with \`refresh\`; single use."""
         refreshToken: String!
         refreshTokenExpiresAt: Datetime!
         """The signed-in account."""
@@ -72,40 +72,40 @@ export const AuthPlugin = extendSchema((build) => {
         query: Query
       }
 
-      """A sign-in that is complete, or one that wants a second factor."""
+      """A completed sign-in, or one that requires a second factor."""
       type SignInPayload {
-        """Null when \`challenge\` is not; so are the other tokens."""
+        """Null, like the other tokens, when \`challenge\` is set."""
         accessToken: String
         accessTokenExpiresAt: Datetime
-        """Exchange it for new tokens with \`refresh\`; it works once."""
+        """Exchange it for new tokens with \`refresh\`; single use."""
         refreshToken: String
         refreshTokenExpiresAt: Datetime
         """The signed-in account."""
         user: User
-        """What is still to be shown; null when signed in."""
+        """The second factor still required; null when signed in."""
         challenge: SignInChallenge
         query: Query
       }
 
-      """A sign-in that wants a second factor. Its token opens nothing but the way on."""
+      """A sign-in that requires a second factor. Its token only serves to complete the sign-in."""
       type SignInChallenge {
         token: String!
         expiresAt: Datetime!
-        """What may be shown next: \`totp\`, \`recovery_code\`, \`passkey\`."""
+        """The accepted factors: \`totp\`, \`recovery_code\`, \`passkey\`."""
         methods: [String!]!
       }
 
       extend type Mutation {
-        """Makes an account and signs in."""
+        """Creates an account and signs in."""
         register(input: RegisterInput!): AuthPayload
         """Signs in. Fails with INVALID_CREDENTIALS, whatever the reason."""
         login(input: LoginInput!): SignInPayload
         """
-        Exchanges a refresh token for new tokens. Asking again with the same token, because the answer was lost, gives
-        the same tokens for a minute; any later use ends the session.
+        Exchanges a refresh token for new tokens. A retry with the same token, after a lost response, returns the same
+        tokens for a minute; any later use ends the session.
         """
         refresh(input: RefreshInput!): AuthPayload
-        """Sets a new password and ends every other session, unless told not to. Fails with INVALID_CREDENTIALS for a wrong current password."""
+        """Sets a new password and ends every other session unless \`endOtherSessions\` is false. Fails with INVALID_CREDENTIALS for a wrong current password."""
         changePassword(input: ChangePasswordInput!): AuthPayload
       }
     `,

@@ -1,34 +1,34 @@
 import "postgraphile";
 import { constant, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { Shop } from "../src/payments/checkout.ts";
+import type { Checkout } from "../src/payments/checkout.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
-/** createCheckout and createBillingPortal: pages of the payment provider, which only HTTP can ask for. */
+/** createCheckout and createBillingPortal: pages of the payment provider, which are requested over HTTP. */
 export const CheckoutPlugin = extendSchema(
   () => ({
     typeDefs: gql`
       input CreateCheckoutInput {
-        """A plan on offer that costs something."""
+        """A paid plan that is on offer."""
         planId: UUID!
       }
 
       """A page of the payment provider."""
       type CheckoutPayload {
-        """Where the browser goes next."""
+        """The URL to send the browser to."""
         url: String!
         query: Query
       }
 
       extend type Mutation {
         """
-        A page on which the signed-in user pays for a plan. The subscription begins when the provider tells of the
-        payment. CONFLICT when the plan is not sold or the user pays already.
+        Creates a page on which the signed-in user pays for a plan. The subscription starts when the provider reports the
+        payment. CONFLICT when the plan is not for sale or the user already pays.
         """
         createCheckout(input: CreateCheckoutInput!): CheckoutPayload
         """
-        A page on which the signed-in user changes or cancels what the provider bills. NOT_FOUND when they never paid there.
+        Creates a page on which the signed-in user changes or cancels subscriptions. NOT_FOUND when the user has never paid.
         """
         createBillingPortal: CheckoutPayload
       }
@@ -37,10 +37,10 @@ export const CheckoutPlugin = extendSchema(
       Mutation: {
         plans: {
           createCheckout: mutationField(({ planId }: { planId: string }, context) =>
-            shopOf(context).createCheckout(planId, context.plinth.request),
+            checkoutOf(context).createCheckout(planId, context.plinth.request),
           ),
           createBillingPortal: mutationFieldWithoutInput((context) =>
-            shopOf(context).createBillingPortal(context.plinth.request),
+            checkoutOf(context).createBillingPortal(context.plinth.request),
           ),
         },
       },
@@ -55,7 +55,7 @@ export const CheckoutPlugin = extendSchema(
   "PlinthCheckoutPlugin",
 );
 
-function shopOf({ plinth }: Grafast.Context): Shop {
-  if (!plinth.shop) throw new PlinthError("UNAVAILABLE", "This server sells nothing.");
-  return plinth.shop;
+function checkoutOf({ plinth }: Grafast.Context): Checkout {
+  if (!plinth.checkout) throw new PlinthError("UNAVAILABLE", "Payments are not configured on this server.");
+  return plinth.checkout;
 }

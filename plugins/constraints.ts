@@ -13,7 +13,7 @@ declare global {
   }
 }
 
-/** A column's comment, without its smart tags; none of one that is left out of the schema. */
+/** Returns a column's comment without its smart tags; undefined for columns omitted from the schema. */
 function publicDescription(attribute: {
   getTagsAndDescription(): { tags: Record<string, unknown>; description: string | undefined };
 }): string | undefined {
@@ -22,7 +22,7 @@ function publicDescription(attribute: {
   return isLeftOut ? undefined : description || undefined;
 }
 
-/** Tells the error mask which GraphQL field each constraint and unique index of the database speaks of. */
+/** Tells the error mask which GraphQL fields each constraint and unique index of the database is about. */
 export const ConstraintsPlugin: GraphileConfig.Plugin = {
   name: "PlinthConstraintsPlugin",
   version: "1.0.0",
@@ -47,7 +47,7 @@ export const ConstraintsPlugin: GraphileConfig.Plugin = {
               descriptions: attributes.map(publicDescription),
             });
           }
-          // A unique index without a constraint is reported by its own name.
+          // PostgreSQL reports a unique index without a constraint by the index name.
           for (const index of table.getIndexes())
             if (index.indisunique)
               output.plinthConstraintColumns.push({

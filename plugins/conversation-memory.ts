@@ -11,28 +11,28 @@ import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
 /**
- * The user's encrypted memory: only the server has the keys, so its fields are written by hand and the table is not in the
- * schema.
+ * The user's encrypted memory. Only the server has the keys, so its fields are written by hand and the table is not in
+ * the schema.
  */
 export const ConversationMemoryPlugin = extendSchema(
   () => ({
     typeDefs: gql`
-      """What an assistant remembers of the signed-in user, kept encrypted under a key of the user's own."""
+      """An assistant's memory of the signed-in user, encrypted with the user's own key."""
       type ConversationMemory {
         """Any JSON value."""
         memory: JSON!
-        """Another one after each change; hand it to \`setConversationMemory\`."""
+        """A version that differs after each change; pass it to \`setConversationMemory\`."""
         version: String!
         createdAt: Datetime!
         updatedAt: Datetime!
       }
 
       input SetConversationMemoryInput {
-        """Any JSON value, at most 262144 bytes as text. Replaces what was there."""
+        """Any JSON value, at most 262144 bytes as text. Replaces the stored value."""
         memory: JSON!
         """
-        Change it only if it is still this version, or only if there is none ("0"); CONFLICT otherwise. Without it the last
-        writer wins.
+        Write only if the memory still has this version, or does not exist ("0"); CONFLICT otherwise. If omitted, the last
+        write wins.
         """
         expectedVersion: String
       }
@@ -43,21 +43,21 @@ export const ConversationMemoryPlugin = extendSchema(
       }
 
       type DeleteConversationMemoryPayload {
-        """Whether there was anything to delete."""
+        """Whether a memory was deleted."""
         wasDeleted: Boolean!
         query: Query
       }
 
       extend type Query {
-        """The signed-in user's memory; null when there is none."""
+        """The signed-in user's memory; null if none is stored."""
         conversationMemory: ConversationMemory
       }
 
       extend type Mutation {
-        """Keeps a memory in place of the one there was."""
+        """Stores a memory and replaces the previous one."""
         setConversationMemory(input: SetConversationMemoryInput!): SetConversationMemoryPayload
         """
-        Deletes the memory and destroys the key it was encrypted under, so that no copy of it can ever be read.
+        Deletes the memory and destroys its encryption key, so that no copy of it can ever be read.
         """
         deleteConversationMemory: DeleteConversationMemoryPayload
       }
@@ -99,6 +99,7 @@ export const ConversationMemoryPlugin = extendSchema(
 );
 
 function memoriesOf({ plinth }: Grafast.Context): ConversationMemories {
-  if (!plinth.memories) throw new PlinthError("UNAVAILABLE", "This server cannot read memories.");
+  if (!plinth.memories)
+    throw new PlinthError("UNAVAILABLE", "Conversation memories are not configured on this server.");
   return plinth.memories;
 }

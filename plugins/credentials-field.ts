@@ -7,9 +7,9 @@ import type { RequestContext } from "../src/request/context.ts";
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField, mutationFieldWithoutInput } from "./mutation-field.ts";
 
-/** What the fields of AuthPayload read. */
+/** The step that the fields of AuthPayload read. */
 export type CredentialsStep = Step<Credentials>;
-/** What the fields of SignInPayload read. */
+/** The step that the fields of SignInPayload read. */
 export type SignInResultStep = Step<SignInResult>;
 
 type Exchange<TInput, TResult> = (signIn: SignIn, input: TInput, request: RequestContext) => Promise<TResult>;
@@ -28,12 +28,12 @@ export function signInField<TInput>(exchange: Exchange<TInput, SignInResult>) {
   );
 }
 
-/** A mutation of the sign-in service that hands out no credentials. */
+/** A mutation of the sign-in service that returns no credentials. */
 export function serviceField<TInput, TResult>(exchange: Exchange<TInput, TResult>) {
   return mutationField((input: TInput, context) => run(exchange, input, context, () => null));
 }
 
-/** As serviceField, for a mutation that takes nothing. */
+/** Like serviceField, for a mutation without input. */
 export function serviceFieldWithoutInput<TResult>(
   exchange: (signIn: SignIn, request: RequestContext) => Promise<TResult>,
 ) {
@@ -53,13 +53,13 @@ async function run<TInput, TResult>(
   { plinth, pgSettings }: Grafast.Context,
   credentialsOf: (result: TResult) => Credentials | null,
 ): Promise<TResult> {
-  if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "This server cannot sign anybody in.");
-  // The one place before all of them: how an account is signed in to is a person's business, never a program's.
+  if (!plinth.signIn) throw new PlinthError("UNAVAILABLE", "Sign-in is not configured on this server.");
+  // The one check before all of them: only a person may manage how an account is signed in to, never a program.
   if (isApiToken(plinth.request.claims))
     throw new PlinthError("FORBIDDEN", "An API token cannot do this.", { hint: "Sign in." });
   const result = await exchange(plinth.signIn, input, plinth.request);
   const credentials = credentialsOf(result);
-  // The payload and what follows in this operation are read as the account that has just signed in.
+  // The payload and the rest of this operation are read as the account that has just signed in.
   if (credentials) Object.assign(pgSettings as object, plinth.settingsOf(credentials));
   return result;
 }

@@ -5,8 +5,8 @@ import { MAX_DEPTH } from "../src/request/storable.ts";
 import { isExact, parseExactJson } from "../src/support/exact-json.ts";
 
 /**
- * JSON values keep their numbers, in both directions: what comes from the database is not read as doubles, nor are variables, which
- * are parsed likewise where a request is read. In a document a number that no double holds is refused.
+ * Keeps the numbers of JSON values exact in both directions: values from the database are not read as doubles, and neither
+ * are variables, which the request parser reads the same way. In a document, a number that no double holds is rejected.
  */
 export const ExactJsonPlugin: GraphileConfig.Plugin = {
   name: "PlinthExactJsonPlugin",
@@ -15,7 +15,7 @@ export const ExactJsonPlugin: GraphileConfig.Plugin = {
   schema: {
     hooks: {
       build(build) {
-        // Replaced and not copied: PostGraphile knows the types of JSON by being these two.
+        // Changed in place, not copied: PostGraphile identifies the JSON types by these two objects.
         for (const codec of [TYPES.json, TYPES.jsonb])
           (codec as { fromPg: (text: string) => unknown }).fromPg = parseExactJson;
         return build;
@@ -29,13 +29,13 @@ export const ExactJsonPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** A JSON value that stands in a document. */
+/** Reads a JSON value in a document. */
 function literalValue(
   node: ValueNode,
   variables: Readonly<Record<string, unknown>>,
   path: readonly (string | number)[],
 ): unknown {
-  if (path.length > MAX_DEPTH) throw badValue(node, "The JSON value nests too deep.");
+  if (path.length > MAX_DEPTH) throw badValue(node, "The JSON value is nested too deeply.");
   switch (node.kind) {
     case Kind.STRING:
     case Kind.BOOLEAN:
@@ -44,7 +44,7 @@ function literalValue(
       return null;
     case Kind.INT:
     case Kind.FLOAT: {
-      // Grafast reads the numbers inside a value as doubles, whatever this returns.
+      // Grafast reads the numbers in a value as doubles, whatever this returns.
       if (!isExact(node.value))
         throw badValue(
           node,
@@ -63,7 +63,7 @@ function literalValue(
     case Kind.VARIABLE:
       return variables[node.name.value];
     case Kind.ENUM:
-      throw new GraphQLError(`${placeOf(path)} is ${node.value}, which is no JSON; put a text in quotes.`, {
+      throw new GraphQLError(`${placeOf(path)} is ${node.value}, which is not JSON; put strings in quotes.`, {
         nodes: node,
       });
   }

@@ -1,13 +1,13 @@
 import "postgraphile";
 
 /**
- * What `includes`, `startsWith`, `endsWith` and their kin look for is a text, in which a backslash is a backslash: LIKE's own escape
- * character has to be escaped like its wildcards. (That null and `{}` in a filter mean "not given" is a setting, see the preset.)
+ * `includes`, `startsWith`, `endsWith` and the like search for literal text, so a backslash, which LIKE uses as escape
+ * character, is escaped like its wildcards. (A preset setting makes null and `{}` in a filter mean "not given".)
  */
 export const FilterInputsPlugin: GraphileConfig.Plugin = {
   name: "PlinthFilterInputsPlugin",
   version: "1.0.0",
-  description: "Escapes backslashes in the texts that filters look for",
+  description: "Escapes backslashes in the texts that filters search for",
   schema: {
     hooks: {
       build: {

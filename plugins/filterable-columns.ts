@@ -3,8 +3,8 @@ import { jsonPgSmartTags } from "postgraphile/utils";
 const FILTERABLE = { tags: { behavior: ["+orderBy", "+filterBy"] } };
 
 /**
- * Columns that may be filtered and ordered by although they lead no index: the rows are found by their owner (or are a
- * catalogue of hundreds), so few are left to look at.
+ * Columns that allow filters and orders although no index leads with them: rows are found by their owner (or form a
+ * catalogue of hundreds), so few remain to be scanned.
  */
 export const FilterableColumnsPlugin = jsonPgSmartTags(
   {

@@ -28,35 +28,35 @@ import { StorableVariablesPlugin } from "./storable-variables.ts";
 import { StrictScalarsPlugin } from "./strict-scalars.ts";
 import { UniqueKeysPlugin } from "./unique-keys.ts";
 
-/** Plinth's own plugins, in the order in which they act; each with the reason why it is there. */
+/** Plinth's own plugins in the order in which they run, each with its reason. */
 export const PLUGINS: readonly GraphileConfig.Plugin[] = [
-  NamingPlugin, // names a GraphQL user expects, settled before anything refers to them
-  UniqueKeysPlugin, // one way to change a row instead of one per unique key
-  NodeIdsPlugin, // likewise, nor one more by node id
-  FilterableColumnsPlugin, // a user's own chats are few: no index is needed to filter them
-  MultirangesPlugin, // PostGraphile has no name for this type
-  ExactJsonPlugin, // a number that no double holds keeps its value
-  StrictScalarsPlugin, // what cannot be read back is not taken
-  FilterInputsPlugin, // a backslash that is looked for is a backslash
-  ConstraintsPlugin, // a violated constraint names the field at fault
-  AuthPlugin, // hashing passwords and signing tokens is not SQL's to do
-  ApiTokensPlugin, // nor is making a secret that the database never sees
-  MfaPlugin, // nor opening sealed secrets and checking passkeys
-  ConversationMemoryPlugin, // only the server has the keys to what is encrypted
-  AccountRecoveryPlugin, // nor is making the tokens that mails carry
-  ProvidersPlugin, // nor is asking another provider who somebody is
-  RoomEventsPlugin, // nor is waiting for news
+  NamingPlugin, // names that a GraphQL user expects, set before anything refers to them
+  UniqueKeysPlugin, // one mutation to change a row instead of one per unique key
+  NodeIdsPlugin, // likewise, without a second one by node id
+  FilterableColumnsPlugin, // a user has few chats, so filters on them need no index
+  MultirangesPlugin, // PostGraphile does not know this type
+  ExactJsonPlugin, // numbers beyond double precision keep their value
+  StrictScalarsPlugin, // rejects values that could not be read back
+  FilterInputsPlugin, // a backslash in a search text is literal
+  ConstraintsPlugin, // constraint violations name the field
+  AuthPlugin, // passwords are hashed and tokens signed outside SQL
+  ApiTokensPlugin, // the database never sees these secrets
+  MfaPlugin, // sealed secrets are opened and passkeys verified outside SQL
+  ConversationMemoryPlugin, // only the server has the encryption keys
+  AccountRecoveryPlugin, // tokens in emails are created outside SQL
+  ProvidersPlugin, // sign-in providers are called over HTTP
+  RoomEventsPlugin, // SQL cannot wait for news
   PresencePlugin, // likewise
   UnreadCountsPlugin, // likewise
   MessageDeltasPlugin, // likewise
-  CheckoutPlugin, // a payment provider is asked over HTTP
-  RoomPasswordsPlugin, // nor is checking the password of a room
-  DescriptionsPlugin, // PostgreSQL keeps no comments of arguments
-  NotFoundPlugin, // a mutation that row-level security stops says so
-  PagingPlugin, // PostGraphile's pages lose rows with nulls, ties and infinities
-  PageSizePlugin, // nobody reads a whole table by leaving `first` out
-  OncePerOperationPlugin, // an alias is no second guess at a password
-  QueryLimitsPlugin, // one request cannot take the server for itself
-  StorableVariablesPlugin, // what would be stored as something else is not taken
-  PlanCachePlugin, // nor can many that differ
+  CheckoutPlugin, // the payment provider is called over HTTP
+  RoomPasswordsPlugin, // room passwords are checked outside SQL
+  DescriptionsPlugin, // PostgreSQL stores no comments on arguments
+  NotFoundPlugin, // a mutation that row-level security blocks reports NOT_FOUND
+  PagingPlugin, // PostGraphile's paging loses rows with nulls, ties and infinities
+  PageSizePlugin, // omitting `first` does not read a whole table
+  OncePerOperationPlugin, // aliases give no extra guesses at a password
+  QueryLimitsPlugin, // one request cannot monopolize the server
+  StorableVariablesPlugin, // rejects variables that would be stored as a different value
+  PlanCachePlugin, // many different operations cannot exhaust the memory
 ];

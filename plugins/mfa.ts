@@ -8,12 +8,12 @@ type Input<Name extends "startTotp" | "confirmTotp" | "finishPasskeyRegistration
   Parameters<SignIn[Name]>[0];
 
 /**
- * Enrolling second factors, and signing in and confirming with them: sealed secrets and passkeys' signatures are not
- * SQL's to open and check. Listing, naming and removing factors are SQL and come from the schema.
+ * Enrolling second factors, and signing in and reauthenticating with them: sealed secrets are opened and passkey signatures
+ * verified outside SQL. Listing, naming and removing factors are SQL and come from the schema.
  */
 export const MfaPlugin = extendSchema((build) => {
   const { mfa_factors: factors } = build.pgResources;
-  if (!factors) throw new Error("The table identity.mfa_factors is missing; has the database been migrated?");
+  if (!factors) throw new Error("The table identity.mfa_factors is missing. Migrate the database.");
 
   const query = () => constant({});
   const addedFactorPlans = {
@@ -28,12 +28,12 @@ export const MfaPlugin = extendSchema((build) => {
         name: String
       }
 
-      """An authenticator app to be; it counts once \`confirmTotp\` has seen a code of it."""
+      """A pending authenticator app; it becomes active when \`confirmTotp\` receives a code from it."""
       type StartTotpPayload {
         factorId: UUID!
-        """To type into the app where no QR code can be read. Shown this once."""
+        """For manual entry where the app cannot scan a QR code. Shown only once."""
         secret: String!
-        """\`otpauth://…\`, to show as a QR code."""
+        """An \`otpauth://…\` URI to show as a QR code."""
         uri: String!
         query: Query
       }
@@ -44,20 +44,20 @@ export const MfaPlugin = extendSchema((build) => {
         code: String!
       }
 
-      """A second factor that counts from now on."""
+      """An active second factor."""
       type AddFactorPayload {
         factor: MfaFactor
-        """With an account's first factor: ten codes for when the devices are gone. Shown this once."""
+        """With the account's first factor: ten codes for use without the device. Shown only once."""
         recoveryCodes: [String!]
         query: Query
       }
 
       input StartPasskeyRegistrationInput {
-        """Ask for a passkey that can sign in alone: stored on the device, unlocked by PIN or body."""
+        """Whether to request a passkey that can sign in alone: stored on the device, unlocked by PIN or biometrics."""
         passwordless: Boolean
       }
 
-      """What the browser is to be asked."""
+      """The options for the browser's passkey request."""
       type PasskeyOptionsPayload {
         """For \`PublicKeyCredential.parseCreationOptionsFromJSON\` or \`parseRequestOptionsFromJSON\`."""
         options: JSON!
@@ -72,7 +72,7 @@ export const MfaPlugin = extendSchema((build) => {
       }
 
       input StartPasskeySignInInput {
-        """Of the challenge that the passkey is to answer; without it the passkey is all there is."""
+        """The token of the challenge to answer; if omitted, the passkey signs in alone."""
         challengeToken: String
       }
 
@@ -89,57 +89,57 @@ export const MfaPlugin = extendSchema((build) => {
         challengeToken: String!
         """The six digits of the authenticator app."""
         code: String
-        """One of the recovery codes; it works once."""
+        """One of the recovery codes; single use."""
         recoveryCode: String
         """The browser's answer to \`startPasskeySignIn\`, \`credential.toJSON()\`."""
         passkeyResponse: JSON
-        """Names the session in the list of sessions; else the name given at \`login\` does."""
+        """Names the session in the list of sessions; defaults to the name given at \`login\`."""
         deviceName: String
       }
 
-      """Exactly one; with a second factor, not the password."""
+      """Exactly one field; not the password if the account has a second factor."""
       input ReauthenticateInput {
         password: String
         """The six digits of the authenticator app."""
         code: String
-        """One of the recovery codes; it works once."""
+        """One of the recovery codes; single use."""
         recoveryCode: String
         """The browser's answer to \`startPasskeyReauthentication\`, \`credential.toJSON()\`."""
         passkeyResponse: JSON
       }
 
       type ReauthenticatePayload {
-        """Sensitive changes are open for ten minutes from then."""
+        """Time of the confirmation; sensitive changes are allowed for ten minutes from then."""
         authenticatedAt: Datetime!
         query: Query
       }
 
       type RegenerateRecoveryCodesPayload {
-        """Ten new codes; those of before are dead. Shown this once."""
+        """Ten new codes, which replace the previous ones. Shown only once."""
         recoveryCodes: [String!]!
         query: Query
       }
 
       extend type Mutation {
-        """Begins to enrol an authenticator app (TOTP). Needs a recent sign-in."""
+        """Starts enrolling an authenticator app (TOTP). Requires a recent sign-in."""
         startTotp(input: StartTotpInput!): StartTotpPayload
-        """Ends it with a code. Needs a recent sign-in; from then on sign-ins ask for a second factor."""
+        """Completes the enrolment with a code. Requires a recent sign-in; from then on sign-ins require a second factor."""
         confirmTotp(input: ConfirmTotpInput!): AddFactorPayload
-        """Begins to add a passkey. Needs a recent sign-in."""
+        """Starts adding a passkey. Requires a recent sign-in."""
         startPasskeyRegistration(input: StartPasskeyRegistrationInput!): PasskeyOptionsPayload
-        """Ends it with the browser's answer; from then on sign-ins ask for a second factor."""
+        """Completes adding the passkey with the browser's answer; from then on sign-ins require a second factor."""
         finishPasskeyRegistration(input: FinishPasskeyRegistrationInput!): AddFactorPayload
-        """Begins a sign-in with a passkey: alone, or as second factor of a challenge."""
+        """Starts a sign-in with a passkey, alone or as second factor of a challenge."""
         startPasskeySignIn(input: StartPasskeySignInInput!): PasskeyOptionsPayload
-        """Signs in with nothing but a passkey. Fails with INVALID_CREDENTIALS, whatever the reason."""
+        """Signs in with only a passkey. Fails with INVALID_CREDENTIALS, whatever the reason."""
         finishPasskeySignIn(input: FinishPasskeySignInInput!): AuthPayload
-        """Ends a sign-in that wants a second factor. Fails with INVALID_CREDENTIALS, whatever the reason."""
+        """Completes a sign-in that requires a second factor. Fails with INVALID_CREDENTIALS, whatever the reason."""
         completeSignIn(input: CompleteSignInInput!): AuthPayload
-        """Begins to confirm with a passkey that it is you."""
+        """Starts a reauthentication with a passkey."""
         startPasskeyReauthentication: PasskeyOptionsPayload
-        """Confirms that it is you, which sensitive changes ask for. Fails with INVALID_CREDENTIALS."""
+        """Confirms the caller's identity, which sensitive changes require. Fails with INVALID_CREDENTIALS."""
         reauthenticate(input: ReauthenticateInput!): ReauthenticatePayload
-        """New recovery codes in place of the old. Needs a recent sign-in and a second factor."""
+        """Replaces the recovery codes. Requires a recent sign-in and a second factor."""
         regenerateRecoveryCodes: RegenerateRecoveryCodesPayload
       }
     `,

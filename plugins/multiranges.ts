@@ -1,7 +1,7 @@
 import "postgraphile";
 import { TYPES } from "postgraphile/@dataplan/pg";
 
-/** PostGraphile knows ranges and no multiranges, and warns of every column of such a type, also of those that are not in the API. */
+/** PostGraphile knows ranges but not multiranges, and warns about every column of such a type, even outside the API. */
 const MULTIRANGE = "m";
 
 export const MultirangesPlugin: GraphileConfig.Plugin = {

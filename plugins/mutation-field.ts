@@ -3,14 +3,14 @@ import { context, type FieldPlanResolver, type Step, sideEffect } from "postgrap
 
 const processWork = new WeakSet<object>();
 
-/** Whether a plan was made here, so that its work is done by this process and not by one SQL statement. */
+/** Whether a plan was created here, so that this process does its work and not a single SQL statement. */
 export function isProcessWork(plan: FieldPlanResolver | undefined): boolean {
   return plan !== undefined && processWork.has(plan);
 }
 
 /**
- * The plan of a mutation whose work this process does. A side effect of its own and not one with a database client: that
- * would hold a transaction while passwords are hashed or another server thinks.
+ * The plan of a mutation whose work this process does. Its side effect gets no database client, which would hold a
+ * transaction open while passwords are hashed or another server responds.
  */
 export function mutationField<TInput, TResult>(
   work: (input: TInput, context: Grafast.Context) => Promise<TResult>,
@@ -21,7 +21,7 @@ export function mutationField<TInput, TResult>(
   );
 }
 
-/** As mutationField, for a mutation that takes nothing. */
+/** Like mutationField, for a mutation without input. */
 export function mutationFieldWithoutInput<TResult>(work: (context: Grafast.Context) => Promise<TResult>) {
   return asProcessWork((): Step<TResult> => sideEffect(context(), async (value) => work(value)));
 }

@@ -1,17 +1,17 @@
 import "postgraphile";
 
-/** Ties a row to its owner next to the key it is there for, see `_getBaseNameFromKeys`. */
+/** The column that ties a row to its owner in composite foreign keys, see `_getBaseNameFromKeys`. */
 const OWNER_COLUMN = "user_id";
 
 /**
- * Names as a GraphQL user expects them: a column `id` stays `id`, the Relay id is `nodeId`, and no name begins with
+ * Names as a GraphQL user expects them: a column `id` stays `id`, the Relay id is `nodeId`, and no name starts with
  * its PostgreSQL schema, since table names are unique across Plinth's schemas.
  */
 export const NamingPlugin: GraphileConfig.Plugin = {
   name: "PlinthNamingPlugin",
   version: "1.0.0",
   description: "Keeps `id`, calls the Relay id `nodeId` and drops schema names",
-  // Changes names that it makes.
+  // Changes names that the other plugin creates.
   after: ["PgSimplifyInflectionPlugin"],
   inflection: {
     replace: {

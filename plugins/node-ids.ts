@@ -1,13 +1,13 @@
 import "postgraphile";
 
 /**
- * Leaves out reading and changing rows by node id type by type (`chatByNodeId`, `updateChatByNodeId` …): they are one way more than
- * the primary key, on every table. Whoever keeps node ids, as Relay does, has `node`.
+ * Omits reading and changing rows by node id per type (`chatByNodeId`, `updateChatByNodeId` …), which duplicates the primary
+ * key on every table. Clients that store node ids, such as Relay, use `node`.
  */
 export const NodeIdsPlugin: GraphileConfig.Plugin = {
   name: "PlinthNodeIdsPlugin",
   version: "1.0.0",
-  description: "Leaves `node` as the one field that takes a node id",
+  description: "Keeps `node` as the only field that takes a node id",
   schema: {
     entityBehavior: {
       pgCodec: {

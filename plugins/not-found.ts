@@ -3,14 +3,14 @@ import { type FieldPlanResolver, type ObjectStep, SafeError, sideEffect } from "
 import { NOT_FOUND } from "../src/request/public-error.ts";
 
 /**
- * An update or delete that row-level security or a wrong id leaves without a row answers NOT_FOUND, never "success,
- * 0 rows". The answer is the same whether the row does not exist, is hidden or may not be changed. (PostGraphile itself
- * fails for a delete that finds no row; the error mask gives that the same answer.)
+ * An update or delete that finds no row, because of row-level security or a wrong id, returns NOT_FOUND, never "success,
+ * 0 rows". The error is the same whether the row does not exist, is hidden or may not be changed. (PostGraphile itself
+ * fails for a delete that finds no row; the error mask maps that to the same error.)
  */
 export const NotFoundPlugin: GraphileConfig.Plugin = {
   name: "PlinthNotFoundPlugin",
   version: "1.0.0",
-  description: "Makes an update or delete of no row an error",
+  description: "Turns an update or delete of no row into an error",
   schema: {
     hooks: {
       GraphQLObjectType_fields_field(field, _build, { scope }) {

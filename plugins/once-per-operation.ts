@@ -4,14 +4,14 @@ import type { OncePerOperationExtensions } from "../src/graphql/limits/query-wid
 import { isProcessWork } from "./mutation-field.ts";
 
 /**
- * A mutation whose work this process does may stand once in an operation. Each one costs a password hash, a guess, a
- * mail or a call to another server, so aliases must not be a way around the limits on requests. The query limits
- * plugin counts the fields that carry the mark left here.
+ * An operation may contain a mutation whose work this process does only once. Each costs a password hash, a guess, an
+ * email or a call to another server, so aliases must not bypass the request limits. The query limits plugin counts the
+ * fields marked here.
  */
 export const OncePerOperationPlugin: GraphileConfig.Plugin = {
   name: "PlinthOncePerOperationPlugin",
   version: "1.0.0",
-  description: "Marks the mutations that an operation may hold only once",
+  description: "Marks the mutations that an operation may contain only once",
   schema: {
     hooks: {
       GraphQLObjectType_fields_field(field, _build, { scope }) {
@@ -20,7 +20,7 @@ export const OncePerOperationPlugin: GraphileConfig.Plugin = {
         const mark: OncePerOperationExtensions = { plinthOncePerOperation: true };
         return {
           ...field,
-          description: [field.description, "An operation may hold this field only once."]
+          description: [field.description, "An operation may contain this field only once."]
             .filter(Boolean)
             .join("\n"),
           extensions: { ...field.extensions, ...mark },

@@ -12,7 +12,7 @@ import type { ConnectionExtensions } from "../src/graphql/limits/query-cost.ts";
 declare global {
   namespace GraphileBuild {
     interface SchemaOptions {
-      /** How many items a connection answers with when neither `first` nor `last` is given. */
+      /** Number of items that a connection returns when neither `first` nor `last` is given. */
       plinthPageSize?: number;
     }
   }
@@ -28,8 +28,8 @@ interface ConnectionSetters {
 type Field = GrafastFieldConfig<Step>;
 
 /**
- * A connection without `first` and `last` answers with one page instead of the whole table. Larger pages than that
- * are refused before execution: the query limits plugin knows connections by the mark left here.
+ * A connection without `first` and `last` returns one page instead of the whole table. Larger pages are rejected before
+ * execution: the query limits plugin recognizes connections by the mark set here.
  */
 export const PageSizePlugin: GraphileConfig.Plugin = {
   name: "PlinthPageSizePlugin",
@@ -88,7 +88,7 @@ function bindSetters($connection: Step | null): ConnectionSetters {
   };
 }
 
-/** Computed while planning where all inputs are literals, so that such a plan is as plain as without this plugin. */
+/** Computes during planning if all inputs are literals, so that such a plan is as simple as without this plugin. */
 function computed(inputs: readonly [Step, Step, Step], compute: (values: Count[]) => Count): Step {
   const values = inputs.map((input) => (input instanceof ConstantStep ? { data: input.data } : undefined));
   if (values.every((value) => value !== undefined)) return constant(compute(values.map(({ data }) => data)));

@@ -2,12 +2,12 @@ import "postgraphile";
 import type { GraphQLSchema, OperationDefinitionNode } from "postgraphile/graphql";
 
 /**
- * Grafast keeps a plan of every operation, up to 500 of any size, and a plan takes some 15 kB a field: wide operations
- * that differ in an alias would fill gigabytes. All plans together may have this many fields, about 150 MB.
+ * Maximum fields of all cached plans together, about 150 MB. Grafast caches up to 500 plans of any size, at some 15 kB per
+ * field: wide operations that differ in an alias would fill gigabytes.
  */
 const CACHED_FIELDS = 10_000;
 
-/** Fields of an operation, noted when its cost was computed. */
+/** Number of fields of each operation, recorded when its cost was computed. */
 const fieldCounts = new WeakMap<OperationDefinitionNode, number>();
 
 export function noteFieldCount(operation: OperationDefinitionNode, fields: number): void {
@@ -15,13 +15,13 @@ export function noteFieldCount(operation: OperationDefinitionNode, fields: numbe
 }
 
 /**
- * Bounds the memory that plans take by forgetting all of them when they have become too many, and tells whoever counts
- * requests about each plan made: making one takes about a tenth of a millisecond a field, running it a fraction.
+ * Bounds the memory of cached plans by dropping all of them when there are too many, and reports each new plan to the rate
+ * limit: planning takes about a tenth of a millisecond per field, execution a fraction of that.
  */
 export const PlanCachePlugin: GraphileConfig.Plugin = {
   name: "PlinthPlanCachePlugin",
   version: "1.0.0",
-  description: "Bounds the memory that plans take",
+  description: "Bounds the memory of cached plans",
   grafast: {
     middleware: {
       establishOperationPlan(next, event) {
@@ -33,7 +33,7 @@ export const PlanCachePlugin: GraphileConfig.Plugin = {
         (event.context as Partial<Grafast.Context>).plinth?.onPlan?.(fields);
         cache.fields += fields;
         if (cache.fields > CACHED_FIELDS) {
-          // Grafast makes another when it needs one.
+          // Grafast creates a new cache when it needs one.
           (event.schema.extensions as { grafast?: object }).grafast = {};
           caches.delete(event.schema);
         }

@@ -9,28 +9,27 @@ import type {
 import { serviceField, signInField } from "./credentials-field.ts";
 
 /**
- * Signing in with other providers and linking them: asking a provider is not SQL's to do. Unlinking is an SQL function, and
- * the linked accounts are a table; both come from the schema.
+ * Signing in with other providers and linking them, which requires HTTP requests. Unlinking is an SQL function, and the
+ * linked accounts are a table; both come from the schema.
  */
 export const ProvidersPlugin = extendSchema((build) => {
   const { oauth_profiles: profiles } = build.pgResources;
-  if (!profiles)
-    throw new Error("The table identity.oauth_profiles is missing; has the database been migrated?");
+  if (!profiles) throw new Error("The table identity.oauth_profiles is missing. Migrate the database.");
 
   return {
     typeDefs: gql`
-      """Another provider that people may sign in with."""
+      """A provider that users can sign in with."""
       type SignInProvider {
-        """What \`startProviderSignIn\` and \`startProviderLink\` take."""
+        """The name to pass to \`startProviderSignIn\` and \`startProviderLink\`."""
         name: String!
-        """What a button may say."""
+        """A label for a button."""
         label: String!
       }
 
       input StartProviderSignInInput {
         """The name of one of \`signInProviders\`."""
         provider: String!
-        """Where the provider sends the browser back to: one of those in the server's settings; the first if left out."""
+        """The URL that the provider redirects the browser to: one of the server's settings; defaults to the first."""
         redirectUri: String
         """Names the session in the list of sessions."""
         deviceName: String
@@ -39,61 +38,62 @@ export const ProvidersPlugin = extendSchema((build) => {
       input StartProviderLinkInput {
         """The name of one of \`signInProviders\`."""
         provider: String!
-        """Where the provider sends the browser back to: one of those in the server's settings; the first if left out."""
+        """The URL that the provider redirects the browser to: one of the server's settings; defaults to the first."""
         redirectUri: String
       }
 
       input FinishProviderSignInInput {
-        """What \`startProviderSignIn\` gave to this client."""
+        """The token that \`startProviderSignIn\` returned to this client."""
         flowToken: String!
-        """The whole address that the browser came back to."""
+        """The complete URL that the provider redirected the browser to."""
         callbackUrl: String!
       }
 
       input FinishProviderLinkInput {
-        """What \`startProviderLink\` gave to this client."""
+        """The token that \`startProviderLink\` returned to this client."""
         flowToken: String!
-        """The whole address that the browser came back to."""
+        """The complete URL that the provider redirected the browser to."""
         callbackUrl: String!
       }
 
-      """A sign-in or link that goes on at the provider."""
+      """A sign-in or link that continues at the provider."""
       type ProviderFlowPayload {
-        """Send the browser there."""
+        """The URL to send the browser to."""
         authorizationUrl: String!
-        """Keep it in the client that began, never in an address; the finishing mutation wants it."""
+        """The token for the finishing mutation. Keep it in the client that started the flow, never in a URL."""
         flowToken: String!
-        """Finish before."""
+        """Time at which the flow expires."""
         expiresAt: Datetime!
         query: Query
       }
 
       type FinishProviderLinkPayload {
-        """What is linked now."""
+        """The linked account."""
         oauthProfile: OauthProfile
         query: Query
       }
 
       extend type Query {
-        """The providers that people may sign in with, in the server's order."""
+        """The providers that users can sign in with, in the server's order."""
         signInProviders: [SignInProvider!]!
       }
 
       extend type Mutation {
-        """Begins to sign in with another provider."""
+        """Starts a sign-in with another provider."""
         startProviderSignIn(input: StartProviderSignInInput!): ProviderFlowPayload
         """
-        Signs in with what the provider answered, making an account the first time. INVALID_CREDENTIALS for an answer that does
-        not hold, a flow that was used or expired, or an account that may not sign in; FORBIDDEN if the provider, or this
-        server for strangers, says no; CONFLICT if an account with the provider's verified address exists: sign in to it and
-        link; UNAVAILABLE if the provider does not answer.
+        Signs in with the provider's response and creates an account the first time. INVALID_CREDENTIALS for an invalid
+        response, a used or expired flow, or an account that may not sign in; FORBIDDEN if the provider denies access or
+        this server accepts no new accounts; CONFLICT if an account with the provider's verified address exists (sign in to
+        it and link the provider); UNAVAILABLE if the provider does not respond.
         """
         finishProviderSignIn(input: FinishProviderSignInInput!): SignInPayload
-        """Begins to link another provider to the signed-in account."""
+        """Starts linking another provider to the signed-in account."""
         startProviderLink(input: StartProviderLinkInput!): ProviderFlowPayload
         """
-        Links the provider to the signed-in account, in the session that began. Fails as \`finishProviderSignIn\` does; CONFLICT
-        if the account at the provider is linked elsewhere or another one of that provider is linked here.
+        Links the provider to the signed-in account, in the session that started the flow. Fails like
+        \`finishProviderSignIn\`; CONFLICT if the provider account is linked to another account, or this account is already
+        linked to another account of the provider.
         """
         finishProviderLink(input: FinishProviderLinkInput!): FinishProviderLinkPayload
       }

@@ -13,9 +13,9 @@ import { assertCost } from "../src/graphql/limits/query-cost.ts";
 import { noteFieldCount } from "./plan-cache.ts";
 
 /**
- * Refuses operations that are too deep, too wide or too dear. Depth and width depend on the text alone and are
- * checked where it is parsed (in place of PostGraphile's parser, whose errors carry no code); the cost depends on the
- * variables and is checked before each execution, for HTTP and WebSocket alike.
+ * Rejects operations that are too deep, too wide or too costly. Depth and width depend only on the text and are checked
+ * when it is parsed (in place of PostGraphile's parser, whose errors carry no code). The cost depends on the variables and
+ * is checked before each execution, for HTTP and WebSocket alike.
  */
 export const QueryLimitsPlugin: GraphileConfig.Plugin = {
   name: "PlinthQueryLimitsPlugin",
@@ -48,12 +48,12 @@ export const QueryLimitsPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** The answer to an operation that costs too much. */
+/** Returns the error for an operation that costs too much. */
 function refusalOf(
   args: ExecutionArgs & { resolvedPreset?: GraphileConfig.ResolvedPreset },
 ): ExecutionResult | undefined {
   const operation = getOperationAST(args.document, args.operationName);
-  // Without one, execution reports it.
+  // Execution reports a missing operation.
   if (!operation) return undefined;
   const fragments = new Map<string, FragmentDefinitionNode>();
   for (const definition of args.document.definitions)

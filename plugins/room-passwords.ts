@@ -9,16 +9,16 @@ import type {
 import { PlinthError } from "../src/support/errors.ts";
 import { mutationField } from "./mutation-field.ts";
 
-/** Passwords of rooms: hashing is not SQL's to do. All else about rooms is SQL. */
+/** Room passwords, which are hashed outside SQL. Everything else about rooms is SQL. */
 export const RoomPasswordsPlugin = extendSchema((build) => {
   const { chat_rooms: rooms, room_members: members } = build.pgResources;
-  if (!rooms || !members) throw new Error("The tables of rooms are missing; has the database been migrated?");
+  if (!rooms || !members) throw new Error("The tables of rooms are missing. Migrate the database.");
 
   return {
     typeDefs: gql`
       input SetRoomPasswordInput {
         roomId: UUID!
-        """At least 4 characters; null removes it. Members and who is invited need none."""
+        """At least 4 characters; null deletes the password. Members and invited users need no password."""
         password: String
       }
 
@@ -38,11 +38,11 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
       }
 
       extend type Mutation {
-        """Sets or removes the password of a room that one moderates. FORBIDDEN, NOT_FOUND, BAD_USER_INPUT."""
+        """Sets or deletes the password of a room that the caller moderates. FORBIDDEN, NOT_FOUND, BAD_USER_INPUT."""
         setRoomPassword(input: SetRoomPasswordInput!): SetRoomPasswordPayload
         """
-        Joins a room with its password, public or not. INVALID_CREDENTIALS for a wrong one and for no such room alike;
-        RATE_LIMITED after 10 attempts in 15 minutes.
+        Joins a room with its password, public or not. INVALID_CREDENTIALS both for a wrong password and for an unknown
+        room; RATE_LIMITED after 10 attempts in 15 minutes.
         """
         joinRoomWithPassword(input: JoinRoomWithPasswordInput!): JoinRoomWithPasswordPayload
       }
@@ -75,6 +75,7 @@ export const RoomPasswordsPlugin = extendSchema((build) => {
 }, "PlinthRoomPasswordsPlugin");
 
 function passwordsOf({ plinth }: Grafast.Context): RoomPasswords {
-  if (!plinth.roomPasswords) throw new PlinthError("UNAVAILABLE", "This server cannot check passwords.");
+  if (!plinth.roomPasswords)
+    throw new PlinthError("UNAVAILABLE", "Room passwords are not configured on this server.");
   return plinth.roomPasswords;
 }

@@ -2,11 +2,11 @@ import "postgraphile";
 import { type ExecutionArgs, type ExecutionResult, GraphQLError } from "postgraphile/graphql";
 import { assertStorable } from "../src/request/storable.ts";
 
-/** Looks at the variables before each execution, for HTTP and WebSocket alike. */
+/** Checks the variables before each execution, for HTTP and WebSocket alike. */
 export const StorableVariablesPlugin: GraphileConfig.Plugin = {
   name: "PlinthStorableVariablesPlugin",
   version: "1.0.0",
-  description: "Refuses variables that would be stored as something else",
+  description: "Rejects variables that would be stored as a different value",
   grafast: {
     middleware: {
       execute: (next, { args }) => refusalOf(args) ?? next(),

@@ -2,23 +2,23 @@ import "postgraphile";
 import { GraphQLError, type GraphQLScalarTypeConfig, Kind, type ValueNode } from "postgraphile/graphql";
 import { isRawNumber } from "../src/support/exact-json.ts";
 
-/** What a scalar takes besides texts, and which texts. */
+/** The values that a scalar accepts. */
 interface Rule {
   readonly takesNumbers?: boolean;
   readonly takes: (text: string) => boolean;
   readonly expected: string;
 }
 
-const anyText: Rule = { takes: () => true, expected: "a text" };
+const anyText: Rule = { takes: () => true, expected: "a string" };
 
-/** By the names of PostGraphile's scalars, where PostgreSQL reads more than Plinth can write back. */
+/** Rules by the name of PostGraphile's scalars, where PostgreSQL accepts more than Plinth can return. */
 const RULES: Readonly<Record<string, Rule>> = {
   BigInt: {
     takesNumbers: true,
     takes: (text) => /^[+-]?\d{1,100}$/.test(text),
     expected: "a whole number",
   },
-  // NaN is above every limit that a number may have, so no constraint would stop it.
+  // NaN is greater than every limit, so no maximum constraint would reject it.
   BigFloat: {
     takesNumbers: true,
     takes: (text) => /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,6})?$/.test(text),
@@ -34,17 +34,17 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
 };
 
-/** PostGraphile's scalars that are texts. String and ID are GraphQL's own, JSON is the next plugin's. */
+/** PostGraphile's other string scalars. String and ID are GraphQL's own; ExactJsonPlugin handles JSON. */
 const OTHER_TEXTS = new Set(["UUID", "Cursor", "InternetAddress", "CidrAddress", "MacAddress", "XML"]);
 
 /**
- * Scalars take only what they can be read back as. Otherwise `infinity` is read as null, a year before Christ as one after, an
- * object as the text "[object Object]".
+ * Scalars accept only values that can be read back unchanged. Otherwise `infinity` is read as null, a year BC as a year AD,
+ * and an object as the string "[object Object]".
  */
 export const StrictScalarsPlugin: GraphileConfig.Plugin = {
   name: "PlinthStrictScalarsPlugin",
   version: "1.0.0",
-  description: "Refuses values of scalars that could not be read back",
+  description: "Rejects values of scalars that could not be read back",
   schema: {
     hooks: {
       GraphQLScalarType(config) {
@@ -65,7 +65,7 @@ function strict(
     if (text !== undefined && takes(text)) return parseValue(text);
     throw new GraphQLError(`${name} must be ${expected}.`, {
       ...(nodes && { nodes }),
-      // What is not even a text is of the wrong type, which validation reports.
+      // A value that is not a string has the wrong type, which validation reports.
       ...(text !== undefined && { extensions: { code: "BAD_USER_INPUT" } }),
     });
   };
@@ -73,7 +73,7 @@ function strict(
     parseValue(value: unknown) {
       if (typeof value === "string") return check(value);
       if (takesNumbers && typeof value === "number") return check(String(value));
-      // Past what a double holds, see parseExactJson.
+      // A number beyond double precision, see parseExactJson.
       if (takesNumbers && isRawNumber(value)) return check(value.rawJSON);
       return check(undefined);
     },
@@ -88,7 +88,7 @@ function strict(
 const MOMENT =
   /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?) ?(Z|[+-]\d{2}(?::?\d{2})?)?)?$/i;
 
-/** ISO 8601 with a year of four digits, in UTC too. Whether the month has such a day is PostgreSQL's to say. */
+/** Accepts ISO 8601 with a four-digit year, in UTC too. PostgreSQL checks whether the day exists. */
 function isMoment(text: string): boolean {
   const [, day, time = "00:00", zone = "Z"] = MOMENT.exec(text) ?? [];
   if (!day) return false;

@@ -2,14 +2,14 @@ import "postgraphile";
 import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
 
 /**
- * One way to change a row: by its primary key. Another unique key stays a lookup where it is one column, as a name is (a user
- * by `username`, an item by `slug`); for several columns there is `filter`. A key that holds the whole primary key exists only
- * for foreign keys to point at.
+ * Rows are changed by their primary key only. Another unique key remains a lookup if it is one column, such as a name (a user by
+ * `username`, an item by `slug`); for several columns there is `filter`. A key that contains the whole primary key exists only as
+ * the target of foreign keys.
  */
 export const UniqueKeysPlugin: GraphileConfig.Plugin = {
   name: "PlinthUniqueKeysPlugin",
   version: "1.0.0",
-  description: "Leaves out lookups and mutations by unique keys that nobody needs",
+  description: "Omits unneeded lookups and mutations by unique keys",
   schema: {
     entityBehavior: {
       pgResourceUnique: {

@@ -6,7 +6,7 @@ interface Described {
   description?: string | null | undefined;
 }
 
-/** The table or view whose rows a lookup finds. */
+/** The table or view that a lookup reads. */
 interface LookedUp {
   readonly codec: {
     readonly attributes?: Readonly<Record<string, { readonly description?: string | undefined }>>;
@@ -14,8 +14,8 @@ interface LookedUp {
 }
 
 /**
- * A description for everything in the schema: what has none from its comment gets one from the texts, or from what it
- * is. Comments of functions name SQLSTATEs (PL404); here it is the code that a GraphQL client gets (NOT_FOUND).
+ * Describes everything in the schema: anything without a comment gets its description from the texts or from its kind.
+ * Comments of functions name SQLSTATEs (PL404), which become the codes that a GraphQL client gets (NOT_FOUND).
  */
 export const DescriptionsPlugin: GraphileConfig.Plugin = {
   name: "PlinthDescriptionsPlugin",
@@ -57,7 +57,7 @@ export const DescriptionsPlugin: GraphileConfig.Plugin = {
   },
 };
 
-/** Hooks return what they were given, changed. */
+/** Adds the text to a spec without a description; hooks return the spec they were given. */
 function described<T extends Described>(spec: T, text: string | undefined): T {
   if (!spec.description && text) spec.description = text;
   return spec;
@@ -76,9 +76,9 @@ function typeText(name: string): string | undefined {
 
 function payloadText(type: string, field: string, fieldType: string): string | undefined {
   if (!type.endsWith("Payload")) return undefined;
-  if (field === "query") return "All queries, to read on in the same request.";
-  if (/^deleted.+NodeId$/.test(field)) return "The node id of the row that is gone.";
-  return `The \`${fieldType.replace("!", "")}\` as it is now.`;
+  if (field === "query") return "The root query type, for further reads in the same request.";
+  if (/^deleted.+NodeId$/.test(field)) return "The node id of the deleted row.";
+  return `The current \`${fieldType.replace("!", "")}\`.`;
 }
 
 function columnText(resource: LookedUp | undefined, isIt: (column: string) => boolean): string | undefined {

@@ -17,10 +17,10 @@ import { PlinthError } from "../../src/support/errors.ts";
 /** Reads one row under the subscriber's claims. */
 export type ReadOne = <TRow>(statement: Statement) => Promise<TRow | undefined>;
 
-/** Makes a source of the arguments of a subscription field; throws PlinthError for what cannot be asked. */
+/** Creates a source from the arguments of a subscription field; throws PlinthError for invalid arguments. */
 export type SourceOf<TArguments> = (args: TArguments, readOne: ReadOne, userId: string) => LiveSource;
 
-/** The turns of a subscription, see LiveSubscription; each is planned by the field's `plan`. */
+/** The batches of a subscription, see LiveSubscription; the field's `plan` plans each batch. */
 export function liveField<TArguments>(
   names: readonly (keyof TArguments & string)[],
   sourceOf: SourceOf<TArguments>,
@@ -30,7 +30,7 @@ export function liveField<TArguments>(
     const $starter = lambda(context(), ({ live }) => {
       if (!live) throw new PlinthError("BAD_USER_INPUT", "Subscribe over WebSocket.");
       const { subscription, userId } = live;
-      if (userId === undefined) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+      if (userId === undefined) throw new PlinthError("UNAUTHENTICATED", "You must be signed in.");
       const readOne: ReadOne = async <TRow>(statement: Statement) =>
         (await live.read<TRow>(statement)).rows[0];
       return { subscribe: (asked: TArguments) => subscription.start(sourceOf(asked, readOne, userId)) };
@@ -42,11 +42,11 @@ export function liveField<TArguments>(
 /** A table or view by its name in `pgResources`. */
 export function resourceOf(build: GraphileBuild.Build, name: string): PgResource {
   const resource = (build.pgResources as Readonly<Record<string, PgResource>>)[name];
-  if (!resource) throw new Error(`There is no ${name} to subscribe to; has the database been migrated?`);
+  if (!resource) throw new Error(`The table or view ${name} is missing. Migrate the database.`);
   return resource;
 }
 
-/** The values of an expression over all rows of a select, as one list. */
+/** Returns the values of an expression over all rows of a select as one list. */
 export function valuesOf($rows: PgSelectStep, value: ($row: PgSelectSingleStep) => Step): Step {
   return applyTransforms(each($rows, value as never));
 }

@@ -2,12 +2,12 @@ import "postgraphile";
 import { type PgSelectStep, TYPES } from "postgraphile/@dataplan/pg";
 import { constant, type FieldArgs, get, type Step } from "postgraphile/grafast";
 import { extendSchema, gql } from "postgraphile/utils";
-import type { LiveSubscription } from "../../src/live/live-subscription.ts";
+import type { ReadingSubscription } from "../../src/live/live-source.ts";
 import { PlinthError } from "../../src/support/errors.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 
-/** Deltas one answer holds; whoever is further behind gets the next ones in the next answer. */
+/** Maximum deltas per answer; subscribers further behind get the rest in the next answers. */
 const PAGE_SIZE = 100;
 
 interface Arguments {
@@ -15,35 +15,35 @@ interface Arguments {
   readonly after: number | null | undefined;
 }
 
-/** messageDeltas: an answer as it streams in, from any point on, to its end. */
+/** messageDeltas: an assistant's answer as it streams in, from any point to its end. */
 export const MessageDeltasPlugin = extendSchema((build) => {
   const { sql } = build;
   const deltas = resourceOf(build, "message_deltas");
   const messages = resourceOf(build, "messages");
-  /** Subscriptions that have read that the answer had ended. */
-  const endSeen = new WeakSet<LiveSubscription>();
+  /** Subscriptions that have already read the end of the answer. */
+  const endSeen = new WeakSet<ReadingSubscription>();
 
   return {
     typeDefs: gql`
-      """What arrived of an answer since the last time."""
+      """The deltas of an answer since the last payload."""
       type MessageDeltasPayload {
         """
-        In their order, to be appended. When they do not go on from the last \`sequence\`, or there are none although the answer
-        has ended with a higher \`sequence\`, they are gone: take the content of \`message\`.
+        The deltas in order, to be appended. If they do not continue from the last \`sequence\`, or none arrive although the
+        answer has ended with a higher \`sequence\`, they have been deleted: use the content of \`message\`.
         """
         deltas: [MessageDelta!]!
-        """Hand it as \`after\` to go on from here."""
+        """Pass it as \`after\` to resume from here."""
         sequence: Int!
-        """Whether the answer has ended and nothing will follow; then the subscription completes."""
+        """Whether the answer has ended and nothing more follows; then the subscription completes."""
         isOver: Boolean!
-        """The answer as it is now; its content is there when it has ended."""
+        """The current state of the answer; its content is set when it has ended."""
         message: Message
       }
 
       extend type Subscription {
         """
-        An answer as it streams in, after its delta \`after\`, or from the first; completes when the answer has ended. NOT_FOUND
-        for an answer that is not yours.
+        An answer as it streams in, after its delta \`after\`, or from the first delta; completes when the answer has ended.
+        NOT_FOUND for another user's answer.
         """
         messageDeltas(messageId: UUID!, after: Int): MessageDeltasPayload
       }
@@ -100,7 +100,7 @@ export const MessageDeltasPlugin = extendSchema((build) => {
                 (item, sequences, state, lastSequence) => {
                   const last = sequences.at(-1);
                   const hasEnded = state !== "streaming";
-                  // Some may have come between reading the deltas and the message: only what is missing twice is gone.
+                  // Deltas may arrive between reading the deltas and the message, so only deltas missing twice are gone.
                   const hasAll = (last ?? Number(item.after)) >= lastSequence;
                   const isGone = last === undefined && endSeen.has(item.subscription);
                   const isOver = hasEnded && (hasAll || isGone);

@@ -6,16 +6,16 @@ import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 import { roomPosition } from "./room-position.ts";
 
-/** People one answer names; in larger crowds nobody looks at each. */
+/** Maximum users per answer; larger lists are of no use to a person. */
 const MAX_PEOPLE = 200;
-/** How often a subscriber is told at most. */
+/** Minimum interval between two answers. */
 const MIN_INTERVAL_MS = 200;
 
 interface Arguments {
   readonly roomId: string;
 }
 
-/** typing and presence: states that end by themselves, so each answer also says when to look again. */
+/** typing and presence: states that expire, so each reading also reports when to read again. */
 export const PresencePlugin = extendSchema((build) => {
   const { sql } = build;
   const typing = resourceOf(build, "typing");
@@ -33,7 +33,7 @@ export const PresencePlugin = extendSchema((build) => {
   function readingOf($item: Step, $people: PgSelectStep): Step {
     $people.orderBy({ attribute: "user_id", direction: "ASC" });
     $people.setFirst(constant(MAX_PEOPLE));
-    // Counted by the database's clock: that of this machine may differ.
+    // Computed with the database's clock, because this machine's clock may differ.
     const $secondsLeft = valuesOf($people, ($person) =>
       $person.select(
         sql`extract(epoch from ${$people.alias}.expires_at - statement_timestamp())::double precision`,
@@ -51,26 +51,27 @@ export const PresencePlugin = extendSchema((build) => {
 
   return {
     typeDefs: gql`
-      """Who is writing in a room."""
+      """The users typing in a room."""
       type TypingPayload {
-        """At most 200, without yourself."""
+        """At most 200 users, without yourself."""
         members: [Typing!]!
       }
 
-      """Who of a room is there."""
+      """The present members of a room."""
       type PresencePayload {
-        """At most 200. Who is missing is not there, or does not say so."""
+        """At most 200 members. Other members are offline or do not announce their presence."""
         members: [Presence!]!
       }
 
       extend type Subscription {
         """
-        Who is writing in a room: at once, and whenever it changes; said with \`setTyping\`. NOT_FOUND for who is no member.
+        The users typing in a room, sent immediately and on each change; announced with \`setTyping\`. NOT_FOUND for
+        non-members.
         """
         typing(roomId: UUID!): TypingPayload
         """
-        Which members of a room are there: at once, and whenever it changes; said with \`setPresence\`. NOT_FOUND for who is
-        no member.
+        The present members of a room, sent immediately and on each change; announced with \`setPresence\`. NOT_FOUND for
+        non-members.
         """
         presence(roomId: UUID!): PresencePayload
       }

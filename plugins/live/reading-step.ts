@@ -2,15 +2,15 @@ import "postgraphile";
 import { type Step, UnbatchedStep } from "postgraphile/grafast";
 import type { LiveItem, Reading } from "../../src/live/live-source.ts";
 
-/** Says what was found, and what the answer's own fields are. */
+/** Returns the reading for the subscription and the answer's own fields. */
 export type Report<TFound extends readonly unknown[]> = (
   item: LiveItem,
   ...found: TFound
 ) => { reading: Reading; answer: object };
 
 /**
- * One answer of a subscription: depends on what it read, reports it to the subscription and keeps the steps that fields of
- * the answer go on from. (A side effect would keep Grafast from reading rows and their relations in one statement.)
+ * One answer of a subscription: depends on the values read, reports them to the subscription and keeps the steps that
+ * fields of the answer continue from. (A side effect would prevent Grafast from reading rows and relations in one statement.)
  */
 export class ReadingStep<
   TFound extends readonly unknown[] = readonly unknown[],
@@ -22,9 +22,9 @@ export class ReadingStep<
   readonly #kept: ReadonlyMap<string, number>;
 
   /**
-   * @param $item the turn
-   * @param found steps whose values `report` gets
-   * @param kept steps by the name under which a field finds them
+   * @param $item the batch
+   * @param found steps whose values are passed to `report`
+   * @param kept steps by the name that fields use to find them
    */
   constructor(
     $item: Step,
@@ -53,7 +53,7 @@ export class ReadingStep<
   }
 }
 
-/** The plan of a field that goes on from a kept step. */
+/** The plan of a field that continues from a kept step. */
 export function keptStep(name: string) {
   return ($reading: ReadingStep): Step => $reading.kept(name);
 }

@@ -6,7 +6,7 @@ import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 import { roomPosition } from "./room-position.ts";
 
-/** Events one answer holds; whoever is further behind gets the next ones in the next answer. */
+/** Maximum events per answer; subscribers further behind get the rest in the next answers. */
 const PAGE_SIZE = 50;
 
 interface Arguments {
@@ -14,26 +14,26 @@ interface Arguments {
   readonly after: string | null | undefined;
 }
 
-/** roomEvents: what happens in a room, in order, without loss or duplicate. */
+/** roomEvents: the events of a room, in order, without loss or duplicates. */
 export const RoomEventsPlugin = extendSchema((build) => {
   const { sql } = build;
   const events = resourceOf(build, "room_events");
 
   return {
     typeDefs: gql`
-      """What happened in a room since the last answer."""
+      """The events of a room since the last answer."""
       type RoomEventsPayload {
-        """In their order. Empty only in the first answer, which comes at once and says that you are listening."""
+        """The events in order. Empty only in the first answer, which is sent immediately to confirm the subscription."""
         events: [RoomEvent!]!
-        """Hand it as \`after\` to go on from here."""
+        """Pass it as \`after\` to resume from here."""
         sequence: BigInt!
       }
 
       extend type Subscription {
         """
-        What happens in a room, after the event with the number \`after\`, or from now on without it. Each event comes once
-        and in order; after a lost connection go on from the last \`sequence\`. NOT_FOUND for who is no member, also later,
-        when you have been removed.
+        The events of a room after the event with the number \`after\`; if omitted, from the next event on. Each event is
+        sent once and in order; after a lost connection, resume from the last \`sequence\`. NOT_FOUND for non-members, also
+        later, when the subscriber is removed from the room.
         """
         roomEvents(roomId: UUID!, after: BigInt): RoomEventsPayload
       }

@@ -1,8 +1,8 @@
 import type { ReadOne } from "./live-field.ts";
 
 /**
- * The number of a room's last event, or null for who is no member, under the subscriber's claims. Public rooms are seen
- * by everybody, but only members are told what happens in them.
+ * Returns the number of a room's last event under the subscriber's claims, or null for non-members. Every user sees public
+ * rooms, but only members receive their events.
  */
 export async function roomPosition(readOne: ReadOne, roomId: string): Promise<bigint | null> {
   const row = await readOne<{ position: string }>({

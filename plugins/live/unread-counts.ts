@@ -6,12 +6,12 @@ import type { LiveItem } from "../../src/live/live-source.ts";
 import { liveField, resourceOf, valuesOf } from "./live-field.ts";
 import { keptStep, ReadingStep } from "./reading-step.ts";
 
-/** Rooms one subscriber is told about. */
+/** Maximum rooms per subscriber. */
 const MAX_ROOMS = 1_000;
-/** How often a subscriber is told at most. */
+/** Minimum interval between two answers. */
 const MIN_INTERVAL_MS = 200;
 
-/** unreadCounts: of all rooms at first and when the list of rooms changes, then of those in which something happened. */
+/** unreadCounts: of all rooms at first and when the list of rooms changes; otherwise only of the rooms with news. */
 export const UnreadCountsPlugin = extendSchema((build) => {
   const { sql } = build;
   const unreadCounts = resourceOf(build, "unread_counts");
@@ -20,13 +20,13 @@ export const UnreadCountsPlugin = extendSchema((build) => {
     typeDefs: gql`
       """Unread messages and mentions."""
       type UnreadCountsPayload {
-        """Whether \`counts\` are all of your rooms, up to 1000; otherwise those of other rooms are as they were."""
+        """Whether \`counts\` covers all of your rooms, up to 1000; otherwise the counts of other rooms are unchanged."""
         isWhole: Boolean!
         counts: [UnreadCount!]!
       }
 
       extend type Subscription {
-        """Your unread messages and mentions by room: at once, and whenever they change."""
+        """Your unread messages and mentions by room, sent immediately and whenever they change."""
         unreadCounts: UnreadCountsPayload
       }
     `,
@@ -70,7 +70,7 @@ export const UnreadCountsPlugin = extendSchema((build) => {
   };
 }, "PlinthUnreadCountsPlugin");
 
-/** The rooms that have news; null when the list of rooms itself may be another. */
+/** Returns the rooms with news; null when the list of rooms itself may have changed. */
 function changedRooms({ topics }: LiveItem): string[] | null {
   if (!topics || topics.some((topic) => !topic.startsWith("room:"))) return null;
   return topics.map((topic) => topic.slice("room:".length));

@@ -8,16 +8,15 @@ interface Term {
   readonly fragment: SQL;
   /** The value at the cursor; undefined for null. */
   readonly value: SQL | undefined;
-  /** Whether what is on this side of the value is greater. */
+  /** Whether rows on this side have greater values. */
   readonly goesUp: boolean;
   /** Whether nulls are on this side of every value. */
   readonly meetsNulls: boolean;
 }
 
 /**
- * What holds for the rows on one side of a cursor. (PostGraphile's own condition has the placement of nulls the wrong way
- * round.) Whether the cursor's values are null is known, so most conditions are what an index can be searched by: a
- * comparison of rows.
+ * Returns the condition for the rows on one side of a cursor. (PostGraphile's own condition inverts the placement of
+ * nulls.) It is known which values of the cursor are null, so most conditions are row comparisons, which can use an index.
  */
 export function cursorCondition(keys: readonly OrderKey[], place: Place, side: Side): SQL {
   return beyond(keys.map((key, i) => termOf(key, place[i] ?? null, side)));
@@ -26,7 +25,7 @@ export function cursorCondition(keys: readonly OrderKey[], place: Place, side: S
 function termOf(key: OrderKey, value: string | null, side: Side): Term {
   const { fragment, codec, direction, nulls, nullable } = key;
   const goesUp = (direction === "ASC") === (side === "after");
-  // PostgreSQL's default: a null is larger than all values.
+  // PostgreSQL's default: null sorts as larger than all values.
   const nullsLast = nulls ? nulls === "LAST" : direction === "ASC";
   return {
     fragment,
@@ -50,7 +49,7 @@ function beyond([term, ...rest]: readonly Term[]): SQL {
   return meetsNulls ? sql`${further} or ${fragment} is null` : further;
 }
 
-/** Whether a comparison of rows can go on with this term: it finds no row in which one of the values is null. */
+/** Whether a row comparison can include this term: it matches no row in which one of the values is null. */
 function isComparable({ value, goesUp, meetsNulls }: Term, first: Term): boolean {
   return value !== undefined && !meetsNulls && goesUp === first.goesUp;
 }

@@ -3,13 +3,13 @@ import { SafeError } from "postgraphile/grafast";
 import { sql } from "postgraphile/pg-sql2";
 import type { OrderKey } from "./order-keys.ts";
 
-/** The values of a row that its place in an order depends on, as PostgreSQL writes them. */
+/** The values that determine a row's place in an order, as PostgreSQL writes them. */
 export type Place = readonly (string | null)[];
 
 /**
- * How a value travels in a cursor: as the text that PostgreSQL reads back as the same value, which holds for infinities,
- * microseconds and large numbers too, and with the name of its column. PostGraphile puts the values of all terms in a list
- * after a digest. A null becomes a value as well, since it gives no cursor to a row that has nothing but nulls.
+ * Encodes a value in a cursor as text that PostgreSQL reads back as the same value, including infinities, microseconds and
+ * large numbers, with the name of its column. PostGraphile puts the values of all terms in a list after a digest. Null is
+ * encoded as a value too, because PostGraphile gives no cursor to a row with only nulls.
  */
 export function cursorCodec({ codec, name, nullable }: OrderKey): PgCodec {
   return {
@@ -20,19 +20,19 @@ export function cursorCodec({ codec, name, nullable }: OrderKey): PgCodec {
   };
 }
 
-/** @throws SafeError when the cursor is none, or is of another order */
+/** @throws SafeError when the text is not a cursor or belongs to another order */
 export function placeOf(cursor: string, keys: readonly OrderKey[], argument: string): Place {
   const [, ...values] = parse(cursor, argument);
   const place = keys.map(({ name }, i) => (values[i] as Record<string, unknown> | null | undefined)?.[name]);
   if (values.length !== keys.length || !place.every((value) => value === null || typeof value === "string"))
     throw new SafeError(
-      `The cursor in \`${argument}\` is of another order: take one from a page in the order you ask for.`,
+      `The cursor in \`${argument}\` belongs to another order. Use a cursor from a page with the same \`orderBy\`.`,
       { code: "BAD_USER_INPUT", field: argument },
     );
   return place as Place;
 }
 
-/** The number of a row in a list that has no order but its own. */
+/** Returns the number of a row in a list without an `orderBy`. */
 export function rowNumberOf(cursor: string, argument: string): number {
   const number = parse(cursor, argument)[1];
   if (!Number.isSafeInteger(number) || (number as number) < 0) throw notACursor(argument);
@@ -44,13 +44,13 @@ function parse(cursor: string, argument: string): unknown[] {
     const parsed: unknown = JSON.parse(Buffer.from(cursor, "base64").toString());
     if (Array.isArray(parsed)) return parsed;
   } catch {
-    // Not JSON: no cursor either.
+    // Not JSON, so not a cursor.
   }
   throw notACursor(argument);
 }
 
 const notACursor = (argument: string) =>
-  new SafeError(`\`${argument}\` is not a cursor: take one from a page of this list.`, {
+  new SafeError(`\`${argument}\` is not a cursor. Use a cursor from a page of this list.`, {
     code: "BAD_USER_INPUT",
     field: argument,
   });

@@ -3,7 +3,7 @@ import { type SQL, sql } from "postgraphile/pg-sql2";
 
 /** One term of an order. */
 export interface OrderKey {
-  /** The column, or the place of an expression among the terms. */
+  /** The column name, or the position of an expression among the terms. */
   readonly name: string;
   readonly fragment: SQL;
   readonly codec: PgCodec;
@@ -13,14 +13,14 @@ export interface OrderKey {
 }
 
 /**
- * The order that was asked for, continued until it is the same for no two rows: by a unique key without nulls. (PostGraphile
- * takes an order for unique as soon as it has the first column of any unique key.) What is added goes in the direction of
- * the first term, so that an index can be read from one end to the other.
+ * Returns the requested order, extended by a unique key without nulls so that no two rows tie. (PostGraphile considers an
+ * order unique as soon as it contains the first column of any unique key.) The added terms have the direction of the first
+ * term, so that an index can be read from end to end.
  */
 export function orderKeys(resource: PgResource, alias: SQL, asked: readonly PgOrderSpec[]): OrderKey[] {
   const keys = new Map<string, OrderKey>();
   const add = (key: OrderKey) => {
-    // What comes again decides nothing.
+    // A repeated term has no effect.
     if (!keys.has(key.name)) keys.set(key.name, key);
   };
   for (const [place, spec] of asked.entries()) add(keyOf(resource, alias, spec, place));
@@ -53,7 +53,7 @@ function columnKey(
   return { name, fragment, codec, direction, nulls, nullable: !notNull && !codec.notNull };
 }
 
-/** The columns that are missing for the order to be unique. A view without a key is ordered by all that it holds. */
+/** Returns the columns missing from a unique order. A view without a key is ordered by all of its columns. */
 function restOfUniqueKey(resource: PgResource, keys: ReadonlyMap<string, OrderKey>): readonly string[] {
   const attributes = attributesOf(resource);
   const uniques = resource.uniques.filter((unique) =>

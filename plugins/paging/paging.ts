@@ -27,12 +27,12 @@ type ApplyOrders = ((queryBuilder: PgSelectQueryBuilder) => void) | null | undef
 type InputStep = Parameters<typeof applyInput>[1];
 type Cursor = string | null | undefined;
 
-/** The field's plan, below, reads these. */
+/** Arguments that the field's plan, below, reads. */
 const READ_HERE: ReadonlySet<string> = new Set(["orderBy", "after", "before"]);
 
 /**
- * Pages every list by every order so that each row comes exactly once, in both directions: in place of what PostGraphile
- * does with `orderBy`, `after` and `before`, which loses or repeats rows with nulls, ties and infinities.
+ * Pages every list in every order so that each row appears exactly once, in both directions. Replaces PostGraphile's
+ * handling of `orderBy`, `after` and `before`, which loses or repeats rows with nulls, ties and infinities.
  *
  *   { payments(orderBy: PLAN_ID_ASC, first: 2, after: "…") { nodes { id } } }
  *   … where ((plan_id, id) > ('…', '…') or plan_id is null) order by plan_id asc, id asc limit 2
@@ -40,7 +40,7 @@ const READ_HERE: ReadonlySet<string> = new Set(["orderBy", "after", "before"]);
 export const PagingPlugin: GraphileConfig.Plugin = {
   name: "PlinthPagingPlugin",
   version: "1.0.0",
-  description: "Makes every order unique and every cursor mean one row",
+  description: "Makes every order unique and every cursor point at one row",
   schema: {
     hooks: {
       GraphQLObjectType_fields_field_args_arg(arg, _build, { scope }) {
@@ -59,7 +59,8 @@ function withPaging(plan: FieldPlanResolver): FieldPlanResolver {
   return ($parent, args, info) => {
     const $connection = plan($parent, args, info) as ConnectionStep<unknown>;
     const $select = $connection.getSubplan();
-    if (!($select instanceof PgSelectStep)) throw new Error(`${info.field.name} pages something unknown.`);
+    if (!($select instanceof PgSelectStep))
+      throw new Error(`${info.field.name} pages an unknown kind of step.`);
     const orderBy = info.field.args.find(({ name }) => name === "orderBy");
     if (orderBy)
       $select.apply(
@@ -84,7 +85,7 @@ type Paging = (
   inputs: readonly [ApplyOrders, Cursor, Cursor],
 ) => (queryBuilder: PgSelectQueryBuilder) => void;
 
-/** One of each resource, so that Grafast sees that two fields with the same arguments are the same. */
+/** One per resource, so that Grafast can merge two fields with the same arguments. */
 const pagings = new WeakMap<PgResource, Paging>();
 
 function pagingOf(resource: PgResource): Paging {
@@ -96,7 +97,7 @@ function pagingOf(resource: PgResource): Paging {
 function makePaging(resource: PgResource): Paging {
   return ([applyOrders, after, before]) =>
     (queryBuilder) => {
-      // A total counts all pages.
+      // A total covers all pages.
       if (queryBuilder.mode === "aggregate") return;
       const keys = orderKeys(resource, queryBuilder.alias, ordersAsked(queryBuilder, applyOrders));
       for (const key of keys) {
@@ -116,7 +117,7 @@ function makePaging(resource: PgResource): Paging {
     };
 }
 
-/** What the values of `orderBy`, whoever added them to the enum, would do to the query. */
+/** Collects the orders that the values of `orderBy` would apply to the query, whichever plugin added them to the enum. */
 function ordersAsked(queryBuilder: PgSelectQueryBuilder, applyOrders: ApplyOrders): PgOrderSpec[] {
   const asked: PgOrderSpec[] = [];
   applyOrders?.({
@@ -128,8 +129,8 @@ function ordersAsked(queryBuilder: PgSelectQueryBuilder, applyOrders: ApplyOrder
 }
 
 /**
- * A function's rows come in the function's order, and their cursors are their numbers. Its last rows are found by counting
- * from the other end.
+ * A function's rows are returned in the function's order, and their cursors are row numbers. The last rows are found by
+ * counting from the end.
  */
 function pageByNumber($select: PgSelectStep, args: FieldArgs, info: FieldInfo): void {
   const $after = raw("after", args, info);
@@ -145,7 +146,7 @@ const isNothing = ($step: Step): boolean => $step instanceof ConstantStep && $st
 const numberAfter = (cursor: Cursor) => natural(cursor, "after");
 const numberBefore = (cursor: Cursor) => natural(cursor, "before");
 
-/** A parsed cursor as PostGraphile has it for lists without an order. */
+/** A parsed cursor in PostGraphile's form for lists without an order. */
 function natural(cursor: Cursor, argument: string): [string, number] | null {
   return cursor == null ? null : ["natural", rowNumberOf(cursor, argument)];
 }

@@ -1,19 +1,19 @@
 import type { Logger } from "pino";
 import { type Claims, isApiToken } from "../auth/api-token.ts";
 import { contextWithoutRequest } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 
 export interface Activity {
-  /** Notes that a session or API token was used. Costs a look into memory; what happens to the note fails nobody. */
+  /** Notes the use of a session or API token. In memory only; failures to write it never affect the request. */
   note(claims: Claims, clientIp: string | undefined): void;
-  /** Writes what is still noted and stops. */
+  /** Writes the pending notes and stops. */
   close(): Promise<void>;
 }
 
 const FLUSH_INTERVAL_MS = 5_000;
-/** How often one session's or token's use is written. */
+/** Minimum interval between two writes for one session or token. */
 const WRITE_INTERVAL_MS = 60_000;
-/** Uses kept between two writings; more are forgotten, the database is then slower than anybody can notice. */
+/** Maximum notes kept between two writes; further ones are dropped. */
 const MAX_NOTES = 10_000;
 
 interface Note {
@@ -21,11 +21,11 @@ interface Note {
   readonly ip: string | undefined;
 }
 
-/** The uses of one kind of thing, by its id. */
+/** The uses of sessions or of API tokens, by id. */
 class Uses {
   readonly statement: string;
   readonly #noted = new Map<string, Note>();
-  /** When each was last handed over to be written; the oldest first. */
+  /** Time of each id's last write, oldest first. */
   readonly #written = new Map<string, number>();
 
   constructor(statement: string) {
@@ -38,7 +38,7 @@ class Uses {
     if (this.#noted.size < MAX_NOTES || this.#noted.has(id)) this.#noted.set(id, note);
   }
 
-  /** What is to be written now, as the statement's parameters; undefined when there is nothing. */
+  /** Returns the pending notes as the statement's parameters; undefined when there are none. */
   take(now: number): [string[], Date[], (string | null)[]] | undefined {
     for (const [id, at] of this.#written) {
       if (now - at < WRITE_INTERVAL_MS) break;
@@ -60,15 +60,15 @@ class Uses {
 }
 
 /**
- * Writes when sessions and API tokens were used: every few seconds in one statement a kind, each id at most once a
- * minute. The functions themselves hold that minute, for several servers. A failure is logged and its notes are lost.
+ * Writes when sessions and API tokens were last used: every few seconds, in one statement per kind, each id at most once a
+ * minute. The SQL functions enforce that minute across servers. A failed write is logged and its notes are lost.
  */
 export function startActivity(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
   flushIntervalMs?: number;
 }): Activity {
-  const { callService, logger, flushIntervalMs = FLUSH_INTERVAL_MS } = options;
+  const { callPrivateFunction, logger, flushIntervalMs = FLUSH_INTERVAL_MS } = options;
   const sessions = new Uses("select private.touch_sessions($1::uuid[], $2::timestamptz[], $3::inet[])");
   const apiTokens = new Uses("select private.touch_api_tokens($1::uuid[], $2::timestamptz[], $3::inet[])");
   let flushing: Promise<void> | undefined;
@@ -78,7 +78,7 @@ export function startActivity(options: {
       const values = uses.take(Date.now());
       if (!values) continue;
       const request = contextWithoutRequest();
-      await callService(request, uses.statement, values).catch((err: unknown) =>
+      await callPrivateFunction(request, uses.statement, values).catch((err: unknown) =>
         logger.warn({ correlationId: request.correlationId, err }, "last activity not written"),
       );
     }

@@ -3,23 +3,23 @@ import jwt, { type JwtPayload } from "jsonwebtoken";
 import { PlinthError } from "../support/errors.ts";
 import type { SigningKey } from "./signing-keys.ts";
 
-/** RFC 9068 §2.1: keeps other tokens of the same issuer from passing for access tokens. */
+/** RFC 9068 §2.1: prevents other tokens of the same issuer from passing as access tokens. */
 const TYPE = "at+jwt";
-/** Ours have about 500 characters; anything far longer is refused before it is parsed. */
+/** Our tokens have about 500 characters; much longer ones are rejected before they are parsed. */
 const MAX_TOKEN_LENGTH = 4096;
-/** Forgives a clock of another server that is ahead when it issues a token. Expiry is exact, see `verify`. */
+/** Tolerates an issuing server whose clock is ahead. Expiry is exact, see `verify`. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
 /** Three parts of base64url; nothing else reaches the parser. */
 const FORM = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
-/** Lower case only, as PostgreSQL prints it: another spelling of an id would slip past the list of revoked ids. */
+/** Lowercase only, as PostgreSQL prints it: another spelling of an id would bypass the list of revoked ids. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 export interface TokenSubject {
   readonly userId: string;
   readonly sessionId: string;
-  /** Counts up when all of a user's tokens are revoked. */
+  /** Incremented when all of a user's tokens are revoked. */
   readonly tokenVersion: number;
 }
 
@@ -32,15 +32,15 @@ export interface AccessTokens {
   /** @returns a signed token that lives for `ttlSeconds`. */
   sign(subject: TokenSubject): { token: string; tokenId: string; expiresAt: Date };
   /**
-   * What a token says, after every check but revocation, which needs the database's word.
-   * @throws PlinthError UNAUTHENTICATED, the same for every fault; `cause` tells the log which.
+   * Returns a token's claims after every check except revocation, which needs the database.
+   * @throws PlinthError UNAUTHENTICATED, the same for every fault; `cause` names the fault for the log.
    */
   verify(token: string): AccessTokenClaims;
 }
 
 /**
- * Issues and verifies access tokens: JWTs in the manner of RFC 9068 under RFC 8725's advice. The first key signs; a token
- * verifies with the key its `kid` names, by that key's one algorithm whatever the token's `alg` says.
+ * Issues and verifies access tokens: JWTs in the style of RFC 9068, following RFC 8725. The first key signs; a token is
+ * verified with the key its `kid` names, by that key's single algorithm whatever the token's `alg` says.
  */
 export function createAccessTokens(options: {
   keys: readonly SigningKey[];
@@ -50,25 +50,25 @@ export function createAccessTokens(options: {
 }): AccessTokens {
   const { keys, issuer, audience, ttlSeconds } = options;
   const [signingKey] = keys;
-  // jsonwebtoken skips the check of an issuer or audience that is empty.
+  // jsonwebtoken skips the check of an empty issuer or audience.
   if (!signingKey || !issuer || !audience)
     throw new PlinthError("INVALID_SETTING", "Access tokens need a signing key, an issuer and an audience.");
-  // A Map, because with an object the kid "__proto__" would find something.
+  // A Map, because in an object the kid "__proto__" would match.
   const keysByName = new Map(keys.map((key) => [key.kid, key]));
 
   function readClaims(token: string): AccessTokenClaims {
     if (typeof token !== "string" || token.length > MAX_TOKEN_LENGTH || !FORM.test(token))
       throw new Error("not a token");
-    // Stray bits at the end of a part would give one token several texts, of which a list of revoked ones might know one.
+    // Stray bits at the end of a part would give one token several spellings, and a list of revoked ones only knows one.
     if (token.split(".").some((part) => Buffer.from(part, "base64url").toString("base64url") !== part))
       throw new Error("not canonical base64url");
     const header = jwt.decode(token, { complete: true })?.header;
     if (header?.typ !== TYPE) throw new Error("wrong type");
-    // RFC 7515 §4.1.11: a token that demands an extension we do not know must be refused.
+    // RFC 7515 §4.1.11: a token with an unknown critical extension must be rejected.
     if ("crit" in header) throw new Error("unknown critical header");
     const key = keysByName.get(header.kid ?? "");
     if (!key) throw new Error("unknown key");
-    // A KeyObject: given text or bytes, jsonwebtoken first tries to parse them as a public key each time.
+    // A KeyObject, because jsonwebtoken tries to parse text or bytes as a public key each time.
     const payload = jwt.verify(token, key.verifier, {
       algorithms: [key.algorithm],
       issuer,
@@ -121,7 +121,7 @@ function shapeClaims(payload: JwtPayload | string): AccessTokenClaims {
     [tv, iat, nbf, exp].every((number) => Number.isSafeInteger(number) && number >= 0) &&
     iat! <= now + CLOCK_TOLERANCE_SECONDS;
   if (!isSound) throw new Error("claims missing or of the wrong shape");
-  // No tolerance here: revocations are forgotten when the token expires, and it must not live again after that.
+  // No tolerance here: revocations are dropped when the token expires, and it must not become valid again.
   if (exp! <= now) throw new Error("expired");
   return { userId: sub!, sessionId: sid, tokenId: jti!, tokenVersion: tv, expiresAt: new Date(exp! * 1000) };
 }

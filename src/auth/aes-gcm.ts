@@ -7,7 +7,7 @@ const TAG_BYTES = 16;
 export const AES_KEY_BYTES = 32;
 
 /**
- * @param context authenticated and not encrypted: whose or what it is
+ * @param context authenticated but not encrypted: the owner or purpose
  * @returns a random IV, the ciphertext and the tag
  */
 export function encryptAesGcm(key: Uint8Array, plaintext: string | Uint8Array, context = ""): Buffer {

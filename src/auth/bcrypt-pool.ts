@@ -7,25 +7,25 @@ import type { BcryptJob } from "./bcrypt-worker.ts";
 const WORKER = new URL(`./bcrypt-worker${extname(fileURLToPath(import.meta.url))}`, import.meta.url);
 
 export interface BcryptPool {
-  /** As many run at once as callers start: the caller sets the limit. */
+  /** Runs as many jobs at once as callers start; the caller sets the limit. */
   verify(password: string, hash: string): Promise<boolean>;
   /** @param setting cost and salt, `$2b$12$` and 22 characters */
   hash(password: string, setting: string): Promise<string>;
-  /** Ends the threads; call it when nothing runs. */
+  /** Ends the threads; call it when no job runs. */
   close(): Promise<void>;
 }
 
 /**
- * Makes and verifies bcrypt hashes in threads of their own. bcryptjs computes in JavaScript, hundreds of milliseconds for each
- * hash; on the main thread every request would wait for it. Threads start when first needed, are used again, and
- * keep the process alive only while they work.
+ * Creates and verifies bcrypt hashes in separate threads. bcryptjs computes in JavaScript, hundreds of milliseconds per hash;
+ * on the main thread every request would wait for it. Threads start on demand, are reused, and keep the process alive only
+ * while they work.
  */
 export function createBcryptPool(): BcryptPool {
   const workers = new Set<Worker>();
   const idle = new Set<Worker>();
 
   function start(): Worker {
-    // The process's own flags are not passed on: some, --input-type for one, keep a thread from starting.
+    // The process's own flags are not passed on, because some, such as --input-type, prevent a thread from starting.
     const worker = new Worker(WORKER, { env: {}, execArgv: [], name: "bcrypt" });
     workers.add(worker);
     worker.once("exit", () => {
@@ -45,7 +45,7 @@ export function createBcryptPool(): BcryptPool {
       idle.add(worker);
       return answer;
     } catch (error) {
-      // A thread that failed once is not trusted with the next password.
+      // A failed thread is not reused.
       await worker.terminate();
       throw error;
     }

@@ -1,26 +1,26 @@
 import { createHmac, type KeyObject } from "node:crypto";
 import { domainToASCII, domainToUnicode } from "node:url";
 
-/** An address in the one form in which it is stored, compared, hashed and counted. */
+/** An address in its normal form, in which it is stored, compared, hashed and counted. */
 export type NormalEmail = string & { readonly normalEmail: true };
 
 const MAX_LENGTH = 254;
 const AROUND = /^\p{White_Space}+|\p{White_Space}+$/gu;
 const NOT_ASCII = /[^\0-\x7f]/;
-/** Characters that compose to an ASCII one, and so to somebody else's address. */
+/** Characters that compose to an ASCII character, and so to another user's address. */
 const BECOMES_ASCII = /[\u037e\u1fef\u212a]/;
-/** One address: nothing that mail software reads as a list, a name or the end of a header, and nothing invisible. */
+/** A single address: nothing that mail software reads as a list, a name or the end of a header, and nothing invisible. */
 const ADDRESS =
   /^[^@\p{White_Space}\p{C}\p{Default_Ignorable_Code_Point},;<>"()]+@[^@\p{White_Space}\p{C}\p{Default_Ignorable_Code_Point},;<>"()]+$/u;
 
 /**
- * plinth.normalize_email of the database, for where the address may not be sent there (privacy mode) or is hashed. Only
- * ASCII letters change their case, with their accents, and a domain becomes ASCII: what else a locale would fold (İ to i, the
- * Kelvin sign to k) is another mailbox. A test compares the two for every character.
+ * The equivalent of plinth.normalize_email, for addresses that may not be sent to the database (privacy mode) or are hashed.
+ * Only ASCII letters, with their accents, change case, and a domain becomes ASCII: other characters that a locale would fold
+ * (İ to i, the Kelvin sign to k) belong to another mailbox. A test compares the two for every character.
  * @returns undefined for a text that is not an address
  */
 export function normalizeEmail(typed: string): NormalEmail | undefined {
-  // Regular expressions for the end of a text take long for a long one.
+  // Regular expressions anchored at the end are slow on long texts.
   if (typed.length > 4 * MAX_LENGTH || BECOMES_ASCII.test(typed)) return undefined;
   const address = foldCase(typed.replace(AROUND, ""));
   if (!ADDRESS.test(address)) return undefined;
@@ -31,7 +31,7 @@ export function normalizeEmail(typed: string): NormalEmail | undefined {
   return [...normal].length <= MAX_LENGTH ? (normal as NormalEmail) : undefined;
 }
 
-/** Composed as RFC 6532 §3.1 asks, after ASCII letters became lower case under their accents. */
+/** Composes as RFC 6532 §3.1 requires, after lowercasing ASCII letters under their accents. */
 function foldCase(text: string): string {
   return text
     .normalize("NFD")
@@ -39,14 +39,14 @@ function foldCase(text: string): string {
     .normalize("NFC");
 }
 
-/** Undefined for what is not a label, or would have to be mapped to another one first. */
+/** Returns undefined for an invalid label, or one that would have to be mapped to another label. */
 function asciiLabel(label: string): string | undefined {
   if (!NOT_ASCII.test(label)) return label;
   const ascii = domainToASCII(label);
   return ascii !== "" && domainToUnicode(ascii) === label ? ascii : undefined;
 }
 
-/** The address as people write it: the domain's ASCII labels as the letters that they stand for. */
+/** Returns the address as people write it, with the domain's ASCII labels decoded to Unicode. */
 export function withDomainInItsLetters(address: NormalEmail): string {
   const [local, domain] = address.split("@") as [string, string];
   return `${local}@${domain
@@ -56,8 +56,8 @@ export function withDomainInItsLetters(address: NormalEmail): string {
 }
 
 /**
- * The normal form of an address that somebody else vouches for. It must stand there as it is, but for ASCII capitals and a
- * domain in its own letters: an address that is folded into another one was not vouched for.
+ * Returns the normal form of an address that another party has verified. Apart from ASCII capitals and a Unicode domain it
+ * must already be in normal form: an address that folds into another one was not the verified one.
  */
 export function readVouchedEmail(told: string): NormalEmail | undefined {
   const normal = normalizeEmail(told);
@@ -74,8 +74,8 @@ export function readVouchedEmail(told: string): NormalEmail | undefined {
 }
 
 /**
- * HMAC-SHA256, 32 bytes. A plain hash would be found out by trying all known addresses; with a key that is not in the
- * database in clear, who has a dump cannot even try.
+ * HMAC-SHA256, 32 bytes. A plain hash could be reversed by trying all known addresses; with a key that the database holds
+ * only sealed, a dump is not enough to try.
  */
 export function hashEmail(key: KeyObject, text: string): Buffer {
   return createHmac("sha256", key).update(text).digest();

@@ -9,9 +9,9 @@ export type LookupQuery = (
 ) => Promise<readonly { key: string | null }[]>;
 
 export interface EmailHasher {
-  /** 32 bytes that stand for the address in identity.users.hashed_email. */
+  /** Returns the 32 bytes that represent the address in identity.users.hashed_email. */
   hash(address: NormalEmail): Promise<Buffer>;
-  /** 32 bytes by which repeats of a text that is not an address can be told, and the text cannot. */
+  /** Returns 32 bytes that identify repeats of a text that is not an address, without revealing the text. */
   hashText(text: string): Promise<Buffer>;
 }
 
@@ -19,10 +19,9 @@ const NAME = "email";
 const KEY_BYTES = 32;
 
 /**
- * Hashes addresses under the installation's lookup key. It is random, made at first use and kept in the database, sealed by
- * the master key: rotating that seals it anew and leaves it as it is, so accounts are still found, and there is no second
- * secret to hand to every server and to lose. Derived from a master key it would change with it; from the lowest one, that
- * one could never be dropped.
+ * Hashes addresses with the installation's lookup key. The key is random, created on first use and stored in the database,
+ * sealed by the master key. Rotating the master key reseals it unchanged, so accounts are still found, and servers need no
+ * second secret. A key derived from a master key would change with it, or would prevent dropping the oldest master key.
  */
 export function createEmailHasher(options: { sealer: Sealer; query: LookupQuery }): EmailHasher {
   const { sealer, query } = options;
@@ -34,7 +33,7 @@ export function createEmailHasher(options: { sealer: Sealer; query: LookupQuery 
     return createSecretKey(sealer.unseal("lookup key", sealed, NAME));
   }
 
-  /** Another server may have been first: what is kept counts. */
+  /** Another server may have been first, so the stored key counts. */
   async function make(): Promise<string> {
     const sealed = sealer.seal("lookup key", randomBytes(KEY_BYTES), NAME);
     const [kept] = await query("select private.store_lookup_key($1, $2) as key", [NAME, sealed]);
@@ -46,7 +45,7 @@ export function createEmailHasher(options: { sealer: Sealer; query: LookupQuery 
     try {
       return hashEmail(await loading, text);
     } catch (error) {
-      // The database may be back for the next one.
+      // The database may be available for the next call.
       loading = undefined;
       throw error;
     }

@@ -6,17 +6,17 @@ import { parseMasterKeys } from "./master-keys.ts";
 import { createSealer } from "./sealing.ts";
 import { type StoredEmail, storedEmail } from "./stored-email.ts";
 
-/** Where accounts are made without a server: the command line and the demo data. */
+/** For accounts created without a server: the command line and the demo data. */
 export interface EmailStorageOptions {
-  /** See parseMasterKeys. Without them an address is kept in clear only, until `plinth keys hash-emails`. */
+  /** See parseMasterKeys. If omitted, an address is stored in plaintext only, until `plinth keys hash-emails` runs. */
   readonly masterKeys: string | undefined;
   readonly privacyMode: boolean;
 }
 
 /**
- * What to store of an address, over one connection.
- * @throws PlinthError BAD_USER_INPUT for a text that is not an address; MASTER_KEYS_MISSING in privacy mode, which cannot do
- *   without
+ * Returns the columns to store for an address, using one connection.
+ * @throws PlinthError BAD_USER_INPUT for a text that is not an address; MASTER_KEYS_MISSING in privacy mode, which requires
+ *   them
  */
 export async function emailToStore(
   client: pg.ClientBase,
@@ -25,7 +25,7 @@ export async function emailToStore(
 ): Promise<StoredEmail> {
   const address = normalizeEmail(typed);
   if (address === undefined)
-    throw new PlinthError("BAD_USER_INPUT", "The e-mail address is not valid.", { field: "email" });
+    throw new PlinthError("BAD_USER_INPUT", "The email address is not valid.", { field: "email" });
   if (masterKeys === undefined) {
     if (!privacyMode) return { email: address, hash: null };
     throw new PlinthError("MASTER_KEYS_MISSING", "Privacy mode needs PLINTH_MASTER_KEYS to hash addresses.");

@@ -2,10 +2,9 @@ import { createCipheriv, createDecipheriv, createHmac, randomBytes, timingSafeEq
 import { PlinthError } from "../support/errors.ts";
 import { decodeKey } from "./key-text.ts";
 
-// Fernet as https://github.com/fernet/spec/blob/master/Spec.md has it, so that what is encrypted here can be read by any
-// other implementation (Python's cryptography, Go's fernet-go, …). Written with node:crypto alone: it is one cipher, one
-// MAC and 41 bytes of framing, and the package `fernet` would add crypto-js, which is no longer maintained, compares MACs
-// as text and reads no clock but its own.
+// Fernet as specified in https://github.com/fernet/spec/blob/master/Spec.md, so that any other implementation (Python's
+// cryptography, Go's fernet-go, …) can read the tokens. Written with node:crypto only: it is one cipher, one MAC and 41 bytes
+// of framing. The package `fernet` would add the unmaintained crypto-js, compares MACs as text and accepts no other clock.
 
 const VERSION = 0x80;
 const TIME_END = 9; // version (1), seconds since 1970 (8, big-endian)
@@ -15,17 +14,17 @@ const MAC_BYTES = 32;
 const KEY_BYTES = 32; // 16 to sign, 16 to encrypt
 const BLOCK_BYTES = 16;
 const CIPHER = "aes-128-cbc";
-/** How far ahead another machine's clock may be, as in the implementations that the specification names. */
+/** Maximum clock skew of another machine, as in the implementations that the specification names. */
 const MAX_CLOCK_SKEW_SECONDS = 60n;
 
-/** 256 random bits in base64url with padding, as every implementation reads it. */
+/** Returns 256 random bits in padded base64url, which every implementation reads. */
 export function generateFernetKey(): string {
   return padded(randomBytes(KEY_BYTES));
 }
 
 /**
- * @param options.now when the token says it was made
- * @param options.iv 16 bytes, only to check published vectors: one that is used twice tells what messages share
+ * @param options.now the token's time of creation
+ * @param options.iv 16 bytes, only to check published vectors: a reused one reveals what messages share
  * @returns a token in base64url with padding, about 4/3 of the plaintext and 100 characters
  * @throws PlinthError FERNET_KEY_INVALID
  */
@@ -46,10 +45,10 @@ export function encryptFernet(
 
 /**
  * The specification's "Verifying", in its order.
- * @param options.ttlSeconds refuses tokens that are older, or from a future beyond 60 s; without it the time is not looked
- *   at, as is right for what is stored
- * @throws PlinthError FERNET_KEY_INVALID, FERNET_EXPIRED (older than the ttl), FERNET_INVALID (anything else; which of the
- *   steps refused it is not told)
+ * @param options.ttlSeconds rejects older tokens and those more than 60 s in the future; if omitted, the time is ignored,
+ *   as is right for stored data
+ * @throws PlinthError FERNET_KEY_INVALID, FERNET_EXPIRED (older than the ttl), FERNET_INVALID (any other failure, without
+ *   naming the step)
  */
 export function decryptFernet(
   key: string,
@@ -83,7 +82,7 @@ function splitKey(key: string): { signingKey: Buffer; encryptionKey: Buffer } {
   return { signingKey: bytes.subarray(0, 16), encryptionKey: bytes.subarray(16) };
 }
 
-/** Strict, because Buffer skips what it cannot decode and then one message would have many tokens. */
+/** Strict, because Buffer skips undecodable characters, and one message would have many tokens. */
 function decodeToken(token: string): Buffer {
   const bytes = Buffer.from(token, "base64url");
   const ciphertextBytes = bytes.length - IV_END - MAC_BYTES;

@@ -1,6 +1,6 @@
 import type { SigningKey } from "./signing-keys.ts";
 
-/** A public key as RFC 7517 §4 and RFC 7518 §6.2.1 write it. */
+/** A public key in the form of RFC 7517 §4 and RFC 7518 §6.2.1. */
 export interface PublicJwk {
   readonly kty: "EC";
   readonly use: "sig";
@@ -12,8 +12,8 @@ export interface PublicJwk {
 }
 
 /**
- * The public parts of the asymmetric keys; symmetric ones have none and are left out. Members are named one by one, so that
- * nothing private can slip in with the rest of an export.
+ * Returns the public parts of the asymmetric keys; symmetric keys have none and are skipped. Members are copied one by one,
+ * so that an export cannot add private ones.
  */
 export function publicKeySet(keys: readonly SigningKey[]): { keys: PublicJwk[] } {
   return {

@@ -1,12 +1,12 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { PlinthError } from "../support/errors.ts";
 
-/** A list of keys has some hundred characters; a file far longer is another one, named by mistake. */
+/** A list of keys has a few hundred characters; a much larger file was named by mistake. */
 const MAX_BYTES = 100_000;
 
 /**
- * Reads keys from a file, as container secrets are handed over. Refuses a file that others than its owner can read or
- * write: who can read it can open what the keys protect. (Windows has no such modes.)
+ * Reads keys from a file, such as a container secret. Rejects a file that anyone but its owner can read or write, because
+ * reading it is enough to open what the keys protect. (Windows has no such modes.)
  * @param name the variable that names the file, for messages
  * @throws PlinthError KEY_FILE_MISSING, KEY_FILE_READABLE, KEY_FILE_INVALID; no message repeats the content
  */
@@ -21,7 +21,7 @@ export function readKeyFile(name: string, path: string): string {
     });
   }
   try {
-    // Of what was opened and not of the name, which could be given to another file in between.
+    // Checks the opened file, not the name, which could point to another file by now.
     const stat = fstatSync(file);
     if (!stat.isFile()) throw new PlinthError("KEY_FILE_INVALID", `${name}: ${path} is not a file.`);
     if (process.platform !== "win32" && (stat.mode & 0o077) !== 0)
@@ -36,7 +36,7 @@ export function readKeyFile(name: string, path: string): string {
       read = readSync(file, buffer, length, buffer.length - length, null);
     const text = buffer.toString("utf8", 0, length).trim();
     if (length > MAX_BYTES || text === "")
-      throw new PlinthError("KEY_FILE_INVALID", `${name}: ${path} holds no keys.`);
+      throw new PlinthError("KEY_FILE_INVALID", `${name}: ${path} contains no keys.`);
     return text;
   } finally {
     closeSync(file);

@@ -1,12 +1,12 @@
-/** 32 random bytes hold about 30 different ones; fewer than 16 does not happen by chance. */
+/** 32 random bytes have about 30 distinct values; fewer than 16 does not happen by chance. */
 const MIN_DISTINCT_BYTES = 16;
 
 const BASE64URL = /^[A-Za-z0-9_-]+={0,2}$/;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 /**
- * The bytes of a key in base64url, or in plain base64, which is what openssl prints. Strict, because Buffer skips what
- * it cannot decode and a mistyped key would become another key.
+ * Decodes a key in base64url, or in plain base64, which openssl prints. Strict, because Buffer skips undecodable characters
+ * and a mistyped key would become another key.
  * @returns undefined for anything else
  */
 export function decodeKey(encoded: string): Buffer | undefined {
@@ -18,8 +18,8 @@ export function decodeKey(encoded: string): Buffer | undefined {
 }
 
 /**
- * Catches what people put in place of a key: a repeated pattern, encoded text, words joined by dashes (which happen
- * to be base64url). Random bytes fail by chance less than once in a billion.
+ * Detects placeholders for a key: a repeated pattern, encoded text, words joined by dashes (which are valid base64url).
+ * Random bytes fail by chance less than once in a billion.
  */
 export function looksRandom(bytes: Buffer, encoded: string): boolean {
   const isRepetitive = new Set(bytes).size < MIN_DISTINCT_BYTES;

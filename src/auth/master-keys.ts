@@ -3,11 +3,11 @@ import { PlinthError } from "../support/errors.ts";
 import { decodeKey, looksRandom } from "./key-text.ts";
 
 /**
- * The keys that encrypt other keys and small secrets. They live outside the database, in the environment or a file, so
- * that a dump of the database alone opens nothing.
+ * The keys that encrypt other keys and small secrets. They are kept outside the database, in the environment or a file, so
+ * that a database dump alone reveals nothing.
  */
 export interface MasterKeys {
-  /** The version that seals: the highest. */
+  /** The highest version, which seals. */
   readonly current: number;
   /** @throws PlinthError MASTER_KEY_MISSING */
   get(version: number): KeyObject;
@@ -17,10 +17,10 @@ export interface MasterKeys {
 
 const KEY_BYTES = 32;
 const VERSION = /^[1-9]\d{0,5}$/;
-const HINT = "Make one with: plinth keys generate";
+const HINT = "Create one with: plinth keys generate";
 
 /**
- * Reads `version:base64url[,version:base64url…]`; blanks and line breaks around an entry do not matter. The highest version
+ * Reads `version:base64url[,version:base64url…]`; blanks and line breaks around an entry are ignored. The highest version
  * seals, all unseal: to rotate, add one with a higher number, run `plinth keys rotate` and drop the old one.
  * @throws PlinthError INVALID_SETTING naming the entry by its position only
  */
@@ -40,20 +40,20 @@ export function parseMasterKeys(text: string): MasterKeys {
     get(version) {
       const key = keys.get(version);
       if (key) return key;
-      throw new PlinthError("MASTER_KEY_MISSING", `There is no master key of version ${version}.`, {
-        hint: "Put it back into PLINTH_MASTER_KEYS; what it sealed cannot be read without it.",
+      throw new PlinthError("MASTER_KEY_MISSING", `Master key version ${version} is missing.`, {
+        hint: "Add it to PLINTH_MASTER_KEYS again; secrets sealed with it cannot be read without it.",
       });
     },
   };
 }
 
-/** A new `version:base64url` entry with 256 random bits. */
+/** Creates a `version:base64url` entry with 256 random bits. */
 export function generateMasterKey(version: number): string {
   return `${version}:${randomBytes(KEY_BYTES).toString("base64url")}`;
 }
 
 /**
- * The same keys and a new one above them, which will seal.
+ * Returns the same keys and a new one with a higher version, which will seal.
  * @throws PlinthError INVALID_SETTING
  */
 export function addMasterKey(text: string): string {

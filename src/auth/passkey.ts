@@ -8,17 +8,17 @@ import {
 } from "@simplewebauthn/server";
 import { decodeAttestationObject } from "@simplewebauthn/server/helpers";
 
-/** Who asks for passkeys: a passkey works for its relying party only, which is what makes it resist phishing. */
+/** The relying party: a passkey works for its relying party only, which makes it phishing-resistant. */
 export interface RelyingParty {
   /** Shown by browsers and authenticator apps. */
   readonly name: string;
-  /** A domain, such as `example.com`; passkeys are bound to it for good. */
+  /** A domain, such as `example.com`; passkeys are permanently bound to it. */
   readonly id: string;
-  /** Where the application's pages are, such as `https://app.example.com`. */
+  /** The origins of the application's pages, such as `https://app.example.com`. */
   readonly origins: readonly string[];
 }
 
-/** A passkey to choose or to leave out; the id in hex. */
+/** A passkey to allow or exclude; the id in hex. */
 export interface PasskeyHint {
   readonly id: string;
   readonly transports: readonly string[];
@@ -35,14 +35,14 @@ export interface NewPasskey {
   readonly aaguid: string | null;
 }
 
-/** Ed25519, ES256 and RS256 (RFC 9053): among them every authenticator has one. */
+/** Ed25519, ES256 and RS256 (RFC 9053): every authenticator supports one of them. */
 const ALGORITHMS = [-8, -7, -257];
-/** As long as the database keeps the challenge. */
+/** The lifetime of a challenge in the database. */
 const TIMEOUT_MS = 300_000;
 const KNOWN_TRANSPORTS = new Set(["ble", "cable", "hybrid", "internal", "nfc", "smart-card", "usb"]);
 const NO_MODEL = "00000000-0000-0000-0000-000000000000";
 
-/** What `navigator.credentials.create()` wants (`PublicKeyCredential.parseCreationOptionsFromJSON`). */
+/** Returns the options for `navigator.credentials.create()` (`PublicKeyCredential.parseCreationOptionsFromJSON`). */
 export function passkeyCreationOptions(
   rp: RelyingParty,
   options: {
@@ -50,7 +50,7 @@ export function passkeyCreationOptions(
     readonly userId: string;
     readonly username: string;
     readonly exclude: readonly PasskeyHint[];
-    /** Asks for one that can stand alone: stored on the device, unlocked by PIN or body. */
+    /** Requests a passkey that can sign in alone: stored on the device, unlocked by PIN or biometrics. */
     readonly passwordless: boolean;
   },
 ) {
@@ -70,7 +70,7 @@ export function passkeyCreationOptions(
   });
 }
 
-/** What `navigator.credentials.get()` wants; without passkeys to choose among the device offers those it has. */
+/** Returns the options for `navigator.credentials.get()`; without a list of passkeys the device offers its own. */
 export function passkeyRequestOptions(
   rp: RelyingParty,
   options: {
@@ -88,14 +88,14 @@ export function passkeyRequestOptions(
   });
 }
 
-/** The challenge that a response says it answers, 32 bytes; undefined when there is none to be read. */
+/** Returns the challenge that a response claims to answer, 32 bytes; undefined when it cannot be read. */
 export function challengeOf(response: unknown): Buffer | undefined {
   const challenge = clientDataOf(response)?.challenge;
   if (typeof challenge !== "string" || !/^[A-Za-z0-9_-]{43}$/.test(challenge)) return undefined;
   return Buffer.from(challenge, "base64url");
 }
 
-/** The credential id of an assertion; undefined when there is none to be read. */
+/** Returns the credential id of an assertion; undefined when it cannot be read. */
 export function credentialIdOf(response: unknown): Buffer | undefined {
   const id = (response as { id?: unknown } | null)?.id;
   if (typeof id !== "string" || !/^[A-Za-z0-9_-]{1,1364}$/.test(id)) return undefined;
@@ -104,7 +104,7 @@ export function credentialIdOf(response: unknown): Buffer | undefined {
 
 /**
  * Checks a registration (WebAuthn Level 3 §7.1): type, challenge, origin, relying party, user presence, algorithm,
- * attestation. We ask for no attestation and take none but what proves itself, so no certificate is ever followed.
+ * attestation. Requests no attestation and accepts only self-attestation, so no certificate is ever followed.
  * @returns undefined when anything is wrong
  */
 export async function verifyPasskeyRegistration(
@@ -126,7 +126,7 @@ export async function verifyPasskeyRegistration(
     });
     if (!verified) return undefined;
     const { credential, aaguid, credentialDeviceType, credentialBackedUp } = registrationInfo;
-    // The browser's word for the id and the authenticator's must be one.
+    // The ids reported by the browser and by the authenticator must match.
     if (credential.id !== given.id) return undefined;
     return {
       credentialId: Buffer.from(credential.id, "base64url"),
@@ -138,14 +138,13 @@ export async function verifyPasskeyRegistration(
       aaguid: aaguid === NO_MODEL ? null : aaguid,
     };
   } catch {
-    // The library throws for whatever is wrong, and for what nobody foresaw in hostile input.
+    // The library throws for any fault, and for unforeseen hostile input.
     return undefined;
   }
 }
 
 /**
- * Checks an assertion (WebAuthn Level 3 §7.2), but for the signature counter: that is compared where it is kept, under
- * a lock.
+ * Checks an assertion (WebAuthn Level 3 §7.2) except the signature counter, which the database compares under a lock.
  * @returns undefined when anything is wrong
  */
 export async function verifyPasskeyAssertion(
@@ -159,7 +158,7 @@ export async function verifyPasskeyAssertion(
     readonly requireUserVerification: boolean;
     /** Owner of the credential, by account id. */
     readonly userId: string;
-    /** Where nobody was named before, the authenticator must name its user. */
+    /** In a sign-in without a user name, the authenticator must name its user. */
     readonly requireUserHandle: boolean;
   },
 ): Promise<{ signCount: number; isBackedUp: boolean } | undefined> {
@@ -180,7 +179,7 @@ export async function verifyPasskeyAssertion(
       },
     });
     if (!verified) return undefined;
-    // Whether a key may be copied is settled when it is made (§7.2).
+    // Backup eligibility of a key is fixed at its creation (§7.2).
     if ((authenticationInfo.credentialDeviceType === "multiDevice") !== expected.isBackupEligible)
       return undefined;
     return { signCount: authenticationInfo.newCounter, isBackedUp: authenticationInfo.credentialBackedUp };
@@ -189,7 +188,7 @@ export async function verifyPasskeyAssertion(
   }
 }
 
-/** What the authenticator stores as the account's name: its id, 16 bytes, which says nothing of the person (§14.6.1). */
+/** The user handle stored by the authenticator: the account's id, 16 bytes, without personal data (§14.6.1). */
 export function userHandle(userId: string): Buffer {
   return Buffer.from(userId.replaceAll("-", ""), "hex");
 }
@@ -198,12 +197,12 @@ function namesUser(
   handle: unknown,
   { userId, requireUserHandle }: { userId: string; requireUserHandle: boolean },
 ): boolean {
-  // Browsers leave it out for keys that are not stored on the device.
+  // Browsers omit it for keys that are not stored on the device.
   if (handle === undefined || handle === null || handle === "") return !requireUserHandle;
   return typeof handle === "string" && handle === userHandle(userId).toString("base64url");
 }
 
-/** The library lets `crossOrigin` pass as long as no `topOrigin` comes with it; our pages are nobody's iframe. */
+/** Rejects `crossOrigin`, which the library accepts without a `topOrigin`: our pages never run in another site's iframe. */
 function isCrossOrigin(response: unknown): boolean {
   const clientData = clientDataOf(response);
   return clientData?.crossOrigin === true || clientData?.topOrigin !== undefined;

@@ -4,7 +4,7 @@ import { encodeBase64 } from "bcryptjs";
 import { PlinthError } from "../support/errors.ts";
 
 /**
- * How passwords are hashed today: argon2id with 19 MiB, two passes and one lane, the OWASP Password Storage Cheat
+ * The current password hash: argon2id with 19 MiB, two passes and one lane, the OWASP Password Storage Cheat
  * Sheet's first choice for servers. The numbers stand for the library's `const enum`s, which exist only as types.
  */
 export const ARGON2 = {
@@ -17,7 +17,7 @@ export const ARGON2 = {
 } as const;
 const SALT_BYTES = 16;
 
-/** What one verification may cost: about ten seconds. A stored hash asking for more would stall all sign-ins. */
+/** Maximum cost of one verification, about ten seconds. A more expensive stored hash would stall all sign-ins. */
 const MAX_ARGON2_MEMORY_KIB = 2 * 1024 * 1024;
 const MAX_ARGON2_WORK_KIB = 8 * 1024 * 1024;
 const MAX_BCRYPT_COST = 16;
@@ -25,22 +25,22 @@ const MAX_BCRYPT_COST = 16;
 const ARGON2_PREFIX = /^\$argon2(id|i|d)\$/;
 /**
  * passlib's bcrypt_sha256 in its second version: bcrypt of base64(HMAC-SHA-256(key: the salt's text, the password)).
- * Bcrypt alone reads 72 bytes and stops at NUL; this reads everything.
+ * Plain bcrypt reads 72 bytes and stops at NUL; this reads everything.
  */
 const BCRYPT_SHA256_PREFIX = "$bcrypt-sha256$";
 const BCRYPT_SHA256 =
   /^\$bcrypt-sha256\$v=2,t=2b,r=([4-9]|[12]\d|3[01])\$([./A-Za-z0-9]{22})\$([./A-Za-z0-9]{31})$/;
-/** The OWASP Password Storage Cheat Sheet asks for 10 or more; 12 takes some 0.3 s. */
+/** The OWASP Password Storage Cheat Sheet requires at least 10; 12 takes about 0.3 s. */
 const BCRYPT_COST = 12;
 
 const BCRYPT_PREFIX = /^\$2[aby]\$/;
 const BCRYPT = /^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$/;
 
-/** How new hashes are made; the names stand in private.user_passwords. */
+/** The algorithms of new hashes; private.user_passwords stores the names. */
 export type HashAlgorithm = "argon2id" | "bcrypt-sha256";
 export type HashFormat = "argon2" | "bcrypt" | "bcrypt-sha256" | "malformed";
 
-/** A hash as `$bcrypt-sha256$`, taken apart: `plain` is what bcrypt itself makes of the pre-hashed password. */
+/** A parsed `$bcrypt-sha256$` hash: `plain` is bcrypt's own hash of the pre-hashed password. */
 export interface BcryptSha256 {
   readonly cost: number;
   /** 22 characters of bcrypt's base64. */
@@ -49,20 +49,20 @@ export interface BcryptSha256 {
 }
 
 /**
- * Which library verifies this hash; "malformed" for one that names a known algorithm but cannot be parsed.
- * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for an unknown algorithm or a cost beyond what a sign-in may take.
+ * Returns the library that verifies this hash; "malformed" for an unparsable hash of a known algorithm.
+ * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for an unknown algorithm or an excessive cost.
  */
 export function hashFormat(hash: string): HashFormat {
   if (hash.startsWith(BCRYPT_SHA256_PREFIX)) {
     const parts = parseBcryptSha256(hash);
     if (!parts) return "malformed";
-    if (parts.cost > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above what this server spends");
+    if (parts.cost > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above this server's limit");
     return "bcrypt-sha256";
   }
   if (BCRYPT_PREFIX.test(hash)) {
     const cost = BCRYPT.exec(hash)?.[1];
     if (cost === undefined) return "malformed";
-    if (Number(cost) > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above what this server spends");
+    if (Number(cost) > MAX_BCRYPT_COST) throw unsupported("a bcrypt cost above this server's limit");
     return "bcrypt";
   }
   if (ARGON2_PREFIX.test(hash)) {
@@ -70,7 +70,7 @@ export function hashFormat(hash: string): HashFormat {
     if (!parameters) return "malformed";
     const { memoryCost, timeCost } = parameters;
     if (memoryCost > MAX_ARGON2_MEMORY_KIB || memoryCost * timeCost > MAX_ARGON2_WORK_KIB)
-      throw unsupported("an argon2 cost above what this server spends");
+      throw unsupported("an argon2 cost above this server's limit");
     return "argon2";
   }
   throw unsupported(
@@ -78,7 +78,7 @@ export function hashFormat(hash: string): HashFormat {
   );
 }
 
-/** Whether to replace the hash at the next successful sign-in: anything not at least as strong as today's. */
+/** Whether to replace the hash at the next successful sign-in, because it is weaker than the current algorithm. */
 export function needsRehash(hash: string, algorithm: HashAlgorithm = "argon2id"): boolean {
   if (algorithm === "bcrypt-sha256") return (parseBcryptSha256(hash)?.cost ?? 0) < BCRYPT_COST;
   const parameters = ARGON2_PREFIX.test(hash) ? argon2Parameters(hash) : undefined;
@@ -93,26 +93,26 @@ export function needsRehash(hash: string, algorithm: HashAlgorithm = "argon2id")
   );
 }
 
-/** undefined for what is not of the form. */
+/** Returns undefined for any other format. */
 export function parseBcryptSha256(hash: string): BcryptSha256 | undefined {
   const [, cost, salt, digest] = BCRYPT_SHA256.exec(hash) ?? [];
   if (!cost || !salt || !digest) return undefined;
   return { cost: Number(cost), salt, plain: `${bcryptSetting(Number(cost), salt)}${digest}` };
 }
 
-/** What bcrypt is given to make a hash of today's cost: `$2b$12$` and a random salt. */
+/** Returns bcrypt's setting for a hash of the current cost: `$2b$12$` and a random salt. */
 export function newBcryptSetting(): { setting: string; salt: string } {
   const salt = encodeBase64(randomBytes(SALT_BYTES), SALT_BYTES);
   return { setting: bcryptSetting(BCRYPT_COST, salt), salt };
 }
 
-/** The stored form of what bcrypt made with `newBcryptSetting()`. */
+/** Returns the stored form of a bcrypt hash created with `newBcryptSetting()`. */
 export function formatBcryptSha256(plain: string): string {
   const { cost, salt, digest } = /^\$2b\$(?<cost>\d\d)\$(?<salt>.{22})(?<digest>.{31})$/.exec(plain)!.groups!;
   return `${BCRYPT_SHA256_PREFIX}v=2,t=2b,r=${Number(cost)}$${salt}$${digest}`;
 }
 
-/** What bcrypt reads in place of the password: 44 characters, whatever its length. */
+/** Returns bcrypt's input for a password: 44 characters, whatever its length. */
 export function preHash(password: string, salt: string): string {
   return createHmac("sha256", salt).update(password).digest("base64");
 }
@@ -122,7 +122,7 @@ function bcryptSetting(cost: number, salt: string): string {
 }
 
 /**
- * A hash with today's cost that no password is known to match: salt and digest are random. It needs no computing,
+ * Returns a hash of the current cost that no known password matches: salt and digest are random. It needs no computing,
  * so that even the first sign-in to an unknown account takes as long as one to a known account.
  */
 export function unmatchableHash(algorithm: HashAlgorithm = "argon2id"): string {
@@ -145,7 +145,7 @@ function argon2Parameters(hash: string): ParsedHashOptions | undefined {
   }
 }
 
-/** Whether an error says that a stored hash cannot be checked here, whatever the password. */
+/** Whether an error means that a stored hash cannot be checked here, whatever the password. */
 export function isUnsupportedHash(error: unknown): boolean {
   return error instanceof PlinthError && error.code === "UNSUPPORTED_PASSWORD_HASH";
 }

@@ -26,40 +26,40 @@ export interface HashedPassword {
 }
 
 /**
- * Every method rejects with PlinthError UNAVAILABLE when too many wait already or after `close()`. Do not call one
- * while holding a database client: sign-ins waiting here would hold the pool.
+ * Every method rejects with PlinthError UNAVAILABLE when too many calls wait or after `close()`. Do not call one while
+ * holding a database client: waiting sign-ins would exhaust the pool.
  */
 export interface PasswordHasher {
   /**
-   * Hashes the NFC form, with argon2id unless told otherwise.
+   * Hashes the NFC form, with argon2id by default.
    * @throws PlinthError BAD_USER_INPUT for a password too long to read; call checkNewPassword first.
    */
   hash(password: string): Promise<HashedPassword>;
   /**
-   * Whether the password matches: argon2 and bcrypt-sha256 hashes against the NFC form, plain bcrypt hashes against
-   * what was typed, of which bcrypt reads the first 72 bytes, because they were made elsewhere and that way. A hash that cannot be parsed and
-   * a password too long to read match nothing; the former costs as much time as one that can.
+   * Whether the password matches: argon2 and bcrypt-sha256 hashes against the NFC form, plain bcrypt hashes, which other
+   * systems created, against the first 72 bytes as typed. An unparsable hash and an overlong password never match; the
+   * former takes as long as a valid hash.
    * @throws PlinthError UNSUPPORTED_PASSWORD_HASH for another algorithm or an unaffordable cost.
    */
   verify(password: string, hash: string): Promise<boolean>;
-  /** For an account that does not exist: takes as long as `verify` with one of today's hashes; never matches. */
+  /** For an unknown account: takes as long as `verify` with a current hash and never matches. */
   verifyDummy(password: string): Promise<false>;
   /** Whether to replace a hash that has just been verified. */
   needsRehash(hash: string): boolean;
-  /** How many hashes are being computed and how many wait. */
+  /** The number of running and waiting hashes. */
   load(): { running: number; waiting: number };
-  /** Lets running hashes finish, refuses waiting ones and ends the bcrypt threads. */
+  /** Lets running hashes finish, rejects waiting ones and ends the bcrypt threads. */
   close(): Promise<void>;
 }
 
 /**
- * Hashes and verifies passwords off the event loop, at most `concurrency` at once so that other work keeps a core,
- * with at most `queueLimit` waiting so that a flood of sign-ins can hold neither memory nor clients for long.
+ * Hashes and verifies passwords off the event loop, at most `concurrency` at once so that other work keeps a core, with at
+ * most `queueLimit` waiting so that a flood of sign-ins cannot exhaust memory or clients.
  */
 export function createPasswordHasher(options: {
   concurrency: number;
   queueLimit?: number;
-  /** Of new hashes; all are verified. */
+  /** The algorithm of new hashes; every algorithm is verified. */
   algorithm?: HashAlgorithm;
 }): PasswordHasher {
   const { concurrency, queueLimit = DEFAULT_QUEUE_LIMIT, algorithm = "argon2id" } = options;

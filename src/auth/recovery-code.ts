@@ -1,16 +1,16 @@
 import { createHash, randomBytes } from "node:crypto";
 
-/** 120 bits, 24 letters of base32 without a rest. */
+/** 120 bits, exactly 24 letters of base32. */
 const CODE_BYTES = 15;
 const CODES = 10;
-/** Crockford's base32: no letter looks like another or like a digit. */
+/** Crockford's base32: no letter resembles another or a digit. */
 const ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz";
 const GROUPS = /.{4}/g;
 const CODE = new RegExp(`^[${ALPHABET}]{24}$`);
 
 /**
- * A set of recovery codes, as six groups of four: `k3m9-…`. Show them once, store the hashes. At 120 random bits a
- * plain SHA-256 is enough: OWASP ASVS 5, 6.5.2 asks for a salted, slow hash below 112 bits only.
+ * Creates a set of recovery codes in six groups of four: `k3m9-…`. Show them once, store the hashes. At 120 random bits a
+ * plain SHA-256 is enough: OWASP ASVS 5, 6.5.2 requires a salted, slow hash only below 112 bits.
  */
 export function createRecoveryCodes(): { codes: string[]; hashes: Buffer[] } {
   const plain = Array.from({ length: CODES }, () => encode(randomBytes(CODE_BYTES)));
@@ -18,8 +18,8 @@ export function createRecoveryCodes(): { codes: string[]; hashes: Buffer[] } {
 }
 
 /**
- * SHA-256 of a code as it was typed: capitals, blanks, hyphens and the letters that look like digits are put right.
- * @returns undefined for what cannot be a recovery code
+ * Returns the SHA-256 of a typed code, after normalizing capitals, blanks, hyphens and letters that look like digits.
+ * @returns undefined for a malformed code
  */
 export function hashRecoveryCode(typed: string): Buffer | undefined {
   const code = typed.toLowerCase().replace(/[\s-]/g, "").replaceAll("o", "0").replace(/[il]/g, "1");

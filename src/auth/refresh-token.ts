@@ -4,31 +4,30 @@ import { AES_KEY_BYTES, decryptAesGcm, encryptAesGcm } from "./aes-gcm.ts";
 import { createSecretToken, hashSecret, isSecretToken, type SecretToken } from "./secret-token.ts";
 
 const PREFIX = "plr_";
-/** Names the purpose and the format, so that this key can serve no other (RFC 5869 §3.2). */
+/** Names the purpose and the format, so that the key serves no other (RFC 5869 §3.2). */
 const KEY_PURPOSE = "plinth refresh token successor v1";
 
 export function createRefreshToken(): SecretToken {
   return createSecretToken(PREFIX);
 }
 
-/** @throws PlinthError UNAUTHENTICATED for what cannot be a refresh token */
+/** @throws PlinthError UNAUTHENTICATED for a malformed refresh token */
 export function hashRefreshToken(token: string): Buffer {
   return hashSecret(checkShape(token));
 }
 
 /**
- * Encrypts a token's successor so that only who holds the token can read it. When the answer to a refresh is lost,
- * the client sends the same token again and gets the same successor back, although the database, which stores this,
- * knows only hashes.
+ * Encrypts a token's successor so that only the holder of the token can read it. When the response to a refresh is lost, the
+ * client sends the same token again and gets the same successor, although the database stores only this and hashes.
  * @returns IV, ciphertext and tag: AES-256-GCM under HKDF-SHA256 of the parent token.
- * @throws PlinthError UNAUTHENTICATED for what cannot be refresh tokens.
+ * @throws PlinthError UNAUTHENTICATED for malformed refresh tokens.
  */
 export function sealSuccessor(parentToken: string, successorToken: string): Buffer {
   return encryptAesGcm(sealingKey(parentToken), checkShape(successorToken));
 }
 
 /**
- * The successor that sealSuccessor encrypted under the same parent token.
+ * Decrypts the successor that sealSuccessor encrypted under the same parent token.
  * @throws PlinthError UNAUTHENTICATED for another parent token or altered bytes.
  */
 export function unsealSuccessor(parentToken: string, sealed: Uint8Array): string {

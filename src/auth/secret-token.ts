@@ -1,19 +1,19 @@
 import { createHash, randomBytes } from "node:crypto";
 
-/** What a token is for, as its beginning tells; also lets secret scanners find one that leaked into code or logs. */
+/** Prefixes that name a token's purpose and let secret scanners find tokens leaked into code or logs. */
 export type TokenPrefix =
-  /** Goes on with a sign-in that wants a second factor. */
+  /** Continues a sign-in that requires a second factor. */
   | "plc_"
-  /** Goes on with a sign-in at another provider. */
+  /** Continues a sign-in at another provider. */
   | "plo_"
   /** Sets a password. */
   | "plp_"
   /** Refreshes a session. */
   | "plr_"
-  /** Proves an address. */
+  /** Verifies an address. */
   | "plv_";
 
-/** Hand out the token, store the hash. */
+/** Return the token, store the hash. */
 export interface SecretToken {
   /** The prefix and 256 random bits in base64url. */
   readonly token: string;
@@ -28,14 +28,14 @@ export function createSecretToken(prefix: TokenPrefix): SecretToken {
   return { token, hash: hashSecret(token) };
 }
 
-/** Whether something could be such a token at all. */
+/** Whether a text has the format of such a token. */
 export function isSecretToken(prefix: TokenPrefix, value: unknown): value is string {
   return typeof value === "string" && value.startsWith(prefix) && SECRET.test(value.slice(prefix.length));
 }
 
 /**
- * SHA-256 of a secret, 32 bytes: what the database keeps. No salt and no slow hash, because 256 random bits cannot be
- * guessed.
+ * Returns the SHA-256 of a secret, 32 bytes, which the database stores. No salt and no slow hash, because 256 random bits
+ * cannot be guessed.
  */
 export function hashSecret(secret: string): Buffer {
   return createHash("sha256").update(secret).digest();

@@ -9,10 +9,10 @@ import {
 import { PlinthError } from "../support/errors.ts";
 import { decodeKey, looksRandom } from "./key-text.ts";
 
-/** HS256: whoever verifies could sign too. ES256: others verify with the public part, see src/auth/jwks.ts. */
+/** HS256: verifiers can also sign. ES256: others verify with the public part, see src/auth/jwks.ts. */
 export type SigningAlgorithm = "HS256" | "ES256";
 
-/** A key that signs or verifies access tokens, with one algorithm only; a KeyObject prints none of its bytes in a log. */
+/** A key that signs or verifies access tokens with one algorithm; a KeyObject does not print its bytes in a log. */
 export interface SigningKey {
   readonly kid: string;
   readonly algorithm: SigningAlgorithm;
@@ -22,7 +22,7 @@ export interface SigningKey {
   readonly verifier: KeyObject;
 }
 
-/** HS256 with less than its digest's 256 bits would be the weak part (RFC 7518 §3.2). */
+/** HS256 needs at least the 256 bits of its digest (RFC 7518 §3.2). */
 const MIN_KEY_BYTES = 32;
 const KID = /^[A-Za-z0-9._-]{1,64}$/;
 const ASYMMETRIC = "es256";
@@ -30,14 +30,14 @@ const ASYMMETRIC = "es256";
 const CURVE = "prime256v1";
 
 const HINT =
-  `Make one with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')" ` +
+  `Create one with: node -p "'key1:' + crypto.randomBytes(32).toString('base64url')" ` +
   `(or put a name and a colon before what openssl rand -base64 32 prints); plinth keys generate makes all kinds.`;
 
 /**
- * Reads `kid:base64url[,kid:base64url…]`; plain base64 is taken too, since that is what openssl prints. An asymmetric key is
- * `kid:es256:` and its PKCS #8 in base64url: one line like the others, so that one list, variable or file holds both kinds and
- * a rotation may go from one to the other. The first key signs, all verify: to rotate, put a new one in front and drop the
- * old one when its last token has expired. (EdDSA is not there, because jsonwebtoken has none.)
+ * Reads `kid:base64url[,kid:base64url…]`; plain base64, which openssl prints, is accepted too. An asymmetric key is
+ * `kid:es256:` and its PKCS #8 in base64url: one line like the others, so that one list, variable or file holds both kinds
+ * and a rotation may change the kind. The first key signs, all verify: to rotate, add a new key at the front and drop the old
+ * one when its last token has expired. (EdDSA is missing, because jsonwebtoken does not support it.)
  * @returns at least one key, in the given order.
  * @throws PlinthError INVALID_SETTING naming the entry by its position only, since a `kid` may be a misplaced key.
  */
@@ -53,12 +53,12 @@ export function parseSigningKeys(text: string): SigningKey[] {
   return keys;
 }
 
-/** A new `kid:base64url` entry with 256 random bits, as parseSigningKeys reads it. */
+/** Creates a `kid:base64url` entry with 256 random bits for parseSigningKeys. */
 export function generateSigningKey(): string {
   return `${newKid()}:${randomBytes(MIN_KEY_BYTES).toString("base64url")}`;
 }
 
-/** A new `kid:es256:base64url` entry, as parseSigningKeys reads it. */
+/** Creates a `kid:es256:base64url` entry for parseSigningKeys. */
 export function generateAsymmetricSigningKey(): string {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: CURVE });
   const bytes = privateKey.export({ format: "der", type: "pkcs8" });

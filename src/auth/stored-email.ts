@@ -1,7 +1,7 @@
 import type { NormalEmail } from "./email-hash.ts";
 import type { EmailHasher } from "./email-hasher.ts";
 
-/** What is stored of an address: the hash, and the address itself unless in privacy mode. */
+/** The stored form of an address: the hash, and the address itself except in privacy mode. */
 export interface StoredEmail {
   readonly email: string | null;
   readonly hash: Buffer | null;

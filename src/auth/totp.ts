@@ -3,9 +3,9 @@ import { Secret, TOTP } from "otpauth";
 
 /** RFC 4226 §4, R6 recommends 160 bits. */
 const SECRET_BYTES = 20;
-/** What every authenticator app can do; several ignore anything else in the URI and show wrong codes. */
+/** Supported by every authenticator app; several ignore other values in the URI and show wrong codes. */
 const DEFAULTS = { algorithm: "SHA1", digits: 6, period: 30 } as const;
-/** RFC 6238 §5.2: one step back for the time it takes to type, one ahead for clocks that differ. */
+/** RFC 6238 §5.2: one step back for typing time, one ahead for clock differences. */
 const WINDOW_STEPS = [-1, 0, 1] as const;
 
 export interface TotpParameters {
@@ -19,12 +19,12 @@ export function createTotpSecret(): Buffer {
   return randomBytes(SECRET_BYTES);
 }
 
-/** The secret as people type it into an app: base32 (RFC 4648 §6) without padding. */
+/** Returns the secret for manual entry: base32 (RFC 4648 §6) without padding. */
 export function totpSecretText(secret: Uint8Array): string {
   return toSecret(secret).base32;
 }
 
-/** `otpauth://totp/…`, what the QR code holds. */
+/** Returns the `otpauth://totp/…` URI for the QR code. */
 export function totpUri(
   secret: Uint8Array,
   { issuer, account }: { issuer: string; account: string },
@@ -33,9 +33,9 @@ export function totpUri(
 }
 
 /**
- * The number of the time step whose code this is, now or one step to either side (RFC 6238 §4); null for a wrong code.
- * Always computes and compares every step, so that the time tells nothing. That a step counts once is for the database
- * to see to: the caller passes the number on.
+ * Returns the number of the time step of a code, now or one step to either side (RFC 6238 §4); null for a wrong code. Always
+ * computes and compares every step, so that timing reveals nothing. The caller passes the number to the database, which
+ * accepts each step only once.
  * @param code digits only
  */
 export function findTotpStep(

@@ -4,34 +4,34 @@ import type { Credentials } from "../accounts/sign-in/credentials.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import type { LiveSubscription } from "../live/live-subscription.ts";
-import type { Shop } from "../payments/checkout.ts";
+import type { Checkout } from "../payments/checkout.ts";
 import type { RequestContext } from "../request/context.ts";
 import type { Statement, StatementResult, TransactionSettings } from "../request/transaction.ts";
 
-/** What Plinth's plugins read from the preset. */
+/** The options that Plinth's plugins read from the preset. */
 export interface PlinthPresetOptions {
   readonly limits: Config["limits"];
   readonly introspection: boolean;
 }
 
-/** What Plinth's plugins read while an operation runs. */
+/** The context that Plinth's plugins read while an operation runs. */
 export interface PlinthContext {
   readonly request: RequestContext;
-  /** Absent where a schema is only built or printed. */
+  /** Undefined when a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
-  /** Absent likewise. */
+  /** Likewise. */
   readonly memories: ConversationMemories | undefined;
-  /** Absent where nothing is sold. */
-  readonly shop: Shop | undefined;
-  /** Absent likewise. */
+  /** Undefined when payments are not configured. */
+  readonly checkout: Checkout | undefined;
+  /** Undefined when a schema is only built or printed. */
   readonly roomPasswords: RoomPasswords | undefined;
-  /** Told about the work of planning an operation anew, in fields. */
+  /** Called with the number of fields of each newly planned operation. */
   readonly onPlan?: ((fields: number) => void) | undefined;
-  /** The settings under which a freshly signed-in account's statements run. */
+  /** Returns the settings for statements of an account that has just signed in. */
   settingsOf(credentials: Credentials): TransactionSettings;
 }
 
-/** What the plans of a subscription find. */
+/** The context of a subscription's plans. */
 export interface LiveContext {
   readonly subscription: LiveSubscription;
   /** Undefined for a visitor. */
@@ -52,7 +52,7 @@ declare global {
     }
     interface Context {
       plinth: PlinthContext;
-      /** The subscription that this operation is; only over WebSocket. */
+      /** The subscription of this operation; only over WebSocket. */
       live?: LiveContext;
     }
   }

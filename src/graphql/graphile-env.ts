@@ -1,6 +1,5 @@
 /**
- * PostGraphile checks this variable while it is loaded and prints a paragraph when it is not set. Its development mode
- * adds checks that help who writes plugins and slow everybody else down, so it is only on when asked for. Import this
- * file before anything of PostGraphile's.
+ * PostGraphile checks this variable while loading and prints a warning when it is not set. Its development mode adds checks
+ * that help plugin authors and slow everything down, so it is opt-in. Import this file before anything from PostGraphile.
  */
 process.env.GRAPHILE_ENV ??= "production";

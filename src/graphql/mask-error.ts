@@ -7,15 +7,15 @@ import { currentRequest } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
 import { type PublicError, publicError } from "../request/public-error.ts";
 
-/** graphql-js's words for a variable with a wrong value inside: `… at "input.chat.title"; …`. The field is the last name. */
+/** The message of graphql-js for a wrong value inside a variable: `… at "input.chat.title"; …`. The field is the last name. */
 const VARIABLE_AT = /^Variable "\$\w+" got invalid value .*? at "(?:[^"]*\.)?(\w+)(?:\[\d+\])*"; /s;
 
-/** graphql-js's words. They come without a place in the document, as do messages of errors that grafserv caught. */
+/** Messages of graphql-js. These errors have no location in the document, and neither have errors that grafserv caught. */
 const NO_SUCH_OPERATION = /^(Unknown operation named|Must provide (an operation|operation name))/;
 
 /**
- * Turns every error of an operation into what a client may know: `extensions.code` always, `field` and `constraint`
- * where a value is at fault. What nobody foresaw becomes INTERNAL with an id that the log carries too.
+ * Reduces every error of an operation to what a client may see: always `extensions.code`, plus `field` and `constraint`
+ * where a value is at fault. Unforeseen errors become INTERNAL with an id that is also in the log.
  */
 export function makeMaskError(options: {
   logger: Logger;
@@ -28,13 +28,13 @@ export function makeMaskError(options: {
   return function maskError(error) {
     const original = error.originalError;
     if (original == null || original instanceof GraphQLError) {
-      // Nothing ran yet: a variable of the wrong type, or the operation named is not in the document.
-      const isRefusedEarly =
+      // Before execution: a variable has the wrong type, or the document does not contain the named operation.
+      const isBeforeExecution =
         error.path === undefined && (error.nodes || NO_SUCH_OPERATION.test(error.message));
-      const field = isRefusedEarly ? VARIABLE_AT.exec(error.message)?.[1] : undefined;
+      const field = isBeforeExecution ? VARIABLE_AT.exec(error.message)?.[1] : undefined;
       const { code } = error.extensions ?? {};
       if (typeof code === "string" && (code !== "BAD_USER_INPUT" || !field)) return error;
-      if (isRefusedEarly)
+      if (isBeforeExecution)
         return withExtensions(error, error.message, {
           ...error.extensions,
           code: "BAD_USER_INPUT",
@@ -68,7 +68,7 @@ function extensionsOf({ code, field, constraint, hint }: PublicError): GraphQLEr
   return { code, ...(field && { field }), ...(constraint && { constraint }), ...(hint && { hint }) };
 }
 
-/** A copy without `originalError`, so that masking it again changes nothing. */
+/** Returns a copy without `originalError`, so that masking it again changes nothing. */
 function withExtensions(
   error: GraphQLError,
   message: string,

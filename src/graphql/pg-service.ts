@@ -1,19 +1,19 @@
 import type { Pool, QueryConfig } from "pg";
 import { type makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
 import {
-  giveBack,
+  release,
   runInTransaction,
   type Statement,
   type TransactionClient,
   type TransactionSettings,
 } from "../request/transaction.ts";
 
-/** Reading the whole catalogue takes a busy server its time, and nobody waits for it but who starts. */
+/** Reading the whole catalogue is slow on a busy server, and only the server's start waits for it. */
 const INTROSPECTION_TIMEOUT_MS = 120_000;
 
 /**
- * PostGraphile's door to the database: each root field's statement runs in a transaction of its own that carries the
- * request's settings, see `runInTransaction`. Only the introspection at start comes without any.
+ * PostGraphile's access to the database: each root field's statement runs in its own transaction with the request's
+ * settings, see `runInTransaction`. Only the introspection at start has no settings.
  */
 function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
   async function withPgClient<T>(
@@ -33,16 +33,16 @@ async function introspect<T>(
 ): Promise<T> {
   const client = await pool.connect();
   try {
-    // The pool's own limit is that of a request.
+    // The pool's own limit is meant for requests.
     const query = ({ text }: Statement) =>
       client.query({ text, query_timeout: INTROSPECTION_TIMEOUT_MS } as QueryConfig);
     return await callback({ query } as unknown as TransactionClient);
   } finally {
-    await giveBack(client);
+    await release(client);
   }
 }
 
-/** The PostGraphile service over `pool`, which stays the caller's to end. */
+/** Creates the PostGraphile service over `pool`, which the caller ends. */
 export function makePlinthPgService(options: {
   pool: Pool;
   schemas: readonly string[];

@@ -12,7 +12,7 @@ import type { RoomPasswords } from "../accounts/room-passwords.ts";
 import type { SignIn } from "../accounts/sign-in/index.ts";
 import type { Config } from "../config/config.ts";
 import { roleName } from "../config/roles.ts";
-import type { Shop } from "../payments/checkout.ts";
+import type { Checkout } from "../payments/checkout.ts";
 import { ConstraintFields } from "../request/constraint-fields.ts";
 import { contextWithoutRequest, type RequestContext } from "../request/context.ts";
 import type { UnforeseenError } from "../request/error-log.ts";
@@ -20,52 +20,52 @@ import { requestSettings } from "../request/settings.ts";
 import { makeMaskError } from "./mask-error.ts";
 import { makePlinthPgService } from "./pg-service.ts";
 
-/** Schemas the API is generated from. `plinth` holds only helpers, `analytics` is for SQL tools, `private` for nobody. */
+/** Schemas of the API. `plinth` holds only helpers, `analytics` is for SQL tools, `private` is not exposed. */
 export const API_SCHEMAS = ["identity", "access", "billing", "llm", "rooms", "learning", "security"] as const;
 
 export const GRAPHQL_PATH = "/graphql";
 export const GRAPHIQL_PATH = "/graphiql";
-/** With a slash at its end: grafserv takes it for a prefix. */
+/** With a trailing slash, because grafserv uses it as a prefix. */
 const GRAPHIQL_STATIC_PATH = "/graphiql/static/";
 
-/** Ways to say what the API has another way for; each would stand on every table. */
+/** Plugins that add a second way to say the same thing, on every table. */
 const LEFT_OUT = [
   "PgConditionArgumentPlugin", // `condition`: `filter: { column: { equalTo } }` does the same and more
   "PgConditionCustomFieldsPlugin",
-  "PgConnectionArgFilterBackwardRelationsPlugin", // filtering by rows that point here: ask for those rows and their parent
+  "PgConnectionArgFilterBackwardRelationsPlugin", // filters on referring rows: query those rows and their parent instead
   "PgMutationPayloadEdgePlugin", // an edge of a list that the mutation does not know
 ];
 
-/** Planning is pure CPU work; a plan is made once per document and kept. */
+/** Planning is pure CPU work; a plan is created once per document and cached. */
 const PLANNING_TIMEOUT_MS = 2_000;
 
 export interface PresetOptions {
-  /** Connections as the authenticator role, made by `createPool`. */
+  /** Connections as the authenticator role, created by `createPool`. */
   readonly pool: Pool;
   readonly config: Pick<Config, "rolePrefix" | "limits" | "pool"> & {
     readonly http: Pick<Config["http"], "bodyLimitBytes" | "graphiql" | "introspection">;
   };
   readonly logger: Logger;
-  /** Without it register, login, refresh and changePassword answer UNAVAILABLE. */
+  /** If omitted, register, login, refresh and changePassword return UNAVAILABLE. */
   readonly signIn?: SignIn | undefined;
-  /** Told about errors that became INTERNAL. */
+  /** Called with each error that was masked as INTERNAL. */
   readonly onUnforeseen?: ((error: UnforeseenError) => void) | undefined;
-  /** Without it conversation memories answer UNAVAILABLE. */
+  /** If omitted, conversation memories return UNAVAILABLE. */
   readonly memories?: ConversationMemories | undefined;
-  /** Without it createCheckout and createBillingPortal answer UNAVAILABLE. */
-  readonly shop?: Shop | undefined;
-  /** Without it passwords of rooms answer UNAVAILABLE. */
+  /** If omitted, createCheckout and createBillingPortal return UNAVAILABLE. */
+  readonly checkout?: Checkout | undefined;
+  /** If omitted, room passwords return UNAVAILABLE. */
   readonly roomPasswords?: RoomPasswords | undefined;
-  /** Told whose request took the work of planning an operation with so many fields. */
+  /** Called with the request and the number of fields of each newly planned operation. */
   readonly onPlan?: ((request: RequestContext, fields: number) => void) | undefined;
 }
 
 /**
- * Everything that makes PostGraphile Plinth's API, for `postgraphile()` and `makeSchema()`. Whoever serves it puts the
- * verified `RequestContext` of each request into `requestContext.plinth`; without one, a visitor asks.
+ * The complete PostGraphile preset of Plinth's API, for `postgraphile()` and `makeSchema()`. The server puts the verified
+ * `RequestContext` of each request into `requestContext.plinth`; without one, the caller is a visitor.
  */
 export function makePreset(options: PresetOptions): GraphileConfig.Preset {
-  const { pool, config, logger, signIn, memories, shop, roomPasswords, onPlan, onUnforeseen } = options;
+  const { pool, config, logger, signIn, memories, checkout, roomPasswords, onPlan, onUnforeseen } = options;
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
@@ -78,15 +78,15 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
     plinth: { limits, introspection: http.introspection },
     pgServices: [makePlinthPgService({ pool, schemas: API_SCHEMAS })],
     gather: {
-      // An argument without a default has to be given.
+      // Arguments without a default are required.
       pgStrictFunctions: true,
     },
     schema: {
-      // Otherwise a conflict of names is logged and one of the two fields is missing.
+      // Otherwise a name conflict is only logged and one of the two fields is missing.
       dontSwallowErrors: true,
       // Plain lists have neither cursors nor a total.
       defaultBehavior: "connection -list",
-      // Clients write filters with variables, and leave one unset where there is nothing to filter by.
+      // Clients write filters with variables and leave a variable unset to skip a filter.
       connectionFilterAllowNullInput: true,
       connectionFilterAllowEmptyObjectInput: true,
       plinthConstraints: constraints,
@@ -115,7 +115,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
         planning: PLANNING_TIMEOUT_MS,
         execution: statementTimeoutMs + config.pool.connectionTimeoutMs,
       },
-      // Must not throw: over HTTP that would be a 500. Tokens are verified before grafserv sees the request.
+      // Must not throw, because over HTTP that would be a 500. Tokens are verified before grafserv sees the request.
       context(requestContext, args) {
         const request = requestContext.plinth ?? contextWithoutRequest();
         const operation = getOperationAST(args.document, args.operationName)?.operation;
@@ -125,7 +125,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             request,
             signIn,
             memories,
-            shop,
+            checkout,
             roomPasswords,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>

@@ -1,11 +1,10 @@
-/** A media range of RFC 9110 §12.5.1 with its parameters, as far as they are of use here. */
+/** A media range of RFC 9110 §12.5.1 with the parameters that are relevant here. */
 const MEDIA_RANGE =
   /^(?:\*\/\*|[\w.+-]+\/(?:\*|[\w.+-]+))(?:\s*;\s*(?:q=(?:0?\.\d+|0\.?|1\.?0*)|(?!q=)[\w-]+=(?:[\w.+*-]+|"[\w ./+-]*")))*$/;
 
 /**
- * The parts of an Accept header that can be read. grafserv fails for a header with one that cannot, and some clients send
- * such: an empty one at the end, or `*` for any type, as old versions of Java do. Without a readable part there is no
- * preference, as without the header.
+ * Returns the valid parts of an Accept header. grafserv fails on an invalid part, and some clients send one: an empty part
+ * at the end, or `*` for any type, as old versions of Java do. A header without a valid part counts as no header.
  */
 export function readableAccept(header: string | undefined): string | undefined {
   if (header === undefined) return undefined;

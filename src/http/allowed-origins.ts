@@ -2,21 +2,21 @@ import type { IncomingMessage } from "node:http";
 import type { Logger } from "pino";
 import { isLoopback } from "../support/loopback.ts";
 
-/** Which browser pages may call (Fetch Standard, "CORS protocol"), for HTTP and WebSocket alike. */
+/** The browser pages that may call the API (Fetch Standard, "CORS protocol"), for HTTP and WebSocket alike. */
 export interface AllowedOrigins {
-  /** Whether a page of another origin may read the answer. An origin that may not is logged once. */
+  /** Whether a page of another origin may read the response. Rejected origins are logged once. */
   allowsOther(request: IncomingMessage): boolean;
-  /** The same, and also true for the server's own pages and for clients that are no browsers. */
+  /** The same, but also true for the server's own pages and for clients that are not browsers. */
   allows(request: IncomingMessage): boolean;
 }
 
-/** A client makes origins up at will, so that the log must not grow with them. */
+/** Clients can invent origins, so the number of logged origins is limited. */
 const MAX_LOGGED_ORIGINS = 20;
 
 /**
- * @param options.listed `*` allows all: tokens travel in a header, not in a cookie
- * @param options.allowLoopback whether pages served from this machine may call while nothing is listed, which is what a
- * front end under development needs
+ * @param options.listed `*` allows all, because tokens travel in a header, not in a cookie
+ * @param options.allowLoopback whether pages served from this machine may call the API while no origin is listed, for
+ * front ends in development
  */
 export function createAllowedOrigins(options: {
   listed: readonly string[];
@@ -37,7 +37,7 @@ export function createAllowedOrigins(options: {
     logged.add(origin);
     logger.warn(
       { origin, setting: "PLINTH_CORS_ORIGINS" },
-      "a browser page of another origin was refused; to let it call, add the origin to PLINTH_CORS_ORIGINS",
+      "rejected a browser page of another origin; to allow it, add the origin to PLINTH_CORS_ORIGINS",
     );
   }
 

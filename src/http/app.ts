@@ -29,13 +29,13 @@ export interface AppParts {
   readonly signingKeys: readonly SigningKey[];
   readonly serv: PlinthGrafserv;
   readonly errorLog: ErrorLog;
-  /** Absent where no secret for it is set. */
+  /** Undefined when its secret is not set. */
   readonly stripeWebhook?: RequestHandler | undefined;
-  /** Downloads of exports. */
+  /** Serves downloads of data exports. */
   readonly dataExport: RequestHandler;
 }
 
-/** The HTTP side as an ordered list of steps; each is a file of its own. */
+/** The HTTP side as an ordered list of steps, each in its own file. */
 export function createApp(parts: AppParts): Express {
   const { config, logger, origins, authenticator, rateLimit, readiness, serv, errorLog, stripeWebhook } =
     parts;
@@ -46,21 +46,21 @@ export function createApp(parts: AppParts): Express {
   app.set("query parser", false);
   app.set("trust proxy", [...config.trustedProxies]);
 
-  app.use(correlationStep()); // everything after it logs and answers with the id
-  app.use(logStep(logger)); // sees the outcome of all that follows
+  app.use(correlationStep()); // everything after it logs and returns the id
+  app.use(logStep(logger)); // sees the outcome of all later steps
   app.use(securityHeadersStep()); // on errors too
-  app.get("/healthz", healthStep()); // before the limits: a probe is never one too many
+  app.get("/healthz", healthStep()); // before the limits, which do not apply to probes
   app.get("/readyz", readinessStep(readiness));
-  app.use(corsStep(origins)); // a preflight carries no token and is not counted
-  app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited as well
+  app.use(corsStep(origins)); // preflights carry no token and are not counted
+  app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited too
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));
-  app.use(GRAPHQL_PATH, authenticateStep(authenticator, rateLimit)); // may answer 401 before the body is read
+  app.use(GRAPHQL_PATH, authenticateStep(authenticator, rateLimit)); // may return 401 before the body is read
   app.all(GRAPHQL_PATH, graphqlStep(serv, config, rateLimit));
   app.get(DATA_EXPORT_PATH, authenticateStep(authenticator, rateLimit), parts.dataExport);
   app.use(() => {
-    throw new HttpError(404, "NOT_FOUND", `There is nothing here; the API is at ${GRAPHQL_PATH}.`);
+    throw new HttpError(404, "NOT_FOUND", `Not found. The API is at ${GRAPHQL_PATH}.`);
   });
   app.use(errorResponses(logger, errorLog.record));
   return app;

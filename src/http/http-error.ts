@@ -4,7 +4,7 @@ import type { UnforeseenError } from "../request/error-log.ts";
 import { isTransient, UNAVAILABLE } from "../request/public-error.ts";
 import { PlinthError } from "../support/errors.ts";
 
-/** An error that answers a request with a status and a code, in the shape of a GraphQL response. */
+/** An error that becomes a response with a status and a code, in the shape of a GraphQL response. */
 export class HttpError extends Error {
   readonly status: number;
   readonly code: string;
@@ -19,7 +19,7 @@ export class HttpError extends Error {
   }
 }
 
-/** Codes of the errors that grafserv reports by their status only. */
+/** Codes of the errors that grafserv reports only by status. */
 export const CODES_BY_STATUS: Readonly<Record<number, string>> = {
   400: "BAD_REQUEST",
   401: "UNAUTHENTICATED",
@@ -45,12 +45,12 @@ export function sendError(
     .json({ errors: [{ message, extensions: { code, ...extensions } }] });
 }
 
-/** The last step: whatever was thrown becomes a GraphQL-shaped answer that tells no more than it should. */
+/** The last step: turns every thrown error into a GraphQL-shaped response without internal details. */
 export function errorResponses(
   logger: Logger,
   onUnforeseen: (error: UnforeseenError) => void,
 ): ErrorRequestHandler {
-  // Express knows an error handler by its four parameters.
+  // Express recognizes an error handler by its four parameters.
   return (error, request, response, next) => {
     if (response.headersSent) return next(error);
     if (error instanceof HttpError) return sendError(response, error);
@@ -60,7 +60,7 @@ export function errorResponses(
       const { message } = error instanceof PlinthError ? error : UNAVAILABLE;
       return sendError(response, new HttpError(503, "UNAVAILABLE", message, { "Retry-After": "1" }));
     }
-    // Express's own, such as a path that cannot be decoded.
+    // Express's own errors, such as a path that cannot be decoded.
     const status = (error as { status?: unknown }).status;
     if (typeof status === "number" && status >= 400 && status < 500)
       return sendError(

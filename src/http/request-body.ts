@@ -4,7 +4,7 @@ import { parseExactJson } from "../support/exact-json.ts";
 import { HttpError } from "./http-error.ts";
 
 /**
- * The body of a request as sent.
+ * Reads the body of a request as sent.
  * @throws HttpError PAYLOAD_TOO_LARGE as soon as more than `limitBytes` are announced or arrive, UNSUPPORTED_MEDIA_TYPE
  * for a compressed body, which could unpack to any size
  */
@@ -27,14 +27,14 @@ export function readBody(request: IncomingMessage, limitBytes: number): Promise<
     request.once("end", () => resolve(Buffer.concat(chunks)));
     request.once("error", reject);
     request.once("close", () => {
-      if (!request.complete) reject(new HttpError(400, "BAD_REQUEST", "The request was given up."));
+      if (!request.complete) reject(new HttpError(400, "BAD_REQUEST", "The client aborted the request."));
     });
   });
 }
 
 /**
- * A body as JSON, with every number as it was written.
- * @throws HttpError BAD_REQUEST for anything else; for bytes that are not UTF-8 too, which would be read as other characters
+ * Parses a body as JSON and keeps every number as written.
+ * @throws HttpError BAD_REQUEST for anything else, including bytes that are not UTF-8, which would be read as other characters
  */
 export function readJson(body: Buffer): unknown {
   if (!isUtf8(body)) throw new HttpError(400, "BAD_REQUEST", "The body must be UTF-8.");
@@ -42,12 +42,13 @@ export function readJson(body: Buffer): unknown {
     return parseExactJson(body.toString());
   } catch (error) {
     if (error instanceof SyntaxError) throw new HttpError(400, "BAD_REQUEST", "The body must be JSON.");
-    if (error instanceof RangeError) throw new HttpError(400, "BAD_REQUEST", "The body nests too deep.");
+    if (error instanceof RangeError)
+      throw new HttpError(400, "BAD_REQUEST", "The body is nested too deeply.");
     throw error;
   }
 }
 
-/** The rest of the body is not read, so the connection cannot be used again. */
+/** The rest of the body is not read, so the connection cannot be reused. */
 function tooLarge(limitBytes: number): HttpError {
   return new HttpError(413, "PAYLOAD_TOO_LARGE", `The body may have at most ${limitBytes} bytes.`, {
     Connection: "close",

@@ -26,14 +26,14 @@ import { createTurnLimit, turnBytesPerWindow } from "../limits/turn-limit.ts";
 import { startLive } from "../live/index.ts";
 import { parseProviders } from "../oauth/provider-settings.ts";
 import { createProviders } from "../oauth/providers.ts";
-import { createShop } from "../payments/checkout.ts";
+import { createCheckout } from "../payments/checkout.ts";
 import { contextWithoutRequest } from "../request/context.ts";
 import { assertDatabaseReady } from "../request/database-state.ts";
 import { createErrorLog } from "../request/error-log.ts";
 import { createLogger } from "../request/logger.ts";
 import { createNotifier } from "../request/notifier.ts";
 import { createPool } from "../request/pool.ts";
-import { createServiceCaller } from "../request/service-caller.ts";
+import { createPrivateFunctionCaller } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { createAllowedOrigins } from "./allowed-origins.ts";
 import { createApp } from "./app.ts";
@@ -47,15 +47,15 @@ import { attachWebSockets } from "./websocket/websocket.ts";
 export interface PlinthServer {
   /** `http://host:port` */
   readonly url: string;
-  /** Stops taking requests, lets those under way finish for a while, then lets everything go. Idempotent. */
+  /** Stops accepting requests, drains those in progress with a timeout, then releases all resources. Idempotent. */
   close(): Promise<void>;
 }
 
-/** How long requests under way may take to finish when the server stops. */
+/** Time for requests in progress to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
-/** Longer than load balancers keep idle connections (usually 60 s), so that they are the ones to close. */
+/** Longer than load balancers keep idle connections (usually 60 s), so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
 /**
@@ -70,9 +70,9 @@ export async function startServer(options: {
   serviceUrl: string;
   signingKeys: string;
   masterKeys: string;
-  /** Whether a worker that delivers SMS is there; without one, asking for a code answers UNAVAILABLE. */
+  /** Whether a worker delivers SMS; otherwise requests for a code return UNAVAILABLE. */
   canSendSms?: boolean;
-  /** Whether pages served from this machine may call while no origin is listed. */
+  /** Whether pages served from this machine may call the API while no origin is listed. */
   allowLoopbackOrigins?: boolean;
   logger?: Logger;
 }): Promise<PlinthServer> {
@@ -116,8 +116,8 @@ export async function startServer(options: {
 
   await assertDatabaseReady(apiPool);
 
-  const callService = createServiceCaller(servicePool, poolSettings);
-  const errorLog = createErrorLog({ callService, logger });
+  const callPrivateFunction = createPrivateFunctionCaller(servicePool, poolSettings);
+  const errorLog = createErrorLog({ callPrivateFunction, logger });
   stack.defer(() => errorLog.close());
   const notifier = createNotifier({ url: serviceUrl, onError });
   stack.defer(() => notifier.close());
@@ -125,21 +125,21 @@ export async function startServer(options: {
   const revocations = await startRevocations({
     serviceUrl,
     notifier,
-    callService,
+    callPrivateFunction,
     logger,
     onRevocation: (revocation) => openSockets.revoke(revocation),
   });
   stack.defer(() => revocations.close());
-  const activity = startActivity({ callService, logger });
+  const activity = startActivity({ callPrivateFunction, logger });
   stack.defer(() => activity.close());
 
   const emailHasher = createEmailHasher({
     sealer,
-    query: (text, values) => callService(contextWithoutRequest(), text, values),
+    query: (text, values) => callPrivateFunction(contextWithoutRequest(), text, values),
   });
-  const attemptLimits = createAttemptLimits(callService);
+  const attemptLimits = createAttemptLimits(callPrivateFunction);
   const signIn = createSignIn({
-    callService,
+    callPrivateFunction,
     attemptLimits,
     hasher,
     sealer,
@@ -153,22 +153,22 @@ export async function startServer(options: {
     canSendSms: options.canSendSms ?? false,
     reportError(error, { correlationId }, userId) {
       const errorId = randomUUID();
-      logger.error({ err: error, errorId, correlationId }, "An account cannot be signed in to");
+      logger.error({ err: error, errorId, correlationId }, "Sign-in to an account failed");
       errorLog.record({ errorId, error, correlationId, userId });
     },
   });
   const memories = createConversationMemories({
-    callService,
-    userKeys: createUserKeys({ callService, sealer }),
+    callPrivateFunction,
+    userKeys: createUserKeys({ callPrivateFunction, sealer }),
   });
-  const roomPasswords = createRoomPasswords({ callService, attemptLimits, hasher });
+  const roomPasswords = createRoomPasswords({ callPrivateFunction, attemptLimits, hasher });
   const { windowSeconds } = http.rateLimit;
   const rateLimit = createRateLimit({
     config: http.rateLimit,
-    takeLease: createLeaseTaker(callService, http.rateLimit),
+    takeLease: createLeaseTaker(callPrivateFunction, http.rateLimit),
     turnLimit: createTurnLimit({
       windowSeconds,
-      takeLease: createLeaseTaker(callService, {
+      takeLease: createLeaseTaker(callPrivateFunction, {
         requests: turnBytesPerWindow(windowSeconds),
         windowSeconds,
       }),
@@ -179,7 +179,7 @@ export async function startServer(options: {
   stack.defer(() => rateLimit.close());
   const onPlan: PresetOptions["onPlan"] = ({ clientIp }, fields) =>
     rateLimit.chargePlanning(clientIp, fields);
-  const shop = createShop({ settings: config.payments, callService });
+  const checkout = createCheckout({ settings: config.payments, callPrivateFunction });
   const pgl = postgraphile(
     makePreset({
       pool: apiPool,
@@ -187,7 +187,7 @@ export async function startServer(options: {
       logger,
       signIn,
       memories,
-      shop,
+      checkout,
       roomPasswords,
       onPlan,
       onUnforeseen: errorLog.record,
@@ -202,7 +202,7 @@ export async function startServer(options: {
   stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,
-    findApiToken: createApiTokenFinder(callService),
+    findApiToken: createApiTokenFinder(callPrivateFunction),
     revocations,
     activity,
   });
@@ -221,8 +221,8 @@ export async function startServer(options: {
     serv,
     errorLog,
     signingKeys,
-    dataExport: dataExportStep({ callService, conversationMemories: memories }),
-    stripeWebhook: stripeWebhookStep({ ...config.payments, callService, logger }),
+    dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
+    stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
     readiness: {
       pools: [apiPool, servicePool],
       hearsRevocations: revocations.isListening,
@@ -273,16 +273,16 @@ async function listen(server: Server, { host, port }: Config["http"]): Promise<s
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === "EADDRINUSE")
-      throw new PlinthError("ADDRESS_IN_USE", `Port ${port} of ${host} is used by another program.`, {
+      throw new PlinthError("ADDRESS_IN_USE", `Another program uses port ${port} of ${host}.`, {
         hint: "Stop that program or set PLINTH_PORT to another port.",
         cause,
       });
     if (code === "EACCES" || code === "EADDRNOTAVAIL" || code === "ENOTFOUND")
       throw new PlinthError(
         "ADDRESS_NOT_ALLOWED",
-        `Listening on port ${port} of ${host} is not possible (${code}).`,
+        `The server cannot listen on port ${port} of ${host} (${code}).`,
         {
-          hint: "Set PLINTH_HOST to an address of this machine and PLINTH_PORT to a port from 1024 on.",
+          hint: "Set PLINTH_HOST to an address of this machine and PLINTH_PORT to a port of 1024 or higher.",
           cause,
         },
       );
@@ -292,11 +292,11 @@ async function listen(server: Server, { host, port }: Config["http"]): Promise<s
   return `http://${family === "IPv6" ? `[${address}]` : address}:${actualPort}`;
 }
 
-/** No new connections; requests under way finish, sockets and what takes too long are cut. */
+/** Accepts no new connections and lets requests finish; closes sockets, and requests that take too long. */
 async function drain(server: Server, closeSockets: () => void): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   closeSockets();
-  // A connection that was at work becomes idle with its answer, and would be kept for the next request.
+  // A busy connection becomes idle after its response and would be kept open for the next request.
   const sweeping = setInterval(() => server.closeIdleConnections(), 50);
   const giveUp = setTimeout(() => server.closeAllConnections(), DRAIN_TIMEOUT_MS);
   await closed;

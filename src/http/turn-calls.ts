@@ -1,42 +1,42 @@
 import { type FieldNode, Kind, type OperationDefinitionNode, parse } from "postgraphile/graphql";
 
-/** What an operation that does nothing but stream an answer, or end it, is charged with. */
+/** The cost of an operation that only streams or ends answers. */
 export interface TurnCalls {
-  /** Mutations that append. */
+  /** Number of mutations that append. */
   readonly appends: number;
-  /** Mutations that end an answer. */
+  /** Number of mutations that end an answer. */
   readonly ends: number;
-  /** Of the whole request; the text of the deltas is most of it. */
+  /** Size of the whole request, mostly the text of the deltas. */
   readonly bytes: number;
 }
 
 const APPENDS = new Set(["appendDelta", "appendDeltas"]);
 const ENDS = new Set(["finishTurn", "breakOffTurn", "cancelTurn"]);
-/** The text belongs in the variables; a longer document is an ordinary request. */
+/** Text belongs in the variables; a longer document counts as an ordinary request. */
 const MAX_DOCUMENT_LENGTH = 4_000;
 const MAX_TOKENS = 400;
 /** `finishTurn { message { state } }`. Deeper selections read other tables, as `query { … }` in a payload does. */
 const MAX_DEPTH = 3;
 
-/** Whether a body can hold such calls. Most cannot, and looking costs them nothing worth mentioning. */
+/** Whether a body may contain such calls. A cheap check that excludes most requests. */
 export function mayHoldTurnCalls(body: Buffer): boolean {
   return body.includes("Turn") || body.includes("appendDelta");
 }
 
 /**
- * The calls in an operation, or undefined when it is anything else, or may be.
- * @param bytes how long the request is as it came
+ * Returns the calls in an operation, or undefined when it does, or may do, anything else.
+ * @param bytes size of the request as received
  */
 export function turnCallsOf(query: unknown, operationName: unknown, bytes: number): TurnCalls | undefined {
   if (typeof query !== "string" || query.length > MAX_DOCUMENT_LENGTH) return undefined;
   let operation: OperationDefinitionNode | undefined;
   try {
     const { definitions } = parse(query, { noLocation: true, maxTokens: MAX_TOKENS });
-    // Fragments and further operations are for those who do more than this.
+    // Fragments and further operations indicate an ordinary request.
     if (definitions.length !== 1 || definitions[0]!.kind !== Kind.OPERATION_DEFINITION) return undefined;
     operation = definitions[0];
   } catch {
-    // What is wrong with it is told where it is executed.
+    // Execution reports the error.
     return undefined;
   }
   if (operation.operation !== "mutation") return undefined;

@@ -1,9 +1,9 @@
 import { clientKey } from "../request/client-key.ts";
 import type { RequestContext } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 
-/** Rows of security.rate_limit_rules that the API asks for. */
+/** Rows of security.rate_limit_rules that the API uses. */
 export type AttemptRule =
   | "login_per_address"
   | "register_per_address"
@@ -12,21 +12,21 @@ export type AttemptRule =
   | "room_password_per_account"
   | "room_password_per_room";
 
-/** Limits on what is worth guessing or costly, counted in the database for all servers together. */
+/** Limits on guessable or costly operations, counted in the database across all servers. */
 export interface AttemptLimits {
   /** Counts an attempt from the request's address. @throws PlinthError RATE_LIMITED with the seconds to wait as hint */
   perAddress(rule: AttemptRule, request: RequestContext): Promise<void>;
-  /** Counts an attempt that concerns an account. @throws PlinthError RATE_LIMITED with the seconds to wait as hint */
+  /** Counts an attempt on an account. @throws PlinthError RATE_LIMITED with the seconds to wait as hint */
   perAccount(rule: AttemptRule, account: string, request: RequestContext): Promise<void>;
 }
 
 /**
- * Each attempt is counted in a transaction of its own, before the work: it counts whether the work then succeeds, is
- * refused or is rolled back.
+ * Each attempt is counted in its own transaction before the work, so it counts even if the work is then rejected or rolled
+ * back.
  */
-export function createAttemptLimits(callService: CallService): AttemptLimits {
+export function createAttemptLimits(callPrivateFunction: CallPrivateFunction): AttemptLimits {
   async function count(rule: AttemptRule, key: string, request: RequestContext): Promise<void> {
-    const [outcome] = await callService<{ allowed: boolean; seconds: number }>(
+    const [outcome] = await callPrivateFunction<{ allowed: boolean; seconds: number }>(
       request,
       `select allowed, greatest(1, ceil(extract(epoch from retry_after)))::integer as seconds
        from private.consume_rate_limit_rule($1, $2)`,

@@ -2,46 +2,46 @@ import type { IncrementResponse, Store } from "express-rate-limit";
 import type { Logger } from "pino";
 import { withTimeout } from "../support/with-timeout.ts";
 
-/** What the database answers: how many requests of those wanted were counted, and what that leaves. */
+/** The database's response: how many of the wanted requests were counted, and how many remain. */
 export interface Lease {
   readonly granted: number;
   readonly remaining: number;
-  /** Until there may be another one, when fewer were granted than wanted. */
+  /** Time until another lease may be granted, when fewer were granted than wanted. */
   readonly retryAfterMs: number;
 }
 
 export type TakeLease = (client: string, wanted: number) => Promise<Lease>;
 
-/** A client that uses no more of its limit than this in a window costs no query. */
+/** Share of its limit that a client may use per window without a query. */
 const FREE_SHARE = 0.1;
 /** Requests counted ahead with one query, as a share of the limit. */
 const BLOCK_SHARE = 0.05;
-/** A request waits no longer than this for the database; then memory alone decides. */
+/** Maximum time a request waits for the database; then the count in memory decides. */
 const LEASE_TIMEOUT_MS = 1_000;
-/** How long memory alone decides after the database did not answer. */
+/** Time during which only the count in memory decides after the database did not respond. */
 const OUTAGE_MS = 5_000;
 const SHORTEST_REFUSAL_MS = 100;
 
-/** A client in the window that began with its first request. */
+/** A client's counts in the window that started with its first request. */
 interface Account {
   readonly resetAt: number;
-  /** Requests but for those that only the database refused. */
+  /** Requests, except those that only the database rejected. */
   hits: number;
   admitted: number;
-  /** How many of them the database has counted; more than `admitted` when a block was counted ahead. */
+  /** Requests that the database has counted; more than `admitted` when a block was counted ahead. */
   reported: number;
-  /** What the database had left for this client, all servers together. */
+  /** Requests that remained for this client in the database, across all servers. */
   remaining: number;
-  /** Nobody asks again before. */
+  /** Time before which the database is not asked again. */
   refusedUntil: number;
   asking: Promise<void> | undefined;
 }
 
 /**
- * Counts requests per client and window in memory, and shares the count with other servers as far as needed: beyond a
- * tenth of the limit a client's requests are covered by blocks that the database counted ahead. So a client of `n`
- * servers gets `1 + n / 10` times the limit at most, and nobody who stays below a tenth costs a query. Without a
- * database each server holds clients to the limit on its own.
+ * Counts requests per client and window in memory and shares the count with other servers when needed: beyond a tenth of the
+ * limit, a client's requests are covered by blocks that the database counts ahead. So a client of `n` servers gets at most
+ * `1 + n / 10` times the limit, and clients below a tenth cost no query. Without a database, each server enforces the limit
+ * on its own.
  */
 export class RequestLeases implements Store {
   readonly #accounts = new Map<string, Account>();
@@ -61,17 +61,17 @@ export class RequestLeases implements Store {
   }
 
   /**
-   * Never rejects. `totalHits` beyond the limit means refused.
-   * @param weight as how many requests it counts
+   * Never rejects. `totalHits` above the limit means that the request is rejected.
+   * @param weight number of requests to count
    */
   async increment(key: string, weight = 1): Promise<IncrementResponse> {
     const account = this.#accountOf(key);
     account.hits += weight;
-    // Looked at now: others are counted while this one waits.
+    // Read now, because other requests are counted while this one waits.
     const { hits } = account;
     const resetTime = new Date(account.resetAt);
     if (hits > this.#limit) {
-      // Something smaller may still fit.
+      // A smaller request may still fit.
       if (weight > 1) account.hits -= weight;
       return { totalHits: hits, resetTime };
     }
@@ -87,17 +87,17 @@ export class RequestLeases implements Store {
       return { totalHits: this.#limit + 1, resetTime: new Date(account.refusedUntil) };
     }
     account.admitted += weight;
-    // Early, so that hardly a request waits for it.
+    // Asks early, so that requests rarely wait.
     const ahead = account.reported - account.admitted;
     if (ahead < this.#block / 2 && this.#mayAsk(account)) void this.#ask(key, account, 1);
     const usedEverywhere = this.#limit - account.remaining - Math.max(0, ahead);
     return { totalHits: Math.min(this.#limit, Math.max(hits, usedEverywhere)), resetTime };
   }
 
-  /** Takes back a request that was counted, and admitted, by mistake. */
+  /** Uncounts a request that was counted and admitted by mistake. */
   decrement(key: string): void {
     const account = this.#accounts.get(key);
-    // Its window may be over.
+    // The window may have ended.
     if (!account || account.hits === 0) return;
     account.hits -= 1;
     account.admitted = Math.max(0, account.admitted - 1);
@@ -137,7 +137,7 @@ export class RequestLeases implements Store {
     return now >= refusedUntil && now >= this.#outageUntil && reported < this.#limit;
   }
 
-  /** One question at a time for each client; whoever needs the answer waits for the one under way. */
+  /** Asks the database once at a time per client; concurrent callers share the pending request. */
   #ask(key: string, account: Account, weight: number): Promise<void> {
     account.asking ??= this.#takeBlock(key, account, weight).finally(() => {
       account.asking = undefined;

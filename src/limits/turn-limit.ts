@@ -2,23 +2,23 @@ import type { Logger } from "pino";
 import type { TurnCalls } from "../http/turn-calls.ts";
 import { RequestLeases, type TakeLease } from "./request-leases.ts";
 
-/** Bytes of streamed answers that an account may send a second, on average over a window. */
+/** Bytes of streamed answers that an account may send per second, on average over a window. */
 const TURN_BYTES_PER_SECOND = 35_000;
-/** Each append is a transaction and a notification, however short its text is. */
+/** Minimum charge per append, which costs a transaction and a notification however short its text is. */
 const LEAST_BYTES_PER_APPEND = 250;
-/** Answers that an account may end in a window beyond what it was charged with; far more than it can begin. */
+/** Maximum answers that an account may end per window on a separate count; far more than it can start. */
 const ENDS_PER_WINDOW = 1_000;
 
 export interface TurnLimit {
-  /** @returns milliseconds to wait when it is too much, else 0 */
+  /** @returns milliseconds to wait when over the limit, else 0 */
   charge(userId: string, calls: TurnCalls): Promise<number>;
   close(): void;
 }
 
 /**
- * Streamed answers are charged to the account that writes them, by their bytes, and not to the address they come from: one
- * backend streams for all its users. What ends an answer has a count of its own, so that an account that has sent too
- * much can still end what it began.
+ * Charges streamed answers by their bytes to the account that writes them, not to the client address, because one backend
+ * streams for all its users. Calls that end an answer are counted separately, so that an account over its limit can still
+ * end its answers.
  */
 export function createTurnLimit(options: {
   windowSeconds: number;
@@ -49,7 +49,7 @@ export function createTurnLimit(options: {
   };
 }
 
-/** The most that a limit in the database may be. */
+/** The largest limit that the database accepts. */
 const MAX_LIMIT = 1_000_000_000;
 
 export const turnBytesPerWindow = (windowSeconds: number): number =>

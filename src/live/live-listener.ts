@@ -3,7 +3,7 @@ import { ListenConnection } from "../request/listen-connection.ts";
 import type { Notifier } from "../request/notifier.ts";
 import type { Hub } from "./hub.ts";
 
-/** The one connection of this process on which it hears that topics have news, however many subscribe to them. */
+/** The process's single connection for news of topics, however many subscriptions there are. */
 export function createLiveListener(options: {
   url: string;
   notifier: Notifier;
@@ -18,7 +18,7 @@ export function createLiveListener(options: {
     applicationName: "plinth-live",
     channel: "plinth_live",
     purpose: "news of live topics",
-    // Nothing was heard while the connection was away, so everything open is read again from its cursor.
+    // Notifications were lost while the connection was down, so every open subscription reads from its cursor.
     onListening: () => hub.announceGap(),
     onNotification: (payload) => hub.hear(payload),
   });

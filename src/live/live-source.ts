@@ -1,48 +1,64 @@
-import type { LiveSubscription } from "./live-subscription.ts";
+import type { ExecutionResult } from "postgraphile/graphql";
 
-/** What a subscriber asked for. */
+/** The data that a subscription delivers. */
 export interface LiveSource {
-  /** What to listen to; a reading may change it. */
+  /** The topics to listen to; a reading may change them. */
   readonly topics: readonly string[];
   /**
-   * A log is read from a cursor and each of its entries is sent once. Otherwise there is a state, which is read whole and
-   * sent when it has changed.
+   * A log is read from a cursor and each of its entries is sent once. A state (false) is read whole and sent when it has
+   * changed.
    */
   readonly isLog: boolean;
-  /** The last sequence the subscriber has seen; null to start with what comes from now on. */
+  /** The last sequence the subscriber has seen; null to start with the next one. */
   readonly after: bigint | null;
   /**
-   * Whether the operation's answer follows from its document and variables, from `after` of the turn and from what the database
-   * answers, and from nothing else in this process: then those who are answered alike may share one.
+   * Whether the operation's answer depends only on its document and variables, the batch's `after` and the rows the database
+   * returns. If so, subscribers for whom the database returns the same rows may share an answer.
    */
   readonly isShareable?: boolean;
-  /** The last sequence there is (0 without a log), read under the subscriber's claims; null for who may not see it. */
+  /** Returns the current last sequence (0 for a state), read under the subscriber's claims; null if the subscriber may not see it. */
   open(): Promise<bigint | null>;
-  /** Readings begin at least so far apart: what happens in between is told by the next one. */
+  /** Minimum time between the starts of two readings; the next reading covers the changes in between. */
   readonly minIntervalMs: number;
 }
 
-/** One turn: the plan reads what `item` says and reports with {@link LiveSubscription.report}. */
-export interface LiveItem {
-  /** Read what has a higher sequence. */
-  readonly after: string;
-  /** The topics that have news; null when all of them may have. */
-  readonly topics: readonly string[] | null;
-  readonly subscription: LiveSubscription;
+/** The subscription as its plans see it, see LiveSubscription. */
+export interface ReadingSubscription {
+  /** The topics it listens to now; the first topic of its source stays the first. */
+  readonly topics: readonly string[];
+  /** Reports what the batch under way found. */
+  report(reading: Reading): void;
+  /** Stops listening. Idempotent. */
+  end(): void;
 }
 
-/** What a turn found. */
+/** One batch: the plan reads what `item` says and calls `subscription.report`. */
+export interface LiveItem {
+  /** Read entries with a higher sequence. */
+  readonly after: string;
+  /** The topics that have news; null when any of them may. */
+  readonly topics: readonly string[] | null;
+  readonly subscription: ReadingSubscription;
+}
+
+/** The outcome of a batch. */
 export interface Reading {
-  /** Where the next one goes on. */
+  /** Where the next reading starts. */
   readonly cursor?: bigint | undefined;
   readonly isEmpty: boolean;
-  /** There was more than one answer may hold, or than was read. */
+  /** More rows exist than one answer may hold, or than were read. */
   readonly hasMore?: boolean | undefined;
-  /** Nothing can follow. */
+  /** No further answer can follow. */
   readonly isOver?: boolean | undefined;
-  /** The end will be announced with the last sequence once more, so that a hint of a known one may be news. */
+  /** The end will be announced with the last sequence again, so a hint with a known sequence may be news. */
   readonly mayEnd?: boolean | undefined;
-  /** When the state changes by itself, in ms since 1970. */
+  /** When the state changes without a notification, in ms since 1970. */
   readonly changesAt?: number | undefined;
   readonly topics?: readonly string[] | undefined;
+}
+
+/** The result of a batch, as several subscriptions may share it. */
+export interface SharedAnswer {
+  readonly result: ExecutionResult;
+  readonly reading: Reading;
 }

@@ -1,35 +1,34 @@
 import type { ExecutionResult } from "postgraphile/graphql";
 import { isTransient, NOT_FOUND } from "../request/public-error.ts";
 import { PlinthError } from "../support/errors.ts";
+import type { GroupMember } from "./batch-groups.ts";
 import type { Hub, Listener } from "./hub.ts";
-import type { LiveItem, LiveSource, Reading } from "./live-source.ts";
-import type { SharedAnswer } from "./shared-turn.ts";
-import type { GroupMember } from "./turn-groups.ts";
+import type { LiveItem, LiveSource, Reading, ReadingSubscription, SharedAnswer } from "./live-source.ts";
 
 const FIRST_RETRY_MS = 100;
 const LONGEST_RETRY_MS = 5_000;
 
 /**
- * One subscription from its start to its end. Between turns it holds a cursor and one bit of news, whatever happens
- * meanwhile: a slow subscriber is not sent what it missed from a queue but reads it from its cursor when it is ready.
+ * One subscription from start to end. Between batches it holds only a cursor and one bit of news: a slow subscriber has no
+ * queue, it reads from its cursor when it is ready.
  *
- * A turn: the socket has taken the last answer (`demand`) and there is news → the operation is executed, or the answer of
- * somebody who asked the same is shared (`GroupMember`) → its plan reports what it read → `settle` decides whether the
- * answer is sent and only then moves the cursor on. A turn that fails because the database is away is taken again from
- * the same cursor.
+ * A batch: the socket has taken the last answer (`demand`) and there is news → the operation is executed, or shares the
+ * answer of another subscription to the same operation (`GroupMember`) → its plan reports what it read → `settle` decides
+ * whether the answer is sent and only then advances the cursor. A batch that fails because the database is unavailable is
+ * retried from the same cursor.
  */
-export class LiveSubscription implements Listener {
+export class LiveSubscription implements Listener, ReadingSubscription {
   readonly #hub: Hub;
   readonly #member: GroupMember | undefined;
   readonly #onEnd: () => void;
   #source: LiveSource | undefined;
   readonly #listening = new Map<string, () => void>();
   #cursor = 0n;
-  /** How far the log went, as of some moment before the turn under way. */
+  /** The last sequence of the log at some moment before the current batch. */
   #position = 0n;
-  /** The highest hint since the last reading began, by topic. */
+  /** The highest hint since the last reading started, by topic. */
   #news = new Map<string, bigint>();
-  /** Something may have been missed, or the last reading left something behind. */
+  /** A notification may have been lost, or the last reading left rows unread. */
   #mustRead = true;
   #isDemanded = false;
   #onShared: (result: ExecutionResult) => void = () => {};
@@ -44,23 +43,23 @@ export class LiveSubscription implements Listener {
   #timer: NodeJS.Timeout | undefined;
   #woken = Promise.withResolvers<void>();
 
-  /** @param options.member without it, all turns are executed */
+  /** @param options.member if omitted, every batch is executed */
   constructor(options: { hub: Hub; member?: GroupMember; onEnd?: () => void }) {
     this.#hub = options.hub;
     this.#member = options.member;
     this.#onEnd = options.onEnd ?? (() => {});
   }
 
-  /** The turns, for Grafast. Throws NOT_FOUND when the subscriber may not, or no longer, see the topic. */
+  /** Returns the batches, for Grafast. Throws NOT_FOUND when the subscriber may not, or no longer, see the topic. */
   start(source: LiveSource): AsyncIterableIterator<LiveItem> {
     this.#source = source;
-    const turns = this.#turns(source);
+    const batches = this.#batches(source);
     const end = () => this.end();
     return {
       [Symbol.asyncIterator]() {
         return this;
       },
-      next: () => turns.next(),
+      next: () => batches.next(),
       async return() {
         end();
         return { done: true, value: undefined };
@@ -72,7 +71,7 @@ export class LiveSubscription implements Listener {
     };
   }
 
-  /** What is listened to now; the first of a source's topics stays the first. */
+  /** The topics listened to now; the first topic of the source stays the first. */
   get topics(): readonly string[] {
     return [...this.#listening.keys()];
   }
@@ -89,8 +88,8 @@ export class LiveSubscription implements Listener {
   }
 
   /**
-   * The last answer has gone out; there may be another.
-   * @param onShared given it when it comes from an execution that was another's
+   * Requests the next answer, after the last one was sent.
+   * @param onShared called with an answer that another subscription's execution produced
    */
   demand(onShared: (result: ExecutionResult) => void): void {
     this.#onShared = onShared;
@@ -98,12 +97,12 @@ export class LiveSubscription implements Listener {
     this.#wake();
   }
 
-  /** What the turn under way found. */
+  /** Records what the current batch found. */
   report(reading: Reading): void {
     this.#reading = reading;
   }
 
-  /** Ends a turn. @returns whether its answer is to be sent */
+  /** Ends a batch. @returns whether to send its answer */
   settle(result: ExecutionResult): boolean {
     const reading = this.#reading;
     this.#reading = undefined;
@@ -115,7 +114,7 @@ export class LiveSubscription implements Listener {
     }
     this.#retries = 0;
     if (!reading) {
-      // What cannot be read now can never be: the errors are the last that is sent.
+      // The error is permanent, so it is the last answer sent.
       this.end();
       return true;
     }
@@ -126,7 +125,7 @@ export class LiveSubscription implements Listener {
       this.end();
       return true;
     }
-    // It may be empty because the subscriber may not see the topic any more.
+    // The reading may be empty because the subscriber has lost access to the topic.
     this.#mustCheckAccess = reading.isEmpty && !isFirst;
     if (this.#source!.isLog) return isFirst || !reading.isEmpty;
     const text = JSON.stringify(result.data);
@@ -146,14 +145,14 @@ export class LiveSubscription implements Listener {
     this.#onEnd();
   }
 
-  async *#turns(source: LiveSource): AsyncGenerator<LiveItem, void> {
+  async *#batches(source: LiveSource): AsyncGenerator<LiveItem, void> {
     try {
-      // Before anything is read, so that nothing falls between.
+      // Before the first read, so that no news is missed.
       this.#listenTo(source.topics);
       const position = await source.open();
       if (position === null) throw notFound();
       if (source.after !== null && source.after > position)
-        throw new PlinthError("BAD_USER_INPUT", `There is nothing beyond ${position} yet.`, {
+        throw new PlinthError("BAD_USER_INPUT", `\`after\` is greater than the last sequence, ${position}.`, {
           field: "after",
         });
       this.#position = position;
@@ -162,8 +161,8 @@ export class LiveSubscription implements Listener {
         if (this.#mustCheckAccess) await this.#checkAccess(source);
         else if (!this.#isReady()) await this.#sleep();
         else {
-          const item = this.#beginTurn(source);
-          const shared = source.isShareable ? await this.#member?.takeTurn(item.after) : undefined;
+          const item = this.#beginBatch(source);
+          const shared = source.isShareable ? await this.#member?.takeBatch(item.after) : undefined;
           if (shared) this.#take(shared);
           else if (!this.#isEnded) yield item;
         }
@@ -179,7 +178,7 @@ export class LiveSubscription implements Listener {
     return this.#isDemanded && hasNews && now >= this.#notBefore;
   }
 
-  #beginTurn(source: LiveSource): LiveItem {
+  #beginBatch(source: LiveSource): LiveItem {
     const isAboutAll = this.#mustRead || this.#news.size === 0;
     const topics = isAboutAll ? null : [...this.#news.keys()];
     this.#news = new Map();
@@ -198,12 +197,12 @@ export class LiveSubscription implements Listener {
 
   #advance(reading: Reading): void {
     if (reading.cursor !== undefined && reading.cursor > this.#cursor) this.#cursor = reading.cursor;
-    // What nothing was read of up to there is not the subscriber's to see: it need not be looked through again.
+    // The entries up to there are not visible to the subscriber, so they need not be scanned again.
     else if (reading.isEmpty && this.#position > this.#cursor) this.#cursor = this.#position;
     if (reading.hasMore) this.#mustRead = true;
     if (reading.changesAt !== undefined) this.#changesAt = reading.changesAt;
     if (reading.topics) this.#listenTo(reading.topics);
-    // Hints of what this reading already found.
+    // Drops hints of entries that this reading already found.
     if (this.#source!.isLog && !reading.mayEnd)
       for (const [topic, sequence] of this.#news) if (sequence <= this.#cursor) this.#news.delete(topic);
   }
@@ -238,14 +237,14 @@ export class LiveSubscription implements Listener {
       if (!this.#listening.has(topic)) this.#listening.set(topic, this.#hub.add(topic, this));
   }
 
-  /** Until something happens, or the time has come for what is known to be due. */
+  /** Waits for a wake-up or until the next reading is due. */
   async #sleep(): Promise<void> {
     const now = Date.now();
     const hasNews = this.#mustRead || this.#mustCheckAccess || this.#news.size > 0;
     const dueAt = hasNews ? this.#notBefore : Math.max(this.#notBefore, this.#changesAt);
     clearTimeout(this.#timer);
     if (dueAt > now && dueAt !== Number.POSITIVE_INFINITY)
-      // Some longer than asked: a timer may fire a millisecond early.
+      // One millisecond longer, because a timer may fire a millisecond early.
       this.#timer = setTimeout(() => this.#wake(), Math.min(dueAt - now + 1, 2 ** 31 - 1)).unref();
     await this.#woken.promise;
     this.#woken = Promise.withResolvers();
@@ -257,5 +256,5 @@ export class LiveSubscription implements Listener {
 }
 
 function notFound(): PlinthError {
-  return new PlinthError(NOT_FOUND.code, "There is no such thing to subscribe to.");
+  return new PlinthError(NOT_FOUND.code, "Not found.");
 }

@@ -1,9 +1,9 @@
-/** What an operation may have of its context without its answers depending on who asks. */
+/** The parts of its context that an operation may use without its answers depending on the caller. */
 type Impersonal = Pick<Grafast.Context, "withPgClient" | "live">;
 
 /**
- * The context of an operation, which tells when its plans look at who asks: at anything but the way to the database, where the answers
- * for different people are compared.
+ * Wraps an operation's context and calls `onLook` when its plans read anything that depends on the caller. Access to the
+ * database is exempt, because the rows for different callers are compared there.
  */
 export function watchContext(
   context: Grafast.Context,
@@ -15,16 +15,16 @@ export function watchContext(
     context,
     {
       ...impersonal,
-      // Handed through to the way to the database, which knows them.
+      // Passed through to the database access, which knows them.
       pgSettings: watch(pgSettings as object, {}, onLook),
-      // Asked when the operation is planned.
+      // Read when the operation is planned.
       plinth: watch(plinth, { onPlan: plinth.onPlan }, onLook),
     },
     onLook,
   );
 }
 
-/** @param free what may be looked at, as it is given */
+/** @param free properties that may be read, with their values */
 function watch<T extends object>(target: T, free: object, onLook: () => void): T {
   return new Proxy(target, {
     get(_target, name) {

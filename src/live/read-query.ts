@@ -1,16 +1,16 @@
 import pg, { type QueryConfig } from "pg";
 
-/** Rows as the server sent them: each value is its text, or null. */
+/** Rows as the server sent them: each value is text or null. */
 export type RawRows = readonly (readonly (string | null)[])[];
 
-/** What is run before a statement and whose answer is nobody's. */
+/** A statement that runs before another one and whose result is discarded. */
 export interface Preparation {
   readonly name: string;
   readonly text: string;
   readonly values: readonly string[];
 }
 
-/** What node-pg's connections and queries have and its types leave out. */
+/** Members of node-pg's connections and queries that its types omit. */
 export interface Connection {
   readonly stream: { cork(): void; uncork(): void };
   readonly parsedStatements: Readonly<Record<string, string>>;
@@ -38,7 +38,7 @@ interface DataRow {
 
 type Callback = (error: unknown, result?: unknown) => void;
 
-// With pipelining node-pg takes only queries of its own kind, since others would leave portals open.
+// With pipelining, node-pg accepts only its own queries, because others would leave portals open.
 const Query = pg.Query as unknown as new (
   config: QueryConfig,
   values: undefined,
@@ -47,17 +47,17 @@ const Query = pg.Query as unknown as new (
 const { prepareValue } = (pg as unknown as { utils: { prepareValue(value: unknown): unknown } }).utils;
 
 /**
- * A statement, and what is run before it, with one Sync behind all: the server answers in one piece, and when something fails
- * it skips the rest. Also keeps the rows as they came.
+ * A statement and its preparations with a single Sync at the end: the server answers in one piece and skips the rest after
+ * a failure. Also keeps the raw rows.
  */
 export class RawQuery extends Query {
   readonly raw: (string | null)[][] = [];
   readonly #before: readonly Preparation[];
   #answered = 0;
 
-  /** @param before known to the connection */
+  /** @param before statements that the connection has prepared */
   constructor(config: QueryConfig, before: readonly Preparation[], callback: Callback) {
-    // A simple query would be skipped like the rest, and with it the end of the flight.
+    // After a failure the server would skip a simple query like the rest, and with it the end of the pipeline.
     super({ ...config, queryMode: "extended" } as QueryConfig, undefined, callback);
     this.#before = before;
   }
@@ -79,16 +79,16 @@ export class RawQuery extends Query {
   }
 }
 
-/** One statement several times, each time after something else; otherwise as above. It costs both sides half of what as many queries do. */
+/** Runs one statement several times, each with its own preparations; otherwise as above. Costs both sides half as much as separate queries. */
 export class RepeatedQuery extends Query {
-  /** The rows of each run that succeeded; what is missing failed, or was not tried. */
+  /** The rows of each successful run; missing runs failed or were not tried. */
   readonly answers: RawRows[] = [];
   readonly #values: readonly unknown[];
   readonly #before: readonly (readonly Preparation[])[];
   #answered = 0;
   #rows: (string | null)[][] = [];
 
-  /** @param before of each run; known to the connection */
+  /** @param before preparations of each run, which the connection has prepared */
   constructor(
     { name, text, values = [] }: QueryConfig,
     before: readonly (readonly Preparation[])[],
@@ -102,14 +102,14 @@ export class RepeatedQuery extends Query {
   override submit(connection: Connection): null {
     const { name = "", text } = this;
     const messages: Buffer[] = [];
-    // One buffer is one write, where each message would be one.
+    // One buffer for one write instead of one write per message.
     const recorder: Connection = Object.assign(Object.create(connection), {
       _send: (message: Buffer) => messages.push(message),
     });
     const isKnown = this.hasBeenParsed(connection);
     for (const [i, preparations] of this.#before.entries()) {
       for (const preparation of preparations) run(recorder, preparation.name, preparation.values);
-      // Not before: the role that it belongs to may only be set by now.
+      // Not earlier: its role may only be set at this point.
       if (i === 0 && !isKnown) {
         recorder.parse({ name, text });
         if (name) connection.submittedNamedStatements[name] = text;

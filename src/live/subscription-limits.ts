@@ -1,4 +1,4 @@
-/** Counts open subscriptions of sockets and of accounts. */
+/** Counts open subscriptions per socket and per account. */
 export class SubscriptionLimits {
   readonly #open = new Map<object | string, number>();
   readonly #perSocket: number;
@@ -9,7 +9,7 @@ export class SubscriptionLimits {
     this.#perUser = perUser;
   }
 
-  /** @returns gives the place back, or undefined when there is none */
+  /** @returns a function that releases the slot, or undefined when none is free */
   take(socket: object, userId: string | undefined): (() => void) | undefined {
     if (this.#count(socket) >= this.#perSocket) return undefined;
     if (userId !== undefined && this.#count(userId) >= this.#perUser) return undefined;

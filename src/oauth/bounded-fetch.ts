@@ -1,9 +1,9 @@
 import type { CustomFetch } from "openid-client";
 
-/** A token response, a key set and a discovery document are some kilobytes each. */
+/** A token response, a key set and a discovery document have a few kilobytes each. */
 const MAX_BYTES = 1_000_000;
 
-/** fetch that does not read an endless answer into memory; openid-client follows no redirects and sets the timeout. */
+/** fetch with a size limit for responses; openid-client follows no redirects and sets the timeout. */
 export const boundedFetch: CustomFetch = async (url, options) => {
   const response = await fetch(url, options as RequestInit);
   if (!response.body) return response;
@@ -11,7 +11,7 @@ export const boundedFetch: CustomFetch = async (url, options) => {
   const counter = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
       read += chunk.byteLength;
-      if (read > MAX_BYTES) controller.error(new DOMException("The answer is too long.", "AbortError"));
+      if (read > MAX_BYTES) controller.error(new DOMException("The response is too long.", "AbortError"));
       else controller.enqueue(chunk);
     },
   });

@@ -1,24 +1,24 @@
 import { type NormalEmail, readVouchedEmail } from "../auth/email-hash.ts";
 import { ProviderError } from "./provider-error.ts";
 
-/** Who somebody is at a provider: standard claims (OpenID Connect Core §5.1), checked and cut to size. */
+/** A user's account at a provider: standard claims (OpenID Connect Core §5.1), validated and truncated. */
 export interface ProviderAccount {
-  /** 1 to 255 characters; the only thing an account is recognised by. */
+  /** 1 to 255 characters; the only identifier of the account. */
   readonly subject: string;
-  /** In its normal form; undefined if there is none, or if it would have to become another text. */
+  /** In normal form; undefined if missing, or if it would have to be changed. */
   readonly email: NormalEmail | undefined;
-  /** The provider's word for it; false without an address. */
+  /** As reported by the provider; false without an address. */
   readonly emailVerified: boolean;
-  /** Kept for the application: texts only. */
+  /** Stored for the application: strings only. */
   readonly userInfo: Readonly<Record<string, string>>;
 }
 
-/** What the scopes `openid email profile` ask for and somebody may want to see; nothing else is kept. */
+/** The useful claims of the scopes `openid email profile`; no others are stored. */
 const KEPT = ["name", "given_name", "family_name", "preferred_username", "picture", "locale"] as const;
 const MAX_TEXT_LENGTH = 500;
 const MAX_SUBJECT_LENGTH = 255;
 
-/** @throws ProviderError not_believed without a subject that can be kept */
+/** @throws ProviderError not_believed without a storable subject */
 export function readAccount(claims: Readonly<Record<string, unknown>>): ProviderAccount {
   const { sub, email, email_verified: verified } = claims;
   if (!isCleanText(sub, MAX_SUBJECT_LENGTH)) throw new ProviderError("not_believed", "bad_subject");
@@ -27,7 +27,7 @@ export function readAccount(claims: Readonly<Record<string, unknown>>): Provider
   return {
     subject: sub,
     email: address,
-    // Some send the text. Anything else, above all nothing, is no.
+    // Some providers send a string. Anything else, including a missing claim, means false.
     emailVerified: address !== undefined && (verified === true || verified === "true"),
     userInfo: Object.fromEntries(
       kept.filter((entry): entry is [(typeof KEPT)[number], string] =>
@@ -37,7 +37,7 @@ export function readAccount(claims: Readonly<Record<string, unknown>>): Provider
   };
 }
 
-/** What PostgreSQL can store and a page can show. */
+/** Whether PostgreSQL can store a text and a page can show it. */
 function isCleanText(value: unknown, maxLength: number): value is string {
   return (
     typeof value === "string" &&

@@ -1,18 +1,18 @@
 import { AuthorizationResponseError, ResponseBodyError, WWWAuthenticateChallengeError } from "openid-client";
 import { PlinthError } from "../support/errors.ts";
 
-/** How a provider's answer ended when it was not accepted. */
+/** The kinds of failure at a provider. */
 export type ProviderFailure =
-  /** The person, or the provider in the person's name, said no: access_denied and the like. */
+  /** The user, or the provider on the user's behalf, denied access: access_denied and the like. */
   | "declined"
-  /** It cannot be asked now, or it does not accept us: down, too slow, a wrong client secret. */
+  /** The provider is unreachable or does not accept this client: down, too slow, a wrong client secret. */
   | "unavailable"
-  /** What it said does not hold: signature, issuer, audience, nonce, code. */
+  /** The response is invalid: signature, issuer, audience, nonce, code. */
   | "not_believed";
 
 /**
- * Why something at a provider failed. Neither message nor cause holds anything the provider or the browser sent but error
- * codes of a fixed form: bodies and addresses hold codes and tokens.
+ * A failure at a provider. Message and cause contain only error codes of a fixed form, nothing else that the provider or the
+ * browser sent, because bodies and URLs contain codes and tokens.
  */
 export class ProviderError extends PlinthError {
   readonly failure: ProviderFailure;
@@ -26,25 +26,25 @@ export class ProviderError extends PlinthError {
   }
 }
 
-/** RFC 6749 §4.1.2.1: the provider's own trouble, sent by way of the browser. */
+/** RFC 6749 §4.1.2.1: the provider's own errors, sent via the browser. */
 const OWN_TROUBLE = new Set(["server_error", "temporarily_unavailable"]);
 const CODE = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
-/** openid-client's words for a page where an answer should be: an error page, or maintenance. */
+/** openid-client's codes for a page in place of a response: an error or maintenance page. */
 const NO_ANSWER = new Set(["OAUTH_RESPONSE_IS_NOT_CONFORM", "OAUTH_RESPONSE_IS_NOT_JSON"]);
 
-/** Sorts what openid-client throws. */
+/** Classifies the errors of openid-client. */
 export function providerError(error: unknown): ProviderError {
   if (error instanceof ProviderError) return error;
-  // RFC 6749 §4.1.2.1, in the address that the browser came back to.
+  // RFC 6749 §4.1.2.1, in the URL that the browser was redirected to.
   if (error instanceof AuthorizationResponseError)
     return new ProviderError(OWN_TROUBLE.has(error.error) ? "unavailable" : "declined", codeOf(error.error));
-  // RFC 6749 §5.2, from the token endpoint: only a bad code is the visitor's doing, a bad client is the operator's.
+  // RFC 6749 §5.2, from the token endpoint: only a bad code is the user's fault, a bad client is the operator's.
   if (error instanceof ResponseBodyError)
     return new ProviderError(
       error.error === "invalid_grant" ? "not_believed" : "unavailable",
       codeOf(error.error),
     );
-  // The same, or a userinfo endpoint that does not take the token it gave out, told in a header (RFC 6750 §3).
+  // The same, or a userinfo endpoint that rejects the provider's own token, reported in a header (RFC 6750 §3).
   if (error instanceof WWWAuthenticateChallengeError)
     return new ProviderError("unavailable", "client_or_token_not_accepted");
   if (isNetworkError(error)) return new ProviderError("unavailable", "unreachable");
@@ -56,7 +56,7 @@ function codeOf(code: unknown): string {
   return typeof code === "string" && CODE.test(code) ? code : "unknown";
 }
 
-/** What fetch throws when nobody answers or the answer breaks off; openid-client passes it on inside its own errors. */
+/** Whether fetch failed for lack of a complete response; openid-client wraps the error in its own. */
 function isNetworkError(error: unknown): boolean {
   let cause = error as { message?: unknown; name?: unknown; cause?: unknown } | null | undefined;
   for (let depth = 0; depth < 5 && typeof cause === "object" && cause; depth++) {

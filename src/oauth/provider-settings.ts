@@ -1,27 +1,27 @@
 import { PlinthError } from "../support/errors.ts";
 import { isLoopback } from "../support/loopback.ts";
 
-/** An OpenID Connect provider that people may sign in with, as the operator set it up. */
+/** An OpenID Connect provider that users can sign in with, as configured by the operator. */
 export interface ProviderSettings {
-  /** Kept with every linked account: changing it unlinks them all. */
+  /** Stored with every linked account: changing it unlinks them all. */
   readonly name: string;
-  /** What a button says. */
+  /** The label of a button. */
   readonly label: string;
   readonly issuer: URL;
   readonly clientId: string;
-  /** Absent for a public client, which PKCE alone protects. */
+  /** Undefined for a public client, which only PKCE protects. */
   readonly clientSecret: string | undefined;
   readonly scopes: readonly string[];
-  /** Where the provider may send the browser; compared as whole strings (RFC 9700 §4.1.3). */
+  /** Redirect URIs, compared as whole strings (RFC 9700 §4.1.3). */
   readonly redirectUris: readonly string[];
-  /** Whether addresses that it says are verified become an account's verified address. */
+  /** Whether addresses that it reports as verified become an account's verified address. */
   readonly trustsEmail: boolean;
-  /** Whether people unknown here get an account. */
+  /** Whether unknown users get an account. */
   readonly mayRegister: boolean;
 }
 
 const VARIABLE = "PLINTH_OAUTH_PROVIDERS";
-/** The database holds the name to the same form. */
+/** The database requires the same form. */
 const NAME = /^[a-z][a-z0-9_-]{0,49}$/;
 /** RFC 6749 §3.3. */
 const SCOPE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
@@ -48,7 +48,7 @@ export function parseProviders(text: string): readonly ProviderSettings[] {
   try {
     entries = JSON.parse(text);
   } catch {
-    // The parser's message quotes the text around the fault, which may be a secret.
+    // The parser's message quotes the text around the error, which may be a secret.
     throw invalid("is not valid JSON");
   }
   if (!Array.isArray(entries)) throw invalid("is not a JSON list of providers");
@@ -57,8 +57,8 @@ export function parseProviders(text: string): readonly ProviderSettings[] {
     "name",
     providers.map(({ name }) => name),
   );
-  // What was meant for one provider must not be taken to another (mix-up): where an answer arrives tells whose it is,
-  // also for providers that do not send `iss` (RFC 9700 §4.4.2.2).
+  // A response of one provider must not be sent to another (mix-up attack). The redirect URI identifies the provider, even
+  // without `iss` (RFC 9700 §4.4.2.2).
   checkDistinct(
     "redirect URI",
     providers.flatMap(({ redirectUris }) => redirectUris),
@@ -70,7 +70,7 @@ function parseProvider(entry: unknown, place: string): ProviderSettings {
   if (typeof entry !== "object" || entry === null || Array.isArray(entry))
     throw invalid(`${place} is not an object`);
   const members = entry as Record<string, unknown>;
-  // A misspelt `trustsEmail` must not be silently false, nor its reverse true.
+  // A misspelled member must not silently get its default.
   if (Object.keys(members).some((name) => !MEMBERS.has(name)))
     throw invalid(`${place} has an unknown member; known are ${[...MEMBERS].join(", ")}`);
   const { name, label, issuer, clientId, clientSecret, scopes, redirectUris } = members;
@@ -78,9 +78,10 @@ function parseProvider(entry: unknown, place: string): ProviderSettings {
   if (typeof name !== "string" || !NAME.test(name))
     throw invalid(`${place}: "name" must be lower-case letters, digits, - and _, starting with a letter`);
   const fault = (problem: string) => invalid(`the provider "${name}": ${problem}`);
-  if (label !== undefined && !isText(label, 100)) throw fault(`"label" must be a text`);
-  if (!isText(clientId, 1000)) throw fault(`"clientId" must be a text`);
-  if (clientSecret !== undefined && !isText(clientSecret, 1000)) throw fault(`"clientSecret" must be a text`);
+  if (label !== undefined && !isText(label, 100)) throw fault(`"label" must be a string`);
+  if (!isText(clientId, 1000)) throw fault(`"clientId" must be a string`);
+  if (clientSecret !== undefined && !isText(clientSecret, 1000))
+    throw fault(`"clientSecret" must be a string`);
   if (typeof trustsEmail !== "boolean") throw fault(`"trustsEmail" must be true or false`);
   if (typeof mayRegister !== "boolean") throw fault(`"mayRegister" must be true or false`);
   const asked = scopes === undefined ? ["openid", "email", "profile"] : scopes;
@@ -88,7 +89,7 @@ function parseProvider(entry: unknown, place: string): ProviderSettings {
     throw fault(`"scopes" must be a list with "openid" in it`);
   if (!isList(redirectUris) || redirectUris.length === 0 || !redirectUris.every(isRedirectUri))
     throw fault(
-      `"redirectUris" must be a list of https addresses, http://localhost ones or an app's own scheme, without query and fragment`,
+      `"redirectUris" must be a list of https URLs, http://localhost URLs or URLs with an app's own scheme, without query and fragment`,
     );
   return {
     name,
@@ -103,26 +104,26 @@ function parseProvider(entry: unknown, place: string): ProviderSettings {
   };
 }
 
-/** OpenID Connect Discovery §3: https without query and fragment; plain http only where nobody can listen. */
+/** OpenID Connect Discovery §3: https without query and fragment; plain http only on this machine. */
 function parseIssuer(issuer: unknown, fault: (problem: string) => PlinthError): URL {
   const url = isText(issuer, MAX_URI_LENGTH) ? URL.parse(issuer) : null;
   const isSafe = url?.protocol === "https:" || (url?.protocol === "http:" && isLoopback(url.hostname));
   if (!url || !isSafe || url.search || url.hash || url.username || url.password)
-    throw fault(`"issuer" must be an https address (http only on this machine)`);
+    throw fault(`"issuer" must be an https URL (http only on this machine)`);
   return url;
 }
 
-/** https, http on this machine, or a native app's own scheme, which holds a dot (RFC 8252 §7). */
+/** https, http on this machine, or a native app's own scheme, which contains a dot (RFC 8252 §7). */
 function isRedirectUri(text: string): boolean {
   const url = text.length <= MAX_URI_LENGTH ? URL.parse(text) : null;
-  // Written as URL parsers write it, so that comparing whole strings is comparing addresses.
+  // In the form that URL parsers produce, so that comparing strings compares URLs.
   if (!url || url.href !== text || /[?#]/.test(text) || url.username || url.password) return false;
   if (url.protocol === "https:") return true;
   if (url.protocol === "http:") return isLoopback(url.hostname);
   return url.protocol.includes(".") && !SCRIPTS.has(url.protocol);
 }
 
-/** Whether plain http is what the operator wrote down for this issuer, which {@link parseProviders} allows on loopback. */
+/** Whether the operator configured plain http for this issuer, which {@link parseProviders} allows on loopback. */
 export function isPlainHttp({ issuer }: ProviderSettings): boolean {
   return issuer.protocol === "http:";
 }

@@ -17,40 +17,40 @@ import { type ProviderAccount, readAccount } from "./provider-account.ts";
 import { ProviderError, providerError } from "./provider-error.ts";
 import { isPlainHttp, type ProviderSettings } from "./provider-settings.ts";
 
-/** What one sign-in at a provider is held to; all secret but `state`. */
+/** The secrets that bind one sign-in at a provider; only `state` is not secret. */
 export interface FlowSecrets {
   readonly state: string;
   readonly nonce: string;
   readonly codeVerifier: string;
 }
 
-/** Somebody the provider vouches for, and what it lets us do in their name. */
+/** A user confirmed by the provider, and the tokens for access on the user's behalf. */
 export interface ProviderAnswer {
   readonly account: ProviderAccount;
   readonly accessToken: string;
   readonly refreshToken: string | undefined;
-  /** Undefined if the provider does not say. */
+  /** Undefined if the provider does not report it. */
   readonly expiresAt: Date | undefined;
 }
 
-/** A provider as a client of it. All methods reject with ProviderError. */
+/** A client of a provider. All methods reject with ProviderError. */
 export interface Provider {
   readonly settings: ProviderSettings;
-  /** Where to send the browser: authorization code flow with PKCE S256 (RFC 7636), state and nonce. */
+  /** Returns the URL to send the browser to: authorization code flow with PKCE S256 (RFC 7636), state and nonce. */
   authorizationUrl(secrets: FlowSecrets, redirectUri: string): Promise<string>;
   /**
-   * Exchanges the code in the address that the browser came back to, and checks the answer: `iss` of the address
+   * Exchanges the code in the URL that the browser was redirected to, and checks the response: `iss` of the URL
    * (RFC 9207), state, signature, issuer, audience, times and nonce of the ID token (OpenID Connect Core §3.1.3.7).
    */
   exchange(callbackUrl: URL, secrets: FlowSecrets): Promise<ProviderAnswer>;
 }
 
-/** Each request to a provider; all of an exchange have the second limit together. */
+/** Timeout of each request to a provider; the second limit applies to a whole exchange. */
 const REQUEST_TIMEOUT_SECONDS = 5;
 const EXCHANGE_TIMEOUT_MS = 10_000;
-/** More than any provider's tokens have; the database keeps no longer ones (oauth_tokens_are_small). */
+/** More than any provider's tokens have; the database stores no longer ones (oauth_tokens_are_small). */
 const MAX_TOKEN_LENGTH = 16_384;
-/** A provider may move its endpoints; its keys are read anew by openid-client when one is unknown. */
+/** A provider may move its endpoints; openid-client reloads the keys when one is unknown. */
 const METADATA_LIFETIME_MS = 60 * 60 * 1000;
 
 export function createProvider(
@@ -59,7 +59,7 @@ export function createProvider(
 ): Provider {
   let known: { readonly configuration: Promise<Configuration>; readonly until: number } | undefined;
 
-  /** One request however many ask; a failure is not kept, so that the next sign-in tries again. */
+  /** One request shared by concurrent callers; a failure is not cached, so that the next sign-in retries. */
   function configuration(): Promise<Configuration> {
     if (known && known.until > Date.now()) return known.configuration;
     const asked = {
@@ -94,7 +94,7 @@ export function createProvider(
 
     async exchange(callbackUrl, secrets) {
       try {
-        // If it is late, its own timeouts end it.
+        // A late exchange ends by its own timeouts.
         return await withTimeout(
           ask(await configuration(), settings, callbackUrl, secrets),
           EXCHANGE_TIMEOUT_MS,
@@ -118,7 +118,7 @@ async function discover(settings: ProviderSettings, timeout: number): Promise<Co
       timeout,
       [customFetch]: boundedFetch,
       execute: [
-        // The signature is checked although TLS already says who answers: one more thing to get past (RFC 9700 §4).
+        // The signature is checked although TLS already authenticates the provider, as a second defence (RFC 9700 §4).
         enableNonRepudiationChecks,
         ...(isPlainHttp(settings) ? [allowInsecureRequests] : []),
       ],
@@ -142,7 +142,7 @@ async function ask(
   if (!claims) throw new ProviderError("not_believed", "no_id_token");
   if (Math.max(tokens.access_token.length, tokens.refresh_token?.length ?? 0) > MAX_TOKEN_LENGTH)
     throw new ProviderError("not_believed", "token_too_long");
-  // Many providers put only the subject into the ID token and tell the rest here. Its `sub` must be the same (§5.3.2).
+  // Many providers put only the subject into the ID token and return the rest here. Its `sub` must match (§5.3.2).
   const isMissing =
     (scopes.includes("email") && claims.email === undefined) ||
     (scopes.includes("profile") && claims.name === undefined && claims.preferred_username === undefined);
@@ -159,7 +159,7 @@ async function ask(
   };
 }
 
-/** Undefined for a lifetime beyond what a date holds. */
+/** Returns undefined for a lifetime beyond the range of dates. */
 function expiry(lifetimeSeconds: number): Date | undefined {
   const time = new Date(Date.now() + lifetimeSeconds * 1000);
   return time.getFullYear() < 10_000 ? time : undefined;

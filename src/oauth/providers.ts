@@ -1,7 +1,7 @@
 import { createProvider, type Provider } from "./provider.ts";
 import type { ProviderSettings } from "./provider-settings.ts";
 
-/** The providers of the settings, by name. */
+/** The configured providers by name. */
 export interface Providers {
   readonly all: readonly Provider[];
   get(name: string): Provider | undefined;

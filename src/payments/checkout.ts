@@ -1,12 +1,12 @@
 import type Stripe from "stripe";
 import type { Config } from "../config/config.ts";
 import { type RequestContext, requireClaims } from "../request/context.ts";
-import type { CallService } from "../request/service-caller.ts";
+import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 import { kindOfStripeError, openStripe } from "./stripe.ts";
 
 /** Pages of the payment provider for the signed-in user. */
-export interface Shop {
+export interface Checkout {
   /** @throws PL401, PL404, PL409 of private.prepare_checkout; PlinthError UNAVAILABLE when Stripe does not answer */
   createCheckout(planId: string, request: RequestContext): Promise<{ url: string }>;
   /** @throws PlinthError UNAUTHENTICATED, NOT_FOUND, UNAVAILABLE */
@@ -22,46 +22,46 @@ interface Prepared {
   readonly trial_days: number;
 }
 
-/** A person is waiting for the page. */
+/** Short, because a person waits for the page. */
 const TIMEOUT_MS = 10_000;
 
 /**
- * Sells through Stripe Checkout (https://docs.stripe.com/api/checkout/sessions/create).
- * @returns undefined unless a key and a page to come back to are set
+ * Creates pages of Stripe Checkout (https://docs.stripe.com/api/checkout/sessions/create).
+ * @returns undefined unless a key and a return URL are set
  */
-export function createShop(options: {
+export function createCheckout(options: {
   settings: Config["payments"];
-  callService: CallService;
-}): Shop | undefined {
+  callPrivateFunction: CallPrivateFunction;
+}): Checkout | undefined {
   const { checkoutReturnUrl } = options.settings;
   const stripe = openStripe(options.settings, TIMEOUT_MS);
   if (!stripe || !checkoutReturnUrl) return undefined;
-  const { callService } = options;
+  const { callPrivateFunction } = options;
   return {
     async createCheckout(planId, request) {
-      const [prepared] = await callService<Prepared>(
+      const [prepared] = await callPrivateFunction<Prepared>(
         request,
         "select * from private.prepare_checkout($1, 'stripe')",
         [planId],
       );
-      if (!prepared) throw new PlinthError("NOT_FOUND", "There is no such plan on offer.");
+      if (!prepared) throw new PlinthError("NOT_FOUND", "The plan is not on offer.");
       return page(() => stripe.checkout.sessions.create(sessionOf(prepared, planId, checkoutReturnUrl)));
     },
     async createBillingPortal(request) {
       requireClaims(request);
-      const [found] = await callService<{ customer: string | null }>(
+      const [found] = await callPrivateFunction<{ customer: string | null }>(
         request,
         "select private.find_customer('stripe') as customer",
         [],
       );
       const customer = found?.customer;
-      if (!customer) throw new PlinthError("NOT_FOUND", "You have never paid there.");
+      if (!customer) throw new PlinthError("NOT_FOUND", "You have no payments to manage.");
       return page(() => stripe.billingPortal.sessions.create({ customer, return_url: checkoutReturnUrl }));
     },
   };
 }
 
-/** Whose it is travels in metadata, which only this server writes; a link that somebody shares cannot set it. */
+/** The user is passed in metadata, which only this server writes, so a shared link cannot set it. */
 function sessionOf(
   prepared: Prepared,
   planId: string,
@@ -95,9 +95,9 @@ async function page(create: () => Promise<{ url?: string | null }>): Promise<{ u
     const { url } = await create();
     if (url) return { url };
   } catch (error) {
-    throw new PlinthError("UNAVAILABLE", "The payment provider does not answer; try again later.", {
+    throw new PlinthError("UNAVAILABLE", "The payment provider does not respond; try again later.", {
       cause: new Error(kindOfStripeError(error)),
     });
   }
-  throw new PlinthError("UNAVAILABLE", "The payment provider gave no page; try again later.");
+  throw new PlinthError("UNAVAILABLE", "The payment provider returned no page; try again later.");
 }

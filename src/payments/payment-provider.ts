@@ -1,11 +1,11 @@
-/** What jobs ask of a payment provider. */
+/** The payment provider operations that jobs use. */
 export interface PaymentProvider {
-  /** As the database names it, such as `stripe`. */
+  /** Its name in the database, such as `stripe`. */
   readonly name: string;
   /**
-   * Ends a subscription at once: no further invoice, nothing given back. One that has ended, or that the provider does not
-   * know, counts as ended.
-   * @throws Error whose message names the kind of failure and quotes nothing of the request
+   * Ends a subscription immediately, without further invoices or refunds. A subscription that has ended, or that the
+   * provider does not know, counts as ended.
+   * @throws Error whose message names the kind of failure without quoting the request
    */
   cancelSubscription(id: string): Promise<void>;
 }

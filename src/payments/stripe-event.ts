@@ -1,23 +1,23 @@
-/** What Plinth keeps of an event: these fields and no others, so that nothing of a card can come in. */
+/** The fields of an event that Plinth stores; no others, so that no card data can be stored. */
 export interface ReceivedEvent {
   readonly id: string;
   readonly type: string;
   readonly customer: string | null;
   readonly occurredAt: Date;
-  /** In the words of private.apply_payment_event; empty for events that mean nothing to it. */
+  /** In the form of private.apply_payment_event; empty for events that it ignores. */
   readonly payload: Readonly<Record<string, Value>>;
 }
 
 type Fields = Record<string, unknown>;
 type Scalar = string | number | boolean;
-/** Several items or lines are told as they are; the database knows which of their prices sells a plan. */
+/** Several items or lines are passed on unchanged; the database knows which of their prices belongs to a plan. */
 type Value = Scalar | readonly Readonly<Record<string, Scalar>>[];
 type Payload = Record<string, Value | undefined>;
 
-/** Ids, codes and words of Stripe's: anything longer or with other characters is not one. */
+/** Ids, codes and keywords of Stripe; longer texts or other characters are rejected. */
 const TOKEN = /^[A-Za-z0-9_-]{1,255}$/;
 
-/** Stripe's states in our words (https://docs.stripe.com/api/subscriptions/object#subscription_object-status). */
+/** Stripe's states mapped to Plinth's (https://docs.stripe.com/api/subscriptions/object#subscription_object-status). */
 const STATUSES: Readonly<Record<string, string>> = {
   incomplete: "incomplete",
   incomplete_expired: "canceled",
@@ -29,21 +29,21 @@ const STATUSES: Readonly<Record<string, string>> = {
   canceled: "canceled",
 };
 /**
- * Disputes in these states hold no money: an inquiry (`warning_…`), one that was won or prevented, one whose charge was
- * refunded, of which the charge tells (https://docs.stripe.com/api/disputes/object#dispute_object-status).
+ * Disputes in these states withhold no money: an inquiry (`warning_…`), a won or prevented dispute, or one whose charge was
+ * refunded, which the charge reports (https://docs.stripe.com/api/disputes/object#dispute_object-status).
  */
 const DISPUTE_WITHOUT_LOSS = /^(warning_\w+|won|prevented|charge_refunded)$/;
-/** Invoices of the next period; `subscription` is the word of before 2018 (https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason). */
+/** Reasons of invoices for the next period; `subscription` was used before 2018 (https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason). */
 const RENEWALS = new Set(["subscription_cycle", "subscription"]);
-/** An event carries ten lines and twenty items at most. */
+/** An event has at most ten lines and twenty items. */
 const LINES_LIMIT = 40;
 
-/** Decides between states of one second: what is further on in a life wins. */
+/** Orders states within the same second: the later stage of the life cycle wins. */
 const STATUS_RANKS = ["incomplete", "trialing", "past_due", "active", "paused", "canceled"];
 
 /**
- * Reads an event whose signature was checked. Stripe's objects changed their shape over the years (an invoice's
- * subscription, a subscription's period); both the shapes of today and those before 2025 are read.
+ * Reads an event with a verified signature. The shape of Stripe's objects has changed over the years (an invoice's
+ * subscription, a subscription's period); both the current shapes and those before 2025 are supported.
  */
 export function readStripeEvent(event: unknown): ReceivedEvent {
   const { id, type, created, data } = fields(event);
@@ -90,7 +90,7 @@ const READERS: Readonly<Record<string, (object: Fields) => Payload>> = {
   "charge.dispute.closed": (object) => dispute(object, 4),
 };
 
-/** A refund that fails later gives the money back; of the others the charge tells. */
+/** A refund that fails later restores the payment; the charge reports all other refunds. */
 function failedRefund(object: Fields): Payload {
   if (object.status !== "failed" && object.status !== "canceled") return {};
   return {
@@ -112,7 +112,7 @@ function dispute(object: Fields, rank: number): Payload {
   };
 }
 
-/** A subscription tells of itself by events of its own; a plan for life is bought here and now. */
+/** Subscriptions have their own events; a lifetime plan is bought with this one. */
 function checkout(object: Fields): Payload {
   const { metadata, created } = object;
   const userId = uuid(fields(metadata).plinth_user_id);
@@ -182,7 +182,7 @@ function invoice(object: Fields, paid: boolean): Payload {
   };
 }
 
-/** What is charged for; credits for unused time are for nothing that begins. Lines for whole periods come first. */
+/** Returns the charged lines, those for whole periods first. Credits for unused time are excluded. */
 function linesOf(object: Fields): Readonly<Record<string, Scalar>>[] {
   const lines = list(fields(object.lines).data).map(fields);
   return lines
@@ -202,7 +202,7 @@ function linesOf(object: Fields): Readonly<Record<string, Scalar>>[] {
     .slice(0, LINES_LIMIT);
 }
 
-/** A line for a whole period of a subscription's item: prorations are for parts of it, and single items for none. */
+/** Whether a line covers a whole period of a subscription item: prorations cover a part, single items none. */
 function isRegular(line: Fields): boolean {
   const parent = fields(line.parent);
   const { type = line.type } = parent;
@@ -211,7 +211,7 @@ function isRegular(line: Fields): boolean {
   return line.proration !== true && proration !== true;
 }
 
-/** What refunds and disputes name: the intent, or the charge of a payment without one. */
+/** The id that refunds and disputes refer to: the intent, or the charge of a payment without one. */
 const transaction = (object: Fields): string | undefined =>
   reference(object.payment_intent) ?? reference(object.charge);
 
@@ -232,7 +232,7 @@ const currency = (value: unknown): string | undefined =>
   typeof value === "string" && /^[a-z]{3}$/i.test(value) ? value.toUpperCase() : undefined;
 const uuid = (value: unknown): string | undefined =>
   typeof value === "string" && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value) ? value : undefined;
-/** An id, or an object that Stripe put in its place. */
+/** Returns an id given as such or as an expanded object. */
 const reference = (value: unknown): string | undefined => token(value) ?? token(fields(value).id);
 
 function given<T>(values: Readonly<Record<string, T | undefined>>): Record<string, T> {

@@ -16,14 +16,14 @@ export function openStripe(
   });
 }
 
-/** Stripe's message quotes the request and parts of the key, so only the error's kind is told. */
+/** Returns only the kind of error, because Stripe's message quotes the request and parts of the key. */
 export function kindOfStripeError(error: unknown): string {
   if (!(error instanceof Stripe.errors.StripeError)) return "Stripe: unexpected error";
   const kind = [error.type, error.code, error.statusCode, error.requestId].filter(Boolean).join(" ");
   return `Stripe: ${kind}`;
 }
 
-/** The API by which jobs end subscriptions (https://docs.stripe.com/api/subscriptions/cancel). */
+/** Creates the API with which jobs end subscriptions (https://docs.stripe.com/api/subscriptions/cancel). */
 export function stripeForJobs(settings: Config["payments"]): PaymentProvider | undefined {
   const stripe = openStripe(settings, 30_000);
   if (!stripe) return undefined;

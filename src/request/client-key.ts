@@ -1,6 +1,6 @@
 import { ipKeyGenerator } from "express-rate-limit";
 
-/** Who a client is for every limit: an IPv4 address, or an IPv6 network of 56 bits, the size one customer gets. */
+/** Identifies a client for every limit: an IPv4 address, or a /56 IPv6 network, the size that one customer gets. */
 export function clientKey(clientIp: string | undefined): string {
   return clientIp ? ipKeyGenerator(clientIp) : "unknown";
 }

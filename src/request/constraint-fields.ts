@@ -12,16 +12,16 @@ export interface ConstraintColumns {
   readonly isForeignKey: boolean;
   /** GraphQL names of the columns, in the constraint's order. */
   readonly fields: readonly string[];
-  /** What the schema says of each field; what may be in it. */
+  /** The schema's description of each field. */
   readonly descriptions?: readonly (string | undefined)[];
 }
 
-/** Partitions are named after their table, see private.ensure_partitions; clients know only the table. */
+/** Maps partitions, which are named after their table (see private.ensure_partitions), to the table that clients know. */
 const PARTITION_SUFFIX = /_(\d{4}_\d{2}|default)$/;
-/** The owner's id is filled in by the database; where a constraint has another column, that one is at fault. */
+/** The database fills in the owner's id, so in a constraint with another column, that column is at fault. */
 const OWNER_FIELD = "userId";
 
-/** Which GraphQL field a violated constraint speaks of; filled when the schema is built, see the constraints plugin. */
+/** The GraphQL field of each constraint; filled when the schema is built, see the constraints plugin. */
 export class ConstraintFields {
   readonly #columns = new Map<string, ConstraintColumns>();
 
@@ -29,7 +29,7 @@ export class ConstraintFields {
     this.#columns.set(`${columns.schema}.${columns.table}.${columns.constraint}`, columns);
   }
 
-  /** The constraint's name, the same for a partition as for its table, the field to blame, and what is said of it. */
+  /** Returns the constraint's name (the same for a partition as for its table), the field at fault and its description. */
   of({ schema, table, constraint }: Violation): {
     constraint?: string | undefined;
     field?: string | undefined;
@@ -42,13 +42,13 @@ export class ConstraintFields {
     if (!columns) return { constraint: name };
     const fields =
       columns.fields.length > 1 ? columns.fields.filter((field) => field !== OWNER_FIELD) : columns.fields;
-    // (provider, name) is unique by its name; (chat, owner) refers to a chat.
+    // In (provider, name) the name is at fault; (chat, owner) refers to a chat.
     const field = columns.isForeignKey ? fields[0] : fields.at(-1);
     const description = columns.descriptions?.[columns.fields.indexOf(field ?? "")];
     return { constraint: name, field, description };
   }
 
-  /** The field of an error that names a column: a missing value, or what one of our functions complains about. */
+  /** Returns the field of an error that names a column: a missing value, or an error raised by one of our functions. */
   columnField({ column }: Violation): string | undefined {
     return column?.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
   }

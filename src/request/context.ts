@@ -5,11 +5,11 @@ import { isIP } from "node:net";
 import type { Claims } from "../auth/api-token.ts";
 import { PlinthError } from "../support/errors.ts";
 
-/** Who asks and from where: set once per HTTP request or WebSocket, read by everything behind it. */
+/** The caller and its address: set once per HTTP request or WebSocket, read by everything behind it. */
 export interface RequestContext {
-  /** Found in the log, in the X-Request-Id header of the answer and in the audit rows. */
+  /** Appears in the log, in the X-Request-Id response header and in the audit rows. */
   readonly correlationId: string;
-  /** IPv4 or IPv6 as PostgreSQL's inet reads it; undefined when the socket is gone. */
+  /** IPv4 or IPv6 in the form of PostgreSQL's inet; undefined when the socket is closed. */
   readonly clientIp: string | undefined;
   readonly userAgent: string | undefined;
   /** Null for a visitor. */
@@ -17,8 +17,8 @@ export interface RequestContext {
 }
 
 /**
- * The context of a request that has just come in; `ip` is Express's: the socket's address, or
- * what X-Forwarded-For says as far as trusted proxies wrote it.
+ * Returns the context of a new request. `ip` is Express's: the socket's address, or the X-Forwarded-For address as far as
+ * trusted proxies wrote it.
  */
 export function contextOf(request: { headers: IncomingHttpHeaders; ip: string | undefined }): RequestContext {
   return {
@@ -29,21 +29,21 @@ export function contextOf(request: { headers: IncomingHttpHeaders; ip: string | 
   };
 }
 
-/** For what the server asks for itself, and for a visitor of whom nothing is known. */
+/** The context of the server's own queries, and of a visitor without a request. */
 export function contextWithoutRequest(correlationId: string = randomUUID()): RequestContext {
   return { correlationId, clientIp: undefined, userAgent: undefined, claims: null };
 }
 
 /**
- * The claims of who asks, where a visitor may not.
+ * Returns the caller's claims.
  * @throws PlinthError UNAUTHENTICATED
  */
 export function requireClaims({ claims }: Pick<RequestContext, "claims">): Claims {
-  if (!claims) throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  if (!claims) throw new PlinthError("UNAUTHENTICATED", "You must be signed in.");
   return claims;
 }
 
-/** What the audit rows need of a request; transaction-local settings carry it to SQL (`plinth.request_context`). */
+/** The request data for audit rows, passed to SQL in transaction-local settings (`plinth.request_context`). */
 export function contextSettings(context: Omit<RequestContext, "claims">): Record<string, string | undefined> {
   return {
     "plinth.correlation_id": context.correlationId,
@@ -52,12 +52,12 @@ export function contextSettings(context: Omit<RequestContext, "claims">): Record
   };
 }
 
-/** Only API tokens may be limited to reading. */
+/** Only API tokens can be read-only. */
 export function mayWrite(claims: RequestContext["claims"] | Pick<Claims, "userId" | "sessionId">): boolean {
   return !claims || !("scopes" in claims) || claims.scopes.includes("write");
 }
 
-/** Lets code without a request at hand (the error mask) say in the log which request it worked for. */
+/** Lets code without access to the request (the error mask) log which request it works for. */
 export const currentRequest = new AsyncLocalStorage<CurrentRequest>();
 
 export interface CurrentRequest extends Pick<RequestContext, "correlationId"> {
@@ -67,7 +67,7 @@ export interface CurrentRequest extends Pick<RequestContext, "correlationId"> {
   readonly mayWrite?: boolean;
 }
 
-/** What `currentRequest` holds of a context that learns later who asks. */
+/** Returns the `currentRequest` view of a context whose claims are set later. */
 export function asCurrentRequest(context: () => RequestContext): CurrentRequest {
   return {
     correlationId: context().correlationId,
@@ -80,9 +80,9 @@ export function asCurrentRequest(context: () => RequestContext): CurrentRequest 
   };
 }
 
-/** Safe in a header, a log line and SQL, and long enough for the ids that tracing systems make. */
+/** Safe in a header, a log line and SQL, and long enough for the ids of tracing systems. */
 const SANE_ID = /^[A-Za-z0-9._:/+=@-]{8,128}$/;
-/** W3C Trace Context §3.2: version, trace id, parent id, flags. An id of zeros only is invalid. */
+/** W3C Trace Context §3.2: version, trace id, parent id, flags. An all-zero id is invalid. */
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
 const MAX_USER_AGENT_LENGTH = 1000;
 
@@ -95,7 +95,7 @@ export function correlationIdOf(headers: IncomingHttpHeaders): string {
   return traceId ?? randomUUID();
 }
 
-/** An address as PostgreSQL's inet reads it: IPv4 in IPv6 form becomes plain, a zone is dropped, the rest refused. */
+/** Returns an address in the form of PostgreSQL's inet: unwraps IPv4 in IPv6, removes a zone, rejects anything else. */
 export function normalizeAddress(address: string | undefined): string | undefined {
   const plain = address?.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, "").replace(/%.*$/, "");
   return plain && isIP(plain) ? plain : undefined;

@@ -3,7 +3,7 @@ import { PlinthError } from "../support/errors.ts";
 
 export type DatabaseState = "ok" | "not migrated" | "read-only" | "unreachable";
 
-/** The role of the pool may not enter the schema, but the catalogue is everybody's to read. */
+/** The pool's role may not use the schema, but every role can read the catalogue. */
 const STATE = `select exists (
   select
   from pg_catalog.pg_class c
@@ -21,7 +21,7 @@ export async function databaseState(pool: Pool): Promise<DatabaseState> {
 }
 
 /**
- * Says before the start in one sentence what would otherwise be a stack.
+ * Checks the database before the start and reports problems in one sentence instead of a stack trace.
  * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
  */
 export async function assertDatabaseReady(pool: Pool): Promise<void> {
@@ -33,7 +33,7 @@ export async function assertDatabaseReady(pool: Pool): Promise<void> {
       "DATABASE_UNREACHABLE",
       `The database cannot be reached: ${(cause as Error).message}`,
       {
-        hint: "Check that it runs and that the URL, role and password are right.",
+        hint: "Check that it runs and that the URL, role and password are correct.",
         cause,
       },
     );

@@ -1,31 +1,31 @@
 import { createHash } from "node:crypto";
 import type { Logger } from "pino";
 import { contextWithoutRequest } from "./context.ts";
-import type { CallService } from "./service-caller.ts";
+import type { CallPrivateFunction } from "./service-caller.ts";
 
-/** An error nobody foresaw, as it was told to the client. */
+/** An unforeseen error, as reported to the client. */
 export interface UnforeseenError {
   /** UUID; also the row's id. */
   readonly errorId: string;
   readonly error: unknown;
   readonly correlationId: string | undefined;
   readonly userId: string | undefined;
-  /** Where in the answer, by GraphQL's names. */
+  /** Path in the response, by GraphQL names. */
   readonly path?: readonly (string | number)[] | undefined;
 }
 
-/** Keeps unforeseen errors in security.error_logs. */
+/** Stores unforeseen errors in security.error_logs. */
 export interface ErrorLog {
-  /** Takes note and returns at once; never throws. Beyond {@link CAPACITY} waiting errors it only counts. */
+  /** Queues the error and returns immediately; never throws. Beyond {@link CAPACITY} queued errors it only counts. */
   record(error: UnforeseenError): void;
-  /** Writes what waits, if the database answers soon, and stops. */
+  /** Writes the queued errors if the database responds soon, and stops. */
   close(): Promise<void>;
 }
 
 const CAPACITY = 1_000;
 const BATCH = 100;
 const FLUSH_AFTER_MS = 500;
-/** After a failure, because a database that is down is down for a while. */
+/** Pause after a failure, because an outage usually lasts a while. */
 const RETRY_AFTER_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 const MAX_PATH_PARTS = 20;
@@ -43,14 +43,14 @@ interface Row {
   readonly happened_at: string;
 }
 
-/** A queue in memory in front of `private.record_error`: no request waits for its error to be written. */
+/** An in-memory queue in front of `private.record_error`, so that no request waits for its error to be written. */
 export function createErrorLog(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
   capacity?: number;
   flushAfterMs?: number;
 }): ErrorLog {
-  const { callService, logger, capacity = CAPACITY, flushAfterMs = FLUSH_AFTER_MS } = options;
+  const { callPrivateFunction, logger, capacity = CAPACITY, flushAfterMs = FLUSH_AFTER_MS } = options;
   const context = contextWithoutRequest("error-log");
   const queue: Row[] = [];
   let dropped = 0;
@@ -58,12 +58,12 @@ export function createErrorLog(options: {
   let flushing: Promise<boolean> | undefined;
   let isClosed = false;
 
-  /** False when the database did not take them; they stay in the queue. */
+  /** Returns false when the database did not store them; they stay in the queue. */
   async function writeAll(): Promise<boolean> {
     while (queue.length > 0) {
       const batch = queue.slice(0, BATCH);
       try {
-        await callService(
+        await callPrivateFunction(
           context,
           `select private.record_error(
              e.id, e.user_id, e.message, e.code, e.fingerprint, e.context, e.correlation_id, e.happened_at
@@ -77,7 +77,7 @@ export function createErrorLog(options: {
         queue.splice(0, batch.length);
       } catch (err) {
         if (isRefused(err)) {
-          // It would be refused again, and hold up all behind it.
+          // It would fail again and block the queue.
           queue.splice(0, batch.length);
           dropped += batch.length;
           continue;
@@ -122,7 +122,7 @@ export function createErrorLog(options: {
       clearTimeout(timer);
       const { promise: late, resolve } = Promise.withResolvers<void>();
       const giveUp = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-      // A flush under way may have been told of a row too few.
+      // A running flush may have missed the latest rows.
       await Promise.race([flush().then((done) => done && flush()), late]);
       clearTimeout(giveUp);
     },
@@ -161,7 +161,7 @@ function describe({ errorId, error, correlationId, userId, path }: UnforeseenErr
   };
 }
 
-/** Names of database objects, which are the schema's and not the user's. */
+/** Names of database objects, which come from the schema, not from users. */
 function names(all: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(all).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
@@ -169,8 +169,8 @@ function names(all: Record<string, unknown>): Record<string, string> {
 }
 
 /**
- * A message without what may be somebody's data: what stands in quotes, in parentheses or after an equals sign,
- * addresses, numbers, and words that look like a token or an id. What is left says what kind of error it was.
+ * Removes possible personal data from a message: text in quotes, in parentheses or after an equals sign, addresses, numbers,
+ * and words that look like a token or an id. The rest shows the kind of error.
  */
 export function withoutValues(message: string): string {
   return message

@@ -6,39 +6,39 @@ import { withTimeout } from "../support/with-timeout.ts";
 import type { Notifier } from "./notifier.ts";
 
 const PROBE_INTERVAL_MS = 1_000;
-/** A probe that takes longer counts as lost: a broken network may never say so. */
+/** A probe that takes longer counts as lost, because a broken network may report nothing. */
 const PROBE_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 5_000;
-/** Behind a pooler every attempt fails alike; the log says so now and then. */
+/** Behind a pooler every attempt fails the same way, so the log repeats it only occasionally. */
 const QUIET_MS = 300_000;
 
 export interface ListenOptions {
   readonly url: string;
   readonly applicationName: string;
   readonly channel: string;
-  /** What is listened for, in the log. */
+  /** The purpose of listening, for the log. */
   readonly purpose: string;
   readonly logger: Logger;
-  /** Sends the probes, on other connections than the one that listens. */
+  /** Sends the probes on other connections than the listening one. */
   readonly notifier: Pick<Notifier, "notify">;
-  /** Reads what may have been missed: called while notifications already arrive, before `isListening` says true. */
+  /** Reads missed changes: called when notifications already arrive, before `isListening` becomes true. */
   onListening(): Promise<void> | void;
-  /** Never called with the connection's own probes. */
+  /** Not called for the connection's own probes. */
   onNotification(payload: string): void;
-  /** Called after each probe that arrived, about every second. @param probes since the connection was made */
+  /** Called after each received probe, about every second. @param probes since the connection was opened */
   onProbed?(probes: number): Promise<void>;
 }
 
 /**
- * A connection of its own that listens on one channel and is made anew, with growing pauses, whenever it is lost.
- * `isListening` says true only while notifications are known to arrive. Whoever uses it must read what it may have
- * missed in `onListening`: PostgreSQL keeps no notification for a listener that is away.
+ * A separate connection that listens on one channel and reconnects, with growing pauses, whenever it is lost. `isListening`
+ * is true only while notifications are known to arrive. `onListening` must read missed changes, because PostgreSQL keeps no
+ * notifications for a disconnected listener.
  *
- * What proves that notifications arrive is one that another connection sent, every second. A pooler in transaction mode
- * takes the LISTEN, and delivers what this connection sends itself, because it has a server just then; so this
- * connection sends nothing but the LISTEN.
+ * Every second, another connection sends a notification as proof that notifications arrive. A pooler in transaction mode
+ * accepts the LISTEN and would deliver notifications that this connection sends itself, because it has a server at that
+ * moment; so this connection sends only the LISTEN.
  */
 export class ListenConnection {
   readonly #options: ListenOptions;
@@ -61,7 +61,7 @@ export class ListenConnection {
     return this.#isListening;
   }
 
-  /** Resolves after the first attempt, whatever came of it; further ones follow by themselves. */
+  /** Resolves after the first attempt, successful or not; retries follow automatically. */
   async start(): Promise<void> {
     const { url, applicationName, channel, purpose, logger, onNotification } = this.#options;
     const client = new pg.Client({
@@ -76,7 +76,7 @@ export class ListenConnection {
     client.on("end", () => this.#lost(client, new Error("The connection ended.")));
     client.on("notification", ({ payload = "" }) => {
       if (payload === this.#probe?.payload) this.#probe.arrived();
-      // Those of other servers are no news.
+      // Ignores the probes of other servers.
       else if (!payload.startsWith("probe ")) onNotification(payload);
     });
     try {
@@ -107,7 +107,7 @@ export class ListenConnection {
     await client?.end().catch(() => {});
   }
 
-  /** Gives the connection up and makes another: what it brought cannot be relied on. */
+  /** Replaces the connection, because its notifications cannot be relied on. */
   giveUp(error: unknown): void {
     if (this.#client) this.#lost(this.#client, error);
   }
@@ -118,7 +118,7 @@ export class ListenConnection {
     this.#client = undefined;
     this.#isListening = false;
     clearTimeout(this.#timer);
-    // A connection that hangs would never end politely.
+    // A hanging connection would never close gracefully.
     void client.end().catch(() => {});
     if (this.#isClosed) return;
     const delay =
@@ -138,7 +138,7 @@ export class ListenConnection {
       PROBE_TIMEOUT_MS,
       () =>
         new Error(
-          "Notifications do not arrive. A pooler in transaction mode loses them: give PLINTH_SERVICE_URL a connection that leads to the server itself, or to a pooler in session mode.",
+          "Notifications do not arrive. A pooler in transaction mode loses them: set PLINTH_SERVICE_URL to a direct connection to the server or to a pooler in session mode.",
         ),
     );
   }

@@ -1,6 +1,6 @@
 import { type Logger, pino } from "pino";
 
-/** A second net: nothing logs these on purpose. */
+/** A safety net: nothing logs these on purpose. */
 const SECRETS = [
   "authorization",
   "cookie",
@@ -17,7 +17,7 @@ const SECRETS = [
 ];
 
 /**
- * Structured logs, one JSON object a line on standard output. Secrets are cut out at the top and one level below.
+ * Creates a structured logger: one JSON object per line on standard output. Secrets are removed at the top level and one below.
  */
 export function createLogger(level: string): Logger {
   return pino({
@@ -34,8 +34,8 @@ export function createLogger(level: string): Logger {
 }
 
 /**
- * An error without the data it happened to: PostgreSQL puts the row's values into `detail` and `where`, and the
- * GraphQL and HTTP libraries attach the request.
+ * Serializes an error without user data: PostgreSQL puts row values into `detail` and `where`, and the GraphQL and HTTP
+ * libraries attach the request.
  */
 export function describeError(error: unknown): Record<string, unknown> {
   if (!(error instanceof Error)) return { message: String(error) };

@@ -1,12 +1,12 @@
 import pg from "pg";
 
-/** A signal that takes longer tells no more than one that does not come. */
+/** A slower notification is as good as lost. */
 const QUERY_TIMEOUT_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 5_000;
-/** One for the probes, one for readings, so that a long reading does not look like a lost notification. */
+/** One for probes, one for queries, so that a long query does not look like a lost notification. */
 const MAX_CONNECTIONS = 2;
 
-/** Connections that do everything for the listening ones but listen. */
+/** Connections that run everything for the listening connections except LISTEN. */
 export interface Notifier {
   /** Sends a notification. */
   notify(channel: string, payload: string): Promise<void>;
@@ -15,8 +15,8 @@ export interface Notifier {
 }
 
 /**
- * A small pool of its own: the service's may be busy just when many requests come, and then a late probe would send every
- * one of them to the database as well.
+ * Creates a small separate pool: the service pool may be busy under load, and a late probe would then send every request to
+ * the database as well.
  */
 export function createNotifier(options: { url: string; onError: (error: Error) => void }): Notifier {
   const pool = new pg.Pool({

@@ -1,14 +1,14 @@
 import pg, { type Pool } from "pg";
 import type { Config } from "../config/config.ts";
 
-/** Longer than any transaction of ours stays idle between two statements; ends one whose process hangs. */
+/** Longer than any of our transactions is idle between two statements; ends the transaction of a hanging process. */
 const IDLE_IN_TRANSACTION_TIMEOUT = "30s";
-/** How long past the statement timeout an answer may take before the connection counts as dead. */
+/** Time past the statement timeout after which the connection counts as dead. */
 const ANSWER_GRACE_MS = 5_000;
 
 /**
- * A pool of pipelined connections.
- * @param onError told of connections that broke; without a listener such an event would end the process.
+ * Creates a pool of pipelined connections.
+ * @param onError called for broken connections; without a listener the event would end the process.
  */
 export function createPool(options: {
   url: string;
@@ -30,16 +30,16 @@ export function createPool(options: {
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     pipeline: true,
-    // The pool waits for this before it hands a new connection out.
+    // The pool waits for this before it returns a new connection.
     onConnect: (client) =>
       client.query(
-        // JIT's optimiser costs short queries more than it saves; times leave the API in UTC whatever the server's zone.
+        // JIT costs short queries more than it saves; the API returns times in UTC whatever the server's time zone.
         `set jit_optimize_above_cost = -1; set timezone = 'UTC';
          set idle_in_transaction_session_timeout = '${IDLE_IN_TRANSACTION_TIMEOUT}'`,
       ) as unknown as undefined,
   });
   pool.on("error", onError);
-  // The pool itself listens only while a connection is idle.
+  // The pool itself listens for errors only while a connection is idle.
   pool.on("connect", (client) => client.on("error", () => {}));
   return pool;
 }

@@ -1,17 +1,17 @@
 import type { PoolClient } from "pg";
 
-/** How many named statements a connection keeps; each holds a plan in the server's memory until it is dropped. */
+/** Maximum named statements per connection; each holds a plan in the server's memory until it is deallocated. */
 const MAX_STATEMENTS = 100;
 
-/** node-pg keeps the names it has prepared here and offers no way to forget one. */
+/** node-pg stores the prepared names here and offers no way to remove one. */
 interface Connection {
   readonly parsedStatements: Record<string, string>;
 }
 
-/** Insertion order is the order of use: the first is the one not used for longest. */
+/** Insertion order is the order of use: the first entry is the least recently used. */
 const usedStatements = new WeakMap<PoolClient, Set<string>>();
 
-/** Notes the use of a named statement on a connection. */
+/** Records the use of a named statement on a connection. */
 export function touchStatement(client: PoolClient, name: string): void {
   const names = usedStatements.get(client) ?? new Set();
   usedStatements.set(client, names);
@@ -20,8 +20,8 @@ export function touchStatement(client: PoolClient, name: string): void {
 }
 
 /**
- * Drops the statements not used for longest, so that a client which sends ever new queries cannot fill the server's
- * memory. Call it between transactions: DEALLOCATE of a statement unknown to the server would abort one.
+ * Deallocates the least recently used statements, so that ever new queries cannot fill the server's memory. Call it between
+ * transactions: DEALLOCATE of an unknown statement would abort a transaction.
  */
 export async function trimStatements(client: PoolClient): Promise<void> {
   const names = usedStatements.get(client);
@@ -31,7 +31,7 @@ export async function trimStatements(client: PoolClient): Promise<void> {
   for (const name of names) {
     if (names.size <= MAX_STATEMENTS) break;
     names.delete(name);
-    // Absent when its preparation failed.
+    // Missing if its preparation failed.
     if (!(name in parsedStatements)) continue;
     delete parsedStatements[name];
     dropped.push(client.query(`deallocate ${client.escapeIdentifier(name)}`));

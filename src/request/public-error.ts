@@ -4,7 +4,7 @@ import { ConstraintFields } from "./constraint-fields.ts";
 import { currentRequest } from "./context.ts";
 import { roleOfError, wasMadeReadOnly } from "./transaction.ts";
 
-/** What a client is told of an error; everything else stays in the log. */
+/** The part of an error that a client sees; everything else stays in the log. */
 export interface PublicError {
   /** Stable; docs/api.md lists them. */
   readonly code: string;
@@ -27,7 +27,7 @@ interface DatabaseError extends Error {
   readonly constraint?: string;
 }
 
-/** SQLSTATEs that our SQL functions raise. Their messages are written for people and are passed on. */
+/** SQLSTATEs that our SQL functions raise. Their messages are meant for users and are passed on. */
 export const OWN_SQLSTATES: Readonly<Record<string, string>> = {
   PL401: "UNAUTHENTICATED",
   PL402: "QUOTA_EXCEEDED",
@@ -38,7 +38,7 @@ export const OWN_SQLSTATES: Readonly<Record<string, string>> = {
   PL429: "RATE_LIMITED",
 };
 
-/** Codes under which a PlinthError is meant for the client; any other, such as INVALID_SETTING, is for operators. */
+/** Codes of PlinthErrors meant for clients; any other, such as INVALID_SETTING, is for operators. */
 const PUBLIC_PLINTH_CODES = new Set([
   ...Object.values(OWN_SQLSTATES),
   "INVALID_CREDENTIALS",
@@ -46,7 +46,7 @@ const PUBLIC_PLINTH_CODES = new Set([
   "TIMEOUT",
 ]);
 
-/** What node reports when the database cannot be reached, and what node-pg says where it has no code. */
+/** Node's error codes for an unreachable database, and node-pg's messages for errors without a code. */
 const NETWORK_CODES = /^E(CONNREFUSED|CONNRESET|HOSTUNREACH|NETUNREACH|NOTFOUND|PIPE|TIMEDOUT|AI_AGAIN)$/;
 const NETWORK_MESSAGES =
   /^(timeout exceeded when trying to connect|timeout expired|Connection terminated|Query read timeout|Client has encountered a connection error|Client was closed|Cannot use a pool after calling end)/;
@@ -57,26 +57,26 @@ export const UNAVAILABLE: PublicError = {
 };
 const READ_ONLY: PublicError = {
   code: "UNAVAILABLE",
-  message: "The database takes no changes at the moment; try again shortly.",
+  message: "The database is read-only at the moment; try again shortly.",
 };
-export const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "Sign in to do this." };
-/** The same whether the row does not exist or may not be touched, so that nobody can probe for rows. */
+export const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "You must be signed in." };
+/** The same whether the row does not exist or may not be changed, so that callers cannot probe for rows. */
 export const NOT_FOUND: PublicError = {
   code: "NOT_FOUND",
-  message: "There is no such record, or you may not change it.",
+  message: "The record does not exist or you may not change it.",
 };
 
 /**
- * What a client may know of an error thrown while a field was resolved.
- * @param anonymousRole its denials become UNAUTHENTICATED: signing in may help
- * @returns undefined for what nobody foresaw
+ * Returns the part of a field error that the client may see.
+ * @param anonymousRole permission errors of this role become UNAUTHENTICATED, because signing in may help
+ * @returns undefined for an unforeseen error
  */
 export function publicError(
   error: unknown,
   constraints: ConstraintFields,
   anonymousRole: string,
 ): PublicError | undefined {
-  // Not `instanceof Error`: the system's errors may come from another realm than ours (in test runners).
+  // Not `instanceof Error`, because system errors may come from another realm (in test runners).
   if (!types.isNativeError(error)) return undefined;
   if (error instanceof PlinthError) {
     const { code, message, field, hint } = error;
@@ -89,13 +89,13 @@ export function publicError(
   )
     return UNAVAILABLE;
   if (error instanceof RangeError && /call stack/.test(error.message))
-    return { code: "BAD_USER_INPUT", message: "A value nests too deep." };
+    return { code: "BAD_USER_INPUT", message: "A value is nested too deeply." };
   // PostGraphile's delete of a row that is absent or hidden by a policy.
   if (error.message.startsWith("No values were deleted in collection")) return NOT_FOUND;
   return undefined;
 }
 
-/** Whether the same may succeed when it is tried again without anything else being changed. */
+/** Whether a retry without any other change may succeed. */
 export function isTransient(error: unknown): boolean {
   const code = publicError(error, NO_CONSTRAINTS, "")?.code;
   return code === "UNAVAILABLE" || code === "TIMEOUT";
@@ -123,22 +123,22 @@ function databaseError(
     // A token without the scope "write" brings a mutation into a read-only transaction; a standby makes all of them so.
     case "25006":
       return wasMadeReadOnly(error) && currentRequest.getStore()?.mayWrite === false
-        ? { code: "FORBIDDEN", message: "This token may read and not write." }
+        ? { code: "FORBIDDEN", message: "This token is read-only." }
         : READ_ONLY;
     case "57014":
     case "55P03":
-      return { code: "TIMEOUT", message: "The database took too long to answer." };
+      return { code: "TIMEOUT", message: "The database took too long to respond." };
     case "40001":
     case "40P01":
-      return { code: "CONFLICT", message: "Another change came in between; try again." };
+      return { code: "CONFLICT", message: "A concurrent change caused a conflict; try again." };
   }
   switch (sqlState.slice(0, 2)) {
     case "22":
-      return { code: "BAD_USER_INPUT", message: "A value is of the wrong form or out of range." };
+      return { code: "BAD_USER_INPUT", message: "A value has the wrong format or is out of range." };
     case "54":
       return { code: "QUERY_TOO_COMPLEX", message: "The operation is too complex for the database." };
     case "08":
-    case "28": // the login itself is refused: for operators, who find it in the log
+    case "28": // the database login is rejected: for operators, in the log
     case "3D":
     case "53":
     case "57":
@@ -168,7 +168,7 @@ function violation(error: DatabaseError, constraints: ConstraintFields): PublicE
     case "23514":
       return {
         code: "BAD_USER_INPUT",
-        message: `${subject} breaks a rule${because}.`,
+        message: `${subject} violates a rule${because}.`,
         field,
         constraint,
         hint: description,
@@ -176,12 +176,12 @@ function violation(error: DatabaseError, constraints: ConstraintFields): PublicE
     case "23001":
       return { code: "CONFLICT", message: `The record is still in use${because}.`, constraint };
     case "23503":
-      // One SQLSTATE for both sides: a row that points nowhere, and a row that others still point to.
+      // One SQLSTATE for both sides: a row with an invalid reference, and a row that others still reference.
       return /^update or delete on table/.test(error.message)
         ? { code: "CONFLICT", message: `The record is still in use${because}.`, constraint }
         : {
             code: "BAD_USER_INPUT",
-            message: `${subject} does not name a record you can use.`,
+            message: `${subject} does not refer to a record you can use.`,
             field,
             constraint,
           };

@@ -3,18 +3,21 @@ import { contextSettings, type RequestContext } from "./context.ts";
 import { claimSettings } from "./settings.ts";
 import { runInTransaction } from "./transaction.ts";
 
-/** Runs one statement as the service role; resolves with its rows. */
-export type CallService = <TRow>(
+/** Runs one statement, a call of a private function, as the service role and returns its rows. */
+export type CallPrivateFunction = <TRow>(
   request: RequestContext,
   text: string,
   values: readonly unknown[],
 ) => Promise<readonly TRow[]>;
 
 /**
- * The functions in `private` that only the service role may execute, each called in a transaction of its own that
- * carries the request's context into the audit rows.
+ * Calls functions in `private` that only the service role may execute, each in its own transaction, which passes the
+ * request's context to the audit rows.
  */
-export function createServiceCaller(pool: Pool, options: { statementTimeoutMs: number }): CallService {
+export function createPrivateFunctionCaller(
+  pool: Pool,
+  options: { statementTimeoutMs: number },
+): CallPrivateFunction {
   return (request, text, values) =>
     runInTransaction(
       pool,

@@ -3,7 +3,7 @@ import type { Claims } from "../auth/api-token.ts";
 import { type Role, roleName } from "../config/roles.ts";
 import { contextSettings, mayWrite, type RequestContext } from "./context.ts";
 
-/** The transaction-local settings of an API request: who asks, as which role, with which rights and limits. */
+/** The transaction-local settings of an API request: caller, role, privileges and limits. */
 export function requestSettings(
   request: Omit<RequestContext, "claims"> & {
     claims: Claims | Pick<AccessTokenClaims, "userId" | "sessionId"> | null;
@@ -21,7 +21,7 @@ export function requestSettings(
   };
 }
 
-/** Who asks, as plinth.current_user_id(), current_session_id() and current_api_token_id() read it. */
+/** The caller, as read by plinth.current_user_id(), current_session_id() and current_api_token_id(). */
 export function claimSettings(
   claims: Claims | Pick<AccessTokenClaims, "userId" | "sessionId"> | null,
 ): Record<string, string | undefined> {

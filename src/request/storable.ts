@@ -8,17 +8,17 @@ interface Visited {
   readonly depth: number;
 }
 
-/** How deep a value may nest. What is stored is written out again, and every step of that takes a little more of the stack. */
+/** Maximum nesting depth of a value, because every step of returning a stored value needs a little more of the stack. */
 export const MAX_DEPTH = 500;
 
 /**
- * Refuses variables that would be stored as something else: half a character (a lone surrogate, which UTF-8 cannot hold) in a
- * text or a key, a number beyond the range of doubles, and what nests too deep to be read again. (In a document, the parser
- * and the scalars refuse them.)
- * @throws GraphQLError BAD_USER_INPUT with the place
+ * Rejects variables that would be stored as a different value: a lone surrogate (which UTF-8 cannot represent) in a string or
+ * key, a number beyond the range of doubles, and values nested too deeply to be read again. (In a document, the parser and
+ * the scalars reject them.)
+ * @throws GraphQLError BAD_USER_INPUT with the path
  */
 export function assertStorable(variables: Readonly<Record<string, unknown>>): void {
-  // No recursion, since a request may nest deeper than the stack.
+  // No recursion, because a request may be nested deeper than the stack.
   const waiting: Visited[] = Object.entries(variables).map(([key, value]) => ({
     key,
     value,
@@ -29,11 +29,11 @@ export function assertStorable(variables: Readonly<Record<string, unknown>>): vo
     const { value } = visited;
     const depth = visited.depth + 1;
     if (typeof value === "string") {
-      if (!value.isWellFormed()) throw refused(visited, "holds half a character (a lone surrogate)");
+      if (!value.isWellFormed()) throw refused(visited, "contains half a character (a lone surrogate)");
     } else if (typeof value !== "object" || value === null) continue;
     else if (isRawNumber(value)) {
       if (isBeyondDoubles(value)) throw refused(visited, "is a number out of range");
-    } else if (depth > MAX_DEPTH) throw refused(rootOf(visited), "nests too deep");
+    } else if (depth > MAX_DEPTH) throw refused(rootOf(visited), "is nested too deeply");
     else if (Array.isArray(value)) {
       for (let i = 0; i < value.length; i++)
         waiting.push({ key: i, value: value[i], parent: visited, depth });

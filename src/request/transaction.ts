@@ -1,7 +1,7 @@
 import type { Pool, PoolClient, QueryConfig } from "pg";
 import { touchStatement, trimStatements } from "./prepared-statements.ts";
 
-/** Settings of one transaction by name; null and undefined are left out. */
+/** Settings of one transaction by name; null and undefined are skipped. */
 export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;
 
 export interface Statement {
@@ -17,7 +17,7 @@ export interface StatementResult<TRow> {
   readonly notices: readonly never[];
 }
 
-/** A connection inside a transaction; refuses to work once the transaction is over. */
+/** A connection inside a transaction; rejects statements once the transaction has ended. */
 export interface TransactionClient {
   readonly rawClient: PoolClient;
   query<TRow>(statement: Statement): Promise<StatementResult<TRow>>;
@@ -25,7 +25,7 @@ export interface TransactionClient {
   withTransaction<T>(callback: (client: TransactionClient) => Promise<T>): Promise<T>;
 }
 
-/** One statement sets all: local to the transaction, so nothing is left for the connection's next user. */
+/** One statement that sets all of them for the transaction only, so that none remains for the connection's next user. */
 export const SET_ALL = {
   name: "plinth_settings",
   text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
@@ -38,7 +38,7 @@ export function roleOfError(error: unknown): string | undefined {
   return settingsOfError(error)?.role ?? undefined;
 }
 
-/** Whether a transaction failed that its settings had made read-only; otherwise the database itself takes no writes. */
+/** Whether the failed transaction's settings had made it read-only; otherwise the database itself rejects writes. */
 export function wasMadeReadOnly(error: unknown): boolean {
   return settingsOfError(error)?.transaction_read_only === "on";
 }
@@ -48,12 +48,12 @@ function settingsOfError(error: unknown): TransactionSettings | undefined {
 }
 
 /**
- * Runs `callback` in a transaction with these settings. begin, the settings and the first statement leave in one
- * flight (each with its own Sync: if the settings fail, what follows fails too, with 25P02). A read-only transaction
- * does not wait for its commit, so it costs one round trip, any other two.
+ * Runs `callback` in a transaction with these settings. begin, the settings and the first statement are pipelined in one
+ * round trip (each with its own Sync: if the settings fail, the rest fails too, with 25P02). A read-only transaction does
+ * not wait for its commit, so it costs one round trip; any other costs two.
  *
- * A connection goes back to the pool only when the server said that it is idle again; otherwise it is destroyed.
- * @throws what `callback` or the server threw.
+ * A connection returns to the pool only when the server has reported that it is idle; otherwise it is destroyed.
+ * @throws the error of `callback` or of the server.
  */
 export async function runInTransaction<T>(
   pool: Pool,
@@ -66,7 +66,7 @@ export async function runInTransaction<T>(
     client.query("begin"),
     client.query({ ...SET_ALL, values: [JSON.stringify(entries)] }),
   ]);
-  // Looked at below; until then a failure must not count as unhandled.
+  // Awaited below; until then a failure must not count as unhandled.
   opened.catch(() => {});
 
   const scope = createScope(client, settings.role ?? undefined);
@@ -77,31 +77,31 @@ export async function runInTransaction<T>(
     scope.close();
     const committed = commit(client);
     if (settings.transaction_read_only !== "on") await committed;
-    else void committed.catch(() => {}).then(() => giveBack(client));
+    else void committed.catch(() => {}).then(() => release(client));
   } catch (error) {
     scope.close();
-    // What made the opening fail explains the failure of the statements behind it.
+    // The failure of the opening explains the failures of the statements behind it.
     const cause = await opened.then(
       () => error,
       (openingError: unknown) => openingError,
     );
     if (typeof cause === "object" && cause) errorSettings.set(cause, settings);
     await client.query("rollback").catch(() => {});
-    await giveBack(client);
+    await release(client);
     throw cause;
   }
-  if (settings.transaction_read_only !== "on") await giveBack(client);
+  if (settings.transaction_read_only !== "on") await release(client);
   return result;
 }
 
 async function commit(client: PoolClient): Promise<void> {
   const { command } = await client.query("commit");
-  // The server answers the commit of a failed transaction with a rollback and no error.
-  if (command !== "COMMIT") throw new Error("The transaction had failed and was rolled back.");
+  // The server responds to the commit of a failed transaction with a rollback and no error.
+  if (command !== "COMMIT") throw new Error("The transaction failed and was rolled back.");
 }
 
-/** Returns a connection to its pool, or destroys it when the server did not say that it is idle. */
-export async function giveBack(client: PoolClient): Promise<void> {
+/** Returns a connection to its pool, or destroys it when the server has not reported that it is idle. */
+export async function release(client: PoolClient): Promise<void> {
   let isReusable = client.getTransactionStatus() === "I";
   if (isReusable)
     isReusable = await trimStatements(client).then(
@@ -116,11 +116,11 @@ function createScope(client: PoolClient, role: string | undefined) {
   let savepoints = 0;
 
   function makeClient(): TransactionClient {
-    /** The end of the last savepoint begun; statements queue behind it. */
+    /** The end of the last savepoint; statements queue behind it. */
     let tail: Promise<unknown> | undefined;
 
     function send<TRow>({ text, name, values, arrayMode }: Statement): Promise<StatementResult<TRow>> {
-      if (!isOpen) return Promise.reject(new Error("The transaction of this client is over."));
+      if (!isOpen) return Promise.reject(new Error("The transaction of this client has ended."));
       const statementName = name && roleQualifiedName(role, name);
       if (statementName) touchStatement(client, statementName);
       const query: QueryConfig & { rowMode?: "array" } = { text };
@@ -162,8 +162,8 @@ function createScope(client: PoolClient, role: string | undefined) {
 }
 
 /**
- * With row-level security a plan belongs to one role: a statement that two roles share on a connection would be
- * planned anew at each change. PostgreSQL cuts names at 63 bytes, so a long one keeps its end, where hashes differ.
+ * With row-level security a plan belongs to one role: a statement shared by two roles on a connection would be replanned at
+ * each change of role. PostgreSQL cuts names at 63 bytes, so a long name keeps its end, where hashes differ.
  */
 export function roleQualifiedName(role: string | undefined, name: string): string {
   const qualified = `${role ?? ""}/${name}`;

@@ -141,7 +141,7 @@ describe("the signature", () => {
     const { status, text } = await deliver(api.url, body(), header());
     expect({ status, text }).toEqual({
       status: 400,
-      text: '{"errors":[{"message":"The event cannot be accepted.","extensions":{"code":"BAD_REQUEST"}}]}',
+      text: '{"errors":[{"message":"Invalid event.","extensions":{"code":"BAD_REQUEST"}}]}',
     });
     expect(await inbox([prefixed("created")])).toEqual([]);
   });

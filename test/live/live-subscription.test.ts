@@ -104,7 +104,7 @@ test("nothing is read for a subscriber that has not taken the last answer", asyn
   expect(stage.turns).toBe(4);
 });
 
-test("a turn that fails because the database is away is taken again, from the same place", async () => {
+test("a batch that fails because the database is unavailable is retried from the same cursor", async () => {
   const { stage, next, add } = makeStage();
   await next();
   stage.fail = away();
@@ -115,7 +115,7 @@ test("a turn that fails because the database is away is taken again, from the sa
   expect(await answer).toEqual([1, 2]);
 });
 
-test("a turn that fails for good is the last", async () => {
+test("a batch that fails permanently is the last", async () => {
   const { stage, next, answers, add, ended } = makeStage();
   await next();
   stage.fail = new PlinthError("FORBIDDEN", "No.");
@@ -125,7 +125,7 @@ test("a turn that fails for good is the last", async () => {
   expect(ended()).toBe(1);
 });
 
-test("a gap is a reason to read", async () => {
+test("a gap triggers a read", async () => {
   const { stage, next } = makeStage();
   await next();
   const answer = next();
@@ -134,7 +134,7 @@ test("a gap is a reason to read", async () => {
   expect(await answer).toEqual([1]);
 });
 
-test("who may not see the topic any more is told so, and nothing else", async () => {
+test("a subscriber that loses access gets NOT_FOUND and nothing else", async () => {
   const { stage, next, answers, add, ended } = makeStage();
   await next();
   stage.mayRead = false;
@@ -144,7 +144,7 @@ test("who may not see the topic any more is told so, and nothing else", async ()
   expect(stage.hub.size).toBe(0);
 });
 
-test("what the subscriber may not see is looked through once, and what follows is not missed", async () => {
+test("invisible entries are scanned once, and later entries are not missed", async () => {
   const { stage, next, add } = makeStage();
   await next();
   const answer = next();
@@ -158,7 +158,7 @@ test("what the subscriber may not see is looked through once, and what follows i
   expect(stage.afters.at(-1)).toBeGreaterThanOrEqual(5);
 });
 
-test("a state is told when it is another, and not too often", async () => {
+test("a state is sent when it changes, at most once per interval", async () => {
   const { stage, next, add } = makeStage({ isLog: false, after: null, minIntervalMs: 100 });
   expect(await next()).toBe(0);
   const answer = next();
@@ -177,7 +177,7 @@ test("a state is told when it is another, and not too often", async () => {
   expect(await same).toBe(21);
 });
 
-test("one that is ended lets go of everything, also while it waits", async () => {
+test("an ended subscription releases everything, also while it waits", async () => {
   const { stage, answers, next, ended } = makeStage();
   await next();
   expect(stage.hub.size).toBe(1);
@@ -186,7 +186,7 @@ test("one that is ended lets go of everything, also while it waits", async () =>
   expect([stage.hub.size, ended()]).toEqual([0, 1]);
 });
 
-test("places are limited by socket and by account, and come back once", () => {
+test("slots are limited per socket and per account, and are released once", () => {
   const limits = new SubscriptionLimits({ perSocket: 2, perUser: 3 });
   const [a, b] = [{}, {}];
   const first = limits.take(a, "ada");
@@ -202,7 +202,7 @@ test("places are limited by socket and by account, and come back once", () => {
   expect(limits.take(a, "ada")).toBeUndefined();
 });
 
-test("the hub takes only what is a hint", () => {
+test("the hub ignores payloads that are not hints", () => {
   const hub = new Hub();
   const heard: [string, bigint][] = [];
   const forget = hub.add(TOPIC, {

@@ -28,7 +28,7 @@ function open(user: SignedIn, count: number): Heard[] {
   return Array.from({ length: count }, () => listen(client, ROOM_EVENTS, { room }));
 }
 
-test("a thousand subscriptions hear the same with three connections, and none of them is lost", async () => {
+test("a thousand subscriptions receive the same events over three connections without loss", async () => {
   const [ada, bob] = people as [SignedIn, SignedIn];
   const heard = Array.from({ length: 10 }, (_, i) => open(i % 2 ? ada : bob, 100)).flat();
   await until(() => heard.every(({ answers }) => answers.length > 0), { timeoutMs: 60_000 });
@@ -63,7 +63,7 @@ test("a thousand subscriptions hear the same with three connections, and none of
   });
 });
 
-test("a socket has a limit of its own, and other operations still run on it", async () => {
+test("a socket has its own subscription limit, and other operations still run on it", async () => {
   const eve = people[2]!;
   const heard = open(eve, 100);
   await until(() => heard.every(({ answers }) => answers.length > 0), { timeoutMs: 30_000 });

@@ -73,7 +73,7 @@ const sequences = ({ answers }: Heard): number[] =>
   answers.flatMap(({ deltas }) => deltas.map(({ sequence }: { sequence: number }) => sequence));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
-test("an answer streams in from its beginning and completes with its end", async () => {
+test("an answer streams in from its start and completes at its end", async () => {
   const message = await startTurn();
   await append(message, 1);
   const heard = hear(ada, message);
@@ -96,7 +96,7 @@ test("an answer streams in from its beginning and completes with its end", async
   );
 });
 
-test("an answer is taken up where it was left, also after its end", async () => {
+test("an answer resumes at any delta, also after its end", async () => {
   const message = await startTurn();
   for (const sequence of upTo(5)) await append(message, sequence);
   const first = hear(ada, message, 3);
@@ -113,7 +113,7 @@ test("an answer is taken up where it was left, also after its end", async () => 
   expect(latest.answers).toMatchObject([{ deltas: [], sequence: 6, isOver: true }]);
 });
 
-test("an answer whose deltas are gone comes whole", async () => {
+test("an answer with deleted deltas is returned whole", async () => {
   const message = await startTurn();
   for (const sequence of upTo(3)) await append(message, sequence);
   await finish(message);
@@ -126,7 +126,7 @@ test("an answer whose deltas are gone comes whole", async () => {
   expect(heard.answers.at(-1)).toMatchObject({ sequence: 3, isOver: true, message: { content: "1 2 3 " } });
 });
 
-test("an answer that is cancelled ends with what had arrived", async () => {
+test("a cancelled answer ends with the deltas received so far", async () => {
   const message = await startTurn();
   await append(message, 1);
   const heard = hear(ada, message);
@@ -139,7 +139,7 @@ test("an answer that is cancelled ends with what had arrived", async () => {
   expect(heard.answers.at(-1).message).toMatchObject({ state: "cancelled", content: "1 " });
 });
 
-test("the answers of others are NOT_FOUND, and so is what is no answer", async () => {
+test("other users' answers, and messages that are not answers, are NOT_FOUND", async () => {
   const message = await startTurn();
   for (const heard of [hear(bob, message), hear(ada, ada.userId)]) {
     await until(() => heard.ended !== undefined);
@@ -151,7 +151,7 @@ test("the answers of others are NOT_FOUND, and so is what is no answer", async (
   await finish(message);
 });
 
-test("connections that are killed lose and duplicate nothing", async () => {
+test("killed connections lose and duplicate no delta", async () => {
   const message = await startTurn();
   const heard = [hear(ada, message), hear(ada, message)];
   for (const sequence of upTo(150)) {

@@ -62,7 +62,7 @@ const names = ({ answers }: Heard) =>
   );
 
 describe("typing", () => {
-  test("is told to the other members, once, and again when it ends", async () => {
+  test("is sent to the other members once, and again when it ends", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const [adas, bobs] = [await hear(ada, TYPING, { room }), await hear(bob, TYPING, { room })];
     await setTyping(ada, room);
@@ -74,7 +74,7 @@ describe("typing", () => {
     expect(names(adas)).toEqual([[]]);
   });
 
-  test("ends by itself, without another word", async () => {
+  test("expires without a further call", async () => {
     const room = await makeRoom(api, [ada, bob]);
     await setTyping(ada, room);
     await expire("typing");
@@ -121,7 +121,7 @@ describe("presence", () => {
         (one: { status: string; profile: { username: string } }) => `${one.profile.username} ${one.status}`,
       );
 
-  test("is told in every room of the user, when it changes and when it expires", async () => {
+  test("is sent to every room of the user when it changes and when it expires", async () => {
     const rooms = [await makeRoom(api, [ada, bob]), await makeRoom(api, [ada, bob])];
     const heard = [];
     for (const room of rooms) heard.push(await hear(bob, PRESENCE, { room }));
@@ -137,7 +137,7 @@ describe("presence", () => {
     await until(() => seen(late).length === 0);
   });
 
-  test("of people in other rooms is not told", async () => {
+  test("of users in other rooms is not sent", async () => {
     const [theirs, mine] = [await makeRoom(api, [ada]), await makeRoom(api, [bob])];
     await setPresence(ada, "online");
     expect((await hear(bob, PRESENCE, { room: theirs })).ended).toBe("NOT_FOUND");
@@ -146,7 +146,7 @@ describe("presence", () => {
     expect(seen(await hear(ada, PRESENCE, { room: theirs }))).toEqual([]);
   });
 
-  test("takes no other words", async () => {
+  test("rejects unknown statuses", async () => {
     for (const status of ["busy", "", "ONLINE", null])
       expect(codeOf(await setPresence(ada, status))).toBe("BAD_USER_INPUT");
     await expectSqlState(
@@ -155,7 +155,7 @@ describe("presence", () => {
     );
   });
 
-  test("is deleted by its job when it has expired, and not before", async () => {
+  test("is deleted by its job after it expires, and not before", async () => {
     const room = await makeRoom(api, [ada, bob]);
     await withClient(db.url("owner"), async (owner) => {
       await owner.query("delete from rooms.presence");
@@ -185,7 +185,7 @@ describe("presence", () => {
 describe("unreadCounts", () => {
   const UNREAD = "subscription { unreadCounts { isWhole counts { roomId unreadCount mentionCount } } }";
 
-  test("come whole at first, then for the rooms that changed, and follow rooms that are joined", async () => {
+  test("cover all rooms at first, then the changed rooms, and include newly joined rooms", async () => {
     const mallory = await signUp(api, "mallory");
     const rooms = [await makeRoom(api, [ada, mallory]), await makeRoom(api, [ada, mallory])];
     const heard = await hear(mallory, UNREAD);

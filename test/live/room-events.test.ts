@@ -50,7 +50,7 @@ async function hear(user: SignedIn, room: string, after?: string | number): Prom
 }
 
 describe("roomEvents", () => {
-  test("tells members what happens from now on, in order", async () => {
+  test("sends members new events in order", async () => {
     const room = await makeRoom(api, [ada, bob]);
     await post(api, ada, room, "before");
     const heard = await hear(bob, room);
@@ -60,7 +60,7 @@ describe("roomEvents", () => {
     expect(contents(heard)).toEqual(["one", "two", "three"]);
   });
 
-  test("goes on from any event, without loss or duplicate", async () => {
+  test("resumes after any event without loss or duplicates", async () => {
     const room = await makeRoom(api, [ada]);
     const texts = Array.from({ length: 120 }, (_, i) => `message ${i}`);
     for (const text of texts.slice(0, 110)) await post(api, ada, room, text);
@@ -83,7 +83,7 @@ describe("roomEvents", () => {
     );
   });
 
-  test("is refused: visitors, non-members, unknown rooms, a number that is not there yet", async () => {
+  test("rejects visitors, non-members, unknown rooms and a future number", async () => {
     const room = await makeRoom(api, [ada]);
     const visitor = listen(client(), ROOM_EVENTS, { room });
     await until(() => visitor.ended !== undefined);
@@ -93,13 +93,13 @@ describe("roomEvents", () => {
     expect((await hear(ada, room, 1_000)).ended).toBe("BAD_USER_INPUT");
   });
 
-  test("is refused over HTTP", async () => {
+  test("is rejected over HTTP", async () => {
     const room = await makeRoom(api, [ada]);
     const { errors } = await api.ask(ROOM_EVENTS, { token: ada.token, variables: { room } });
     expect(errors?.[0]?.extensions.code).toBe("BAD_USER_INPUT");
   });
 
-  test("ends for a removed member, who gets nothing more", async () => {
+  test("ends for a removed member, who receives nothing more", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const heard = await hear(bob, room);
     await post(api, ada, room, "for both");
@@ -115,7 +115,7 @@ describe("roomEvents", () => {
     expect(contents(heard)).toEqual(["for both"]);
   });
 
-  test("shows each subscriber only what they may see", async () => {
+  test("shows each subscriber only visible data", async () => {
     const room = await makeRoom(api, [ada, bob, eve]);
     const [adas, bobs, eves] = [await hear(ada, room), await hear(bob, room), await hear(eve, room)];
     await post(api, ada, room, "for Bob", { recipients: [bob.userId] });
@@ -131,7 +131,7 @@ describe("roomEvents", () => {
     expect(contents(eves)).toEqual(["last"]);
   });
 
-  test("does not take a forged hint for news", async () => {
+  test("ignores forged hints", async () => {
     const room = await makeRoom(api, [ada]);
     const heard = await hear(ada, room);
     await withClient(db.url("authenticator"), async (forger) => {
@@ -150,7 +150,7 @@ describe("roomEvents", () => {
     expect(heard.ended).toBeUndefined();
   });
 
-  test("lives longer than an operation may take to execute", async () => {
+  test("outlives the execution timeout of operations", async () => {
     const quick = await startApi(db, {
       PLINTH_STATEMENT_TIMEOUT_MS: "300",
       PLINTH_POOL_CONNECTION_TIMEOUT_MS: "300",
@@ -171,7 +171,7 @@ describe("roomEvents", () => {
 });
 
 describe("when a connection is lost", () => {
-  test("to the database for listening, what was missed is read", async () => {
+  test("to the database for listening, missed events are read", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const heard = await hear(bob, room);
     expect(await killConnections(db, "plinth-live")).toBe(1);
@@ -185,7 +185,7 @@ describe("when a connection is lost", () => {
     expect(heard.ended).toBeUndefined();
   });
 
-  test("to the database altogether, again and again, nothing is lost or duplicated", async () => {
+  test("to the database repeatedly, no event is lost or duplicated", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const heard = [await hear(bob, room), await hear(ada, room), await hear(bob, room)];
     const texts = Array.from({ length: 60 }, (_, i) => `text ${i}`);
@@ -215,7 +215,7 @@ describe("a token that ends", () => {
     expect(contents(heard)).toEqual([]);
   });
 
-  test("and an answer that comes while the socket closes is dropped, and no error", async () => {
+  test("drops an answer that arrives while the socket closes, without an error", async () => {
     const mallory = await signUp(api, "slow-mallory");
     const room = await makeRoom(api, [ada, mallory]);
     const heard = await hear(ada, room);

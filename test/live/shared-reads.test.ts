@@ -44,7 +44,7 @@ const WHO = {
            nullif(current_setting('jwt.claims.api_token_id', true), '') as token`,
 };
 
-test("each read runs as who asked, whoever asked before it", async () => {
+test("each read runs under its caller's claims, whatever ran before it", async () => {
   const asked = Array.from({ length: 300 }, (_, i) => ({
     userId: i % 7 === 0 ? undefined : id(i % 50),
     token: i % 3 === 0 ? id(1_000 + i) : undefined,
@@ -66,7 +66,7 @@ test("each read runs as who asked, whoever asked before it", async () => {
   );
 });
 
-test("many reads take two connections, and give them back", async () => {
+test("many reads share two connections and release them", async () => {
   let most = 0;
   const watch = setInterval(() => {
     most = Math.max(most, pool.totalCount - pool.idleCount);
@@ -78,7 +78,7 @@ test("many reads take two connections, and give them back", async () => {
   await until(() => pool.idleCount === pool.totalCount);
 });
 
-test("a read that fails fails alone", async () => {
+test("a failing read does not affect others", async () => {
   const outcomes = await Promise.allSettled(
     Array.from({ length: 120 }, (_, i) =>
       reads.read<{ id: string }>(
@@ -97,7 +97,7 @@ test("a read that fails fails alone", async () => {
     else expect(outcome).toMatchObject({ value: { rows: [{ id: id(i) }] } });
 });
 
-test("nothing can be written, and a wrong setting reads nothing", async () => {
+test("reads cannot write, and a wrong setting returns no rows", async () => {
   await expect(
     reads.read(settingsOf(id(1)), { text: "select rooms.set_presence('online')" }),
   ).rejects.toMatchObject({ code: "25006" });
@@ -107,7 +107,7 @@ test("nothing can be written, and a wrong setting reads nothing", async () => {
   expect((await reads.read(settingsOf(id(2)), WHO)).rows).toMatchObject([{ id: id(2) }]);
 });
 
-test("a connection that is lost while nobody reads is not lent to the next", async () => {
+test("a connection that is lost while idle is not reused", async () => {
   const own = "select pg_backend_pid() as pid";
   const isLost = new Promise((resolve) => {
     pool.once("connect", (client) => client.once("error", resolve));
@@ -119,7 +119,7 @@ test("a connection that is lost while nobody reads is not lent to the next", asy
   expect(next!.pid).not.toBe(lost!.pid);
 });
 
-test("a connection that is killed is told to its readers, and replaced", async () => {
+test("a killed connection rejects its reads and is replaced", async () => {
   const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(5)" }));
   const outcomes = Promise.allSettled(slow);
   await until(async () => {

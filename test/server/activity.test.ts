@@ -2,7 +2,7 @@ import { expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { startActivity } from "../../src/accounts/last-activity.ts";
 import type { Claims } from "../../src/auth/api-token.ts";
-import type { CallService } from "../../src/request/service-caller.ts";
+import type { CallPrivateFunction } from "../../src/request/service-caller.ts";
 import { until } from "../support/api.ts";
 
 const base = { userId: "u", tokenVersion: 1, expiresAt: new Date(Date.now() + 60_000) };
@@ -11,14 +11,14 @@ const apiToken = (tokenId: string): Claims => ({ ...base, sessionId: null, token
 
 function start(call: (text: string, values: readonly unknown[]) => Promise<unknown>, flushIntervalMs = 5) {
   const calls: { text: string; values: readonly unknown[] }[] = [];
-  const callService = (async (_request: unknown, text: string, values: readonly unknown[]) => {
+  const callPrivateFunction = (async (_request: unknown, text: string, values: readonly unknown[]) => {
     calls.push({ text, values });
     await call(text, values);
     return [];
-  }) as unknown as CallService;
+  }) as unknown as CallPrivateFunction;
   const lines: string[] = [];
   const logger = pino({}, { write: (line: string) => lines.push(line) });
-  return { calls, lines, activity: startActivity({ callService, logger, flushIntervalMs }) };
+  return { calls, lines, activity: startActivity({ callPrivateFunction, logger, flushIntervalMs }) };
 }
 
 test("C3 many uses become one statement a kind, and the same id none for a minute", async () => {

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { createErrorLog, type ErrorLog, withoutValues } from "../../src/request/error-log.ts";
-import type { CallService } from "../../src/request/service-caller.ts";
+import type { CallPrivateFunction } from "../../src/request/service-caller.ts";
 import { type Api, PASSWORD, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
@@ -93,13 +93,13 @@ describe("the queue", () => {
   function pretend() {
     const rows: { id: string }[] = [];
     const state = { failure: undefined as unknown, calls: 0 };
-    const callService = (async (_request, _text, [json]) => {
+    const callPrivateFunction = (async (_request, _text, [json]) => {
       state.calls += 1;
       if (state.failure) throw state.failure;
       rows.push(...JSON.parse(String(json)));
       return [];
-    }) as CallService;
-    return { rows, state, callService };
+    }) as CallPrivateFunction;
+    return { rows, state, callPrivateFunction };
   }
   const drain = async (log: ErrorLog) => log.close();
 
@@ -109,8 +109,8 @@ describe("the queue", () => {
       { level: "warn", base: null },
       { write: (line: string) => void warnings.push(JSON.parse(line)) },
     );
-    const { rows, callService } = pretend();
-    const log = createErrorLog({ callService, logger, capacity: 10, flushAfterMs: 60_000 });
+    const { rows, callPrivateFunction } = pretend();
+    const log = createErrorLog({ callPrivateFunction, logger, capacity: 10, flushAfterMs: 60_000 });
     for (let i = 0; i < 25; i++) log.record(anError());
     expect(rows).toHaveLength(0);
     await drain(log);
@@ -119,8 +119,8 @@ describe("the queue", () => {
   });
 
   test("writes in batches, in order, and keeps errors while the database is away", async () => {
-    const { rows, state, callService } = pretend();
-    const log = createErrorLog({ callService, logger: silent, flushAfterMs: 1 });
+    const { rows, state, callPrivateFunction } = pretend();
+    const log = createErrorLog({ callPrivateFunction, logger: silent, flushAfterMs: 1 });
     state.failure = Object.assign(new Error("down"), { code: "ECONNREFUSED" });
     const errors = Array.from({ length: 250 }, () => anError());
     for (const error of errors) log.record(error);
@@ -133,8 +133,8 @@ describe("the queue", () => {
   });
 
   test("lets go of what the database refuses, so that it does not hold up the rest", async () => {
-    const { rows, state, callService } = pretend();
-    const log = createErrorLog({ callService, logger: silent, flushAfterMs: 1 });
+    const { rows, state, callPrivateFunction } = pretend();
+    const log = createErrorLog({ callPrivateFunction, logger: silent, flushAfterMs: 1 });
     state.failure = Object.assign(new Error("bad"), { code: "22P05" });
     log.record(anError());
     await until(() => state.calls === 1);
@@ -145,7 +145,7 @@ describe("the queue", () => {
   });
 
   test("stops in time when the database hangs, and takes nothing afterwards", async () => {
-    const log = createErrorLog({ callService: () => new Promise(() => {}), logger: silent });
+    const log = createErrorLog({ callPrivateFunction: () => new Promise(() => {}), logger: silent });
     log.record(anError());
     await log.close();
     log.record(anError());
@@ -161,12 +161,12 @@ describe("the queue", () => {
     ["an error without a stack", Object.assign(new Error("x"), { stack: undefined })],
   ])("stores %s", async (_what, error) => {
     const { errorId, ...rest } = anError(error);
-    const service: CallService = (_request, text, values) =>
+    const service: CallPrivateFunction = (_request, text, values) =>
       withClient(
         db.url("service"),
         async (client) => (await client.query(text, [...values])).rows as never[],
       );
-    const log = createErrorLog({ callService: service, logger: silent });
+    const log = createErrorLog({ callPrivateFunction: service, logger: silent });
     log.record({ errorId, ...rest });
     await drain(log);
     const stored = (await readLog()).find(({ id }) => id === errorId);

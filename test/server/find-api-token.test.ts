@@ -3,7 +3,7 @@ import { ExpiringCache } from "../../src/accounts/api-tokens/expiring-cache.ts";
 import { createApiTokenFinder } from "../../src/accounts/api-tokens/find-api-token.ts";
 import { createApiToken } from "../../src/auth/api-token.ts";
 import type { RequestContext } from "../../src/request/context.ts";
-import type { CallService } from "../../src/request/service-caller.ts";
+import type { CallPrivateFunction } from "../../src/request/service-caller.ts";
 
 const from = (clientIp: string | undefined): RequestContext => ({
   correlationId: "test",
@@ -19,7 +19,11 @@ function finderFor(
   options: { networks?: string[] | null; expiresAt?: Date } = {},
 ) {
   const asked: string[] = [];
-  const callService = (async (_request: RequestContext, _text: string, [hash]: readonly unknown[]) => {
+  const callPrivateFunction = (async (
+    _request: RequestContext,
+    _text: string,
+    [hash]: readonly unknown[],
+  ) => {
     asked.push((hash as Buffer).toString("hex"));
     await new Promise((resolve) => setImmediate(resolve));
     if (!known.some((token) => token.hash.equals(hash as Buffer))) return [];
@@ -34,8 +38,8 @@ function finderFor(
         allowed_networks: networks,
       },
     ];
-  }) as unknown as CallService;
-  return { find: createApiTokenFinder(callService), asked };
+  }) as unknown as CallPrivateFunction;
+  return { find: createApiTokenFinder(callPrivateFunction), asked };
 }
 
 const UNAUTHENTICATED = { code: "UNAUTHENTICATED" };

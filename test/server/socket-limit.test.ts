@@ -3,12 +3,12 @@ import { SocketLimit } from "../../src/http/websocket/socket-limit.ts";
 
 test("a client has so many places, and each is given back once", () => {
   const limit = new SocketLimit(2);
-  const giveBack = limit.take("192.0.2.1");
+  const release = limit.take("192.0.2.1");
   expect(limit.take("192.0.2.1")).toBeDefined();
   expect(limit.take("192.0.2.1")).toBeUndefined();
   expect(limit.take("192.0.2.2")).toBeDefined();
-  giveBack!();
-  giveBack!();
+  release!();
+  release!();
   expect(limit.take("192.0.2.1")).toBeDefined();
   expect(limit.take("192.0.2.1")).toBeUndefined();
 });

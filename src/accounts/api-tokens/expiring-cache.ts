@@ -1,4 +1,4 @@
-/** Values in memory for a while, the least recently added forgotten first when there are too many. */
+/** Values kept in memory for a limited time; over the maximum, the oldest are dropped first. */
 export class ExpiringCache<TValue> {
   readonly #entries = new Map<string, { readonly value: TValue; readonly expiresAt: number }>();
   readonly #ttlMs: number;
@@ -19,7 +19,7 @@ export class ExpiringCache<TValue> {
   }
 
   set(key: string, value: TValue, now = Date.now()): void {
-    // Insertion order is the order of expiry, so the first is the oldest.
+    // Insertion order is the order of expiry, so the first entry is the oldest.
     this.#entries.delete(key);
     this.#entries.set(key, { value, expiresAt: now + this.#ttlMs });
     if (this.#entries.size > this.#maxEntries) this.#entries.delete(this.#entries.keys().next().value!);

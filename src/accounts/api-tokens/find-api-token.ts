@@ -7,14 +7,14 @@ import {
 } from "../../auth/api-token.ts";
 import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { ExpiringCache } from "./expiring-cache.ts";
 
-/** How long a token is believed, or an unknown one refused, without asking. Revocations are heard of at once. */
+/** Time a token, known or unknown, is cached without a query. Revocations take effect immediately. */
 const TTL_MS = 60_000;
 const MAX_ENTRIES = 10_000;
-/** Unknown tokens per client and TTL before its further ones are refused unasked: guessing must not cost queries. */
+/** Unknown tokens per client and TTL before further ones are rejected without a query, so that guessing costs no queries. */
 const MAX_MISSES = 20;
 
 interface FoundToken {
@@ -23,7 +23,7 @@ interface FoundToken {
   readonly token_version: number;
   readonly scopes: ApiTokenScope[];
   readonly expires_at: Date;
-  /** CIDR blocks; null means from anywhere. */
+  /** CIDR blocks; null allows any address. */
   readonly allowed_networks: readonly string[] | null;
 }
 
@@ -33,21 +33,21 @@ interface KnownToken {
 }
 
 /**
- * The claims of an API token. What a malformed one is, is seen without asking; a live one costs a query a minute.
- * Whether it has been revoked since is for the caller to ask, of the list of revocations.
- * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; or the database's error when it has to be asked and cannot be
+ * Returns the claims of an API token. A malformed token is rejected without a query; an active one costs a query a minute.
+ * The caller checks the list of revocations.
+ * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; or the database's error when a query fails
  */
 export type FindApiToken = (token: string, request: RequestContext) => Promise<ApiTokenClaims>;
 
-export function createApiTokenFinder(callService: CallService): FindApiToken {
-  /** By hash: the token, or null where there is none. A random token never becomes known later. */
+export function createApiTokenFinder(callPrivateFunction: CallPrivateFunction): FindApiToken {
+  /** Tokens by hash; null for unknown ones. An unknown random token never becomes valid later. */
   const known = new ExpiringCache<KnownToken | null>({ ttlMs: TTL_MS, maxEntries: MAX_ENTRIES });
   const misses = new ExpiringCache<{ count: number }>({ ttlMs: TTL_MS, maxEntries: MAX_ENTRIES });
-  /** Requests that come at once ask once. */
+  /** Pending queries, shared by concurrent requests. */
   const asking = new Map<string, Promise<KnownToken | null>>();
 
   async function ask(hash: Buffer, key: string, request: RequestContext): Promise<KnownToken | null> {
-    const [row] = await callService<FoundToken>(
+    const [row] = await callPrivateFunction<FoundToken>(
       request,
       `select token_id, user_id, token_version, scopes, expires_at, allowed_networks
        from private.find_api_token($1)`,
@@ -72,7 +72,7 @@ export function createApiTokenFinder(callService: CallService): FindApiToken {
     let found = known.get(key);
     if (found === undefined) {
       if ((misses.get(clientKey(request.clientIp))?.count ?? 0) >= MAX_MISSES)
-        throw new PlinthError("RATE_LIMITED", "Too many API tokens that are not valid; try again later.");
+        throw new PlinthError("RATE_LIMITED", "Too many invalid API tokens; try again later.");
       let answer = asking.get(key);
       if (!answer) {
         answer = ask(hash, key, request).finally(() => asking.delete(key));
@@ -108,7 +108,7 @@ function blockListOf(networks: readonly string[]): BlockList {
   return list;
 }
 
-/** As private.network_is_allowed: a client without an address is in no network. */
+/** Same rule as private.network_is_allowed: a client without an address is in no network. */
 function isAllowedFrom(networks: BlockList | null, clientIp: string | undefined): boolean {
   if (!networks) return true;
   return clientIp !== undefined && isIP(clientIp) > 0

@@ -1,15 +1,15 @@
 import { decryptFernet, encryptFernet } from "../../auth/fernet.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { parseExactJson } from "../../support/exact-json.ts";
 import type { UserKeys } from "./user-keys.ts";
 
-/** What an assistant remembers of its user. */
+/** An assistant's memory of its user. */
 export interface ConversationMemory {
   /** Any JSON value. */
   readonly memory: unknown;
-  /** Opaque; another one after each change. */
+  /** Opaque; differs after each change. */
   readonly version: string;
   /** ISO 8601. */
   readonly createdAt: string;
@@ -18,23 +18,23 @@ export interface ConversationMemory {
 
 export interface SetMemoryInput {
   readonly memory: unknown;
-  /** Only if the memory is still this one; "0" if there is none. */
+  /** The version the memory must still have; "0" if none may exist. */
   readonly expectedVersion?: string | null;
 }
 
-/** All reject with PlinthError UNAUTHENTICATED for a visitor; what they touch is always the caller's own. */
+/** All reject with PlinthError UNAUTHENTICATED for a visitor and access only the caller's memory. */
 export interface ConversationMemories {
   find(request: RequestContext): Promise<ConversationMemory | null>;
-  /** @throws PlinthError BAD_USER_INPUT (too large, bad version); PL409 when `expectedVersion` is not the present one */
+  /** @throws PlinthError BAD_USER_INPUT (too large, bad version); PL409 when `expectedVersion` is not the current one */
   set(input: SetMemoryInput, request: RequestContext): Promise<ConversationMemory>;
-  /** Deletes the memory and shreds the key it was encrypted under; whether there was anything. */
+  /** Deletes the memory and shreds its encryption key. @returns whether a memory existed */
   delete(request: RequestContext): Promise<boolean>;
 }
 
 /** The UTF-8 text of the JSON document. */
 const MAX_MEMORY_BYTES = 256 * 1024;
 const VERSION = /^(0|[1-9]\d{0,17})$/;
-/** A key is shredded by its user, so more than a few in a row is a client gone wrong. */
+/** Only the user shreds the key, so more than a few times in a row means a faulty client. */
 const ATTEMPTS = 5;
 
 interface WrittenRow {
@@ -48,18 +48,18 @@ interface StoredRow extends WrittenRow {
   readonly wrapped_key: string;
 }
 
-/** Memories are encrypted here and not in SQL: the database, its logs, backups and replicas never see the clear text. */
+/** Memories are encrypted here, not in SQL: the database, its logs, backups and replicas never see the plaintext. */
 export function createConversationMemories(parts: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   userKeys: UserKeys;
 }): ConversationMemories {
-  const { callService, userKeys } = parts;
+  const { callPrivateFunction, userKeys } = parts;
 
   return {
     async find(request) {
       const { userId } = requireClaims(request);
       const text = "select * from private.find_conversation_memory($1)";
-      const [row] = await callService<StoredRow>(request, text, [userId]);
+      const [row] = await callPrivateFunction<StoredRow>(request, text, [userId]);
       if (!row) return null;
       const plaintext = decryptFernet(userKeys.open(userId, row.wrapped_key), row.memory);
       return shape(parseExactJson(plaintext.toString()), row);
@@ -69,16 +69,16 @@ export function createConversationMemories(parts: {
       const { userId } = requireClaims(request);
       const plaintext = serialize(memory);
       if (expectedVersion !== null && !VERSION.test(expectedVersion))
-        throw badInput("expectedVersion", "is not a version that was handed out");
+        throw badInput("expectedVersion", "is not a valid version");
       for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
         const { id, key } = await userKeys.findOrMake(userId, request);
-        const [row] = await callService<WrittenRow>(
+        const [row] = await callPrivateFunction<WrittenRow>(
           request,
           "select * from private.set_conversation_memory($1, $2, $3, $4)",
           [userId, id, encryptFernet(key, plaintext), expectedVersion],
         );
         if (row) return shape(parseExactJson(plaintext), row);
-        // The key was shredded since it was read: the memory is written under the next one.
+        // The key was shredded after it was read, so the memory is written with the next one.
       }
       throw new PlinthError("CONFLICT", "The memory is being deleted; try again.");
     },

@@ -1,9 +1,9 @@
 import { generateFernetKey } from "../../auth/fernet.ts";
 import type { Sealer } from "../../auth/sealing.ts";
 import type { RequestContext } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 
-/** A user's key, opened. */
+/** A user's unsealed key. */
 export interface UserKey {
   readonly id: string;
   /** For encryptFernet and decryptFernet. */
@@ -16,29 +16,37 @@ interface StoredKey {
 }
 
 /**
- * The keys of users: made when first needed, kept in the database sealed by the master key. Never kept in memory here, so
- * that a shredded key is gone at once on every server.
+ * Manages the users' keys: created on first use and stored in the database, sealed by the master key. They are never cached
+ * in memory, so that a shredded key is gone immediately on every server.
  */
-export function createUserKeys({ callService, sealer }: { callService: CallService; sealer: Sealer }) {
+export function createUserKeys({
+  callPrivateFunction,
+  sealer,
+}: {
+  callPrivateFunction: CallPrivateFunction;
+  sealer: Sealer;
+}) {
   const open = (userId: string, wrapped: string): string =>
     sealer.unseal("user key", wrapped, userId).toString();
 
   return {
     open,
 
-    /** The user's key, a new one where there is none. */
+    /** Returns the user's key; creates one if none exists. */
     async findOrMake(userId: string, request: RequestContext): Promise<UserKey> {
-      const [found] = await callService<StoredKey>(request, "select * from private.find_user_key($1)", [
-        userId,
-      ]);
+      const [found] = await callPrivateFunction<StoredKey>(
+        request,
+        "select * from private.find_user_key($1)",
+        [userId],
+      );
       const stored = found ?? (await store(userId, request));
       return { id: stored.key_id, key: open(userId, stored.wrapped_key) };
     },
 
-    /** Whether there was one. */
+    /** @returns whether a key existed */
     async shred(userId: string, request: RequestContext): Promise<boolean> {
       const text = "select private.delete_user_key($1) as existed";
-      const [row] = await callService<{ existed: boolean }>(request, text, [userId]);
+      const [row] = await callPrivateFunction<{ existed: boolean }>(request, text, [userId]);
       return row!.existed;
     },
   };
@@ -46,7 +54,7 @@ export function createUserKeys({ callService, sealer }: { callService: CallServi
   async function store(userId: string, request: RequestContext): Promise<StoredKey> {
     const wrapped = sealer.seal("user key", generateFernetKey(), userId);
     const text = "select * from private.store_user_key($1, $2)";
-    const [kept] = await callService<StoredKey>(request, text, [userId, wrapped]);
+    const [kept] = await callPrivateFunction<StoredKey>(request, text, [userId, wrapped]);
     return kept!;
   }
 }

@@ -1,6 +1,6 @@
 import type { Claims } from "../../auth/api-token.ts";
 
-/** A row of private.token_blacklist: access and API tokens that must not be believed although they have not expired. */
+/** A row of private.token_blacklist: access and API tokens that are revoked although they have not expired. */
 export interface Revocation {
   readonly kind: "token" | "session" | "user";
   readonly subjectId: string;
@@ -9,9 +9,9 @@ export interface Revocation {
   readonly expiresAt: Date;
 }
 
-/** Revocations in memory, until no token they speak of can be valid. Looking up costs three map accesses. */
+/** Revocations in memory, kept until no affected token can be valid. A lookup costs three map accesses. */
 export class RevocationList {
-  /** By token or session id: when the entry can be forgotten, in ms since 1970. */
+  /** Expiry of each entry by token or session id, in ms since 1970. */
   readonly #ids = new Map<string, number>();
   readonly #users = new Map<string, { lowestLiveVersion: number; expiresAt: number }>();
 
@@ -21,7 +21,7 @@ export class RevocationList {
       this.#ids.set(subjectId, Math.max(expiry, this.#ids.get(subjectId) ?? 0));
       return;
     }
-    // Versions only grow, so the highest word holds, in whatever order they arrive.
+    // Versions only grow, so the highest one counts, in whatever order they arrive.
     const known = this.#users.get(subjectId);
     this.#users.set(subjectId, {
       lowestLiveVersion: Math.max(
@@ -41,7 +41,7 @@ export class RevocationList {
     );
   }
 
-  /** Forgets what has expired. */
+  /** Removes expired entries. */
   purge(now: number): void {
     for (const [id, expiresAt] of this.#ids) if (expiresAt <= now) this.#ids.delete(id);
     for (const [id, { expiresAt }] of this.#users) if (expiresAt <= now) this.#users.delete(id);
@@ -52,7 +52,7 @@ export class RevocationList {
   }
 }
 
-/** Whether a revocation speaks of a token. */
+/** Whether a revocation applies to a token. */
 export function revokes(revocation: Revocation, claims: Claims): boolean {
   const list = new RevocationList();
   list.add(revocation);

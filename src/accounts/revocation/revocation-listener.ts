@@ -6,7 +6,7 @@ import type { Revocation } from "./revocation-list.ts";
 
 const LOAD_TIMEOUT_MS = 30_000;
 const READ_TIMEOUT_MS = 2_000;
-/** How often the revocations are read while no notification says when. */
+/** Polling interval while notifications do not arrive. */
 const POLL_INTERVAL_MS = 2_000;
 
 interface Row {
@@ -16,18 +16,18 @@ interface Row {
   readonly expires_at: Date;
 }
 
-/** A revocation becomes visible when its transaction commits, so each reading goes back further than the last. */
+/** Overlap of readings: a revocation becomes visible only when its transaction commits. */
 const RECENT = "10 minutes";
 const ALL = "1 day 5 minutes";
-/** Everything is read again after this many probes or polls, for a transaction that was open longer than RECENT. */
+/** Number of probes or polls after which everything is read again, for transactions open longer than RECENT. */
 const ROUNDS_PER_FULL_READING = 300;
 
 /**
- * Hears of revocations on a connection of its own. It listens first and loads what is already revoked afterwards, so
- * nothing falls between; only then, and only while notifications are known to arrive, does `isListening` say true.
- * While they do not, it reads every few seconds: that closes open sockets; for a request the database must be asked.
+ * Listens for revocations on its own connection. It first listens and then loads the existing revocations, so none is
+ * missed; only then, and only while notifications are known to arrive, `isListening` is true. Otherwise it polls every few
+ * seconds, which closes open sockets; requests must then query the database.
  *
- * Any database role may notify, so a notification is not believed, only taken as a reason to read.
+ * Any database role may notify, so a notification is not trusted and only triggers a read.
  */
 export class RevocationListener {
   readonly #connection: ListenConnection;
@@ -66,7 +66,7 @@ export class RevocationListener {
     return this.#connection.isListening;
   }
 
-  /** Resolves after the first attempt, whatever came of it; further ones follow by themselves. */
+  /** Resolves after the first attempt, successful or not; retries follow automatically. */
   async start(): Promise<void> {
     await this.#connection.start();
     this.#poll(1);
@@ -80,7 +80,7 @@ export class RevocationListener {
 
   #poll(round: number): void {
     const timer = setTimeout(async () => {
-      // A database that is away is in the log already; the next poll reads what this one could not.
+      // An unavailable database is already in the log; the next poll catches up.
       if (!this.isListening)
         await (round % ROUNDS_PER_FULL_READING === 0 ? this.#readAll() : this.#readRecent()).catch(() => {});
       if (this.#polling === timer) this.#poll(round + 1);
@@ -118,7 +118,7 @@ export class RevocationListener {
       });
   }
 
-  /** Reads now; calls that come while a reading is under way are answered by one more. */
+  /** Reads now; calls during a reading share one further reading. */
   #readSoon(): void {
     this.#isAsked = true;
     if (!this.#isReading) void this.#readWhileAsked();
@@ -132,7 +132,7 @@ export class RevocationListener {
         await this.#readRecent();
       }
     } catch (error) {
-      // What was announced is not known: the database is asked until everything has been read again.
+      // The announced revocations are unknown, so requests query the database until everything has been read again.
       this.#connection.giveUp(error);
     } finally {
       this.#isReading = false;

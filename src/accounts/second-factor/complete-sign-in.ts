@@ -1,8 +1,8 @@
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { Credentials, OpenedSession } from "../sign-in/credentials.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { checkDeviceName } from "../sign-in/input.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
 import { invalidSecondFactor, readChallengeToken } from "./input.ts";
 import { proveSecondFactor, type SecondFactorInput } from "./proof.ts";
 
@@ -11,28 +11,28 @@ export interface CompleteSignInInput extends SecondFactorInput {
   readonly deviceName?: string | null;
 }
 
-/** The second half of a sign-in. The token proves nothing but that the first half was right. */
+/** The second half of a sign-in. The token only proves that the first half succeeded. */
 export async function completeSignIn(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { challengeToken, deviceName = null, ...shown }: CompleteSignInInput,
   request: RequestContext,
 ): Promise<Credentials> {
   checkDeviceName(deviceName);
   const tokenHash = readChallengeToken(challengeToken);
-  const [found] = await tools.callService<{ user_id: string | null }>(
+  const [found] = await dependencies.callPrivateFunction<{ user_id: string | null }>(
     request,
     "select private.find_sign_in_challenge($1) as user_id",
     [tokenHash],
   );
   if (!found?.user_id) throw invalidSecondFactor();
-  const proof = await proveSecondFactor(tools, request, found.user_id, "second_factor", shown);
+  const proof = await proveSecondFactor(dependencies, request, found.user_id, "second_factor", shown);
   const refresh = createRefreshToken();
-  const [session] = await tools.callService<OpenedSession>(
+  const [session] = await dependencies.callPrivateFunction<OpenedSession>(
     request,
     `select user_id, session_id, token_version, refresh_expires_at
      from private.finish_sign_in($1, $2, $3, $4)`,
     [tokenHash, JSON.stringify(proof), refresh.hash, deviceName],
   );
   if (!session) throw invalidSecondFactor();
-  return tools.make.credentials(session, refresh.token);
+  return dependencies.make.credentials(session, refresh.token);
 }

@@ -1,6 +1,6 @@
 import type { RequestContext } from "../../request/context.ts";
 import type { Credentials } from "../sign-in/credentials.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { type CompleteSignInInput, completeSignIn } from "./complete-sign-in.ts";
 import {
   type FinishPasskeyRegistrationInput,
@@ -26,9 +26,9 @@ import {
 } from "./totp.ts";
 
 /**
- * Second factors: enrolling them, and what asks for them. All reject with PlinthError: BAD_USER_INPUT with `field`,
+ * Second factors: enrolment and the operations that require them. All reject with PlinthError: BAD_USER_INPUT with `field`,
  * INVALID_CREDENTIALS, UNAUTHENTICATED; or with the database's error, FORBIDDEN with a hint where a recent sign-in is
- * needed.
+ * required.
  */
 export interface SecondFactors {
   startTotp(input: StartTotpInput, request: RequestContext): Promise<TotpEnrolment>;
@@ -49,17 +49,17 @@ export interface SecondFactors {
   regenerateRecoveryCodes(request: RequestContext): Promise<RecoveryCodes>;
 }
 
-export function createSecondFactors(tools: SignInTools): SecondFactors {
+export function createSecondFactors(dependencies: SignInDependencies): SecondFactors {
   return {
-    startTotp: (input, request) => startTotp(tools, input, request),
-    confirmTotp: (input, request) => confirmTotp(tools, input, request),
-    startPasskeyRegistration: (input, request) => startPasskeyRegistration(tools, input, request),
-    finishPasskeyRegistration: (input, request) => finishPasskeyRegistration(tools, input, request),
-    startPasskeySignIn: (input, request) => startPasskeySignIn(tools, input, request),
-    finishPasskeySignIn: (input, request) => finishPasskeySignIn(tools, input, request),
-    completeSignIn: (input, request) => completeSignIn(tools, input, request),
-    startPasskeyReauthentication: (request) => startPasskeyReauthentication(tools, request),
-    reauthenticate: (input, request) => reauthenticate(tools, input, request),
-    regenerateRecoveryCodes: (request) => regenerateRecoveryCodes(tools, request),
+    startTotp: (input, request) => startTotp(dependencies, input, request),
+    confirmTotp: (input, request) => confirmTotp(dependencies, input, request),
+    startPasskeyRegistration: (input, request) => startPasskeyRegistration(dependencies, input, request),
+    finishPasskeyRegistration: (input, request) => finishPasskeyRegistration(dependencies, input, request),
+    startPasskeySignIn: (input, request) => startPasskeySignIn(dependencies, input, request),
+    finishPasskeySignIn: (input, request) => finishPasskeySignIn(dependencies, input, request),
+    completeSignIn: (input, request) => completeSignIn(dependencies, input, request),
+    startPasskeyReauthentication: (request) => startPasskeyReauthentication(dependencies, request),
+    reauthenticate: (input, request) => reauthenticate(dependencies, input, request),
+    regenerateRecoveryCodes: (request) => regenerateRecoveryCodes(dependencies, request),
   };
 }

@@ -8,12 +8,12 @@ const MAX_NAME_LENGTH = 100;
 export function checkFactorName(name: string): void {
   checkText("name", name, MAX_NAME_LENGTH);
   if (name.trim() === "" || /\p{Cc}/u.test(name))
-    throw badInput("name", "may not be empty or hold control characters");
+    throw badInput("name", "may not be empty or contain control characters");
 }
 
 /**
- * The six digits of a code, with or without blanks between them. Other alphabets' digits are not digits.
- * @throws PlinthError BAD_USER_INPUT for what cannot be a code: no guess, so it is not counted
+ * Returns the six digits of a code, with or without blanks between them. Only ASCII digits count.
+ * @throws PlinthError BAD_USER_INPUT for a malformed code, which is not counted as a guess
  */
 export function readCode(typed: string): string {
   const code = typed.length > 20 ? "" : typed.replaceAll(" ", "");
@@ -21,17 +21,17 @@ export function readCode(typed: string): string {
   return code;
 }
 
-/** @throws PlinthError INVALID_CREDENTIALS for what cannot be a challenge's token, as for one that is not known */
+/** @throws PlinthError INVALID_CREDENTIALS for a malformed token, as for an unknown one */
 export function readChallengeToken(token: string): Buffer {
   if (!isSecretToken("plc_", token)) throw invalidSecondFactor();
   return hashSecret(token);
 }
 
-/** One answer for wrong, used and locked, and for a challenge that is over. */
+/** One error for wrong, used and locked factors, and for an expired challenge. */
 export function invalidSecondFactor(): PlinthError {
   return new PlinthError(
     "INVALID_CREDENTIALS",
-    "That is not right, was used already, or signing in is not possible now.",
-    { hint: "If it goes on, sign in from the beginning." },
+    "The second factor is wrong or already used, or sign-in is not possible now.",
+    { hint: "If the problem persists, start the sign-in again." },
   );
 }

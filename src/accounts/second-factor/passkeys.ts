@@ -10,8 +10,8 @@ import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import type { Credentials, OpenedSession } from "../sign-in/credentials.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { badInput, checkDeviceName } from "../sign-in/input.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
 import { checkFactorName, invalidSecondFactor, readChallengeToken } from "./input.ts";
 import { provePasskey } from "./proof.ts";
 import type { AddedFactor } from "./totp.ts";
@@ -40,17 +40,17 @@ export interface FinishPasskeySignInInput {
   readonly deviceName?: string | null;
 }
 
-/** 256 bits; WebAuthn Level 3 §13.4.3 asks for 128 at least. */
+/** 256 bits; WebAuthn Level 3 §13.4.3 requires at least 128. */
 const createChallenge = () => randomBytes(32);
 
 export async function startPasskeyRegistration(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   { passwordless }: StartPasskeyRegistrationInput,
   request: RequestContext,
 ): Promise<PasskeyOptions> {
   requireClaims(request);
   const challenge = createChallenge();
-  const [started] = await callService<{ user_id: string; username: string; passkeys: PasskeyHint[] }>(
+  const [started] = await callPrivateFunction<{ user_id: string; username: string; passkeys: PasskeyHint[] }>(
     request,
     "select user_id, username, passkeys from private.start_passkey_registration($1)",
     [challenge],
@@ -64,7 +64,7 @@ export async function startPasskeyRegistration(
 }
 
 export async function finishPasskeyRegistration(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   { response, name }: FinishPasskeyRegistrationInput,
   request: RequestContext,
 ): Promise<AddedFactor> {
@@ -73,7 +73,7 @@ export async function finishPasskeyRegistration(
   checkFactorName(label);
   const challenge = challengeOf(response);
   const [taken] = challenge
-    ? await callService<{ is_ours: boolean }>(
+    ? await callPrivateFunction<{ is_ours: boolean }>(
         request,
         "select private.take_passkey_challenge($1, 'register', $2) as is_ours",
         [challenge, userId],
@@ -83,9 +83,9 @@ export async function finishPasskeyRegistration(
     challenge && taken?.is_ours
       ? await verifyPasskeyRegistration(relyingParty, response, challenge)
       : undefined;
-  if (!passkey) throw badInput("response", "is not what was asked for");
+  if (!passkey) throw badInput("response", "does not match the registration request");
   const { codes, hashes } = createRecoveryCodes();
-  const [added] = await callService<{ factor_id: string; codes_were_stored: boolean }>(
+  const [added] = await callPrivateFunction<{ factor_id: string; codes_were_stored: boolean }>(
     request,
     `select factor_id, codes_were_stored
      from private.finish_passkey_registration($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
@@ -104,14 +104,14 @@ export async function finishPasskeyRegistration(
   return { factorId: added!.factor_id, recoveryCodes: added!.codes_were_stored ? codes : null };
 }
 
-/** Without a challenge's token: for a sign-in with nothing but a passkey, which must verify its user. */
+/** Without a challenge's token: for a sign-in with only a passkey, which must verify its user. */
 export async function startPasskeySignIn(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   { challengeToken }: StartPasskeySignInInput,
   request: RequestContext,
 ): Promise<PasskeyOptions> {
   const challenge = createChallenge();
-  const [started] = await callService<{ passkeys: PasskeyHint[] | null }>(
+  const [started] = await callPrivateFunction<{ passkeys: PasskeyHint[] | null }>(
     request,
     "select private.start_passkey_sign_in($1, $2) as passkeys",
     [challenge, challengeToken == null ? null : readChallengeToken(challengeToken)],
@@ -127,12 +127,12 @@ export async function startPasskeySignIn(
 }
 
 export async function startPasskeyReauthentication(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   request: RequestContext,
 ): Promise<PasskeyOptions> {
   requireClaims(request);
   const challenge = createChallenge();
-  const [started] = await callService<{ passkeys: PasskeyHint[] }>(
+  const [started] = await callPrivateFunction<{ passkeys: PasskeyHint[] }>(
     request,
     "select private.start_passkey_reauthentication($1) as passkeys",
     [challenge],
@@ -144,23 +144,23 @@ export async function startPasskeyReauthentication(
   return { options };
 }
 
-/** Signs in with nothing but a passkey. One answer for unknown, wrong, cloned, locked and disabled. */
+/** Signs in with only a passkey. One error for unknown, wrong, cloned, locked and disabled. */
 export async function finishPasskeySignIn(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { response, deviceName = null }: FinishPasskeySignInInput,
   request: RequestContext,
 ): Promise<Credentials> {
   checkDeviceName(deviceName);
-  const shown = await provePasskey(tools, request, {
+  const shown = await provePasskey(dependencies, request, {
     ...{ field: "response", response, purpose: "sign_in", userId: null },
   });
   const refresh = createRefreshToken();
-  const [session] = await tools.callService<OpenedSession>(
+  const [session] = await dependencies.callPrivateFunction<OpenedSession>(
     request,
     `select $1::uuid as user_id, session_id, token_version, refresh_expires_at
      from private.finish_passkey_sign_in($1, $2, $3, $4)`,
     [shown?.userId ?? null, shown ? JSON.stringify(shown.proof) : null, refresh.hash, deviceName],
   );
   if (!session) throw invalidSecondFactor();
-  return tools.make.credentials(session, refresh.token);
+  return dependencies.make.credentials(session, refresh.token);
 }

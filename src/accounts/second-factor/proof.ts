@@ -2,12 +2,12 @@ import { challengeOf, credentialIdOf, verifyPasskeyAssertion } from "../../auth/
 import { hashRecoveryCode } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep } from "../../auth/totp.ts";
 import type { RequestContext } from "../../request/context.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { badInput } from "../sign-in/input.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
 import { invalidSecondFactor, readCode } from "./input.ts";
 import { unsealTotpSecret } from "./totp-secret.ts";
 
-/** What private.accept_second_factor decides on: what was shown, checked as far as that needs no lock. */
+/** The input of private.accept_second_factor: the given factor, checked as far as possible without a lock. */
 export type Proof =
   | { readonly method: "totp"; readonly factor_id: string | null; readonly step: number | null }
   | { readonly method: "recovery_code"; readonly code_hash: string }
@@ -27,7 +27,7 @@ export interface SecondFactorInput {
   readonly passkeyResponse?: unknown;
 }
 
-/** What a passkey is asked for, see private.passkey_challenges. */
+/** The purpose of a passkey challenge, see private.passkey_challenges. */
 export type PasskeyPurpose = "sign_in" | "second_factor" | "reauthenticate";
 
 export function countGiven(values: readonly unknown[]): number {
@@ -35,12 +35,12 @@ export function countGiven(values: readonly unknown[]): number {
 }
 
 /**
- * Checks the one second factor that was given.
- * @throws PlinthError BAD_USER_INPUT for none or several, or what cannot be one; INVALID_CREDENTIALS for a passkey that
- *   nobody asked for or that is not the account's
+ * Checks the given second factor.
+ * @throws PlinthError BAD_USER_INPUT for none, several or a malformed one; INVALID_CREDENTIALS for a passkey without a
+ *   challenge or of another account
  */
 export async function proveSecondFactor(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   request: RequestContext,
   userId: string,
   purpose: Exclude<PasskeyPurpose, "sign_in">,
@@ -48,26 +48,31 @@ export async function proveSecondFactor(
 ): Promise<Proof> {
   if (countGiven([code, recoveryCode, passkeyResponse]) !== 1)
     throw badInput("code", "or `recoveryCode` or `passkeyResponse` must be given, and only one of them");
-  if (code != null) return proveTotp(tools, request, userId, readCode(code));
+  if (code != null) return proveTotp(dependencies, request, userId, readCode(code));
   if (recoveryCode != null) return proveRecoveryCode(recoveryCode);
   const field = "passkeyResponse";
-  const shown = await provePasskey(tools, request, { field, response: passkeyResponse, purpose, userId });
+  const shown = await provePasskey(dependencies, request, {
+    field,
+    response: passkeyResponse,
+    purpose,
+    userId,
+  });
   if (shown?.userId !== userId) throw invalidSecondFactor();
   return shown.proof;
 }
 
 async function proveTotp(
-  { callService, sealer }: SignInTools,
+  { callPrivateFunction, sealer }: SignInDependencies,
   request: RequestContext,
   userId: string,
   code: string,
 ): Promise<Proof> {
-  const rows = await callService<{ factor_id: string; sealed_secret: string }>(
+  const rows = await callPrivateFunction<{ factor_id: string; sealed_secret: string }>(
     request,
     "select factor_id, sealed_secret from private.find_totp_secrets($1)",
     [userId],
   );
-  // An account without an app gets the same work done.
+  // The work is the same for an account without an authenticator app.
   if (rows.length === 0) findTotpStep(createTotpSecret(), code, Date.now());
   let proof: Proof = { method: "totp", factor_id: null, step: null };
   for (const { factor_id, sealed_secret } of rows) {
@@ -84,11 +89,11 @@ function proveRecoveryCode(typed: string): Proof {
 }
 
 /**
- * Takes the challenge that the response answers, which ends it, then checks the response.
- * @returns whose passkey it is and what to decide on; undefined when nobody asked or nobody has it
+ * Consumes the challenge that the response answers, then checks the response.
+ * @returns the passkey's owner and the proof; undefined for an unknown challenge or passkey
  */
 export async function provePasskey(
-  { callService, relyingParty }: SignInTools,
+  { callPrivateFunction, relyingParty }: SignInDependencies,
   request: RequestContext,
   given: {
     /** Its name in the input. */
@@ -101,14 +106,14 @@ export async function provePasskey(
   const { field, response, purpose, userId } = given;
   const challenge = challengeOf(response);
   const credentialId = credentialIdOf(response);
-  if (!challenge || !credentialId) throw badInput(field, "is not what an authenticator answers");
-  const [taken] = await callService<{ is_ours: boolean }>(
+  if (!challenge || !credentialId) throw badInput(field, "is not a valid authenticator response");
+  const [taken] = await callPrivateFunction<{ is_ours: boolean }>(
     request,
     "select private.take_passkey_challenge($1, $2, $3) as is_ours",
     [challenge, purpose, userId],
   );
   if (!taken?.is_ours) return undefined;
-  const [passkey] = await callService<{
+  const [passkey] = await callPrivateFunction<{
     user_id: string;
     factor_id: string;
     public_key: Buffer;
@@ -123,7 +128,7 @@ export async function provePasskey(
     publicKey: passkey.public_key,
     isBackupEligible: passkey.backup_eligible,
     userId: passkey.user_id,
-    // Alone it must be two factors in one; after a password, having it is enough.
+    // Alone, a passkey must verify its user; after a password, possession is enough.
     requireUserVerification: purpose === "sign_in",
     requireUserHandle: purpose === "sign_in",
   });

@@ -1,7 +1,7 @@
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "../sign-in/check-password.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { badInput, checkTypedPassword, invalidCredentials } from "../sign-in/input.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
 import { invalidSecondFactor } from "./input.ts";
 import { countGiven, proveSecondFactor, type SecondFactorInput } from "./proof.ts";
 
@@ -13,9 +13,9 @@ export interface Reauthentication {
   readonly authenticatedAt: string;
 }
 
-/** Shows again, within a session, that it is its owner: the password, or the second factor of who has one. */
+/** Confirms the owner of a session again: with the password, or with the second factor if the account has one. */
 export async function reauthenticate(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { password, ...factor }: ReauthenticateInput,
   request: RequestContext,
 ): Promise<Reauthentication> {
@@ -24,9 +24,9 @@ export async function reauthenticate(
     throw badInput("password", "or a second factor must be given, and only one of them");
   const proof =
     password == null
-      ? await proveSecondFactor(tools, request, userId, "reauthenticate", factor)
-      : await provePassword(tools, request, userId, password);
-  const [done] = await tools.callService<{ authenticated_at: Date | null }>(
+      ? await proveSecondFactor(dependencies, request, userId, "reauthenticate", factor)
+      : await provePassword(dependencies, request, userId, password);
+  const [done] = await dependencies.callPrivateFunction<{ authenticated_at: Date | null }>(
     request,
     "select private.reauthenticate($1) as authenticated_at",
     [JSON.stringify(proof)],
@@ -36,13 +36,13 @@ export async function reauthenticate(
 }
 
 async function provePassword(
-  { callService, hasher }: SignInTools,
+  { callPrivateFunction, hasher }: SignInDependencies,
   request: RequestContext,
   userId: string,
   password: string,
 ) {
   checkTypedPassword("password", password);
-  const [account] = await callService<PasswordAccount>(
+  const [account] = await callPrivateFunction<PasswordAccount>(
     request,
     "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
     [userId],

@@ -2,7 +2,7 @@ import { createRecoveryCodes } from "../../auth/recovery-code.ts";
 import { createTotpSecret, findTotpStep, totpSecretText, totpUri } from "../../auth/totp.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { SignInTools } from "../sign-in/tools.ts";
+import type { SignInDependencies } from "../sign-in/dependencies.ts";
 import { checkFactorName, readCode } from "./input.ts";
 import { sealTotpSecret, unsealTotpSecret } from "./totp-secret.ts";
 
@@ -10,7 +10,7 @@ export interface StartTotpInput {
   readonly name?: string | null;
 }
 
-/** An enrolment under way. The secret is shown this once. */
+/** A pending enrolment. The secret is shown only once. */
 export interface TotpEnrolment {
   readonly factorId: string;
   readonly secret: string;
@@ -22,16 +22,16 @@ export interface ConfirmTotpInput {
   readonly code: string;
 }
 
-/** A factor that counts from now on. */
+/** An active factor. */
 export interface AddedFactor {
   readonly factorId: string;
-  /** With an account's first factor only; shown this once. */
+  /** With an account's first factor only; shown only once. */
   readonly recoveryCodes: readonly string[] | null;
 }
 
-/** Begins to enrol an authenticator app; nothing changes at sign-in until it is confirmed. */
+/** Starts enrolling an authenticator app; sign-ins do not change until it is confirmed. */
 export async function startTotp(
-  { callService, sealer, relyingParty }: SignInTools,
+  { callPrivateFunction, sealer, relyingParty }: SignInDependencies,
   { name }: StartTotpInput,
   request: RequestContext,
 ): Promise<TotpEnrolment> {
@@ -39,7 +39,7 @@ export async function startTotp(
   const label = name ?? "Authenticator app";
   checkFactorName(label);
   const secret = createTotpSecret();
-  const [started] = await callService<{ factor_id: string; username: string }>(
+  const [started] = await callPrivateFunction<{ factor_id: string; username: string }>(
     request,
     "select factor_id, username from private.start_totp($1, $2)",
     [label, sealTotpSecret(sealer, userId, secret)],
@@ -49,23 +49,24 @@ export async function startTotp(
   return { factorId, secret: totpSecretText(secret), uri };
 }
 
-/** Ends the enrolment with a code that the app shows. */
+/** Completes the enrolment with a code from the app. */
 export async function confirmTotp(
-  { callService, sealer }: SignInTools,
+  { callPrivateFunction, sealer }: SignInDependencies,
   { factorId, code: typed }: ConfirmTotpInput,
   request: RequestContext,
 ): Promise<AddedFactor> {
   const { userId } = requireClaims(request);
   const code = readCode(typed);
-  const [found] = await callService<{ sealed_secret: string | null }>(
+  const [found] = await callPrivateFunction<{ sealed_secret: string | null }>(
     request,
     "select private.find_unconfirmed_totp($1) as sealed_secret",
     [factorId],
   );
-  if (!found?.sealed_secret) throw new PlinthError("NOT_FOUND", "There is no such enrolment under way.");
+  if (!found?.sealed_secret)
+    throw new PlinthError("NOT_FOUND", "No pending enrolment found. Start it again.");
   const step = findTotpStep(unsealTotpSecret(sealer, userId, found.sealed_secret), code, Date.now());
   const { codes, hashes } = createRecoveryCodes();
-  const [confirmed] = await callService<{ codes_were_stored: boolean }>(
+  const [confirmed] = await callPrivateFunction<{ codes_were_stored: boolean }>(
     request,
     "select private.confirm_totp($1, $2, $3) as codes_were_stored",
     [factorId, step, hashes],

@@ -1,8 +1,8 @@
 import { createSecretToken } from "../../auth/secret-token.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkEmail, checkTypedPassword, invalidCredentials, noAddresses } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
 export interface ChangeEmailInput {
@@ -13,11 +13,11 @@ export interface ChangeEmailInput {
 type Outcome = "accepted" | "refused" | "unchanged" | "too_many";
 
 /**
- * Sends a link to another address, which becomes the account's when it is opened. The answer is the same for an address
- * that somebody else has.
+ * Sends a link to a new address, which becomes the account's when the link is opened. The response is the same for an
+ * address that another account uses.
  */
 export async function changeEmail(
-  { callService, emailHasher, hasher, sealer, privacyMode }: SignInTools,
+  { callPrivateFunction, emailHasher, hasher, sealer, privacyMode }: SignInDependencies,
   { newEmail, currentPassword }: ChangeEmailInput,
   request: RequestContext,
 ): Promise<void> {
@@ -25,14 +25,14 @@ export async function changeEmail(
   if (privacyMode) throw noAddresses();
   const address = checkEmail("newEmail", newEmail);
   checkTypedPassword("currentPassword", currentPassword);
-  const [account] = await callService<PasswordAccount>(
+  const [account] = await callPrivateFunction<PasswordAccount>(
     request,
     "select $1::uuid as user_id, password_hash, token_version from private.find_password($1)",
     [userId],
   );
   const { matches } = await checkPassword(hasher, currentPassword, account);
   const { token, hash } = createSecretToken("plv_");
-  const [row] = await callService<{ outcome: Outcome }>(
+  const [row] = await callPrivateFunction<{ outcome: Outcome }>(
     request,
     "select private.request_email_change($1, $2, $3, $4, $5, $6, $7, $8, $9) as outcome",
     [
@@ -47,7 +47,7 @@ export async function changeEmail(
       await emailHasher.hash(address),
     ],
   );
-  if (row?.outcome === "unchanged") throw badInput("newEmail", "is your address already");
+  if (row?.outcome === "unchanged") throw badInput("newEmail", "is already your address");
   if (row?.outcome === "too_many") throw tooManyRequested("links");
   if (row?.outcome !== "accepted") throw invalidCredentials();
 }

@@ -1,6 +1,6 @@
 import type { PasswordHasher } from "../../auth/password-hash.ts";
 
-/** The part of an account that a password is checked against. */
+/** The part of an account needed to check a password. */
 export interface PasswordAccount {
   readonly user_id: string;
   readonly password_hash: string;
@@ -8,9 +8,8 @@ export interface PasswordAccount {
 }
 
 /**
- * Whether the password is the account's, and its replacement when the stored hash is out of date. The work depends
- * on the stored hash only, never on whether the password was right: the time must not tell, above all not of a
- * locked account, where it would let somebody go on guessing.
+ * Checks a password and returns a new hash when the stored one is outdated. The work depends only on the stored hash, never
+ * on the result: a timing difference would allow guessing passwords of a locked account.
  */
 export async function checkPassword(
   hasher: PasswordHasher,

@@ -2,17 +2,17 @@ import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import { checkNewPassword } from "../../auth/password-policy.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
-import type { Owner, SignInTools } from "./tools.ts";
+import type { Owner, SignInDependencies } from "./dependencies.ts";
 
 /**
- * checkNewPassword for an account that exists, naming the caller's field.
+ * checkNewPassword for an existing account, with the caller's field name.
  * @throws PlinthError BAD_USER_INPUT
  */
 export function checkChosenPassword(
   field: string,
   password: string,
   owner: Owner | undefined,
-  { appName }: Pick<SignInTools, "appName">,
+  { appName }: Pick<SignInDependencies, "appName">,
 ): { sufficesAlone: boolean } {
   const { username = "", email = null, display_name: displayName = null, second_factor } = owner ?? {};
   try {
@@ -29,16 +29,16 @@ export function checkChosenPassword(
 }
 
 /**
- * Whether the password is one of the account's last. One hash after the other and all of them, so that the work depends
- * on how many there are, not on which one matches.
+ * Whether the password is one of the account's recent ones. Checks all hashes in sequence, so that the work depends on
+ * their number, not on which one matches.
  */
 export async function isKnownPassword(
-  { callService, hasher, passwordHistory }: SignInTools,
+  { callPrivateFunction, hasher, passwordHistory }: SignInDependencies,
   password: string,
   userId: string,
   request: RequestContext,
 ): Promise<boolean> {
-  const known = await callService<{ password_hash: string }>(
+  const known = await callPrivateFunction<{ password_hash: string }>(
     request,
     "select password_hash from private.find_password_history($1, $2)",
     [userId, passwordHistory],
@@ -50,13 +50,13 @@ export async function isKnownPassword(
 }
 
 export function knownPassword(field: string): PlinthError {
-  return new PlinthError("BAD_USER_INPUT", "The password is one of the last that this account had.", {
+  return new PlinthError("BAD_USER_INPUT", "This account has used the password recently.", {
     field,
-    hint: "Choose one that you have not used here.",
+    hint: "Choose a password that you have not used here.",
   });
 }
 
-/** An old hash that no longer can be checked must not keep anybody from a new password. */
+/** An old hash that can no longer be checked must not prevent a new password. */
 function ignoreUnsupported(error: unknown): false {
   if (isUnsupportedHash(error)) return false;
   throw error;

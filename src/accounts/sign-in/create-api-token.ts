@@ -1,7 +1,7 @@
 import { createApiToken as makeToken } from "../../auth/api-token.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 const MAX_NAME_LENGTH = 100;
 const MAX_SCOPES = 10;
@@ -9,29 +9,29 @@ const MAX_SCOPES = 10;
 export interface CreateApiTokenInput {
   readonly name: string;
   readonly scopes: readonly string[];
-  /** ISO 8601; 90 days from now when left out, 366 days at most. */
+  /** ISO 8601; 90 days from now by default, at most 366 days. */
   readonly expiresAt?: string | null;
 }
 
 export interface CreatedApiToken {
   readonly id: string;
-  /** Told once; only its hash is kept. */
+  /** Returned once; only its hash is stored. */
   readonly token: string;
 }
 
-/** Makes an API token for a person who signed in a short while ago. */
+/** Creates an API token for a user who has signed in recently. */
 export async function createApiToken(
-  { callService }: Pick<SignInTools, "callService">,
+  { callPrivateFunction }: Pick<SignInDependencies, "callPrivateFunction">,
   { name, scopes, expiresAt = null }: CreateApiTokenInput,
   request: RequestContext,
 ): Promise<CreatedApiToken> {
   const claims = requireClaims(request);
   checkText("name", name, MAX_NAME_LENGTH);
-  if (scopes.length > MAX_SCOPES) throw badInput("scopes", "holds too many");
+  if (scopes.length > MAX_SCOPES) throw badInput("scopes", "contains too many scopes");
   for (const scope of scopes) checkText("scopes", scope, MAX_NAME_LENGTH);
   checkText("expiresAt", expiresAt, MAX_NAME_LENGTH);
   const { token, prefix, hash } = makeToken();
-  const [created] = await callService<{ id: string }>(
+  const [created] = await callPrivateFunction<{ id: string }>(
     request,
     "select private.create_api_token($1, $2, $3, $4::text[], $5::timestamptz, $6, $7) as id",
     [claims.userId, claims.sessionId, name, scopes, expiresAt, prefix, hash],

@@ -2,7 +2,7 @@ import type { AccessTokens } from "../../auth/access-token.ts";
 import { createRefreshToken } from "../../auth/refresh-token.ts";
 import { createSecretToken, type SecretToken } from "../../auth/secret-token.ts";
 
-/** What a signed-in client holds. */
+/** The credentials of a signed-in client. */
 export interface Credentials {
   readonly userId: string;
   readonly sessionId: string;
@@ -12,20 +12,20 @@ export interface Credentials {
   readonly refreshTokenExpiresAt: string;
 }
 
-/** A sign-in that still wants a second factor. Its token opens nothing but the way on. */
+/** A sign-in that still requires a second factor. Its token only serves to complete the sign-in. */
 export interface SignInChallenge {
   readonly token: string;
   readonly expiresAt: string;
-  /** What may be shown next: `totp`, `recovery_code`, `passkey`. */
+  /** The accepted factors: `totp`, `recovery_code`, `passkey`. */
   readonly methods: readonly string[];
 }
 
-/** One of the two: signed in, or half way there. */
+/** Either credentials or a challenge. */
 export type SignInResult =
   | { readonly credentials: Credentials; readonly challenge: null }
   | { readonly credentials: null; readonly challenge: SignInChallenge };
 
-/** A row of what opens a session or goes on with one. */
+/** A row of a function that opens or continues a session. */
 export interface OpenedSession {
   readonly user_id: string;
   readonly session_id: string;
@@ -33,7 +33,7 @@ export interface OpenedSession {
   readonly refresh_expires_at: Date;
 }
 
-/** A row of private.complete_sign_in: a session, or the challenge that stands before it. */
+/** A row of private.complete_sign_in: a session or a challenge. */
 export type CompletedSignIn =
   | (OpenedSession & { readonly challenge_expires_at: null })
   | {
@@ -43,7 +43,7 @@ export type CompletedSignIn =
       readonly challenge_methods: readonly string[];
     };
 
-/** The secrets of one sign-in, made before it is known which of them will be handed out. */
+/** The secrets of one sign-in, created before it is known which of them will be returned. */
 export interface SignInTokens {
   readonly refresh: SecretToken;
   readonly challenge: SecretToken;
@@ -53,7 +53,7 @@ export function createSignInTokens(): SignInTokens {
   return { refresh: createRefreshToken(), challenge: createSecretToken("plc_") };
 }
 
-/** Turns the rows of sign-in functions into what the client is handed. */
+/** Turns the rows of sign-in functions into the client's credentials. */
 export function createCredentialMaker(accessTokens: AccessTokens) {
   function credentials(session: OpenedSession, refreshToken: string): Credentials {
     const { user_id: userId, session_id: sessionId, token_version: tokenVersion } = session;

@@ -1,21 +1,21 @@
 import { normalizeEmail, withDomainInItsLetters } from "../../auth/email-hash.ts";
-import type { SignInTools } from "./tools.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 
-/** How an account is asked for by what was typed: a username, or an address, which has an `@`. */
+/** The lookup of an account by the typed identifier: a username, or an address, which contains `@`. */
 export interface LookedUp {
-  /** What may be sent to the database and kept in the record of attempts. */
+  /** The form that may be sent to the database and stored in the record of attempts. */
   readonly identifier: string;
   readonly hash: Buffer | null;
   /**
-   * Hash of an address whose domain is in its own letters, as accounts have it that were made in privacy mode before domains
-   * were ASCII: without the address nobody could migrate it.
+   * Hash of an address with a Unicode domain, for accounts created in privacy mode before domains were stored as ASCII.
+   * Without the plaintext address they could not be migrated.
    */
   readonly formerHash: Buffer | null;
 }
 
-/** In privacy mode an address is replaced by the start of its hash, so that repeats can be told and nobody is named. */
+/** In privacy mode, the start of its hash replaces an address, so that repeats are recognizable but no user is named. */
 export async function lookUp(
-  { emailHasher, privacyMode }: Pick<SignInTools, "emailHasher" | "privacyMode">,
+  { emailHasher, privacyMode }: Pick<SignInDependencies, "emailHasher" | "privacyMode">,
   identifier: string,
 ): Promise<LookedUp> {
   if (!identifier.includes("@")) return { identifier, hash: null, formerHash: null };

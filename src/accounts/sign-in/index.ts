@@ -5,6 +5,7 @@ import { type ChangeEmailInput, changeEmail } from "./change-email.ts";
 import { type ChangePasswordInput, changePassword } from "./change-password.ts";
 import { type CreateApiTokenInput, type CreatedApiToken, createApiToken } from "./create-api-token.ts";
 import { type Credentials, createCredentialMaker, type SignInResult } from "./credentials.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { type LoginInput, login } from "./login.ts";
 import {
   type FinishProviderInput,
@@ -20,7 +21,6 @@ import { refresh } from "./refresh.ts";
 import { type RegisterInput, register } from "./register.ts";
 import { type RequestPasswordResetInput, requestPasswordReset } from "./request-password-reset.ts";
 import { type ResetPasswordInput, resetPassword } from "./reset-password.ts";
-import type { SignInTools } from "./tools.ts";
 import { requestEmailVerification, type VerifyEmailInput, verifyEmail } from "./verify-email.ts";
 import {
   type RequestPhoneVerificationInput,
@@ -30,8 +30,8 @@ import {
 } from "./verify-phone.ts";
 
 /**
- * The operations that take or make credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
- * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many wait; or with the database's error.
+ * The operations that accept or create credentials. All reject with PlinthError: BAD_USER_INPUT with `field`,
+ * INVALID_CREDENTIALS, UNAUTHENTICATED, RATE_LIMITED, UNAVAILABLE when too many requests wait; or with the database's error.
  */
 export interface SignIn extends SecondFactors {
   register(input: RegisterInput, request: RequestContext): Promise<Credentials>;
@@ -53,30 +53,30 @@ export interface SignIn extends SecondFactors {
   finishProviderLink(input: FinishProviderInput, request: RequestContext): Promise<LinkedProfile>;
 }
 
-/** No database client is held while a password is hashed: sign-ins waiting for a core would hold the pool. */
+/** No database client is held while a password is hashed, because sign-ins waiting for a core would exhaust the pool. */
 export function createSignIn(
-  options: Omit<SignInTools, "make"> & { readonly accessTokens: AccessTokens },
+  options: Omit<SignInDependencies, "make"> & { readonly accessTokens: AccessTokens },
 ): SignIn {
   const { accessTokens, ...others } = options;
-  const tools: SignInTools = { ...others, make: createCredentialMaker(accessTokens) };
+  const dependencies: SignInDependencies = { ...others, make: createCredentialMaker(accessTokens) };
   return {
-    ...createSecondFactors(tools),
-    register: (input, request) => register(tools, input, request),
-    login: (input, request) => login(tools, input, request),
-    refresh: (refreshToken, request) => refresh(tools, refreshToken, request),
-    changePassword: (input, request) => changePassword(tools, input, request),
-    createApiToken: (input, request) => createApiToken(tools, input, request),
-    requestPasswordReset: (input, request) => requestPasswordReset(tools, input, request),
-    resetPassword: (input, request) => resetPassword(tools, input, request),
-    requestEmailVerification: (request) => requestEmailVerification(tools, request),
-    verifyEmail: (input, request) => verifyEmail(tools, input, request),
-    changeEmail: (input, request) => changeEmail(tools, input, request),
-    requestPhoneVerification: (input, request) => requestPhoneVerification(tools, input, request),
-    verifyPhone: (input, request) => verifyPhone(tools, input, request),
-    providers: listProviders(tools.providers),
-    startProviderSignIn: (input, request) => startProviderSignIn(tools, input, request),
-    finishProviderSignIn: (input, request) => finishProviderSignIn(tools, input, request),
-    startProviderLink: (input, request) => startProviderLink(tools, input, request),
-    finishProviderLink: (input, request) => finishProviderLink(tools, input, request),
+    ...createSecondFactors(dependencies),
+    register: (input, request) => register(dependencies, input, request),
+    login: (input, request) => login(dependencies, input, request),
+    refresh: (refreshToken, request) => refresh(dependencies, refreshToken, request),
+    changePassword: (input, request) => changePassword(dependencies, input, request),
+    createApiToken: (input, request) => createApiToken(dependencies, input, request),
+    requestPasswordReset: (input, request) => requestPasswordReset(dependencies, input, request),
+    resetPassword: (input, request) => resetPassword(dependencies, input, request),
+    requestEmailVerification: (request) => requestEmailVerification(dependencies, request),
+    verifyEmail: (input, request) => verifyEmail(dependencies, input, request),
+    changeEmail: (input, request) => changeEmail(dependencies, input, request),
+    requestPhoneVerification: (input, request) => requestPhoneVerification(dependencies, input, request),
+    verifyPhone: (input, request) => verifyPhone(dependencies, input, request),
+    providers: listProviders(dependencies.providers),
+    startProviderSignIn: (input, request) => startProviderSignIn(dependencies, input, request),
+    finishProviderSignIn: (input, request) => finishProviderSignIn(dependencies, input, request),
+    startProviderLink: (input, request) => startProviderLink(dependencies, input, request),
+    finishProviderLink: (input, request) => finishProviderLink(dependencies, input, request),
   };
 }

@@ -3,6 +3,7 @@ import { isUnsupportedHash } from "../../auth/password-hash-format.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { checkPassword, type PasswordAccount } from "./check-password.ts";
 import { type CompletedSignIn, createSignInTokens, type SignInResult } from "./credentials.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { lookUp } from "./email.ts";
 import {
   checkDeviceName,
@@ -11,42 +12,41 @@ import {
   invalidCredentials,
   MAX_IDENTIFIER_LENGTH,
 } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 export interface LoginInput {
-  /** Username or e-mail address. */
+  /** Username or email address. */
   readonly identifier: string;
   readonly password: string;
   readonly deviceName?: string | null;
 }
 
-/** An account, or nulls where there is none. */
+/** An account, or nulls if none was found. */
 type FoundAccount = (PasswordAccount | { readonly [key in keyof PasswordAccount]: null }) & {
   readonly bcrypt_is_in_use: boolean;
 };
 
 /**
- * When a refusal is answered while some accounts still have bcrypt hashes: later than checking one takes, so that the
- * time does not tell an account brought along (some 0.3 s at cost 12) from one that does not exist.
+ * Time after which a failed sign-in is answered while some accounts still have bcrypt hashes: longer than checking one, so
+ * that timing does not distinguish an imported account (about 0.3 s at cost 12) from an unknown one.
  */
 const SLOW_REFUSAL_MS = 1_000;
 
-/** Signs in by name and password; a challenge when the account has a second factor. */
+/** Signs in by name and password; returns a challenge when the account has a second factor. */
 export async function login(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { identifier: typed, password, deviceName = null }: LoginInput,
   request: RequestContext,
 ): Promise<SignInResult> {
-  const { callService, attemptLimits, hasher, make } = tools;
+  const { callPrivateFunction, attemptLimits, hasher, make } = dependencies;
   checkText("identifier", typed, MAX_IDENTIFIER_LENGTH);
   checkTypedPassword("password", password);
   checkDeviceName(deviceName);
-  // Per address only, whatever the account: a limit per account would be the lockout again, and would tell.
+  // Per address only: a limit per account would duplicate the lockout and reveal accounts.
   await attemptLimits.perAddress("login_per_address", request);
   const startedAt = performance.now();
-  const { identifier, hash, formerHash } = await lookUp(tools, typed);
+  const { identifier, hash, formerHash } = await lookUp(dependencies, typed);
   const find = (emailHash: Buffer | null) =>
-    callService<FoundAccount>(
+    callPrivateFunction<FoundAccount>(
       request,
       "select user_id, password_hash, token_version, bcrypt_is_in_use from private.find_login($1, $2)",
       [identifier, emailHash],
@@ -56,12 +56,12 @@ export async function login(
   const account = found && found.user_id !== null ? found : undefined;
   const { matches, rehashed } = await checkPassword(hasher, password, account).catch((error: unknown) => {
     if (!account || !isUnsupportedHash(error)) throw error;
-    // The operator hears of it; to whoever asks, it is an account that does not exist.
-    tools.reportError(error, request, account.user_id);
+    // Reported to the operator; the caller gets the same error as for an unknown account.
+    dependencies.reportError(error, request, account.user_id);
     return checkPassword(hasher, password, undefined);
   });
   const tokens = createSignInTokens();
-  const [completed] = await callService<CompletedSignIn>(
+  const [completed] = await callPrivateFunction<CompletedSignIn>(
     request,
     `select $1::uuid as user_id, *
      from private.finish_login($1, $2, $3, $4, $5, $6, $7)`,
@@ -79,9 +79,9 @@ export async function login(
     if (found?.bcrypt_is_in_use) await sleep(Math.max(0, startedAt + SLOW_REFUSAL_MS - performance.now()));
     throw invalidCredentials();
   }
-  // Only if the hash still is the one that was checked.
+  // Only if the hash is still the one that was checked.
   if (rehashed)
-    await callService(request, "select private.replace_password_hash($1, $2, $3, $4)", [
+    await callPrivateFunction(request, "select private.replace_password_hash($1, $2, $3, $4)", [
       account!.user_id,
       account!.password_hash,
       rehashed.hash,

@@ -6,22 +6,21 @@ import { ProviderError } from "../../oauth/provider-error.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
-// Signing in with another provider, as both ends of it share it. The client receives the provider's answer at an address of
-// its own and brings it here; Plinth serves no callback page. So it goes alike for a page and for a native app, no cookie is
-// needed, and no token ever stands in an address.
+// Signing in with another provider: the part shared by start and finish. The client receives the provider's response at its
+// own URL and passes it on; Plinth serves no callback page. So web pages and native apps work alike, no cookie is needed, and
+// no token ever appears in a URL.
 //
-//   start:   flow token → to the client that asks, its hash is kept
+//   start:   flow token → to the calling client, its hash is stored
 //            state, nonce, code challenge → through the browser to the provider
 //            code verifier, nonce → sealed into the database
-//   finish:  flow token + the whole address that the browser came back to, code and state in it
+//   finish:  flow token + the complete URL that the browser was redirected to, with code and state
 //
-// What stands in the address is worth nothing to who sees it: the code needs the verifier, which only this server can read,
-// and the flow needs the token, which only the client has that began. Without that token nobody can be made to finish a
-// sign-in that somebody else began (login CSRF), and with it nobody can finish a sign-in with another's code (injection):
-// the provider holds the code to this flow's verifier, and the ID token to its nonce.
+// The URL alone is worthless: the code needs the verifier, which only this server can read, and the flow needs the token,
+// which only the client that started it has. The token prevents login CSRF (a victim finishing an attacker's sign-in). The
+// verifier and nonce prevent code injection: the provider binds the code to this flow's verifier and the ID token to its nonce.
 
 export type FlowPurpose = "sign_in" | "link";
 
@@ -32,22 +31,22 @@ export interface SignInProvider {
 
 export interface StartProviderInput {
   readonly provider: string;
-  /** One of the provider's redirect URIs; the first if it is left out. */
+  /** One of the provider's redirect URIs; defaults to the first. */
   readonly redirectUri?: string | null;
   readonly deviceName?: string | null;
 }
 
 export interface StartedProviderFlow {
-  /** Where to send the browser. */
+  /** The URL to send the browser to. */
   readonly authorizationUrl: string;
-  /** To be kept by the client that began, and shown by it at the end. */
+  /** The token that the starting client keeps and sends at the end. */
   readonly flowToken: string;
   readonly expiresAt: string;
 }
 
 export interface FinishProviderInput {
   readonly flowToken: string;
-  /** The whole address that the browser came back to. */
+  /** The complete URL that the browser was redirected to. */
   readonly callbackUrl: string;
 }
 
@@ -55,12 +54,12 @@ export interface LinkedProfile {
   readonly profileId: string;
 }
 
-/** A flow whose answer the provider stands by, ready for the database. */
+/** A flow whose response the provider has confirmed, ready for the database. */
 export interface AnsweredFlow {
   readonly id: string;
   readonly provider: Provider;
   readonly answer: ProviderAnswer;
-  /** The provider's tokens as the database keeps them. */
+  /** The provider's tokens as stored in the database. */
   readonly sealed: { readonly accessToken: string; readonly refreshToken: string | null };
 }
 
@@ -80,7 +79,7 @@ export function listProviders(providers: Providers): readonly SignInProvider[] {
 
 /** @throws PlinthError BAD_USER_INPUT, UNAVAILABLE; UNAUTHENTICATED for a link without a session */
 export async function startFlow(
-  { callService, providers, sealer }: SignInTools,
+  { callPrivateFunction, providers, sealer }: SignInDependencies,
   purpose: FlowPurpose,
   { provider: name, redirectUri = null, deviceName = null }: StartProviderInput,
   request: RequestContext,
@@ -88,7 +87,7 @@ export async function startFlow(
   checkText("provider", name, MAX_NAME_LENGTH);
   checkText("redirectUri", redirectUri, MAX_URL_LENGTH);
   const provider = providers.get(name);
-  if (!provider) throw badInput("provider", "names no provider of this server");
+  if (!provider) throw badInput("provider", "is not a provider of this server");
   const uri = redirectUri ?? provider.settings.redirectUris[0]!;
   if (!provider.settings.redirectUris.includes(uri))
     throw badInput("redirectUri", "is not among the provider's redirect URIs");
@@ -100,7 +99,7 @@ export async function startFlow(
     .catch((error: unknown) => {
       throw error instanceof ProviderError ? unavailable(error) : error;
     });
-  const [started] = await callService<{ expires_at: Date }>(
+  const [started] = await callPrivateFunction<{ expires_at: Date }>(
     request,
     "select private.start_provider_flow($1, $2, $3, $4, $5, $6, $7) as expires_at",
     [
@@ -117,11 +116,11 @@ export async function startFlow(
 }
 
 /**
- * Uses the flow up and asks its provider. No database client is held meanwhile.
+ * Consumes the flow and calls its provider. No database client is held meanwhile.
  * @throws PlinthError BAD_USER_INPUT, INVALID_CREDENTIALS, FORBIDDEN, UNAVAILABLE
  */
 export async function answerFlow(
-  { callService, providers, sealer }: SignInTools,
+  { callPrivateFunction, providers, sealer }: SignInDependencies,
   purpose: FlowPurpose,
   { flowToken, callbackUrl }: FinishProviderInput,
   request: RequestContext,
@@ -130,17 +129,17 @@ export async function answerFlow(
   const url = URL.parse(callbackUrl);
   const [state, ...others] = url?.searchParams.getAll("state") ?? [];
   if (!url || !state || others.length > 0)
-    throw badInput("callbackUrl", "is not the address that a provider sent the browser back to");
+    throw badInput("callbackUrl", "is not the URL that the provider redirected the browser to");
   if (!isSecretToken("plo_", flowToken)) throw refused();
 
-  const [flow] = await callService<TakenFlow>(
+  const [flow] = await callPrivateFunction<TakenFlow>(
     request,
     "select flow_id, provider, redirect_uri, secrets_sealed from private.take_provider_flow($1, $2, $3)",
     [purpose, hashSecret(flowToken), hashSecret(state)],
   );
   if (!flow) throw refused();
   try {
-    // Exactly where the provider was told to send it: an answer that came in elsewhere was another provider's (mix-up).
+    // Must be the exact redirect URI: a response received elsewhere belongs to another provider (mix-up attack).
     if (withoutParameters(url) !== flow.redirect_uri)
       throw new ProviderError("not_believed", "wrong_redirect_uri");
     const provider = providers.get(flow.provider);
@@ -154,36 +153,42 @@ export async function answerFlow(
     return { id: flow.flow_id, provider, answer, sealed };
   } catch (error) {
     if (!(error instanceof ProviderError)) throw error;
-    await callService(request, "select private.fail_provider_flow($1, $2)", [flow.flow_id, error.reason]);
+    await callPrivateFunction(request, "select private.fail_provider_flow($1, $2)", [
+      flow.flow_id,
+      error.reason,
+    ]);
     throw told(error);
   }
 }
 
-/** What is kept of a person at a provider: in privacy mode nothing that names them. */
-export function keptProfile({ privacyMode }: Pick<SignInTools, "privacyMode">, account: ProviderAccount) {
+/** The stored profile of a user at a provider: in privacy mode without identifying data. */
+export function keptProfile(
+  { privacyMode }: Pick<SignInDependencies, "privacyMode">,
+  account: ProviderAccount,
+) {
   if (!privacyMode)
     return { email: account.email ?? null, emailVerified: account.emailVerified, userInfo: account.userInfo };
   const { locale } = account.userInfo;
   return { email: null, emailVerified: false, userInfo: locale === undefined ? {} : { locale } };
 }
 
-/** One answer for a flow that is unknown, used, expired or another client's, and for an answer that does not hold. */
+/** One error for an unknown, used, expired or foreign flow, and for an invalid response. */
 export function refused(): PlinthError {
-  return new PlinthError("INVALID_CREDENTIALS", "The provider's answer was not accepted.", {
-    hint: "Begin again.",
+  return new PlinthError("INVALID_CREDENTIALS", "The provider's response is not valid.", {
+    hint: "Start again.",
   });
 }
 
 function told(error: ProviderError): PlinthError {
   if (error.failure === "unavailable") return unavailable(error);
   if (error.failure === "not_believed") return refused();
-  return new PlinthError("FORBIDDEN", "The provider did not agree to the sign-in.", {
-    hint: "Begin again and agree to it there.",
+  return new PlinthError("FORBIDDEN", "The provider denied the sign-in.", {
+    hint: "Start again and grant access at the provider.",
   });
 }
 
 function unavailable(cause: ProviderError): PlinthError {
-  return new PlinthError("UNAVAILABLE", "The provider cannot be asked at the moment; try again later.", {
+  return new PlinthError("UNAVAILABLE", "The provider cannot be reached at the moment; try again later.", {
     cause,
   });
 }

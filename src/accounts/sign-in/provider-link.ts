@@ -1,5 +1,6 @@
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import {
   answerFlow,
   type FinishProviderInput,
@@ -10,33 +11,32 @@ import {
   type StartProviderInput,
   startFlow,
 } from "./provider-flow.ts";
-import type { SignInTools } from "./tools.ts";
 
 interface Finished {
   readonly outcome: "linked" | "refused" | "belongs_to_another" | "has_another";
   readonly profile_id: string;
 }
 
-/** Begins to add a provider to the signed-in account. What must hold for it: private.check_provider_change. */
+/** Starts linking a provider to the signed-in account. For the requirements see private.check_provider_change. */
 export async function startProviderLink(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { provider, redirectUri }: StartProviderInput,
   request: RequestContext,
 ): Promise<StartedProviderFlow> {
   requireClaims(request);
-  return startFlow(tools, "link", { provider, redirectUri: redirectUri ?? null }, request);
+  return startFlow(dependencies, "link", { provider, redirectUri: redirectUri ?? null }, request);
 }
 
-/** Adds the provider's account to the signed-in one; only in the session that began. */
+/** Links the provider's account to the signed-in one; only in the session that started. */
 export async function finishProviderLink(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   input: FinishProviderInput,
   request: RequestContext,
 ): Promise<LinkedProfile> {
   requireClaims(request);
-  const { id, answer, sealed } = await answerFlow(tools, "link", input, request);
-  const profile = keptProfile(tools, answer.account);
-  const [finished] = await tools.callService<Finished>(
+  const { id, answer, sealed } = await answerFlow(dependencies, "link", input, request);
+  const profile = keptProfile(dependencies, answer.account);
+  const [finished] = await dependencies.callPrivateFunction<Finished>(
     request,
     "select outcome, profile_id from private.finish_provider_link($1, $2, $3, $4, $5, $6, $7, $8)",
     [
@@ -54,11 +54,15 @@ export async function finishProviderLink(
     case "linked":
       return { profileId: finished.profile_id };
     case "belongs_to_another":
-      throw new PlinthError("CONFLICT", "This account at the provider is linked to another account here.");
+      throw new PlinthError("CONFLICT", "The provider account is already linked to another account.");
     case "has_another":
-      throw new PlinthError("CONFLICT", "Your account is linked to another account at this provider.", {
-        hint: "Unlink that one first.",
-      });
+      throw new PlinthError(
+        "CONFLICT",
+        "Your account is already linked to another account at this provider.",
+        {
+          hint: "Unlink that account first.",
+        },
+      );
     default:
       throw refused();
   }

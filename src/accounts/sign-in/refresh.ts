@@ -7,7 +7,7 @@ import {
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
-import type { SignInTools } from "./tools.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 
 interface Rotation extends OpenedSession {
   readonly outcome: "rotated" | "replayed" | "refused";
@@ -16,12 +16,12 @@ interface Rotation extends OpenedSession {
 
 /** Exchanges a refresh token for its successor. */
 export async function refresh(
-  { callService, make }: SignInTools,
+  { callPrivateFunction, make }: SignInDependencies,
   refreshToken: string,
   request: RequestContext,
 ): Promise<Credentials> {
   const successor = createRefreshToken();
-  const [rotation] = await callService<Rotation>(
+  const [rotation] = await callPrivateFunction<Rotation>(
     request,
     `select outcome, user_id, session_id, token_version, sealed, refresh_expires_at
      from private.rotate_refresh_token($1, $2, $3)`,

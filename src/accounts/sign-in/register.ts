@@ -5,6 +5,7 @@ import { storedEmail } from "../../auth/stored-email.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
 import type { Credentials, OpenedSession } from "./credentials.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import {
   checkDeviceName,
   checkEmail,
@@ -12,7 +13,6 @@ import {
   invalidCredentials,
   MAX_IDENTIFIER_LENGTH,
 } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 export interface RegisterInput {
   readonly username: string;
@@ -22,13 +22,13 @@ export interface RegisterInput {
   readonly deviceName?: string | null;
 }
 
-/** Makes an account, signs it in, and sends a link that proves its address. */
+/** Creates an account, signs it in, and sends a link that verifies its address. */
 export async function register(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   input: RegisterInput,
   request: RequestContext,
 ): Promise<Credentials> {
-  const { callService, attemptLimits, hasher, sealer, make, appName } = tools;
+  const { callPrivateFunction, attemptLimits, hasher, sealer, make, appName } = dependencies;
   const { username, email = null, displayName = null, password, deviceName = null } = input;
   checkText("username", username, MAX_IDENTIFIER_LENGTH);
   const address = email === null ? null : checkEmail("email", email);
@@ -36,11 +36,11 @@ export async function register(
   checkDeviceName(deviceName);
   checkNewPassword(password, { username, email, displayName, serviceName: appName });
   await attemptLimits.perAddress("register_per_address", request);
-  const stored = await storedEmail(tools, address);
+  const stored = await storedEmail(dependencies, address);
   const { hash, algorithm } = await hasher.hash(password);
   const refresh = createRefreshToken();
   const verification = createSecretToken("plv_");
-  const [session] = await callService<OpenedSession>(
+  const [session] = await callPrivateFunction<OpenedSession>(
     request,
     `select registered.user_id, opened.session_id, opened.token_version, opened.refresh_expires_at
      from private.register_user($1, $2, $3, $4, $5, $8) as registered (user_id)
@@ -63,7 +63,7 @@ export async function register(
   return make.credentials(session, refresh.token);
 }
 
-/** The hash is not in the schema; it stands for the address. */
+/** The hash is not in the schema, so errors on it name the address field. */
 function explainTakenHash(error: unknown): never {
   if ((error as { constraint?: unknown }).constraint === "users_hashed_email_key")
     throw new PlinthError("CONFLICT", "`email` is already taken.", { field: "email", cause: error });

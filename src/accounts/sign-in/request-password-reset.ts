@@ -1,35 +1,35 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createSecretToken } from "../../auth/secret-token.ts";
 import type { RequestContext } from "../../request/context.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { lookUp } from "./email.ts";
 import { checkText, MAX_IDENTIFIER_LENGTH } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 
 export interface RequestPasswordResetInput {
-  /** Username or e-mail address. */
+  /** Username or email address. */
   readonly identifier: string;
 }
 
 /**
- * When the answer is given: later than the work takes in any case, so that its length does not tell an account from
- * none (OWASP ASVS 5, 6.3.8).
+ * Time of the response: longer than the work ever takes, so that timing does not reveal whether an account exists
+ * (OWASP ASVS 5, 6.3.8).
  */
 const ANSWER_AFTER_MS = 300;
 
-/** Sends a link to set a new password, if there is such an account; says nothing of that. */
+/** Sends a link to set a new password if the account exists, without revealing whether it does. */
 export async function requestPasswordReset(
-  tools: SignInTools,
+  dependencies: SignInDependencies,
   { identifier }: RequestPasswordResetInput,
   request: RequestContext,
 ): Promise<void> {
-  const { callService, attemptLimits, sealer } = tools;
+  const { callPrivateFunction, attemptLimits, sealer } = dependencies;
   checkText("identifier", identifier, MAX_IDENTIFIER_LENGTH);
   await attemptLimits.perAddress("password_reset_per_address", request);
   const startedAt = performance.now();
-  // In privacy mode the address stays here: the account has none that mail could go to.
-  const { identifier: known } = await lookUp(tools, identifier);
+  // In privacy mode nothing is sent: the account has no stored address to send email to.
+  const { identifier: known } = await lookUp(dependencies, identifier);
   const { token, hash } = createSecretToken("plp_");
-  await callService(request, "select private.request_password_reset($1, $2, $3)", [
+  await callPrivateFunction(request, "select private.request_password_reset($1, $2, $3)", [
     known,
     hash,
     sealer.seal("mail token", token),

@@ -1,8 +1,8 @@
 import { createPhoneCode } from "../../auth/phone-code.ts";
 import { type RequestContext, requireClaims } from "../../request/context.ts";
 import { PlinthError } from "../../support/errors.ts";
+import type { SignInDependencies } from "./dependencies.ts";
 import { badInput, checkPhoneNumber, checkText } from "./input.ts";
-import type { SignInTools } from "./tools.ts";
 import { tooManyRequested } from "./verify-email.ts";
 
 export interface RequestPhoneVerificationInput {
@@ -10,16 +10,16 @@ export interface RequestPhoneVerificationInput {
 }
 
 export interface VerifyPhoneInput {
-  /** Eight digits; blanks and hyphens between them do not count. */
+  /** Eight digits; blanks and hyphens between them are ignored. */
   readonly code: string;
 }
 
 /**
  * Sends a code to a number.
- * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE where no SMS can be sent
+ * @throws PlinthError UNAUTHENTICATED, BAD_USER_INPUT, RATE_LIMITED, UNAVAILABLE if SMS cannot be sent
  */
 export async function requestPhoneVerification(
-  { callService, hasher, sealer, canSendSms }: SignInTools,
+  { callPrivateFunction, hasher, sealer, canSendSms }: SignInDependencies,
   { phoneNumber }: RequestPhoneVerificationInput,
   request: RequestContext,
 ): Promise<void> {
@@ -27,20 +27,20 @@ export async function requestPhoneVerification(
   const number = checkPhoneNumber("phoneNumber", phoneNumber);
   if (!canSendSms) throw new PlinthError("UNAVAILABLE", "This server cannot send text messages.");
   const code = createPhoneCode();
-  // So few digits would be found from a plain hash at once.
+  // A plain hash of so few digits could be reversed immediately.
   const { hash } = await hasher.hash(code);
-  const [row] = await callService<{ outcome: "sent" | "too_many" | "refused" }>(
+  const [row] = await callPrivateFunction<{ outcome: "sent" | "too_many" | "refused" }>(
     request,
     "select private.request_phone_verification($1, $2, $3, $4) as outcome",
     [userId, number, hash, sealer.seal("mail token", code)],
   );
   if (row?.outcome === "too_many") throw tooManyRequested("codes");
-  if (row?.outcome !== "sent") throw new PlinthError("UNAUTHENTICATED", "Sign in to do this.");
+  if (row?.outcome !== "sent") throw new PlinthError("UNAUTHENTICATED", "You must be signed in.");
 }
 
-/** Proves a number with the code that was sent there. A try counts before it is looked at. */
+/** Verifies a number with the code sent to it. Each attempt is counted before it is checked. */
 export async function verifyPhone(
-  { callService, hasher }: SignInTools,
+  { callPrivateFunction, hasher }: SignInDependencies,
   { code }: VerifyPhoneInput,
   request: RequestContext,
 ): Promise<void> {
@@ -48,13 +48,13 @@ export async function verifyPhone(
   checkText("code", code, 40);
   const digits = code.replace(/[\s-]/g, "");
   if (!/^[0-9]{8}$/.test(digits)) throw badInput("code", "must be the eight digits of the message");
-  const [attempt] = await callService<{ verification_id: string; code_hash: string }>(
+  const [attempt] = await callPrivateFunction<{ verification_id: string; code_hash: string }>(
     request,
     "select verification_id, code_hash from private.take_phone_attempt($1)",
     [userId],
   );
   const matches = attempt ? await hasher.verify(digits, attempt.code_hash) : await hasher.verifyDummy(digits);
-  const [row] = await callService<{ outcome: "verified" | "refused" | "taken" }>(
+  const [row] = await callPrivateFunction<{ outcome: "verified" | "refused" | "taken" }>(
     request,
     "select private.finish_phone_verification($1, $2, $3) as outcome",
     [userId, attempt?.verification_id ?? null, matches],
@@ -62,8 +62,8 @@ export async function verifyPhone(
   if (row?.outcome === "taken")
     throw new PlinthError("CONFLICT", "`phoneNumber` is already taken.", { field: "phoneNumber" });
   if (row?.outcome !== "verified")
-    throw new PlinthError("BAD_USER_INPUT", "The code is wrong, too old, or was tried too often.", {
+    throw new PlinthError("BAD_USER_INPUT", "The code is wrong or expired, or had too many attempts.", {
       field: "code",
-      hint: "Ask for a new one.",
+      hint: "Request a new one.",
     });
 }

@@ -12,7 +12,7 @@ import {
 } from "postgraphile/graphql";
 import { isExact } from "../../support/exact-json.ts";
 
-/** A number in the place of a Float has a value that a Float can have. (Variables: `parseExactJson`.) */
+/** Requires that a Float literal has a value that a Float can represent. (For variables, see `parseExactJson`.) */
 export const ExactFloatsRule: ValidationRule = (context) => {
   const check = (node: ValueNode & { readonly value: string }): void => {
     const type = context.getInputType();
@@ -28,7 +28,7 @@ export const ExactFloatsRule: ValidationRule = (context) => {
 };
 
 /**
- * Whether a subscription has its one field cannot depend on a condition: without the field there is nothing to wait for
+ * Rejects subscriptions whose one field depends on a condition: without the field there would be nothing to wait for
  * (GraphQL, September 2025, §5.2.4.1).
  * @throws GraphQLError GRAPHQL_VALIDATION_FAILED
  */
@@ -43,7 +43,7 @@ export function assertUnconditionalSubscriptions({ definitions }: DocumentNode):
       const condition = selection.directives?.find(({ name }) => /^(skip|include)$/.test(name.value));
       if (condition)
         throw new GraphQLError(
-          `The field of a subscription cannot be under @${condition.name.value}; subscribe only when you want it.`,
+          `The field of a subscription cannot be under @${condition.name.value}. Subscribe only when needed.`,
           { nodes: condition, extensions: { code: "GRAPHQL_VALIDATION_FAILED" } },
         );
       if (selection.kind === Kind.INLINE_FRAGMENT) visit(selection.selectionSet);

@@ -14,7 +14,7 @@ import { assertUnconditionalSubscriptions, ExactFloatsRule } from "./document-ru
 import { assertWidth, oncePerOperationFields, type WidthLimits } from "./query-width.ts";
 
 export interface DocumentLimits extends WidthLimits {
-  /** How deep fields may nest. */
+  /** Maximum nesting depth of fields. */
   readonly depth: number;
 }
 
@@ -22,18 +22,18 @@ export type ParsedDocument =
   | { readonly document: DocumentNode; readonly errors?: never }
   | { readonly document?: never; readonly errors: readonly GraphQLError[] };
 
-/** All texts kept together, in characters; a parsed document takes some 200 times the memory of its text. */
+/** Maximum characters of all cached texts; a parsed document takes about 200 times the memory of its text. */
 const CACHED_CHARACTERS = 500_000;
-/** A longer text is parsed anew each time rather than kept in place of many others. */
+/** Longer texts are parsed each time, so that one does not displace many others. */
 const MAX_CACHED_LENGTH = 20_000;
-/** A field with its alias, arguments and braces takes about ten. */
+/** A field with its alias, arguments and braces has about ten tokens. */
 const TOKENS_PER_FIELD = 20;
 const MAX_ERRORS = 5;
 
 /**
  * Parses and validates documents. Errors carry a code: GRAPHQL_PARSE_FAILED, GRAPHQL_VALIDATION_FAILED or
- * QUERY_TOO_COMPLEX. Every step is bounded before the next, dearer one: tokens, width, validation, depth. Results
- * depend on nothing but the text and are kept for the texts used last.
+ * QUERY_TOO_COMPLEX. Each step is bounded before the next, more expensive one: tokens, width, validation, depth. Results
+ * depend only on the text and are cached for the most recently used texts.
  */
 export function makeParseAndValidate(
   schema: GraphQLSchema,
@@ -45,7 +45,7 @@ export function makeParseAndValidate(
   const depthRule = depthLimit({
     maxDepth: limits.depth,
     maxDepthByFieldCoordinates: {
-      // What the introspection query of current GraphQL tools needs.
+      // Required by the introspection query of current GraphQL tools.
       "__Type.ofType": 9,
       "__Type.fields": 1,
     },
@@ -76,7 +76,7 @@ export function makeParseAndValidate(
       return { document };
     } catch (error) {
       if (error instanceof GraphQLError) return { errors: [error] };
-      if (error instanceof RangeError) return { errors: [tooComplex("The document nests too deep.")] };
+      if (error instanceof RangeError) return { errors: [tooComplex("The document is nested too deeply.")] };
       throw error;
     }
   }
@@ -85,7 +85,7 @@ export function makeParseAndValidate(
     const known = cache.get(text);
     const result = known ?? examine(text);
     if (text.length > MAX_CACHED_LENGTH) return result;
-    // A Map keeps the order of insertion: the first is the one not used for longest.
+    // A Map keeps insertion order: the first entry is the least recently used.
     if (cache.delete(text)) cachedCharacters -= text.length;
     cache.set(text, result);
     cachedCharacters += text.length;
@@ -99,7 +99,7 @@ export function makeParseAndValidate(
 }
 
 function parseError(error: unknown): GraphQLError {
-  if (error instanceof RangeError) return tooComplex("The document nests too deep.");
+  if (error instanceof RangeError) return tooComplex("The document is nested too deeply.");
   if (!(error instanceof GraphQLError)) throw error;
   if (/contains more that \d+ tokens/.test(error.message)) return tooComplex("The document is too long.");
   return withCode(error, "GRAPHQL_PARSE_FAILED");
@@ -109,7 +109,7 @@ function tooComplex(message: string): GraphQLError {
   return new GraphQLError(message, { extensions: { code: "QUERY_TOO_COMPLEX" } });
 }
 
-/** The error with its own code, if it has one (a scalar's, for a value that is wrong), or else with this one. */
+/** Returns the error with its own code if it has one (such as a scalar's for a wrong value), otherwise with this one. */
 function withCode(error: GraphQLError, code: string): GraphQLError {
   const { message, nodes, source, positions, extensions } = error;
   return new GraphQLError(message, { nodes, source, positions, extensions: { code, ...extensions } });

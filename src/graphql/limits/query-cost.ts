@@ -18,11 +18,11 @@ import {
 } from "postgraphile/graphql";
 
 export interface CostLimits {
-  /** Field values the answer may hold at most. */
+  /** Maximum number of field values in the response. */
   readonly cost: number;
-  /** Conditions that all filters, and terms that all orders, may have together. */
+  /** Maximum conditions of all filters and terms of all orders together. */
   readonly fields: number;
-  /** The largest `first` or `last`, and the size of a page where neither is given. */
+  /** The largest `first` or `last`, and the default page size. */
   readonly pageSize: number;
 }
 
@@ -35,21 +35,21 @@ export interface CountedOperation {
 
 export interface OperationSize {
   readonly cost: number;
-  /** Fields, counted wherever their fragment is spread. */
+  /** Number of fields, counted at each spread of their fragment. */
   readonly fields: number;
 }
 
-/** Set on the fields that answer with a page, see the page size plugin. */
+/** Set on fields that return a page, see the page size plugin. */
 export interface ConnectionExtensions {
   readonly plinthConnection?: boolean;
 }
 
 /**
- * How many field values the answer may hold at most: each field once for every object it can be on, with full pages
- * at every level. A totalCount weighs as much as a page, since PostgreSQL has to count. Fields under @skip and
- * @include count as present; introspection is free, its width is capped. Takes a document that is valid and whose
- * width was checked.
- * @throws GraphQLError PAGE_TOO_LARGE or BAD_USER_INPUT for a page's arguments, QUERY_TOO_COMPLEX for the sum
+ * Computes the maximum number of field values in the response: each field once for every object it can be on, with full
+ * pages at every level. A totalCount costs as much as a page, because PostgreSQL has to count. Fields under @skip and
+ * @include count as present; introspection is free, but its width is capped. Requires a valid document whose width was
+ * checked.
+ * @throws GraphQLError PAGE_TOO_LARGE or BAD_USER_INPUT for page arguments, QUERY_TOO_COMPLEX for the total
  */
 export function assertCost(operation: CountedOperation, limits: CostLimits): OperationSize {
   const { schema, fragments } = operation;
@@ -61,7 +61,7 @@ export function assertCost(operation: CountedOperation, limits: CostLimits): Ope
     cost += amount;
     if (cost > limits.cost)
       throw new GraphQLError(
-        `The answer could hold more than ${limits.cost} values; ask for smaller pages.`,
+        `The response could contain more than ${limits.cost} values. Request smaller pages.`,
         {
           extensions: { code: "QUERY_TOO_COMPLEX", limit: limits.cost },
         },
@@ -69,8 +69,8 @@ export function assertCost(operation: CountedOperation, limits: CostLimits): Ope
   }
 
   /**
-   * @param copies how many objects of this type the answer may hold
-   * @param page size of the page that this selection is the connection of, else 0
+   * @param copies maximum number of objects of this type in the response
+   * @param page page size if this selection is a connection's, else 0
    */
   function visit(
     { selections }: SelectionSetNode,
@@ -129,7 +129,7 @@ function isConnection(field: GraphQLField<unknown, unknown>): boolean {
   return (field.extensions as ConnectionExtensions).plinthConnection === true;
 }
 
-/** The size of the page a connection field asks for. */
+/** Returns the page size that a connection field requests. */
 function pageSize(node: FieldNode, operation: CountedOperation, limits: CostLimits): number {
   const [first, last, before, after] = ["first", "last", "before", "after"].map((name) =>
     argumentValue(node, name, operation),
@@ -142,7 +142,7 @@ function pageSize(node: FieldNode, operation: CountedOperation, limits: CostLimi
       { nodes: node, extensions: { code: "BAD_USER_INPUT" } },
     );
   const size = first ?? last ?? limits.pageSize;
-  // Anything else is the type system's to refuse.
+  // Validation rejects anything else.
   if (typeof size !== "number") return limits.pageSize;
   if (size < 0)
     throw new GraphQLError("A page cannot have fewer than 0 items.", {
@@ -158,9 +158,8 @@ function pageSize(node: FieldNode, operation: CountedOperation, limits: CostLimi
 }
 
 /**
- * How many conditions a filter has: the fields of its objects, at every level; the values of a list belong to the one
- * condition that holds them. Counts no further than just above `limit`, and without recursion, since a request may
- * nest deeper than the stack.
+ * Counts the conditions of a filter: the fields of its objects at every level; the values of a list belong to the condition
+ * that contains them. Stops just above `limit`, and avoids recursion, because a request may be nested deeper than the stack.
  */
 function countConditions(filter: unknown, limit: number): number {
   const waiting = [filter];
@@ -175,13 +174,13 @@ function countConditions(filter: unknown, limit: number): number {
   return conditions;
 }
 
-/** What an argument will be, as JavaScript sees it; null and undefined mean not given. */
+/** Returns an argument's runtime value; null and undefined mean not given. */
 function argumentValue(node: FieldNode, name: string, operation: CountedOperation): unknown {
   const argument = node.arguments?.find((candidate) => candidate.name.value === name);
   return argument && literalValue(argument.value, operation);
 }
 
-/** A literal with its variables filled in, from the request or with their defaults. */
+/** Returns a literal with its variables replaced by the request's values or their defaults. */
 function literalValue(value: ValueNode, operation: CountedOperation): unknown {
   switch (value.kind) {
     case Kind.VARIABLE: {

@@ -8,21 +8,21 @@ import {
 } from "postgraphile/graphql";
 
 export interface WidthLimits {
-  /** Fields directly on Query or Mutation; each takes a database connection of its own. */
+  /** Maximum fields directly on Query or Mutation; each takes its own database connection. */
   readonly rootFields: number;
-  /** Fields and fragments of one operation, counted at every place where a fragment is used. */
+  /** Maximum fields and fragments of one operation, counted at each use of a fragment. */
   readonly fields: number;
 }
 
-/** Introspection is answered from memory; the query that GraphiQL sends has about 300 fields. */
+/** Introspection is served from memory; GraphiQL's query has about 300 fields. */
 const MAX_INTROSPECTION_FIELDS = 1_000;
 
-/** Left on a field of the schema by plugins/once-per-operation.ts. */
+/** Set on a field of the schema by plugins/once-per-operation.ts. */
 export interface OncePerOperationExtensions {
   plinthOncePerOperation: true;
 }
 
-/** Names of the mutations that may stand once in an operation. */
+/** Returns the names of the mutations that an operation may contain only once. */
 export function oncePerOperationFields(schema: GraphQLSchema): ReadonlySet<string> {
   const fields = Object.values(schema.getMutationType()?.getFields() ?? {});
   return new Set(
@@ -33,9 +33,9 @@ export function oncePerOperationFields(schema: GraphQLSchema): ReadonlySet<strin
 }
 
 /**
- * Counts how wide each operation of a document is, before it is validated: validation takes time quadratic in the
- * width. Fragments count wherever they are spread, without being expanded further than the limit.
- * @param onceFields mutations of which an operation may hold one, see oncePerOperationFields
+ * Checks the width of each operation of a document before validation, which takes time quadratic in the width. Fragments
+ * count at each spread and are not expanded beyond the limit.
+ * @param onceFields mutations that an operation may contain only once, see oncePerOperationFields
  * @throws GraphQLError QUERY_TOO_COMPLEX
  */
 export function assertWidth(
@@ -61,7 +61,7 @@ function assertOperationWidth(
   let introspectionFields = 0;
   let rootFields = 0;
   let onceFieldsSeen = 0;
-  /** The fragments being expanded; a cycle is validation's to report. */
+  /** The fragments being expanded; validation reports cycles. */
   const open = new Set<string>();
 
   function visit({ selections }: SelectionSetNode, isRoot: boolean, isIntrospection: boolean): void {

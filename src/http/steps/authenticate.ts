@@ -11,13 +11,13 @@ import type { RateLimit } from "./rate-limit.ts";
 
 export interface Authenticator {
   /**
-   * The claims of an Authorization header's bearer token (RFC 6750 §2.1), or null without a header.
-   * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; UNAVAILABLE when the database has to be asked and cannot be
+   * Returns the claims of an Authorization header's bearer token (RFC 6750 §2.1), or null without a header.
+   * @throws PlinthError UNAUTHENTICATED, RATE_LIMITED; UNAVAILABLE when a required database check fails
    */
   authenticate(header: string | undefined, request: RequestContext): Promise<Claims | null>;
   /**
-   * Whether claims found before still hold, for what lives longer than a request.
-   * @throws PlinthError UNAVAILABLE when the database has to be asked and cannot be
+   * Whether earlier claims are still valid, for connections that outlive a request.
+   * @throws PlinthError UNAVAILABLE when a required database check fails
    */
   isStillValid(claims: Claims, request: RequestContext): Promise<boolean>;
 }
@@ -53,7 +53,7 @@ export function createAuthenticator(options: {
   };
 }
 
-/** Nobody is told that a token is wrong because the database could not be asked about it. */
+/** Maps database failures to UNAVAILABLE, so that they are not reported as an invalid token. */
 async function answered<T>(question: Promise<T>): Promise<T> {
   try {
     return await question;
@@ -64,8 +64,8 @@ async function answered<T>(question: Promise<T>): Promise<T> {
 }
 
 /**
- * Who asks, by the Authorization header and nothing else: a token in a URL ends up in logs, one in a cookie is sent by
- * pages that are not ours. A token that is not valid is an error, not a visitor.
+ * Identifies the caller by the Authorization header only: a token in a URL ends up in logs, and a cookie is also sent by
+ * other sites' pages. An invalid token is an error, not a visitor.
  */
 export function authenticateStep(authenticator: Authenticator, rateLimit: RateLimit): RequestHandler {
   return async (request, _response, next) => {
@@ -73,7 +73,7 @@ export function authenticateStep(authenticator: Authenticator, rateLimit: RateLi
       const claims = await authenticator.authenticate(request.headers.authorization, request.context);
       request.context = { ...request.context, claims };
     } catch (error) {
-      // Guessing goes on no longer than anything else.
+      // The rate limit applies to guesses of tokens too.
       if (request.isOverLimit) throw rateLimit.refusal(request.context.clientIp);
       if (error instanceof PlinthError && error.code === "UNAUTHENTICATED")
         throw new HttpError(401, "UNAUTHENTICATED", error.message, {

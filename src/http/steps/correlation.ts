@@ -10,7 +10,7 @@ declare global {
   }
 }
 
-/** First: who asks and from where. */
+/** The first step: sets the request's context. */
 export function correlationStep(): RequestHandler {
   return (request, response, next) => {
     request.context = contextOf(request);

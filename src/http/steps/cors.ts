@@ -6,8 +6,8 @@ const EXPOSED_HEADERS = "X-Request-Id, RateLimit, RateLimit-Policy, Retry-After,
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
 /**
- * Cross-origin requests (Fetch Standard, "CORS protocol") from allowed origins only. Others get no header, so the
- * browser keeps the answer from the page; credentials are never allowed, since there are none but the token.
+ * Allows cross-origin requests (Fetch Standard, "CORS protocol") from allowed origins only. Others get no header, so the
+ * browser withholds the response from the page. Credentials are never allowed, because the API uses only the token.
  */
 export function corsStep(origins: AllowedOrigins): RequestHandler {
   return (request, response, next) => {

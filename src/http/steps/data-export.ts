@@ -2,32 +2,32 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { RequestHandler } from "express";
 import type { ConversationMemories } from "../../accounts/conversation-memory/conversation-memories.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 
-/** Where a user downloads an export, by its id. */
+/** The path at which a user downloads an export. */
 export const DATA_EXPORT_PATH = "/exports/:id";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /**
- * Sends an export to the user whose data it holds, piece by piece: one piece is in memory at a time, and no connection to the
- * database is held while the client reads. Comes after the authentication step. What is not the caller's answers 404, like
- * what does not exist. The length is sent first, so a client notices when a download broke off.
+ * Streams an export to the user whose data it contains: one part is in memory at a time, and no database connection is held
+ * while the client reads. Runs after the authentication step. Other users' exports return 404, like unknown ids. The length
+ * is sent first, so that a client notices an incomplete download.
  */
 export function dataExportStep(options: {
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   conversationMemories: ConversationMemories;
 }): RequestHandler {
-  const { callService, conversationMemories } = options;
+  const { callPrivateFunction, conversationMemories } = options;
 
   return async (request, response) => {
     const { context } = request;
     if (!context.claims) throw new HttpError(401, "UNAUTHENTICATED", "You must be signed in.");
     const id = String(request.params.id);
     const [found] = UUID.test(id) ? await find(id) : [];
-    if (!found) throw new HttpError(404, "NOT_FOUND", "There is no export to download under this address.");
-    // Only the server can read the memory: it is encrypted under the user's own key.
+    if (!found) throw new HttpError(404, "NOT_FOUND", "Export not found.");
+    // Only the server can read the memory, which is encrypted with the user's own key.
     const end = `,\n"conversation_memory":${JSON.stringify(await conversationMemories.find(context))}}\n`;
 
     response.status(200).set({
@@ -37,26 +37,26 @@ export function dataExportStep(options: {
       "Cache-Control": "no-store",
     });
     if (request.method === "HEAD") return void response.end();
-    // Waits while the client reads slowly, and ends when it goes away. What breaks off shows in the length.
+    // Waits for slow clients and stops when the client disconnects. An incomplete download is visible by its length.
     await pipeline(Readable.from(document(id, found.part_count, end), { objectMode: false }), response).catch(
       () => response.destroy(),
     );
 
     async function* document(exportId: string, partCount: number, last: string) {
       for (let part = 0; part < partCount; part++) {
-        const [piece] = await callService<{ content: string | null }>(
+        const [piece] = await callPrivateFunction<{ content: string | null }>(
           context,
           "select private.read_data_export_part($1, $2) as content",
           [exportId, part],
         );
-        if (piece?.content == null) throw new Error("The export is gone.");
+        if (piece?.content == null) throw new Error("The export has been deleted.");
         yield piece.content;
       }
       yield last;
     }
 
     async function find(exportId: string) {
-      return callService<{ size_bytes: string; part_count: number }>(
+      return callPrivateFunction<{ size_bytes: string; part_count: number }>(
         context,
         "select * from private.find_data_export($1)",
         [exportId],

@@ -8,7 +8,7 @@ import { readBody, readJson } from "../request-body.ts";
 import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../turn-calls.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
-/** GraphQL over HTTP at one path. The body is read here, so that its limit and its errors are ours. */
+/** GraphQL over HTTP at one path. Reads the body here to apply our own limit and errors. */
 export function graphqlStep(
   serv: PlinthGrafserv,
   options: { bodyLimitBytes: number },
@@ -21,18 +21,18 @@ export function graphqlStep(
     const { context, isOverLimit = false } = request;
     const { body, calls } = readOperation(request, buffer, rateLimit);
     await rateLimit.settle(context, isOverLimit, calls);
-    // Set for the client that has sent too much; this request is its account's.
+    // Set for a client over its limit; this request is charged to its account.
     if (isOverLimit) response.removeHeader("Retry-After");
     const result = await serv.handle(digest(request, GRAPHQL_PATH, () => body));
-    // Answers hold personal data, and tokens (RFC 6749 §5.1).
+    // Responses contain personal data and tokens (RFC 6749 §5.1).
     response.set("Cache-Control", "no-store");
     send(result, response);
   };
 }
 
 /**
- * A body as grafserv takes it, and what it does with answers that stream.
- * @throws HttpError BAD_REQUEST for what is no JSON; RATE_LIMITED where only a stream would still be let through
+ * Returns a body in grafserv's form and the calls in it that stream or end answers.
+ * @throws HttpError BAD_REQUEST for invalid JSON; RATE_LIMITED if the client is over its limit
  */
 function readOperation(
   request: Request,
@@ -41,7 +41,7 @@ function readOperation(
 ): { body: GrafservBody; calls: TurnCalls | undefined } {
   const { context, isOverLimit = false } = request;
   const isJson = /^\s*application\/json\s*(;|$)/.test(request.headers["content-type"] ?? "");
-  // Another media type is grafserv's to refuse.
+  // grafserv rejects other media types.
   if (!isJson) return { body: { type: "buffer", buffer }, calls: undefined };
   let json: JSONValue;
   try {
@@ -55,7 +55,7 @@ function readOperation(
   return { body: { type: "json", json }, calls };
 }
 
-/** GraphiQL's page and its files. */
+/** Serves GraphiQL's page and its files. */
 export function graphiqlStep(serv: PlinthGrafserv): RequestHandler {
   return async (request, response, next) => {
     const result = await serv.handle(digest(request, request.path, () => ({ type: "text", text: "" })));
@@ -71,7 +71,7 @@ function digest(request: Request, path: string, getBody: RequestDigest["getBody"
   const accept = readableAccept(headers.accept);
   if (accept) headers.accept = accept;
   else delete headers.accept;
-  // GraphQL over HTTP §"Legacy Watershed": who states no preference gets application/json.
+  // GraphQL over HTTP §"Legacy Watershed": clients without a preference get application/json.
   if (path === GRAPHQL_PATH && (!accept || accept === "*/*")) headers.accept = "application/json";
   return {
     method: request.method,
@@ -104,12 +104,12 @@ function send(result: Result | null, response: Response): void {
     case "error":
       throw result.error;
     default:
-      // Streams come with @defer, @stream and the watch mode, none of which is on.
-      throw new Error(`grafserv answered with ${result?.type ?? "nothing"}.`);
+      // Streams need @defer, @stream or watch mode, which are all off.
+      throw new Error(`grafserv returned ${result?.type ?? "nothing"}.`);
   }
 }
 
-/** Errors that grafserv makes itself (a wrong media type, a body that is no JSON) carry a status and no code. */
+/** Adds a code to grafserv's own errors (a wrong media type, invalid JSON), which have only a status. */
 function withCodes(payload: unknown, status: number): unknown {
   const { errors } = payload as { errors?: { message: string; extensions?: { code?: unknown } }[] };
   if (!errors?.some(({ extensions }) => extensions?.code === undefined)) return payload;

@@ -5,7 +5,7 @@ import { withTimeout } from "../../support/with-timeout.ts";
 
 const DATABASE_TIMEOUT_MS = 2_000;
 
-/** The process runs and answers. Knows nothing of the database: a restart would not repair that. */
+/** Liveness: the process runs and responds. Does not check the database, because a restart would not repair it. */
 export function healthStep(): RequestHandler {
   return (_request, response) => {
     response.set("Cache-Control", "no-store").json({ status: "ok" });
@@ -13,7 +13,7 @@ export function healthStep(): RequestHandler {
 }
 
 export interface ReadinessChecks {
-  /** All pools that serve requests; each may be connected to another server. */
+  /** All pools that serve requests; each may connect to a different server. */
   readonly pools: readonly Pool[];
   readonly hearsRevocations: () => boolean;
   readonly hearsNews: () => boolean;
@@ -21,11 +21,11 @@ export interface ReadinessChecks {
 }
 
 /**
- * Whether to send requests here: 200 or 503, also at a standby, where nobody can sign in. A listener that is down does not make the server unready: meanwhile
- * it asks the database about every token, and looks for news of subscriptions every few seconds.
+ * Readiness: 200 or 503. A standby is not ready, because users cannot sign in there. A listener that is down does not make
+ * the server unready: it then checks every token in the database and polls for news of subscriptions.
  */
 export function readinessStep(checks: ReadinessChecks): RequestHandler {
-  /** One question at a time, however many probes ask. */
+  /** One check at a time, shared by concurrent probes. */
   let asking: Promise<DatabaseState> | undefined;
   return async (_request, response) => {
     asking ??= worstState(checks.pools).finally(() => {

@@ -2,12 +2,12 @@ import type { RequestHandler } from "express";
 import { publicKeySet } from "../../auth/jwks.ts";
 import type { SigningKey } from "../../auth/signing-keys.ts";
 
-/** Where RFC 8414 and OpenID Connect deployments put it. */
+/** The usual path in RFC 8414 and OpenID Connect deployments. */
 export const JWKS_PATH = "/.well-known/jwks.json";
-/** A new key stands in the list this long before it signs, see docs/operations.md. */
+/** A new key is published this long before it signs, see docs/operations.md. */
 const JWKS_MAX_AGE_SECONDS = 300;
 
-/** The public keys that access tokens verify with, for services that are handed tokens of this one. */
+/** Serves the public keys of access tokens, for other services that receive them. */
 export function jwksStep(keys: readonly SigningKey[]): RequestHandler {
   const body = JSON.stringify(publicKeySet(keys));
   return (_request, response) => {

@@ -1,7 +1,7 @@
 import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 
-/** One line per request when it is answered or given up. No query string, header, query text or variable. */
+/** Logs one line per request when it ends or is aborted, without query string, headers, query text or variables. */
 export function logStep(logger: Logger): RequestHandler {
   return (request, response, next) => {
     const startedAt = performance.now();
@@ -27,7 +27,7 @@ export function logStep(logger: Logger): RequestHandler {
   };
 }
 
-/** A token has no business in a URL and is not accepted there; who puts one there shall not find it in the log as well. */
+/** Removes tokens from a path: they are not accepted there, but must not end up in the log either. */
 function withoutTokens(path: string): string {
   return path.replace(/pl[a-z]_[A-Za-z0-9_-]{20,}/g, "[token]");
 }

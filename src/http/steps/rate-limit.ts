@@ -14,7 +14,7 @@ import type { TurnCalls } from "../turn-calls.ts";
 declare global {
   namespace Express {
     interface Request {
-      /** One request too many of its client; it is answered only if it streams or ends an answer. */
+      /** Whether the client is over its limit; then the request is served only if it streams or ends an answer. */
       isOverLimit?: boolean;
     }
   }
@@ -22,16 +22,16 @@ declare global {
 
 export interface RateLimit {
   readonly step: RequestHandler;
-  /** Counts something that is no HTTP request, such as an operation over a WebSocket; false when it is one too many. */
+  /** Counts an event that is not an HTTP request, such as an operation over a WebSocket; returns false over the limit. */
   admit(clientIp: string | undefined): Promise<boolean>;
-  /** Whether what is one too many may still show that it streams or ends an answer. */
+  /** Whether a request over the limit may still be inspected for streaming or ending an answer. */
   mayShowTurn(clientIp: string | undefined): boolean;
-  /** The answer to what was one too many and showed nothing; counts that it tried. */
+  /** Returns the error for a request over the limit and counts the attempt. */
   refusal(clientIp: string | undefined): HttpError;
   /**
-   * Charges a counted request to its account instead of its client when it streams or ends an answer.
+   * Charges a counted request to its account instead of its client if it streams or ends an answer.
    * @param calls undefined for any other request
-   * @throws HttpError RATE_LIMITED when account or client has used up what it has
+   * @throws HttpError RATE_LIMITED when the account or client is over its limit
    */
   settle(request: RequestContext, isOverLimit: boolean, calls: TurnCalls | undefined): Promise<void>;
   /** Counts the planning of an operation as a request per {@link FIELDS_PER_REQUEST} fields. */
@@ -39,17 +39,17 @@ export interface RateLimit {
   close(): void;
 }
 
-/** A whole request takes the processor about as long as planning this many fields. */
+/** A request takes about as much CPU time as planning this many fields. */
 const FIELDS_PER_REQUEST = 25;
-/** A client's requests beyond its limit that are looked into, as a multiple of the limit; further ones are refused unread. */
+/** Maximum requests over the limit that are inspected, as a multiple of the limit; further ones are rejected unread. */
 const LOOKED_INTO = 10;
 const MAX_CLIENTS = 10_000;
 
 /**
- * Requests per client and window, told in the headers of draft-ietf-httpapi-ratelimit-headers-08. Counted in memory
- * first, and in the database for clients that need a good part of their limit (see RequestLeases).
+ * Limits requests per client and window, reported in the headers of draft-ietf-httpapi-ratelimit-headers-08. Counts in
+ * memory first, and in the database for clients that use a good part of their limit (see RequestLeases).
  *
- * What streams or ends an answer is charged to its account (see TurnLimit), also when its client has used up its limit.
+ * Requests that stream or end an answer are charged to the account (see TurnLimit), even when the client is over its limit.
  */
 export function createRateLimit(options: {
   config: Config["http"]["rateLimit"];
@@ -86,7 +86,7 @@ export function createRateLimit(options: {
     identifier: "requests",
     store,
     keyGenerator: (request) => clientKey(request.context.clientIp),
-    // They warn about proxies by printing; which proxies to trust is decided by PLINTH_TRUSTED_PROXIES.
+    // The library's checks print warnings about proxies; PLINTH_TRUSTED_PROXIES decides which proxies to trust.
     validate: false,
     handler(request, response, next) {
       if (isWithToken(request) && mayShowTurn(request.context.clientIp)) {
@@ -108,7 +108,7 @@ export function createRateLimit(options: {
       }
       const waitMs = await turnLimit.charge(claims.userId, calls);
       if (waitMs > 0) {
-        // It stays counted, so that refusing without an end is limited too.
+        // The request stays counted, so that endless rejections are limited too.
         if (isOverLimit) countLook(clientIp);
         throw tooMany({ "Retry-After": String(Math.ceil(waitMs / 1000)) });
       }

@@ -3,8 +3,8 @@ import helmet from "helmet";
 import { GRAPHIQL_PATH } from "../../graphql/preset.ts";
 
 /**
- * Helmet's headers. An API's answers need no content policy but "nothing"; GraphiQL is a page with inline scripts and
- * workers of its own, so its route and only its route is allowed those.
+ * Sets Helmet's headers. API responses need only the content policy 'none'. GraphiQL is a page with inline scripts and
+ * workers, which are allowed on its route only.
  */
 export function securityHeadersStep(): RequestHandler {
   const forApi = helmet({

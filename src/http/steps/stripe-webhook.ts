@@ -2,57 +2,56 @@ import type { RequestHandler } from "express";
 import type { Logger } from "pino";
 import Stripe from "stripe";
 import { readStripeEvent } from "../../payments/stripe-event.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import { HttpError } from "../http-error.ts";
 import { readBody } from "../request-body.ts";
 
 export const STRIPE_WEBHOOK_PATH = "/webhooks/stripe";
 
-/** Stripe's own default: an older signature may be a recording. */
+/** Stripe's own default; an older signature may be replayed. */
 const TOLERANCE_SECONDS = 300;
 /** Stripe's events are at most a few hundred kilobytes. */
 const LIMIT_BYTES = 1_000_000;
 
 /**
- * Keeps Stripe's events and acts on them (https://docs.stripe.com/webhooks). The answer is 200 as soon as the event is
- * kept: what goes wrong afterwards is ours, and the job tries it again. 400 for a signature that is not right, without
- * saying why.
+ * Stores and processes Stripe's events (https://docs.stripe.com/webhooks). Returns 200 as soon as the event is stored: if
+ * processing fails, the job retries it. Returns 400 for an invalid signature, without the reason.
  * @returns undefined without a secret
  */
 export function stripeWebhookStep(options: {
   stripeWebhookSecret: string | undefined;
-  callService: CallService;
+  callPrivateFunction: CallPrivateFunction;
   logger: Logger;
 }): RequestHandler | undefined {
-  const { stripeWebhookSecret: secret, callService, logger } = options;
+  const { stripeWebhookSecret: secret, callPrivateFunction, logger } = options;
   if (!secret) return undefined;
 
   return async (request, response) => {
     const body = await readBody(request, LIMIT_BYTES);
     const event = verified(body, request.headers["stripe-signature"], secret);
     const { id, type, customer, occurredAt, payload } = readStripeEvent(event);
-    const [kept] = await callService<{ id: string }>(
+    const [kept] = await callPrivateFunction<{ id: string }>(
       request.context,
       "select private.receive_payment_event('stripe', $1, $2, $3, $4, $5) as id",
       [id, type, customer, occurredAt, JSON.stringify(payload)],
     );
     try {
-      await callService(request.context, "select private.process_payment_event($1)", [kept?.id]);
+      await callPrivateFunction(request.context, "select private.process_payment_event($1)", [kept?.id]);
     } catch (error) {
       logger.warn(
         { correlationId: request.context.correlationId, err: error },
-        "payment event kept for later",
+        "payment event stored for a retry",
       );
     }
     response.status(200).set("Cache-Control", "no-store").json({ received: true });
   };
 }
 
-/** @throws HttpError 400 for anything that Stripe did not sign within the last five minutes */
+/** @throws HttpError 400 unless Stripe signed the event within the last five minutes */
 function verified(body: Buffer, signature: string | string[] | undefined, secret: string): unknown {
   try {
     return Stripe.webhooks.constructEvent(body, signature ?? "", secret, TOLERANCE_SECONDS);
   } catch {
-    throw new HttpError(400, "BAD_REQUEST", "The event cannot be accepted.");
+    throw new HttpError(400, "BAD_REQUEST", "Invalid event.");
   }
 }

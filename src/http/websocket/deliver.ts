@@ -2,15 +2,14 @@ import type { ExecutionResult } from "postgraphile/graphql";
 import type { LiveSubscription } from "../../live/live-subscription.ts";
 
 /**
- * The answers of a subscription that are to be sent, one for each time somebody asks for one: executed by Grafast, or shared
- * by somebody who asked the same. Grafast reads ahead of whoever takes its answers; here it is made to wait until the last
- * one has left through the socket.
+ * The answers of a subscription to send, one per demand: executed by Grafast, or shared by another subscription to the same
+ * operation. Grafast would read ahead of its consumer; here it waits until the last answer has been sent.
  */
 export function deliver(
   results: AsyncIterableIterator<ExecutionResult>,
   subscription: LiveSubscription,
 ): AsyncIterableIterator<ExecutionResult> {
-  /** Asked of Grafast and not taken yet; it stays while shared answers come. */
+  /** Requested from Grafast and not consumed yet; kept while shared answers arrive. */
   let executed: Promise<IteratorResult<ExecutionResult>> | undefined;
   let isExecuted = false;
   let onArrival = (_shared?: ExecutionResult) => {};

@@ -4,7 +4,7 @@ import type { Claims } from "../../auth/api-token.ts";
 /** Close codes of our own, next to those of the graphql-transport-ws protocol (4400 to 4499). */
 export const TOKEN_EXPIRED = { code: 4401, reason: "The access token has expired." } as const;
 export const TOKEN_INVALID = { code: 4401, reason: "The access token is not valid." } as const;
-/** The registry of RFC 6455 calls it "Try Again Later"; clients come back after it, and do not after 4401 or 1011. */
+/** "Try Again Later" in the registry of RFC 6455; clients reconnect after it, but not after 4401 or 1011. */
 export const TRY_AGAIN = { code: 1013, reason: "The token cannot be checked at the moment." } as const;
 export const TOKEN_REVOKED = { code: 4403, reason: "The access token has been revoked." } as const;
 
@@ -13,13 +13,13 @@ interface OpenSocket {
   readonly close: (code: number, reason: string) => void;
 }
 
-/** The WebSockets that were opened with a token: they end with it. */
+/** The WebSockets opened with a token; they close when the token becomes invalid. */
 export class OpenSockets {
   readonly #bySubject = new Map<string, Set<OpenSocket>>();
 
   /**
-   * Watches over a socket until it has closed.
-   * @returns to be called when the socket has closed
+   * Watches a socket until it has closed.
+   * @returns a function to call when the socket has closed
    */
   add(claims: Claims, close: OpenSocket["close"]): () => void {
     const socket: OpenSocket = { claims, close };
@@ -39,17 +39,17 @@ export class OpenSockets {
     };
   }
 
-  /** Closes the sockets whose token is revoked. */
+  /** Closes the sockets of a revoked token. */
   revoke(revocation: Revocation): void {
     for (const socket of [...(this.#bySubject.get(revocation.subjectId) ?? [])])
       if (revokes(revocation, socket.claims)) socket.close(TOKEN_REVOKED.code, TOKEN_REVOKED.reason);
   }
 }
 
-/** The longest wait a timer knows, some 25 days: it takes a longer one for none at all. API tokens live longer. */
+/** The longest delay of a timer, about 25 days; a longer one fires immediately. API tokens live longer. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Calls back at a time, however far away; returns what cancels it. */
+/** Calls back at a time, however distant. @returns a function that cancels the call */
 function at(time: Date, callback: () => void): () => void {
   let timer: NodeJS.Timeout;
   const wait = () => {

@@ -3,19 +3,19 @@ import { hookArgs } from "postgraphile/grafast";
 import { parseGraphQLJSONBody } from "postgraphile/grafserv";
 import { type ExecutionArgs, GraphQLError, getOperationAST } from "postgraphile/graphql";
 import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
+import type { Subscriber } from "../../live/batch-groups.ts";
 import type { OpenSubscription } from "../../live/index.ts";
 import { watchContext } from "../../live/personal-context.ts";
-import type { Asker } from "../../live/turn-groups.ts";
 import type { RequestContext } from "../../request/context.ts";
 import type { Statement, TransactionSettings } from "../../request/transaction.ts";
 
 export interface PreparedOperation {
   readonly args: ExecutionArgs;
   readonly isSubscription: boolean;
-  readonly asker: Asker;
+  readonly subscriber: Subscriber;
 }
 
-/** As grafserv does for its own sockets, with the verified request in place of the connection's parameters. */
+/** Prepares an operation like grafserv does for its own sockets, with the verified request instead of connection parameters. */
 export async function prepareOperation(
   serv: PlinthGrafserv,
   request: RequestContext,
@@ -44,17 +44,17 @@ export async function prepareOperation(
   await hookArgs(args as Parameters<typeof hookArgs>[0]);
   const isSubscription =
     getOperationAST(document, operationName as string | undefined)?.operation === "subscription";
-  const asker = {
+  const subscriber = {
     operation: JSON.stringify([query, operationName, variableValues]),
     settings: (contextValue as unknown as Grafast.Context).pgSettings as TransactionSettings,
   };
-  return { args: args as ExecutionArgs, isSubscription, asker };
+  return { args: args as ExecutionArgs, isSubscription, subscriber };
 }
 
 /**
- * Makes an operation one that lives: its plans find the subscription in the context, its reads leave together with those
- * of others, and only planning it is limited in time. (Grafast counts the time of execution from the start of the
- * operation, so every later answer would be too late. Each statement has its own timeout.)
+ * Turns an operation into a live one: its plans find the subscription in the context, its reads are pipelined with those of
+ * others, and only its planning has a timeout. (Grafast measures execution time from the start of the operation, so every
+ * later answer would exceed it. Each statement has its own timeout.)
  */
 export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubscription): ExecutionArgs {
   const liveArgs = args as ExecutionArgs & { resolvedPreset: GraphileConfig.ResolvedPreset };
@@ -70,7 +70,7 @@ export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubs
   return {
     ...liveArgs,
     contextValue: watchContext(context, { live, withPgClient: withPgClient as never }, () =>
-      member.becomePersonal(),
+      member.optOutOfSharing(),
     ),
     resolvedPreset: withoutExecutionTimeout(liveArgs.resolvedPreset),
   } as ExecutionArgs;

@@ -1,6 +1,6 @@
 import { clientKey } from "../../request/client-key.ts";
 
-/** Counts the sockets of each client, those that are still being admitted among them. */
+/** Counts the sockets of each client, including those still being admitted. */
 export class SocketLimit {
   readonly #taken = new Map<string, number>();
   readonly #perClient: number;
@@ -9,7 +9,7 @@ export class SocketLimit {
     this.#perClient = perClient;
   }
 
-  /** @returns gives the place back, once however often it is called; undefined when the client has no place left */
+  /** @returns a function that releases the slot once, however often it is called; undefined when no slot is left */
   take(clientIp: string | undefined): (() => void) | undefined {
     const client = clientKey(clientIp);
     const taken = this.#taken.get(client) ?? 0;

@@ -37,21 +37,21 @@ export interface WebSocketParts {
   readonly live: Live;
 }
 
-/** A socket that does not introduce itself within this time is closed (4408). */
+/** A socket without a connection_init message within this time is closed (4408). */
 const INIT_TIMEOUT_MS = 5_000;
-/** A socket whose last ping was not answered by the next is dead. */
+/** A socket that does not answer a ping before the next one is dead. */
 const PING_INTERVAL_MS = 20_000;
 const CLOSE_TIMEOUT_MS = 1_000;
-/** Sockets one client may have open; many people may share an address. */
+/** Maximum open sockets per client; many users may share an address. */
 const MAX_SOCKETS_PER_CLIENT = 1_000;
-/** Operations one socket may have under way, besides its subscriptions. */
+/** Maximum concurrent operations per socket, besides its subscriptions. */
 const MAX_OPERATIONS = 20;
 
 interface Connection {
   readonly socket: WebSocket;
   request: RequestContext;
   readonly live: Set<LiveSubscription>;
-  /** Operations that are not known yet to be subscriptions or not. */
+  /** Number of operations not yet known to be subscriptions or not. */
   preparing: number;
 }
 
@@ -59,8 +59,8 @@ type SocketContext = Context<Record<string, unknown>, Connection>;
 
 /**
  * GraphQL over WebSocket (graphql-transport-ws) at the path of the HTTP API. `connectionParams.authorization` holds
- * "Bearer …" as the header would; without it a visitor asks. A socket lives as long as its token at most.
- * @returns closes all sockets (1001) and stops taking new ones
+ * "Bearer …" like the header; without it, the caller is a visitor. A socket lives at most as long as its token.
+ * @returns a function that closes all sockets (1001) and stops accepting new ones
  */
 export function attachWebSockets(server: Server, parts: WebSocketParts): () => void {
   const { app, config, logger, origins, rateLimit } = parts;
@@ -74,16 +74,16 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
 
   function onUpgrade(raw: IncomingMessage, stream: Duplex, head: Buffer): void {
     stream.on("error", () => stream.destroy());
-    // What Express does with its requests: `ip` then follows the trusted proxies.
+    // Like Express does with its requests, so that `ip` respects the trusted proxies.
     const request = Object.setPrototypeOf(raw, app.request) as Request;
     const context = contextOf(request);
     void (async () => {
       if (request.path !== GRAPHQL_PATH) return refuse(stream, "404 Not Found");
       if (!origins.allows(request)) return refuse(stream, "403 Forbidden");
-      // Taken before anything is waited for: of many at once not all may find the last place free.
-      const giveBack = limit.take(context.clientIp);
-      if (!giveBack) return refuse(stream, "429 Too Many Requests");
-      stream.once("close", giveBack);
+      // Taken before the first await, so that concurrent sockets cannot share the last free slot.
+      const release = limit.take(context.clientIp);
+      if (!release) return refuse(stream, "429 Too Many Requests");
+      stream.once("close", release);
       if (!(await rateLimit.admit(context.clientIp))) return refuse(stream, "429 Too Many Requests");
       sockets.handleUpgrade(request, stream, head, (socket) => {
         serve({ socket, request: context, live: new Set(), preparing: 0 });
@@ -98,7 +98,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     const { socket, request } = connection;
     const { correlationId, clientIp } = request;
     const startedAt = performance.now();
-    // A broken frame or one too large; "close" follows.
+    // A broken or oversized frame; "close" follows.
     socket.on("error", (error) => logger.debug({ correlationId, err: error }, "socket error"));
     keepAlive(socket);
     const closed = protocol.opened(
@@ -106,7 +106,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
         protocol: socket.protocol,
         send: (data) =>
           new Promise((resolve, reject) => {
-            // An answer that comes while its socket closes has nobody to go to; "close" follows and ends what is under way.
+            // The socket is closing, so the answer is dropped; "close" follows and ends running operations.
             if (socket.readyState !== WebSocket.OPEN) resolve();
             else socket.send(data, (error) => (error ? reject(error) : resolve()));
           }),
@@ -146,7 +146,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     server.off("upgrade", onUpgrade);
     sockets.close();
     for (const socket of sockets.clients) socket.close(1001, "The server is stopping.");
-    // Who does not answer the goodbye is cut off.
+    // Terminates sockets that do not complete the closing handshake.
     setTimeout(() => {
       for (const socket of sockets.clients) socket.terminate();
     }, CLOSE_TIMEOUT_MS).unref();
@@ -155,7 +155,7 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
 
 function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, live }: WebSocketParts) {
   return makeServer<Record<string, unknown>, Connection>({
-    // Takes from grafserv how to execute and to mask errors.
+    // Uses grafserv's execution and error masking.
     ...(makeGraphQLWSConfig(serv) as object),
     connectionInitWaitTimeout: INIT_TIMEOUT_MS,
 
@@ -184,7 +184,7 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
 
     async onSubscribe({ extra, subscriptions }: SocketContext, _id: string, payload: SubscribePayload) {
       const { socket, request } = extra;
-      // Before anything is spent on it; `subscriptions` are all operations, whatever their kind.
+      // Before any work is done; `subscriptions` contains operations of every kind.
       if (Object.keys(subscriptions).length > MAX_OPERATIONS + MAX_SUBSCRIPTIONS_PER_SOCKET)
         return [tooMany("operations")];
       const isOverLimit = !(await rateLimit.admit(request.clientIp));
@@ -209,7 +209,7 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
         const underWay = Object.keys(subscriptions).length - extra.live.size - extra.preparing;
         return underWay > MAX_OPERATIONS ? [tooMany("operations")] : prepared.args;
       }
-      const opened = live.open(socket, request.claims?.userId, prepared.asker, (ended) =>
+      const opened = live.open(socket, request.claims?.userId, prepared.subscriber, (ended) =>
         extra.live.delete(ended),
       );
       if (!opened) return [tooMany("subscriptions")];
@@ -221,7 +221,7 @@ function makeProtocol({ serv, authenticator, rateLimit, openSockets, logger, liv
       const { live: opened } = args.contextValue as Grafast.Context;
       if (!opened) return;
       const { subscription } = opened;
-      // Anything else is why there is none.
+      // Any other result explains why there is no subscription.
       if (!isAsyncIterable(result)) return subscription.end();
       return deliver(result as AsyncIterableIterator<ExecutionResult>, subscription);
     },
@@ -236,13 +236,13 @@ function turnCallsInPayload(
   return calls && { ...calls, bytes: Buffer.byteLength(query + JSON.stringify(variables ?? {})) };
 }
 
-/** A message for graphql-ws, which parses a text and takes anything else for parsed. Numbers stay as they were written. */
+/** Returns a message for graphql-ws, which parses strings and takes anything else as parsed. Numbers stay as written. */
 function readMessage(data: Buffer): string {
   try {
     const message = isUtf8(data) ? parseExactJson(data.toString()) : "";
     if (typeof message !== "string") return message as string;
   } catch {
-    // It closes the socket of whoever sends no JSON.
+    // graphql-ws closes a socket that sends invalid JSON.
   }
   return "";
 }
@@ -257,7 +257,7 @@ function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
 
 function authorizationOf(connectionParams: Record<string, unknown> | undefined): string | undefined {
   const value = connectionParams?.authorization ?? connectionParams?.Authorization;
-  // Anything but a text is not a visitor but a mistake.
+  // A value that is not a string is an error, not a visitor.
   return value == null ? undefined : String(value);
 }
 
@@ -275,7 +275,7 @@ function keepAlive(socket: WebSocket): void {
 }
 
 function refuse(stream: Duplex, status: string): void {
-  // Both halves: who keeps its own open would keep the connection, and the server from stopping.
+  // Closes both halves: a client that keeps its half open would keep the server from stopping.
   stream.once("finish", () => stream.destroy());
   stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }

@@ -1,24 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
-import type { ExecutionResult } from "postgraphile/graphql";
 import type { Statement, TransactionSettings } from "../request/transaction.ts";
-import type { Reading } from "./live-source.ts";
-import type { ReadResult } from "./read-lane.ts";
+import type { SharedAnswer } from "./live-source.ts";
+import type { ReadResult } from "./read-connection.ts";
 import type { RawRows } from "./read-query.ts";
 import type { SharedReads } from "./shared-reads.ts";
 
-/** Others tried together, in one flight: their answers go out while the next ones are looked at. */
+/** Others tried in one round trip: their answers are sent while the next ones are compared. */
 const TRIED_TOGETHER = 5;
-
-/** What a turn came to. */
-export interface SharedAnswer {
-  readonly result: ExecutionResult;
-  readonly reading: Reading;
-}
 
 interface Other {
   readonly settings: TransactionSettings;
   readonly answer: PromiseWithResolvers<SharedAnswer | undefined>;
-  /** One for each statement: whether it is answered for the other as for the leader. */
+  /** For each statement, whether the other gets the same rows as the leader. */
   readonly isSame: Promise<boolean>[];
 }
 
@@ -28,11 +21,12 @@ interface Sent {
 }
 
 /**
- * One execution of an operation for all who ask the same at the same place. Only the leader's is executed, and each statement it
- * issues is also run under the claims of each of the others. To whom the database answers every one of them with the same rows, byte
- * for byte, the leader's answer is the own: an execution follows from the operation and from what its statements are answered.
+ * One execution of an operation for all subscribers to the same operation at the same cursor. Only the leader's operation is
+ * executed, and each of its statements also runs under the claims of each of the others. Others share the leader's answer
+ * if the database returns the same rows, byte for byte, for every statement: an answer depends only on the operation and
+ * the rows of its statements.
  */
-export class SharedTurn {
+export class SharedExecution {
   readonly after: string;
   readonly #reads: SharedReads;
   readonly #settings: TransactionSettings;
@@ -42,8 +36,8 @@ export class SharedTurn {
   #isOver = false;
 
   /**
-   * @param settings the leader's
-   * @param after where it reads from
+   * @param settings of the leader
+   * @param after the cursor it reads from
    */
   constructor(reads: SharedReads, settings: TransactionSettings, after: string) {
     this.#reads = reads;
@@ -55,7 +49,7 @@ export class SharedTurn {
     return this.#others.length;
   }
 
-  /** Before the turn departs. @returns the answer, or undefined for who has to be executed after all */
+  /** Joins before the batch departs. @returns the answer, or undefined if the subscriber must execute the operation itself */
   async join(settings: TransactionSettings): Promise<SharedAnswer | undefined> {
     if (this.#isOver) return undefined;
     const answer = Promise.withResolvers<SharedAnswer | undefined>();
@@ -63,14 +57,14 @@ export class SharedTurn {
     return answer.promise;
   }
 
-  /** Nobody joins any more, and the leader is executed next; what its first statement will be leaves before it is. */
+  /** Ends joining; the leader executes next. Its expected first statement is sent ahead. */
   depart(foreseen: Statement | undefined): void {
     if (!foreseen || this.#isOver) return;
     this.#ahead = this.#send(foreseen);
     this.#reads.flush();
   }
 
-  /** A statement of the leader's execution. */
+  /** Runs a statement of the leader's execution. */
   read<TRow>(statement: Statement): Promise<ReadResult<TRow>> {
     this.#first ??= statement;
     const ahead = this.#ahead;
@@ -79,7 +73,7 @@ export class SharedTurn {
     return sent.result as Promise<ReadResult<TRow>>;
   }
 
-  /** What the first statement of a turn is likely to be that reads from elsewhere: only used if it is. */
+  /** Predicts the first statement of a batch at another cursor; the result is used only if the prediction is right. */
   foresee(after: string): Statement | undefined {
     const first = this.#first;
     return (
@@ -106,16 +100,16 @@ export class SharedTurn {
   }
 
   /**
-   * The leader's execution is over.
-   * @param answer undefined when it is nobody else's: it failed, or it ended before there was one
-   * @returns how many it was the same for
+   * Ends the leader's execution.
+   * @param answer undefined when it cannot be shared: the execution failed or ended early
+   * @returns the number of others that share it
    */
   async settle(answer: SharedAnswer | undefined): Promise<number> {
     if (this.#isOver) return 0;
     this.#isOver = true;
     const shared = await Promise.all(
       this.#others.map(async (other) => {
-        // Who asked the database nothing has not been shown that it would answer others alike.
+        // Without any statement, nothing proves that the others would get the same answer.
         const isShared =
           answer !== undefined &&
           this.#first !== undefined &&

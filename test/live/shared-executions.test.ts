@@ -3,7 +3,7 @@ import type { Client } from "graphql-ws";
 import pg from "pg";
 import { ReadingStep } from "../../plugins/live/reading-step.ts";
 import type { LiveItem } from "../../src/live/live-source.ts";
-import { SharedTurn } from "../../src/live/shared-turn.ts";
+import { SharedExecution } from "../../src/live/shared-execution.ts";
 import { type Api, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRandom } from "../support/random.ts";
@@ -42,7 +42,7 @@ async function hear(user: SignedIn, room: string, query = ROOM_EVENTS, after?: s
   return heard;
 }
 
-/** Runs functions as people in one transaction, so that nobody reads what is between. */
+/** Runs functions as several users in one transaction, so that no intermediate state is read. */
 async function atOnce(...steps: [SignedIn, string, ...unknown[]][]): Promise<Record<string, string>[]> {
   const results: Record<string, string>[] = [];
   await owner.query("begin");
@@ -61,23 +61,26 @@ async function atOnce(...steps: [SignedIn, string, ...unknown[]][]): Promise<Rec
 
 const POST = "select (rooms.post_room_message($1, $2)).id";
 
-/** How many subscriptions got an answer that was executed for another one, and how many were tried and did not. */
+/** Counts the subscriptions that shared another one's answer, and those that were tried and could not. */
 function watchSharing() {
-  const turns: Promise<[shared: number, tried: number]>[] = [];
-  const settle = SharedTurn.prototype.settle;
-  jest.spyOn(SharedTurn.prototype, "settle").mockImplementation(async function (this: SharedTurn, answer) {
+  const executions: Promise<[shared: number, tried: number]>[] = [];
+  const settle = SharedExecution.prototype.settle;
+  jest.spyOn(SharedExecution.prototype, "settle").mockImplementation(async function (
+    this: SharedExecution,
+    answer,
+  ) {
     const shared = settle.call(this, answer);
-    turns.push(shared.then((count) => [count, this.othersCount]));
+    executions.push(shared.then((count) => [count, this.othersCount]));
     return shared;
   });
   return async () => {
-    const counts = await Promise.all(turns);
+    const counts = await Promise.all(executions);
     const shared = counts.reduce((sum, [count]) => sum + count, 0);
     return { shared, refused: counts.reduce((sum, [, tried]) => sum + tried, 0) - shared };
   };
 }
 
-/** Calls `before` with each execution of a live operation, whose answer may be for many. */
+/** Calls `before` with each execution of a live operation, whose answer may be shared. */
 function watchExecutions(before: (item: LiveItem) => void = () => {}): { count: number } {
   const executions = { count: 0 };
   const execute = ReadingStep.prototype.unbatchedExecute;
@@ -94,7 +97,7 @@ function watchExecutions(before: (item: LiveItem) => void = () => {}): { count: 
   return executions;
 }
 
-test("those who see the same share one execution", async () => {
+test("subscribers that see the same rows share one execution", async () => {
   const room = await makeRoom(api, people);
   const heard = await Promise.all([...people, ...people].map((user) => hear(user, room)));
   const executions = watchExecutions();
@@ -105,11 +108,11 @@ test("those who see the same share one execution", async () => {
   }
   for (const one of heard) expect(contents(one)).toEqual(texts);
   expect(executions.count).toBeGreaterThanOrEqual(texts.length);
-  // Each alone it would be 120; a socket that is late for one is executed by itself.
+  // 120 without sharing; a socket that is late for a batch executes on its own.
   expect(executions.count).toBeLessThan((texts.length * heard.length) / 2);
 });
 
-test("different operations, variables and places are different executions", async () => {
+test("subscriptions with different operations, variables or cursors are executed separately", async () => {
   const room = await makeRoom(api, people);
   const other = await makeRoom(api, people);
   const [ada] = people as [SignedIn];
@@ -133,7 +136,7 @@ test("different operations, variables and places are different executions", asyn
 
 const FIELDS = {
   plain: "sequence kind userId message { content isDeleted editedAt reactions { nodes { emoji userId } } }",
-  // Of one and the same message, each viewer's own.
+  // Fields of the same message that differ for each viewer.
   personal: `sequence kind message {
     content recipients { nodes { userId } } revisions { nodes { content } }
     room { unread { unreadCount } myMembership { userId role } }
@@ -144,7 +147,7 @@ const operation = (name: string, fields: string) =>
 
 interface Member {
   readonly user: SignedIn;
-  /** By the fields asked for: with all others, and with an operation that nobody else has. */
+  /** By the selected fields: with the shared operation, and with one that only this member uses. */
   readonly heard: Map<string, { shared: Heard; alone: Heard }>;
 }
 
@@ -160,101 +163,110 @@ async function enter(user: SignedIn, room: string): Promise<Member> {
 
 const eventsOf = ({ answers }: Heard) => answers.flatMap(({ events }) => events);
 
-test.each([1, 2, 3])("each hears exactly what they would hear alone (%i)", async (seed) => {
-  const random = makeRandom(seed);
-  const pick = <T>(all: readonly T[]): T => all[random(all.length)]!;
-  const room = await makeRoom(api, people);
-  const [ada, ...rest] = people as [SignedIn, ...SignedIn[]];
-  const sharing = watchSharing();
-  const members = new Map<SignedIn, Member>();
-  const gone: Member[] = [];
-  for (const user of people) members.set(user, await enter(user, room));
-  const posted: { id: string; sender: SignedIn }[] = [];
+test.each([1, 2, 3])(
+  "each subscriber receives exactly the events it would receive alone (%i)",
+  async (seed) => {
+    const random = makeRandom(seed);
+    const pick = <T>(all: readonly T[]): T => all[random(all.length)]!;
+    const room = await makeRoom(api, people);
+    const [ada, ...rest] = people as [SignedIn, ...SignedIn[]];
+    const sharing = watchSharing();
+    const members = new Map<SignedIn, Member>();
+    const gone: Member[] = [];
+    for (const user of people) members.set(user, await enter(user, room));
+    const posted: { id: string; sender: SignedIn }[] = [];
 
-  for (let step = 0; step < 40; step++) {
-    const present = [...members.keys()];
-    const user = pick(present);
-    const message = posted.filter(({ sender }) => members.has(sender)).at(-1 - random(3));
-    const action = random(10);
-    const mark: [SignedIn, string, ...unknown[]] = [ada, POST, room, `mark ${step}`];
-    if (action === 0 && members.size > 3) {
-      const left = pick(rest.filter((one) => members.has(one)));
-      gone.push(members.get(left)!);
-      members.delete(left);
-      await atOnce([ada, "select from rooms.remove_room_member($1, $2)", room, left.userId], mark);
+    for (let step = 0; step < 40; step++) {
+      const present = [...members.keys()];
+      const user = pick(present);
+      const message = posted.filter(({ sender }) => members.has(sender)).at(-1 - random(3));
+      const action = random(10);
+      const mark: [SignedIn, string, ...unknown[]] = [ada, POST, room, `mark ${step}`];
+      if (action === 0 && members.size > 3) {
+        const left = pick(rest.filter((one) => members.has(one)));
+        gone.push(members.get(left)!);
+        members.delete(left);
+        await atOnce([ada, "select from rooms.remove_room_member($1, $2)", room, left.userId], mark);
+        await until(() =>
+          [...gone.at(-1)!.heard.values()].every(({ shared, alone }) => shared.ended && alone.ended),
+        );
+      } else if (action === 1 && members.size < people.length) {
+        const back = pick(rest.filter((one) => !members.has(one)));
+        await atOnce([back, "select from rooms.join_room($1)", room]);
+        members.set(back, await enter(back, room));
+        await atOnce(mark);
+      } else if (action === 2) {
+        // No user blocks Ada, whose marks show that a step was received.
+        await atOnce(
+          [
+            user,
+            `select from rooms.${random(2) ? "" : "un"}block_user($1)`,
+            pick(rest.filter((one) => one !== user)).userId,
+          ],
+          mark,
+        );
+      } else if (action === 3) {
+        await atOnce([user, "select from rooms.mark_room_read($1)", room], mark);
+      } else if (action === 4 && message) {
+        await atOnce(
+          [message.sender, "select from rooms.edit_room_message($1, $2)", message.id, `edited ${step}`],
+          mark,
+        );
+      } else if (action === 5 && message) {
+        await atOnce(
+          [message.sender, "select from rooms.react($1, $2)", message.id, pick(["👍", "🎉"])],
+          mark,
+        );
+      } else if (action <= 7) {
+        const others = present.filter((one) => one !== user);
+        const sure = pick(others);
+        const recipients = others
+          .filter((one) => one === sure || random(2) === 0)
+          .map(({ userId }) => userId);
+        await atOnce(
+          [
+            user,
+            "select (rooms.post_room_message($1, $2, recipients => $3)).id",
+            room,
+            `private ${step}`,
+            recipients,
+          ],
+          mark,
+        );
+      } else {
+        const [result] = await atOnce([user, POST, room, `public ${step}`], mark);
+        posted.push({ id: result!.id!, sender: user });
+      }
+      const hasMark = (one: Heard) =>
+        eventsOf(one).some((event) => event.message?.content === `mark ${step}`);
       await until(() =>
-        [...gone.at(-1)!.heard.values()].every(({ shared, alone }) => shared.ended && alone.ended),
+        [...members.values()].every(({ heard }) =>
+          [...heard.values()].every(({ shared, alone }) => hasMark(shared) && hasMark(alone)),
+        ),
       );
-    } else if (action === 1 && members.size < people.length) {
-      const back = pick(rest.filter((one) => !members.has(one)));
-      await atOnce([back, "select from rooms.join_room($1)", room]);
-      members.set(back, await enter(back, room));
-      await atOnce(mark);
-    } else if (action === 2) {
-      // Nobody blocks Ada, whose marks say that a step has been heard.
-      await atOnce(
-        [
-          user,
-          `select from rooms.${random(2) ? "" : "un"}block_user($1)`,
-          pick(rest.filter((one) => one !== user)).userId,
-        ],
-        mark,
-      );
-    } else if (action === 3) {
-      await atOnce([user, "select from rooms.mark_room_read($1)", room], mark);
-    } else if (action === 4 && message) {
-      await atOnce(
-        [message.sender, "select from rooms.edit_room_message($1, $2)", message.id, `edited ${step}`],
-        mark,
-      );
-    } else if (action === 5 && message) {
-      await atOnce([message.sender, "select from rooms.react($1, $2)", message.id, pick(["👍", "🎉"])], mark);
-    } else if (action <= 7) {
-      const others = present.filter((one) => one !== user);
-      const sure = pick(others);
-      const recipients = others.filter((one) => one === sure || random(2) === 0).map(({ userId }) => userId);
-      await atOnce(
-        [
-          user,
-          "select (rooms.post_room_message($1, $2, recipients => $3)).id",
-          room,
-          `private ${step}`,
-          recipients,
-        ],
-        mark,
-      );
-    } else {
-      const [result] = await atOnce([user, POST, room, `public ${step}`], mark);
-      posted.push({ id: result!.id!, sender: user });
     }
-    const hasMark = (one: Heard) => eventsOf(one).some((event) => event.message?.content === `mark ${step}`);
-    await until(() =>
-      [...members.values()].every(({ heard }) =>
-        [...heard.values()].every(({ shared, alone }) => hasMark(shared) && hasMark(alone)),
-      ),
-    );
-  }
 
-  for (const { heard } of [...members.values(), ...gone])
-    for (const { shared, alone } of heard.values()) {
-      expect(eventsOf(shared)).toEqual(eventsOf(alone));
-      expect(shared.ended).toBe(alone.ended);
-      const sequences = eventsOf(shared).map(({ sequence }) => sequence);
-      expect(new Set(sequences).size).toBe(sequences.length);
-    }
-  for (const { heard } of gone) expect(heard.get("plain")!.shared.ended).toBe("NOT_FOUND");
-  const { shared, refused } = await sharing();
-  expect(shared).toBeGreaterThan(0);
-  expect(refused).toBeGreaterThan(0);
-});
+    for (const { heard } of [...members.values(), ...gone])
+      for (const { shared, alone } of heard.values()) {
+        expect(eventsOf(shared)).toEqual(eventsOf(alone));
+        expect(shared.ended).toBe(alone.ended);
+        const sequences = eventsOf(shared).map(({ sequence }) => sequence);
+        expect(new Set(sequences).size).toBe(sequences.length);
+      }
+    for (const { heard } of gone) expect(heard.get("plain")!.shared.ended).toBe("NOT_FOUND");
+    const { shared, refused } = await sharing();
+    expect(shared).toBeGreaterThan(0);
+    expect(refused).toBeGreaterThan(0);
+  },
+);
 
-describe("nothing is lost or duplicated", () => {
-  test("when the one that is executed for all ends in the middle", async () => {
+describe("no event is lost or duplicated", () => {
+  test("when the leader ends during its execution", async () => {
     const room = await makeRoom(api, people);
     const heard = await Promise.all(people.map((user) => hear(user, room)));
     let ended = 0;
     const executions = watchExecutions(({ subscription }) => {
-      // The first of every third message.
+      // The first execution of every third message.
       if (executions.count % 9 !== 1 || ended === 3) return;
       ended += 1;
       subscription.end();
@@ -271,7 +283,7 @@ describe("nothing is lost or duplicated", () => {
     for (const one of heard) expect(contents(one)).toEqual(texts.slice(0, contents(one).length));
   });
 
-  test("when some come and go while others listen", async () => {
+  test("when subscribers come and go while others listen", async () => {
     const room = await makeRoom(api, people);
     const steady = await Promise.all(people.slice(0, 3).map((user) => hear(user, room)));
     const texts = Array.from({ length: 60 }, (_, i) => `text ${i}`);
@@ -294,13 +306,13 @@ describe("nothing is lost or duplicated", () => {
     for (const all of await Promise.all(fickle)) expect(all).toEqual(texts);
   });
 
-  test("when reading fails for one of them", async () => {
+  test("when reading fails for one subscriber", async () => {
     const room = await makeRoom(api, people);
     const unlucky = people[2]!;
     const admin = new pg.Client({ connectionString: db.adminUrl });
     await admin.connect();
     try {
-      // As a policy may that meets a row nobody has thought of.
+      // As a policy may fail on an unexpected row.
       await admin.query(`
         create function public.fails_for(unlucky uuid) returns boolean language plpgsql as $$
         begin

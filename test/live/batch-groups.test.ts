@@ -1,18 +1,18 @@
 import { expect, test } from "@jest/globals";
+import { BatchGroups } from "../../src/live/batch-groups.ts";
+import type { SharedAnswer } from "../../src/live/live-source.ts";
 import { watchContext } from "../../src/live/personal-context.ts";
 import type { SharedReads } from "../../src/live/shared-reads.ts";
-import type { SharedAnswer } from "../../src/live/shared-turn.ts";
-import { TurnGroups } from "../../src/live/turn-groups.ts";
 import type { Statement, TransactionSettings } from "../../src/request/transaction.ts";
 
 const STATEMENT = { name: "events", text: "select …", values: ["room", "5"] };
 const settingsOf = (user: string) => ({ role: "plinth_user", "jwt.claims.user_id": user });
 const ANSWER: SharedAnswer = { result: { data: { n: 1 } }, reading: { isEmpty: false } };
 
-/** A database in which each user sees what `rowsOf` says; a user for whom it throws stops those behind. */
+/** A database in which `rowsOf` returns each user's rows; a user for whom it throws stops those behind. */
 function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
   const asked: Statement[] = [];
-  /** Of those, what has left by now, whatever else the process does. */
+  /** The statements of `asked` that have already been sent. */
   const flushed: Statement[] = [];
   const rowsFor = (settings: TransactionSettings, statement: Statement) =>
     rowsOf(settings["jwt.claims.user_id"]!, statement);
@@ -27,7 +27,7 @@ function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
       try {
         for (const settings of all) answers.push(rowsFor(settings, statement));
       } catch {
-        // As the server, which skips the rest.
+        // Like the server, which skips the rest.
       }
       return answers;
     },
@@ -37,35 +37,35 @@ function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
 }
 
 function joinAll(reads: SharedReads, users: readonly string[], operation = "op") {
-  const groups = new TurnGroups(reads);
+  const groups = new BatchGroups(reads);
   return { groups, members: users.map((user) => groups.join({ operation, settings: settingsOf(user) })) };
 }
 
-/** All take a turn, the first is executed with these statements. @returns who got its answer */
-async function turn(
+/** All members take part in a batch, and the first executes these statements. @returns which members got its answer */
+async function takeBatch(
   members: ReturnType<typeof joinAll>["members"],
   statements: readonly Statement[] = [STATEMENT],
   after = "5",
 ) {
-  const turns = members.map((member) => member.takeTurn(after));
-  expect(await turns[0]).toBeUndefined();
+  const batches = members.map((member) => member.takeBatch(after));
+  expect(await batches[0]).toBeUndefined();
   for (const statement of statements) await members[0]!.read(statement).catch(() => {});
   members[0]!.settle(ANSWER);
-  const answers = await Promise.all(turns);
+  const answers = await Promise.all(batches);
   return answers.map((answer) => answer === ANSWER);
 }
 
-test("an answer goes to those for whom every statement has the same rows", async () => {
+test("an answer is shared with members for whom every statement returns the same rows", async () => {
   const second = { name: "more", text: "select more" };
   const { reads } = makeReads((user, { name }) =>
     name === "more" && user === "eve" ? [["1"], ["2"]] : user === "joe" ? [] : [["1"]],
   );
   const { members } = joinAll(reads, ["ada", "bob", "eve", "joe", "sue"]);
-  expect(await turn(members)).toEqual([false, true, true, false, true]);
-  expect(await turn(members, [STATEMENT, second])).toEqual([false, true, false, false, true]);
+  expect(await takeBatch(members)).toEqual([false, true, true, false, true]);
+  expect(await takeBatch(members, [STATEMENT, second])).toEqual([false, true, false, false, true]);
 });
 
-test("null is not the empty text, and rows have an order", async () => {
+test("comparing rows distinguishes null from an empty string and respects the order", async () => {
   for (const rows of [
     [["", "b"]],
     [["a", ""]],
@@ -77,34 +77,34 @@ test("null is not the empty text, and rows have an order", async () => {
     ],
   ]) {
     const { reads } = makeReads((user) => (user === "ada" ? [[null as never, "b"]] : rows));
-    expect(await turn(joinAll(reads, ["ada", "bob"]).members)).toEqual([false, false]);
+    expect(await takeBatch(joinAll(reads, ["ada", "bob"]).members)).toEqual([false, false]);
   }
 });
 
-test("who is behind one for whom it fails, or asked for nothing, is executed", async () => {
+test("members behind a failing one, or without any statement, execute the operation themselves", async () => {
   const { reads } = makeReads((user) => {
     if (user === "eve") throw new Error("no luck");
     return [["1"]];
   });
-  expect(await turn(joinAll(reads, ["ada", "bob", "eve", "joe"]).members)).toEqual([
+  expect(await takeBatch(joinAll(reads, ["ada", "bob", "eve", "joe"]).members)).toEqual([
     false,
     true,
     false,
     false,
   ]);
-  expect(await turn(joinAll(reads, ["eve", "ada"]).members)).toEqual([false, false]);
-  expect(await turn(joinAll(reads, ["ada", "bob"]).members, [])).toEqual([false, false]);
+  expect(await takeBatch(joinAll(reads, ["eve", "ada"]).members)).toEqual([false, false]);
+  expect(await takeBatch(joinAll(reads, ["ada", "bob"]).members, [])).toEqual([false, false]);
 });
 
-test("those who stand elsewhere, ask something else, or come later, take turns of their own", async () => {
+test("members with another cursor or operation, or that join later, execute their own batch", async () => {
   const { reads } = makeReads(() => [["1"]]);
   const { groups, members } = joinAll(reads, ["ada", "bob", "eve"]);
   const other = groups.join({ operation: "another", settings: settingsOf("joe") });
   const anonymous = groups.join({ operation: "op", settings: { role: "plinth_anonymous" } });
   const [ada, bob, eve] = members as [(typeof members)[0], (typeof members)[0], (typeof members)[0]];
-  const turns = [ada.takeTurn("5"), eve.takeTurn("4"), other.takeTurn("5"), anonymous.takeTurn("5")];
-  expect(await Promise.all(turns)).toEqual([undefined, undefined, undefined, undefined]);
-  expect(await bob.takeTurn("5")).toBeUndefined();
+  const batches = [ada.takeBatch("5"), eve.takeBatch("4"), other.takeBatch("5"), anonymous.takeBatch("5")];
+  expect(await Promise.all(batches)).toEqual([undefined, undefined, undefined, undefined]);
+  expect(await bob.takeBatch("5")).toBeUndefined();
   expect(groups.size).toBe(3);
   for (const member of [...members, other, anonymous]) {
     member.leave();
@@ -113,55 +113,55 @@ test("those who stand elsewhere, ask something else, or come later, take turns o
   expect(groups.size).toBe(0);
 });
 
-test("one that leaves, or fails, lets those that wait for it be executed", async () => {
+test("waiting members execute the operation themselves when the leader leaves or fails", async () => {
   const { reads } = makeReads(() => [["1"]]);
   for (const end of ["leave", "fail", "leave at once"]) {
     const [ada, bob, eve] = joinAll(reads, ["ada", "bob", "eve"]).members;
-    const turns = [ada!.takeTurn("5"), bob!.takeTurn("5")];
+    const batches = [ada!.takeBatch("5"), bob!.takeBatch("5")];
     if (end === "leave at once") ada!.leave();
-    turns.push(eve!.takeTurn("5"));
-    await turns[0];
+    batches.push(eve!.takeBatch("5"));
+    await batches[0];
     await ada!.read(STATEMENT);
     if (end === "fail") ada!.settle(undefined);
     else ada!.leave();
-    expect(await Promise.all(turns)).toEqual([undefined, undefined, undefined]);
+    expect(await Promise.all(batches)).toEqual([undefined, undefined, undefined]);
   }
 });
 
-test("what is foreseen is read once, before the leader is executed, and only used when it is asked for", async () => {
+test("a predicted statement runs once, before the leader executes, and is used only if the leader issues it", async () => {
   const { reads, asked, flushed } = makeReads((_user, { values }) => [[String(values?.at(-1))]]);
   const { members } = joinAll(reads, ["ada", "bob"]);
-  await turn(members);
+  await takeBatch(members);
   asked.length = 0;
   const next = { ...STATEMENT, values: ["room", "6"] };
-  expect(await turn(members, [next], "6")).toEqual([false, true]);
+  expect(await takeBatch(members, [next], "6")).toEqual([false, true]);
   expect(asked).toEqual([next]);
 
   asked.length = 0;
   flushed.length = 0;
-  const turns = members.map((member) => member.takeTurn("7"));
-  await turns[0];
+  const batches = members.map((member) => member.takeBatch("7"));
+  await batches[0];
   expect(flushed).toEqual([{ ...STATEMENT, values: ["room", "7"] }]);
   const unforeseen = { ...STATEMENT, values: ["room", "7", "more"] };
   expect((await members[0]!.read(unforeseen)).rows).toEqual([["more"]]);
   expect(asked).toEqual([{ ...STATEMENT, values: ["room", "7"] }, unforeseen]);
   members[0]!.settle(ANSWER);
-  await Promise.all(turns);
+  await Promise.all(batches);
 });
 
-test("a group whose members see different things is asked ever more rarely", async () => {
+test("a group whose members see different rows tries sharing less and less often", async () => {
   let tries = 0;
   const { reads } = makeReads((user) => {
     if (user !== "ada") tries += 1;
     return [[user]];
   });
   const { members } = joinAll(reads, ["ada", "bob", "eve"]);
-  for (let i = 0; i < 100; i++) await turn(members);
+  for (let i = 0; i < 100; i++) await takeBatch(members);
   expect(tries).toBeGreaterThan(2);
   expect(tries).toBeLessThan(40);
 });
 
-test("an operation that looks at who asks is shared with nobody", async () => {
+test("an operation that reads caller-specific context is never shared", async () => {
   const { reads } = makeReads(() => [["1"]]);
   const looks: ((context: Grafast.Context) => unknown)[] = [
     ({ plinth }) => plinth.request,
@@ -189,9 +189,9 @@ test("an operation that looks at who asks is shared with nobody", async () => {
     };
     look(
       watchContext(context as never, { live: {} as never, withPgClient: (() => {}) as never }, () =>
-        members[0]!.becomePersonal(),
+        members[0]!.optOutOfSharing(),
       ),
     );
-    expect(await turn(members)).toEqual([false, isShared]);
+    expect(await takeBatch(members)).toEqual([false, isShared]);
   }
 });

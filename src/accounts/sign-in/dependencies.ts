@@ -5,7 +5,7 @@ import type { Sealer } from "../../auth/sealing.ts";
 import type { AttemptLimits } from "../../limits/attempt-limits.ts";
 import type { Providers } from "../../oauth/providers.ts";
 import type { RequestContext } from "../../request/context.ts";
-import type { CallService } from "../../request/service-caller.ts";
+import type { CallPrivateFunction } from "../../request/service-caller.ts";
 import type { CredentialMaker } from "./credentials.ts";
 
 /** The signed-in user's own names, which a password may not contain. */
@@ -13,29 +13,29 @@ export interface Owner {
   readonly username: string;
   readonly email: string | null;
   readonly display_name: string | null;
-  /** Whether nobody can sign in to the account without a second factor. */
+  /** Whether the account requires a second factor. */
   readonly second_factor: boolean;
 }
 
-/** What the operations work with. */
-export interface SignInTools {
-  readonly callService: CallService;
+/** The dependencies of the sign-in operations. */
+export interface SignInDependencies {
+  readonly callPrivateFunction: CallPrivateFunction;
   readonly attemptLimits: AttemptLimits;
   readonly hasher: PasswordHasher;
   readonly sealer: Sealer;
-  /** Whom passkeys and authenticator apps are for. */
+  /** The relying party of passkeys and authenticator apps. */
   readonly relyingParty: RelyingParty;
   readonly emailHasher: EmailHasher;
-  /** Addresses are stored and looked up by their hash only; no statement may carry a clear one. */
+  /** Addresses are stored and looked up by hash only; no statement may contain a plaintext address. */
   readonly privacyMode: boolean;
   readonly providers: Providers;
   readonly make: CredentialMaker;
-  /** How many of the last passwords may not be chosen again. */
+  /** Number of recent passwords that may not be reused. */
   readonly passwordHistory: number;
   /** The service's name, which passwords may not contain. */
   readonly appName: string;
-  /** Whether there is a way to send SMS. */
+  /** Whether SMS can be sent. */
   readonly canSendSms: boolean;
-  /** Keeps what the operator has to hear of and the client must not. Never throws. */
+  /** Records an error for the operator that the client must not see. Never throws. */
   readonly reportError: (error: unknown, request: RequestContext, userId: string) => void;
 }

@@ -8,14 +8,14 @@ import {
 } from "../request/transaction.ts";
 import { type Connection, type Preparation, RawQuery, type RawRows, RepeatedQuery } from "./read-query.ts";
 
-/** Reads of one transaction; then another begins, so that none is open for long. */
+/** Maximum reads per transaction, so that no transaction is open for long. */
 const MAX_READS_PER_TRANSACTION = 50;
-/** What is told to statements behind a failed one: the transaction has failed, or their shared name was never prepared. */
-const TAKEN_ALONG = new Set<unknown>(["25P02", "26000"]);
+/** SQLSTATEs of statements behind a failed one: the transaction has failed, or their shared name was never prepared. */
+const COLLATERAL_STATES = new Set<unknown>(["25P02", "26000"]);
 
 /**
- * The same few statements, over and over, each for a handful of rows by index: with policies in it, planning one takes five
- * times as long as running it, and left alone PostgreSQL plans each anew because of the number it starts from.
+ * The same few statements run repeatedly, each for a few rows by index. With policies, planning takes five times as long
+ * as execution, and by default PostgreSQL plans each execution because the estimate of the first ones is lower.
  */
 const PLANNED_ONCE = { plan_cache_mode: "force_generic_plan" };
 
@@ -25,21 +25,21 @@ export interface ReadResult<TRow> extends StatementResult<TRow> {
   readonly raw: RawRows;
 }
 
-/** A statement that somebody waits for. */
+/** A statement with a caller waiting for its result. */
 export interface Read {
   readonly settings: TransactionSettings;
   readonly statement: Statement;
   readonly resolve: (result: ReadResult<never>) => void;
   readonly reject: (error: unknown) => void;
-  /** It has failed before, and only because of another one. */
-  readonly isAgain?: boolean;
+  /** Whether it is a retry after another statement's failure. */
+  readonly isRetry?: boolean;
 }
 
-/** A statement of one, as others would have it answered. */
+/** One subscriber's statement, run under the settings of others. */
 export interface Trial {
   readonly settings: readonly TransactionSettings[];
   readonly statement: Statement;
-  /** Given the answers in the order of `settings`; those behind the first that failed are missing. */
+  /** Called with the rows in the order of `settings`; the first failure and everything behind it are missing. */
   readonly resolve: (answers: readonly RawRows[]) => void;
 }
 
@@ -47,35 +47,35 @@ interface OpenTransaction {
   hasBegun: boolean;
   reads: number;
   hasFailed: boolean;
-  /** Read anew when it has ended: until then nobody knows which of the statements prepared in it are there. */
-  readonly takenAlong: Read[];
-  /** What is set now, by name. */
+  /** Reads to retry after the transaction ends: until then it is unknown which of its prepared statements exist. */
+  readonly toRetry: Read[];
+  /** Current settings by name. */
   readonly settings: Map<string, string>;
 }
 
 /**
- * One connection on which reads are sent as they come, without waiting for the answers of those before. What is asked for in
- * one go is a read-only transaction, or several when it is much. Each statement is preceded by the settings of whoever asked.
+ * One connection that pipelines reads: each is sent without waiting for earlier results. The reads of one tick share a
+ * read-only transaction, or several if there are many. Each statement is preceded by its caller's settings.
  */
-export class ReadLane {
+export class ReadConnection {
   readonly client: PoolClient;
-  readonly #takenAlong: (read: Read) => void;
+  readonly #onCollateralFailure: (read: Read) => void;
   readonly #onIdle: () => void;
   #transaction: OpenTransaction | undefined;
   #unanswered = 0;
   #isCorked = false;
 
   /**
-   * @param takenAlong given the reads that failed only because another one before them did
-   * @param onIdle called when everything is answered and no transaction is open
+   * @param onCollateralFailure called with each read that failed only because an earlier one did
+   * @param onIdle called when every read is answered and no transaction is open
    */
-  constructor(client: PoolClient, takenAlong: (read: Read) => void, onIdle: () => void) {
+  constructor(client: PoolClient, onCollateralFailure: (read: Read) => void, onIdle: () => void) {
     this.client = client;
-    this.#takenAlong = takenAlong;
+    this.#onCollateralFailure = onCollateralFailure;
     this.#onIdle = onIdle;
   }
 
-  /** Reads and ends of transactions without an answer yet. */
+  /** Number of reads and commits without a result yet. */
   get unanswered(): number {
     return this.#unanswered;
   }
@@ -88,16 +88,16 @@ export class ReadLane {
       this.#queryOf(settings, statement),
       this.#before(transaction, changedNames([settings], transaction.settings), settings),
       (error, result) => {
-        // Answers come in order, so the first failure is the cause of the others; what an earlier transaction prepared may
-        // be missing too.
+        // Results arrive in order, so the first failure causes the others; statements that an earlier transaction prepared
+        // may be missing too.
         if (error === null) {
           const { rows, rowCount } = result as StatementResult<never>;
           read.resolve({ rows, rowCount, notices: [], raw: query.raw });
         } else if (
-          TAKEN_ALONG.has((error as { code?: unknown }).code) &&
-          (transaction.hasFailed || !read.isAgain)
+          COLLATERAL_STATES.has((error as { code?: unknown }).code) &&
+          (transaction.hasFailed || !read.isRetry)
         )
-          transaction.takenAlong.push({ ...read, isAgain: true });
+          transaction.toRetry.push({ ...read, isRetry: true });
         else read.reject(error);
         transaction.hasFailed ||= error !== null;
         this.#answered(1);
@@ -126,7 +126,7 @@ export class ReadLane {
     this.#submit(query, transaction);
   }
 
-  /** What was asked for so far leaves at once, to the end of its transaction. */
+  /** Sends the pending reads now, including the end of their transaction. */
   flush(): void {
     if (!this.#isCorked) return;
     if (this.#transaction) this.#end(this.#transaction);
@@ -141,21 +141,22 @@ export class ReadLane {
       hasBegun: false,
       reads: 0,
       hasFailed: false,
-      takenAlong: [],
+      toRetry: [],
       settings: new Map(),
     };
     this.#transaction.reads += reads;
     this.#unanswered += reads;
     return this.#transaction;
   }
+
   #submit(query: RawQuery | RepeatedQuery, transaction: OpenTransaction): void {
     this.client.query(query as never);
     if (transaction.reads >= MAX_READS_PER_TRANSACTION) this.#end(transaction);
   }
 
   /**
-   * What has to run in one flight with a statement. What the connection has not prepared yet leaves on its own before it, and when
-   * that fails the server skips the statement too.
+   * Returns the statements that must run in one round trip with a statement. Statements the connection has not prepared yet
+   * are sent separately before it; if one fails, the server skips the statement too.
    */
   #before(
     transaction: OpenTransaction,
@@ -174,7 +175,7 @@ export class ReadLane {
     return [];
   }
 
-  /** What is asked for in one go leaves in one write, to the end of its transaction: system calls are what sending costs. */
+  /** Sends the reads of one tick in one write, including the end of their transaction, because system calls dominate the cost. */
   #cork(): void {
     if (this.#isCorked) return;
     this.#isCorked = true;
@@ -195,7 +196,7 @@ export class ReadLane {
     this.#transaction = undefined;
     this.#unanswered += 1;
     const answered = () => {
-      for (const read of transaction.takenAlong) this.#takenAlong(read);
+      for (const read of transaction.toRetry) this.#onCollateralFailure(read);
       this.#answered(1);
     };
     this.client.query("commit").then(answered, answered);
@@ -219,8 +220,8 @@ export class ReadLane {
 }
 
 /**
- * What has to be set so that exactly the settings of each of these hold in turn: what an earlier read of the transaction had set
- * and they do not have becomes empty. (That the transaction is read-only it says itself, once.)
+ * Returns the names of the settings to change so that exactly the settings of each of these apply in turn. A setting of an
+ * earlier read that they do not have becomes empty. (The transaction itself is declared read-only, once.)
  */
 function changedNames(all: readonly TransactionSettings[], current: ReadonlyMap<string, string>): string[] {
   const names = new Set(current.keys());
@@ -229,7 +230,7 @@ function changedNames(all: readonly TransactionSettings[], current: ReadonlyMap<
   return [...names].filter((name) => all.some((one) => (one[name] ?? "") !== (current.get(name) ?? "")));
 }
 
-/** One statement sets all, for the transaction. */
+/** One statement that sets all of them for the transaction. */
 function setting(
   transaction: OpenTransaction,
   names: readonly string[],
