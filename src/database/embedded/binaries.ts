@@ -4,8 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { PlinthError } from "../../support/errors.ts";
 import { errno } from "../../support/files.ts";
 import { binariesBroken, platformUnsupported } from "./explain.ts";
-import { type ProgramResult, runProgram } from "./programs.ts";
-import type { RunAs } from "./run-as.ts";
+import { type ProgramResult, type RunAs, runProgram } from "./programs.ts";
 import { stageBinaries } from "./staging.ts";
 
 /*

@@ -17,8 +17,7 @@ import { PlinthError } from "../../support/errors.ts";
 import { namesIn, syncFolder } from "../../support/files.ts";
 import type { Binaries } from "./binaries.ts";
 import { explainFailure } from "./explain.ts";
-import { runProgram } from "./programs.ts";
-import type { RunAs } from "./run-as.ts";
+import { type RunAs, runProgram } from "./programs.ts";
 
 /** Where PostgreSQL's own data folder is ("cluster" in its words) and who works in it. */
 export interface Cluster {

@@ -1,11 +1,16 @@
 import { spawn } from "node:child_process";
-import type { RunAs } from "./run-as.ts";
 
 /**
  * Environment of PostgreSQL's programs. Not ours: PGDATA, PGPORT, PGOPTIONS or a locale set for something else would
  * change what they do, and messages are matched in English. UTC keeps what a server prints the same everywhere.
  */
 export const PROGRAM_ENVIRONMENT = { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
+
+/** The system user that PostgreSQL's programs run as. */
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 export interface ProgramResult {
   /** Undefined if a signal ended it. */

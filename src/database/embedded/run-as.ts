@@ -1,13 +1,7 @@
 import { statSync } from "node:fs";
 import { PlinthError } from "../../support/errors.ts";
 import { unlessMissing } from "../../support/files.ts";
-import { runProgram } from "./programs.ts";
-
-/** The system user that PostgreSQL's programs run as. */
-export interface RunAs {
-  readonly uid: number;
-  readonly gid: number;
-}
+import { type RunAs, runProgram } from "./programs.ts";
 
 const USER = "postgres";
 
