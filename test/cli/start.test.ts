@@ -191,7 +191,7 @@ describe("what is in the way is a sentence", () => {
       const wrong = join(folder, "wrong");
       const { code, stdout, stderr } = await cli(command.split(" "), { env: { ...env, PLINTH_DATA: wrong } });
       expect(code).toBe(1);
-      expect(stdout + stderr).toContain(`contains no database ${wrong}.`);
+      expect(stdout + stderr).toContain(`${wrong} contains no database.`);
       expect(stdout + stderr).toMatch(/PLINTH_DATA.*plinth start/);
       expect(existsSync(wrong)).toBe(false);
     },
