@@ -331,7 +331,7 @@ test("a message that is too large is named with its node, in a sentence", async 
     {
       file: "conversations.json",
       name: "conversations[0] c2",
-      message: "node big holds 1,200,000 bytes of text; the limit is 1,000,000",
+      message: "node big has 1,200,000 bytes of text; the limit is 1,000,000",
     },
   ]);
 });
