@@ -1,6 +1,6 @@
 import type { JobFunction } from "./job.ts";
 
-/** One by one: the provider limits the rate of requests, and each finishes long before its lease of two minutes ends. */
+/** Requests are sequential: the provider limits the rate of requests, and each finishes long before its lease of two minutes ends. */
 const BATCH_SIZE = 1;
 
 /**

@@ -30,7 +30,7 @@ export interface TimetableEntry {
   /** The reason for the job and its interval. */
   readonly reason: string;
   readonly run: JobFunction;
-  /** Where the queue differs from `QUEUE_DEFAULTS` in queues.ts. */
+  /** Options that differ from `QUEUE_DEFAULTS` in queues.ts. */
   readonly queue?: QueueOptions;
 }
 

@@ -7,7 +7,7 @@ export const sessionEnded: Template = (variables, context) => ({
     greeting(variables),
     textOf(variables, "event") === "sessions_ended_by_administrator"
       ? "An administrator ended all your sessions. Sign in again."
-      : `One of your sessions was ended for your safety ${circumstances(variables)}. Its token was used twice, so someone else may have a copy. Sign in again.`,
+      : `We ended one of your sessions for your safety ${circumstances(variables)}. Its token was used twice, so someone else may have a copy. Sign in again.`,
     ...notYou(context),
   ],
 });
