@@ -43,7 +43,7 @@ async function start(
   child.once("exit", () => {
     ended = true;
   });
-  await until(() => ended || /Ctrl-C stops it|listens on/.test(banner), { timeoutMs: 30_000, everyMs: 20 });
+  await until(() => ended || /Ctrl-C to stop it|listens on/.test(banner), { timeoutMs: 30_000, everyMs: 20 });
   if (ended) throw new Error(`It ended: ${JSON.stringify(await outcome)}`);
   return { child, outcome, banner };
 }
