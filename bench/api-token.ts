@@ -1,5 +1,5 @@
-// Recognising an API token must not cost a query: the time of a request with an API token, as a ratio to the same request
-// with an access token in the same run. Target: at most 1.1. The two take turns, so that a busy machine slows both.
+// Recognizing an API token must not cost a query. Measures the time of a request with an API token, as a ratio to the same request
+// with an access token in the same run. Target: at most 1.1. The two alternate, so that a busy machine slows both.
 import { graphql, percentile, startPlinth } from "./support.ts";
 
 const ROUNDS = 40;
@@ -8,7 +8,7 @@ const PASSWORD = "correct horse battery staple";
 const REGISTER = "mutation ($input: RegisterInput!) { register(input: $input) { accessToken } }";
 const CREATE = "mutation ($input: CreateApiTokenInput!) { createApiToken(input: $input) { token } }";
 
-/** Latencies in ms of requests one after the other. */
+/** Returns the latencies in ms of sequential requests. */
 async function measure(url: string, token: string): Promise<number[]> {
   const latencies: number[] = [];
   for (let i = 0; i < REQUESTS_PER_ROUND; i++) {

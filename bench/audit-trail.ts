@@ -1,5 +1,5 @@
-// What the audit trail costs: the time of an update with its trigger as a ratio to the same update without, for a setting that
-// is recorded and for the counters of a sign-in, which are not. Each in transactions of its own, as the API does it.
+// The cost of the audit trail: the time of an update with its trigger as a ratio to the same update without, for a setting that is
+// recorded and for the counters of a sign-in, which are not. Each update has its own transaction, as in the API.
 // Targets with a durable commit: under 2 when recorded, under 1.3 when not.
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -50,7 +50,7 @@ try {
       "update identity.users set failed_login_attempts = $2::integer, last_login_at = clock_timestamp() where id = $1",
     ],
   } as const;
-  // Without waiting for the disk too, which hides most of the difference.
+  // Also measures without waiting for the disk, because the wait hides most of the difference.
   for (const commit of ["on", "off"])
     for (const [name, [table, sql]] of Object.entries(cases)) {
       await owner.query(`set synchronous_commit = ${commit}`);

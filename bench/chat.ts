@@ -1,9 +1,9 @@
-// What streaming and search cost, as ratios of one run. By default small; --messages 1000000 for a large search.
+// The cost of streaming and search, as ratios of one run. Small by default; --messages 1000000 for a large search.
 //
 // 1. private.append_delta (gapless, checked, announced, one narrow update and one insert) against a plain update and insert of the
-//    same rows in one statement, without any check, and against what one does without deltas: content = content || piece.
+//    same rows in one statement, without checks, and against the method without deltas: content = content || piece.
 //    Target: at least 0.5 times the plain rate, and more than the concatenation of a long answer.
-// 2. A message with its place in the tree against a plain insert of the same row under the same role. Target: at least 0.7.
+// 2. A message in its tree against a plain insert of the same row under the same role. Target: at least 0.7.
 // 3. Search in 200 own messages among few and among many of others. Target: at most 1.5 times the time.
 // 4. The last 50 of a chat's active path at 100 and at 20,000 messages. Target: at most 1.5 times the time.
 import { parseArgs } from "node:util";
@@ -124,7 +124,7 @@ try {
   await deltas("on");
   await deltas("off");
 
-  // 2. Messages. The plain table has the columns, checks and indexes of before there were trees.
+  // 2. Messages. The plain table has the columns, checks and indexes from before trees existed.
   const role = await one(
     "select r.rolname from pg_roles r where r.rolname like '%\\_user' order by length(r.rolname) limit 1",
   );

@@ -1,7 +1,7 @@
-// What access and search cost, as ratios within one run:
+// The cost of access and search, as ratios within one run:
 //   a page of 50 items with the access column to the page without, as a subscribed user under row security, in SQL and over
-//   GraphQL; the page is one of items with prerequisites and permissions. Target: at most 1.3.
-//   the first page of a search to the bare ranked full-text query written by hand on the same index. Target: at most 1.3.
+//   GraphQL; the page has items with prerequisites and permissions. Target: at most 1.3.
+//   the first page of a search to a bare ranked full-text query on the same index. Target: at most 1.3.
 // node bench/content.ts [--items 100000] [--users 100000], --items 1000000 --users 1000000 for the full size.
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
@@ -51,7 +51,7 @@ const FILL = `
   select
     (select array_agg(id order by id) from learning.content_categories)[1 + i % 50],
     'i' || i, (array['lesson', 'article', 'video'])[1 + i % 3],
-    -- One word in a hundred items is this one, the others are spread.
+    -- One in a hundred items contains this word; the other words are spread.
     case when i % 100 = 0 then 'quantum ' else '' end || coalesce(a.words || ' ', '') || i,
     'About ' || coalesce(b.words, ''), i % 10, 60 + i % 3000, array['t' || i % 100, 't' || i % 7], i % 4, i % 4, 1, now() - i * interval '1 s',
     now() - i * interval '1 s'
@@ -97,7 +97,7 @@ const config = loadConfig({ PLINTH_DATA: data });
 const database = await openDatabase(config);
 let server: ChildProcess | undefined;
 
-/** The API on the same data, in a process of its own. */
+/** Starts the API on the same data in its own process. */
 async function serve(): Promise<{ child: ChildProcess; url: string }> {
   const port = 20_000 + (process.pid % 20_000);
   const child = spawn(process.execPath, [join(PACKAGE_ROOT, "src/cli/plinth.js"), "serve"], {
@@ -115,10 +115,10 @@ async function serve(): Promise<{ child: ChildProcess; url: string }> {
     if ((await fetch(`${url}/readyz`).catch(() => null))?.status === 200) return { child, url };
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`plinth left with ${child.exitCode}`);
+  throw new Error(`plinth exited with ${child.exitCode}`);
 }
 
-/** Medians of running each in turn, so that both meet the same machine. */
+/** Returns the median times. The two alternate, so that both run under the same load. */
 async function compare(
   one: () => Promise<unknown>,
   other: () => Promise<unknown>,

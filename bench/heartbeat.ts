@@ -1,7 +1,7 @@
-// What merging costs: the speed of learning.record_heartbeat as a ratio to plain inserts of the same values, one row a
-// heartbeat, into a table with the same references, partitions and row security (what an application without sessions would
-// have). Both as the API's user role, each in a transaction of its own, in turns; medians. Target: at least 0.7 with a durable
-// commit. Without one, which hides nothing, the work of merging shows.
+// The cost of merging: the speed of learning.record_heartbeat as a ratio to plain inserts of the same values, one row a heartbeat,
+// into a table with the same references, partitions and row security (as in an application without sessions). Both run as the
+// API's user role, each in its own transaction, alternately; medians. Target: at least 0.7 with a durable commit. A commit that is
+// not durable shows the full cost of merging.
 //   node bench/heartbeat.ts [--users 2000] [--items 500] [--heartbeats 3000] [--rounds 6] [--clients 1]
 import { randomUUID } from "node:crypto";
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
@@ -29,7 +29,7 @@ const ITEMS = Number(values.items);
 const HEARTBEATS = Number(values.heartbeats);
 const ROUNDS = Number(values.rounds);
 const CLIENTS = Number(values.clients);
-/** Players at the same time; each sends one heartbeat after the other, as a player does every ten seconds. */
+/** Concurrent players; each sends one heartbeat after the other, as a player does every ten seconds. */
 const PLAYERS = 50;
 
 const data = mkdtempSync(join(tmpdir(), "plinth-bench-"));
@@ -91,7 +91,7 @@ try {
 
   const times: Record<Kind, number[]> = { plain: [], merged: [] };
 
-  /** Sends heartbeats of both kinds in turns, so that whatever else the machine does strikes both. */
+  /** Sends heartbeats of both kinds alternately, so that other load on the machine affects both. */
   async function run(round: number): Promise<void> {
     await Promise.all(
       clients.map(async (client, c) => {
@@ -100,7 +100,7 @@ try {
             const player = (i % PLAYERS) + PLAYERS * round;
             const from = 10 * Math.floor(i / PLAYERS);
             const started = performance.now();
-            // As the API does it: the role and the claims, then the statement, in one transaction.
+            // Like the API: the role and the claims, then the statement, in one transaction.
             await client.query("begin");
             await client.query({
               name: "claims",

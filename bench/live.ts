@@ -1,6 +1,6 @@
-// From commit to the subscriber's socket: 100 rooms with 10 subscribers each (1,000 users, each with a socket of their own), one
-// message at a time in ever another room. Next to them, in the same process and on the same messages, a bare client that LISTENs:
-// it hears that something happened and reads nothing. Also counts the database connections behind the 1,000 subscriptions.
+// The time from commit to the subscriber's socket: 100 rooms with 10 subscribers each (1,000 users, each with their own socket),
+// one message at a time, each in another room. For comparison, in the same process and for the same messages, a bare client that
+// LISTENs: it receives the notification and reads nothing. Also counts the database connections of the 1,000 subscriptions.
 //
 //   node bench/live.ts [--rooms 100] [--subscribers 10] [--messages 1000]
 import { randomUUID } from "node:crypto";
@@ -21,9 +21,9 @@ const ROOMS = Number(values.rooms);
 const SUBSCRIBERS = Number(values.subscribers);
 const MESSAGES = Number(values.messages);
 const WARM_UP = 300;
-/** Between two messages: an idle machine has to wake up for each, as it has to for the bare client, but more often. */
+/** Pauses between two messages. After a pause, an idle machine must wake up for each message, more often than for the bare client. */
 const PAUSES_MS = { "one after the other": 0, "with pauses": 5 };
-/** Messages in each room before: with tables that are empty when they are analysed, PostgreSQL plans to read them whole. */
+/** Messages in each room at the start: if tables are empty when they are analyzed, PostgreSQL plans sequential scans. */
 const HISTORY = 20;
 const SOME_HASH = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo";
 const SUBSCRIPTION = `subscription ($room: UUID!) {
@@ -80,7 +80,7 @@ try {
   }
   await owner.query("analyze");
 
-  /** Told when somebody's answer with the message arrives. */
+  /** Called when a subscriber receives the message. */
   let onArrival = (_room: string) => {};
   let listening = 0;
   const sockets: WebSocket[] = [];
@@ -152,7 +152,7 @@ try {
   const { rows: connections } = await owner.query<{ count: number }>(
     "select count(*)::integer as count from pg_stat_activity where application_name in ('plinth-api', 'plinth-live')",
   );
-  console.log(`${connections[0]!.count} database connections are behind the subscriptions`);
+  console.log(`${connections[0]!.count} database connections serve the subscriptions`);
   for (const socket of sockets) socket.close();
 } finally {
   for (const client of clients) await client.end();

@@ -1,9 +1,9 @@
-// Rooms, as ratios of one run:
+// The cost of rooms, as ratios of one run:
 //   posting    rooms.post_room_message with its unread bookkeeping, to a plain insert of the same row under the same role into a
-//              table with the same columns, indexes, foreign keys and a policy of its own. Target: at least 0.7 as many.
-//   reading    the last 50 messages of a room with their senders at 10 thousand messages and at many. Target: within 1.3.
-//   counting   unread and mention counts of a member who has read nothing, at both sizes. It adds up at most some
-//              hundred rows more in the large one. Target: within 2, at any size.
+//              table with the same columns, indexes and foreign keys and its own policy. Target: at least 0.7 times the rate.
+//   reading    the last 50 messages of a room with their senders at 10,000 messages and at many. Target: within 1.3.
+//   counting   unread and mention counts of a member who has read nothing, at both sizes. The large room adds at most a few
+//              hundred rows. Target: within 2, at any size.
 // node bench/rooms.ts [--messages 1000000] [--rounds 60]   (full size: --messages 10000000)
 import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -33,7 +33,7 @@ chmodSync(data, 0o711);
 const config = loadConfig({ PLINTH_DATA: data });
 const database = await openDatabase(config);
 
-/** A transaction as the API makes one: begin and settings, the statement, commit. */
+/** Runs a transaction like the API: begin and settings, the statement, commit. */
 async function asUser(client: pg.Client, userId: string, text: string, values: unknown[], name: string) {
   await client.query(
     `begin; select set_config('role', '${config.rolePrefix}_user', true), set_config('jwt.claims.user_id', '${userId}', true)`,
@@ -50,7 +50,7 @@ async function connect(count: number): Promise<pg.Client[]> {
   return clients;
 }
 
-/** Milliseconds until all clients together have done `work` so often. */
+/** Returns the milliseconds in which all clients together run `work` `count` times. */
 async function time(
   clients: pg.Client[],
   count: number,
@@ -132,7 +132,7 @@ try {
             "posted",
           ),
       };
-      // In short turns, so that whatever else the machine does meets both alike.
+      // Short alternating runs, so that other load on the machine affects both equally.
       const measured: Record<keyof typeof kinds, number[]> = { plain: [], posted: [] };
       for (let round = 0; round < ROUNDS; round++)
         for (const kind of round % 2 ? (["plain", "posted"] as const) : (["posted", "plain"] as const))
@@ -151,9 +151,9 @@ try {
   const [reader] = (await connect(1)) as [pg.Client];
   const small = await makeRoom();
   const large = await makeRoom();
-  // Filled without the triggers, which number one by one: what they would write is written here.
+  // Filled without the triggers, which number rows one by one; their rows are inserted below.
   await owner.query("alter table rooms.room_messages disable trigger user");
-  // The index of the search takes as long to fill as all the rest, and no question below uses it.
+  // The search index takes as long to fill as everything else, and no query below uses it.
   await owner.query("drop index rooms.room_messages_content_idx");
   for (const [room, size] of [
     [small, SMALL],
@@ -178,7 +178,7 @@ try {
       "update rooms.chat_rooms set last_sequence = $2, last_event_sequence = $3 where id = $1",
       [room, size, size + MEMBERS],
     );
-    // A fiftieth is deleted, and the reader is mentioned in a hundredth.
+    // One in 50 messages is deleted, and one in 100 mentions the reader.
     await owner.query(
       `insert into private.room_tallies (room_id, kind, user_id, peer_id, level, bucket, amount)
        select $1::uuid, 'uncounted', null::uuid, null::uuid, l, i >> (6 * l), count(*)

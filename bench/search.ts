@@ -1,8 +1,8 @@
-// What the shared search configuration costs, as ratios of one run, against PostgreSQL's english configuration alone (of that kind the
-// searches were before): the same texts in two tables with the same columns and one index each.
+// The cost of the shared search configuration, as ratios of one run, compared with PostgreSQL's english configuration alone (which
+// the searches used before): the same texts in two tables with the same columns and one index each.
 //
-// 1. Writing a message into llm.messages, as the API does, with the index and with one of the english configuration in its place.
-// 2. Bulk writing, which is nearly all indexing. 3. The size of the indexes. 4. Searching: a frequent and a rare word, two words, a phrase.
+// 1. Writing a message to llm.messages, as the API does, with the index and with an english index instead.
+// 2. Bulk writing, which is mostly indexing. 3. The size of the indexes. 4. Searching: a frequent and a rare word, two words, a phrase.
 // node bench/search.ts [--messages 100000] [--rounds 30]
 import { parseArgs } from "node:util";
 import pg from "pg";
@@ -22,7 +22,7 @@ const QUERIES = {
 };
 type Kind = keyof typeof EXPRESSIONS;
 const KINDS: Kind[] = ["english", "shared"];
-/** Some 400 characters of 70 words, as people and models write; `rare` stands in one of 500. */
+/** Texts of about 400 characters and 70 words; one in 500 contains `rare`. */
 const TEXT = `select string_agg(
     (array['the','model','reads','tokens','and','answers','of','people','with','databases','running','in','a','policy-based','café','system.'])
       [1 + abs(hashint8(i * 1000 + w)) % 16] || case when w % 7 = 0 then (abs(hashint8(i * 77 + w)) % 5000)::text else '' end, ' ')
@@ -45,7 +45,7 @@ const time = async (work: () => Promise<unknown>) => {
   await work();
   return performance.now() - started;
 };
-/** Medians of what each kind takes, in turns, so that whatever else the machine does meets both alike. */
+/** Returns the median time of each kind. The kinds alternate, so that other load on the machine affects both equally. */
 async function compare(
   work: (kind: Kind) => Promise<unknown>,
   rounds = ROUNDS,
@@ -74,7 +74,7 @@ try {
     await owner.query<{ text: string }>(`select (${TEXT}) as text from generate_series(1, 300) i`)
   ).rows.map(({ text }) => text);
 
-  // 1. Both indexes are made and the other is dropped for each turn of 100.
+  // 1. Each round of 100 drops the index and creates the one of its kind.
   const index = {
     english: "gin (user_id, to_tsvector('pg_catalog.english', left(content, 100000)))",
     shared: "gin (user_id, plinth.search_document('en', content))",
@@ -131,7 +131,7 @@ try {
     Number(await one(`select pg_relation_size('plinth.bench_${kind}_idx') / 1e6`));
   report("size of the index", { english: await size("english"), shared: await size("shared") }, "MB");
 
-  // 4. As search_chat_messages asks: at most the newest 1,000, ranked.
+  // 4. Like search_chat_messages: at most the newest 1,000, ranked.
   for (const query of ["rare", "databases", "rare databases", '"answers of people"', "model -rare"]) {
     const search = (kind: Kind) =>
       owner.query({

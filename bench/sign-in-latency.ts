@@ -1,4 +1,4 @@
-// Password hashing must not starve everybody else: the 99th percentile of another endpoint while eight clients sign in
+// Password hashing must not starve other requests. Measures the 99th percentile of another endpoint while eight clients sign in
 // without pause, as a ratio to its idle value in the same run. Target: under 5.
 import { graphql, percentile, startPlinth } from "./support.ts";
 
@@ -8,7 +8,7 @@ const PASSWORD = "correct horse battery staple";
 const REGISTER = "mutation ($input: RegisterInput!) { register(input: $input) { accessToken } }";
 const LOGIN = "mutation ($input: LoginInput!) { login(input: $input) { accessToken } }";
 
-/** Latencies in ms of one request every few ms, one at a time, for a while. */
+/** Returns the latencies in ms of one request every few ms, one at a time, for SECONDS seconds. */
 async function probe(url: string): Promise<number[]> {
   const latencies: number[] = [];
   const end = performance.now() + SECONDS * 1000;

@@ -1,4 +1,4 @@
-// A start on existing data must answer /readyz in under 3 s, and a prompt library import in under 5 s.
+// Targets: a start on existing data is ready (/readyz) in under 3 s, and a prompt library import takes under 5 s.
 // Usage: node bench/start-and-import.ts [prompts.csv]
 import { startPlinth } from "./support.ts";
 
@@ -15,7 +15,7 @@ try {
     for (const run of ["first import", "second import (nothing changes)"]) {
       const started = performance.now();
       const code = await plinth.command("import", "prompts", file);
-      if (code !== 0) throw new Error(`import left with ${code}`);
+      if (code !== 0) throw new Error(`import exited with ${code}`);
       console.log(
         `${run}: ${(performance.now() - started).toFixed(0)} ms, command start included (target: under 5000)`,
       );

@@ -9,14 +9,14 @@ import { PACKAGE_ROOT } from "../src/support/paths.ts";
 
 export interface BenchPlinth {
   readonly url: string;
-  /** Another server process on the same database; ends with `stop()`. */
+  /** Starts another server process on the same database; `stop()` ends it. */
   serve(): Promise<string>;
   /** Runs another `plinth` command on the same data; resolves with its exit code. */
   command(...args: string[]): Promise<number>;
   /** Connection URL of a role of its database. */
   databaseUrl(role: string): Promise<string>;
   stop(): Promise<void>;
-  /** Stops, then starts again on the same data; resolves with the milliseconds until /readyz answered 200. */
+  /** Stops, then starts again on the same data; resolves with the milliseconds until /readyz returned 200. */
   restart(): Promise<number>;
 }
 
@@ -29,7 +29,7 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Resolves with the milliseconds until the server's /readyz answered 200. */
+/** Resolves with the milliseconds until the server's /readyz returned 200. */
 async function ready(server: ChildProcess, url: string): Promise<number> {
   const started = performance.now();
   while (server.exitCode === null) {
@@ -37,7 +37,7 @@ async function ready(server: ChildProcess, url: string): Promise<number> {
     if (answer?.status === 200) return performance.now() - started;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error(`plinth left with ${server.exitCode}`);
+  throw new Error(`plinth exited with ${server.exitCode}`);
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -47,7 +47,7 @@ async function end(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-/** A Plinth of its own, as a user would start it: another process, durable settings, empty data in a temporary folder. */
+/** Starts a separate Plinth as a user would: another process, durable settings, empty data in a temporary folder. */
 export async function startPlinth(settings: Record<string, string> = {}): Promise<BenchPlinth> {
   const data = mkdtempSync(join(tmpdir(), "plinth-bench-"));
   chmodSync(data, 0o711);
@@ -59,7 +59,7 @@ export async function startPlinth(settings: Record<string, string> = {}): Promis
     PLINTH_PORT: String(port),
     PLINTH_LOG_LEVEL: "error",
     PLINTH_RATE_LIMIT_REQUESTS: "10000000",
-    // Benchmarks sign in more often than one address may: each request comes from another.
+    // Benchmarks sign in more often than one address may, so each request comes from another address.
     PLINTH_TRUSTED_PROXIES: "127.0.0.1",
     ...settings,
   };

@@ -1,9 +1,9 @@
-// What exactness costs: reserve + settle (two calls, two transactions) against two plain row updates (two transactions)
-// with the same clients over the same users, in turn. Target: at least 0.6 times the rate at 1, 8 and 32 clients. In the same
-// turns two more, to judge that by: the same two updates of a row of token_grants, and the least that any ledger with holds and
-// keys has to do in two functions (a balance and a new hold; the hold and the balance), with no event, total, price or limit.
-// And a balance call at few and at many events. Target: at most 1.5 times the time.
-// Uses pgbench when it is installed, whose clients cost little; otherwise connections of this process.
+// The cost of exactness: reserve + settle (two calls, two transactions) against two plain row updates (two transactions)
+// with the same clients over the same users, alternately. Target: at least 0.6 times the rate at 1, 8 and 32 clients. For comparison,
+// two more: the same two updates of a row of token_grants, and the minimum work of any ledger with holds and keys in two functions
+// (a balance and a new hold; the hold and the balance), without events, totals, prices or limits.
+// Also a balance call with few and with many events. Target: at most 1.5 times the time.
+// Uses pgbench if it is installed, because its clients cost little; otherwise connections of this process.
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ const SCRIPTS = {
   ],
 };
 type Script = keyof typeof SCRIPTS;
-/** Those whose second statement needs what the first has answered. */
+/** Scripts whose second statement needs the result of the first. */
 const CHAINED: ReadonlySet<Script> = new Set(["least", "ledger"]);
 
 const TABLES = `
@@ -125,7 +125,7 @@ async function compareRates(owner: string, service: string): Promise<void> {
   }
 }
 
-/** Events of one user, spread over a year; days follow, as the ledger keeps them. */
+/** Events of one user. The daily totals are inserted separately. */
 const EVENTS = `
   insert into billing.usage_events
     (user_id, model_id, source, input_tokens, output_tokens, total_tokens, charged_tokens, overdraft_tokens, is_priced, occurred_at)

@@ -14,7 +14,7 @@ export type { Content, Part, Template, TemplateContext, Variables } from "./mail
 export type { Plinth } from "./start/plinth.ts";
 export { PlinthError } from "./support/errors.ts";
 
-/** Settings at any depth; what is left out comes from the environment. Lists are replaced as a whole. */
+/** Settings at any depth. Omitted settings come from the environment. Lists are replaced as a whole. */
 export type ConfigOverrides = {
   readonly [K in keyof Config]?: Config[K] extends readonly unknown[]
     ? Config[K]
@@ -24,12 +24,12 @@ export type ConfigOverrides = {
 };
 
 /**
- * Does what `plinth start` does, inside your own process.
+ * Starts Plinth inside your own process, as `plinth start` does.
  * @example
  * const plinth = await createPlinth({ http: { port: 0 } });
  * await fetch(`${plinth.url}/graphql`, …);
  * await plinth.close();
- * @throws PlinthError saying what is in the way; what was started by then is stopped again
+ * @throws PlinthError with the reason; parts that were already started are stopped
  */
 export async function createPlinth(
   overrides: ConfigOverrides = {},

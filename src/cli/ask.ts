@@ -2,11 +2,11 @@ import { createInterface } from "node:readline/promises";
 import { Writable } from "node:stream";
 import { PlinthError } from "../support/errors.ts";
 
-/** Longer than any password may be, so that a wrong pipe is not read to its end. */
+/** Longer than any valid password. Stops the reading of a wrong, endless pipe. */
 const MAX_STDIN_BYTES = 64 * 1024;
 
 /**
- * Asks on the terminal, on stderr so that stdout stays data. Resolves to "" at the end of input.
+ * Asks on the terminal. Writes to stderr, because stdout is for data. Resolves to "" at the end of input.
  * @throws PlinthError INTERRUPTED for Ctrl-C
  */
 export async function ask(question: string, options: { hidden?: boolean } = {}): Promise<string> {
@@ -19,7 +19,7 @@ export async function ask(question: string, options: { hidden?: boolean } = {}):
   if (options.hidden) process.stderr.write(question);
   const ended = Promise.withResolvers<string>();
   terminal.once("close", () => ended.resolve(""));
-  // The terminal is in raw mode here, so Ctrl-C arrives as a key and not as a signal.
+  // The terminal is in raw mode, so Ctrl-C arrives as a key, not as a signal.
   terminal.once("SIGINT", () => ended.reject(new PlinthError("INTERRUPTED", "Stopped.", { exitCode: 130 })));
   try {
     return await Promise.race([terminal.question(options.hidden ? "" : question), ended.promise]);
@@ -29,7 +29,7 @@ export async function ask(question: string, options: { hidden?: boolean } = {}):
   }
 }
 
-/** The first line of stdin, for passwords that come from a file or another program. */
+/** Reads the first line of stdin, for a password from a file or another program. */
 export async function readLineFromStdin(): Promise<string> {
   let text = "";
   for await (const chunk of process.stdin.setEncoding("utf8")) {
@@ -37,6 +37,6 @@ export async function readLineFromStdin(): Promise<string> {
     if (text.includes("\n") || text.length > MAX_STDIN_BYTES) break;
   }
   const line = text.split(/\r?\n/, 1)[0] ?? "";
-  if (!line) throw new PlinthError("PASSWORD_MISSING", "There is no password on stdin.");
+  if (!line) throw new PlinthError("PASSWORD_MISSING", "stdin contains no password.");
   return line;
 }

@@ -2,8 +2,8 @@ import { constants } from "node:os";
 import { PlinthError } from "../support/errors.ts";
 
 /**
- * npm passes a terminal's Ctrl-C on to a process that has already had it from the terminal, and the launcher does the
- * same: what follows this closely is the same key press.
+ * npm and the launcher forward a terminal's Ctrl-C to a process that already received it from the terminal. A signal within
+ * this time is the same key press.
  */
 const SAME_SIGNAL_MS = 500;
 
@@ -11,8 +11,8 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 type Signal = (typeof SIGNALS)[number];
 
 /**
- * Calls `first` at the first request to stop and `again` at the next one. Returns the function that gives the signals
- * their usual meaning back.
+ * Calls `first` at the first request to stop and `again` at the next one. Returns a function that restores the default
+ * handling of the signals.
  */
 export function onInterrupt(first: (signal: Signal) => void, again: (signal: Signal) => void): () => void {
   let asked: number | undefined;
@@ -29,25 +29,25 @@ export function onInterrupt(first: (signal: Signal) => void, again: (signal: Sig
   };
 }
 
-/** How a process that a signal ended reports it: 130 for Ctrl-C. */
+/** The exit code of a process that a signal ended: 130 for Ctrl-C. */
 export function exitCodeOf(signal: Signal): number {
   return 128 + constants.signals[signal];
 }
 
-/** How long work that was asked to stop may take for it. */
+/** Time in which work must stop after a request. */
 const GRACE_MS = 2_000;
 
 /**
- * Runs work that Ctrl-C stops: it sees `signal` and comes to an end by itself (rolls back, say). What it passes through
- * `orGiveUp` is abandoned after two seconds or a second Ctrl-C, so that the work goes on to clean up.
- * @throws PlinthError INTERRUPTED, with the exit code that the signal asks for
+ * Runs work that Ctrl-C stops: the work watches `signal` and ends, for example with a rollback. A step passed to `orGiveUp` is
+ * abandoned after two seconds or a second Ctrl-C, so that the work can clean up.
+ * @throws PlinthError INTERRUPTED, with the exit code of the signal
  */
 export async function interruptible<T>(
   work: (signal: AbortSignal, orGiveUp: <R>(step: Promise<R>) => Promise<R>) => Promise<T>,
 ): Promise<T> {
   const controller = new AbortController();
   const overdue = Promise.withResolvers<never>();
-  // Rejected with nobody waiting, it would count as unhandled.
+  // Without a handler, the rejection would count as unhandled.
   overdue.promise.catch(() => {});
   const giveUp = (signal: Signal): void =>
     overdue.reject(new PlinthError("INTERRUPTED", "Stopped.", { exitCode: exitCodeOf(signal) }));

@@ -5,8 +5,8 @@ import { PlinthError } from "../support/errors.ts";
 import type { Service } from "./until-stopped.ts";
 
 /**
- * Starts a part of Plinth on the database, and stops the database after the part if it was started for it. The
- * embedded one is opened to stay and shared with others, or that of a running Plinth is used.
+ * Starts a part of Plinth on the database. Uses the embedded database of a running Plinth, or opens it, shares it with others
+ * and stops it after the part.
  */
 export async function openOrAttach<P extends { close(): Promise<void> }>(
   config: Config,

@@ -1,8 +1,8 @@
 import { stripVTControlCharacters } from "node:util";
 
 /**
- * Where a command writes: what it was asked for goes to stdout, one JSON document with `--json`; everything that
- * tells how it goes (progress, warnings, errors) goes to stderr, so that a pipe carries data only.
+ * Output of commands. Results go to stdout (one JSON document with `--json`); progress, warnings and errors go to stderr, so
+ * that a pipe carries data only.
  */
 export function print(text: string): void {
   process.stdout.write(`${text}\n`);
@@ -16,7 +16,7 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** A reader that closes the pipe early (`plinth doctor | head -1`) is not an error of the command. */
+/** A reader that closes the pipe early (`plinth doctor | head -1`) does not make the command fail. */
 export function ignoreClosedPipes(): void {
   for (const stream of [process.stdout, process.stderr])
     stream.on("error", (error: NodeJS.ErrnoException) => {
@@ -25,8 +25,8 @@ export function ignoreClosedPipes(): void {
 }
 
 /**
- * Text from outside (a file's name, a row's name) as it may stand in a terminal: on one line, without control
- * characters that could move the cursor or colour what follows, 80 characters at most.
+ * Makes outside text (the name of a file or a row) safe for a terminal: one line of at most 80 characters, without control
+ * characters that could move the cursor or change colors.
  */
 export function printable(text: string): string {
   const plain = stripVTControlCharacters(text)
@@ -40,7 +40,7 @@ export interface Progress {
   end(): void;
 }
 
-/** One line that rewrites itself on a terminal, and nothing at all in a log file or a pipe. */
+/** Shows progress on one line of a terminal. Writes nothing to a log file or a pipe. */
 export function startProgress(stream: NodeJS.WriteStream = process.stderr): Progress {
   if (!stream.isTTY) return { update() {}, end() {} };
   const clear = "\r\x1b[2K";

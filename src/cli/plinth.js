@@ -1,7 +1,6 @@
 #!/usr/bin/env node
-// The launcher. Plain JavaScript that old Nodes can read too, because it is what tells people about the Node they
-// need: Plinth runs its TypeScript as it is (in a checkout) or compiled (below node_modules, where Node refuses
-// to strip types), and both need Node 24.
+// The launcher. It is plain JavaScript that old versions of Node can run, because it reports the required version. Plinth runs
+// its TypeScript directly (in a checkout) or compiled (below node_modules, where Node does not strip types); both need Node 24.
 import { spawn } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 import { constants } from "node:os";
@@ -20,7 +19,7 @@ if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) {
   else {
     console.error(
       `error: Plinth needs Node ${NEEDED_MAJOR} or newer, but this is Node ${process.versions.node}.\n` +
-        "hint: Install it from https://nodejs.org, or run `npm install` so that npm puts one into node_modules/.bin.",
+        "hint: Install it from https://nodejs.org, or run `npm install` so that npm installs it in node_modules/.bin.",
     );
     process.exitCode = 1;
   }
@@ -33,8 +32,8 @@ function entryPoint() {
 }
 
 /**
- * The Node of the optional `node-*` packages: in this package's own .bin, or in the one it was installed next to.
- * The Node that runs this is left out, which also ends the search when that one is too old itself.
+ * Returns the Node of the optional `node-*` packages: from this package's own .bin, or from the one next to the package. Skips
+ * the Node that runs this script, so that a bundled Node that is too old does not start itself again.
  */
 function bundledNode() {
   const folders = [join(root, "node_modules", ".bin"), join(root, "..", ".bin")];
@@ -43,10 +42,10 @@ function bundledNode() {
     .find((file) => existsSync(file) && realpathSync(file) !== realpathSync(process.execPath));
 }
 
-/** Starts the same command again with another Node, and is as transparent as it can be about it. */
+/** Runs the same command with another Node, as transparently as possible. */
 function runWith(node) {
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: "inherit" });
-  // A terminal's Ctrl-C reaches the child anyway, `kill` only this process: pass it on, leave when the child does.
+  // A terminal's Ctrl-C reaches the child directly, but `kill` reaches only this process. Forward it and exit with the child.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     console.error(`error: ${node} cannot be started: ${error.message}`);

@@ -20,12 +20,12 @@ const EPILOGUE = `
 Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); the README lists them.
 Without PLINTH_…_URL variables, the database is an embedded PostgreSQL with its data in .plinth/.
 
-Data goes to stdout (as one JSON document with --json; of serve and work their log), everything else to stderr.
+Results go to stdout (one JSON document with --json; the log of serve and work), everything else to stderr.
 
 Exit codes:
-    0  done
-    1  something failed, or a check found something, that you can act on; the message says how
-    2  wrong usage
+    0  success
+    1  a failure or a finding that you can fix; the message says how
+    2  invalid usage
    70  a bug in Plinth
   130  stopped by Ctrl-C (128 + the signal's number)
 
@@ -33,7 +33,7 @@ Example:
   $ plinth start                    a database, its API and its jobs, with demo data
   $ plinth start --help             more about one command`;
 
-/** An option that must be given says so. */
+/** Marks required options. */
 const HELP = {
   optionDescription(option: Option): string {
     const text = Help.prototype.optionDescription(option);
@@ -42,8 +42,8 @@ const HELP = {
 };
 
 /**
- * The command line. Commands load what they need when they run, so that `--help` answers at once and needs neither
- * settings nor a database.
+ * Builds the command line. Commands load their modules when they run, so that `--help` is fast and needs neither settings nor
+ * a database.
  */
 export function buildProgram(): Command {
   const program = new Command("plinth")
@@ -54,7 +54,7 @@ export function buildProgram(): Command {
     .helpOption("-h, --help", "print help")
     .helpCommand("help [command]", "print help for a command")
     .addHelpText("after", EPILOGUE)
-    .showHelpAfterError("(--help shows how it is used)")
+    .showHelpAfterError("(run with --help for usage)")
     .configureHelp(HELP)
     .exitOverride();
   for (const add of [

@@ -9,14 +9,14 @@ import { UsageError } from "./usage-error.ts";
 const EXIT = { ok: 0, failure: 1, usage: 2, bug: 70 } as const;
 
 /**
- * Runs one command line and says how it went.
+ * Runs one command line and reports errors.
  * @param argv the arguments, without the program's own name
  * @returns the exit code
  */
 export async function run(argv: readonly string[]): Promise<number> {
   try {
     await buildProgram().parseAsync(argv, { from: "user" });
-    // A command sets it when it did its work and found something wrong (doctor, schema check, import).
+    // Set by a command that finished but found a problem (doctor, schema check, import).
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {
     return report(error);
@@ -24,7 +24,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 }
 
 function report(error: unknown): number {
-  // Commander has printed its message already; help and version are its way of ending early.
+  // Commander has already printed its message. It also throws after printing help or the version.
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
   if (error instanceof UsageError) {
     note(`error: ${error.message}`);
@@ -36,6 +36,6 @@ function report(error: unknown): number {
     if (known.hint) note(`hint: ${known.hint}`);
     return known.exitCode;
   }
-  note(`error: This should not happen; please report it.\n${inspect(error)}`);
+  note(`error: Unexpected error. Please report it.\n${inspect(error)}`);
   return EXIT.bug;
 }

@@ -6,7 +6,7 @@ import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
 import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
 import { withMigratedServer } from "./migrated-server.ts";
 
-/** What migrations/schema/ should hold, made by running all migrations on a temporary embedded server. */
+/** Generates the files of migrations/schema/ by running all migrations on a temporary embedded server. */
 export function generateSchemaFiles(): Promise<SchemaFiles> {
   return withMigratedServer(generateOn);
 }

@@ -6,18 +6,18 @@ import { assertHasDatabase, attachDatabase, type Database } from "../database/da
 import { interruptible } from "./interrupt.ts";
 import { note } from "./output.ts";
 
-/** What a command that does one thing and ends works with. */
+/** The context of a command that does one task and exits. */
 export interface Session {
   readonly config: Config;
   readonly database: Database;
-  /** Set by Ctrl-C. */
+  /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs one command against the configured database: an external server, the embedded server of a Plinth that runs, or
- * one started for this command and stopped after it.
- * @param options.makesDatabase whether there may be none yet, so that an embedded one is made
+ * Runs one command against the configured database: an external server, the embedded server of a running Plinth, or an
+ * embedded server that is started for this command and stopped after it.
+ * @param options.makesDatabase whether to create the embedded database if it does not exist
  * @throws PlinthError NO_DATABASE, and what attachDatabase throws
  */
 export async function withSession<T>(

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { type EmbeddedServer, openEmbedded } from "../database/embedded/server.ts";
 
-/** Runs `use` on an empty embedded server in a temporary folder, so that no service is needed and none is touched. */
+/** Runs `use` on an empty embedded server in a temporary folder. Needs and touches no other service. */
 export async function withThrowawayServer<T>(use: (server: EmbeddedServer) => Promise<T>): Promise<T> {
   const dataDirectory = await mkdtemp(join(tmpdir(), "plinth-throwaway-"));
   try {

@@ -3,17 +3,17 @@ import { PlinthError } from "../support/errors.ts";
 import { exitCodeOf, onInterrupt } from "./interrupt.ts";
 import { note } from "./output.ts";
 
-/** Something that runs until it is told to stop. */
+/** A service that runs until it is stopped. */
 export interface Service {
   close(): Promise<void>;
-  /** Resolves with a sentence when it cannot go on. */
+  /** Resolves with a sentence when the service fails. */
   readonly died?: Promise<string>;
 }
 
 /**
- * Starts a service and keeps it running: the first SIGINT, SIGTERM or SIGHUP stops it in order, also while it is still
- * starting, and the second ends the process at once (the embedded database is told to stop by the exit itself).
- * @throws PlinthError DATABASE_DIED when the service cannot go on
+ * Starts a service and keeps it running. The first SIGINT, SIGTERM or SIGHUP shuts it down, even while it is starting. The
+ * second ends the process at once (the exit handler then stops the embedded database).
+ * @throws PlinthError DATABASE_DIED when the service fails
  */
 export async function untilStopped<S extends Service>(options: {
   start: () => Promise<S>;
@@ -22,7 +22,7 @@ export async function untilStopped<S extends Service>(options: {
   const asked = Promise.withResolvers<void>();
   let stopping = false;
   const stop = (): void => {
-    if (!stopping) note("Stopping … (again to stop at once)");
+    if (!stopping) note("Stopping … (press Ctrl-C again to stop at once)");
     stopping = true;
     asked.resolve();
   };
@@ -37,7 +37,9 @@ export async function untilStopped<S extends Service>(options: {
       if (!stopping) options.started(service);
       const sentence = await Promise.race([asked.promise, service.died ?? asked.promise]);
       if (sentence && !stopping)
-        throw new PlinthError("DATABASE_DIED", sentence, { hint: "Start again: it recovers." });
+        throw new PlinthError("DATABASE_DIED", sentence, {
+          hint: "Start Plinth again; the database recovers automatically.",
+        });
     } finally {
       await service.close();
     }
@@ -48,8 +50,8 @@ export async function untilStopped<S extends Service>(options: {
 }
 
 /**
- * npm hands a SIGTERM to the shell it started this process with, and the shell ends without passing it on. So the end of
- * the parent is taken for the signal; only under npm, because elsewhere a service may well outlive who started it.
+ * npm sends SIGTERM to the shell in which it started this process, and the shell ends without forwarding it. So the end of the
+ * parent counts as the signal. Only under npm, because elsewhere a service may outlive its parent.
  */
 function watchParent(orphaned: () => void): () => void {
   const parent = process.ppid;

@@ -1,2 +1,2 @@
-/** An error of usage that commander cannot see, such as two options that exclude each other. */
+/** A usage error that commander cannot detect, such as two mutually exclusive options. */
 export class UsageError extends Error {}

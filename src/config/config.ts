@@ -21,14 +21,14 @@ import {
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /**
- * Everything that can be set from outside. This file is the only reader of the environment; the README's table of
- * settings names each variable. Times carry their unit in the name.
+ * All settings. Only this file reads the environment; the README's table of settings lists each variable. Names of durations end
+ * with their unit.
  */
 export interface Config {
   /** Folder of the embedded server's data, secrets and lock. */
   readonly dataDirectory: string;
   readonly rolePrefix: string;
-  /** Port of the embedded server; without it a free one is chosen at the first start and kept. */
+  /** Port of the embedded server. If omitted, the first start chooses a free port and stores it. */
   readonly embeddedPort: number | undefined;
   /** Connection URLs of an external server by role; none set means the embedded server. */
   readonly databaseUrls: Partial<Record<LoginRole, string>>;
@@ -42,7 +42,7 @@ export interface Config {
   readonly http: {
     readonly host: string;
     readonly port: number;
-    /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is believed; none by default. */
+    /** Addresses or CIDR blocks of proxies whose X-Forwarded-For is trusted; none by default. */
     readonly trustedProxies: readonly string[];
     /** Origins that browsers may call from; none by default. */
     readonly corsOrigins: readonly string[];
@@ -51,12 +51,12 @@ export interface Config {
     readonly graphiql: boolean;
     readonly introspection: boolean;
   };
-  /** The application that people sign in to, as browsers and authenticator apps know it. */
+  /** The application that users sign in to, as shown by browsers and authenticator apps. */
   readonly app: {
     readonly name: string;
     /** The domain that passkeys are bound to (WebAuthn's RP ID). */
     readonly rpId: string;
-    /** Where its pages are, such as `https://app.example.com`. */
+    /** Origins of its pages, such as `https://app.example.com`. */
     readonly origins: readonly string[];
   };
   readonly limits: {
@@ -72,38 +72,38 @@ export interface Config {
     readonly accessTokenSeconds: number;
     /** `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`; the first signs, the others still verify. */
     readonly jwtKeys: string | undefined;
-    /** A file that holds the same instead. */
+    /** A file with the same content. */
     readonly jwtKeysFile: string | undefined;
     /** `version:base64url[,version:base64url…]`; the highest version seals, all unseal. */
     readonly masterKeys: string | undefined;
-    /** A file that holds the same instead. */
+    /** A file with the same content. */
     readonly masterKeysFile: string | undefined;
-    /** New accounts keep no clear e-mail address, only its keyed hash. */
+    /** Whether new accounts store only the keyed hash of their e-mail address. */
     readonly privacyMode: boolean;
     readonly hashConcurrency: number;
-    /** How new password hashes are made. */
+    /** Algorithm of new password hashes. */
     readonly passwordHash: HashAlgorithm;
-    /** How many of an account's last passwords, the current one included, may not be chosen again; 0 allows all. */
+    /** Number of an account's last passwords, including the current one, that cannot be reused; 0 allows all. */
     readonly passwordHistory: number;
-    /** JSON list of providers that people may sign in with; holds secrets. */
+    /** JSON list of sign-in providers; contains secrets. */
     readonly oauthProviders: string;
   };
   readonly mail: {
-    /** `smtp(s)://user:password@host:port`; without it mail is written into the data folder. */
+    /** `smtp(s)://user:password@host:port`; if omitted, mail is written to the data folder. */
     readonly smtpUrl: string | undefined;
     /** `Name <address>` or an address. */
     readonly from: string;
-    /** Where the application is, for links in mail; no slash at the end. */
+    /** URL of the application for links in mail, without a trailing slash. */
     readonly appUrl: string;
   };
   readonly payments: {
-    /** Without it there is no webhook. */
+    /** If omitted, the webhook is disabled. */
     readonly stripeWebhookSecret: string | undefined;
-    /** Without it nothing is sold through the API. */
+    /** If omitted, payments are disabled in the API. */
     readonly stripeSecretKey: string | undefined;
     /** Origin of Stripe's API, for tests and proxies; Stripe's own by default. */
     readonly stripeApiUrl: string | undefined;
-    /** Page that a checkout comes back to, with `?checkout=success` or `?checkout=canceled`. */
+    /** Page that a checkout returns to, with `?checkout=success` or `?checkout=canceled`. */
     readonly checkoutReturnUrl: string | undefined;
   };
   readonly logLevel: string;
@@ -111,7 +111,7 @@ export interface Config {
 
 /**
  * Reads and checks the settings.
- * @throws PlinthError INVALID_SETTING naming the variable, what it holds and what it may hold.
+ * @throws PlinthError INVALID_SETTING naming the variable, its value and the allowed values.
  */
 export function loadConfig(env: Environment = process.env): Config {
   return {
@@ -121,7 +121,7 @@ export function loadConfig(env: Environment = process.env): Config {
       "PLINTH_ROLE_PREFIX",
       DEFAULT_ROLE_PREFIX,
       /^[a-z][a-z0-9_]{0,39}$/,
-      "lower-case letters, digits and _, starting with a letter, 40 at most",
+      "at most 40 lowercase letters, digits and _, starting with a letter",
     ),
     embeddedPort: env.PLINTH_DATABASE_PORT ? integer(env, "PLINTH_DATABASE_PORT", 0, 1, 65_535) : undefined,
     databaseUrls: databaseUrls(env),
@@ -139,13 +139,13 @@ export function loadConfig(env: Environment = process.env): Config {
         env,
         "PLINTH_TRUSTED_PROXIES",
         isNetwork,
-        "addresses or CIDR blocks such as 10.0.0.0/8, and not everybody's (/0)",
+        "addresses or CIDR blocks such as 10.0.0.0/8, but not the range of all addresses (/0)",
       ),
       corsOrigins: listOf(
         env,
         "PLINTH_CORS_ORIGINS",
         isOrigin,
-        "origins such as https://app.example.com, without a path or a slash at the end",
+        "origins such as https://app.example.com, without a path or a trailing slash",
       ),
       bodyLimitBytes: integer(env, "PLINTH_BODY_LIMIT_BYTES", 1_000_000, 1_000, 100_000_000),
       rateLimit: {
@@ -214,7 +214,7 @@ export function loadConfig(env: Environment = process.env): Config {
   };
 }
 
-/** Variables named like settings that are none, such as misspelt ones. */
+/** Returns PLINTH_ variables that are not settings, such as misspelled ones. */
 export function unknownSettings(env: Environment = process.env): string[] {
   const known = new Set<PropertyKey>();
   loadConfig(
@@ -228,7 +228,7 @@ export function unknownSettings(env: Environment = process.env): string[] {
   return Object.keys(env).filter((name) => name.startsWith("PLINTH_") && !known.has(name));
 }
 
-/** Whether npm or npx runs this process (they set the variable for what they start). */
+/** Whether npm or npx runs this process (they set this variable for their children). */
 export function isRunByNpm(env: Environment = process.env): boolean {
   return env.npm_lifecycle_event !== undefined;
 }
@@ -236,7 +236,7 @@ export function isRunByNpm(env: Environment = process.env): boolean {
 const APP_NAME = /^[^:\p{Cc}]{1,64}$/u;
 const DOMAIN = /^(?!-)[a-z0-9-]{1,63}(\.(?!-)[a-z0-9-]{1,63})*$/;
 
-/** Passkeys work on https and on localhost only, and on pages of their own domain (WebAuthn Level 3 §5.1.3). */
+/** Passkeys work only on https and localhost, and only on pages of their own domain (WebAuthn Level 3 §5.1.3). */
 function app(env: Environment): Config["app"] {
   const name = matching(env, "PLINTH_APP_NAME", "Plinth", APP_NAME, "1 to 64 characters without a colon");
   const rpId = matching(env, "PLINTH_RP_ID", "localhost", DOMAIN, "a domain such as example.com");
@@ -251,13 +251,13 @@ function app(env: Environment): Config["app"] {
       throw invalid(
         "PLINTH_APP_ORIGINS",
         origin,
-        `origins of ${rpId} or below it, such as https://app.${rpId}, without a path (PLINTH_RP_ID)`,
+        `origins of ${rpId} or its subdomains, such as https://app.${rpId}, without a path (PLINTH_RP_ID)`,
       );
   }
   return { name, rpId, origins: origins.length > 0 ? origins : [fallback] };
 }
 
-/** It may hold a password, so no message repeats it. */
+/** The URL may contain a password, so no message contains it. */
 function smtpUrl(env: Environment): string | undefined {
   const value = env.PLINTH_SMTP_URL;
   if (!value) return undefined;
@@ -268,7 +268,7 @@ function smtpUrl(env: Environment): string | undefined {
   );
 }
 
-/** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may hold a password, so no message repeats it. */
+/** `PLINTH_OWNER_URL`, `PLINTH_AUTHENTICATOR_URL`, … A URL may contain a password, so no message contains it. */
 function databaseUrls(env: Environment): Partial<Record<LoginRole, string>> {
   const urls: Partial<Record<LoginRole, string>> = {};
   for (const role of LOGIN_ROLES) {

@@ -3,7 +3,7 @@ import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { PlinthError } from "../support/errors.ts";
 
-// How a setting is read and what a wrong one is told. All throw PlinthError INVALID_SETTING and name the variable.
+// Readers of settings. For an invalid setting, all throw PlinthError INVALID_SETTING and name the variable.
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -15,16 +15,16 @@ export function text(env: Environment, name: string, fallback: string): string {
   return env[name] || fallback;
 }
 
-/** The file that holds what the variable would; one of the two, so that nobody wonders which counts. */
+/** Returns the file to read instead of the variable. Setting both is an error, so that precedence is never in doubt. */
 export function fileInstead(env: Environment, name: string): string | undefined {
   const path = env[`${name}_FILE`];
   if (!path) return undefined;
   if (env[name])
-    throw new PlinthError("INVALID_SETTING", `${name} and ${name}_FILE exclude each other; set one of them.`);
+    throw new PlinthError("INVALID_SETTING", `${name} and ${name}_FILE are both set; set only one of them.`);
   return resolve(path);
 }
 
-/** A text that is long or secret and may therefore stand in a file; no message repeats it. */
+/** Reads a long or secret text, which may also be in a file. Error messages never contain it. */
 export function textOrFile(env: Environment, name: string, fallback: string): string {
   const file = fileInstead(env, name);
   if (!file) return text(env, name, fallback);
@@ -41,7 +41,7 @@ export function textOrFile(env: Environment, name: string, fallback: string): st
   }
 }
 
-/** A text of a certain form. */
+/** Reads a text that must match a pattern. */
 export function matching(
   env: Environment,
   name: string,
@@ -54,18 +54,18 @@ export function matching(
   return value;
 }
 
-/** A whole number within bounds. */
+/** Reads a whole number within bounds. */
 export function integer(env: Environment, name: string, fallback: number, min: number, max: number): number {
   const value = env[name];
   if (!value) return fallback;
   const number = Number(value);
-  // Digits only: a blank would be read as 0.
+  // Digits only, because Number parses a blank as 0.
   if (!/^\d+$/.test(value) || number < min || number > max)
     throw invalid(name, value, `a whole number from ${min} to ${max}`);
   return number;
 }
 
-/** An http(s) URL, or nothing. */
+/** Reads an optional http(s) URL. */
 export function optionalUrl(env: Environment, name: string): string | undefined {
   const value = env[name];
   if (!value) return undefined;
@@ -74,7 +74,7 @@ export function optionalUrl(env: Environment, name: string): string | undefined 
   return value;
 }
 
-/** true/false, yes/no, on/off, 1/0. */
+/** Reads true/false, yes/no, on/off or 1/0. */
 export function flag(env: Environment, name: string, fallback: boolean): boolean {
   const value = env[name];
   if (!value) return fallback;
@@ -83,7 +83,7 @@ export function flag(env: Environment, name: string, fallback: boolean): boolean
   throw invalid(name, value, "true or false");
 }
 
-/** Values with commas between. */
+/** Reads values separated by commas. */
 export function list(env: Environment, name: string): string[] {
   return (env[name] ?? "")
     .split(",")
@@ -91,7 +91,7 @@ export function list(env: Environment, name: string): string[] {
     .filter(Boolean);
 }
 
-/** As list(), each value of a certain form. */
+/** Like list(), but checks each value. */
 export function listOf(
   env: Environment,
   name: string,
@@ -106,7 +106,7 @@ export function listOf(
 const NAMED_NETWORK = /^(loopback|linklocal|uniquelocal)$/;
 const NETMASK = /^(128|192|224|240|248|252|254|255)(\.\d{1,3}){3}$/;
 
-/** An address, a network of some bits, or a name that Express has for some. Not all addresses: /0 is no network. */
+/** Whether an item is an address, a network, or Express's name for networks. The range of all addresses (/0) is not allowed. */
 export function isNetwork(item: string): boolean {
   if (NAMED_NETWORK.test(item)) return true;
   const [address = "", range, ...rest] = item.split("/");
@@ -117,12 +117,12 @@ export function isNetwork(item: string): boolean {
   return /^[1-9]\d{0,2}$/.test(range) && Number(range) <= (version === 4 ? 32 : 128);
 }
 
-/** What browsers send as Origin (RFC 6454 §6.2), which is compared as a whole; `*` stands for all. */
+/** Whether an item has the form of a browser's Origin header (RFC 6454 §6.2), which is compared as a whole; `*` means all. */
 export function isOrigin(item: string): boolean {
   return item === "*" || item === "null" || /^[a-z][a-z0-9+.-]*:\/\/[^/?#\s]+$/i.test(item);
 }
 
-/** Without a fragment, which is where links put their token. */
+/** Reads a URL without a fragment, because links put their token there. */
 export function webUrl(env: Environment, name: string, fallback: string): string {
   const value = env[name] || fallback;
   if (!/^https?:\/\/[^/]/.test(value) || !URL.canParse(value) || /[#?\s]/.test(value))

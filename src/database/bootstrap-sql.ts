@@ -5,25 +5,25 @@ import { scramVerifier } from "./scram.ts";
 
 export interface BootstrapOptions {
   readonly prefix: string;
-  /** true: whoever runs it becomes the owner; false: `<prefix>_owner` is made and owns the database. */
+  /** true: the current user becomes the owner; false: `<prefix>_owner` is created and owns the database. */
   readonly ownerIsCurrentUser: boolean;
-  /** Sent as SCRAM verifiers only. A role without one keeps the password it has, or has none. */
+  /** Sent as SCRAM verifiers only. A role without a password here keeps its current one, or has none. */
   readonly passwords?: Partial<Record<LoginRole, string>> | undefined;
 }
 
-/** People at a prompt (the owner, analysts) need not write a schema's name. */
+/** Lets people at a prompt (the owner, analysts) omit schema names. */
 const SEARCH_PATH = SCHEMAS.join(", ");
 
 /**
- * SQL that makes the roles and the privileges on the database it is run in. It can be run again, also by two at once,
- * and a second run needs no right that its changes would need, because it changes only what differs. PostgreSQL 15 or
- * newer; the one who runs it must be able to create roles, unless nothing is missing.
+ * Returns SQL that creates the roles and the privileges on the current database. It can be run again, even concurrently. It changes
+ * only differences, so a second run needs no privileges for changes. Needs PostgreSQL 15 or newer, and a role that may create roles
+ * unless none is missing.
  */
 export function bootstrapSql(options: BootstrapOptions): string {
   return [
     HEADER,
     "begin;",
-    "-- Two at once wait for each other.\nselect pg_advisory_xact_lock(hashtext('plinth roles'));",
+    "-- Concurrent runs wait for each other.\nselect pg_advisory_xact_lock(hashtext('plinth roles'));",
     createRolesSql(options),
     membershipSql(options),
     databaseSql(options),
@@ -41,8 +41,8 @@ function createRolesSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): strin
   const rows = ROLES.filter((role) => !(role === "owner" && ownerIsCurrentUser)).map(
     (role) => `      (${literal(roleName(prefix, role))}, ${isLogin(role)}, ${role !== "authenticator"})`,
   );
-  return `-- None is superuser, may create anything or passes by row-level security. The authenticator inherits nothing:
--- it has to say whom it acts for.
+  return `-- No role is a superuser, may create objects or bypasses row-level security. The authenticator inherits nothing:
+-- it must set the role it acts as.
 do $roles$
 declare
   v_role record;
@@ -65,7 +65,7 @@ ${rows.join(",\n")}
           case when v_role.inherits then 'inherit' else 'noinherit' end
         );
       exception when duplicate_object or unique_violation then
-        null; -- made at this moment from another database of this server
+        null; -- created at the same moment from another database of this server
       end;
       continue;
     end if;
@@ -94,7 +94,7 @@ $roles$;`;
 function membershipSql({ prefix }: BootstrapOptions): string {
   const authenticator = literal(roleName(prefix, "authenticator"));
   const names = (["anonymous", "user"] as const).map((role) => literal(roleName(prefix, role))).join(", ");
-  return `-- The authenticator may become these two, and has no right of theirs before it does.
+  return `-- The authenticator may switch to these two roles, and has none of their privileges before that.
 do $membership$
 declare
   v_name text;
@@ -129,14 +129,14 @@ function databaseSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
     ? ""
     : `
   if v_database.owner <> ${owner} then
-    -- An administrator who is no superuser can give a database only to a role that it belongs to.
+    -- An administrator who is not a superuser can transfer a database only to a role of which they are a member.
     if not pg_has_role(${owner}, 'usage') then
       execute format('grant %I to current_user', ${owner});
     end if;
     execute format('alter database %I owner to %I', v_database.datname, ${owner});
   end if;`;
-  return `-- Nobody enters the database but the owner and the roles that log in. Only its owner can say so; where the owner is
--- another, the server's administrator decides who may connect.
+  return `-- Only the owner and the roles that log in may connect to the database. Only its owner can set this; if the owner is
+-- another role, the server's administrator decides who may connect.
 do $database$
 declare
   v_database record;
@@ -164,8 +164,8 @@ $database$;`;
 
 function searchPathSql({ prefix, ownerIsCurrentUser }: BootstrapOptions): string {
   const owner = ownerIsCurrentUser ? "current_user" : literal(roleName(prefix, "owner"));
-  return `-- People at a prompt find every table without its schema's name. Only one who may alter a role can set this; without
--- it names have to be written in full, and nothing else changes.
+  return `-- Lets people at a prompt omit schema names. Setting it requires the privilege to alter the role; without it, names
+-- must be written in full, and nothing else changes.
 do $search_path$
 declare
   v_name text;
@@ -197,14 +197,14 @@ function passwordsSql({ prefix, ownerIsCurrentUser, passwords }: BootstrapOption
   );
 }
 
-/** Sets a password without showing it to the server: what is sent, and may be logged, is its SCRAM verifier. */
+/** Sets a password without revealing it to the server: only its SCRAM verifier is sent, and perhaps logged. */
 export function passwordSql(prefix: string, role: LoginRole, password: string): string {
   return `alter role ${pg.escapeIdentifier(roleName(prefix, role))} password ${literal(scramVerifier(password))};`;
 }
 
 function passwordAdvice(prefix: string): string {
   const lines = LOGIN_ROLES.map((role) => `--   \\password ${roleName(prefix, role)}`);
-  return ["-- Afterwards give each role that logs in a password; in psql:", ...lines].join("\n");
+  return ["-- Afterwards set a password for each role that logs in; in psql:", ...lines].join("\n");
 }
 
 function isLogin(role: Role): boolean {

@@ -5,11 +5,11 @@ import { type BootstrapOptions, bootstrapSql, passwordSql } from "./bootstrap-sq
 
 export { type BootstrapOptions, bootstrapSql };
 
-/** What two sessions in different databases of one server tell each other when they change the same role. */
+/** Errors of two sessions in different databases of one server that change the same role. */
 const COLLISIONS = ["XX000", "23505", "42710", "40P01"];
 
 /**
- * Runs {@link bootstrapSql}, again if another database of the same server changed the same roles at that moment.
+ * Runs {@link bootstrapSql}. Retries if another database of the same server changed the same roles at that moment.
  * @throws pg.DatabaseError
  */
 export async function runBootstrap(client: pg.ClientBase, options: BootstrapOptions): Promise<void> {
@@ -28,9 +28,9 @@ export async function runBootstrap(client: pg.ClientBase, options: BootstrapOpti
 }
 
 /**
- * Makes sure that an external server has the roles. The connected role becomes the owner; it needs CREATEROLE only while
- * something is missing. Passwords are set where it may set them; elsewhere whoever made the roles has given them one.
- * @throws PlinthError SERVER_TOO_OLD, DATABASE_NOT_WRITABLE, ROLES_MISSING (the hint names the script for whoever may)
+ * Creates missing roles on an external server. The connected role becomes the owner; it needs CREATEROLE only if roles are
+ * missing. Sets passwords if it may; otherwise the administrator who created the roles has set them.
+ * @throws PlinthError SERVER_TOO_OLD, DATABASE_NOT_WRITABLE, ROLES_MISSING (the hint names the script for an administrator)
  */
 export async function ensureRoles(
   ownerClient: pg.ClientBase,
@@ -77,7 +77,7 @@ async function assertUsable(client: pg.ClientBase): Promise<void> {
 }
 
 const SCRIPT_HINT =
-  "A script that does it for a database administrator is printed by: plinth migrate --print-roles";
+  "To let a database administrator do it, print a script with: plinth migrate --print-roles";
 
 async function rolesMissing(client: pg.ClientBase, prefix: string, cause: unknown): Promise<PlinthError> {
   const wanted = ROLES.filter((role) => role !== "owner").map((role) => roleName(prefix, role));
@@ -90,7 +90,7 @@ async function rolesMissing(client: pg.ClientBase, prefix: string, cause: unknow
     "ROLES_MISSING",
     missing
       ? `The server lacks the roles ${missing}, and the owner's role may not create roles.`
-      : `The server's roles are not as Plinth needs them (${(cause as Error).message}), and the owner's role may not change them.`,
+      : `The server's roles differ from those that Plinth needs (${(cause as Error).message}), and the owner's role may not change them.`,
     { hint: SCRIPT_HINT, cause },
   );
 }

@@ -19,9 +19,9 @@ import { migrateDatabase } from "./migrate.ts";
 import { createScratchDatabase } from "./scratch-database.ts";
 
 export interface CommitOptions {
-  /** Any database of a server to try the history on, as a superuser or a role with CREATEDB and CREATEROLE. */
+  /** Any database of a server on which to test the history, as a superuser or a role with CREATEDB and CREATEROLE. */
   rootUrl: string;
-  /** Folder holding committed/, fixtures/ and current.sql; the package's own by default. */
+  /** Folder with committed/, fixtures/ and current.sql; the package's own by default. */
   migrationsFolder?: string;
   log?: (line: string) => void;
 }
@@ -44,8 +44,8 @@ export async function commitCurrent(options: CommitOptions & { message: string }
     );
   const { path, text } = await readCurrent(settings);
   if (isBlankSql(text))
-    throw new PlinthError("NOTHING_TO_COMMIT", "current.sql holds no statement.", {
-      hint: `Write the migration into ${path} first.`,
+    throw new PlinthError("NOTHING_TO_COMMIT", "current.sql contains no statements.", {
+      hint: `Write the migration to ${path} first.`,
     });
 
   const committed = await readCommittedMigrations(settings);
@@ -66,7 +66,7 @@ export async function commitCurrent(options: CommitOptions & { message: string }
   return { file };
 }
 
-/** Only files are read and written, so the placeholders are never filled and the names do not matter. */
+/** Settings for reading and writing files only. Placeholders are never filled, so the names do not matter. */
 export function fileSettings(migrationsFolder = MIGRATIONS_FOLDER): GraphileSettings {
   return graphileSettings({
     rolePrefix: DEFAULT_ROLE_PREFIX,
@@ -76,7 +76,7 @@ export function fileSettings(migrationsFolder = MIGRATIONS_FOLDER): GraphileSett
   });
 }
 
-/** The text of a committed file: who came before, its hash, its message and other headers, the body. */
+/** Returns the text of a committed file: the previous hash, its own hash, the message and other headers, and the body. */
 export function frozen(
   body: string,
   headers: Record<string, string | null>,
@@ -88,7 +88,7 @@ export function frozen(
   return { text, hash };
 }
 
-/** Runs a history on a scratch database, which is removed in any case. */
+/** Runs a history on a scratch database, which is always dropped. */
 export async function tryHistory(
   history: ReadonlyMap<string, string>,
   options: CommitOptions,
@@ -108,7 +108,7 @@ export async function tryHistory(
   });
 }
 
-/** Whole or not at all, also after a crash. */
+/** Replaces a file atomically, even if the process crashes. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, text);
   await rename(`${path}.new`, path);

@@ -7,12 +7,12 @@ import { type EmbeddedOptions, hasData, lockPath, openEmbedded } from "./embedde
 import { embeddedUrl } from "./embedded/url.ts";
 import { readSecrets } from "./secrets.ts";
 
-/** The database that Plinth works on, wherever it is. */
+/** The database that Plinth uses, embedded or external. */
 export interface Database {
   readonly kind: "embedded" | "external";
   /**
-   * Connection URL for a role; it may hold a password.
-   * @throws PlinthError DATABASE_URL_MISSING naming the variable, where an external server has none for the role
+   * Connection URL for a role; it may contain a password.
+   * @throws PlinthError DATABASE_URL_MISSING naming the variable, if an external server has no URL for the role
    */
   url(role: LoginRole): string;
   /** Stops the server if this process started it; can be called again. */
@@ -22,18 +22,18 @@ export interface Database {
 }
 
 export interface OpenOptions {
-  /** Told about steps that take a while. */
+  /** Called with progress messages of long steps. */
   readonly log?: (line: string) => void;
   /** Further settings of the embedded server, as after `postgres -c`; see EmbeddedOptions. */
   readonly settings?: EmbeddedOptions["settings"];
 }
 
-/** What a database needs to know from the configuration. */
+/** The part of the configuration that a database needs. */
 export type DatabaseConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embeddedPort" | "databaseUrls">;
 
 /**
- * For a process that stays: starts the embedded server and holds its data folder, or describes the external server.
- * @throws LockHeld (DATA_LOCKED) if another Plinth uses the folder; PlinthError saying what is in the way
+ * For a long-running process: starts the embedded server and locks its data folder, or describes the external server.
+ * @throws LockHeld (DATA_LOCKED) if another Plinth uses the folder; PlinthError with the reason
  */
 export async function openDatabase(config: DatabaseConfig, options: OpenOptions = {}): Promise<Database> {
   if (isExternal(config)) return externalDatabase(config);
@@ -45,9 +45,9 @@ const COMMAND_MS = 600_000;
 const POLL_MS = 100;
 
 /**
- * For a command that ends soon: uses the embedded server of a running Plinth, or starts it for as long as the command
- * takes. While another command has started it, this one waits its turn: that server ends with its command.
- * @throws LockHeld (DATA_LOCKED) if the turn does not come; PlinthError saying what is in the way
+ * For a short command: uses the embedded server of a running Plinth, or starts it for the duration of the command. If another
+ * command has started it, this one waits, because that server ends with its command.
+ * @throws LockHeld (DATA_LOCKED) if the wait takes too long; PlinthError with the reason
  */
 export async function attachDatabase(config: DatabaseConfig, options: OpenOptions = {}): Promise<Database> {
   if (isExternal(config)) return externalDatabase(config);
@@ -72,33 +72,37 @@ export async function attachDatabase(config: DatabaseConfig, options: OpenOption
 }
 
 /**
- * The external server, or the embedded one of a Plinth that runs; starts nothing.
+ * Returns the external server, or the embedded one of a running Plinth. Starts nothing.
  * @throws PlinthError DATABASE_NOT_RUNNING
  */
 export async function runningDatabase(config: DatabaseConfig): Promise<Database> {
   if (isExternal(config)) return externalDatabase(config);
   const holder = await findHolder(lockPath(config.dataDirectory));
   if (holder?.purpose === "server" && holder.databasePort) return attached(config, holder.databasePort);
-  throw new PlinthError("DATABASE_NOT_RUNNING", `No Plinth runs on the data in ${config.dataDirectory}.`, {
-    hint: "Start it (plinth start), or name the folder of the one that runs with PLINTH_DATA.",
-  });
+  throw new PlinthError(
+    "DATABASE_NOT_RUNNING",
+    `No Plinth is running on the data in ${config.dataDirectory}.`,
+    {
+      hint: "Start it (plinth start), or set PLINTH_DATA to the folder of the running one.",
+    },
+  );
 }
 
 /**
- * For what works on a database that is there: in a wrong folder it would make a new, empty one and report about that.
+ * For commands that need an existing database. In a wrong folder, they would otherwise create an empty database and use that.
  * @throws PlinthError NO_DATABASE
  */
 export function assertHasDatabase(config: DatabaseConfig): void {
   const { dataDirectory } = config;
   if (isExternal(config) || hasData(dataDirectory)) return;
-  throw new PlinthError("NO_DATABASE", `There is no database in ${dataDirectory}.`, {
+  throw new PlinthError("NO_DATABASE", `${dataDirectory} contains no database.`, {
     hint:
-      "Name the folder of yours with PLINTH_DATA, or a server of your own with PLINTH_OWNER_URL and its like. " +
-      "To make a database here, run plinth start or plinth migrate.",
+      "Set PLINTH_DATA to your data folder, or PLINTH_OWNER_URL and the other URLs to your own server. " +
+      "To create a database here, run plinth start or plinth migrate.",
   });
 }
 
-/** Whether the database is on a server of somebody's own, and not the embedded one. */
+/** Whether the database is on an external server instead of the embedded one. */
 export function isExternal({ databaseUrls }: Pick<Config, "databaseUrls">): boolean {
   return Object.keys(databaseUrls).length > 0;
 }
@@ -113,7 +117,7 @@ function attached({ dataDirectory, rolePrefix }: DatabaseConfig, port: number): 
   if (!secrets)
     throw new PlinthError(
       "SECRETS_MISSING",
-      `${dataDirectory} lacks the secrets.json of the running Plinth.`,
+      `${dataDirectory} does not contain the secrets.json of the running Plinth.`,
       {
         hint: "Restore the file from a backup of the data folder.",
       },
@@ -126,7 +130,7 @@ function attached({ dataDirectory, rolePrefix }: DatabaseConfig, port: number): 
   };
 }
 
-/** URLs are handed on as they are, so what they say about TLS (sslmode, sslrootcert, …) holds. */
+/** URLs are passed on unchanged, so their TLS parameters (sslmode, sslrootcert, …) apply. */
 function externalDatabase({ databaseUrls }: DatabaseConfig): Database {
   return {
     kind: "external",

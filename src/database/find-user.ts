@@ -2,7 +2,7 @@ import type pg from "pg";
 import { PlinthError } from "../support/errors.ts";
 
 /**
- * The id of the account of this name, as it may be typed on a command line.
+ * Returns the id of the account with this name, as typed on a command line.
  * @param client connected as the owner
  * @throws PlinthError USER_NOT_FOUND
  */
@@ -11,6 +11,6 @@ export async function findUser(client: pg.ClientBase, username: string): Promise
     "select id from identity.users where username = plinth.normalize_username($1)",
     [username],
   );
-  if (!rows[0]) throw new PlinthError("USER_NOT_FOUND", `There is no account named ${username}.`);
+  if (!rows[0]) throw new PlinthError("USER_NOT_FOUND", `No account is named ${username}.`);
   return rows[0].id;
 }

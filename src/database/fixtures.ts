@@ -5,7 +5,7 @@ import type pg from "pg";
 import { explainInclude, type GraphileSettings, sqlFailure } from "./graphile-migrate.ts";
 import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
 
-/** Every fixture as migrations include it (`identity/functions/viewer.sql`), sorted. */
+/** Returns the names of all fixtures as migrations include them (`identity/functions/viewer.sql`), sorted. */
 export async function listFixtures(migrationsFolder: string): Promise<string[]> {
   const entries = await readdir(join(migrationsFolder, "fixtures"), { recursive: true });
   return entries
@@ -15,12 +15,12 @@ export async function listFixtures(migrationsFolder: string): Promise<string[]> 
 }
 
 /**
- * Runs every fixture again on a migrated database, in one transaction. Fixtures hold what can be re-run, so afterwards
- * the schema must be what it was; a difference is a fixture that was edited without a migration that includes it.
- * @param options.use sees the result before it is taken back; without it the result is kept
+ * Runs all fixtures again on a migrated database, in one transaction. Fixtures can be re-run, so the schema must not change; a
+ * difference means that a fixture was edited without a migration that includes it.
+ * @param options.use receives the result before it is rolled back; if omitted, the result is committed
  * @returns the names of the fixtures that ran
  * @throws PlinthError FIXTURE_FAILED naming the file and, where the server gave a position, the line;
- *   MIGRATIONS_INVALID naming an include that is not there
+ *   MIGRATIONS_INVALID naming an include that does not exist
  */
 export async function runFixtures(
   options: MigrationOptions & { use?: (client: pg.Client) => Promise<void> },
@@ -51,8 +51,8 @@ async function runFixture(client: pg.Client, settings: GraphileSettings, name: s
 }
 
 /**
- * Fixtures that no committed migration and not current.sql includes, directly or through another fixture: text that
- * never reaches a database.
+ * Returns the fixtures that neither a committed migration nor current.sql includes, directly or through another fixture. Their
+ * text never reaches a database.
  */
 export async function unusedFixtures(migrationsFolder: string): Promise<string[]> {
   const used = new Set<string>();

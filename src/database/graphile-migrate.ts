@@ -15,17 +15,17 @@ import pg from "pg";
 import { roleName, rolePlaceholders } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 
-// graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away and gives up at once
-// when another migration runs. So its parts are used on a connection of ours; the package is pinned to one version.
+// graphile-migrate's own `migrate()` keeps a pool that calls process.exit(1) when the server goes away, and it gives up at once if
+// another migration is running. So Plinth uses its parts on its own connection; the package is pinned to one version.
 
 export type { FileMigration as CommittedMigration, ParsedSettings as GraphileSettings };
 
-/** What .gmrc repeats for people who run the graphile-migrate command. */
+/** Repeated in .gmrc for people who run the graphile-migrate command. */
 export const BLANK_MIGRATION = "-- Enter migration here\n";
 
 /**
- * Every name in a migration is written with its schema, and times are UTC, so that nothing depends on who migrates or on
- * what the server or the role has set. Migrations may take long.
+ * Names in migrations include their schema, and times are UTC, so that nothing depends on the migrating role or on the settings of
+ * the server or the role. Migrations may take long.
  */
 export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   search_path: "",
@@ -33,7 +33,7 @@ export const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   statement_timeout: "0",
 };
 
-/** graphile-migrate's settings without a connection: it is handed a client. */
+/** graphile-migrate's settings without a connection: Plinth passes it a client. */
 export function graphileSettings(options: {
   rolePrefix: string;
   owner: string;
@@ -66,13 +66,14 @@ export function graphileSettings(options: {
 }
 
 /**
- * The committed migrations in order, each checked against its own hash and the one before it.
+ * Returns the committed migrations in order, each checked against its own hash and the previous one.
  * @throws PlinthError MIGRATIONS_MISSING (no such folder), MIGRATIONS_INVALID (a file that was not written by a commit),
  *   MIGRATION_CHANGED (a file edited after its commit)
  */
 export async function readCommittedMigrations(settings: ParsedSettings): Promise<FileMigration[]> {
   const folder = join(settings.migrationsFolder, "committed");
-  if (!existsSync(folder)) throw new PlinthError("MIGRATIONS_MISSING", `There is no folder ${folder}.`);
+  if (!existsSync(folder))
+    throw new PlinthError("MIGRATIONS_MISSING", `The folder ${folder} does not exist.`);
   const migrations = await getAllMigrations(settings).catch((error: Error) => {
     throw new PlinthError("MIGRATIONS_INVALID", `${error.message}.`, {
       hint: "Files in migrations/committed are written by plinth migrate commit (or recommit), not by hand.",
@@ -92,8 +93,8 @@ export async function readCommittedMigrations(settings: ParsedSettings): Promise
 }
 
 /**
- * The text of current.sql with what it includes; empty if there is no such file.
- * @throws PlinthError MIGRATIONS_INVALID naming an include that is not there
+ * Returns the text of current.sql with its includes; empty if the file does not exist.
+ * @throws PlinthError MIGRATIONS_INVALID naming an include that does not exist
  */
 export async function readCurrent(settings: ParsedSettings): Promise<{ path: string; text: string }> {
   const location = await getCurrentMigrationLocation(settings);
@@ -101,7 +102,7 @@ export async function readCurrent(settings: ParsedSettings): Promise<{ path: str
   return { path: location.path, text };
 }
 
-/** Tells graphile-migrate's complaint about an include as a PlinthError MIGRATIONS_INVALID. */
+/** Turns graphile-migrate's error about an include into a PlinthError MIGRATIONS_INVALID. */
 export async function explainInclude<T>(read: () => Promise<T>): Promise<T> {
   try {
     return await read();
@@ -110,13 +111,13 @@ export async function explainInclude<T>(read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Whether SQL text holds only white space and comments. */
+/** Whether SQL text contains only white space and comments. */
 export function isBlankSql(sql: string): boolean {
   return /^(\s|--[^\n]*(\n|$)|\/\*[\s\S]*?\*\/)*$/.test(sql);
 }
 
 /**
- * Runs one committed migration and records it, in one transaction (unless it says `--! no-transaction`).
+ * Runs one committed migration and records it, in one transaction (unless it contains `--! no-transaction`).
  * @throws PlinthError MIGRATION_FAILED naming the file and, where the server gave a position, the line
  */
 export async function runMigration(
@@ -143,8 +144,8 @@ export async function runMigration(
 }
 
 /**
- * A server's error told as "file, line, what went wrong". The server's position counts characters of the text it was
- * sent; `linesAbove` is how many lines of the file (its headers) were not sent.
+ * Turns a server's error into "file, line, error". The server's position counts characters of the text it received; `linesAbove`
+ * is the number of lines of the file (its headers) that were not sent.
  */
 export function sqlFailure(
   code: string,

@@ -9,12 +9,12 @@ import {
 } from "pg-boss";
 import { PlinthError } from "../support/errors.ts";
 
-/** The version of pg-boss's tables that the installed pg-boss works with. */
+/** The version of pg-boss's tables that the installed pg-boss needs. */
 const BOSS_SCHEMA_VERSION: number = createRequire(import.meta.url)("pg-boss/package.json").pgboss.schema;
 
 /**
- * Installs or upgrades the job queue's schema `pgboss` as its owner, makes the queues and lets the worker use them, so
- * that the worker itself needs no right to create anything. Running it again changes nothing and takes milliseconds.
+ * Installs or upgrades the job queue's schema `pgboss` as its owner, creates the queues and lets the worker use them, so that the
+ * worker needs no privilege to create objects. Running it again changes nothing and takes milliseconds.
  * @throws PlinthError JOB_SCHEMA_AHEAD when a newer pg-boss has upgraded the schema, QUEUE_CHANGED when a queue's policy
  *   or partitioning differs, which pg-boss cannot change
  */
@@ -42,7 +42,7 @@ async function upgradeSchema(client: pg.ClientBase, log: (line: string) => void)
   if (installed > BOSS_SCHEMA_VERSION)
     throw new PlinthError(
       "JOB_SCHEMA_AHEAD",
-      `The job queue's schema is at version ${installed}, but this version works with ${BOSS_SCHEMA_VERSION}.`,
+      `The job queue's schema is at version ${installed}, but this version of Plinth needs ${BOSS_SCHEMA_VERSION}.`,
       { hint: "Use the newer version that upgraded it." },
     );
   const { rows } = await client.query<MigrationPartition>(
@@ -62,9 +62,9 @@ async function installedVersion(client: pg.ClientBase): Promise<number | undefin
 }
 
 /**
- * The printed plan commits and then builds indexes one by one, concurrently; cut off in between, they would be missing
- * for good. Job tables are small and an upgrade is rare, so here all of it is one transaction. (A running pg-boss would
- * leave the indexes to the worker, who may not build any.)
+ * The plan commits and then builds indexes one by one, concurrently. If it were interrupted, indexes would be missing permanently.
+ * Job tables are small and upgrades are rare, so everything runs in one transaction here. (A running pg-boss would leave the
+ * indexes to the worker, which may not build any.)
  */
 function inOneTransaction(plan: string): string {
   const [changes, ...builds] = plan.split(/^(?=-- inlined from )/m);
@@ -72,7 +72,7 @@ function inOneTransaction(plan: string): string {
   return changes!.replace(/\bCOMMIT;\s*$/, () => `${inside}\nCOMMIT;`);
 }
 
-/** Plans open and close their own transaction; one that fails in the middle leaves it open. */
+/** A plan opens and closes its own transaction; a plan that fails leaves it open. */
 async function runPlan(client: pg.ClientBase, sql: string): Promise<void> {
   try {
     await client.query(sql);
@@ -104,7 +104,7 @@ async function makeQueues(client: pg.ClientBase, queues: readonly Queue[]): Prom
       throw new PlinthError(
         "QUEUE_CHANGED",
         `The queue ${name} exists with policy ${queue.policy}${queue.partition ? ", partitioned" : ""}, which cannot be changed.`,
-        { hint: "Give the changed queue another name." },
+        { hint: "Rename the changed queue." },
       );
     const differs = Object.entries(changeable).some(([key, value]) => queue[key as keyof Queue] !== value);
     if (differs) await boss.updateQueue(name, changeable);
@@ -112,9 +112,9 @@ async function makeQueues(client: pg.ClientBase, queues: readonly Queue[]): Prom
 }
 
 /**
- * The worker moves jobs, schedules and statistics, and at its start makes the queue that pg-boss schedules with. It may
- * not reshape a queue, make one with a table of its own, or write `bam`: what stands there and in `queue.table_name`
- * becomes part of statements that the owner runs when it upgrades.
+ * The worker may write jobs, schedules and statistics, and creates pg-boss's scheduling queue when it starts. It may not change a
+ * queue's structure, create a queue with its own table, or write to `bam`: the contents of `bam` and `queue.table_name` become
+ * part of statements that the owner runs during an upgrade.
  */
 async function grantToWorker(client: pg.ClientBase, workerRole: string): Promise<void> {
   const worker = client.escapeIdentifier(workerRole);
@@ -141,11 +141,11 @@ async function grantToWorker(client: pg.ClientBase, workerRole: string): Promise
     "select from pg_catalog.pg_policies where schemaname = 'pgboss' and policyname = 'insert_worker' and $1 = any (roles)",
     [workerRole],
   );
-  // Only once: it locks the table out of a running worker's hands.
+  // Only once, because it locks the table and blocks a running worker.
   if (found.rowCount === 0) await restrictQueues(client, worker);
 }
 
-/** Rows the worker adds name no table but the common one. Whoever owns the table is not bound by it. */
+/** The worker may add only rows that name the common table. The policies do not apply to the table's owner. */
 async function restrictQueues(client: pg.ClientBase, worker: string): Promise<void> {
   await client.query(`
     alter table pgboss.queue enable row level security;

@@ -22,8 +22,8 @@ export interface MigrationStatus {
 
 /**
  * Brings a database up to date: creates missing roles if the owner may, runs the pending migrations (each in its own
- * transaction), installs or upgrades the job queue's schema. Two at once are safe: the second waits and finds nothing to
- * do. Needs only the owner's connection.
+ * transaction), installs or upgrades the job queue's schema. Concurrent calls are safe: the second waits and finds nothing to do.
+ * Needs only the owner's connection.
  * @throws PlinthError MIGRATION_FAILED (the failing migration changed nothing), MIGRATION_CHANGED, MIGRATIONS_AHEAD,
  *   MIGRATIONS_INVALID, MIGRATIONS_MISSING
  */
@@ -54,7 +54,7 @@ export async function migrateDatabase(
 }
 
 /**
- * Compares the committed files with what the database has run. Changes nothing and waits for nothing.
+ * Compares the committed files with the migrations that the database has run. Changes nothing and does not wait.
  * @throws PlinthError MIGRATION_CHANGED, MIGRATIONS_AHEAD, MIGRATIONS_INVALID, MIGRATIONS_MISSING
  */
 export async function migrationStatus(options: MigrationOptions): Promise<MigrationStatus> {
@@ -76,7 +76,7 @@ export interface AppliedMigration {
   hash: string;
 }
 
-/** What the database says it has run, oldest first; nothing where graphile-migrate never ran. */
+/** Returns the migrations that the database has run, oldest first; none if graphile-migrate never ran. */
 export async function readAppliedMigrations(client: pg.ClientBase): Promise<AppliedMigration[]> {
   const { rows } = await client.query<{ found: boolean }>(
     "select to_regclass('graphile_migrate.migrations') is not null as found",
@@ -89,9 +89,9 @@ export async function readAppliedMigrations(client: pg.ClientBase): Promise<Appl
 }
 
 /**
- * The committed migrations still to run.
- * @throws PlinthError MIGRATIONS_AHEAD when the database has run one that is not here, MIGRATION_CHANGED when it has run
- *   another text under the same number
+ * Returns the committed migrations that are pending.
+ * @throws PlinthError MIGRATIONS_AHEAD when the database has run a migration that is missing here, MIGRATION_CHANGED when it has
+ *   run another text under the same number
  */
 export function pendingMigrations(
   committed: readonly CommittedMigration[],
@@ -109,13 +109,13 @@ export function pendingMigrations(
       throw new PlinthError(
         "MIGRATION_CHANGED",
         `${file?.realFilename ?? row.filename} is not the migration that the database has run under that number.`,
-        { hint: "Use the version that ran it; before the first release, migrate a new database instead." },
+        { hint: "Use the version that ran it. Before the first release, migrate a new database instead." },
       );
   }
   return committed.slice(applied.length);
 }
 
-/** graphile-migrate's own tables, as its 2.0 makes them, so that its command works on the same database. */
+/** Creates graphile-migrate's own tables as its version 2.0 does, so that its command works on the same database. */
 async function createMigrationTables(client: pg.ClientBase): Promise<void> {
   await client.query(`
     create schema if not exists graphile_migrate;

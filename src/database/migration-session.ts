@@ -3,11 +3,11 @@ import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import { withConnection } from "./connection.ts";
 import { type GraphileSettings, graphileSettings, SESSION_SETTINGS } from "./graphile-migrate.ts";
 
-/** Where and as whom to migrate. `ownerUrl` may hold a password and is never repeated in a message. */
+/** The target of a migration. `ownerUrl` may contain a password and never appears in a message. */
 export interface MigrationOptions {
   ownerUrl: string;
   rolePrefix: string;
-  /** Folder holding committed/, fixtures/, rollback/ and current.sql; the package's own by default. */
+  /** Folder with committed/, fixtures/, rollback/ and current.sql; the package's own by default. */
   migrationsFolder?: string;
   log?: (line: string) => void;
 }
@@ -18,10 +18,10 @@ export interface MigrationSession {
   log: (line: string) => void;
 }
 
-/** graphile-migrate's own advisory lock, so that its command and Plinth exclude each other too. */
+/** graphile-migrate's own advisory lock, so that its command and Plinth do not run at the same time. */
 const MIGRATION_LOCK = "4727445306447283";
 
-/** Connects as the owner with the settings every migration runs under, and disconnects afterwards. */
+/** Connects as the owner with the settings for migrations, and disconnects afterwards. */
 export async function withMigrationSession<T>(
   options: MigrationOptions,
   use: (session: MigrationSession) => Promise<T>,
@@ -43,7 +43,7 @@ export async function withMigrationSession<T>(
   });
 }
 
-/** As {@link withMigrationSession}, one at a time per database: a second caller waits for the first. */
+/** Like {@link withMigrationSession}, but one at a time per database: a second caller waits for the first. */
 export async function withMigrationLock<T>(
   options: MigrationOptions,
   use: (session: MigrationSession) => Promise<T>,
@@ -57,7 +57,7 @@ export async function withMigrationLock<T>(
       session.log("Another migration of this database is running; waiting for it to finish.");
       await session.client.query("select pg_advisory_lock($1)", [MIGRATION_LOCK]);
     }
-    // Given back when the session ends, which is also the only way to keep it through a failure.
+    // The lock is released when the session ends, so that it is held even through a failure.
     return use(session);
   });
 }

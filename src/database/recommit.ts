@@ -6,11 +6,11 @@ import { type CommitOptions, fileSettings, frozen, replaceFile, tryHistory } fro
 import { explainInclude, type GraphileSettings } from "./graphile-migrate.ts";
 
 /**
- * Commits the whole history again, in order and under the same names, with today's fixtures in place of the included
- * ones. Allowed until the first release, while nobody has applied it. Files may also stand there as they would in
- * current.sql, never committed before. A failure changes no file.
- * @param options.from number of the first migration to commit again; those before it are frozen. 1 by default.
- * @returns the names of the files that are different now
+ * Commits the whole history again, in the same order and under the same names, with the current fixtures instead of the included
+ * ones. Use it only before the first release, while no database has applied the history. Files may also be written as in
+ * current.sql and not yet committed. A failure changes no file.
+ * @param options.from number of the first migration to commit again; earlier ones stay unchanged. 1 by default.
+ * @returns the names of the files that changed
  * @throws PlinthError MIGRATIONS_INVALID, MIGRATION_FAILED
  */
 export async function recommit(
@@ -46,7 +46,7 @@ function withFixtures(settings: GraphileSettings, body: string, path: string): P
   return compileIncludes(settings, collapseIncludes(body), new Set([path]));
 }
 
-/** Included text back to the line that included it, as graphile-migrate's `uncommit` does. */
+/** Replaces included text with the line that included it, as graphile-migrate's `uncommit` does. */
 function collapseIncludes(body: string): string {
   return body.replace(
     /^--! Included (?<filename>\S+)$[\s\S]*?^--! EndIncluded \k<filename>$/gm,

@@ -8,11 +8,11 @@ import { pendingMigrations, readAppliedMigrations } from "./migrate.ts";
 import { type MigrationOptions, withMigrationLock } from "./migration-session.ts";
 
 /**
- * Takes back the newest migrations by running migrations/rollback/<same name>, newest first. All steps are one
- * transaction: either all are taken back or none.
+ * Rolls back the latest migrations by running migrations/rollback/<same name>, newest first. All steps run in one transaction:
+ * either all are rolled back or none.
  * @param options.steps how many migrations, 1 or more
  * @throws PlinthError NOTHING_TO_ROLL_BACK (fewer than `steps` have been applied), ROLLBACK_MISSING (a migration has no
- *   way back), ROLLBACK_INVALID, ROLLBACK_FAILED, and those of migrationStatus
+ *   rollback script), ROLLBACK_INVALID, ROLLBACK_FAILED, and those of migrationStatus
  */
 export async function rollback(
   options: MigrationOptions & { steps: number },
@@ -21,7 +21,7 @@ export async function rollback(
   if (!Number.isInteger(steps) || steps < 1)
     throw new PlinthError(
       "INVALID_STEPS",
-      "The number of migrations to roll back must be a whole number from 1.",
+      "The number of migrations to roll back must be a whole number of at least 1.",
     );
   return withMigrationLock(options, async ({ client, settings, log }) => {
     const committed = await readCommittedMigrations(settings);
@@ -30,10 +30,10 @@ export async function rollback(
     if (applied.length < steps)
       throw new PlinthError(
         "NOTHING_TO_ROLL_BACK",
-        `Cannot roll back ${steps}: the database has run ${applied.length} migrations.`,
+        `Cannot roll back ${steps} migrations: the database has run only ${applied.length}.`,
       );
     const newestFirst = committed.slice(applied.length - steps, applied.length).reverse();
-    // All files are read before anything is done.
+    // Read all files before changing anything.
     const ways = await Promise.all(
       newestFirst.map(async (migration) => ({
         migration,
@@ -62,9 +62,9 @@ export async function rollback(
 }
 
 /**
- * The text of a migration's way back. Includes are refused: a fixture is today's text, but a rollback must restore the
- * text of its day. `--!restore identity/functions/viewer.sql` stands for that: what the fixture held when a migration
- * before this one last included it.
+ * Returns the text of a migration's rollback script. Includes are rejected, because a fixture contains today's text, but a rollback
+ * must restore the earlier text. `--!restore identity/functions/viewer.sql` inserts it: the fixture's text when a migration before
+ * this one last included it.
  */
 async function readRollback(
   folder: string,
@@ -74,14 +74,14 @@ async function readRollback(
   const name = migration.realFilename;
   const path = join(folder, "rollback", name);
   if (!existsSync(path))
-    throw new PlinthError("ROLLBACK_MISSING", `There is no way back from ${name}: ${path} does not exist.`, {
+    throw new PlinthError("ROLLBACK_MISSING", `${name} has no rollback script: ${path} does not exist.`, {
       hint: "Nothing was rolled back.",
     });
   const sql = await readFile(path, "utf8");
   if (/^--!\s*(include|no-transaction)/m.test(sql))
     throw new PlinthError(
       "ROLLBACK_INVALID",
-      `rollback/${name} must hold its whole text: --!include and --! no-transaction do not work there.`,
+      `rollback/${name} must contain its whole text: --!include and --! no-transaction are not allowed there.`,
     );
   const earlier = committed.slice(0, committed.indexOf(migration)).reverse();
   return sql.replace(/^--!\s*restore\s+(\S+)[ \t]*$/gm, (_, fixture: string) => {
@@ -94,7 +94,7 @@ async function readRollback(
   });
 }
 
-/** What a committed migration took from a fixture, if it did; the last, should it have done so twice. */
+/** Returns the text that a committed migration included from a fixture, if it did; the last one if it did so twice. */
 function includedText(body: string, fixture: string): string | undefined {
   const end = body.lastIndexOf(`--! EndIncluded ${fixture}\n`);
   const marker = `--! Included ${fixture}\n`;

@@ -1,4 +1,4 @@
-/** The schemas that hold Plinth's tables and functions, in the order in which people at a prompt find their names. */
+/** The schemas with Plinth's tables and functions, in the order of the search path of people at a prompt. */
 export const SCHEMAS = [
   "plinth",
   "identity",

@@ -3,8 +3,9 @@ import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from
 const ITERATIONS = 4096;
 
 /**
- * What PostgreSQL stores for a password (RFC 5803 as in pg_authid: `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`,
- * base64). Sent in place of the password, so that a server that logs statements never logs the password.
+ * Returns the verifier that PostgreSQL stores for a password (RFC 5803 as in pg_authid:
+ * `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`, base64). It is sent instead of the password, so that a server that logs
+ * statements never logs the password.
  */
 export function scramVerifier(password: string, salt = randomBytes(16), iterations = ITERATIONS): string {
   const salted = pbkdf2Sync(saslprep(password), salt, iterations, 32, "sha256");
@@ -14,7 +15,7 @@ export function scramVerifier(password: string, salt = randomBytes(16), iteratio
   return `SCRAM-SHA-256$${iterations}:${salt.toString("base64")}$${storedKey}:${serverKey}`;
 }
 
-/** Whether a stored verifier belongs to a password; false for a missing one and for other kinds (md5). */
+/** Whether a stored verifier matches a password; false for a missing verifier and for other kinds (md5). */
 export function matchesVerifier(password: string, verifier: string | null | undefined): boolean {
   const parts = /^SCRAM-SHA-256\$(\d+):([^$]+)\$/.exec(verifier ?? "");
   if (!verifier || !parts) return false;

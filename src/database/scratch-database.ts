@@ -4,18 +4,18 @@ import { LOGIN_ROLES, type LoginRole, ROLES, roleName } from "../config/roles.ts
 import { runBootstrap } from "./bootstrap.ts";
 import { withConnection } from "./connection.ts";
 
-/** An empty database with roles of its own, to try something on. */
+/** An empty database with its own roles, for tests. */
 export interface ScratchDatabase {
   readonly name: string;
   readonly rolePrefix: string;
-  /** Connection URL for a role; it holds the role's password. */
+  /** Connection URL for a role; it contains the role's password. */
   url(role: LoginRole): string;
-  /** Removes the database and its roles. */
+  /** Drops the database and its roles. */
   drop(): Promise<void>;
 }
 
 /**
- * Makes a database and roles with a name nobody else uses, next to whatever is on the server.
+ * Creates a database and roles with unique names. Leaves everything else on the server alone.
  * @param rootUrl any database of the server, as a superuser or a role with CREATEDB and CREATEROLE
  * @param family first part of the name
  */
@@ -45,7 +45,7 @@ export async function createScratchDatabase(
   return scratch;
 }
 
-/** The same server and options, another database and, if given, another user. */
+/** Returns the URL with another database and, if given, another user. */
 export function databaseUrl(url: string, database: string, user?: string, password?: string): string {
   const result = new URL(url);
   result.pathname = `/${encodeURIComponent(database)}`;

@@ -8,9 +8,9 @@ import { LOGIN_ROLES, type LoginRole } from "../config/roles.ts";
 import { PlinthError } from "../support/errors.ts";
 import { makeFolder, unlessMissing, writeWhole } from "../support/files.ts";
 
-/** What Plinth made up for itself at the first start, kept in `secrets.json` in the data folder (mode 600). */
+/** Secrets that Plinth generates at the first start and stores in `secrets.json` in the data folder (mode 600). */
 export interface Secrets {
-  /** Port of the embedded server; undefined until it was first started. */
+  /** Port of the embedded server; undefined until its first start. */
   readonly databasePort: number | undefined;
   /** Passwords of the embedded server's roles. */
   readonly passwords: Readonly<Record<LoginRole | "superuser", string>>;
@@ -27,8 +27,8 @@ export function secretsPath(dataDirectory: string): string {
 }
 
 /**
- * Reads the secrets, and makes them at the first call. Safe against a crash at any moment and against several callers
- * at once: all get the same.
+ * Reads the secrets, and generates them at the first call. Safe against crashes and concurrent callers: all get the same
+ * secrets.
  * @throws PlinthError SECRETS_DAMAGED; a file system error if the folder cannot be written.
  */
 export function loadSecrets(dataDirectory: string): Secrets {
@@ -40,8 +40,8 @@ export function loadSecrets(dataDirectory: string): Secrets {
 }
 
 /**
- * The secrets, or undefined where none were made yet. A member that the file lacks is made and kept, so that
- * a version that needs one more can read an older file.
+ * Returns the secrets, or undefined if there are none yet. Generates and stores missing members, so that a newer version can
+ * read an older file.
  * @throws PlinthError SECRETS_DAMAGED
  */
 export function readSecrets(dataDirectory: string): Secrets | undefined {
@@ -55,7 +55,7 @@ export function readSecrets(dataDirectory: string): Secrets | undefined {
   return secrets;
 }
 
-/** Replaces some members, at once and durably; writes nothing if they are so already. */
+/** Replaces some members, atomically and durably. Writes nothing if they do not change. */
 export function updateSecrets(dataDirectory: string, change: Partial<Secrets>): Secrets {
   const current = loadSecrets(dataDirectory);
   const secrets = { ...current, ...change };
@@ -101,7 +101,7 @@ function format(secrets: Secrets): string {
   return `${JSON.stringify(secrets, null, 2)}\n`;
 }
 
-/** No message repeats the content. */
+/** Error messages never contain the content. */
 function parse(content: string, path: string): Stored {
   let stored: unknown;
   try {
@@ -111,7 +111,7 @@ function parse(content: string, path: string): Stored {
   }
   if (isStored(stored)) return stored;
   throw new PlinthError("SECRETS_DAMAGED", `The secrets in ${path} cannot be read.`, {
-    hint: "Restore the file from a backup of the data folder; without it the signing and master keys are lost.",
+    hint: "Restore the file from a backup of the data folder. Without it, the signing and master keys are lost.",
   });
 }
 

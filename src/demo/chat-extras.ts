@@ -1,10 +1,10 @@
 import type pg from "pg";
 
 /**
- * What a chat can have besides messages in a row: another answer, a rating, a file; and a prompt with variables, two
- * versions and a label.
+ * Writes what a chat can have besides a sequence of messages: an alternative answer, a rating, a file; and a prompt with
+ * variables, two versions and a label.
  * @param client connected as the owner, in a transaction
- * @param userId whose newest chat and whose prompt
+ * @param userId the owner of the newest chat and of the prompt
  */
 export async function writeChatExtras(client: pg.ClientBase, userId: string): Promise<void> {
   await client.query(

@@ -1,4 +1,4 @@
-/** What the demo accounts have talked about. `model` is vendor/id of a demo model. */
+/** The chats of the demo accounts. `model` is the vendor/id of a demo model. */
 export interface DemoMessage {
   readonly role: "user" | "assistant" | "system" | "tool";
   readonly content: string;

@@ -15,7 +15,7 @@ import { writeRooms } from "./rooms.ts";
 
 const DEMO_FOLDER = join(PACKAGE_ROOT, "src", "demo");
 
-/** Who can sign in to the demo. */
+/** Accounts that can sign in to the demo. */
 const DEMO_ACCOUNTS = [
   { username: "ada", email: "ada@example.com", displayName: "Ada", role: "user" },
   { username: "grace", email: "grace@example.com", displayName: "Grace", role: "admin" },
@@ -28,10 +28,10 @@ export interface DemoAccount {
 }
 
 /**
- * Fills a database that has no accounts yet: models, prompts, a curriculum, two accounts and their chats. The passwords are made
- * once and kept in secrets.json. A start that breaks off leaves no accounts, so the next one begins again.
+ * Fills a database that has no accounts yet: models, prompts, a curriculum, two accounts and their chats. The passwords are
+ * generated once and stored in secrets.json. An interrupted start leaves no accounts, so the next one starts over.
  * @param client connected as the owner
- * @returns whether it did anything
+ * @returns whether it added data
  */
 export async function loadDemoData(
   client: pg.ClientBase,
@@ -53,7 +53,7 @@ export async function loadDemoData(
     await writeRooms(client, { ada: ids.ada!, grace: ids.grace! });
     await writeChatExtras(client, ids.grace!);
     await writeLearning(client, ids.ada!);
-    // Jobs refresh them later; who looks at the demo looks now.
+    // Jobs refresh these later, but a demo user looks at them now.
     await client.query("select private.refresh_content_popularity(), private.refresh_subscription_metrics()");
     await client.query("commit");
   } catch (error) {
@@ -64,8 +64,8 @@ export async function loadDemoData(
 }
 
 /**
- * The demo accounts that still exist, so that a later start can say again how to sign in. The passwords are those
- * they were made with.
+ * Returns the demo accounts that still exist, so that a later start can print how to sign in. The passwords are those that the
+ * accounts were created with.
  * @param client connected as the owner
  */
 export async function findDemoAccounts(
@@ -85,7 +85,7 @@ export async function findDemoAccounts(
   }));
 }
 
-/** Kept before they are used, so that no account has a password nobody knows. */
+/** Stores the passwords before they are used, so that no account has an unknown password. */
 function demoPasswords(dataDirectory: string): Readonly<Record<string, string>> {
   const { demo } = loadSecrets(dataDirectory);
   const missing = DEMO_ACCOUNTS.filter(({ username }) => !demo[username]);

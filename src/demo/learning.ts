@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 
-/** Skills of the demo and the tags of the curriculum that teach them. */
+/** Skills of the demo and the curriculum's tags that teach them. */
 const SKILLS = [
   { name: "prompting", label: "Prompting", tag: "prompting" },
   { name: "mathematics", label: "Mathematics", tag: "mathematics" },
@@ -13,7 +13,7 @@ const SKILLS = [
   { name: "safety", label: "Safety", tag: "safety" },
 ] as const;
 
-/** What the curriculum teaches, and what one account has learnt of it: some items completed, one begun, a training under way. */
+/** Writes the skills of the curriculum and the progress of one account: some items completed, one started, a training in progress. */
 export async function writeLearning(client: pg.ClientBase, userId: string): Promise<void> {
   for (const { name, label, tag } of SKILLS)
     await client.query(

@@ -1,6 +1,6 @@
 import type pg from "pg";
 
-/** Who says what; the AI has no account. */
+/** A message and its author; the AI has no account. */
 interface DemoRoomMessage {
   readonly by: "ada" | "grace" | "ai";
   readonly content: string;
@@ -13,7 +13,7 @@ const TRIP: readonly DemoRoomMessage[] = [
   { by: "ada", content: "Then 7:45 at the pier." },
 ];
 
-/** A room of both demo accounts with an AI, and their direct room, made as they would make them. */
+/** Writes a room of both demo accounts with an AI, and their direct room, through the functions that users call. */
 export async function writeRooms(
   client: pg.ClientBase,
   ids: Readonly<Record<"ada" | "grace", string>>,

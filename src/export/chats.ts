@@ -20,8 +20,8 @@ const FORMATS = {
 } as const;
 
 /**
- * Writes each chat of a user to a file `<day>-<title>-<id>.md` (or .json) of a folder, readable by its owner alone; files of
- * an earlier export are written over. All are as of one moment.
+ * Writes each chat of a user to a file `<day>-<title>-<id>.md` (or .json) of a folder, readable by its owner only. Files of
+ * an earlier export are overwritten. All files show the same snapshot.
  * @returns the files' names, oldest chat first
  * @throws PlinthError USER_NOT_FOUND, EXPORT_CANCELLED, FILE_NOT_WRITABLE, DISK_FULL
  */
@@ -39,7 +39,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
     await mkdir(folder, { recursive: true }).catch(refuse(folder));
     for (const { id, day, title } of chats) {
       if (signal?.aborted)
-        throw new PlinthError("EXPORT_CANCELLED", "Cancelled; what was written so far is kept.", {
+        throw new PlinthError("EXPORT_CANCELLED", "Canceled; the files written so far are kept.", {
           exitCode: 130,
         });
       const { rows } = await client.query<{ text: string }>(
@@ -57,7 +57,7 @@ export async function writeChats(folder: string, options: ChatExportOptions): Pr
   return files;
 }
 
-/** Letters and digits of any script; a title is a user's and must not name another folder. */
+/** Keeps letters and digits of any script: a title comes from a user and must not name another folder. */
 function fileName(title: string): string {
   const words = title.normalize("NFC").replace(/[^\p{L}\p{N}]+/gu, "-");
   return (

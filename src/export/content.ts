@@ -7,7 +7,7 @@ export interface ContentExportOptions {
   /** Connected as the owner, and not in a transaction. */
   readonly client: pg.ClientBase;
   readonly signal?: AbortSignal;
-  /** Called now and then with the number of lines written so far. */
+  /** Called regularly with the number of lines written so far. */
   readonly onProgress?: (lines: number) => void;
 }
 
@@ -21,10 +21,10 @@ const BATCH_SIZE = 200;
 const BUFFER_CHARACTERS = 1_000_000;
 
 /**
- * Writes all categories and all items that are not deleted, one JSON object a line, so that `importContent` takes the file
- * as it is: everything stands after what it names. One moment's state, whatever happens meanwhile. Of an item's versions the
- * published one is written, or the draft of what is not published.
- * @throws PlinthError FILE_NOT_WRITABLE, DISK_FULL, EXPORT_CANCELLED; the file is then as it was before
+ * Writes all categories and all items that are not deleted, one JSON object a line, so that `importContent` can read the file:
+ * each line comes after the lines it refers to. The file shows one snapshot. Of an item's versions, it contains the published one,
+ * or the draft if the item is not published.
+ * @throws PlinthError FILE_NOT_WRITABLE, DISK_FULL, EXPORT_CANCELLED; the file is then unchanged
  */
 export async function exportContent(
   path: string,
@@ -40,7 +40,7 @@ export async function exportContent(
     let buffered = "";
     for await (const { kind, text } of contentLines(options)) {
       if (options.signal?.aborted)
-        throw new PlinthError("EXPORT_CANCELLED", "Cancelled; nothing was written.", { exitCode: 130 });
+        throw new PlinthError("EXPORT_CANCELLED", "Canceled; nothing was written.", { exitCode: 130 });
       buffered += `${text}\n`;
       counts[kind] += 1;
       if (buffered.length < BUFFER_CHARACTERS) continue;
@@ -60,19 +60,19 @@ export async function exportContent(
   return { ...counts, milliseconds: Math.round(performance.now() - started) };
 }
 
-/** Whether the file system failed, and not the database. */
+/** Whether the error comes from the file system, not from the database. */
 function isFileError(error: unknown): boolean {
   const { syscall } = error as NodeJS.ErrnoException;
   return ["write", "fsync", "close", "rename"].includes(syscall ?? "");
 }
 
-/** The lines of an export, in the order in which an import can take them. */
+/** Yields the lines of an export in an order that an import accepts. */
 async function* contentLines({
   client,
 }: ContentExportOptions): AsyncGenerator<{ kind: "categories" | "items"; text: string }> {
   await client.query("begin transaction isolation level repeatable read, read only");
   try {
-    // Byte order is path order: a parent is a prefix of what is below it.
+    // In byte order, a parent comes first, because it is a prefix of its descendants.
     const categories = await client.query<{ text: string }>(
       `select jsonb_build_object(
          'kind', 'category', 'path', c.path, 'name', c.name, 'description', c.description, 'position', c.position
@@ -96,7 +96,7 @@ async function* contentLines({
   }
 }
 
-/** All items, each after its course and its prerequisites, otherwise by slug. They cannot form a circle: triggers see to it. */
+/** Returns all items, each after its course and prerequisites, otherwise by slug. Triggers prevent cycles. */
 async function idsInOrder(client: pg.ClientBase): Promise<string[]> {
   const { rows: items } = await client.query<{ id: string; before: string[] }>(
     `select i.id, array(
@@ -115,7 +115,7 @@ async function idsInOrder(client: pg.ClientBase): Promise<string[]> {
   const before = new Map(items.map((item) => [item.id, item.before]));
   const done = new Set<string>();
   for (const { id } of items) {
-    // Depth first with a stack of its own: chains may be longer than the call stack.
+    // Depth first with an explicit stack, because chains may be longer than the call stack.
     const stack = [id];
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
       const missing = (before.get(top) ?? []).find((other) => before.has(other) && !done.has(other));

@@ -2,7 +2,7 @@ import { dirname } from "node:path";
 import { PlinthError } from "../support/errors.ts";
 
 /**
- * What stood in the way of writing a file, as a sentence.
+ * Explains an error of writing a file.
  * @returns PlinthError FILE_NOT_WRITABLE, DISK_FULL
  */
 export function writeError(path: string, cause: unknown): PlinthError {
@@ -17,12 +17,12 @@ export function writeError(path: string, cause: unknown): PlinthError {
     EROFS: `The disk that holds ${folder} is read-only.`,
     EACCES: `This user may not write ${path}.`,
     EPERM: `This user may not write ${path}.`,
-    ENOENT: `The folder ${folder} is not there or cannot be written.`,
+    ENOENT: `The folder ${folder} does not exist or is not writable.`,
     ENOTDIR: `${folder} is not a folder.`,
     EEXIST: `${path} is not a folder.`,
     EISDIR: `${path} is a folder, but must be a file.`,
   };
   const message =
     sentences[code ?? ""] ?? `${path} cannot be written: ${cause instanceof Error ? cause.message : cause}`;
-  return new PlinthError("FILE_NOT_WRITABLE", message, { hint: "Name another place.", cause });
+  return new PlinthError("FILE_NOT_WRITABLE", message, { hint: "Choose another path.", cause });
 }

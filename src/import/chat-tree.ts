@@ -1,21 +1,21 @@
-/** A node of a conversation as a file has it. */
+/** A node of a conversation as stored in the file. */
 export interface TreeNode {
   readonly parent: string | null;
-  /** Milliseconds since 1970; absent where the file has none. */
+  /** Milliseconds since 1970; absent if the file has none. */
   readonly time: number | undefined;
 }
 
 export interface Placed {
   readonly node: string;
   readonly parent: string | null;
-  /** Never before the parent's; absent where neither the node nor anything above it has one. */
+  /** Never before the parent's; absent if neither the node nor an ancestor has one. */
   readonly time: number | undefined;
 }
 
 /**
- * Parents before children, otherwise by time, so that the newest message of a branch comes last.
- * @param began stands in for the time of a first node that has none
- * @returns a sentence where the nodes are no tree
+ * Orders parents before children, otherwise by time, so that the newest message of a branch comes last.
+ * @param began the time for a first node that has none
+ * @returns a message if the nodes are not a tree
  */
 export function orderNodes(
   nodes: ReadonlyMap<string, TreeNode>,
@@ -31,9 +31,9 @@ export function orderNodes(
   const placed = (children.get(null) ?? []).map((node) => place(node, null, began));
   for (const { node, time } of placed)
     for (const child of children.get(node) ?? []) placed.push(place(child, node, time));
-  // A node of a circle is reached from no first node.
-  if (placed.length < nodes.size) return "its messages go in a circle";
-  // Stable, so that a child at its parent's time stays behind it.
+  // Nodes of a cycle cannot be reached from a first node.
+  if (placed.length < nodes.size) return "its messages form a cycle";
+  // The sort is stable, so a child with its parent's time stays after it.
   return placed.sort((a, b) => (a.time ?? 0) - (b.time ?? 0));
 
   function place(node: string, parent: string | null, earliest: number | undefined): Placed {

@@ -9,9 +9,9 @@ const MAX_NODE_CHARACTERS = 40;
 /**
  * Reads one conversation of ChatGPT's export (conversations.json): `{id, title, create_time, update_time, is_archived,
  * current_node, mapping: {<node>: {message: {author: {role}, create_time, content: {content_type, parts}, metadata}, parent,
- * children}}}`. Times are seconds since 1970; milliseconds and ISO 8601 are read as well. The format is not documented by its
- * maker; this is what its exports hold. Nodes without words (roots, empty ones) are left out, and what follows them follows
- * what they followed. Words that are left out are named.
+ * children}}}`. Times are seconds since 1970; milliseconds and ISO 8601 are accepted too. OpenAI does not document the format;
+ * this description comes from real exports. Nodes without text (roots, empty ones) are skipped, and their children are attached
+ * to their parents. Each omitted text is reported.
  */
 export function readConversation(entry: unknown, index: number): ChatReading {
   const id = isObject(entry) ? (entry.conversation_id ?? entry.id) : undefined;
@@ -48,7 +48,7 @@ export function readConversation(entry: unknown, index: number): ChatReading {
   };
 }
 
-/** The nodes by name. A parent that a node does not name is the one that names the node as a child. */
+/** Returns the nodes by name. If a node does not name its parent, the parent is the node that lists it as a child. */
 function treeOf(mapping: Record<string, unknown>): Map<string, TreeNode> | string {
   const parents = new Map<string, string>();
   for (const [node, value] of Object.entries(mapping))
@@ -59,8 +59,7 @@ function treeOf(mapping: Record<string, unknown>): Map<string, TreeNode> | strin
   const nodes = new Map<string, TreeNode>();
   for (const [node, value] of Object.entries(mapping)) {
     if (!isObject(value)) return `node ${node} must be an object`;
-    if (node.length > MAX_NODE_CHARACTERS || unstorable(node))
-      return "has a node with an id that cannot be kept";
+    if (node.length > MAX_NODE_CHARACTERS || unstorable(node)) return "has a node whose id cannot be stored";
     const parent = value.parent ?? parents.get(node) ?? null;
     if (parent !== null && typeof parent !== "string") return `node ${node} has a parent that is not an id`;
     const { message } = value;
@@ -100,7 +99,7 @@ function readMessages(
 /** 1970 to 2100. */
 const MAX_SECONDS = 4_102_444_800;
 
-/** A time in seconds or milliseconds since 1970, or in ISO 8601 (UTC where it names no zone), as milliseconds. */
+/** Converts a time in seconds or milliseconds since 1970, or in ISO 8601 (UTC if it has no zone), to milliseconds. */
 function timeOf(value: unknown): number | undefined {
   if (typeof value === "string") {
     if (/^\d+(\.\d+)?$/.test(value)) return timeOf(Number(value));

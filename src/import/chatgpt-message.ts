@@ -1,12 +1,12 @@
 import { isObject, unstorable } from "./import.ts";
 import { type ImportedMessage, isRole, messageProblem } from "./imported-chat.ts";
 
-/** What became of one message of ChatGPT's export; nothing at all for one without words. */
+/** The result for one message of ChatGPT's export; empty for a message without text. */
 export interface ChatGptMessage {
   readonly message?: Omit<ImportedMessage, "key" | "parent" | "createdAt">;
-  /** Words that are not imported, and why. */
+  /** Text that is not imported, and the reason. */
   readonly omission?: string;
-  /** Why the database cannot hold it. */
+  /** The reason that the database cannot store the message. */
   readonly problem?: string;
 }
 
@@ -19,9 +19,9 @@ interface Image {
 interface Content {
   readonly text: string;
   readonly thinking?: string;
-  /** Where ChatGPT kept them: the export holds them as files beside it. */
+  /** ChatGPT's names of the images, which are separate files in the export. */
   readonly images?: readonly Image[];
-  /** Kinds of content that hold words and are not known. */
+  /** Unknown kinds of content with text. */
   readonly unknown: readonly string[];
 }
 
@@ -34,11 +34,11 @@ export function readChatGptMessage(raw: Record<string, unknown>): ChatGptMessage
 
   const metadata = isObject(raw.metadata) ? raw.metadata : {};
   if (metadata.is_visually_hidden_from_conversation === true)
-    return { omission: "is hidden in ChatGPT, and was left out" };
+    return { omission: "is hidden in ChatGPT and was skipped" };
   const role = isObject(raw.author) ? raw.author.role : undefined;
-  if (!isRole(role)) return { omission: `${roleProblem(role)}, and was left out` };
+  if (!isRole(role)) return { omission: `${roleProblem(role)} and was skipped` };
   const omission = unknown.length
-    ? `holds content of the kind ${unknown.join(", ")}, which is not known and was left out`
+    ? `contains content of the unknown kind ${unknown.join(", ")}, which was skipped`
     : undefined;
   if (isEmpty) return { omission: omission! };
 
@@ -66,7 +66,7 @@ export function readChatGptMessage(raw: Record<string, unknown>): ChatGptMessage
 
 function roleProblem(role: unknown): string {
   return typeof role === "string"
-    ? `has an author of the unknown role ${JSON.stringify(role)}`
+    ? `has an author with the unknown role ${JSON.stringify(role)}`
     : "has no author";
 }
 
@@ -107,7 +107,7 @@ function isText(value: unknown): value is string {
   return typeof value === "string" && value !== "";
 }
 
-/** Sounds have pointers too. */
+/** Audio has pointers too. */
 function isImage({ content_type: type }: Record<string, unknown>): boolean {
   return type === undefined || type === "image_asset_pointer";
 }
@@ -116,7 +116,7 @@ function kindOf({ content_type: type }: Record<string, unknown>): string {
   return typeof type === "string" ? JSON.stringify(type.slice(0, 100)) : "(none)";
 }
 
-/** Keys whose texts describe the content and are no words of it. */
+/** Keys whose texts describe the content but are not part of it. */
 const DESCRIBING = new Set(["content_type", "language", "response_format_name"]);
 
 function hasWords(value: unknown): boolean {

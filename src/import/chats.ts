@@ -10,12 +10,12 @@ import { readPlinthChat } from "./plinth-chat.ts";
 import { type Reading, runImport } from "./run-import.ts";
 import { notReadable } from "./text-file.ts";
 
-/** Chats are large: few a batch. */
+/** Chats are large, so batches are small. */
 const BATCH_SIZE = 20;
 
 /**
  * Imports chats of one user: the conversations.json of a ChatGPT export, a file that `writeChats` wrote as JSON, or a folder of
- * such files. A chat is taken whole or not at all; importing it again adds the messages it has got since.
+ * such files. A chat is imported as a whole or not at all; importing it again adds its new messages.
  * @throws PlinthError USER_NOT_FOUND, FILE_* when the file cannot be used, FOLDER_EMPTY or IMPORT_CANCELLED.
  */
 export async function importChats(
@@ -43,11 +43,11 @@ function* outcomesOf(file: string, reading: ChatReading): Generator<Reading> {
   for (const message of omissions) yield { warning: { file, name, message } };
   if (!chat) yield { rejection: { file, name, message: problem! } };
   else if (chat.messages.length === 0)
-    yield { warning: { file, name, message: "holds no message, and was left out" } };
+    yield { warning: { file, name, message: "contains no messages and was skipped" } };
   else yield { item: { file, name, payload: chat } };
 }
 
-/** One conversation after the other: an export may be larger than the memory. */
+/** Reads one conversation at a time, because an export may not fit in memory. */
 async function* readChatGptFile(file: string): AsyncGenerator<ChatReading> {
   for await (const { at, value, problem, line } of readJsonParts(file)) {
     const name = typeof at === "number" ? `conversations[${at}]` : `line ${line}`;
@@ -77,7 +77,7 @@ async function filesOf(path: string): Promise<string[]> {
   } catch (error) {
     throw notReadable(path, error, "file");
   }
-  throw new PlinthError("FOLDER_EMPTY", `${path} holds no *.json file.`, {
-    hint: "Name the conversations.json of ChatGPT's export, or a folder that `plinth export chats --format json` wrote.",
+  throw new PlinthError("FOLDER_EMPTY", `${path} contains no *.json files.`, {
+    hint: "Use the conversations.json of a ChatGPT export, or a folder that `plinth export chats --format json` wrote.",
   });
 }

@@ -1,6 +1,6 @@
 import { isObject, unstorable } from "./import.ts";
 
-/** A line of a content file, as private.import_content takes it: a category by path or an item by slug. */
+/** A line of a content file, in the form that private.import_content accepts: a category by path or an item by slug. */
 export type ContentLine = Readonly<Record<string, unknown>> & { readonly kind: "category" | "item" };
 
 type Check = (value: unknown) => string | undefined;
@@ -11,7 +11,7 @@ const FORMATS = ["markdown", "html", "text", "json", "url"];
 const text =
   (max: number, pattern?: RegExp): Check =>
   (value) => {
-    if (typeof value !== "string") return "must be a text";
+    if (typeof value !== "string") return "must be text";
     if (value.length > max) return `has more than ${max} characters`;
     if (pattern && !pattern.test(value)) return `does not look like ${pattern.source}`;
     return unstorable(value);
@@ -53,7 +53,7 @@ const SLUG = /^[a-z0-9]([a-z0-9-]{0,118}[a-z0-9])?$/;
 const PATH = /^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?(\/[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?){0,9}$/;
 const INTEGER = whole(-2_147_483_648, 2_147_483_647);
 
-/** What each kind of line says. The others may be left out or null. */
+/** The keys of each kind of line. Keys that are not required may be omitted or null. */
 const KEYS: Readonly<
   Record<string, { required: readonly string[]; checks: Readonly<Record<string, Check>> }>
 > = {
@@ -88,7 +88,7 @@ const KEYS: Readonly<
   },
 };
 
-/** What is wrong with a line, for its writer; undefined for nothing. A key that means nothing is an error, not a loss. */
+/** Returns the problem of a line, for its author, or undefined. An unknown key is an error, so that no data is lost silently. */
 export function contentLineProblem(value: unknown): string | undefined {
   if (!isObject(value)) return "must be a JSON object";
   const line = value;

@@ -5,13 +5,13 @@ import { readNdjsonLines } from "./ndjson-lines.ts";
 import { createRepeatFinder } from "./repeats.ts";
 import { type Reading, runImport } from "./run-import.ts";
 
-/** Texts are long: large enough that round trips do not count, small enough for memory. */
+/** Large enough that round trips do not matter, small enough for the memory that long texts need. */
 const BATCH_SIZE = 100;
 
 /**
- * Imports categories and items from a file of one JSON object a line, in the form that `exportContent` writes. What a line
- * names (its category, course and prerequisites) stands before it or is in the database already. A line says everything
- * about its item but its author, its ratings and who is allowed or denied it; a changed body becomes a new version.
+ * Imports categories and items from a file of one JSON object a line, in the form that `exportContent` writes. A line may refer
+ * (by category, course and prerequisites) only to earlier lines or to rows in the database. A line replaces all data of its item
+ * except author, ratings and access of single users; a changed body becomes a new version.
  * @throws PlinthError when the file cannot be used (see readNdjsonLines), or IMPORT_CANCELLED.
  */
 export function importContent(path: string, options: ImportOptions): Promise<ImportSummary> {
@@ -22,7 +22,7 @@ export function importContent(path: string, options: ImportOptions): Promise<Imp
   });
 }
 
-/** The lines of a content file, each as an item to send or a reason not to. */
+/** Reads the lines of a content file, each as an item to send or a rejection. */
 async function* readContent(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
   const place = createRepeatFinder();

@@ -3,9 +3,9 @@ import { type CsvError, type Info, parse } from "csv-parse";
 import { PlinthError } from "../support/errors.ts";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
-/** One row after the header: its columns by name, or what is wrong with it. */
+/** One row after the header: its columns by name, or its problem. */
 export interface CsvRow {
-  /** Where the row begins, counted from 1; a row with quoted line breaks goes on below it. */
+  /** Line where the row begins, from 1; a row with quoted line breaks continues on the next lines. */
   readonly line: number;
   readonly values: Readonly<Record<string, string>>;
   readonly problem?: string;
@@ -17,15 +17,15 @@ interface RawRecord {
   info: Info;
 }
 
-/** Guards memory against a quote that is never closed; no sane row comes near it. */
+/** Protects memory from a quote that is never closed; far above real rows. */
 const MAX_ROW_CHARACTERS = 4_000_000;
 const CHUNK_BYTES = 64 * 1024;
 
 /**
- * Reads a CSV file (RFC 4180: quoted fields may hold commas, line breaks and doubled quotes; CRLF, LF or CR; with or
- * without a byte order mark) as a stream. A bad row costs that row only: reading goes on after its line. Where that
- * cannot be (a quote that is never closed, text that is not UTF-8), the last row says so.
- * @throws PlinthError FILE_* when the file cannot be read, is empty or is not text, CSV_HEADER when a column lacks.
+ * Reads a CSV file (RFC 4180: quoted fields may contain commas, line breaks and doubled quotes; CRLF, LF or CR; with or without a
+ * byte order mark) as a stream. An invalid row affects only itself: reading continues after its line. If that is impossible (an
+ * unclosed quote, text that is not UTF-8), the last row has the reason.
+ * @throws PlinthError FILE_* when the file cannot be read, is empty or is not text, CSV_HEADER when a column is missing.
  */
 export async function* readCsvRows(path: string, columns: readonly string[]): AsyncGenerator<CsvRow> {
   const queue: CsvRow[] = [];
@@ -44,10 +44,10 @@ export async function* readCsvRows(path: string, columns: readonly string[]): As
     bom: true,
     info: true,
     raw: true,
-    // Rows are taken here and not from the readable side, which would drop the last ones when an error ends it.
+    // Rows are taken here, because the readable side would drop the last rows when an error ends it.
     on_record: (record) => accept(record as unknown as RawRecord),
     record_delimiter: ["\r\n", "\n", "\r"],
-    // Lenient, so that the parser carries on after a bad row; toRow() then checks what the parser let pass.
+    // Lenient, so that the parser continues after an invalid row; toRow() then checks each row.
     relax_column_count: true,
     relax_quotes: true,
     skip_empty_lines: true,
@@ -57,7 +57,7 @@ export async function* readCsvRows(path: string, columns: readonly string[]): As
   parser.on("error", (error: Error) => {
     failure ??= error;
   });
-  /** The parser works while it is written to, so once this resolves its rows are in the queue. */
+  /** The parser works synchronously, so the chunk's rows are in the queue when this resolves. */
   const feed = (chunk: Buffer | undefined): Promise<void> =>
     new Promise((resolve) => {
       if (chunk) parser.write(chunk, () => resolve());
@@ -74,17 +74,17 @@ export async function* readCsvRows(path: string, columns: readonly string[]): As
   if (!failure && !ending) await feed(undefined);
   yield* queue.splice(0);
   if (failure) ending = endingOf(failure);
-  if (ending && header) yield { line, values: {}, problem: `${ending}; nothing from here on was read` };
+  if (ending && header) yield { line, values: {}, problem: `${ending}; the rest of the file was not read` };
   if (!header && ending) throw new PlinthError("CSV_HEADER", `${path}:${line}: ${ending}.`);
   if (!header) throw new PlinthError("FILE_EMPTY", `${path} is empty.`, { hint: headerHint(columns) });
 }
 
-/** Why the parser gave up. */
+/** Returns the reason that the parser stopped. */
 function endingOf(failure: Error): string {
   if (failure instanceof PlinthError) throw failure;
   const { code, message } = failure as CsvError;
-  if (code === "CSV_QUOTE_NOT_CLOSED") return "a quote is opened and never closed";
-  if (code === "CSV_MAX_RECORD_SIZE") return "the row is too long, maybe because a quote is never closed";
+  if (code === "CSV_QUOTE_NOT_CLOSED") return "a quote is never closed";
+  if (code === "CSV_MAX_RECORD_SIZE") return "the row is too long, perhaps because a quote is never closed";
   return message;
 }
 
@@ -105,13 +105,13 @@ async function* readChunks(path: string): AsyncGenerator<Buffer | "not text"> {
 function toRow(header: string[], line: number, record: string[], raw: string): CsvRow {
   const values = Object.fromEntries(header.map((name, index) => [name, record[index] ?? ""]));
   if (!isWellQuoted(raw))
-    return { line, values, problem: "a quote is out of place; inside a quoted field it is written twice" };
+    return { line, values, problem: "a quote is misplaced; inside a quoted field, double it" };
   if (record.length !== header.length)
     return { line, values, problem: `has ${record.length} fields instead of ${header.length}` };
   return { line, values };
 }
 
-/** Whether each field is either free of quotes, or quoted from its first to its last character. */
+/** Whether each field either contains no quotes or is quoted as a whole. */
 function isWellQuoted(raw: string): boolean {
   const field = /(?:"[^"]*(?:""[^"]*)*"|[^",\r\n]*)(,|\r\n?|\n|$)/y;
   while (field.lastIndex < raw.length) {
@@ -134,7 +134,7 @@ function checkedHeader(path: string, record: string[], columns: readonly string[
   if (missing.length > 0)
     throw new PlinthError(
       "CSV_HEADER",
-      `The first line of ${path} lacks ${missing.length > 1 ? "the columns" : "the column"} ${missing.join(", ")}.`,
+      `The first line of ${path} does not contain ${missing.length > 1 ? "the columns" : "the column"} ${missing.join(", ")}.`,
       { hint: headerHint(columns) },
     );
   if (new Set(header).size < header.length)
@@ -143,5 +143,5 @@ function checkedHeader(path: string, record: string[], columns: readonly string[
 }
 
 function headerHint(columns: readonly string[]): string {
-  return `The first line names the columns: ${columns.join(",")}.`;
+  return `The first line must contain the columns ${columns.join(",")}.`;
 }

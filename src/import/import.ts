@@ -1,14 +1,14 @@
 import type pg from "pg";
 
-/** What happened to one prompt or model of the file. */
+/** The outcome for one row of the file. */
 export type Outcome = "inserted" | "updated" | "unchanged" | "rejected";
 
-/** Something the import did not take, or took and wants to mention. */
+/** A rejection or a warning. */
 export interface Remark {
   readonly file: string;
-  /** Line of the file where the row begins, counted from 1; not known for JSON that parses. */
+  /** Line of the file where the row begins, from 1; unknown for valid JSON. */
   readonly line?: number;
-  /** The name of the prompt or model, when the row has one. */
+  /** The name of the row's object, if it has one. */
   readonly name?: string;
   readonly message: string;
 }
@@ -21,9 +21,9 @@ export interface ImportSummary {
   /** The first 1,000. */
   readonly rejections: readonly Remark[];
   readonly warned: number;
-  /** What was left out and does not count as rejected; the first 1,000. */
+  /** Omissions that do not count as rejected; the first 1,000. */
   readonly warnings: readonly Remark[];
-  /** False when rejected rows made the import take everything back. */
+  /** False if the import was rolled back because of rejected rows. */
   readonly kept: boolean;
   readonly milliseconds: number;
 }
@@ -32,17 +32,17 @@ export interface ImportOptions {
   /** Connected as the owner, and not in a transaction. */
   readonly client: pg.ClientBase;
   /**
-   * Without it, the import is one transaction and one rejected row takes everything back. With it, each batch is a
-   * transaction, so what is good stays, and a second run carries on where an interrupted one stopped.
+   * If false, the import is one transaction, and a rejected row rolls everything back. If true, each batch is a transaction, so
+   * valid rows are kept, and a second run continues after an interruption.
    */
   readonly keepGoing?: boolean;
-  /** Stops between two batches; what is not committed by then is rolled back. */
+  /** Stops between two batches; uncommitted rows are rolled back. */
   readonly signal?: AbortSignal;
   /** Called after each batch with the number of rows read so far. */
   readonly onProgress?: (rows: number) => void;
 }
 
-/** How a remark reads in a terminal: `prompts.csv:12: "Poet": the prompt is empty`. */
+/** Formats a remark for a terminal: `prompts.csv:12: "Poet": the prompt is empty`. */
 export function formatRemark(remark: Remark, printable: (text: string) => string): string {
   const place = remark.line === undefined ? remark.file : `${remark.file}:${remark.line}`;
   const name = remark.name === undefined ? "" : ` "${printable(remark.name)}":`;
@@ -50,15 +50,15 @@ export function formatRemark(remark: Remark, printable: (text: string) => string
 }
 
 /**
- * What is wrong with a text for PostgreSQL, which stores neither U+0000 nor half of a surrogate pair; undefined for
- * nothing. Found here so that one bad row is named, and not the batch it is in.
+ * Returns the reason that PostgreSQL cannot store a text, or undefined. It stores neither U+0000 nor half of a surrogate pair.
+ * Checked here so that the error names the row, not its batch.
  */
 export function unstorable(text: string): string | undefined {
-  if (text.includes("\0")) return "holds a NUL character";
-  return text.isWellFormed() ? undefined : "holds half of a surrogate pair";
+  if (text.includes("\0")) return "contains a NUL character";
+  return text.isWellFormed() ? undefined : "contains half of a surrogate pair";
 }
 
-/** As unstorable(), for every text inside a JSON value, keys included. */
+/** Like unstorable(), for all texts in a JSON value, including keys. */
 export function unstorableWithin(value: unknown): string | undefined {
   if (typeof value === "string") return unstorable(value);
   if (typeof value !== "object" || value === null) return undefined;

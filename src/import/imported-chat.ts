@@ -1,17 +1,17 @@
 import { unstorable } from "./import.ts";
 
-/** A chat as private.import_chats takes it: parents stand before their children. */
+/** A chat in the form that private.import_chats accepts: parents come before their children. */
 export interface ImportedChat {
-  /** `chatgpt:<conversation>` or `plinth:<chat>`; the same key again is the same chat. */
+  /** `chatgpt:<conversation>` or `plinth:<chat>`; the same key identifies the same chat. */
   readonly key: string;
-  /** Kept where it is free. */
+  /** Kept if it is not taken. */
   readonly id?: string;
   readonly title: string;
-  /** ISO 8601; null where the source has no time at all, so that the import's own is taken, once. */
+  /** ISO 8601; null if the source has no time, so that the time of the first import is used. */
   readonly createdAt: string | null;
   readonly updatedAt: string | null;
   readonly isArchived: boolean;
-  /** Key of the last message of the path that was shown last. */
+  /** Key of the last message of the path shown last. */
   readonly head: string | null;
   readonly headId?: string | null;
   readonly messages: readonly ImportedMessage[];
@@ -19,7 +19,7 @@ export interface ImportedChat {
 
 export interface ImportedMessage {
   readonly key: string;
-  /** Kept where it is free. */
+  /** Kept if it is not taken. */
   readonly id?: string;
   readonly parent: string | null;
   readonly parentId?: string | null;
@@ -28,14 +28,14 @@ export interface ImportedMessage {
   readonly thinking: string | null;
   readonly images: readonly unknown[] | null;
   readonly toolCalls?: readonly unknown[] | null;
-  /** `provider/name`; named in the metadata where no such model is known here. */
+  /** `provider/name`; stored in the metadata if the model is unknown here. */
   readonly model?: string | null;
   readonly state?: string;
   readonly finishReason?: string | null;
   readonly errorCode?: string | null;
   readonly errorMessage?: string | null;
   readonly metadata: Readonly<Record<string, unknown>>;
-  /** Null where neither it nor what stands above it has a time. */
+  /** Null if neither the message nor an ancestor has a time. */
   readonly createdAt: string | null;
   readonly attachments?: readonly unknown[];
   readonly feedback?: unknown;
@@ -43,7 +43,7 @@ export interface ImportedMessage {
 
 export type Role = "user" | "assistant" | "system" | "tool";
 
-/** A chat that can be sent, or why it cannot; and what of it was left out. */
+/** A chat to send, or the problem with it; and its omissions. */
 export interface ChatReading {
   readonly name: string;
   readonly chat?: ImportedChat;
@@ -53,26 +53,26 @@ export interface ChatReading {
 
 const ROLES: readonly unknown[] = ["user", "assistant", "system", "tool"];
 const MAX_TITLE_CHARACTERS = 255;
-/** As the table has it, in UTF-8. */
+/** The table's limit, in UTF-8. */
 const MAX_MESSAGE_BYTES = 1_000_000;
 
 export function isRole(value: unknown): value is Role {
   return ROLES.includes(value);
 }
 
-/** Why a message cannot hold these texts; undefined for nothing. */
+/** Returns the reason that a message cannot contain these texts, or undefined. */
 export function messageProblem(content: string, thinking: string | null): string | undefined {
   for (const text of [content, thinking ?? ""]) {
     const problem = unstorable(text);
     if (problem) return `${problem} in its text`;
     const bytes = Buffer.byteLength(text);
     if (bytes > MAX_MESSAGE_BYTES)
-      return `holds ${thousands(bytes)} bytes of text; a message may hold ${thousands(MAX_MESSAGE_BYTES)}`;
+      return `has ${thousands(bytes)} bytes of text; the limit is ${thousands(MAX_MESSAGE_BYTES)}`;
   }
   return undefined;
 }
 
-/** A title that the table takes, and what was lost by that. */
+/** Returns a title that fits the table, and the omission if it was cut. */
 export function titleOf(value: unknown): { title: string; problem?: string; omission?: string } {
   const title = typeof value === "string" ? value.trim() : "";
   const problem = unstorable(title);
@@ -81,7 +81,7 @@ export function titleOf(value: unknown): { title: string; problem?: string; omis
   if (characters.length <= MAX_TITLE_CHARACTERS) return { title: characters.join("") };
   return {
     title: characters.slice(0, MAX_TITLE_CHARACTERS).join(""),
-    omission: `the title has ${characters.length} characters; all behind the first ${MAX_TITLE_CHARACTERS} were left out`,
+    omission: `the title has ${characters.length} characters; only the first ${MAX_TITLE_CHARACTERS} were kept`,
   };
 }
 

@@ -4,10 +4,10 @@ import { type JsonPart, JsonScanner } from "./json-scanner.ts";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
 /**
- * Reads a JSON file as a stream: the elements of the list at its top, or the members of the object at its top. Where reading
- * cannot go on, the last part has no `at` and says why.
- * @param options.list the member of a top object whose elements come one by one
- * @throws PlinthError FILE_* when the file cannot be read or is not text from its beginning
+ * Reads a JSON file as a stream: the elements of its top-level list, or the members of its top-level object. If reading cannot
+ * continue, the last part has no `at` and contains the reason.
+ * @param options.list the member of a top-level object whose elements are read one by one
+ * @throws PlinthError FILE_* when the file cannot be read or does not begin with text
  */
 export async function* readJsonParts(
   path: string,
@@ -32,11 +32,11 @@ export async function* readJsonParts(
   } catch (error) {
     if (!isNotUtf8(error)) throw notReadable(path, error, "file");
     if (isFirst) throw notText(path);
-    yield { line, problem: "is not UTF-8 text; nothing from here on was read" };
+    yield { line, problem: "is not UTF-8 text; the rest of the file was not read" };
   }
 }
 
-/** The bracket that a JSON file begins with; undefined for anything else, and for what has no text at its beginning. */
+/** Returns the bracket that a JSON file begins with; undefined if it begins with anything else. */
 export async function topOf(path: string): Promise<"[" | "{" | undefined> {
   try {
     await using file = await open(path);

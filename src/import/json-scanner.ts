@@ -1,16 +1,16 @@
 /** A part of a JSON file: an element of its list, by index from 0, or a member of the object at its top, by key. */
 export interface JsonPart {
-  /** Absent for what concerns the file as a whole. */
+  /** Absent for a problem of the whole file. */
   readonly at?: number | string;
-  /** Where the part begins, counted from 1. */
+  /** Line where the part begins, from 1. */
   readonly line: number;
-  /** Absent at the end of the list whose elements came one by one. */
+  /** Absent at the end of the list whose elements were read one by one. */
   readonly value?: unknown;
-  /** Why there is no value. */
+  /** The reason that the value is absent. */
   readonly problem?: string;
 }
 
-/** Far above what a person writes, and few enough characters that one part does not take the memory of a whole file. */
+/** Far above what people write, but small enough that one part does not need the memory of a whole file. */
 const MAX_PART_CHARACTERS = 100_000_000;
 
 const QUOTE_OR_ESCAPE = /["\\]/g;
@@ -25,7 +25,7 @@ type Expected =
   | "comma or end"
   | "nothing";
 
-/** A value being collected. `shape` says where it ends: at its bracket, at its quote or before a delimiter. */
+/** A value that is being collected. `shape` determines its end: at its bracket, at its quote or before a delimiter. */
 interface Capture {
   readonly line: number;
   readonly shape: "nested" | "string" | "bare";
@@ -37,12 +37,12 @@ interface Capture {
 }
 
 /**
- * Cuts the text of a JSON file (RFC 8259) into its parts while it arrives, so that a file is never in memory as a whole.
- * Only the outermost brackets, commas and keys are read here; each part is then JSON.parse's to read, so that a broken one
- * costs only itself. A general streaming parser would build a part of any size before anything could refuse it.
+ * Splits the text of a JSON file (RFC 8259) into parts while it arrives, so that the whole file is never in memory. It reads only
+ * the outermost brackets, commas and keys; JSON.parse reads each part, so that an invalid part affects only itself. A general
+ * streaming parser would build a part of any size before the import could reject it.
  */
 export class JsonScanner {
-  /** Whether reading cannot go on; the last part said why. */
+  /** Whether reading cannot continue; the last part has the reason. */
   failed = false;
   readonly #listKey: string | undefined;
   readonly #containers: ("list" | "object")[] = [];
@@ -52,7 +52,7 @@ export class JsonScanner {
   #index = 0;
   #line = 1;
 
-  /** @param listKey the member of a top object whose elements come one by one, as those of a top list do */
+  /** @param listKey the member of a top-level object whose elements are read one by one, like those of a top-level list */
   constructor(listKey?: string) {
     this.#listKey = listKey;
   }
@@ -76,17 +76,17 @@ export class JsonScanner {
         position += 1;
         if (character === "]" && this.#containers.length === 1)
           yield { at: this.#listKey!, line: this.#line };
-      } else yield this.#fail(this.#expected === "top" ? "must hold a list or an object" : "is not JSON");
+      } else yield this.#fail(this.#expected === "top" ? "must contain a list or an object" : "is not JSON");
     }
   }
 
   *end(): Generator<JsonPart> {
     if (this.failed) return;
     if (this.#expected !== "nothing")
-      yield this.#fail(this.#expected === "top" ? "is empty" : "ends before its JSON does");
+      yield this.#fail(this.#expected === "top" ? "is empty" : "ends in the middle of its JSON");
   }
 
-  /** Whether a value, or a key, begins here whose text has to be collected. */
+  /** Whether a value or a key begins here, so that its text must be collected. */
   #startsValue(character: string): boolean {
     const expected = this.#expected;
     if (expected === "key" || expected === "key or end") return character === '"';
@@ -116,7 +116,7 @@ export class JsonScanner {
     };
   }
 
-  /** Brackets, commas and colons around the parts. @returns whether this one may stand here */
+  /** Handles brackets, commas and colons around the parts. @returns whether this one is allowed here */
   #structure(character: string): boolean {
     const expected = this.#expected;
     const container = this.#containers.at(-1);
@@ -142,7 +142,7 @@ export class JsonScanner {
     return true;
   }
 
-  /** The position behind the captured value, or undefined when it goes on after this text. */
+  /** Returns the position after the captured value, or undefined if it continues beyond this text. */
   #endOfCapture(capture: Capture, text: string, from: number): number | undefined {
     for (let position = from; position < text.length; position++) {
       if (capture.inString) {
@@ -150,7 +150,7 @@ export class JsonScanner {
           capture.escaped = false;
           continue;
         }
-        // Almost all of a file is text between quotes: the regular expression passes over it faster than a loop.
+        // Most of a file is text in quotes, which the regular expression skips faster than a loop.
         QUOTE_OR_ESCAPE.lastIndex = position;
         const found = QUOTE_OR_ESCAPE.exec(text);
         if (!found) return undefined;
@@ -203,7 +203,7 @@ export class JsonScanner {
   }
 }
 
-/** V8 words it "… (line 5 column 3)" for JSON on several lines. */
+/** V8's message contains "(line 5 column 3)" for JSON on several lines. */
 function parsed(text: string, line: number): Omit<JsonPart, "at"> {
   try {
     return { line, value: JSON.parse(text) };

@@ -1,12 +1,12 @@
 import { isObject, unstorable } from "./import.ts";
 import { readJsonParts, topOf } from "./json-parts.ts";
 
-/** A price from `from` until just before `to`, per million tokens in US dollars; null means without a bound. */
+/** A price in US dollars per million tokens from `from` until just before `to`; null means unbounded. */
 export interface Price {
   readonly input: number;
   readonly output: number;
   readonly inputCached: number | null;
-  /** Null when reasoning costs what output costs. */
+  /** Null if reasoning costs the same as output. */
   readonly reasoning: number | null;
   readonly from: string | null;
   readonly to: string | null;
@@ -20,15 +20,15 @@ export interface Model {
   readonly priceHistory: readonly Price[];
 }
 
-/** A model, or what is wrong with a part of the file: `models[3] "gpt-4"`, or nothing for the file as a whole. */
+/** A model, or a problem with a part of the file: `models[3] "gpt-4"`, or no name for the whole file. */
 export type ModelReading =
   | { readonly model: Model }
   | { readonly name?: string; readonly line?: number; readonly problem: string };
 
 /**
  * Reads one price file as a stream: `{vendor, models: [{id, name, price_history: [{input, output, input_cached, reasoning,
- * from_date, to_date}]}]}`, dates as YYYY-MM-DD or null. Anything else in it is ignored. A model that does not fit is a problem
- * and the others are still read.
+ * from_date, to_date}]}]}`, dates as YYYY-MM-DD or null. Other keys are ignored. An invalid model is reported as a problem, and
+ * the others are still read.
  * @throws PlinthError FILE_* when the file cannot be read or is not text
  */
 export async function* readModelFile(path: string): AsyncGenerator<ModelReading> {
@@ -46,9 +46,9 @@ export async function* readModelFile(path: string): AsyncGenerator<ModelReading>
   }
 }
 
-/** The vendor of a file, wherever in it the name stands, or what is wrong with the file as a whole. */
+/** Returns the vendor of a file, wherever it appears, or the problem with the whole file. */
 async function vendorOf(path: string): Promise<string | { line?: number; problem: string }> {
-  if ((await topOf(path)) === "[") return { problem: "must hold an object with vendor and models" };
+  if ((await topOf(path)) === "[") return { problem: "must contain an object with vendor and models" };
   let vendor: unknown;
   let hasModels = false;
   for await (const { at, line, value, problem } of readJsonParts(path, { list: "models" })) {
@@ -117,17 +117,17 @@ function priceProblem(price: Record<string, unknown>): string | undefined {
   }
   const { from_date: from, to_date: to } = price;
   return typeof from === "string" && typeof to === "string" && from >= to
-    ? "ends before it begins"
+    ? "must end after it begins"
     : undefined;
 }
 
 function textProblem(key: string, value: unknown): string | undefined {
-  if (typeof value !== "string" || !value.trim()) return `${key} must be a text that is not empty`;
+  if (typeof value !== "string" || !value.trim()) return `${key} must be non-empty text`;
   const problem = unstorable(value);
   return problem && `${key} ${problem}`;
 }
 
-/** YYYY-MM-DD that is in the calendar: Date turns 2026-02-30 into a day of March, which then reads differently. */
+/** Whether a value is a valid YYYY-MM-DD date. Date turns 2026-02-30 into a day in March, which the comparison detects. */
 function isDate(value: unknown): boolean {
   if (typeof value !== "string" || !/^\d{4}-\d{2}-\d{2}$/.test(value)) return false;
   const date = new Date(`${value}T00:00:00Z`);

@@ -16,7 +16,7 @@ const BATCH_SIZE = 200;
 export function importModels(
   folder: string,
   options: ImportOptions & {
-    /** Lets everybody see and use the models; those that are public already stay so either way. */
+    /** Lets all users see and use the models. Models that are already public stay public. */
     readonly makePublic?: boolean;
   },
 ): Promise<ImportSummary> {
@@ -28,18 +28,18 @@ export function importModels(
   });
 }
 
-/** What is known of all models with one vendor and id before the first of them is sent. */
+/** All models with the same vendor and id, collected before the first of them is sent. */
 interface Group {
   readonly first: { readonly file: string; readonly name: string };
   readonly digest: string;
   count: number;
-  /** Whether their prices differ: then none is taken, because a wrong price is worse than a missing one. */
+  /** Whether their prices differ. Then none is imported, because a wrong price is worse than a missing one. */
   differs: boolean;
 }
 
 /**
- * The models of a folder, each as an item to send or a reason not to; files in the order of their names. The files are read
- * twice, since the last one may contradict the first and all together may be larger than the memory.
+ * Reads the models of a folder, each as an item to send or a rejection; files in the order of their names. The files are read
+ * twice, because the last may contradict the first and together they may not fit in memory.
  */
 async function* readModels(folder: string): AsyncGenerator<Reading> {
   const paths = await jsonFilesOf(folder);
@@ -102,7 +102,7 @@ async function jsonFilesOf(folder: string): Promise<string[]> {
   }
   const files = names.filter((name) => name.endsWith(".json")).sort();
   if (files.length === 0)
-    throw new PlinthError("FOLDER_EMPTY", `${folder} holds no *.json file.`, {
+    throw new PlinthError("FOLDER_EMPTY", `${folder} contains no *.json files.`, {
       hint: "Each file describes one vendor: {vendor, models: [{id, name, price_history}]}.",
     });
   return files.map((name) => join(folder, name));

@@ -1,21 +1,21 @@
 import { createReadStream } from "node:fs";
 import { isNotUtf8, notReadable, notText } from "./text-file.ts";
 
-/** One line that is not blank: its JSON value, or what is wrong with it. */
+/** One line that is not blank: its JSON value, or its problem. */
 export interface NdjsonLine {
-  /** Counted from 1. */
+  /** From 1. */
   readonly line: number;
   readonly value?: unknown;
   readonly problem?: string;
 }
 
-/** Guards memory against a file without line breaks; a text of 4 MB, escaped, fits. */
+/** Protects memory from a file without line breaks. An escaped text of 4 MB fits. */
 const MAX_LINE_CHARACTERS = 30_000_000;
 
 /**
- * Reads a file of one JSON value a line (LF or CRLF, with or without a byte order mark) as a stream. A bad line costs that
- * line only; where reading cannot go on (text that is not UTF-8, a line without an end), the last one says so.
- * @throws PlinthError FILE_* when the file cannot be read or is not text from its beginning.
+ * Reads a file of one JSON value a line (LF or CRLF, with or without a byte order mark) as a stream. An invalid line
+ * affects only itself. If reading cannot continue (text that is not UTF-8, an endless line), the last line has the reason.
+ * @throws PlinthError FILE_* when the file cannot be read or does not begin with text.
  */
 export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -23,7 +23,7 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
   let rest = "";
   try {
     for await (const chunk of createReadStream(path)) {
-      // Only what is new is looked through: a line may come in hundreds of chunks.
+      // Search only the new chunk, because a line may arrive in hundreds of chunks.
       const lines = decoder.decode(chunk as Buffer, { stream: true }).split("\n");
       lines[0] = rest + lines[0];
       rest = lines.pop()!;
@@ -32,7 +32,7 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
         yield* parsed(text, line);
       }
       if (rest.length > MAX_LINE_CHARACTERS) {
-        yield { line: line + 1, problem: "the line is too long; nothing from here on was read" };
+        yield { line: line + 1, problem: "the line is too long; the rest of the file was not read" };
         return;
       }
     }
@@ -40,7 +40,7 @@ export async function* readNdjsonLines(path: string): AsyncGenerator<NdjsonLine>
   } catch (error) {
     if (!isNotUtf8(error)) throw notReadable(path, error, "file");
     if (line === 0) throw notText(path);
-    yield { line: line + 1, problem: "is not UTF-8 text; nothing from here on was read" };
+    yield { line: line + 1, problem: "is not UTF-8 text; the rest of the file was not read" };
     return;
   }
   yield* parsed(rest, line + 1);

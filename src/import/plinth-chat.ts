@@ -23,7 +23,7 @@ export function readPlinthChat(raw: Readonly<Record<string, unknown>>): ChatRead
     if (wrong) return { name, problem: wrong };
     const one = message as Record<string, unknown>;
     const place = one.id as string;
-    if (messages.has(place)) return { name, problem: `message ${place} stands there twice` };
+    if (messages.has(place)) return { name, problem: `message ${place} appears twice` };
     messages.set(place, one);
     nodes.set(place, {
       parent: (one.parentId as string | undefined) ?? null,
@@ -69,8 +69,8 @@ function rawMessageProblem(message: unknown): string | undefined {
   const wrong =
     ((parentId ?? null) !== null && !isUuid(parentId) && "parentId must be the id of a message") ||
     (!isRole(role) && `has the unknown role ${JSON.stringify(role)}`) ||
-    (typeof content !== "string" && "content must be a text") ||
-    ((thinking ?? null) !== null && typeof thinking !== "string" && "thinking must be a text") ||
+    (typeof content !== "string" && "content must be text") ||
+    ((thinking ?? null) !== null && typeof thinking !== "string" && "thinking must be text") ||
     ((metadata ?? null) !== null && !isObject(metadata) && "metadata must be an object") ||
     (["images", "toolCalls", "attachments"].find(
       (key) => (message[key] ?? null) && !Array.isArray(message[key]),
@@ -95,14 +95,14 @@ function toMessage(chat: unknown, raw: Record<string, unknown>): ImportedMessage
     images: (raw.images as unknown[] | undefined) ?? null,
     toolCalls: (raw.toolCalls as unknown[] | undefined) ?? null,
     model: typeof raw.model === "string" ? raw.model : null,
-    // The rest of an answer that was under way will not come here.
+    // The rest of an unfinished answer will not arrive here.
     state: isStreaming ? "broken_off" : ((raw.state as string | undefined) ?? "complete"),
     finishReason: isStreaming ? "expired" : ((raw.finishReason as string | undefined) ?? null),
     errorCode: (raw.errorCode as string | undefined) ?? null,
     errorMessage: (raw.errorMessage as string | undefined) ?? null,
     metadata: {
       ...(raw.metadata as object | undefined),
-      // Spent elsewhere: in `tokens_used` they would be charged to the account once more.
+      // These tokens were spent elsewhere; in `tokens_used` they would be charged to the account again.
       ...(typeof raw.tokensUsed === "number" ? { tokensUsed: raw.tokensUsed } : {}),
     },
     createdAt: raw.createdAt as string,

@@ -7,12 +7,12 @@ import { type Reading, runImport } from "./run-import.ts";
 /** Columns of the prompt file, in any order; others are ignored. */
 const PROMPT_COLUMNS = ["act", "prompt", "for_devs", "type", "contributor"] as const;
 
-/** Large enough that round trips do not count, small enough that progress moves and a cancel is quick. */
+/** Large enough that round trips do not matter, small enough for smooth progress and a quick cancellation. */
 const BATCH_SIZE = 200;
 
 /**
  * Imports the prompts of a CSV file: `act` is the name (trimmed, unique), `prompt` the content, `for_devs` TRUE or
- * FALSE, `type` such as TEXT, `contributor` one or more names with commas between them.
+ * FALSE, `type` such as TEXT, `contributor` one or more names separated by commas.
  * @throws PlinthError when the file cannot be used (see readCsvRows), or IMPORT_CANCELLED.
  */
 export function importPrompts(path: string, options: ImportOptions): Promise<ImportSummary> {
@@ -23,7 +23,7 @@ export function importPrompts(path: string, options: ImportOptions): Promise<Imp
   });
 }
 
-/** The rows of a prompt file, each as an item to send or a reason not to. */
+/** Reads the rows of a prompt file, each as an item to send or a rejection. */
 async function* readPrompts(path: string): AsyncGenerator<Reading> {
   const file = basename(path);
   const place = createRepeatFinder();

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import type { Item, Reading } from "./run-import.ts";
 
 /**
- * Looks after the names of one file: the first row of a name is taken and the same again is left out. Another one of that
- * name is rejected, because taking both would make every import change it twice.
- * @returns what becomes of a row; `key` is its name among rows of all kinds
+ * Finds repeated names in one file. The first row of a name is imported, and an identical row is skipped. A different row of the
+ * same name is rejected, because importing both would make each import change it twice.
+ * @returns a function that classifies a row; `key` is its name among rows of all kinds
  */
 export function createRepeatFinder(): (item: Item & { readonly line: number }, key?: string) => Reading {
   const seen = new Map<string, { readonly line: number; readonly digest: string }>();
@@ -17,9 +17,14 @@ export function createRepeatFinder(): (item: Item & { readonly line: number }, k
       return { item };
     }
     return first.digest === digest
-      ? { warning: { file, line, name, message: `is the same as line ${first.line}, and was left out` } }
+      ? { warning: { file, line, name, message: `is the same as line ${first.line} and was skipped` } }
       : {
-          rejection: { file, line, name, message: `has the name of line ${first.line}, but says otherwise` },
+          rejection: {
+            file,
+            line,
+            name,
+            message: `has the same name as line ${first.line} but different content`,
+          },
         };
   };
 }

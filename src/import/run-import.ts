@@ -2,10 +2,10 @@ import { PlinthError } from "../support/errors.ts";
 import type { ImportOptions, ImportSummary, Outcome, Remark } from "./import.ts";
 
 /**
- * What one call takes, in bytes of JSON. PostgreSQL cannot hold a JSON value of 256 MiB, and memory should hold several.
+ * Maximum bytes of JSON a call. PostgreSQL cannot store a JSON value of 256 MiB, and several must fit in memory.
  */
 const MAX_BATCH_BYTES = 4_000_000;
-/** A single row above it is refused; two times that is still below what PostgreSQL takes. */
+/** A larger row is rejected. Twice this size is still below PostgreSQL's limit. */
 const MAX_ROW_BYTES = 100_000_000;
 
 /** A row that can be sent to the database. */
@@ -13,7 +13,7 @@ export interface Item {
   readonly file: string;
   readonly line?: number;
   readonly name: string;
-  /** As the SQL function expects it; must survive JSON. */
+  /** In the form that the SQL function expects; must be JSON-serializable. */
   readonly payload: unknown;
 }
 
@@ -26,15 +26,15 @@ interface BatchResult {
 }
 
 /**
- * Sends what is read to a SQL function that takes a JSON array and answers with an outcome per element.
- * @throws PlinthError IMPORT_CANCELLED after `signal`; whatever reading or the database throws. The transaction that
- *   was open by then is rolled back.
+ * Sends the rows to a SQL function that takes a JSON array and returns an outcome for each element.
+ * @throws PlinthError IMPORT_CANCELLED after `signal`; errors of the reader and of the database. An open transaction is rolled
+ *   back.
  */
 export async function runImport(
   options: ImportOptions,
   source: {
     readings: AsyncIterable<Reading>;
-    /** Takes the batch as $1 and `values` after it. */
+    /** Receives the batch as $1 and then `values`. */
     sql: string;
     values?: readonly unknown[];
     batchSize: number;
@@ -52,7 +52,7 @@ export async function runImport(
 
   const reject = (remark: Remark): void => {
     counts.rejected += 1;
-    // The count is exact, the list is for people: a file of the wrong kind would fill memory with remarks.
+    // The count is exact, but the list is limited: a file of the wrong kind would fill memory with remarks.
     if (rejections.length < MAX_REMARKS) rejections.push(remark);
   };
   const send = async (): Promise<void> => {
@@ -70,7 +70,7 @@ export async function runImport(
     for (const { ordinal, outcome, message } of rows) {
       const row = sent[Number(ordinal) - 1];
       if (outcome !== "rejected") counts[outcome] += 1;
-      else if (row) reject({ ...placeOf(row.item), message: message ?? "was rejected" });
+      else if (row) reject({ ...placeOf(row.item), message: message ?? "rejected" });
     }
     options.onProgress?.(read);
   };
@@ -113,7 +113,7 @@ export async function runImport(
       milliseconds: Math.round(performance.now() - started),
     };
   } catch (error) {
-    // A connection that is gone rolls back by itself, and the first error is the one to report.
+    // A lost connection is rolled back automatically. The first error is the one to report.
     await client.query("rollback").catch(() => {});
     throw error;
   }
@@ -128,7 +128,7 @@ function placeOf({ file, line, name }: Item): Omit<Remark, "message"> {
 function cancelled(keepGoing: boolean): PlinthError {
   return new PlinthError(
     "IMPORT_CANCELLED",
-    keepGoing ? "Cancelled; what was imported so far is kept." : "Cancelled; nothing was imported.",
+    keepGoing ? "Canceled; the rows imported so far are kept." : "Canceled; nothing was imported.",
     { exitCode: 130 },
   );
 }

@@ -1,4 +1,4 @@
 import { inBatches } from "./job.ts";
 
-/** Ends answers whose writer fell silent: what had arrived stays, and the chat is free. */
+/** Ends turns whose writer stopped responding. The text that had arrived stays, and the chat accepts a new turn. */
 export const breakOffExpiredTurns = inBatches("select private.break_off_expired_turns($1) as handled", 100);

@@ -1,15 +1,15 @@
 import type { JobFunction } from "./job.ts";
 
-/** One by one: a provider limits how fast it is asked, and each is done long before its lease of two minutes ends. */
+/** Requests are sequential: the provider limits the rate of requests, and each finishes long before its lease of two minutes ends. */
 const BATCH_SIZE = 1;
 
 /**
- * Cancels at the payment provider what deleted accounts still have there. Never in a transaction, so no lock is held while
- * the provider thinks; a worker that dies in between asks again, which changes nothing.
+ * Cancels the subscriptions that deleted accounts still have at the payment provider. Not in a transaction, so no lock is held
+ * during the request. If the worker dies in between, the request is repeated, which changes nothing.
  */
 export const cancelProviderSubscriptions: JobFunction = async ({ query, signal, payments }) => {
   const done = { canceled: 0, retried: 0 };
-  // Without a key they wait for a worker that has it; doctor says how many.
+  // Without a key they wait for a worker that has it; plinth doctor reports how many.
   if (!payments) return done;
   for (;;) {
     const taken = await query("select * from private.take_provider_cancellations($1, $2)", [

@@ -1,6 +1,6 @@
 import type { JobFunction } from "./job.ts";
 
-/** Deletes accounts whose period of grace is over, each in a transaction of its own. */
+/** Deletes accounts whose grace period is over, each in its own transaction. */
 export const deleteDueAccounts: JobFunction = async ({ query, signal }) => {
   const done = { deleted: 0, postponed: 0, canceled: 0 };
   for (;;) {

@@ -1,4 +1,4 @@
 import { inBatches } from "./job.ts";
 
-/** Removes what is kept of answers besides their text, a day after they ended. */
+/** Deletes the streaming data of turns a day after they ended. The text of the answer stays. */
 export const deleteEndedTurns = inBatches("select private.delete_ended_turns($1) as handled", 1_000);

@@ -1,7 +1,7 @@
 import type { JobFunction } from "./job.ts";
-import { deliverMails } from "./send-emails.ts";
+import { sendEmails } from "./send-emails.ts";
 
-/** Sends the mail that is due. The worker also looks every few seconds by itself; this is what doctor sees. */
+/** Sends the mail that is due. The worker also polls for mail; this job lets plinth doctor see failures. */
 export const deliverMail: JobFunction = async ({ mailer, ...context }) =>
   // A worker without a mailer leaves the mail to one that has it.
-  mailer ? deliverMails({ ...context, mailer }) : { sent: 0, retried: 0, failed: 0 };
+  mailer ? sendEmails({ ...context, mailer }) : { sent: 0, retried: 0, failed: 0 };

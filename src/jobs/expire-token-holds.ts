@@ -1,4 +1,4 @@
 import { inBatches } from "./job.ts";
 
-/** Gives back the tokens of holds that nobody settled. */
+/** Releases the tokens of holds that were not settled. */
 export const expireTokenHolds = inBatches("select private.expire_token_holds($1) as handled", 500);

@@ -35,181 +35,181 @@ export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
 export { DEAD_LETTER_QUEUE, queuesOf } from "./queues.ts";
 export type { Worker, WorkerOptions } from "./worker.ts";
 
-/** The timetable: what runs, when, and why. */
+/** The timetable: each job with its schedule and its reason. */
 export const TIMETABLE: readonly TimetableEntry[] = [
   {
     name: "ensure-partitions",
     cron: "17 2 * * *",
     reason:
-      "Rows of a month without a partition pile up in the default one, which cannot be dropped by the month.",
+      "Rows of a month without a partition land in the default partition, which cannot be dropped month by month.",
     run: ensurePartitions,
-    // It runs once a day, so it had better succeed: keep trying for hours.
+    // It runs once a day, so retry for hours.
     queue: { retryLimit: 12, retryDelayMax: 3 * 3_600 },
   },
   {
     name: "delete-expired-tokens",
     cron: "*/15 * * * *",
-    reason:
-      "Expired tokens are dead weight on the index that every refresh reads; often means small batches.",
+    reason: "Expired tokens bloat the index that each refresh reads; frequent runs keep the batches small.",
     run: deleteExpiredTokens,
   },
   {
     name: "end-expired-sessions",
     cron: "7 * * * *",
-    reason: "The list of my sessions shows only those that still work, and old ones are personal data.",
+    reason: "A user's list of sessions shows only active ones, and ended sessions are personal data.",
     run: endExpiredSessions,
   },
   {
     name: "detect-suspicious-activity",
     cron: "* * * * *",
-    reason: "An attack is news for a minute or two; later its victims have found out themselves.",
+    reason:
+      "A warning helps only within a minute or two; later the victims have noticed the attack themselves.",
     run: detectSuspiciousActivity,
-    // The next minute's run looks back over this one's.
+    // The next minute's run also covers the time of this one.
     queue: { retryLimit: 0 },
   },
   {
     name: "delete-expired-rate-limits",
     cron: "*/10 * * * *",
-    reason: "Every address that signs in leaves a counter; a flood of addresses must not fill the disk.",
+    reason: "Each address that signs in leaves a counter; a flood of addresses must not fill the disk.",
     run: deleteExpiredRateLimits,
   },
   {
     name: "delete-old-error-logs",
     cron: "47 3 * * *",
-    reason: "Errors of 90 days ago are fixed or have happened again, and they name accounts.",
+    reason: "Errors older than 90 days are fixed or have recurred, and they name accounts.",
     run: deleteOldErrorLogs,
   },
   {
     name: "delete-old-api-tokens",
     cron: "37 3 * * *",
     reason:
-      "Tokens that ended long ago are of no use to their owner, and where they were used is personal data.",
+      "Tokens that ended long ago are useless to their owners, and their places of use are personal data.",
     run: deleteOldApiTokens,
   },
   {
     name: "deliver-mail",
     cron: "* * * * *",
-    reason: "The worker looks for mail every few seconds by itself; this is where doctor sees it fail.",
+    reason: "The worker also polls for mail every few seconds; this job lets plinth doctor see failures.",
     run: deliverMail,
   },
   {
     name: "delete-old-mails",
     cron: "37 * * * *",
-    reason: "Addresses and names in sent mail are personal data that nobody needs any more.",
+    reason: "Addresses and names in sent mail are personal data that is no longer needed.",
     run: deleteOldMails,
   },
   {
     name: "delete-expired-verifications",
     cron: "47 3 * * *",
-    reason: "Links and codes that ended tell who asked for what; after a month nobody needs to know.",
+    reason: "Expired links and codes record who requested them; after a month this is no longer needed.",
     run: deleteExpiredVerifications,
   },
   {
     name: "advance-subscriptions",
     cron: "*/5 * * * *",
     reason:
-      "A subscription that ended must stop giving access, and a new period's tokens are wanted at once.",
+      "A subscription that ended must not give access, and a new period's tokens must be available at once.",
     run: advanceSubscriptions,
   },
   {
     name: "grant-free-quotas",
     cron: "3 * * * *",
-    reason: "A balance should be right when the month begins, before anything is spent.",
+    reason: "Balances should be correct from the start of the month, before any tokens are spent.",
     run: grantFreeQuotas,
   },
   {
     name: "process-payment-events",
     cron: "* * * * *",
-    reason: "A server may die between keeping an event and acting on it; some events wait for others.",
+    reason: "A server may die between storing an event and processing it, and some events wait for others.",
     run: processPaymentEvents,
   },
   {
     name: "cancel-provider-subscriptions",
     cron: "*/5 * * * *",
     reason:
-      "Who deleted the account must not be billed again; soon, and over days while the provider is away.",
+      "A deleted account must not be billed again; the job retries for days while the provider is unavailable.",
     run: cancelProviderSubscriptions,
   },
   {
     name: "refresh-subscription-metrics",
     cron: "11 * * * *",
-    reason: "Who reads the metrics should not compute them, and an hour is recent enough.",
+    reason: "Readers of the metrics should not have to compute them, and hourly data is recent enough.",
     run: refreshSubscriptionMetrics,
   },
   {
     name: "expire-token-holds",
     cron: "* * * * *",
-    reason: "Tokens set aside for a call that died are the user's again within a minute, in every total.",
+    reason: "Tokens reserved for a call that died return to the user's balance within a minute.",
     run: expireTokenHolds,
   },
   {
     name: "reset-usage-tracking",
     cron: "*/10 * * * *",
     reason:
-      "A month begins at 0 for everybody; often, so that a start missed at midnight is made up for soon.",
+      "Each account's usage starts the month at 0; frequent runs soon make up for a run missed at midnight.",
     run: resetUsageTracking,
   },
   {
     name: "retire-token-grants",
     cron: "23 * * * *",
-    reason: "Ended grants would be looked at by every reserve for good.",
+    reason: "Without it, each reservation would scan all ended grants.",
     run: retireTokenGrants,
   },
   {
     name: "break-off-expired-turns",
     cron: "* * * * *",
     reason:
-      "An answer whose writer was killed looks as if it still came; its reader should know within a minute.",
+      "An answer whose writer was killed looks unfinished; its reader should learn this within a minute.",
     run: breakOffExpiredTurns,
-    // The next minute's run does what this one did not.
+    // The next minute's run completes this one's work.
     queue: { retryLimit: 0 },
   },
   {
     name: "delete-ended-turns",
     cron: "23 * * * *",
-    reason: "Deltas say what the message says too; readers that were cut off have caught up within a day.",
+    reason: "Deltas repeat the text of the message; disconnected readers catch up within a day.",
     run: deleteEndedTurns,
   },
   {
     name: "delete-old-prompt-use-keys",
     cron: "53 3 * * *",
-    reason: "Nobody tells a use of a prompt again after a week, and the keys say who used what when.",
+    reason: "Clients do not repeat a prompt use after a week, and the keys record each user's prompt uses.",
     run: deleteOldPromptUseKeys,
   },
   {
     name: "delete-expired-presence",
     cron: "*/15 * * * *",
-    reason: "When somebody was last seen is nobody's business afterwards.",
+    reason: "The time a user was last seen is personal data that is no longer needed.",
     run: deleteExpiredPresence,
   },
   {
     name: "refresh-content-popularity",
     cron: "*/15 * * * *",
-    reason: "Recommendations and reports show what people take to now; a quarter of an hour is now enough.",
+    reason: "Recommendations and reports show current popularity; 15 minutes is current enough.",
     run: refreshContentPopularity,
-    // The next run brings it all up to date.
+    // The next run refreshes everything.
     queue: { retryLimit: 0 },
   },
   {
     name: "record-due-completions",
     cron: "* * * * *",
     reason:
-      "A part whose availability ends may complete a course for those who have the rest; they see it within a minute.",
+      "The end of an item's availability may complete a course for its learners, who see it within a minute.",
     run: recordDueCompletions,
-    // The next minute's run does what this one did not.
+    // The next minute's run completes this one's work.
     queue: { retryLimit: 0 },
   },
   {
     name: "delete-old-heartbeats",
     cron: "27 * * * *",
     reason:
-      "A mark for every heartbeat adds up to the largest table there is; after 35 days none can be repeated.",
+      "The deduplication keys of heartbeats grow into the largest table; after 35 days no heartbeat can repeat.",
     run: deleteOldHeartbeats,
   },
   {
     name: "delete-due-accounts",
     cron: "*/5 * * * *",
-    reason: "An account whose owner did not cancel its deletion must go on the day that they were told.",
+    reason: "An account whose deletion was not canceled must be deleted on the announced day.",
     run: deleteDueAccounts,
   },
   {
@@ -221,12 +221,12 @@ export const TIMETABLE: readonly TimetableEntry[] = [
   {
     name: "delete-expired-exports",
     cron: "*/15 * * * *",
-    reason: "An export holds everything about a person in one place, so it is kept no longer than promised.",
+    reason: "An export holds all data of a user in one place, so it is kept no longer than promised.",
     run: deleteExpiredExports,
   },
 ];
 
-/** Made by the owner when it migrates; the worker role may not make queues. */
+/** Created by the owner during a migration; the worker role may not create queues. */
 export const QUEUES: readonly Queue[] = queuesOf(TIMETABLE);
 
 /**

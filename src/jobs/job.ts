@@ -2,23 +2,23 @@ import type { QueueOptions } from "pg-boss";
 import type { Mailer } from "../mail/mailer.ts";
 import type { PaymentProvider } from "../payments/payment-provider.ts";
 
-/** What some jobs reach the world outside with; each is undefined in a worker that was started without it. */
+/** Outside services that some jobs need. Each is undefined in a worker that was started without it. */
 export interface JobTools {
   /** Sends mail. */
   readonly mailer?: Mailer | undefined;
-  /** Ends subscriptions where they are billed. */
+  /** Cancels subscriptions at the payment provider. */
   readonly payments?: PaymentProvider | undefined;
 }
 
-/** What a job gets: one connection's worth of SQL as the worker role, and the signal to stop early. */
+/** The arguments of a job: SQL on one connection as the worker role, and the signal to stop early. */
 export interface JobContext extends JobTools {
   /** Runs one statement in a transaction of its own. */
   query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]>;
-  /** Set when the worker stops or the job has used up its time; a job that works in batches then returns. */
+  /** Aborted when the worker stops or the job exceeds its time. A job that works in batches then returns. */
   readonly signal: AbortSignal;
 }
 
-/** Does the work and says what it did, as numbers for the log: never names, addresses or payloads. */
+/** Does the work and returns numbers for the log, never names, addresses or payloads. */
 export type JobFunction = (context: JobContext) => Promise<Record<string, number>>;
 
 /** A line of the timetable. */
@@ -27,17 +27,16 @@ export interface TimetableEntry {
   readonly name: string;
   /** Five cron fields, in UTC. */
   readonly cron: string;
-  /** Why the job exists and why it runs this often. */
+  /** The reason for the job and its interval. */
   readonly reason: string;
   readonly run: JobFunction;
-  /** Where the queue differs from `QUEUE_DEFAULTS` in queues.ts. */
+  /** Options that differ from `QUEUE_DEFAULTS` in queues.ts. */
   readonly queue?: QueueOptions;
 }
 
 /**
- * A job around a SQL function that takes a batch size and returns how many rows it handled: called until a batch
- * comes back short. Each batch commits by itself, so that no lock is held for long, vacuum can follow, and a job
- * that is stopped has lost nothing.
+ * Returns a job that calls a SQL function until a batch is short. The function takes a batch size and returns the number of
+ * rows it handled. Each batch has its own transaction, so locks are short, vacuum keeps up, and a stopped job loses nothing.
  */
 export function inBatches(sql: string, batchSize: number): JobFunction {
   return async ({ query, signal }) => {

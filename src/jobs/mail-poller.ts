@@ -2,17 +2,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Mailer } from "../mail/mailer.ts";
 import type { JobContext } from "./job.ts";
-import { deliverMails } from "./send-emails.ts";
+import { sendEmails } from "./send-emails.ts";
 
 export interface MailPoller {
-  /** Lets mail at work finish; resolves when nothing is sent any more. */
+  /** Resolves when the mail that is being sent is finished. */
   close(): Promise<void>;
 }
 
 /**
- * Looks for mail every few seconds: who waits for a link will not wait for the minute of a schedule. Several workers
- * share the mail, because each leases what it takes.
- * @param options.onError told of failures of the database; the next look tries again
+ * Polls for mail every few seconds: a user who waits for a link should not wait for the next minute's schedule. Several
+ * workers share the mail, because each leases the mail it takes.
+ * @param options.onError called with errors of the database; the next poll retries
  */
 export function startMailPoller(options: {
   mailer: Mailer;
@@ -28,7 +28,7 @@ export function startMailPoller(options: {
   async function run(): Promise<void> {
     while (!signal.aborted) {
       try {
-        const delivery = await deliverMails({ query, signal, mailer });
+        const delivery = await sendEmails({ query, signal, mailer });
         if (delivery.sent + delivery.retried + delivery.failed > 0)
           logger[delivery.retried + delivery.failed > 0 ? "warn" : "info"](delivery, "Mail handled");
       } catch (error) {

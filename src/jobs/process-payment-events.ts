@@ -1,7 +1,7 @@
 import { inBatches } from "./job.ts";
 
 /**
- * Works on payment events that a server kept and could not finish, and tries those that wait again. One at a time: each
- * locks an account, and two workers that hold several could wait for each other.
+ * Processes payment events that a server stored but did not finish, and retries waiting ones. One event at a time: each locks
+ * an account, and two workers that hold several locks could deadlock.
  */
 export const processPaymentEvents = inBatches("select private.process_payment_events($1) as handled", 1);

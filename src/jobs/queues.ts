@@ -1,18 +1,18 @@
 import type { Queue, QueueOptions } from "pg-boss";
 import type { TimetableEntry } from "./job.ts";
 
-/** Where a job goes that has failed for good; `plinth doctor` lists what lies there. */
+/** The queue of jobs that failed permanently; `plinth doctor` lists them. */
 export const DEAD_LETTER_QUEUE = "dead-letter";
 
 /** pg-boss's own queue, through which due schedules become jobs. */
 export const BOSS_CRON_QUEUE = "__pgboss__send-it";
 
-/** A worker says this often that it still works at a job. */
+/** Interval between the heartbeats of a worker that works on a job. */
 export const HEARTBEAT_REFRESH_SECONDS = 5;
-/** A job whose worker has said nothing for so long was left by it: killed, or cut off from the database. */
+/** Time without a heartbeat after which a worker counts as killed or disconnected from the database. */
 const HEARTBEAT_SECONDS = 20;
 
-/** Six tries over some five to ten minutes: long enough to outlive a restart of the database. */
+/** Six attempts over five to ten minutes: long enough to outlast a restart of the database. */
 const QUEUE_DEFAULTS: QueueOptions = {
   retryLimit: 5,
   retryDelay: 10,
@@ -25,8 +25,8 @@ const QUEUE_DEFAULTS: QueueOptions = {
 };
 
 /**
- * The queues of a timetable, and the two that they all need. `exclusive`: one job
- * waiting or running, so that a slow run is never joined by the next one.
+ * The queues of a timetable, and the two that all of them need. `exclusive` allows one waiting or running job, so a slow run
+ * never overlaps the next.
  */
 export function queuesOf(timetable: readonly TimetableEntry[]): Queue[] {
   return [

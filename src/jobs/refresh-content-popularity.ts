@@ -1,6 +1,6 @@
 import type { JobFunction } from "./job.ts";
 
-/** Brings analytics.content_popularity up to date while people read it. */
+/** Recomputes analytics.content_popularity; its readers do not wait. */
 export const refreshContentPopularity: JobFunction = async ({ query }) => {
   const [result] = await query("select private.refresh_content_popularity() as items", []);
   return { items: Number(result?.items ?? 0) };

@@ -1,4 +1,4 @@
 import { inBatches } from "./job.ts";
 
-/** Takes ended grants out of what reserve looks through. */
+/** Excludes ended grants from the grants that a reservation scans. */
 export const retireTokenGrants = inBatches("select private.retire_token_grants($1) as handled", 500);

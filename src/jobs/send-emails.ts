@@ -2,7 +2,7 @@ import type { Mailer } from "../mail/mailer.ts";
 import { MailRefused, type QueuedMail } from "../mail/message.ts";
 import type { JobContext } from "./job.ts";
 
-/** Sent side by side; each is done long before the lease of two minutes ends. */
+/** Sent concurrently; each finishes long before the lease of two minutes ends. */
 const BATCH_SIZE = 5;
 
 export interface Delivery extends Record<string, number> {
@@ -12,44 +12,44 @@ export interface Delivery extends Record<string, number> {
 }
 
 /**
- * Sends what is due, batch after batch. At least once: a process that dies between the mail server's yes and the mark
- * leaves the row leased, and it is sent again under the same Message-ID. Never in a transaction: the lease and the mark
- * are statements of their own, and no lock is held while a mail server thinks.
+ * Sends the mail that is due, batch after batch, at least once: if the process dies after the mail server accepts a mail and
+ * before the row is marked, the mail is sent again under the same Message-ID. Not in a transaction: the lease and the mark are
+ * separate statements, so no lock is held while a mail server responds.
  */
-export async function deliverMails({
+export async function sendEmails({
   query,
   signal,
   mailer,
 }: JobContext & { mailer: Mailer }): Promise<Delivery> {
   const outcomes = { sent: 0, pending: 0, failed: 0 };
   for (;;) {
-    const mails = (await query("select * from private.take_mails($1)", [
+    const emails = (await query("select * from private.take_mails($1)", [
       BATCH_SIZE,
     ])) as unknown as QueuedMail[];
     const work = await Promise.allSettled(
-      mails.map(async (mail) => {
-        const { error, isPermanent } = await attempt(mailer, mail);
+      emails.map(async (email) => {
+        const { error, isPermanent } = await attempt(mailer, email);
         const [row] = await query("select private.finish_mail($1, $2, $3) as status", [
-          mail.id,
+          email.id,
           error,
           isPermanent,
         ]);
         if (row?.status) outcomes[row.status as keyof typeof outcomes] += 1;
       }),
     );
-    // Told only now, when nothing is sent any more: whoever closes the mailer afterwards cuts nothing off.
+    // Thrown only after all attempts ended, so that a caller that closes the mailer interrupts none of them.
     for (const one of work) if (one.status === "rejected") throw one.reason;
-    if (mails.length < BATCH_SIZE || signal.aborted)
+    if (emails.length < BATCH_SIZE || signal.aborted)
       return { sent: outcomes.sent, retried: outcomes.pending, failed: outcomes.failed };
   }
 }
 
 async function attempt(
   mailer: Mailer,
-  mail: QueuedMail,
+  email: QueuedMail,
 ): Promise<{ error: string | null; isPermanent: boolean }> {
   try {
-    await mailer.deliver(mail);
+    await mailer.deliver(email);
     return { error: null, isPermanent: false };
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);

@@ -2,7 +2,7 @@ import pg from "pg";
 import type { ConstructorOptions } from "pg-boss";
 import { BOSS_CRON_QUEUE } from "./queues.ts";
 
-/** Longer than any statement of a job should take, so that one stuck behind a lock frees its connection. */
+/** Longer than any statement of a job should take. A statement that is stuck behind a lock then frees its connection. */
 const STATEMENT_TIMEOUT_MS = 300_000;
 const MAX_JOB_CONNECTIONS = 5;
 const MAX_QUEUE_CONNECTIONS = 2;
@@ -11,19 +11,19 @@ interface Rows {
   readonly rows: Record<string, unknown>[];
 }
 
-/** The worker role's connections, as pg-boss wants them. */
+/** The worker role's connections, in pg-boss's form. */
 export interface WorkerDatabase extends NonNullable<ConstructorOptions["db"]> {
-  /** The queue's own statements, heartbeats among them: none waits behind a job. */
+  /** Runs the queue's own statements, such as heartbeats, which never wait behind a job. */
   executeSql(text: string, values?: unknown[]): Promise<{ rows: Record<string, unknown>[] }>;
-  /** A job's statements. */
+  /** Runs a job's statements. */
   runJobSql(text: string, values?: unknown[]): Promise<Rows>;
   close(): Promise<void>;
 }
 
-/** pg-boss makes its cron queue at every start. The owner has made it, and the worker role may not make any. */
+/** pg-boss creates its cron queue at each start. The owner has already created it, and the worker role may not create queues. */
 const MAKES_CRON_QUEUE = new RegExp(`\\.create_queue\\('${BOSS_CRON_QUEUE}'`);
 
-/** @param onError told when an idle connection breaks; the pool opens another when it needs one */
+/** @param onError called when an idle connection breaks; the pool opens another when it needs one */
 export function openWorkerDatabase(workerUrl: string, onError: (error: Error) => void): WorkerDatabase {
   let closing = false;
   const openPool = (max: number): pg.Pool =>
@@ -34,7 +34,7 @@ export function openWorkerDatabase(workerUrl: string, onError: (error: Error) =>
       connectionTimeoutMillis: 10_000,
       statement_timeout: STATEMENT_TIMEOUT_MS,
     }).on("error", (error) => {
-      // A server that stops right after close() still finds connections that are just being closed.
+      // A server that stops right after close() breaks connections that are still closing.
       if (!closing) onError(error);
     });
   const queue = openPool(MAX_QUEUE_CONNECTIONS);

@@ -7,22 +7,22 @@ import { startMailPoller } from "./mail-poller.ts";
 import { DEAD_LETTER_QUEUE, HEARTBEAT_REFRESH_SECONDS } from "./queues.ts";
 import { openWorkerDatabase, type WorkerDatabase } from "./worker-database.ts";
 
-/** Mail waits for a worker that was started with a mailer, which the caller closes after the worker. */
+/** A worker without a mailer leaves mail to one that has a mailer. The caller closes the mailer after the worker. */
 export interface WorkerOptions extends JobTools {
   /** Connection URL of the worker role, which may use pg-boss's tables but not change them. */
   readonly workerUrl: string;
   readonly logger: Logger;
   readonly timetable: readonly TimetableEntry[];
-  /** How often an idle queue is looked at; pg-boss accepts 0.5 or more. */
+  /** Interval between polls of an idle queue; pg-boss accepts 0.5 or more. */
   readonly pollingIntervalSeconds?: number;
 }
 
 export interface Worker {
-  /** Waits for running jobs (30 s at most; what is cut short is retried later), then disconnects; can be called again. */
+  /** Waits up to 30 s for running jobs (interrupted jobs are retried later), then disconnects. Can be called again. */
   close(): Promise<void>;
 }
 
-/** What a running worker works with. */
+/** The parts of a running worker. */
 interface Running {
   readonly boss: PgBoss;
   readonly database: WorkerDatabase;
@@ -31,23 +31,20 @@ interface Running {
 }
 
 const STOP_TIMEOUT_MS = 30_000;
-/** How often jobs are looked for whose worker has died. A pass needs both times, and writes a row of statistics a queue. */
+/** Intervals of the search for jobs whose worker has died. A pass waits for both and writes one row of statistics a queue. */
 const SUPERVISION = { superviseIntervalSeconds: 10, monitorIntervalSeconds: 8, queueStatRetentionDays: 1 };
-/** Known by this data are schedules that a worker made; the queue's other users have theirs. */
+/** Marks the schedules that a worker created; other users of the queue have their own. */
 const MADE_HERE = { madeBy: "plinth" };
 
 /**
- * Schedules the timetable and works its queues until `close()`. A database that goes away is logged and waited for.
+ * Schedules the timetable and works its queues until `close()`. If the database goes away, the worker logs it and waits.
  * @throws PlinthError WORKER_CANNOT_START when the database or pg-boss's schema cannot be used.
  */
 export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
   const { workerUrl, logger, timetable, pollingIntervalSeconds = 2, mailer, payments } = options;
-  // pg-boss tries again at the next poll by itself.
+  // pg-boss retries at the next poll.
   const logError = quietly((error: Error & { code?: string }, repeats: number) =>
-    logger.error(
-      { code: error.code, repeats },
-      `The job queue cannot be used; trying again: ${error.message}`,
-    ),
+    logger.error({ code: error.code, repeats }, `The job queue is unavailable; retrying: ${error.message}`),
   );
   const database = openWorkerDatabase(workerUrl, logError);
   const boss = new PgBoss({
@@ -57,7 +54,7 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
     persistQueueStats: true,
     ...SUPERVISION,
   });
-  // An 'error' event without a listener would end the process.
+  // Without a listener, an 'error' event would end the process.
   boss.on("error", logError);
   boss.on("warning", ({ message, data }) => logger.warn({ warning: data }, message));
 
@@ -104,8 +101,8 @@ export async function startWorkerOn(options: WorkerOptions): Promise<Worker> {
 }
 
 /**
- * A schedule outlives the release that made it, so jobs that left the timetable are taken off it here. An application
- * may have schedules of its own, on its queues and on ours: they stay.
+ * Deletes the schedules of jobs that left the timetable: a schedule outlives the release that created it. An application's
+ * own schedules, on its queues or on ours, stay.
  */
 async function dropOldSchedules(boss: PgBoss, timetable: readonly TimetableEntry[]): Promise<void> {
   const wanted = new Set(timetable.map((entry) => entry.name));
@@ -116,8 +113,8 @@ async function dropOldSchedules(boss: PgBoss, timetable: readonly TimetableEntry
 }
 
 /**
- * Partitions are not left to the clock: a database that was off for months has none for today. Run here and not sent,
- * so that they exist when `startWorker` returns; when that fails, the queue's retries take over.
+ * Creates partitions at the start, because a database that was off for months has none for today. The job runs here and is
+ * not queued, so that they exist when `startWorker` returns. If it fails, the queue retries it.
  */
 async function runAtStart(running: Running, timetable: readonly TimetableEntry[]): Promise<void> {
   const { boss, logger } = running;
@@ -128,7 +125,7 @@ async function runAtStart(running: Running, timetable: readonly TimetableEntry[]
   } catch (error) {
     logger.error(
       { job: entry.name, code: codeOf(error) },
-      `Job failed at the start; retrying: ${messageOf(error)}`,
+      `Job failed at startup; retrying: ${messageOf(error)}`,
     );
     await boss.send(entry.name);
   }
@@ -151,7 +148,7 @@ async function runJob(running: Running, entry: TimetableEntry, jobs: Job<unknown
       { code },
       `Job failed; ${last ? `moved to ${DEAD_LETTER_QUEUE}` : "retrying"}: ${messageOf(error)}`,
     );
-    // pg-boss stores what is thrown: message and code, not PostgreSQL's detail, which quotes rows.
+    // pg-boss stores the thrown error, so throw message and code only: PostgreSQL's detail quotes rows.
     throw Object.assign(new Error(messageOf(error)), code ? { code } : {});
   }
 }
@@ -164,7 +161,7 @@ function queryOn(database: WorkerDatabase): JobContext["query"] {
   return async (sql, values) => (await database.runJobSql(sql, values)).rows;
 }
 
-/** Only words a log line, so a database that is away must not hide the job's own error. */
+/** Affects only the log line, so an unavailable database must not hide the job's own error. */
 async function retryLimitOf(boss: PgBoss, name: string): Promise<number> {
   try {
     return (await boss.getQueue(name))?.retryLimit ?? 0;
@@ -182,7 +179,7 @@ function cannotStart(cause: unknown): PlinthError {
 
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  // A refused connection to several addresses is an AggregateError, whose own message is empty.
+  // When several addresses refuse the connection, the error is an AggregateError with an empty message.
   return error.message || (error as { code?: string }).code || error.name;
 }
 

@@ -1,6 +1,6 @@
 import type { JobFunction } from "./job.ts";
 
-/** Writes the exports that users requested, some megabyte a transaction, until none is pending. */
+/** Writes the exports that users requested, about a megabyte a transaction, until none is pending. */
 export const writeDataExports: JobFunction = async ({ query, signal }) => {
   const done = { steps: 0, finished: 0, failed: 0 };
   for (;;) {

@@ -5,15 +5,15 @@ import type { EmailHasher } from "../auth/email-hasher.ts";
 export interface HashedEmails {
   readonly hashed: number;
   readonly forgotten: number;
-  /** Accounts whose address another account already has, or that has no normal form, by id. They keep their clear address only. */
+  /** Ids of accounts whose address is invalid or belongs to another account too. They keep only their clear address. */
   readonly taken: readonly string[];
 }
 
 const BATCH_SIZE = 200;
 
 /**
- * Gives accounts the hash of their address that have none: made before hashes were, or changed by SQL. With
- * `forgetAddresses`, clear addresses that have a hash are then removed, as for accounts made in privacy mode.
+ * Hashes the addresses of accounts that have no hash: accounts created before hashes existed, or changed by SQL. With
+ * `forgetAddresses`, clear addresses that have a hash are then deleted, as for accounts created in privacy mode.
  * @param client connected as the owner
  */
 export async function hashEmails(
@@ -34,12 +34,12 @@ export async function hashEmails(
     after = rows.at(-1)!.id;
     for (const { id, email } of rows) {
       const address = normalizeEmail(email);
-      // An irregular address: its form is another account's.
+      // An irregular address: its normal form may belong to another account.
       if (address !== email) {
         taken.push(id);
         continue;
       }
-      // Only while it is the address that was hashed.
+      // Only if the address is still the one that was hashed.
       const { rowCount } = await client.query(
         `update identity.users u set hashed_email = $3
          where u.id = $1 and u.email = $2 and u.hashed_email is null

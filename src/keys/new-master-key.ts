@@ -6,17 +6,17 @@ import { PlinthError } from "../support/errors.ts";
 
 /**
  * Adds a master key to secrets.json.
- * @returns whether what was sealed may be sealed anew at once: not while a Plinth runs that has not read the new key
- * @throws PlinthError KEYS_ARE_SET where the keys are not in secrets.json
+ * @returns whether secrets may be resealed at once: not while a Plinth runs that has not read the new key
+ * @throws PlinthError KEYS_ARE_SET if the keys are not in secrets.json
  */
 export async function prepareNewKey(config: Config, database: Database): Promise<boolean> {
   const { masterKeys, masterKeysFile } = config.auth;
   if (database.kind !== "embedded" || masterKeys || masterKeysFile)
     throw new PlinthError(
       "KEYS_ARE_SET",
-      "The master keys are not in secrets.json, so a new one cannot be put there.",
+      "The master keys are not in secrets.json, so a new one cannot be added there.",
       {
-        hint: "Add one where PLINTH_MASTER_KEYS is set (plinth keys generate), restart all servers, then rotate without --new.",
+        hint: "Add a key to PLINTH_MASTER_KEYS (plinth keys generate), restart all servers, then rotate without --new.",
       },
     );
   updateSecrets(config.dataDirectory, {

@@ -5,7 +5,7 @@ import { PlinthError } from "../support/errors.ts";
 import { countSealed, SEALED_COLUMNS, type SealedColumn, versionOf } from "./sealed-columns.ts";
 
 export interface RotationOptions {
-  /** Connected as the owner, and used by nobody else meanwhile. */
+  /** Connected as the owner; must not be used by others meanwhile. */
   readonly client: pg.ClientBase;
   readonly masterKeys: MasterKeys;
   /** Stops between two batches. */
@@ -16,18 +16,18 @@ export interface RotationOptions {
 }
 
 export interface Rotation {
-  /** The version under which everything is sealed now, but for `damaged`. */
+  /** The version with which everything except `damaged` is sealed now. */
   readonly version: number;
-  /** How many secrets were sealed anew by this call. */
+  /** Number of secrets that this call resealed. */
   readonly rotated: number;
-  /** Rows that no key opens, as `table id`. They were left as they are. */
+  /** Rows that no key opens, as `table id`. They are unchanged. */
   readonly damaged: readonly string[];
-  /** False when it was told to stop; call it again to go on. */
+  /** False if the rotation was stopped; call it again to continue. */
   readonly isComplete: boolean;
 }
 
 const BATCH_SIZE = 200;
-/** "plinth" and "keys" in one number that nothing else locks. */
+/** An advisory lock that nothing else uses. */
 const LOCK = "hashtextextended('plinth keys rotate', 0)";
 
 interface SealedRow {
@@ -37,22 +37,22 @@ interface SealedRow {
 }
 
 /**
- * Seals everything under the highest master key that is sealed under a lower one. Each batch is one statement, so stopping at
- * any moment loses nothing and a later call goes on. Readers never wait and never fail, as long as they have both keys: a row
- * holds the old text or the new one. A row that somebody else changes meanwhile is left to them and looked at again.
- * @throws PlinthError MASTER_KEY_MISSING before anything was changed, when a version in use is not among the keys;
+ * Reseals everything that is sealed with an older master key, with the newest one. Each batch is one statement, so stopping at any
+ * time loses nothing, and a later call continues. Readers never wait and never fail if they have both keys: a row contains the
+ * old or the new text. A row that changes meanwhile is skipped and read again later.
+ * @throws PlinthError MASTER_KEY_MISSING before any change, if a version in use is not among the keys;
  *   ROTATION_RUNNING
  */
 export async function rotateSealed(options: RotationOptions): Promise<Rotation> {
   const { client, masterKeys, columns = SEALED_COLUMNS } = options;
   const { rows } = await client.query<{ locked: boolean }>(`select pg_try_advisory_lock(${LOCK}) as locked`);
   if (!rows[0]!.locked)
-    throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is at work on this database.", {
-      hint: "Wait until it ends, then see plinth keys status.",
+    throw new PlinthError("ROTATION_RUNNING", "Another plinth keys rotate is running on this database.", {
+      hint: "Wait until it finishes, then check plinth keys status.",
     });
   try {
     const counts = await countSealed(client, columns);
-    // Each version in use must be there, or the rotation would stop half way.
+    // Each version in use must be available, or the rotation would stop halfway.
     for (const { version } of counts) if (version !== null) masterKeys.get(version);
     const total = counts
       .filter(({ version }) => version !== masterKeys.current)
@@ -65,7 +65,7 @@ export async function rotateSealed(options: RotationOptions): Promise<Rotation> 
   }
 }
 
-/** Who asks later when the old key could be dropped finds it in the audit log. */
+/** Records the rotation in the audit log, which shows later when the old key became unnecessary. */
 async function record(client: pg.ClientBase, rotation: Rotation): Promise<void> {
   const { version, rotated, damaged, isComplete } = rotation;
   if (rotated === 0) return;
@@ -84,7 +84,7 @@ async function rotateAll(
   let rotated = 0;
   for (const column of columns) {
     const steps = await prepare(client, column, version);
-    /** Rows that were changed under our hands; they may have been written under the old key by a server that has no other. */
+    /** Whether rows changed meanwhile; a server that has only the old key may have written them. */
     let missed: boolean;
     do {
       missed = false;
@@ -110,7 +110,7 @@ async function rotateAll(
   return { version, rotated, damaged, isComplete: true };
 }
 
-/** Undefined for a row that its key does not open. */
+/** Returns undefined for a row that its key does not open. */
 function reseal(sealer: Sealer, { purpose, owner }: SealedColumn, row: SealedRow): string | undefined {
   if (sealedVersion(row.sealed) === undefined) return undefined;
   const bound = owner === undefined ? undefined : (row.owner ?? "");
@@ -129,7 +129,7 @@ async function prepare(client: pg.ClientBase, { table, id, column, owner }: Seal
   );
   const { type } = rows[0]!;
   return {
-    /** The next rows in the order of their ids. */
+    /** Reads the next rows in the order of their ids. */
     async read(after: string | null, limit: number): Promise<SealedRow[]> {
       const result = await client.query<SealedRow>(
         `select ${id}::text as id, ${column} as sealed, ${owner ?? "null"}::text as owner
@@ -142,7 +142,7 @@ async function prepare(client: pg.ClientBase, { table, id, column, owner }: Seal
       );
       return result.rows;
     },
-    /** Compare-and-set; returns how many were still what was read. */
+    /** Compare-and-set; returns the number of rows that were unchanged since they were read. */
     async write(changes: readonly (SealedRow & { readonly text: string })[]): Promise<number> {
       const result = await client.query(
         `update ${table} t

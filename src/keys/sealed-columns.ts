@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { SealingPurpose } from "../auth/sealing.ts";
 
-/** A text column of secrets that a master key has sealed (see src/auth/sealing.ts); null where a row has none. */
+/** A text column of secrets sealed with a master key (see src/auth/sealing.ts); null in rows without a secret. */
 export interface SealedColumn {
   /** With its schema. */
   readonly table: string;
@@ -9,11 +9,11 @@ export interface SealedColumn {
   readonly id: string;
   readonly column: string;
   readonly purpose: SealingPurpose;
-  /** The column whose text is bound into the seal; none for secrets sealed without an owner. */
+  /** The column whose text is bound into the seal; absent for secrets sealed without an owner. */
   readonly owner?: string;
 }
 
-/** All of them. Whoever adds a sealed column adds a line: otherwise its secrets are lost when an old master key is dropped. */
+/** All sealed columns. A new sealed column must be added here, or its secrets are lost when an old master key is dropped. */
 export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: "private.user_keys", id: "id", column: "wrapped_key", purpose: "user key", owner: "user_id" },
   { table: "private.lookup_keys", id: "name", column: "sealed_key", purpose: "lookup key", owner: "name" },
@@ -23,7 +23,7 @@ export const SEALED_COLUMNS: readonly SealedColumn[] = [
   { table: "private.oauth_states", id: "id", column: "secrets_sealed", purpose: "oauth flow" },
 ];
 
-/** How many secrets of a column one version of the master keys has sealed. */
+/** The number of secrets in a column that are sealed with one version of the master keys. */
 export interface SealedCount {
   readonly table: string;
   readonly column: string;
@@ -32,11 +32,11 @@ export interface SealedCount {
   readonly count: number;
 }
 
-/** The version in the text, in SQL. Constant names only, so that nothing needs quoting. */
+/** SQL for the version in the text. Column names are constants, so they need no quoting. */
 export const versionOf = (column: string): string => `substring(${column} from '^v([0-9]+)[.]')::integer`;
 
 /**
- * What is sealed under which version.
+ * Counts the sealed secrets by column and version.
  * @param client connected as the owner
  */
 export async function countSealed(

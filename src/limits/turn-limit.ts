@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
-import type { TurnCalls } from "../http/turn-calls.ts";
 import { RequestLeases, type TakeLease } from "./request-leases.ts";
+import type { TurnCalls } from "./turn-calls.ts";
 
 /** Bytes of streamed answers that an account may send per second, on average over a window. */
 const TURN_BYTES_PER_SECOND = 35_000;

@@ -6,8 +6,8 @@ import type { SendSms, Transport } from "./message.ts";
 import { toNodemailer } from "./smtp-transport.ts";
 
 /**
- * For development: writes each mail as a file that only its owner can read and any mail program opens. The log names the
- * file and nothing of its content, because links in mail are secrets.
+ * For development: writes each mail to a file that only its owner can read and any mail program can open. The log names the
+ * file but not its content, because links in mail are secrets.
  */
 export function createFolderTransport(options: { folder: string; from: string; logger: Logger }): Transport {
   const { folder, from, logger } = options;
@@ -18,7 +18,7 @@ export function createFolderTransport(options: { folder: string; from: string; l
       const file = join(folder, `${mail.id}.eml`);
       makeFolder(folder);
       writeWhole(file, message.toString());
-      logger.info({ file }, "Mail written to a file: no mail server is set (PLINTH_SMTP_URL)");
+      logger.info({ file }, "Mail written to a file: PLINTH_SMTP_URL is not set");
     },
     close: async () => composer.close(),
   };
@@ -31,6 +31,6 @@ export function createFolderSms(options: { folder: string; logger: Logger }): Se
     const file = join(folder, `${id}.txt`);
     makeFolder(folder);
     writeWhole(file, `To: ${to}\n\n${text}\n`);
-    logger.info({ file }, "Text message written to a file: there is no way to send one (sendSms)");
+    logger.info({ file }, "Text message written to a file: sendSms is not configured");
   };
 }

@@ -8,7 +8,7 @@ import { TEMPLATES } from "./templates/index.ts";
 export interface Mailer {
   /**
    * Fills the template and sends it.
-   * @throws MailRefused when trying again is no use; any other error when it may be
+   * @throws MailRefused when a retry is useless; any other error when a retry may succeed
    */
   deliver(mail: QueuedMail): Promise<void>;
   close(): Promise<void>;
@@ -16,13 +16,13 @@ export interface Mailer {
 
 export interface MailerOptions {
   readonly transport: Transport;
-  /** Opens `sealed_token`; without it, mail with a token waits. */
+  /** Opens `sealed_token`. If omitted, mail with a token waits. */
   readonly sealer: Sealer | undefined;
-  /** Without it text messages wait. */
+  /** If omitted, text messages wait. */
   readonly sendSms: SendSms | undefined;
   readonly appName: string;
   readonly appUrl: string;
-  /** In place of Plinth's own, or besides them. */
+  /** Replace or extend Plinth's own templates. */
   readonly templates?: Readonly<Record<string, Template>>;
 }
 
@@ -32,13 +32,13 @@ export function createMailer(options: MailerOptions): Mailer {
 
   function unseal(sealed: unknown): string {
     if (sealed === undefined) return "";
-    if (typeof sealed !== "string") throw new MailRefused("The sealed token is not text.");
+    if (typeof sealed !== "string") throw new MailRefused("The sealed token must be text.");
     if (!sealer)
       throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set: mail with a token waits.");
     try {
       return sealer.unseal("mail token", sealed).toString();
     } catch (error) {
-      // A key that is missing can be put back; a text that was altered stays so.
+      // A missing key can be restored; altered text cannot.
       if (error instanceof PlinthError && error.code === "UNSEALABLE")
         throw new MailRefused(error.message, { cause: error });
       throw error;
@@ -48,13 +48,13 @@ export function createMailer(options: MailerOptions): Mailer {
   return {
     async deliver({ id, channel, to_address: to, template: name, variables, created_at: date }) {
       const template = Object.hasOwn(templates, name) ? templates[name] : undefined;
-      // Not for good: a newer release may be writing what this worker cannot read yet.
-      if (!template) throw new Error(`There is no template ${name}.`);
+      // Retried, because a newer release may have queued a template that this worker does not know yet.
+      if (!template) throw new Error(`Unknown mail template: ${name}.`);
       const { sealed_token: sealed, ...others } = variables;
       const message = render(template(others, { appName, appUrl, token: unseal(sealed) }));
       if (channel === "email") await transport.send({ ...message, id, to, date });
       else if (sendSms) await sendSms({ id, to, text: message.text.trim() });
-      else throw new PlinthError("UNAVAILABLE", "There is no way to send text messages (sendSms).");
+      else throw new PlinthError("UNAVAILABLE", "Text messages are not configured (sendSms).");
     },
     close: () => transport.close(),
   };

@@ -10,15 +10,15 @@ export interface QueuedMail {
   readonly created_at: Date;
 }
 
-/** What a transport is handed. */
+/** A mail as a transport receives it. */
 export interface OutgoingMail extends RenderedMessage {
-  /** The same for every attempt to send this mail; also in its Message-ID. */
+  /** The same for each attempt to send this mail; also part of its Message-ID. */
   readonly id: string;
   readonly to: string;
   readonly date: Date;
 }
 
-/** What `sendSms` is handed. It may be called again with the same id when the first call was not heard of. */
+/** A text message as `sendSms` receives it. If the outcome of a call is unknown, it is called again with the same id. */
 export interface SmsMessage {
   readonly id: string;
   /** E.164 with plus sign. */
@@ -28,13 +28,13 @@ export interface SmsMessage {
 
 export type SendSms = (message: SmsMessage) => Promise<void>;
 
-/** Takes responsibility for a mail, or rejects: with MailRefused when trying again is no use. */
+/** Accepts a mail for delivery, or rejects: with MailRefused when a retry is useless. */
 export interface Transport {
   send(mail: OutgoingMail): Promise<void>;
   close(): Promise<void>;
 }
 
-/** The mail will never be accepted as it is. */
+/** The mail server will never accept this mail. */
 export class MailRefused extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);

@@ -9,18 +9,18 @@ import type { SendSms } from "./message.ts";
 import { createSmtpTransport } from "./smtp-transport.ts";
 import type { Template } from "./template.ts";
 
-/** What an application brings along for its mail. */
+/** Mail options of the application. */
 export interface MailHooks {
-  /** Sends a text message; without it numbers can be verified only on the embedded database, into files. */
+  /** Sends a text message. If omitted, only the embedded database can verify phone numbers, by writing messages to files. */
   readonly sendSms?: SendSms;
-  /** Texts in place of Plinth's own, by name; see src/mail/templates. */
+  /** Templates that replace Plinth's own, by name; see src/mail/templates. */
   readonly templates?: Readonly<Record<string, Template>>;
 }
 
 /**
- * The mailer that the settings ask for.
- * @param options.masterKeys undefined where they are not known: mail with tokens then waits for a worker that has them
- * @param options.isDevelopment whether text messages go into files where nothing else sends them
+ * Opens the mailer that the settings describe.
+ * @param options.masterKeys undefined if this process does not have them: mail with tokens then waits for a worker that does
+ * @param options.isDevelopment whether text messages are written to files when sendSms is missing
  */
 export function openMailer(
   options: MailHooks & {
@@ -34,10 +34,7 @@ export function openMailer(
   const { smtpUrl, from, appUrl } = config.mail;
   const folder = join(config.dataDirectory, "mail");
   if (!smtpUrl && !isDevelopment)
-    logger.warn(
-      { folder },
-      "PLINTH_SMTP_URL is not set: mail is written into this folder and reaches nobody",
-    );
+    logger.warn({ folder }, "PLINTH_SMTP_URL is not set: mail is written to this folder and is not sent");
   if (!masterKeys)
     logger.warn("PLINTH_MASTER_KEYS is not set: mail with links and codes waits for a worker that has them");
   return createMailer({

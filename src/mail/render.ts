@@ -8,12 +8,12 @@ export interface RenderedMessage {
 }
 
 /**
- * Turns a template's content into text and HTML. The HTML is made of escaped text and of links to http(s) addresses and
- * loads nothing from anywhere: what is loaded would tell who reads when, and from where.
+ * Turns a template's content into text and HTML. The HTML consists of escaped text and http(s) links. It loads no remote
+ * resources, because a request for them would reveal when and where the mail is read.
  */
 export function render({ subject, parts }: Content): RenderedMessage {
   return {
-    // One line: a line break would begin another header.
+    // A line break would start another header.
     subject: subject.replace(/[\p{Cc}\u2028\u2029]+/gu, " ").trim(),
     text: `${parts.map(textPart).join("\n\n")}\n`,
     html: [
@@ -34,12 +34,12 @@ function textPart(part: Part): string {
 function htmlPart(part: Part): string {
   if (typeof part === "string") return `<p>${escapeHtml(oneLine(part))}</p>`;
   if ("code" in part) return `<p><code>${escapeHtml(oneLine(part.code))}</code></p>`;
-  // Any other scheme (javascript:) is shown, not linked.
+  // An address with another scheme (javascript:) is shown but not linked.
   if (!/^https?:\/\//.test(part.link)) return `<p>${escapeHtml(oneLine(part.link))}</p>`;
   return `<p><a href="${escapeHtml(oneLine(part.link))}">${escapeHtml(oneLine(part.label))}</a></p>`;
 }
 
-/** A name with line breaks could pretend to be a paragraph of ours. */
+/** A name with line breaks could pose as a paragraph of ours. */
 function oneLine(text: string): string {
   return text.replace(/[\p{Cc}\u2028\u2029]+/gu, " ").trim();
 }

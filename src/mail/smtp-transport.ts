@@ -6,10 +6,10 @@ import { MailRefused, type OutgoingMail, type Transport } from "./message.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const SOCKET_TIMEOUT_MS = 20_000;
-/** A mail is at work for less than the lease of private.take_mails in any case. */
+/** Shorter than the lease of private.take_mails. */
 const SEND_TIMEOUT_MS = 60_000;
 
-/** The commands whose refusal is about this mail; a refused login or greeting is about the server. */
+/** Commands whose rejection concerns this mail. A rejected login or greeting concerns the server. */
 const ABOUT_THE_MAIL = /^(MAIL FROM|RCPT TO|DATA)/;
 
 /**
@@ -27,7 +27,7 @@ export function createSmtpTransport({ url, from }: { url: string; from: string }
     greetingTimeout: CONNECT_TIMEOUT_MS,
     dnsTimeout: CONNECT_TIMEOUT_MS,
     socketTimeout: SOCKET_TIMEOUT_MS,
-    // A password is not sent in clear because somebody cut STARTTLS out of the greeting.
+    // An attacker who strips STARTTLS from the greeting must not get the password in clear text.
     ...(username && !isLoopback(hostname) && !searchParams.has("requireTLS") ? { requireTLS: true } : {}),
   });
 
@@ -37,7 +37,7 @@ export function createSmtpTransport({ url, from }: { url: string; from: string }
         await withTimeout(
           transport.sendMail(toNodemailer(mail, from)),
           SEND_TIMEOUT_MS,
-          () => new Error("The mail server took too long."),
+          () => new Error("The mail server timed out."),
         );
       } catch (error) {
         const { responseCode, command } = error as { responseCode?: number; command?: string };
@@ -50,26 +50,26 @@ export function createSmtpTransport({ url, from }: { url: string; from: string }
   };
 }
 
-/** What a mail looks like to nodemailer, which quotes, folds and encodes headers. */
+/** Returns a mail in nodemailer's form. nodemailer quotes, folds and encodes the headers. */
 export function toNodemailer(mail: OutgoingMail, from: string): Mail.Options {
   const { id, to, subject, text, html, date } = mail;
   return {
     from,
-    // An object, because a text would be read as a list of addresses with names.
+    // An object, because nodemailer parses a string as a list of addresses with names.
     to: { name: "", address: to },
     subject,
     text,
     html,
     date,
     messageId: `<${id}@${/@([^>\s]+)>?$/.exec(from)?.[1] ?? "localhost"}>`,
-    // Out-of-office answers to these help nobody (RFC 3834).
+    // Suppresses out-of-office replies (RFC 3834).
     headers: { "Auto-Submitted": "auto-generated" },
     disableFileAccess: true,
     disableUrlAccess: true,
   };
 }
 
-/** Code and words of the server, without the address it repeats. */
+/** The server's code and message, without the address that the message repeats. */
 function describe(error: unknown): string {
   const { code, responseCode, message } = error as { code?: string; responseCode?: number; message: string };
   return [code, responseCode, message.replace(/[^\s<>]+@[^\s<>]+/g, "(address)")].filter(Boolean).join(" ");

@@ -3,8 +3,8 @@ import type { Column, Reference, Relation, RelationName, SchemaModel } from "./m
 import { shortType } from "./short-type.ts";
 
 /**
- * The tables as DBML (dbml.dbdiagram.io/docs), which dbdiagram.io imports: grouped and coloured by domain, with comments as notes.
- * Views are left out, since DBML has none.
+ * Returns the tables as DBML (dbml.dbdiagram.io/docs), which dbdiagram.io imports: grouped and colored by domain, with comments as
+ * notes. Views are omitted, because DBML has none.
  */
 export function toDbml({ relations, references }: SchemaModel): string {
   const tables = relations.filter(({ kind }) => kind === "table");

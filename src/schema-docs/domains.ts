@@ -1,6 +1,5 @@
 /**
- * The schemas in the order in which pictures show them, each with its colour: dark enough for white letters on it (WCAG 2.2,
- * 4.5 to 1).
+ * The schemas in the order of the pictures, each with its color, which is dark enough for white text (WCAG 2.2, 4.5 to 1).
  */
 export const DOMAINS: ReadonlyMap<string, string> = new Map([
   ["identity", "#1b5e9e"],

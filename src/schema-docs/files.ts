@@ -6,7 +6,7 @@ import type { SchemaModel } from "./model.ts";
 import { overviewPage } from "./overview-page.ts";
 import { drawSvg } from "./svg.ts";
 
-/** The files of `plinth docs` by name: DBML, a Mermaid text and a picture for each domain, a picture of all, and a page to begin with. */
+/** Returns the files of `plinth docs` by name: DBML, Mermaid text and a picture of each domain, a picture of all, and an overview. */
 export async function schemaDocs(model: SchemaModel): Promise<Map<string, string>> {
   const domains = [...DOMAINS.keys()].filter((domain) =>
     model.relations.some(({ schema }) => schema === domain),

@@ -2,11 +2,11 @@ import { DOMAINS } from "./domains.ts";
 import type { Reference, Relation, RelationName, SchemaModel } from "./model.ts";
 import { shortType } from "./short-type.ts";
 
-/** Letters of one width are as wide wherever the picture is shown, so that no text leaves its box. */
+/** A fixed-width font has the same width everywhere, so text always fits its box. */
 const FONT = 'fontname="Courier"';
 const OUTSIDE = "#8c959f";
 
-/** The graph of one domain in Graphviz's language: every column, and tables of other domains by name. */
+/** Returns the graph of one domain in Graphviz's language, with all columns and with the names of tables in other domains. */
 export function domainGraph(model: SchemaModel, domain: string): string {
   const own = model.relations.filter(({ schema }) => schema === domain);
   const references = model.references.filter(({ from }) => from.schema === domain);
@@ -20,7 +20,7 @@ export function domainGraph(model: SchemaModel, domain: string): string {
   ]);
 }
 
-/** The graph of all domains: tables by name, boxed by domain. */
+/** Returns the graph of all domains, with the names of tables in a box per domain. */
 export function wholeGraph({ relations, references }: SchemaModel): string {
   const clusters = [...DOMAINS].flatMap(([schema, colour]) => {
     const own = relations.filter((relation) => relation.schema === schema);
@@ -32,7 +32,7 @@ export function wholeGraph({ relations, references }: SchemaModel): string {
       "}",
     ];
   });
-  // Springs keep a hundred tables in a square; layers would make a band a hundred tables long.
+  // A spring layout arranges a hundred tables in a square; a layered one would make a long band.
   return graph("All domains", "layout=fdp, splines=true, K=0.5", [
     ...clusters,
     ...references.map((reference) => edge(reference, colourOf(reference.from))),

@@ -2,8 +2,8 @@ import type { Relation, RelationName, SchemaModel } from "./model.ts";
 import { shortType } from "./short-type.ts";
 
 /**
- * One domain as a Mermaid entity relationship diagram (mermaid.js.org/syntax/entityRelationshipDiagram), which GitHub and many
- * editors draw. Tables of other domains appear by name where a foreign key leads there.
+ * Returns one domain as a Mermaid entity relationship diagram (mermaid.js.org/syntax/entityRelationshipDiagram), which GitHub and
+ * many editors draw. Tables of other domains appear by name if a foreign key references them.
  */
 export function toMermaid({ relations, references }: SchemaModel, domain: string): string {
   const own = relations.filter(({ schema }) => schema === domain);

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import { DOMAINS } from "./domains.ts";
 
-/** The tables and views of a database as pictures show them. */
+/** The tables and views of a database, for pictures. */
 export interface SchemaModel {
   readonly relations: readonly Relation[];
   readonly references: readonly Reference[];
@@ -13,7 +13,7 @@ export interface Relation {
   readonly kind: "table" | "view";
   readonly comment: string;
   readonly columns: readonly Column[];
-  /** Of several columns; that of one is marked on the column. */
+  /** Columns of the primary key. */
   readonly primaryKey: readonly string[];
   readonly uniqueKeys: readonly (readonly string[])[];
 }
@@ -34,7 +34,7 @@ export interface Reference {
   readonly to: RelationName;
   readonly toColumns: readonly string[];
   readonly onDelete: string;
-  /** Whether each row referred to has at most one row that refers to it. */
+  /** Whether at most one row references each row. */
   readonly isUnique: boolean;
 }
 
@@ -44,7 +44,7 @@ export interface RelationName {
 }
 
 /**
- * Reads the model from the catalogue of a migrated database. Partitions are left out: which exist depends on the day.
+ * Reads the model from the catalogue of a migrated database. Partitions are omitted, because they depend on the date.
  * @param client connected as the owner
  */
 export async function readSchemaModel(client: pg.ClientBase): Promise<SchemaModel> {

@@ -1,6 +1,6 @@
 import type { SchemaModel } from "./model.ts";
 
-/** The page of the folder: the picture of all domains, then each domain's picture and its tables with their comments. */
+/** Returns the folder's overview: the picture of all domains, then each domain's picture and its tables with their comments. */
 export function overviewPage({ relations }: SchemaModel, domains: readonly string[]): string {
   const sections = domains.map((domain) => {
     const rows = relations

@@ -1,4 +1,4 @@
-/** Types as people write them: `timestamptz` for `timestamp with time zone`. */
+/** Shortens types to their common names: `timestamptz` for `timestamp with time zone`. */
 export function shortType(type: string): string {
   return type
     .replace("timestamp with time zone", "timestamptz")

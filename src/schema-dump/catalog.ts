@@ -2,11 +2,11 @@ import type pg from "pg";
 import { ROLES, roleName } from "../config/roles.ts";
 import type { RoleNames } from "./privileges.ts";
 
-/** What every part of the dump needs: where to look, at which schemas, and how roles are called. */
+/** The context of all parts of the dump: a query function, the schemas and the names of roles. */
 export interface Catalog {
   readonly schemas: readonly string[];
   readonly roles: RoleNames;
-  /** Oid of the role that migrates; objects that belong to it need no mention of their owner. */
+  /** Oid of the role that migrates; its objects are dumped without an owner. */
   readonly owner: string;
   /** Runs a query whose `$1` is the list of schemas. */
   query<Row extends pg.QueryResultRow>(sql: string): Promise<Row[]>;
@@ -14,7 +14,7 @@ export interface Catalog {
 
 /** Settings that change how the server prints definitions, as pg_dump sets them. */
 const PRINT_SETTINGS: Readonly<Record<string, string>> = {
-  // With nothing in the path every name is printed with its schema.
+  // With an empty path, names are printed with their schema.
   search_path: "",
   DateStyle: "ISO",
   IntervalStyle: "postgres",
@@ -23,7 +23,7 @@ const PRINT_SETTINGS: Readonly<Record<string, string>> = {
   quote_all_identifiers: "off",
 };
 
-/** Runs `use` with the settings that make printed definitions comparable, and puts back what was set. */
+/** Runs `use` with the settings that make printed definitions comparable, and restores the previous settings. */
 export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Promise<T>): Promise<T> {
   const names = Object.keys(PRINT_SETTINGS);
   const before = await client.query<{ name: string; setting: string }>(
@@ -38,12 +38,12 @@ export async function withPrintSettings<T>(client: pg.ClientBase, use: () => Pro
   try {
     return await use();
   } finally {
-    // A failed statement inside a transaction leaves nothing to put back to: the rollback does it.
+    // After a failed statement inside a transaction, the rollback restores the settings.
     await set(before.rows).catch(() => {});
   }
 }
 
-/** Schemas to dump: all but the system's, the job queue's and the migrations' own; `public` only if used. */
+/** Returns the schemas to dump: all except those of the system, the job queue and graphile-migrate; `public` only if used. */
 async function listSchemas(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(`
     select nspname as name
@@ -61,8 +61,8 @@ async function listSchemas(client: pg.ClientBase): Promise<string[]> {
 }
 
 /**
- * Subquery with a row if an extension's script and not a migration defines the object. Of the kinds of dependency, 'e'
- * is that; 'i' also leaves out what comes with another object, such as a range type's constructors.
+ * Returns a subquery that has a row if an extension's script defines the object (dependency kind 'e'). Kind 'i' also excludes
+ * objects that belong to another object, such as a range type's constructors.
  */
 export function ofExtension(catalog: string, oid: string, kinds = "'e'"): string {
   return `
@@ -70,20 +70,20 @@ export function ofExtension(catalog: string, oid: string, kinds = "'e'"): string
     where d.classid = '${catalog}'::regclass and d.objid = ${oid} and d.deptype in (${kinds})`;
 }
 
-/** Continues `from (…) part`, whose `relation` is an oid: the wanted schemas without monthly partitions. */
+/** Continues `from (…) part`, whose `relation` is an oid: selects the wanted schemas without monthly partitions. */
 export const RELATION_FILTER = `
   join pg_class c on c.oid = part.relation
   join pg_namespace n on n.oid = c.relnamespace
   where n.nspname = any ($1) and not c.relispartition`;
 
-/** `alter … owner to …` for an object that does not belong to the role that migrates. */
+/** Returns `alter … owner to …` for an object that the migrating role does not own. */
 export function ownerStatement(object: string, owner: string, catalog: Catalog): string[] {
   return owner === catalog.owner ? [] : [`alter ${object} owner to ${catalog.roles.get(owner) ?? owner};`];
 }
 
 /**
- * Plinth's roles are written as the placeholders that migrations use, so that a dump does not depend on the prefix;
- * others by their name.
+ * Reads roles and schemas. Plinth's roles are written as the placeholders of migrations, so that a dump does not depend on the
+ * prefix; other roles are written by name.
  */
 export async function readCatalog(
   client: pg.ClientBase,

@@ -8,15 +8,14 @@ import { dumpTextSearch } from "./text-search.ts";
 import { dumpTypes } from "./types.ts";
 import { dumpViews } from "./views.ts";
 
-/** Key of what belongs to no schema: extensions and default privileges. */
+/** Key of the objects without a schema: extensions and default privileges. */
 const DATABASE_KEY = "database";
 
 /**
- * "The schema as it is now", one readable SQL text per schema (and one under {@link DATABASE_KEY}), read from the
- * catalogue: equal for equal schemas whatever the server, the role prefix or the day. It is for reading and for
- * comparing, not for loading: tables stand in the order of their names. Left out: the job queue's schema, the migrations'
- * own, what an extension brings, and monthly partitions.
- * @param client connected as the owner; may be inside a transaction, whose changes are then seen
+ * Dumps the current schema from the catalogue: one readable SQL text per schema (and one under {@link DATABASE_KEY}). Equal schemas
+ * give equal texts, regardless of server, role prefix and date. The texts are for reading and comparing, not for loading: tables
+ * are sorted by name. Omits the schemas of the job queue and of graphile-migrate, objects of extensions, and monthly partitions.
+ * @param client connected as the owner; may be inside a transaction, whose changes are then visible
  */
 export async function dumpSchema(
   client: pg.ClientBase,
@@ -32,7 +31,9 @@ export async function dumpSchema(
       { title: "Views", texts: await dumpViews(catalog, parts) },
       { title: "Functions", texts: await dumpFunctions(catalog) },
     ];
-    const dump = new Map([[DATABASE_KEY, file("What belongs to no schema", [await dumpDatabase(catalog)])]]);
+    const dump = new Map([
+      [DATABASE_KEY, file("Objects outside the schemas", [await dumpDatabase(catalog)])],
+    ]);
     for (const [schema, head] of await dumpSchemas(catalog)) {
       const body = sections.flatMap(({ title, texts }) => {
         const found = texts.get(schema) ?? [];

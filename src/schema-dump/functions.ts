@@ -13,7 +13,7 @@ interface FunctionRow extends AclRow {
   aggregate: string | null;
 }
 
-/** Functions, procedures and aggregates by schema, each with its comment and who may execute it. */
+/** Dumps functions, procedures and aggregates by schema, each with its comment and privileges. */
 export async function dumpFunctions(catalog: Catalog): Promise<Map<string, string[]>> {
   const functions = await catalog.query<FunctionRow>(`
     select
@@ -56,7 +56,7 @@ export async function dumpFunctions(catalog: Catalog): Promise<Map<string, strin
   return dump;
 }
 
-/** The server's text with small keywords, two-space attributes and plain dollar quotes where the body allows it. */
+/** Returns the server's text with lowercase keywords, two-space attributes and plain dollar quotes if the body allows them. */
 function tidyDefinition(definition: string): string {
   const text = lowerCaseKeywords(definition.trimEnd()).replace(/^ (?=[a-z])/gm, "  ");
   const [tag] = /\$(?:function|procedure)\d*\$/.exec(text) ?? [];

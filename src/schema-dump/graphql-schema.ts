@@ -8,8 +8,8 @@ import { assertDatabaseReady } from "../request/database-state.ts";
 import { createPool } from "../request/pool.ts";
 
 /**
- * The GraphQL schema as text, sorted so that a change in the database shows as a change here and nowhere else. It
- * depends on the migrations alone: settings of this machine's environment are left out.
+ * Returns the GraphQL schema as sorted text, so that a change in the database appears only where it belongs. The text depends only
+ * on the migrations, not on settings in the environment.
  * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
  */
 export async function printGraphqlSchema(options: {

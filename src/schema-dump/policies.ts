@@ -21,7 +21,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
   "*": "all",
 };
 
-/** Policies by the oid of their table, each followed by its comment. */
+/** Reads policies by the oid of their table, each followed by its comment. */
 export async function readPolicies(catalog: Catalog): Promise<Map<string, string[]>> {
   const rows = await catalog.query<PolicyRow>(`
     select
@@ -56,7 +56,7 @@ export async function readPolicies(catalog: Catalog): Promise<Map<string, string
   return policies;
 }
 
-/** The server names the column of `(select f())` after the function and doubles the parentheses; nobody wrote that. */
+/** Removes the column name and the second parentheses that the server adds to `(select f())`. */
 function tidyCondition(sql: string): string {
   return lowerCaseKeywords(sql)
     .replaceAll(/\( select ((?:\w+\.)?(\w+)\([^()]*\)) as \2\)/g, "(select $1)")

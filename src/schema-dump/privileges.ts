@@ -1,6 +1,6 @@
 import { addTo } from "./sql-text.ts";
 
-/** Which letter acldefault() and the catalogue use for a kind of object, and its word in GRANT. */
+/** The letter of acldefault() and the catalogue for a kind of object, and its word in GRANT. */
 export const ACL_KINDS = {
   table: { letter: "r", word: "" },
   sequence: { letter: "s", word: "sequence " },
@@ -20,7 +20,7 @@ export interface AclRow {
   builtin_acl: string[];
 }
 
-/** SQL for an object's privileges and for those it would have if nobody had granted or revoked any. */
+/** Returns SQL for an object's privileges and for its default privileges. */
 export function aclColumns(aclColumn: string, ownerColumn: string, kind: AclKind): string {
   const builtin = `acldefault('${ACL_KINDS[kind].letter}', ${ownerColumn})`;
   return `${aclEntries(`coalesce(${aclColumn}, ${builtin})`)} as acl, ${aclEntries(builtin)} as builtin_acl`;
@@ -47,7 +47,7 @@ const ORDER = [
   "execute",
 ];
 
-/** GRANT and REVOKE statements that lead from the built-in privileges to the object's. */
+/** Returns the GRANT and REVOKE statements that change the default privileges into the object's. */
 export function privilegeStatements(
   target: string,
   row: AclRow,
@@ -77,7 +77,7 @@ function byGrantee(entries: readonly string[]): Map<string, string[]> {
   return result;
 }
 
-/** One statement for all roles that hold the same privileges. */
+/** Returns one statement for all roles with the same privileges. */
 function statements(
   privileges: ReadonlyMap<string, string[]>,
   roles: RoleNames,

@@ -11,7 +11,7 @@ export interface RelationParts {
   rules(relation: string): string[];
   triggers(relation: string): string[];
   policies(relation: string): string[];
-  /** Comments on constraints, indexes and triggers; a policy's stands with it. */
+  /** Comments on constraints, indexes and triggers; a policy's comment follows the policy. */
   comments(relation: string): string[];
 }
 
@@ -53,7 +53,7 @@ function group(rows: PartRow[], layOut = (sql: string) => sql): Map<string, Part
   );
 }
 
-/** One clause a line. */
+/** Puts each clause on its own line. */
 function breakTrigger(sql: string): string {
   return sql
     .replace(/ (before|after|instead of) /, "\n  $1 ")
@@ -61,7 +61,7 @@ function breakTrigger(sql: string): string {
     .replace(/(\n {2}when .*) execute function /, "$1\n  execute function ");
 }
 
-/** Primary key, unique, check, exclude, foreign keys. `not null` stands with its column (a constraint only since 18). */
+/** Reads primary key, unique, check, exclude and foreign key constraints. `not null` is part of its column (a constraint only since 18). */
 function readConstraints(catalog: Catalog): Promise<PartRow[]> {
   return catalog.query<PartRow>(`
     select
@@ -77,7 +77,7 @@ function readConstraints(catalog: Catalog): Promise<PartRow[]> {
   `);
 }
 
-/** Indexes that no constraint makes. Those of a partitioned table are printed without ONLY, as they were written. */
+/** Reads indexes that do not belong to a constraint. Those of a partitioned table are printed without ONLY, as they were written. */
 function readIndexes(catalog: Catalog): Promise<PartRow[]> {
   return catalog.query<PartRow>(`
     select

@@ -6,11 +6,11 @@ export type SchemaFiles = ReadonlyMap<string, string>;
 
 export interface StaleFile {
   name: string;
-  /** The lines that differ: `-` is in the file, `+` is what it should hold. */
+  /** The lines that differ: `-` is the current line, `+` the expected line. */
   diff: string;
 }
 
-/** A dump's texts as files: one per schema. */
+/** Returns a dump as files, one per schema. */
 export function dumpFiles(dump: ReadonlyMap<string, string>): Map<string, string> {
   return new Map([...dump].map(([schema, text]) => [`${schema}.sql`, text]));
 }
@@ -30,7 +30,7 @@ export async function writeSchemaFiles(folder: string, files: SchemaFiles): Prom
   return stale;
 }
 
-/** The files in the folder that are not, to the letter, what is generated; none when all are fresh. */
+/** Returns the files in the folder that differ from the generated ones; none if all are up to date. */
 export async function checkSchemaFiles(folder: string, files: SchemaFiles): Promise<StaleFile[]> {
   const kinds = new Set([...files.keys()].map((name) => extname(name)));
   const found = (await readdir(folder).catch(none)).filter((name) => kinds.has(extname(name)));
@@ -45,7 +45,7 @@ export async function checkSchemaFiles(folder: string, files: SchemaFiles): Prom
 
 const DIFF_LINES = 20;
 
-/** What lies between the first and the last line that differ, cut after 20 lines. */
+/** Returns the lines from the first to the last difference, at most 20. */
 export function shortDiff(before: string, after: string): string {
   const old = before.split("\n");
   const now = after.split("\n");
@@ -65,7 +65,7 @@ export function shortDiff(before: string, after: string): string {
   ].join("\n");
 }
 
-/** A folder that is not there yet holds nothing. */
+/** Treats a missing folder as empty. */
 function none(error: NodeJS.ErrnoException): string[] {
   if (error.code === "ENOENT") return [];
   throw error;

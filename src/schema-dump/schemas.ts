@@ -9,7 +9,7 @@ interface SchemaRow extends AclRow {
   comment: string | null;
 }
 
-/** The schema itself: why it exists, and who may enter it. */
+/** Dumps the schema itself: its purpose and its privileges. */
 export async function dumpSchemas(catalog: Catalog): Promise<Map<string, string>> {
   const rows = await catalog.query<SchemaRow>(`
     select
@@ -44,7 +44,7 @@ const DEFAULT_KINDS: Readonly<Record<string, string>> = {
   n: "schemas",
 };
 
-/** What belongs to the database and no schema: extensions (without version: servers differ) and default privileges. */
+/** Dumps objects without a schema: extensions (without versions, because servers differ) and default privileges. */
 export async function dumpDatabase(catalog: Catalog): Promise<string> {
   const extensions = await catalog.query<{ statement: string }>(`
     select format('create extension %I with schema %I;', e.extname, n.nspname) as statement

@@ -1,8 +1,8 @@
-/** The parts of SQL whose letters carry meaning: quoted names, strings, dollar-quoted bodies, comments. */
+/** The case-sensitive parts of SQL: quoted names, strings, dollar-quoted bodies, comments. */
 const VERBATIM =
   /"(?:[^"]|"")*"|\be'(?:[^'\\]|''|\\[\s\S])*'|'(?:[^']|'')*'|\$([a-z_]\w*)?\$[\s\S]*?\$\1\$|--[^\n]*|\/\*[\s\S]*?\*\//giy;
 
-/** PostgreSQL prints keywords in capitals; this repository writes them small. Quoted text stays as it is. */
+/** Lowercases keywords, which PostgreSQL prints in capitals. Quoted text does not change. */
 export function lowerCaseKeywords(sql: string): string {
   let result = "";
   let index = 0;
@@ -15,7 +15,7 @@ export function lowerCaseKeywords(sql: string): string {
   return result;
 }
 
-/** A string constant; one with a line break or a backslash is written with escapes, so that it stays on its line. */
+/** Returns a string constant. Line breaks and backslashes are escaped, so that it stays on one line. */
 export function literal(text: string): string {
   const quoted = text.replaceAll("'", "''");
   if (!/[\\\n\r\t]/.test(text)) return `'${quoted}'`;
@@ -27,18 +27,18 @@ export function literal(text: string): string {
   return `E'${escaped}'`;
 }
 
-/** `comment on <object> is '…';`, or nothing where there is no comment. */
+/** Returns `comment on <object> is '…';`, or nothing without a comment. */
 export function commentOn(object: string, comment: string | null): string[] {
   return comment === null ? [] : [`comment on ${object} is ${literal(comment)};`];
 }
 
-/** The first line of a comment that is meant for people: smart tags (`@name …`) are for the API. */
+/** Returns the first line of a comment that is not a smart tag (`@name …`) for the API. */
 export function firstSentence(comment: string | null): string[] {
   const line = comment?.split("\n").find((text) => text.trim() !== "" && !text.startsWith("@"));
   return line === undefined ? [] : [`-- ${line}`];
 }
 
-/** Groups of statements with a blank line between them; empty groups leave none. */
+/** Joins groups of statements with blank lines; skips empty groups. */
 export function paragraphs(groups: readonly (readonly string[])[]): string {
   return groups
     .filter((group) => group.length > 0)

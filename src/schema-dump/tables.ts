@@ -33,8 +33,8 @@ export interface ColumnRow {
 }
 
 /**
- * Tables by schema, each with all that belongs to it: why, definition, row security, indexes, triggers, comments,
- * policies, grants. Monthly partitions are left out: which exist depends on the day.
+ * Dumps tables by schema, each with its purpose, definition, row security, indexes, triggers, comments, policies and grants.
+ * Monthly partitions are omitted, because they depend on the date.
  */
 export async function dumpTables(catalog: Catalog, parts: RelationParts): Promise<Map<string, string[]>> {
   const tables = await catalog.query<TableRow>(`
@@ -70,7 +70,7 @@ export async function dumpTables(catalog: Catalog, parts: RelationParts): Promis
   return dump;
 }
 
-/** Columns of tables, views and materialized views, in order. */
+/** Reads the columns of tables, views and materialized views, in order. */
 export function readColumns(catalog: Catalog): Promise<ColumnRow[]> {
   return catalog.query<ColumnRow>(`
     select

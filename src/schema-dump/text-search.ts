@@ -11,7 +11,7 @@ interface TextSearchRow {
   mappings: string[];
 }
 
-/** Text search dictionaries, then configurations, by schema. */
+/** Dumps text search dictionaries, then configurations, by schema. */
 export async function dumpTextSearch(catalog: Catalog): Promise<Map<string, string[]>> {
   const rows = await catalog.query<TextSearchRow>(`
     select

@@ -15,7 +15,7 @@ interface TypeRow extends AclRow {
   subtype: string | null;
 }
 
-/** Enumerations, domains, composite and range types by schema, then sequences that no column owns. */
+/** Dumps enumerations, domains, composite and range types by schema, then sequences that no column owns. */
 export async function dumpTypes(catalog: Catalog): Promise<Map<string, string[]>> {
   const types = await catalog.query<TypeRow>(`
     select
@@ -110,7 +110,7 @@ interface SequenceRow extends AclRow {
   definition: string;
 }
 
-/** Sequences but those of identity columns, which are part of their table. */
+/** Reads all sequences except those of identity columns, which are part of their table. */
 function readSequences(catalog: Catalog): Promise<SequenceRow[]> {
   return catalog.query<SequenceRow>(`
     select

@@ -15,7 +15,7 @@ interface ViewRow extends AclRow {
   definition: string;
 }
 
-/** Views and materialized views by schema, each with its indexes, triggers, comments and grants. */
+/** Dumps views and materialized views by schema, each with its indexes, triggers, comments and grants. */
 export async function dumpViews(catalog: Catalog, parts: RelationParts): Promise<Map<string, string[]>> {
   const views = await catalog.query<ViewRow>(`
     select

@@ -7,20 +7,20 @@ import { PlinthError } from "../support/errors.ts";
 type KeyConfig = Pick<Config, "auth" | "dataDirectory">;
 
 /**
- * The keys that sign access tokens: from the environment, a file, or secrets.json of the embedded server.
+ * Returns the keys that sign access tokens, from the environment, a file, or secrets.json of the embedded server.
  * @throws PlinthError SIGNING_KEYS_MISSING, and what readKeyFile throws
  */
 export function signingKeysOf({ auth, dataDirectory }: KeyConfig, { kind }: Pick<Database, "kind">): string {
   if (auth.jwtKeys) return auth.jwtKeys;
   if (auth.jwtKeysFile) return readKeyFile("PLINTH_JWT_KEYS_FILE", auth.jwtKeysFile);
-  // Where the server is somebody's own, several processes sign and must share the keys, which only they can arrange.
+  // With an external server, several processes may sign, and only their operator can make them share the keys.
   if (kind === "embedded") return loadSecrets(dataDirectory).jwtKeys;
   throw new PlinthError("SIGNING_KEYS_MISSING", "PLINTH_JWT_KEYS is not set.", {
-    hint: "Give this server the keys of the others. For the first one, plinth keys generate --kind jwt makes a key.",
+    hint: "Use the same keys as your other servers. For the first server, generate a key: plinth keys generate --kind jwt.",
   });
 }
 
-/** The master keys, likewise; undefined where somebody's own server has none set. */
+/** Returns the master keys in the same way; undefined if an external server is used and no keys are set. */
 export function findMasterKeys(
   { auth, dataDirectory }: KeyConfig,
   { kind }: Pick<Database, "kind">,
@@ -35,6 +35,6 @@ export function masterKeysOf(config: KeyConfig, database: Pick<Database, "kind">
   const keys = findMasterKeys(config, database);
   if (keys !== undefined) return keys;
   throw new PlinthError("MASTER_KEYS_MISSING", "PLINTH_MASTER_KEYS is not set.", {
-    hint: "Give it the keys that sealed what is in the database. For a new database, plinth keys generate makes one.",
+    hint: "Set it to the keys that sealed the secrets in the database. For a new database, generate one: plinth keys generate.",
   });
 }

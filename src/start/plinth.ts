@@ -13,33 +13,33 @@ import { bringUpToDate } from "./up-to-date.ts";
 
 export interface PlinthOptions extends MailHooks {
   readonly config: Config;
-  /** Fills an empty database with demo data. By default the embedded one is filled and an external one is not. */
+  /** Fills an empty database with demo data. By default, true for the embedded database and false for an external one. */
   readonly demo?: boolean;
-  /** Told about steps that take a while, in sentences. */
+  /** Called with progress messages of long steps. */
   readonly log?: (line: string) => void;
   readonly logger?: Logger;
 }
 
 /** A running Plinth: a database, its API and its jobs. */
 export interface Plinth {
-  /** Where the API listens, such as http://127.0.0.1:5678; GraphQL is at /graphql. */
+  /** URL of the API, such as http://127.0.0.1:5678; GraphQL is at /graphql. */
   readonly url: string;
   readonly database: Database;
-  /** Accounts of the demo data that can sign in; none where there is no demo data. */
+  /** Demo accounts that can sign in; empty without demo data. */
   readonly demoAccounts: readonly DemoAccount[];
   /** Resolves with a sentence if the embedded database stops without `close()`. */
   readonly died: Promise<string>;
-  /** Lets requests finish, then jobs, then stops the database; can be called again. */
+  /** Waits for requests, then for jobs, then stops the database. Can be called again. */
   close(): Promise<void>;
 }
 
 /**
- * Starts everything in one process: opens the database, brings it up to date, serves the API and works the jobs.
- * @throws PlinthError saying what is in the way; what was started by then is stopped again
+ * Starts everything in one process: opens the database, brings it up to date, serves the API and runs the jobs.
+ * @throws PlinthError with the reason; parts that were already started are stopped
  */
 export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
   const { config, log = () => {}, logger = createLogger(config.logLevel) } = options;
-  // Ends in the opposite order, so the API goes first and the database last.
+  // Disposed in reverse order: the API first, the database last.
   await using parts = new AsyncDisposableStack();
   const database = await openDatabase(config, { log });
   parts.defer(() => database.close());
@@ -65,7 +65,7 @@ export async function startPlinth(options: PlinthOptions): Promise<Plinth> {
 }
 
 /**
- * Starts the jobs alone, mail among them.
+ * Starts only the jobs, including mail.
  * @throws PlinthError INVALID_SETTING, and what startWorker throws
  */
 export async function startJobs(
@@ -92,7 +92,7 @@ export async function startJobs(
 }
 
 /**
- * Starts the API alone.
+ * Starts only the API.
  * @throws PlinthError SIGNING_KEYS_MISSING, MASTER_KEYS_MISSING, and what startServer throws
  */
 export function serveApi(
@@ -107,7 +107,7 @@ export function serveApi(
     serviceUrl: database.url("service"),
     signingKeys: signingKeysOf(config, database),
     masterKeys: masterKeysOf(config, database),
-    // Embedded, text messages go into files.
+    // With the embedded database, text messages are written to files.
     canSendSms: sendSms !== undefined || database.kind === "embedded",
     allowLoopbackOrigins: database.kind === "embedded",
     logger,

@@ -21,8 +21,8 @@ export function bringUpToDate(
 }
 
 /**
- * For what only uses the schema: a clear sentence instead of a missing table. An external server is asked only where
- * the owner's URL is at hand, which the API and the worker need not have.
+ * For commands that only use the schema: a clear message instead of a missing table. Checks an external server only if the owner's
+ * URL is set, which the API and the worker do not need.
  * @throws PlinthError MIGRATIONS_PENDING
  */
 export async function assertUpToDate(config: Config, database: Database): Promise<void> {
@@ -34,14 +34,14 @@ export async function assertUpToDate(config: Config, database: Database): Promis
   if (pending.length > 0)
     throw new PlinthError(
       "MIGRATIONS_PENDING",
-      `The database lacks ${pending.length === 1 ? "a migration" : `${pending.length} migrations`}.`,
+      `The database has ${pending.length === 1 ? "a pending migration" : `${pending.length} pending migrations`}.`,
       {
         hint: "Run plinth migrate first.",
       },
     );
 }
 
-/** The passwords that the roles are to have: those that the API, the worker and the analysts will come with. */
+/** Returns the passwords to set for the roles: those in the URLs of the API, the worker and the analysts. */
 function passwordsInUrls({ databaseUrls, rolePrefix }: Config): Partial<Record<LoginRole, string>> {
   const passwords: Partial<Record<LoginRole, string>> = {};
   for (const role of LOGIN_ROLES) {

@@ -1,11 +1,11 @@
 /**
- * An error a person can act on. The command line prints `message` and `hint` without a stack and leaves with
- * `exitCode`; anything that is not a PlinthError is a bug and is printed whole.
+ * An error that the user can act on. The command line prints `message` and `hint` without a stack and exits with `exitCode`. Any
+ * other error is a bug and is printed with its stack.
  */
 export class PlinthError extends Error {
   readonly code: string;
   readonly hint: string | undefined;
-  /** The input field at fault, when there is one. */
+  /** The invalid input field, if there is one. */
   readonly field: string | undefined;
   readonly exitCode: number;
 

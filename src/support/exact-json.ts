@@ -1,9 +1,9 @@
 /**
- * JSON whose numbers keep their value. A double cannot hold 1288834974657000123, and 1e400 would become infinity: such a
- * number stays the text that it was, as `JSON.rawJSON`, which `JSON.stringify` writes out again.
+ * JSON whose numbers keep their value. A double cannot represent 1288834974657000123, and 1e400 would become infinity. Such a
+ * number stays text, as `JSON.rawJSON`, which `JSON.stringify` writes unchanged.
  */
 
-// In the language and not yet in TypeScript's library (ECMA-262, "JSON.parse source text access").
+// Part of the language but not yet of TypeScript's library (ECMA-262, "JSON.parse source text access").
 interface JsonWithSource {
   rawJSON(text: string): RawNumber;
   isRawJSON(value: unknown): value is RawNumber;
@@ -23,14 +23,14 @@ const { rawJSON, isRawJSON, parse } = JSON as unknown as JsonWithSource;
 export { isRawJSON as isRawNumber };
 
 /**
- * Where a number may stand that needs a closer look: with an exponent, or with more digits than every double has. It also
- * finds such digits in texts, which costs time and changes nothing.
+ * Matches numbers that may be inexact: with an exponent, or with more digits than a double always represents. It also matches
+ * such digits in texts, which costs time but changes nothing.
  */
 const NEEDS_A_LOOK = /(?:^|[[:,\s-])\d(?:[\d.]{15}|[\d.]*[eE])/;
 
 /**
- * As JSON.parse, with numbers that a double cannot hold kept as text.
- * @throws SyntaxError as JSON.parse does; RangeError for what nests too deep
+ * Like JSON.parse, but keeps numbers that a double cannot represent as text.
+ * @throws SyntaxError as JSON.parse does; RangeError for JSON that is nested too deeply
  */
 export function parseExactJson(text: string): unknown {
   if (!NEEDS_A_LOOK.test(text)) return JSON.parse(text);
@@ -39,31 +39,31 @@ export function parseExactJson(text: string): unknown {
   );
 }
 
-/** What a JSON number means: a double if one has that value, otherwise its text. */
+/** Returns a JSON number as a double if one has the same value, otherwise as text. */
 export function exactNumber(text: string): number | RawNumber {
   const number = Number(text);
   return isExact(text, number) ? number : rawJSON(text);
 }
 
-/** Whether no double comes near it: PostgreSQL's numeric would write such a number out in up to 131,072 digits. */
+/** Whether a number is outside the range of doubles. PostgreSQL's numeric would print it with up to 131,072 digits. */
 export function isBeyondDoubles({ rawJSON: text }: RawNumber): boolean {
   const number = Number(text);
   return !Number.isFinite(number) || (number === 0 && decimalOf(text) !== "0");
 }
 
-/** Whether the double that the text is read as is written out as the same number. */
+/** Whether the text, parsed as a double and printed again, is the same number. */
 export function isExact(text: string, number = Number(text)): boolean {
   if (!Number.isFinite(number)) return false;
   return /^-?[\d.]{1,15}$/.test(text) || decimalOf(text) === decimalOf(String(number));
 }
 
-/** Sign, digits without zeros around them, and exponent: the same for the same number. */
+/** Returns the normal form of a number: sign, digits without leading and trailing zeros, and exponent. */
 function decimalOf(text: string): string {
   const sign = text.startsWith("-") ? "-" : "";
   const [mantissa = "", exponent = "0"] = text.slice(sign.length).split(/[eE]/);
   const [whole = "", fraction = ""] = mantissa.split(".");
   const digits = whole + fraction;
-  // Loops, since /0+$/ takes time quadratic in the length.
+  // Loops, because /0+$/ takes quadratic time.
   let start = 0;
   while (digits[start] === "0") start++;
   let end = digits.length;

@@ -14,14 +14,14 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 
-/** The name that an error of the system carries, such as "ENOENT"; undefined for anything else. */
+/** Returns the code of a system error, such as "ENOENT"; undefined for other errors. */
 export function errno(error: unknown): string | undefined {
-  // Not `instanceof Error`: the system's errors may come from another realm than ours (in test runners).
+  // Not `instanceof Error`, because in test runners system errors may come from another realm.
   const code = (error as NodeJS.ErrnoException | null | undefined)?.code;
   return typeof code === "string" ? code : undefined;
 }
 
-/** Runs `action`; undefined if what it looks for is not there. Every other failure is thrown. */
+/** Runs `action`. Returns undefined if its file does not exist; throws other errors. */
 export function unlessMissing<T>(action: () => T): T | undefined {
   try {
     return action();
@@ -36,8 +36,8 @@ export function isDirectory(path: string): boolean {
 }
 
 /**
- * Makes a folder and those above it, for its owner only; one that exists is left as it is. Not mkdirSync's `recursive`,
- * which reports "not found" for a read-only disk.
+ * Creates a folder and its parents, accessible by their owner only. Existing folders are not changed. Does not use mkdirSync's
+ * `recursive`, which reports "not found" on a read-only disk.
  */
 export function makeFolder(path: string): void {
   if (isDirectory(path)) return;
@@ -45,17 +45,17 @@ export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Made by another process in this moment.
+    // Another process created it at the same moment.
     if (errno(error) !== "EEXIST" || !isDirectory(path)) throw error;
   }
 }
 
-/** The names in a folder; undefined if there is no such folder. */
+/** Returns the names in a folder; undefined if it does not exist. */
 export function namesIn(folder: string): string[] | undefined {
   return unlessMissing(() => readdirSync(folder));
 }
 
-/** Makes renames and new names in a folder survive a power cut. */
+/** Makes renames and new names in a folder durable. */
 export function syncFolder(folder: string): void {
   const handle = openSync(folder, "r");
   try {
@@ -65,7 +65,7 @@ export function syncFolder(folder: string): void {
   }
 }
 
-/** What root makes in another user's folder must stay usable by that user. */
+/** Gives a file that root created in another user's folder to that user. */
 export function giveToOwnerOf(folder: string, path: string): void {
   if (process.getuid?.() !== 0) return;
   const { uid, gid } = statSync(folder);
@@ -73,9 +73,9 @@ export function giveToOwnerOf(folder: string, path: string): void {
 }
 
 /**
- * Puts a whole file in place at once, readable by its owner only: readers see the old content or the new, never a part,
- * also after a crash at any moment. With `onlyIfMissing`, of several processes one wins.
- * @returns false if the file was there already and was left alone.
+ * Writes a whole file atomically, readable by its owner only: readers see the old or the new content, never a part, even after a
+ * crash. With `onlyIfMissing`, only one of several processes succeeds.
+ * @returns false if the file already existed; it is then unchanged.
  */
 export function writeWhole(
   path: string,

@@ -3,8 +3,8 @@ import { PlinthError } from "./errors.ts";
 const NEEDED_MAJOR = 24;
 
 /**
- * Says in a sentence what an older Node would say with a ReferenceError somewhere inside. The command line has its own
- * check, in plain JavaScript, since it can start a newer Node in its place.
+ * Reports an old Node with a clear message instead of a ReferenceError somewhere inside. The command line has its own check in
+ * plain JavaScript, because it can start a newer Node instead.
  * @throws PlinthError NODE_TOO_OLD
  */
 export function assertNodeVersion(): void {

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** The folder that holds package.json, from `src/` in a checkout and from `dist/src/` in an installed package. */
+/** Finds the folder with package.json, from `src/` in a checkout and from `dist/src/` in an installed package. */
 function findPackageRoot(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(folder, "package.json"))) folder = dirname(folder);

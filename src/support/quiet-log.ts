@@ -1,6 +1,6 @@
 /**
- * Passes on an error, then holds back the same ones for a while and says how many there were: every queue polls
- * every two seconds, and a database that is down for an hour is one piece of news, not thousands.
+ * Logs an error, then suppresses and counts the same errors for a while. Each queue polls every two seconds, so an hour without
+ * the database would otherwise log thousands of errors.
  */
 export function quietly<E extends Error & { code?: string }>(
   log: (error: E, repeats: number) => void,

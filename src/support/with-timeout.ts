@@ -1,6 +1,6 @@
 /**
- * The outcome of `work`, unless it takes longer than `ms`; then its own outcome is nobody's business any more.
- * @throws what `late` makes when the time is over
+ * Returns the result of `work`. If it takes longer than `ms`, its result is ignored.
+ * @throws the error that `late` creates when the time is over
  */
 export async function withTimeout<T>(work: Promise<T>, ms: number, late: () => Error): Promise<T> {
   const expiry = Promise.withResolvers<never>();

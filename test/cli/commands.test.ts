@@ -268,7 +268,7 @@ test.each([
   try {
     const { code, stderr } = await cli(args, { env: { PLINTH_DATA: join(empty, "data") } });
     expect(code).toBe(1);
-    expect(stderr).toMatch(/There is no database in .*PLINTH_DATA.*plinth start/s);
+    expect(stderr).toMatch(/contains no database.*PLINTH_DATA.*plinth start/s);
     expect(await readdir(empty)).toEqual([]);
   } finally {
     await rm(empty, { recursive: true });

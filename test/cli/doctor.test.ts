@@ -378,7 +378,7 @@ test("subscriptions of deleted accounts that nobody cancels are found", async ()
       hint: expect.stringContaining("PLINTH_STRIPE_SECRET_KEY"),
       details: ["stripe sub_old: not tried yet"],
     });
-    expect((await look({ PLINTH_STRIPE_SECRET_KEY: "sk_test_x" }))?.hint).toContain("goes on trying");
+    expect((await look({ PLINTH_STRIPE_SECRET_KEY: "sk_test_x" }))?.hint).toContain("keeps retrying");
   } finally {
     await sql(db.url("owner"), "delete from private.provider_cancellations");
   }
@@ -397,7 +397,7 @@ test("secrets under an old or a missing master key, and addresses without a hash
   try {
     const fine = await look({ PLINTH_MASTER_KEYS: one });
     expect(fine["sealed-secrets"]).toMatchObject({ status: "ok" });
-    expect(fine["email-hashes"]).toMatchObject({ status: "warn", hint: "plinth keys hash-emails" });
+    expect(fine["email-hashes"]).toMatchObject({ status: "warn", hint: "Run plinth keys hash-emails." });
     // As a migration leaves an address from before addresses had one form.
     await sql(
       db.url("owner"),
@@ -413,7 +413,7 @@ test("secrets under an old or a missing master key, and addresses without a hash
     const behind = await look({ PLINTH_MASTER_KEYS: `${one},${two}`, PLINTH_PRIVACY_MODE: "on" });
     expect(behind["sealed-secrets"]).toMatchObject({
       status: "warn",
-      hint: "plinth keys rotate",
+      hint: "Run plinth keys rotate.",
       details: ["private.lookup_keys.sealed_key: 1 under version 1"],
     });
     expect(behind["email-hashes"]).toMatchObject({

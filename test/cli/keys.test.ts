@@ -53,7 +53,7 @@ describe("keys generate", () => {
 test("H11 rotate: refused without a new key, done with one, repeated without harm; status tells", async () => {
   const alone = await keys(["rotate"], ONE);
   expect([alone.code, alone.stdout]).toEqual([1, ""]);
-  expect(alone.stderr).toMatch(/no newer master key than version 1/);
+  expect(alone.stderr).toMatch(/No master key is newer than version 1/);
 
   const lost = await keys(["rotate"], generateMasterKey(2));
   expect(lost.code).toBe(1);
@@ -66,7 +66,7 @@ test("H11 rotate: refused without a new key, done with one, repeated without har
   expect([done.code, done.stderr]).toEqual([0, ""]);
   expect(JSON.parse(done.stdout)).toEqual({ version: 2, rotated: 1, damaged: [], needsRestart: false });
   const again = await keys(["rotate"], BOTH);
-  expect([again.code, again.stdout]).toEqual([0, "All is sealed under version 2.\n"]);
+  expect([again.code, again.stdout]).toEqual([0, "All secrets are sealed with version 2.\n"]);
 
   const after = await keys(["status"], BOTH);
   expect(after.stdout).toMatch(/private\.user_keys\.wrapped_key: 1 under version 2/);

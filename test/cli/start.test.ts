@@ -43,7 +43,7 @@ async function start(
   child.once("exit", () => {
     ended = true;
   });
-  await until(() => ended || /Ctrl-C stops it|listens on/.test(banner), { timeoutMs: 30_000, everyMs: 20 });
+  await until(() => ended || /Ctrl-C to stop it|listens on/.test(banner), { timeoutMs: 30_000, everyMs: 20 });
   if (ended) throw new Error(`It ended: ${JSON.stringify(await outcome)}`);
   return { child, outcome, banner };
 }
@@ -191,7 +191,7 @@ describe("what is in the way is a sentence", () => {
       const wrong = join(folder, "wrong");
       const { code, stdout, stderr } = await cli(command.split(" "), { env: { ...env, PLINTH_DATA: wrong } });
       expect(code).toBe(1);
-      expect(stdout + stderr).toContain(`There is no database in ${wrong}.`);
+      expect(stdout + stderr).toContain(`${wrong} contains no database.`);
       expect(stdout + stderr).toMatch(/PLINTH_DATA.*plinth start/);
       expect(existsSync(wrong)).toBe(false);
     },

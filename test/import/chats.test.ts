@@ -175,8 +175,8 @@ describe.each(BROKEN)("a conversation with %s", (_, broken) => {
 test("what is no export at all is said in one sentence", async () => {
   for (const [text, message] of [
     ["", "is empty"],
-    ["oops", "must hold a list or an object"],
-    ['[{"id": "c1"', "ends before its JSON does"],
+    ["oops", "must contain a list or an object"],
+    ['[{"id": "c1"', "ends in the middle of its JSON"],
     ["{}", 'must have the format "plinth-chat"'],
   ] as const) {
     const summary = await load(await folder.write("x.json", text));
@@ -260,31 +260,31 @@ describe("nothing vanishes without a word", () => {
       .map(({ name, message }) => `${name}: ${message}`);
   };
   test.each<[string, object, string]>([
-    ["an author who is null", { author: null }, "node x: has no author, and was left out"],
+    ["an author who is null", { author: null }, "node x: has no author and was skipped"],
     [
       "a role nobody knows",
       { author: { role: "critic" } },
-      'node x: has an author of the unknown role "critic", and was left out',
+      'node x: has an author with the unknown role "critic" and was skipped',
     ],
     [
       "a kind of content nobody knows",
       { content: { content_type: "hologram", scene: { caption: "words" } } },
-      'node x: holds content of the kind "hologram", which is not known and was left out',
+      'node x: contains content of the unknown kind "hologram", which was skipped',
     ],
     [
       "a part nobody knows",
       { content: { content_type: "multimodal_text", parts: [{ content_type: "smell", note: "roses" }] } },
-      'node x: holds content of the kind "smell", which is not known and was left out',
+      'node x: contains content of the unknown kind "smell", which was skipped',
     ],
     [
       "a sound",
       { content: { parts: [{ content_type: "audio_asset_pointer", asset_pointer: "sediment://1" }] } },
-      'node x: holds content of the kind "audio_asset_pointer", which is not known and was left out',
+      'node x: contains content of the unknown kind "audio_asset_pointer", which was skipped',
     ],
     [
       "what ChatGPT hides",
       { metadata: { is_visually_hidden_from_conversation: true } },
-      "node x: is hidden in ChatGPT, and was left out",
+      "node x: is hidden in ChatGPT and was skipped",
     ],
   ])("%s is named with conversation and node", async (_, change, message) => {
     expect(await warningsOf([node("x", "a2", "user", "words", 1_700_000_060, change)])).toEqual([
@@ -331,7 +331,7 @@ test("a message that is too large is named with its node, in a sentence", async 
     {
       file: "conversations.json",
       name: "conversations[0] c2",
-      message: "node big holds 1,200,000 bytes of text; a message may hold 1,000,000",
+      message: "node big has 1,200,000 bytes of text; the limit is 1,000,000",
     },
   ]);
 });

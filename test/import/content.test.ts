@@ -262,7 +262,7 @@ test("a cancelled export leaves the file as it was", async () => {
 test("an export that cannot be written says so, and that its folder is missing", async () => {
   await expect(exportContent(join(folder.path, "nowhere", "x.ndjson"), { client })).rejects.toMatchObject({
     code: "FILE_NOT_WRITABLE",
-    message: expect.stringContaining("is not there"),
+    message: expect.stringContaining("does not exist"),
   });
   await expect(exportContent(folder.path, { client })).rejects.toMatchObject({ code: "FILE_NOT_WRITABLE" });
 });

@@ -46,10 +46,10 @@ test("a broken part costs only itself, and its line is named", () => {
 describe("what is no JSON ends the reading with a sentence", () => {
   test.each([
     ["nothing", "", "is empty"],
-    ["a word", "oops", "must hold a list or an object"],
-    ["a list that is cut off", "[1", "ends before its JSON does"],
-    ["a text that is cut off", '["a', "ends before its JSON does"],
-    ["an object that is cut off", '{"a": 1', "ends before its JSON does"],
+    ["a word", "oops", "must contain a list or an object"],
+    ["a list that is cut off", "[1", "ends in the middle of its JSON"],
+    ["a text that is cut off", '["a', "ends in the middle of its JSON"],
+    ["an object that is cut off", '{"a": 1', "ends in the middle of its JSON"],
     ["no comma", '["a" "b"]', "is not JSON"],
     ["two commas", "[1,,2]", "is not JSON"],
     ["a comma at the end", "[1,]", "is not JSON"],

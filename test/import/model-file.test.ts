@@ -69,7 +69,7 @@ describe("a model that does not fit is named, and the others are kept", () => {
     [
       "an end before the beginning",
       withPrice({ from_date: "2026-02-01", to_date: "2026-02-01" }),
-      /ends before/,
+      /must end after/,
     ],
   ])("%s", async (_name, model, message) => {
     const { models, problems } = await read(file(model));

@@ -8,7 +8,7 @@ test.each([
   ["EDQUOT", "DISK_FULL", /disk that holds \/out is full/],
   ["EROFS", "FILE_NOT_WRITABLE", /disk that holds \/out is read-only/],
   ["EACCES", "FILE_NOT_WRITABLE", /may not write \/out\/chats/],
-  ["ENOENT", "FILE_NOT_WRITABLE", /folder \/out is not there/],
+  ["ENOENT", "FILE_NOT_WRITABLE", /folder \/out does not exist/],
   ["ENOTDIR", "FILE_NOT_WRITABLE", /\/out is not a folder/],
   ["EISDIR", "FILE_NOT_WRITABLE", /\/out\/chats is a folder/],
 ])("%s is a sentence that says what to do", (code, name, message) => {

@@ -1,10 +1,10 @@
 import { expect, test } from "@jest/globals";
-import { deliverMails } from "../../src/jobs/send-emails.ts";
+import { sendEmails } from "../../src/jobs/send-emails.ts";
 
 test("a failure of the database is told when no mail is at work any more", async () => {
   const sending = Promise.withResolvers<void>();
   const finished: unknown[] = [];
-  const delivering = deliverMails({
+  const delivering = sendEmails({
     signal: new AbortController().signal,
     async query(sql, values) {
       if (sql.includes("take_mails")) return [{ id: "marked too late" }, { id: "slow" }];

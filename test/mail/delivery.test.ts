@@ -10,7 +10,7 @@ import { generateMasterKey, parseMasterKeys } from "../../src/auth/master-keys.t
 import { createSealer } from "../../src/auth/sealing.ts";
 import { loadConfig } from "../../src/config/config.ts";
 import { startWorker } from "../../src/jobs/index.ts";
-import { type Delivery, deliverMails } from "../../src/jobs/send-emails.ts";
+import { type Delivery, sendEmails } from "../../src/jobs/send-emails.ts";
 import type { MailerOptions } from "../../src/mail/mailer.ts";
 import { createMailer } from "../../src/mail/mailer.ts";
 import type { SmsMessage } from "../../src/mail/message.ts";
@@ -76,7 +76,7 @@ async function deliver(url: string, options: Partial<MailerOptions> = {}): Promi
     ...options,
   });
   try {
-    return await deliverMails({ query, signal: new AbortController().signal, mailer });
+    return await sendEmails({ query, signal: new AbortController().signal, mailer });
   } finally {
     await mailer.close();
   }
@@ -147,7 +147,7 @@ describe("a mail server that accepts", () => {
     const { signal } = new AbortController();
     await Promise.all(
       clients.map((client) =>
-        deliverMails({
+        sendEmails({
           query: async (sql, values) => (await client.query(sql, values)).rows,
           signal,
           mailer,
@@ -336,7 +336,7 @@ describe("text messages", () => {
       {
         id: expect.any(String),
         to: "+12025550101",
-        text: "Plinthos: 12345678 is your code, valid for 10 minutes. Nobody of us asks for it.",
+        text: "Plinthos: 12345678 is your code, valid for 10 minutes. We will never ask you for it.",
       },
     ]);
   });

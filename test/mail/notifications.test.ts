@@ -27,18 +27,18 @@ const told = async (email: string) =>
 
 describe("A6 the owner of an account is told", () => {
   test.each([
-    ["factor_added", "mfa-changed", /a second factor was added/],
+    ["factor_added", "mfa-changed", /A second factor was added/],
     ["factor_removed", "mfa-changed", /was removed/],
     ["mfa_locked", "mfa-changed", /too many wrong ones/],
-    ["recovery_code_used", "mfa-changed", /a recovery code of your account was used/],
+    ["recovery_code_used", "mfa-changed", /A recovery code of your account was used/],
     ["recovery_codes_replaced", "mfa-changed", /were replaced/],
     ["passkey_cloned", "mfa-changed", /a copy of it/],
-    ["provider_unlinked", "oauth-changed", /through another provider/],
-    ["api_token_created", "api-token-created", /acts as you/],
+    ["provider_unlinked", "oauth-changed", /linked to or unlinked/],
+    ["api_token_created", "api-token-created", /can act as you/],
     ["security_settings_changed", "security-settings-changed", /session timeout or the allowed networks/],
-    ["refresh_token_reused", "session-ended", /its token was used twice/],
-    ["sessions_ended_by_administrator", "session-ended", /an administrator ended all your sessions/],
-    ["suspicious_activity", "suspicious-activity", /looked unusual/],
+    ["refresh_token_reused", "session-ended", /Its token was used twice/],
+    ["sessions_ended_by_administrator", "session-ended", /An administrator ended all your sessions/],
+    ["suspicious_activity", "suspicious-activity", /noticed unusual activity/],
   ])("of %s", async (event, template, words) => {
     const ada = await someone();
     await asOwner("select private.record_security_event($1, $2)", [event, ada.id]);

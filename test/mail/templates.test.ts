@@ -1,27 +1,42 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "@jest/globals";
 import { render } from "../../src/mail/render.ts";
 import { circumstances } from "../../src/mail/template.ts";
 import { TEMPLATES } from "../../src/mail/templates/index.ts";
+import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 const CONTEXT = { appName: "Plinthos", appUrl: "https://app.example.org", token: "plp_the-token" };
 const NAMES = Object.keys(TEMPLATES);
+const FIXTURES = join(PACKAGE_ROOT, "migrations/fixtures");
+const EVENTS = [
+  "factor_added",
+  "factor_removed",
+  "mfa_locked",
+  "recovery_code_used",
+  "recovery_codes_replaced",
+  "passkey_cloned",
+  "sessions_ended_by_administrator",
+];
 const WITH_TOKEN = ["password-reset", "phone-code", "verify-email"];
 
-test("there is a text for everything that is notified", () => {
-  expect(NAMES).toEqual(
-    expect.arrayContaining([
-      "verify-email",
-      "email-changed",
-      "address-taken",
-      "password-reset",
-      "password-changed",
-      "new-sign-in",
-      "account-locked",
-      "suspicious-activity",
-      "mfa-changed",
-      "session-ended",
-    ]),
-  );
+test("the templates are those that the database queues", () => {
+  const queued = new Set<string>();
+  for (const file of readdirSync(FIXTURES, { recursive: true, encoding: "utf8" })) {
+    if (!file.endsWith(".sql")) continue;
+    const sql = readFileSync(join(FIXTURES, file), "utf8");
+    if (!/\b(queue_mail|notify_user|notification_of)\b/.test(sql)) continue;
+    // Only template names are written with hyphens in these functions.
+    for (const [, name] of sql.matchAll(/'([a-z]+(?:-[a-z]+)+)'/g)) queued.add(name!);
+  }
+  expect([...queued].sort()).toEqual([...NAMES].sort());
+});
+
+test.each(NAMES)("%s starts its sentences with a capital letter", (name) => {
+  const event = (value: string) => render(TEMPLATES[name]!({ event: value }, CONTEXT)).text;
+  for (const text of ["", ...EVENTS].map(event))
+    for (const paragraph of text.trim().split("\n\n"))
+      if (!/^(https?:|plp_)/.test(paragraph)) expect(paragraph).toMatch(/^(\p{Lu}|Plinthos: )/u);
 });
 
 describe.each(NAMES)("%s", (name) => {
@@ -36,20 +51,20 @@ describe.each(NAMES)("%s", (name) => {
   };
   const message = render(TEMPLATES[name]!(variables, CONTEXT));
 
-  test("escapes what it is filled with, and has no line that is not its own", () => {
+  test("escapes its variables and lets none of them start a line", () => {
     expect(message.html).not.toMatch(/<img|onerror|evil\.example\/x">/);
     expect(message.html.replace(/<[^>]*>/g, "")).not.toMatch(/[<>]/);
     expect(message.subject).not.toMatch(/[\r\n\u2028]/);
     for (const text of [message.text, message.html]) expect(text).not.toMatch(/^Bcc:/m);
   });
 
-  test("loads nothing, and leads nowhere but to the application", () => {
+  test("loads no remote resource and links to the application only", () => {
     expect(message.html).not.toMatch(/<(img|script|style|link|iframe|form)\b|url\(/i);
     for (const [, href] of message.html.matchAll(/href="([^"]*)"/g))
       expect(href).toMatch(/^https:\/\/app\.example\.org\/[a-z-]+(#token=plp_the-token)?$/);
   });
 
-  test("says the same with and without variables, in text and HTML", () => {
+  test("renders without variables, in text and HTML", () => {
     const plain = render(TEMPLATES[name]!({}, CONTEXT));
     expect(plain.text.trim()).not.toBe("");
     for (const text of [plain.text, plain.html]) {
@@ -61,7 +76,7 @@ describe.each(NAMES)("%s", (name) => {
   });
 });
 
-test("a link of another scheme than http(s) is shown and not linked", () => {
+test("a link whose scheme is not http(s) is shown but not linked", () => {
   const { html } = render({ subject: "x", parts: [{ label: "x", link: "javascript:alert(1)" }] });
   expect(html).not.toContain("href");
 });

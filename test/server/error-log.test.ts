@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { pino } from "pino";
 import { createErrorLog, type ErrorLog, withoutValues } from "../../src/request/error-log.ts";
@@ -144,11 +145,23 @@ describe("the queue", () => {
     expect(rows).toHaveLength(1);
   });
 
-  test("stops in time when the database hangs, and takes nothing afterwards", async () => {
-    const log = createErrorLog({ callPrivateFunction: () => new Promise(() => {}), logger: silent });
+  test("stops within two seconds while the database hangs", async () => {
+    const log = createErrorLog({ callService: () => new Promise(() => {}), logger: silent });
     log.record(anError());
+    const started = performance.now();
+    await log.close();
+    expect(performance.now() - started).toBeGreaterThan(1_900);
+  }, 4_000);
+
+  test("records and writes nothing after close()", async () => {
+    const { rows, state, callService } = pretend();
+    const log = createErrorLog({ callService, logger: silent, flushAfterMs: 1 });
     await log.close();
     log.record(anError());
+    await sleep(50);
+    await log.close();
+    expect(state.calls).toBe(0);
+    expect(rows).toEqual([]);
   });
 
   test.each<[string, unknown]>([

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { answerChat } from "../../examples/conversation/answer-chat.ts";
 import { startModel } from "../../examples/conversation/model.ts";
-import { turnCallsOf } from "../../src/http/turn-calls.ts";
+import { turnCallsOf } from "../../src/limits/turn-calls.ts";
 import { addModel } from "../support/accounts.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";

@@ -13,7 +13,7 @@ export function addDb(program: Command): void {
     .command("url")
     .description("print the connection URL of a role, for psql and BI tools")
     .addOption(
-      new Option("--role <role>", "whose URL")
+      new Option("--role <role>", "role to connect as")
         .choices(LOGIN_ROLES as readonly string[] as string[])
         .makeOptionMandatory(),
     )
@@ -21,9 +21,9 @@ export function addDb(program: Command): void {
     .addHelpText(
       "after",
       `
-It is that of the embedded server, which must be running, or the one in PLINTH_…_URL.
-The URL holds a password: it is printed to stdout only, so do not paste it into a ticket or a chat.
-The role "analyst" reads the analytics schema and nothing else.
+Prints the URL of the embedded server, which must be running, or the one in PLINTH_…_URL.
+The URL contains a password: do not paste it into a ticket or a chat.
+The role "analyst" can read only the analytics schema.
 
 Example:
   $ psql "$(plinth db url --role analyst)"`,

@@ -14,11 +14,13 @@ interface Flags {
 export function addDocs(program: Command): void {
   program
     .command("docs")
-    .description("draw the schema: DBML for dbdiagram.io, Mermaid, and a picture of each domain and of all")
+    .description(
+      "draw the schema: DBML for dbdiagram.io, Mermaid, and a picture of each domain and of the whole",
+    )
     .option("--dir <folder>", "where to write; created if needed", "docs/schema")
     .option("--live", "read the configured database instead of running the migrations on a temporary one")
     .option("--check", "write nothing, and fail if the files are not up to date")
-    .option("--json", "print the names of the files that changed, or that are stale, as JSON")
+    .option("--json", "print the names of the changed or stale files as JSON")
     .addHelpText(
       "after",
       `
@@ -53,7 +55,7 @@ async function writeDocs({ dir, live, check, json }: Flags): Promise<void> {
   if (stale.length === 0) return;
   for (const name of stale) note(`stale: ${name}`);
   throw new PlinthError("STALE_FILES", `${stale.length} files in ${printable(dir)} are not up to date.`, {
-    hint: "Run `plinth docs` and commit what it writes.",
+    hint: "Run `plinth docs` and commit the files.",
   });
 }
 

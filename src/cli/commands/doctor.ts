@@ -5,13 +5,13 @@ import { note, print, printJson } from "../output.ts";
 export function addDoctor(program: Command): void {
   program
     .command("doctor")
-    .description("examine the installation and say what to do")
+    .description("check the installation and report problems with their fixes")
     .option("--json", "print the findings as JSON")
     .addHelpText(
       "after",
       `
-Looks at settings, the server, migrations, roles, row-level security, partitions and jobs, and changes nothing.
-Each finding is ok, warn, fail or skipped, with what to do; the exit code is 1 when one is "fail".
+Checks settings, the server, migrations, roles, row-level security, partitions and jobs. Changes nothing.
+Each finding is ok, warn, fail or skipped, with a hint; the exit code is 1 if any finding is "fail".
 
 Example:
   $ plinth doctor

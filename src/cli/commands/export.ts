@@ -17,9 +17,9 @@ export function addExport(program: Command): void {
 
   command
     .command("chats")
-    .description("write a user's chats to files, one each")
-    .requiredOption("--user <name>", "whose chats")
-    .requiredOption("--dir <folder>", "where to; made if it is not there")
+    .description("write a user's chats to files, one file a chat")
+    .requiredOption("--user <name>", "owner of the chats")
+    .requiredOption("--dir <folder>", "folder to write to; created if needed")
     .addOption(
       new Option("--format <format>", "markdown (the active path) or json (everything)")
         .choices(["markdown", "json"])
@@ -38,12 +38,12 @@ Example:
     .command("content")
     .argument("<file>", "file to write; replaced when the export is complete")
     .description("export categories and content, one JSON object a line")
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-The file is one that "plinth import content" takes. Of each item it holds the published text, or the draft of what is
-not published; deleted items, authors, ratings and permissions of users are left out.
+"plinth import content" can read the file. It contains the published text of each item, or the draft of an unpublished
+item. Deleted items, authors, ratings and users' permissions are omitted.
 
 Example:
   $ plinth export content ./content.ndjson`,

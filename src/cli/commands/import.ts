@@ -10,9 +10,9 @@ interface Flags {
   readonly public?: boolean;
 }
 
-const KEEP_GOING = "keep what is good when something is rejected (otherwise nothing is kept)";
+const KEEP_GOING = "import the valid rows even if others are rejected (otherwise nothing is imported)";
 
-/** How many remarks of a kind a person gets to read; --json lists up to 1,000. */
+/** Number of warnings and of rejections that are printed; --json lists up to 1,000. */
 const LISTED = 20;
 
 export function addImport(program: Command): void {
@@ -28,15 +28,15 @@ export function addImport(program: Command): void {
     .command("models")
     .argument("<dir>", "folder of *.json files, one vendor each")
     .description("import models and their price histories")
-    .option("--public", "make the imported models usable by everybody")
+    .option("--public", "make the imported models available to all users")
     .option("--keep-going", KEEP_GOING)
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
 Each file holds {"vendor", "models": [{"id", "name", "price_history": [{"input", "output", "input_cached",
-"reasoning", "from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD or null for "always" and "until
-further notice". A file says everything about its models' prices: periods it does not name are removed.
+"reasoning", "from_date", "to_date"}]}]}: US dollars per million tokens, dates as YYYY-MM-DD, or null for "always" and "until
+further notice". A file lists all prices of its models: periods that it does not list are deleted.
 Importing the same files again changes nothing.
 
 Example:
@@ -54,12 +54,12 @@ Example:
     .argument("<file>", "CSV file")
     .description("import prompts into the shared library")
     .option("--keep-going", KEEP_GOING)
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
 The first line names the columns act,prompt,for_devs,type,contributor in any order. Fields with commas, quotes or
-line breaks stand in quotes, and a quote inside them is doubled. Importing the same file again changes nothing.
+line breaks are quoted; a quote inside them is doubled. Importing the same file again changes nothing.
 
 Example:
   $ plinth import prompts ./prompts.csv --keep-going`,
@@ -72,18 +72,18 @@ Example:
   command
     .command("chats")
     .description("import a user's chats from an export of ChatGPT or of Plinth")
-    .requiredOption("--user <name>", "whose chats they become")
+    .requiredOption("--user <name>", "owner of the imported chats")
     .requiredOption(
       "--file <path>",
-      "conversations.json of ChatGPT's export; a chat of Plinth's, or a folder of them",
+      "conversations.json of a ChatGPT export, a chat exported from Plinth, or a folder of such chats",
     )
     .option("--keep-going", KEEP_GOING)
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-Edits and other answers are imported as such, and the path that was shown last is the active one. Importing the same
-file again changes nothing; a newer export adds what was said since. A warning names each text that is left out.
+Edits and alternative answers are kept, and the path shown last becomes the active one. Importing the same file again
+changes nothing; a newer export adds the new messages. Each skipped text is reported as a warning.
 
 Example:
   $ plinth import chats --user ada --file ./conversations.json
@@ -100,12 +100,12 @@ Example:
     .argument("<file>", "NDJSON file: one JSON object a line")
     .description("import and publish categories, courses and lessons")
     .option("--keep-going", KEEP_GOING)
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
 A line is {"kind": "category", "path", "name", …} or {"kind": "item", "slug", "category", "type", "title", "body", …};
-docs/learning.md lists the keys. What a line names stands before it in the file, or is in the database already.
+docs/learning.md lists the keys. A line may refer only to earlier lines or to rows that are already in the database.
 Importing the same file again changes nothing; a changed body becomes a new version.
 
 Example:
@@ -121,8 +121,8 @@ async function runImport(
   flags: Flags,
   start: (options: ImportOptions) => Promise<ImportSummary>,
 ): Promise<void> {
-  // What a stream leaves behind is garbage at once. Node would let the part of memory for new objects grow to three times 32 MB
-  // for it; kept small, the largest file takes half the memory and no more time.
+  // Objects from a stream become garbage at once. By default, Node lets the space for new objects grow to three times 32 MB. If
+  // it stays small, the largest file needs half the memory and no more time.
   setFlagsFromString("--semi-space-growth-factor=1");
   const progress = startProgress();
   const summary = await withSession(({ database, signal }) =>
@@ -147,13 +147,13 @@ async function runImport(
   if (summary.rejected > LISTED) note(`… and ${summary.rejected - LISTED} more.`);
   note(
     summary.kept
-      ? `error: ${summary.rejected} rejected; the others were imported.`
-      : `error: Nothing was imported, because ${summary.rejected} ${summary.rejected === 1 ? "row was" : "rows were"} rejected.\nhint: Correct the file, or import what is good with --keep-going.`,
+      ? `error: ${summary.rejected} rejected; the rest were imported.`
+      : `error: Nothing was imported, because ${summary.rejected} ${summary.rejected === 1 ? "row was" : "rows were"} rejected.\nhint: Correct the file, or import the valid rows with --keep-going.`,
   );
   process.exitCode = 1;
 }
 
 function describe({ inserted, updated, unchanged, rejected, kept, milliseconds }: ImportSummary): string {
   const counts = `${inserted} inserted, ${updated} updated, ${unchanged} unchanged, ${rejected} rejected`;
-  return `${counts} in ${(milliseconds / 1000).toFixed(1)} s${kept ? "" : "; all taken back"}`;
+  return `${counts} in ${(milliseconds / 1000).toFixed(1)} s${kept ? "" : "; all rolled back"}`;
 }

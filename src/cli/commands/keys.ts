@@ -12,7 +12,7 @@ type Kind = "master" | "jwt" | "jwt-asymmetric";
 export function addKeys(program: Command): void {
   const command = program
     .command("keys")
-    .description("make keys, see which are in use, and change the master key")
+    .description("generate keys, show which are in use, and rotate the master key")
     .addHelpText("after", "\nExample:\n  $ plinth keys status\n  $ plinth keys rotate");
   addGenerate(command);
   addStatus(command);
@@ -23,16 +23,18 @@ export function addKeys(program: Command): void {
 function addGenerate(command: Command): void {
   command
     .command("generate")
-    .description("print a new key, as the settings take it")
+    .description("print a new key in the form that the settings expect")
     .addOption(
-      new Option("--kind <kind>", "what for").choices(["master", "jwt", "jwt-asymmetric"]).default("master"),
+      new Option("--kind <kind>", "kind of key")
+        .choices(["master", "jwt", "jwt-asymmetric"])
+        .default("master"),
     )
-    .option("--key-version <n>", "version of a master key; must be above the ones in use", wholeNumber, 1)
+    .option("--key-version <n>", "version of a master key; must be higher than those in use", wholeNumber, 1)
     .option("--json", "print it as JSON")
     .addHelpText(
       "after",
       `
-Needs no database and keeps nothing. The key is printed once; put it where only Plinth can read it.
+Needs no database and stores nothing. The key is printed once; store it where only Plinth can read it.
 
 Example:
   $ plinth keys generate --key-version 2             PLINTH_MASTER_KEYS=1:…,2:…
@@ -56,7 +58,7 @@ async function generate(kind: Kind, version: number): Promise<string> {
 function addStatus(command: Command): void {
   command
     .command("status")
-    .description("show which master keys there are and what is sealed under which")
+    .description("show the master keys and how many secrets each has sealed")
     .option("--json", "print it as JSON")
     .addHelpText(
       "after",
@@ -82,11 +84,11 @@ function addStatus(command: Command): void {
           `  ${table}.${column}: ${count} under ${version === null ? "no key (not sealed)" : `version ${version}`}`,
         );
       if (missing.length > 0)
-        print(`Missing: version ${missing.join(", ")}. What they sealed cannot be read.`);
-      if (behind > 0) print(`${behind} still to be sealed anew: plinth keys rotate`);
+        print(`Missing: version ${missing.join(", ")}. Secrets sealed with it cannot be read.`);
+      if (behind > 0) print(`${behind} secrets are to be resealed: run plinth keys rotate`);
       if (unused.length > 0)
         print(
-          `No longer in use here: version ${unused.join(", ")}. Backups made before the rotation still need them.`,
+          `No longer in use here: version ${unused.join(", ")}. Backups from before the rotation still need it.`,
         );
     });
 }
@@ -94,14 +96,14 @@ function addStatus(command: Command): void {
 function addRotate(command: Command): void {
   command
     .command("rotate")
-    .description("seal all secrets in the database anew, under the highest master key")
-    .option("--new", "embedded server only: first make a new master key and keep it in secrets.json")
-    .option("--json", "print the outcome as JSON")
+    .description("reseal all secrets in the database with the newest master key")
+    .option("--new", "embedded server only: first generate a new master key and store it in secrets.json")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
-Every server must have the new key beside the old ones before this runs: restart them first. Reads and writes go on
-meanwhile. It can be stopped at any moment and run again. Needs the owner's URL.
+Before this runs, each server must have the new key in addition to the old ones: restart them first. Reads and writes
+continue meanwhile. The rotation can be stopped at any time and run again. Needs the owner's URL.
 
 Example:
   $ export PLINTH_MASTER_KEYS="$PLINTH_MASTER_KEYS,$(plinth keys generate --key-version 2)"
@@ -133,7 +135,7 @@ async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
   if (!isComplete)
     throw new PlinthError(
       "INTERRUPTED",
-      `Stopped after ${rotated}. Nothing is lost; run it again to go on.`,
+      `Stopped after ${rotated} secrets. Nothing is lost; run it again to continue.`,
       {
         exitCode: 130,
       },
@@ -141,7 +143,7 @@ async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
   if (!hadNewer)
     throw new PlinthError(
       "NO_NEW_KEY",
-      `There is no newer master key than version ${version}, which seals all.`,
+      `No master key is newer than version ${version}, which seals all secrets.`,
       {
         hint: `Add one to PLINTH_MASTER_KEYS (plinth keys generate --key-version ${version + 1}), or use --new with the embedded server.`,
       },
@@ -150,15 +152,15 @@ async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
   else
     print(
       rotated === 0
-        ? `All is sealed under version ${version}.`
-        : `${rotated} sealed under version ${version}.`,
+        ? `All secrets are sealed with version ${version}.`
+        : `Resealed ${rotated} secrets with version ${version}.`,
     );
   if (damaged.length > 0)
     throw new PlinthError(
       "DAMAGED_SECRETS",
       `${damaged.length} secrets cannot be opened: ${damaged.slice(0, 5).join(", ")}.`,
       {
-        hint: "They were altered, or sealed by another key of the same version. They were left as they are.",
+        hint: "They were altered, or sealed with another key of the same version. They were not changed.",
       },
     );
 }
@@ -166,18 +168,18 @@ async function rotate(flags: { new?: boolean; json?: boolean }): Promise<void> {
 function announceRestart(json: boolean | undefined): void {
   if (json) printJson({ version: null, rotated: 0, damaged: [], needsRestart: true });
   else print("The new key is in secrets.json.");
-  note("The Plinth that runs on this data does not have it yet: restart it, then run plinth keys rotate.");
+  note("The running Plinth does not have it yet: restart it, then run plinth keys rotate.");
 }
 
 function addHashEmails(command: Command): void {
   command
     .command("hash-emails")
-    .description("give accounts the hash of their address that have none")
+    .description("hash the e-mail addresses of accounts that have no hash yet")
     .option(
       "--forget-addresses",
-      "then remove all clear addresses, as in privacy mode; mail can no longer be sent",
+      "then delete all clear addresses, as in privacy mode; mail can no longer be sent",
     )
-    .option("--json", "print the outcome as JSON")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       "\nNeeds the owner's URL and the master keys.\n\nExample:\n  $ plinth keys hash-emails",
@@ -196,12 +198,14 @@ function addHashEmails(command: Command): void {
         });
       });
       if (flags.json) printJson(outcome);
-      else print(`${outcome.hashed} addresses hashed, ${outcome.forgotten} forgotten.`);
+      else print(`Hashed ${outcome.hashed} addresses and deleted ${outcome.forgotten}.`);
       if (outcome.taken.length > 0)
         throw new PlinthError(
           "ADDRESS_TAKEN",
-          `${outcome.taken.length} accounts have an address that another account has already: ${outcome.taken.slice(0, 5).join(", ")}.`,
-          { hint: "Give one of the two another address; until then they are found by their username." },
+          `${outcome.taken.length} accounts have an invalid address or one that another account already has: ${outcome.taken.slice(0, 5).join(", ")}.`,
+          {
+            hint: "Set another address for each of them. Until then, their users sign in with their username.",
+          },
         );
     });
 }

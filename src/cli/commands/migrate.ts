@@ -7,12 +7,12 @@ import { wholeNumber } from "../whole-number.ts";
 export function addMigrate(program: Command): void {
   const command = program
     .command("migrate")
-    .description("bring the database up to date; and what belongs to migrations")
+    .description("bring the database up to date, and manage migrations")
     .addHelpText(
       "after",
       `
-Without a subcommand, "up" runs: missing roles are made if the owner may, pending migrations run, each in its own
-transaction, and the job queue's tables are installed or upgraded. Where the owner may not make roles,
+Without a subcommand, "up" runs. It creates missing roles if the owner may, runs each pending migration in its own
+transaction, and installs or upgrades the job queue's tables. If the owner may not create roles,
 "plinth migrate --print-roles" prints the SQL for your DBA.
 
 Example:
@@ -29,8 +29,8 @@ Example:
 function addUp(command: Command): void {
   command
     .command("up", { isDefault: true })
-    .description("run what is pending (the default)")
-    .option("--print-roles", "print the SQL that makes the roles, for somebody who may, and change nothing")
+    .description("run pending migrations (the default)")
+    .option("--print-roles", "print the SQL that creates the roles, for an administrator, and change nothing")
     .option("--json", "print the names of the migrations that ran as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth migrate\n  $ plinth migrate --print-roles > roles.sql")
     .action(async (flags: { json?: boolean; printRoles?: boolean }) => {
@@ -45,7 +45,7 @@ function addUp(command: Command): void {
     });
 }
 
-/** For a server where the roles are made by its administrator. Needs no database. */
+/** For a server whose administrator creates the roles. Needs no database. */
 async function printRoles(): Promise<void> {
   const { loadConfig } = await import("../../config/config.ts");
   const { bootstrapSql } = await import("../../database/bootstrap-sql.ts");
@@ -55,7 +55,7 @@ async function printRoles(): Promise<void> {
 function addStatus(command: Command): void {
   command
     .command("status")
-    .description("list the migrations that ran and those that are pending")
+    .description("list applied and pending migrations")
     .option("--json", "print it as JSON")
     .addHelpText("after", "\nExample:\n  $ plinth migrate status")
     .action(async ({ json }: { json?: boolean }) => {
@@ -74,12 +74,12 @@ function addCommit(command: Command): void {
   command
     .command("commit")
     .description("freeze current.sql as the next committed migration")
-    .requiredOption("-m, --message <words>", "what it does; names the file")
+    .requiredOption("-m, --message <words>", "description; becomes part of the file name")
     .option("--json", "print the file's name as JSON")
     .addHelpText(
       "after",
       `
-The whole history runs on a temporary embedded database first; a failure changes no file. Write the way back into
+The whole history runs on a temporary embedded database first; a failure changes no file. Write the rollback script to
 migrations/rollback/ under the same name.
 
 Example:
@@ -96,14 +96,14 @@ Example:
 function addRecommit(command: Command): void {
   command
     .command("recommit")
-    .description("commit the history again, with today's fixtures (until it has landed)")
-    .option("--from <number>", "leave the migrations before this one as they are", wholeNumber, 1)
-    .option("--json", "print the names of the files that changed as JSON")
+    .description("recommit unreleased migrations with the current fixtures")
+    .option("--from <number>", "keep the migrations before this one unchanged", wholeNumber, 1)
+    .option("--json", "print the names of the changed files as JSON")
     .addHelpText(
       "after",
       `
-Databases that ran the old history refuse the new one, so this is for a history that nobody has applied yet. The new
-one runs on a temporary embedded database first; a failure changes no file.
+A database that ran the old history rejects the new one, so use this only before any database has applied it. The new
+history runs on a temporary embedded database first; a failure changes no file.
 
 Example:
   $ plinth migrate recommit --from 9`,
@@ -117,7 +117,7 @@ Example:
     });
 }
 
-/** Ctrl-C has to stop that server too. */
+/** Ctrl-C also stops the server. */
 async function onThrowawayServer<T>(use: (rootUrl: string) => Promise<T>): Promise<T> {
   const { withThrowawayServer } = await import("../throwaway-server.ts");
   return interruptible((_signal, orGiveUp) =>

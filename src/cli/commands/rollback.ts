@@ -15,15 +15,15 @@ interface Flags {
 export function addRollback(program: Command): void {
   program
     .command("rollback")
-    .description("take back the newest migrations, with the data that only they know")
-    .option("--steps <n>", "how many migrations, newest first", wholeNumber, 1)
-    .option("--yes", "do not ask")
-    .option("--json", "print the names of what was taken back as JSON")
+    .description("roll back the latest migrations and the data they added")
+    .option("--steps <n>", "number of migrations, newest first", wholeNumber, 1)
+    .option("--yes", "do not ask for confirmation")
+    .option("--json", "print the names of the rolled back migrations as JSON")
     .addHelpText(
       "after",
       `
-All steps are one transaction: either all are taken back or none. What a migration added goes, with all data in it,
-so make a backup first. Without a terminal to ask on, --yes is needed.
+All steps run in one transaction: either all are rolled back or none. Everything that a migration added is deleted, with
+all data in it, so back up first. Without a terminal, --yes is required.
 
 Example:
   $ plinth rollback --steps 1`,
@@ -37,16 +37,18 @@ Example:
         return (await rollback({ ...target, steps: flags.steps, log: note })).rolledBack;
       });
       if (flags.json) printJson({ rolledBack: names });
-      else print(`${names.length} rolled back.`);
+      else print(`Rolled back ${names.length} ${names.length === 1 ? "migration" : "migrations"}.`);
     });
 }
 
 async function confirm(names: readonly string[]): Promise<void> {
   if (!process.stdin.isTTY)
     throw new UsageError(
-      "There is no terminal to ask on: say --yes to roll back and lose what the migration added.",
+      "No terminal to prompt on: use --yes to roll back and delete the data that the migrations added.",
     );
-  note(`This takes back, with all data in what they added:\n${names.map((name) => `  ${name}`).join("\n")}`);
-  if (!/^y(es)?$/i.test(await ask("Go on? [y/N] ")))
+  note(
+    `This rolls back these migrations and deletes all data they added:\n${names.map((name) => `  ${name}`).join("\n")}`,
+  );
+  if (!/^y(es)?$/i.test(await ask("Continue? [y/N] ")))
     throw new PlinthError("NOT_CONFIRMED", "Nothing was rolled back.");
 }

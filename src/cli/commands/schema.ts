@@ -5,18 +5,18 @@ import { note, print, printJson } from "../output.ts";
 export function addSchema(program: Command): void {
   const command = program
     .command("schema")
-    .description("the generated files in migrations/schema/: the schema as it is now")
+    .description("generate or check the files in migrations/schema/, which show the current schema")
     .addHelpText("after", "\nExample:\n  $ plinth schema dump\n  $ plinth schema check");
 
   command
     .command("dump")
-    .description("write the files anew from the migrations")
-    .option("--json", "print the names of the files that changed as JSON")
+    .description("regenerate the files from the migrations")
+    .option("--json", "print the names of the changed files as JSON")
     .addHelpText(
       "after",
       `
 Runs all migrations on a temporary embedded database and writes migrations/schema/<schema>.sql and schema.graphql.
-Commit them with the migration, so that a review shows what it changes.
+Commit them with the migration, so that a review shows its effect.
 
 Example:
   $ plinth schema dump`,
@@ -31,12 +31,12 @@ Example:
 
   command
     .command("check")
-    .description("say whether the files are fresh; exit code 1 if not")
+    .description("check that the files are up to date; exit code 1 if not")
     .option("--json", "print the differences as JSON")
     .addHelpText(
       "after",
       `
-Runs all migrations on a temporary embedded database and compares, for CI. Changes nothing.
+Runs all migrations on a temporary embedded database and compares the files, for CI. Changes nothing.
 
 Example:
   $ plinth schema check`,
@@ -46,10 +46,10 @@ Example:
       const { checkSchemaFiles } = await import("../../schema-dump/schema-files.ts");
       const stale = await checkSchemaFiles(SCHEMA_FOLDER, await generateSchemaFiles());
       if (json) printJson({ fresh: stale.length === 0, stale });
-      else if (stale.length === 0) print("The files are fresh.");
+      else if (stale.length === 0) print("The files are up to date.");
       else for (const { name, diff } of stale) print(`${name}\n${diff}`);
       if (stale.length > 0) {
-        note(`error: ${stale.length} generated files are not what the migrations make.`);
+        note(`error: ${stale.length} generated files do not match the migrations.`);
         note("hint: Run plinth schema dump.");
         process.exitCode = 1;
       }

@@ -10,8 +10,8 @@ export function addServe(program: Command): void {
       "after",
       `
 Needs PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, PLINTH_JWT_KEYS and PLINTH_MASTER_KEYS (or …_KEYS_FILE for the
-keys). Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one of its own. Does not
-migrate. Logs are JSON lines on stdout.
+keys). Without any PLINTH_…_URL it uses the embedded database: that of a running Plinth, or one that it starts. Does
+not run migrations. Writes its log to stdout as JSON lines.
 
 Example:
   $ PLINTH_HOST=0.0.0.0 plinth serve`,

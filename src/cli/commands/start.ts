@@ -10,13 +10,13 @@ export function addStart(program: Command): void {
   program
     .command("start")
     .description("run everything: the database, its migrations, the API and the jobs")
-    .option("--demo", "fill an empty external database with demo data too")
+    .option("--demo", "also fill an empty external database with demo data")
     .option("--no-demo", "do not fill an empty database with demo data")
     .addHelpText(
       "after",
       `
 Without PLINTH_…_URL variables it starts an embedded PostgreSQL with its data in .plinth/ (PLINTH_DATA). The first start
-makes two demo accounts and prints their passwords. Ctrl-C stops in order; a second Ctrl-C stops at once.
+creates two demo accounts and prints their passwords. Ctrl-C shuts down cleanly; a second Ctrl-C stops at once.
 
 Example:
   $ plinth start
@@ -35,7 +35,7 @@ Example:
 
 function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
   const { url, database, demoAccounts } = plinth;
-  // Another terminal does not know of it.
+  // The setting may be missing in another terminal.
   const folder = dataDirectory === resolve(".plinth") ? "" : `PLINTH_DATA='${dataDirectory}' `;
   const lines = [
     "",
@@ -48,7 +48,7 @@ function printBanner(plinth: Plinth, { http, dataDirectory }: Config): void {
       : []),
     ...signIn(url, demoAccounts),
     "",
-    "Ctrl-C stops it.",
+    "Press Ctrl-C to stop it.",
   ];
   print(lines.join("\n"));
 }

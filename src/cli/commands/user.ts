@@ -25,7 +25,7 @@ interface GrantFlags {
 export function addUser(program: Command): void {
   const command = program
     .command("user")
-    .description("make accounts and give them roles")
+    .description("create accounts and grant roles")
     .addHelpText(
       "after",
       "\nExample:\n  $ plinth user create ada --email ada@example.com\n  $ plinth user grant ada admin",
@@ -34,16 +34,16 @@ export function addUser(program: Command): void {
   command
     .command("create")
     .argument("<username>", "name to sign in with")
-    .description("make an account; asks for the password")
+    .description("create an account; prompts for the password")
     .requiredOption("--email <address>", "e-mail address")
     .option("--display-name <name>", "name shown to others")
     .option("--password-stdin", "read the password from the first line of stdin")
-    .option("--generate-password", "make a password up and print it, this once")
+    .option("--generate-password", "generate a password and print it once")
     .option("--json", "print the account as JSON")
     .addHelpText(
       "after",
       `
-A password is never an argument, because arguments end up in the shell's history and in the list of processes.
+A password is never an argument, because arguments appear in the shell's history and in the list of processes.
 
 Example:
   $ plinth user create ada --email ada@example.com
@@ -53,12 +53,16 @@ Example:
 
   command
     .command("grant")
-    .argument("<username>", "who")
+    .argument("<username>", "user to change")
     .argument("<role>", "such as admin, moderator or user")
-    .description("give an account a role, or take it away")
-    .option("--expires <time>", "when the role ends, such as 2027-01-31 or 2027-01-31T12:00:00Z", isoTime)
-    .option("--revoke", "take the role away")
-    .option("--json", "print the outcome as JSON")
+    .description("grant a role to an account, or revoke it")
+    .option(
+      "--expires <time>",
+      "time when the role expires, such as 2027-01-31 or 2027-01-31T12:00:00Z",
+      isoTime,
+    )
+    .option("--revoke", "revoke the role")
+    .option("--json", "print the result as JSON")
     .addHelpText(
       "after",
       `
@@ -107,30 +111,30 @@ async function createUser(username: string, flags: CreateFlags): Promise<void> {
   const generated = flags.generatePassword ? { password } : {};
   if (flags.json) printJson({ id, username, email: email ?? flags.email, ...generated });
   else {
-    print(`Made the account ${username} (${id}).`);
+    print(`Created account ${username} (${id}).`);
     if (flags.generatePassword) print(`Password: ${password}`);
   }
 }
 
 async function choosePassword(flags: CreateFlags): Promise<string> {
   if (flags.generatePassword && flags.passwordStdin)
-    throw new UsageError("--generate-password and --password-stdin exclude each other.");
-  // 144 bits, in characters that survive a shell and a double click.
+    throw new UsageError("Use either --generate-password or --password-stdin, not both.");
+  // 144 bits, in characters that need no quoting in a shell and that a double click selects.
   if (flags.generatePassword) return randomBytes(18).toString("base64url");
   if (flags.passwordStdin) return readLineFromStdin();
   if (!process.stdin.isTTY)
-    throw new UsageError("There is no terminal to ask on: use --password-stdin or --generate-password.");
+    throw new UsageError("No terminal to prompt on: use --password-stdin or --generate-password.");
   const password = await ask("Password: ", { hidden: true });
-  if ((await ask("Password again: ", { hidden: true })) !== password)
-    throw new PlinthError("PASSWORDS_DIFFER", "The two passwords differ.");
+  if ((await ask("Repeat password: ", { hidden: true })) !== password)
+    throw new PlinthError("PASSWORDS_DIFFER", "The passwords do not match.");
   return password;
 }
 
-/** What the database says about a new account, by constraint. */
+/** Messages for a new account that the database rejects, by constraint. */
 const REGISTRATION_ERRORS: Record<string, string> = {
-  users_username_key: "There is an account of that name already.",
-  users_email_key: "There is an account with that e-mail address already.",
-  users_hashed_email_key: "There is an account with that e-mail address already.",
+  users_username_key: "That username is already taken.",
+  users_email_key: "Another account already has that e-mail address.",
+  users_hashed_email_key: "Another account already has that e-mail address.",
   users_username_check:
     "A username is 2 to 100 of a-z, 0-9, _, . and -, and begins and ends with a letter or digit.",
   users_email_check: "The e-mail address is not valid.",
@@ -143,7 +147,7 @@ function explainRegistration(error: pg.DatabaseError): never {
 }
 
 async function grantRole(username: string, role: string, flags: GrantFlags): Promise<void> {
-  if (flags.revoke && flags.expires) throw new UsageError("--revoke and --expires exclude each other.");
+  if (flags.revoke && flags.expires) throw new UsageError("Use either --revoke or --expires, not both.");
   await withSession(({ database }) =>
     withClient(database, "owner", async (client) => {
       const userId = await findUser(client, username);
@@ -172,25 +176,25 @@ async function assertRole(client: pg.Client, role: string): Promise<void> {
   );
   const roles = rows.map(({ role_name }) => role_name);
   if (!roles.includes(role))
-    throw new PlinthError("NOT_FOUND", `There is no role ${role}; the roles are ${roles.join(", ")}.`);
+    throw new PlinthError("NOT_FOUND", `Unknown role: ${role}. The roles are ${roles.join(", ")}.`);
 }
 
 function explainRole(error: pg.DatabaseError): never {
   if (error.code === "PL404") throw new PlinthError("NOT_FOUND", error.message, { cause: error });
   if (error.constraint === "user_roles_expires_after_granted")
-    throw new PlinthError("BAD_USER_INPUT", "The time when the role ends must be in the future.", {
+    throw new PlinthError("BAD_USER_INPUT", "The role's expiry time must be in the future.", {
       cause: error,
     });
   throw error;
 }
 
-/** A date is its midnight in UTC; a time needs its zone, because a guess would be wrong twice a year. */
+/** Parses a date as midnight UTC. A time must include its zone: a guessed zone would be wrong for part of the year. */
 function isoTime(text: string): string {
   const [, day, time] =
     /^(\d{4}-\d{2}-\d{2})(T\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:Z|[+-]\d{2}:\d{2}))?$/.exec(text) ?? [];
   const midnight = new Date(`${day}T00:00:00Z`);
   const value = new Date(`${day}${time ?? "T00:00:00Z"}`);
-  // Date takes the 30th of February for a day of March.
+  // Date parses the 30th of February as a day in March.
   const exists = !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(`${day}T`);
   if (!exists || Number.isNaN(value.getTime()))
     throw new InvalidArgumentError(

@@ -9,9 +9,9 @@ export function addWork(program: Command): void {
     .addHelpText(
       "after",
       `
-Needs PLINTH_WORKER_URL; to send mail also PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes.
-Without any PLINTH_…_URL it uses the embedded database, with or without another Plinth that runs on it. Several workers
-share the work. Does not migrate. Logs are JSON lines on stdout.
+Needs PLINTH_WORKER_URL. To send mail, also needs PLINTH_SMTP_URL, and PLINTH_MASTER_KEYS for mail with links and codes.
+Without any PLINTH_…_URL it uses the embedded database, shared with a running Plinth if there is one. Several workers
+share the jobs. Does not run migrations. Writes its log to stdout as JSON lines.
 
 Example:
   $ plinth work`,

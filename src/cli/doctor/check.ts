@@ -3,31 +3,31 @@ import type { Config } from "../../config/config.ts";
 import type { LoginRole } from "../../config/roles.ts";
 import type { Database } from "../../database/database.ts";
 
-/** `skipped`: it could not be looked at, and why is in the message. Only `fail` makes doctor's exit code 1. */
+/** `skipped`: the check could not run; the message gives the reason. Only `fail` makes doctor's exit code 1. */
 export type Status = "ok" | "warn" | "fail" | "skipped";
 
-/** What one check found. */
+/** The result of one check. */
 export interface Finding {
   /** Stable name, for scripts. */
   readonly check: string;
   readonly status: Status;
   /** One sentence, without secrets. */
   readonly message: string;
-  /** What to do; on every `warn` and `fail`. */
+  /** The action to take; set on each `warn` and `fail`. */
   readonly hint?: string;
-  /** Particulars for people and scripts, one a line. */
+  /** Details for people and scripts, one a line. */
   readonly details?: readonly string[];
 }
 
 export interface DoctorContext {
   readonly config: Config;
   readonly database: Database;
-  /** Connected as `role`; the catalogue is open to every role, Plinth's own tables are not. */
+  /** Connected as `role`. Each role may read the catalogue, but not Plinth's own tables. */
   readonly client: pg.Client;
   readonly role: LoginRole;
 }
 
-/** Looks at one subject. An error it throws becomes a `fail` with the error's message. */
+/** Checks one subject. If it throws, doctor reports a `fail` with the error's message. */
 export type CheckGroup = (context: DoctorContext) => Promise<Finding[]>;
 
 export function ok(check: string, message: string): Finding {

@@ -24,7 +24,7 @@ const GROUPS: readonly CheckGroup[] = [
   checkPayments,
 ];
 
-/** Examines a database as the most able role there is a URL for: the owner sees everything, others what they may. */
+/** Examines a database as the most privileged role that has a URL. The owner sees everything; other roles see less. */
 export async function examineDatabase(config: Config, database: Database): Promise<Finding[]> {
   const role = mostAbleRole(config, database);
   const connection = {
@@ -41,7 +41,7 @@ export async function examineDatabase(config: Config, database: Database): Promi
   }).catch(unusable);
 }
 
-/** What to report when the database cannot be examined. */
+/** Returns the finding for a database that cannot be examined. */
 export function unusable(error: unknown): Finding[] {
   const known = explainError(error);
   if (!known) throw error;
@@ -53,7 +53,7 @@ function notExamined(error: unknown): Finding[] {
   return [
     fail(
       "examination",
-      `Something could not be examined: ${known?.message ?? String(error)}`,
+      `A check failed with an error: ${known?.message ?? String(error)}`,
       known?.hint ?? "If the database is migrated, report this as a bug.",
     ),
   ];

@@ -3,7 +3,7 @@ import { BOSS_CRON_QUEUE, DEAD_LETTER_QUEUE } from "../../jobs/queues.ts";
 import { printable } from "../output.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
-/** The job queue: is it there, does a worker run, and what failed. */
+/** Checks whether the job queue is installed, whether a worker runs, and whether jobs failed. */
 export const checkJobs: CheckGroup = async (context) => {
   if (context.role !== "owner" && context.role !== "worker")
     return [skipped("jobs", "Only the owner or the worker can read the job queue (PLINTH_WORKER_URL).")];
@@ -15,7 +15,7 @@ export const checkJobs: CheckGroup = async (context) => {
   return [await checkWorker(context), await checkRetries(context), await checkDeadLetters(context)];
 };
 
-/** A running worker is a session of the worker's role, whatever machine it is on. */
+/** A running worker is a session of the worker's role, on any machine. */
 async function checkWorker({ client, config }: DoctorContext): Promise<Finding> {
   const { rows } = await client.query<{ running: boolean; version: number; queues: number }>(
     `select
@@ -39,7 +39,7 @@ async function checkWorker({ client, config }: DoctorContext): Promise<Finding> 
       );
 }
 
-/** Jobs that failed and will be tried again: not lost yet. */
+/** Checks for jobs that failed and will be retried. */
 async function checkRetries({ client }: DoctorContext): Promise<Finding> {
   const { rows } = await client.query<{ name: string; tries: number; message: string | null }>(
     `select name, retry_count + 1 as tries, ${messageOf("output")} as message
@@ -52,10 +52,10 @@ async function checkRetries({ client }: DoctorContext): Promise<Finding> {
     ? ok("failing-jobs", "No job is failing.")
     : warn(
         "failing-jobs",
-        "Jobs failed and will be tried again.",
-        "Read the worker's log, and put right what it says.",
+        "Some jobs failed and will be retried.",
+        "Read the worker's log and fix the cause.",
         rows.map(
-          ({ name, tries, message }) => `${name}: ${tries} tries, ${printable(message ?? "no message")}`,
+          ({ name, tries, message }) => `${name}: ${tries} attempts, ${printable(message ?? "no message")}`,
         ),
       );
 }
@@ -65,11 +65,11 @@ interface DeadLetters {
   jobs: number;
   last: string;
   message: string | null;
-  /** Whether a later run of the same job went well. */
+  /** Whether a later run of the same job succeeded. */
   recovered: boolean;
 }
 
-/** Jobs that failed for good. One whose later runs went well is old news: it warns, and does not fail. */
+/** Checks for jobs that failed permanently. If later runs of the job succeeded, the finding is only a warning. */
 async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
   const { rows } = await client.query<DeadLetters>(
     `with dead as (
@@ -95,18 +95,18 @@ async function checkDeadLetters({ client }: DoctorContext): Promise<Finding> {
     [DEAD_LETTER_QUEUE],
   );
   const check = "dead-letters";
-  if (rows.length === 0) return ok(check, "No job has failed for good.");
+  if (rows.length === 0) return ok(check, "No job has failed permanently.");
   const details = rows.map(
     ({ name, jobs, last, message, recovered }) =>
-      `${name}: ${jobs} failed, last at ${last}${recovered ? " (has run well since)" : ""}, ${printable(message ?? "no message")}`,
+      `${name}: ${jobs} failed, last at ${last}${recovered ? " (later runs succeeded)" : ""}, ${printable(message ?? "no message")}`,
   );
-  const hint = `Put the cause right; then delete from pgboss.job where name = '${DEAD_LETTER_QUEUE}' (as the owner).`;
+  const hint = `Fix the cause; then delete from pgboss.job where name = '${DEAD_LETTER_QUEUE}' (as the owner).`;
   return rows.every((row) => row.recovered)
-    ? warn(check, "Jobs failed for good, and have run well since.", hint, details)
-    : fail(check, "Jobs failed for good, after all their retries.", hint, details);
+    ? warn(check, "Some jobs failed permanently, but later runs succeeded.", hint, details)
+    : fail(check, "Some jobs failed permanently, after all retries.", hint, details);
 }
 
-/** pg-boss stores an error as an object, or below `value` when it made it itself. */
+/** pg-boss stores a job's error as an object, and its own errors under `value`. */
 function messageOf(column: string): string {
   return `coalesce(${column} ->> 'message', ${column} -> 'value' ->> 'message')`;
 }

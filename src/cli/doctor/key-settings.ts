@@ -6,10 +6,10 @@ import { isExternal } from "../../database/database.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 
-/** A long list of keys is work left undone: each of them still opens something. */
+/** From this number on, doctor suggests dropping old keys: each of them still opens something. */
 const MANY_KEYS = 5;
 
-/** The keys as they are set; what the database holds under them is checked in sealed-secrets.ts. */
+/** Checks the keys in the settings; sealed-secrets.ts checks the secrets in the database. */
 export function checkKeySettings(config: Config): Finding[] {
   const { auth } = config;
   const needsKeys = isExternal(config);
@@ -47,20 +47,20 @@ function checkKeys(options: {
   const { check, name, text, file, needsKeys, inSecrets, describe } = options;
   if (text === undefined && file === undefined)
     return needsKeys
-      ? warn(check, `${name} is not set.`, "plinth serve needs it where the database is an external one.")
+      ? warn(check, `${name} is not set.`, "plinth serve needs it with an external database.")
       : ok(check, inSecrets);
   try {
     const { message, count } = describe(text ?? readKeyFile(`${name}_FILE`, file!));
     return count < MANY_KEYS
       ? ok(check, message)
-      : warn(check, `${message} That are many.`, `Drop the ones that are no longer needed from ${name}.`);
+      : warn(check, `${message} That is a lot.`, `Remove the keys that are no longer needed from ${name}.`);
   } catch (error) {
     if (!(error instanceof PlinthError)) throw error;
     return fail(check, error.message, error.hint ?? `Correct ${name}.`);
   }
 }
 
-/** A kid stands in every token, so it is no secret. */
+/** A kid is part of each token, so it is not secret. */
 function describeSigningKeys(text: string) {
   const keys = parseSigningKeys(text);
   const named = keys.map(({ kid, algorithm }) => `${kid} (${algorithm})`);

@@ -3,7 +3,7 @@ import { isPlainHttp, parseProviders } from "../../oauth/provider-settings.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type Finding, fail, ok, warn } from "./check.ts";
 
-/** Whether the providers of the settings can be read, and are reached safely. */
+/** Checks whether the sign-in providers in the settings are valid and use TLS. */
 export function checkProviders({ auth }: Config): Finding {
   const name = "providers";
   try {
@@ -12,10 +12,15 @@ export function checkProviders({ auth }: Config): Finding {
     if (plain.length > 0)
       return warn(
         name,
-        `Reached without TLS: ${plain.join(", ")}.`,
-        "Use https; http is for trying things out.",
+        `These sign-in providers do not use TLS: ${plain.join(", ")}.`,
+        "Use https; http is for testing only.",
       );
-    return ok(name, providers.length === 0 ? "No other provider is set up." : `${providers.length} set up.`);
+    return ok(
+      name,
+      providers.length === 0
+        ? "No sign-in provider is configured."
+        : `${providers.length} sign-in providers are configured.`,
+    );
   } catch (error) {
     if (!(error instanceof PlinthError)) throw error;
     return fail(name, error.message, error.hint ?? "Correct PLINTH_OAUTH_PROVIDERS.");

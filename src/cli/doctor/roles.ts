@@ -15,9 +15,9 @@ interface RoleRow {
 }
 
 const HINT =
-  "Run plinth migrate as a role that may create roles, or the script of plinth migrate --print-roles.";
+  "Run plinth migrate as a role that may create roles, or run the script that plinth migrate --print-roles prints.";
 
-/** Whether the roles are as little able as they were made: see "Roles" in the README. */
+/** Checks that each role has only its intended privileges: see "Roles" in the README. */
 export const checkRoles: CheckGroup = async ({ client, config }) => {
   const names = new Map(ROLES.map((role) => [roleName(config.rolePrefix, role), role]));
   const { rows } = await client.query<RoleRow>(
@@ -44,8 +44,8 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
   );
   const findings = [
     faults.length === 0
-      ? ok("roles", "No role can do more than it should.")
-      : fail("roles", "Roles can do more or less than they should.", HINT, faults),
+      ? ok("roles", "Each role has only its intended privileges.")
+      : fail("roles", "Some roles have too many or too few privileges.", HINT, faults),
   ];
   const owner = await client.query<{ name: string; rolsuper: boolean }>(
     `select r.rolname as name, r.rolsuper
@@ -67,8 +67,8 @@ export const checkRoles: CheckGroup = async ({ client, config }) => {
       ? ok("ownership", "Only the owner owns anything.")
       : fail(
           "ownership",
-          "Roles own objects, and so pass by row-level security.",
-          "Give them to the owner.",
+          "Some roles own objects and therefore bypass row-level security.",
+          "Transfer them to the owner.",
           strangers,
         ),
   );
@@ -81,18 +81,18 @@ function faultsOf(role: Role, row: RoleRow, prefix: string): string[] {
     role === "authenticator" ? ["anonymous", "user"].map((each) => roleName(prefix, each as Role)) : [];
   return [
     row.rolsuper && "is superuser",
-    row.rolbypassrls && "passes by row-level security",
+    row.rolbypassrls && "bypasses row-level security",
     row.rolcreaterole && role !== "owner" && "may create roles",
     row.rolcreatedb && role !== "owner" && "may create databases",
     row.rolcanlogin !== mayLogIn && (mayLogIn ? "may not log in" : "may log in"),
-    row.rolinherit && role === "authenticator" && "inherits rights instead of asking for them",
+    row.rolinherit && role === "authenticator" && "inherits privileges instead of using SET ROLE",
     role !== "owner" &&
       row.member_of.toString() !== wanted.toString() &&
       `is a member of ${row.member_of.join(", ") || "no role"} instead of ${wanted.join(" and ") || "no role"}`,
   ].filter((fault) => fault !== false);
 }
 
-/** Objects in Plinth's schemas whose owner is not the one of the schema `plinth`. */
+/** Objects in Plinth's schemas that the owner of the schema `plinth` does not own. */
 async function ownedByOthers(client: DoctorContext["client"], roles: string[]): Promise<string[]> {
   const { rows } = await client.query<{ object: string }>(
     `with owned as (

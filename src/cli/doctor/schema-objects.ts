@@ -5,8 +5,8 @@ import { SCHEMA_FOLDER } from "../../support/paths.ts";
 import { type Finding, fail, ok } from "./check.ts";
 
 /**
- * Whether what the migrations make is there: a restore that broke off leaves a history that is complete and a schema that
- * is not. Compares names with migrations/schema/*.sql; for what is in them, `plinth schema check` is for the code.
+ * Checks whether the objects that the migrations create exist: an interrupted restore leaves a complete history but an
+ * incomplete schema. Compares names only, with migrations/schema/*.sql.
  */
 export async function checkSchemaObjects(client: pg.Client): Promise<Finding> {
   const expected = expectedObjects();
@@ -29,11 +29,11 @@ export async function checkSchemaObjects(client: pg.Client): Promise<Finding> {
   const there = new Set(rows.map(({ name }) => name));
   const missing = expected.filter((name) => !there.has(name));
   return missing.length === 0
-    ? ok("schema", `All ${expected.length} tables, views, functions, policies and triggers are there.`)
+    ? ok("schema", `All ${expected.length} tables, views, functions, policies and triggers exist.`)
     : fail(
         "schema",
         `${missing.length} of ${expected.length} tables, views, functions, policies and triggers are missing.`,
-        "Restore the database again, as docs/operations.md says under Backups.",
+        "Restore the database again; see Backups in docs/operations.md.",
         missing.slice(0, 20),
       );
 }

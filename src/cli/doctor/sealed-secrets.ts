@@ -4,12 +4,12 @@ import { findMasterKeys } from "../../start/key-settings.ts";
 import { PlinthError } from "../../support/errors.ts";
 import { type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
-/** Whether the keys that are set open what the database holds, and which addresses it holds in clear. */
+/** Checks whether the master keys open all secrets in the database, and whether it contains clear addresses. */
 export async function checkSealedSecrets(context: DoctorContext): Promise<Finding[]> {
   const { client, role } = context;
   if (role !== "owner")
     return [skipped("sealed-secrets", "Only the owner can count sealed secrets (PLINTH_OWNER_URL).")];
-  // Checked by itself: without the migration there is nothing to look at.
+  // Without the migration, there is nothing to check.
   const { rowCount } = await client.query("select where to_regclass('private.user_keys') is not null");
   return rowCount === 0 ? [] : [await checkVersions(context), await checkAddresses(context)];
 }
@@ -24,7 +24,7 @@ async function checkVersions({ client, config, database }: DoctorContext): Promi
       ? ok(check, "Nothing is sealed yet.")
       : skipped(
           check,
-          `${total} secrets are sealed; the master keys are not set here, so nothing is compared.`,
+          `${total} secrets are sealed; the master keys are not set here, so they cannot be checked.`,
         );
   const missing = counts.filter(({ version }) => version === null || !keys.versions.includes(version));
   const describe = ({ table, column, version, count }: (typeof counts)[number]) =>
@@ -32,22 +32,22 @@ async function checkVersions({ client, config, database }: DoctorContext): Promi
   if (missing.length > 0)
     return fail(
       check,
-      "Some secrets are sealed by master keys that are not set.",
-      "Put them back into PLINTH_MASTER_KEYS.",
+      "Some secrets are sealed with master keys that are not set.",
+      "Add these keys back to PLINTH_MASTER_KEYS.",
       missing.map(describe),
     );
   const behind = counts.filter(({ version }) => version !== keys.current);
   if (behind.length > 0)
     return warn(
       check,
-      `Some secrets are still sealed by an old master key; version ${keys.current} is there.`,
-      "plinth keys rotate",
+      `Some secrets are still sealed with an old master key; the current version is ${keys.current}.`,
+      "Run plinth keys rotate.",
       behind.map(describe),
     );
-  return ok(check, `${total} secrets, all sealed by master key version ${keys.current}.`);
+  return ok(check, `All ${total} secrets are sealed with master key version ${keys.current}.`);
 }
 
-/** What is wrong with the setting itself is another check's finding. */
+/** Returns undefined for an invalid setting, which another check reports. */
 function readKeys(config: DoctorContext["config"], database: DoctorContext["database"]) {
   try {
     const text = findMasterKeys(config, database);
@@ -71,16 +71,17 @@ async function checkAddresses({ client, config }: DoctorContext): Promise<Findin
   if (config.auth.privacyMode && clear > 0)
     return warn(
       check,
-      `Privacy mode is on, and ${clear} accounts still have a clear address.`,
-      "plinth keys hash-emails --forget-addresses",
+      `Privacy mode is on, but ${clear} accounts still have a clear address.`,
+      "Run plinth keys hash-emails --forget-addresses.",
     );
   if (irregular)
     return warn(
       check,
-      `${irregular.length} accounts have an address that is not valid, or that another account has in another spelling.`,
-      "Set another address for each of them; until then their users sign in by username.",
+      `${irregular.length} accounts have an invalid address, or one that another account has in a different spelling.`,
+      "Set another address for each of them. Until then, their users sign in with their username.",
       irregular.slice(0, 20),
     );
-  if (unhashed > 0) return warn(check, `${unhashed} addresses have no hash yet.`, "plinth keys hash-emails");
-  return ok(check, config.auth.privacyMode ? "No clear address." : "Every address has its hash.");
+  if (unhashed > 0)
+    return warn(check, `${unhashed} addresses have no hash yet.`, "Run plinth keys hash-emails.");
+  return ok(check, config.auth.privacyMode ? "No account has a clear address." : "Each address has a hash.");
 }

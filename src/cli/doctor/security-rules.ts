@@ -1,16 +1,16 @@
 import { type CheckGroup, type DoctorContext, type Finding, ok, skipped, warn } from "./check.ts";
 
-/** Attempts an hour beyond which a limit per account, and one per address, hardly limits anything. */
+/** Attempts an hour above which a limit per account, or per address, is too weak. */
 const MOST_PER_ACCOUNT = 120;
 const MOST_PER_ADDRESS = 6_000;
-/** A threshold that no attack of a person's account or address is likely to reach. */
+/** A threshold above which an attack on an account or from an address is unlikely to be detected. */
 const HIGHEST_THRESHOLD = 1_000;
 
-/** Rate limits and rules of suspicion are data: somebody may have switched them off. */
+/** Checks the rate limits and the rules for suspicious activity: both are data, so an administrator can turn them off. */
 export const checkSecurityRules: CheckGroup = async (context) =>
   context.role === "owner"
     ? [await checkRateLimits(context), await checkSuspicion(context)]
-    : [skipped("security-rules", "Only the owner can read the rules of security (PLINTH_OWNER_URL).")];
+    : [skipped("security-rules", "Only the owner can read the security rules (PLINTH_OWNER_URL).")];
 
 async function checkRateLimits({ client }: DoctorContext): Promise<Finding> {
   const check = "rate-limit-rules";
@@ -31,7 +31,7 @@ async function checkRateLimits({ client }: DoctorContext): Promise<Finding> {
     ? ok(check, `${rows.length} rate limits are on.`)
     : warn(
         check,
-        "Some rate limits do not limit.",
+        "Some rate limits are off or too weak.",
         "update security.rate_limit_rules set is_enabled = true, limit_value = … (as the owner, or with manage_security).",
         weak,
       );
@@ -46,13 +46,13 @@ async function checkSuspicion({ client }: DoctorContext): Promise<Finding> {
   );
   const weak = rows.flatMap(({ name, enabled, threshold }) => {
     if (!enabled) return [`${name}: switched off`];
-    return threshold > HIGHEST_THRESHOLD ? [`${name}: only from ${threshold} on`] : [];
+    return threshold > HIGHEST_THRESHOLD ? [`${name}: threshold is ${threshold}`] : [];
   });
   return weak.length === 0
-    ? ok(check, `${rows.length} rules of suspicious activity are on.`)
+    ? ok(check, `${rows.length} rules for suspicious activity are on.`)
     : warn(
         check,
-        "Some rules of suspicious activity find nothing.",
+        "Some rules for suspicious activity are off or too weak.",
         "update security.suspicious_activity_rules set is_enabled = true, threshold = … (as the owner, or with manage_security).",
         weak,
       );

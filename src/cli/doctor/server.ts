@@ -5,7 +5,7 @@ import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, w
 import { isLocal } from "./settings.ts";
 
 const OLDEST_VERSION = 150_000;
-/** Access tokens carry times; more than this and fresh ones look as if they came from the future. */
+/** Access tokens contain times: with a larger difference, new tokens seem to come from the future. */
 const MAX_CLOCK_DIFFERENCE_MS = 5_000;
 
 interface Server {
@@ -35,15 +35,15 @@ export const checkServer: CheckGroup = async (context) => {
   const server = rows[0]!;
   const findings = [
     server.version_number >= OLDEST_VERSION
-      ? ok("server", `PostgreSQL ${server.version} (${context.database.kind}) answers.`)
+      ? ok("server", `PostgreSQL ${server.version} (${context.database.kind}) is running.`)
       : fail("server", `PostgreSQL ${server.version} is too old.`, "Use PostgreSQL 15 or newer."),
   ];
   if (server.encoding !== "UTF8")
     findings.push(
       fail(
         "encoding",
-        `The database stores ${server.encoding}.`,
-        "Create it with encoding UTF8 and move the data.",
+        `The database's encoding is ${server.encoding}.`,
+        "Create a database with encoding UTF8 and move the data there.",
       ),
     );
   if (server.fsync === "off" || server.full_page_writes === "off")
@@ -51,12 +51,12 @@ export const checkServer: CheckGroup = async (context) => {
       warn("durability", "fsync or full_page_writes is off: a crash can destroy the data.", "Turn both on."),
     );
   if (server.in_recovery)
-    findings.push(fail("primary", "The server is a read-only replica.", "Point the URLs to the primary."));
+    findings.push(fail("primary", "The server is a read-only replica.", "Point the URLs at the primary."));
   else if (server.is_read_only)
     findings.push(
       fail(
         "read-only",
-        "The database takes no changes.",
+        "The database is read-only.",
         "Set default_transaction_read_only off, for the database and its roles.",
       ),
     );
@@ -73,7 +73,7 @@ export const checkServer: CheckGroup = async (context) => {
   return findings;
 };
 
-/** Each configured URL: does it connect, and is the way encrypted? */
+/** Checks for each configured URL whether it connects and whether the connection is encrypted. */
 async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
   const findings: Finding[] = [];
   for (const role of LOGIN_ROLES) {
@@ -92,7 +92,7 @@ async function checkConnections({ config }: DoctorContext): Promise<Finding[]> {
       findings.push(describeConnection(check, url, rows[0]?.ssl === true));
     } catch (error) {
       const known = explainError(error);
-      const hint = known?.hint ?? "Check it.";
+      const hint = known?.hint ?? "Check this URL.";
       findings.push(
         fail(check, known?.message ?? String(error), `PLINTH_${role.toUpperCase()}_URL: ${hint}`),
       );
@@ -107,8 +107,8 @@ function describeConnection(check: string, url: string, encrypted: boolean): Fin
   if (!encrypted)
     return warn(
       check,
-      `The connection to ${hostname} is not encrypted: passwords and data can be read on the way.`,
-      "Add ?sslmode=verify-full to the URL (with sslrootcert=… for an authority of your own).",
+      `The connection to ${hostname} is not encrypted: others on the network can read passwords and data.`,
+      "Add ?sslmode=verify-full to the URL (with sslrootcert=… for a private certificate authority).",
     );
   if (searchParams.get("sslmode") === "no-verify")
     return warn(check, `The certificate of ${hostname} is not checked.`, "Use sslmode=verify-full.");

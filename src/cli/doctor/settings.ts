@@ -10,15 +10,15 @@ import { checkProviders } from "./providers.ts";
 const NEEDED_NODE = 24;
 const HOUR_SECONDS = 3_600;
 
-/** What can be told without a database; `unknown` are variables named like settings that are none. */
+/** Checks that need no database. `unknown` lists PLINTH_ variables that are not settings. */
 export function checkSettings(config: Config, unknown: readonly string[] = []): Finding[] {
   return [
     checkNode(),
     ...unknown.map((name) =>
       warn(
         "unknown-setting",
-        `${name} is set and means nothing.`,
-        "The README lists the settings; look for its spelling.",
+        `${name} is set but is not a setting.`,
+        "Check its spelling; the README lists the settings.",
       ),
     ),
     checkSecretsFile(config),
@@ -37,19 +37,19 @@ function checkNode(): Finding {
     : fail("node", `This is Node ${node}.`, `Use Node ${NEEDED_NODE} or newer.`);
 }
 
-/** Before anything reads the file, because reading it puts its mode right. */
+/** Runs before anything reads the file, because reading it corrects its mode. */
 function checkSecretsFile(config: Config): Finding | undefined {
   if (isExternal(config)) return undefined;
   const path = secretsPath(config.dataDirectory);
   const stat = statSync(path, { throwIfNoEntry: false });
-  if (!stat) return ok("secrets", "No secrets were made yet.");
+  if (!stat) return ok("secrets", "No secrets have been created yet.");
   const mode = (stat.mode & 0o777).toString(8);
   return process.platform === "win32" || (stat.mode & 0o077) === 0
     ? ok("secrets", `Only its owner can read ${path}.`)
     : fail(
         "secrets",
-        `Others can read ${path} (mode ${mode}).`,
-        `chmod 600 ${path}; then replace what is in it.`,
+        `Other users can read ${path} (mode ${mode}).`,
+        `Run chmod 600 ${path}, then replace the secrets in it.`,
       );
 }
 
@@ -57,25 +57,25 @@ function checkHttp({ http, auth }: Config): Finding[] {
   const findings: Finding[] = [];
   if (http.corsOrigins.includes("*"))
     findings.push(
-      warn("cors", "Every web site may call the API.", "Name the origins in PLINTH_CORS_ORIGINS."),
+      warn("cors", "Any website may call the API.", "List the allowed origins in PLINTH_CORS_ORIGINS."),
     );
   if (!isLocal(http.host) && (http.graphiql || http.introspection))
     findings.push(
       warn(
         "exposure",
-        `The API listens on ${http.host} and shows its schema to everybody (GraphiQL or introspection).`,
-        "Set PLINTH_GRAPHIQL=off and PLINTH_INTROSPECTION=off in production, unless you mean to.",
+        `The API listens on ${http.host} and shows its schema to any client (GraphiQL or introspection).`,
+        "Set PLINTH_GRAPHIQL=off and PLINTH_INTROSPECTION=off in production, unless this is intended.",
       ),
     );
   if (auth.accessTokenSeconds > HOUR_SECONDS)
     findings.push(
       warn(
         "access-token-life",
-        `Access tokens live for ${auth.accessTokenSeconds} s.`,
-        "Ten minutes (600) are usual; clients get new ones with their refresh token.",
+        `Access tokens are valid for ${auth.accessTokenSeconds} s.`,
+        "The usual value is 600 (ten minutes); clients get new tokens with their refresh token.",
       ),
     );
-  return findings.length > 0 ? findings : [ok("settings", "No weak setting.")];
+  return findings.length > 0 ? findings : [ok("settings", "No setting is weak.")];
 }
 
 function checkSignIn(config: Config): Finding[] {
@@ -85,7 +85,7 @@ function checkSignIn(config: Config): Finding[] {
     findings.push(
       warn(
         "password-history",
-        "A changed password may be the one it was before.",
+        "Users may reuse their current password as the new one.",
         "Set PLINTH_PASSWORD_HISTORY to 1 or more.",
       ),
     );
@@ -93,7 +93,7 @@ function checkSignIn(config: Config): Finding[] {
     findings.push(
       warn(
         "passkeys",
-        "Passkeys are made for localhost: they will not work where the application is.",
+        "Passkeys are bound to localhost: they will not work on the application's domain.",
         "Set PLINTH_RP_ID and PLINTH_APP_ORIGINS to the application's domain and origins.",
       ),
     );
@@ -105,25 +105,21 @@ function checkMail(config: Config): Finding {
   const name = "mail";
   if (!mail.smtpUrl)
     return isExternal(config)
-      ? warn(name, "PLINTH_SMTP_URL is not set: mail reaches nobody.", "Set it where plinth work runs.")
-      : ok(name, "Mail is written into the data folder.");
+      ? warn(name, "PLINTH_SMTP_URL is not set: no mail is sent.", "Set it where plinth work runs.")
+      : ok(name, "Mail is written to the data folder.");
   const { hostname } = new URL(mail.appUrl);
   if (mail.appUrl.startsWith("http:") && !isLocal(hostname))
     return warn(
       name,
-      "PLINTH_APP_URL is not https: links in mail can be read on the way.",
+      "PLINTH_APP_URL is not https: others on the network can read links from mail.",
       "Serve the application over https.",
     );
   if (isLocal(hostname))
-    return warn(
-      name,
-      `Links in mail lead to ${hostname}.`,
-      "Set PLINTH_APP_URL to where the application is.",
-    );
+    return warn(name, `Links in mail point to ${hostname}.`, "Set PLINTH_APP_URL to the application's URL.");
   return ok(name, "Mail is sent by SMTP.");
 }
 
-/** Whether a setting's host is this machine; none at all and the folder of a socket are as well. */
+/** Whether a setting's host is this machine. An empty host and the folder of a socket also are. */
 export function isLocal(host: string): boolean {
   return isLoopback(host) || host === "" || host.startsWith("/");
 }

@@ -2,7 +2,7 @@ import { SCHEMAS } from "../../database/schemas.ts";
 import { PARTITION_MONTHS_AHEAD } from "../../jobs/ensure-partitions.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
-/** Row-level security, partitions, and what the clean-up jobs should have cleaned up. */
+/** Checks row-level security, partitions, and the rows that the clean-up jobs should have deleted. */
 export const checkTables: CheckGroup = async (context) => [
   await checkRowSecurity(context),
   await checkPartitions(context),
@@ -18,7 +18,8 @@ async function checkRowSecurity({ client }: DoctorContext): Promise<Finding> {
      order by 1`,
     [SCHEMAS],
   );
-  if (rows.length === 0) return fail("row-security", "There are no tables yet.", "Run plinth migrate.");
+  if (rows.length === 0)
+    return fail("row-security", "The database has no tables yet.", "Run plinth migrate.");
   const open = rows.filter((row) => !row.secured).map((row) => row.name);
   return open.length === 0
     ? ok("row-security", `On for all ${rows.length} tables and partitions.`)
@@ -44,7 +45,7 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
        select
          p.oid,
          m.number,
-         -- By name and not with to_regclass(), which asks for rights on the schema.
+         -- By name, because to_regclass() requires privileges on the schema.
          exists (
            select
            from pg_inherits i
@@ -59,7 +60,7 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
      select
        format('%s.%s', p.nspname, p.relname) as name,
        coalesce((select min(m.number) from months m where m.oid = p.oid and not m.made), $2 + 1) as months,
-       -- An estimate from statistics: the rows themselves are not everybody's to read.
+       -- By size, because not all roles may read the rows.
        exists (
          select
          from pg_inherits i
@@ -72,7 +73,7 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
      order by 1`,
     [SCHEMAS, PARTITION_MONTHS_AHEAD],
   );
-  const hint = "Keep plinth work (or start) running: its job ensure-partitions makes them.";
+  const hint = "Keep plinth work (or start) running: its job ensure-partitions creates them.";
   const missing = rows.filter((row) => row.months === 0).map((row) => row.name);
   if (missing.length > 0)
     return fail("partitions", "Some logs have no partition for this month.", hint, missing);
@@ -80,7 +81,7 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
   if (short.length > 0)
     return warn(
       "partitions",
-      `Some logs have less than ${PARTITION_MONTHS_AHEAD} months ahead.`,
+      `Some logs have partitions for fewer than ${PARTITION_MONTHS_AHEAD} months ahead.`,
       hint,
       short,
     );
@@ -88,14 +89,17 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
   if (strays.length > 0)
     return warn(
       "partitions",
-      "Rows lie in default partitions, where no month could take them.",
+      "Some rows are in default partitions because their month had no partition.",
       hint,
       strays,
     );
-  return ok("partitions", `All ${rows.length} logs have ${PARTITION_MONTHS_AHEAD} months ahead.`);
+  return ok(
+    "partitions",
+    `All ${rows.length} logs have partitions for ${PARTITION_MONTHS_AHEAD} months ahead.`,
+  );
 }
 
-/** Only the owner may count tokens. */
+/** Checks for tokens that the clean-up job has not deleted. Only the owner may count tokens. */
 async function checkBacklog({ client, role }: DoctorContext): Promise<Finding[]> {
   const check = "token-backlog";
   if (role !== "owner")

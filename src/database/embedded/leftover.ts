@@ -10,9 +10,9 @@ const FAST_SHUTDOWN_MS = 30_000;
 const IMMEDIATE_SHUTDOWN_MS = 10_000;
 
 /**
- * Stops a server that outlived the Node process which started it (kill -9). It is not adopted: only a parent learns at
- * once that its child died, and it runs with the settings and programs of before. Call it only with the lock held.
- * @throws PlinthError DATABASE_STILL_IN_USE if it does not end
+ * Stops a server that outlived the Node process that started it (kill -9). The server is not reused, because only its parent
+ * would notice at once if it died, and it runs with old settings and programs. Call this only while holding the lock.
+ * @throws PlinthError DATABASE_STILL_IN_USE if it does not stop
  */
 export async function stopLeftover(folder: string, log: (line: string) => void): Promise<void> {
   const pid = Number(postmasterFile(folder)[0]);
@@ -20,11 +20,11 @@ export async function stopLeftover(folder: string, log: (line: string) => void):
   if (!Number.isInteger(pid) || pid === 0) return;
   const birth = processBirth(Math.abs(pid));
   if (birth && worksIn(Math.abs(pid), folder)) {
-    log(`Stopping the PostgreSQL (process ${Math.abs(pid)}) of a Plinth that was killed`);
+    log(`Stopping PostgreSQL (process ${Math.abs(pid)}), left over from a Plinth that was killed`);
     await stop(Math.abs(pid), birth);
   } else if (birth || stillInTable(Math.abs(pid))) {
-    // Another process has the number now, or a dead one's entry was never reaped. PostgreSQL would take either for
-    // its own. Without the file it still refuses to start while the dead server's children hold the shared memory.
+    // Another process now has this pid, or the dead server was never reaped. PostgreSQL would mistake either for a running
+    // server. Without the file, it still refuses to start while the dead server's children hold the shared memory.
     rmSync(join(folder, "postmaster.pid"), { force: true });
   }
 }
@@ -36,7 +36,7 @@ function worksIn(pid: number, folder: string): boolean {
     const current = statSync(`/proc/${pid}/cwd`);
     return current.dev === data.dev && current.ino === data.ino;
   } catch {
-    // Another user's process, so not the server of this data.
+    // The process of another user, so not the server of this data.
     return false;
   }
 }
@@ -53,12 +53,12 @@ async function stop(pid: number, birth: string): Promise<void> {
     try {
       process.kill(pid, signal);
     } catch {
-      // Ended in between.
+      // It ended in the meantime.
     }
     for (const deadline = Date.now() + patience; Date.now() < deadline; await sleep(20))
       if (!isRunning(pid, birth)) return;
   }
   throw new PlinthError("DATABASE_STILL_IN_USE", `An earlier PostgreSQL (process ${pid}) does not stop.`, {
-    hint: `End it (kill -9 ${pid}) and start again; what was committed is recovered.`,
+    hint: `End it (kill -9 ${pid}) and start again; committed data is recovered.`,
   });
 }

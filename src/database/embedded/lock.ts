@@ -7,9 +7,9 @@ import { PlinthError } from "../../support/errors.ts";
 import { unlessMissing, writeWhole } from "../../support/files.ts";
 import { isRunning, machineIdentity, processBirth } from "./process-identity.ts";
 
-/** Who holds a data folder. `server` stays and may be shared; `command` ends soon and takes its server with it. */
+/** The holder of a data folder. A `server` keeps running and may be shared; a `command` ends soon and stops its server. */
 export interface LockHolder {
-  /** Names this one taking of the lock. */
+  /** Identifies this acquisition of the lock. */
   readonly id: string;
   readonly pid: number;
   readonly birth: string;
@@ -39,7 +39,7 @@ export class LockHeld extends PlinthError {
       "DATA_LOCKED",
       `Another Plinth uses the data in ${folder}: process ${holder.pid}${here ? "" : ` on ${holder.host} (another container or machine)`}, since ${holder.since}.`,
       {
-        hint: `Stop it first${here ? ` (kill ${holder.pid})` : ""}, or give this one a folder of its own with PLINTH_DATA.`,
+        hint: `Stop it first${here ? ` (kill ${holder.pid})` : ""}, or set PLINTH_DATA to another folder.`,
       },
     );
     this.holder = holder;
@@ -54,7 +54,7 @@ const HEARTBEAT_MS = 3_000;
 const SILENT_MS = 12_000;
 
 /**
- * Takes the lock file at `path`, also from a holder that died.
+ * Acquires the lock file at `path`, even from a holder that died.
  * @throws LockHeld if its holder is alive.
  */
 export async function acquireLock(
@@ -74,12 +74,12 @@ export async function acquireLock(
   await take(path, own, log);
   const isOurs = () => readHolder(path)?.id === own.id;
 
-  // Only for those who cannot look up our pid; see isAlive().
+  // For processes that cannot look up our pid; see isAlive().
   const heartbeat = setInterval(() => {
     try {
       if (isOurs()) utimesSync(path, new Date(), new Date());
     } catch {
-      // A full or read-only disk is reported by whoever has to write there.
+      // A full or read-only disk is reported by the code that must write there.
     }
   }, HEARTBEAT_MS);
   heartbeat.unref();
@@ -96,17 +96,16 @@ export async function acquireLock(
   };
 }
 
-/** Who holds the lock file at `path` and is alive; undefined if nobody. */
+/** Returns the live holder of the lock file at `path`, if there is one. */
 export async function findHolder(path: string): Promise<LockHolder | undefined> {
   const holder = readHolder(path);
   return holder && (await isAlive(holder, path)) ? holder : undefined;
 }
 
 /**
- * A stale lock must not simply be deleted: of two starters that both found it stale, the slower one would delete the
- * lock that the faster one has just taken. So whoever wants to delete it first takes a second lock named after the
- * stale one's id, and then looks again whether the stale one is still there. That second lock may be left behind by
- * a crash too, and is taken over in the same way.
+ * A stale lock must not simply be deleted: if two processes both find it stale, the slower one would delete the lock that the
+ * faster one has just acquired. So a process first acquires a second lock, named after the stale lock's id, and then checks that
+ * the stale lock still exists. A crash may leave this second lock behind too; it is taken over in the same way.
  */
 async function take(path: string, own: LockHolder, log: (line: string) => void): Promise<void> {
   while (!writeWhole(path, JSON.stringify(own), { onlyIfMissing: true })) {
@@ -133,15 +132,15 @@ function readHolder(path: string): LockHolder | undefined {
   } catch {
     // Reported below.
   }
-  throw new PlinthError("LOCK_DAMAGED", `The lock file ${path} is not readable as one.`, {
+  throw new PlinthError("LOCK_DAMAGED", `The lock file ${path} is damaged.`, {
     hint: "If no other Plinth uses this folder, delete the file and start again.",
   });
 }
 
 /**
- * On this machine the process table knows. A holder elsewhere (another container on the same volume, a machine that
- * shares the folder) is known only by its heartbeat, the lock file's modification time: two servers on one data folder
- * would destroy it, so a young heartbeat is watched until it moves or has been silent for long enough.
+ * A holder on this machine is in the process table. A holder elsewhere (another container on the same volume, a machine that
+ * shares the folder) shows only its heartbeat, the lock file's modification time. Two servers on one data folder would destroy
+ * it, so a recent heartbeat is watched until it changes or has been silent for long enough.
  */
 async function isAlive(
   holder: LockHolder,
@@ -154,7 +153,7 @@ async function isAlive(
   if (first === undefined) return false;
   const silentFor = Math.max(0, Date.now() - first);
   if (silentFor < SILENT_MS)
-    log(`Watching whether the Plinth on ${holder.host} that used this data still runs`);
+    log(`Checking whether the Plinth on ${holder.host} that used this data is still running`);
   for (let waited = 0; silentFor + waited < SILENT_MS; waited += 500) {
     await sleep(500);
     const current = modified();

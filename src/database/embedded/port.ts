@@ -3,8 +3,8 @@ import { createServer } from "node:net";
 import { PlinthError } from "../../support/errors.ts";
 
 /**
- * A free port for the embedded server, from 20000 to 32767: below what Linux and macOS hand out to outgoing
- * connections, so that none of those sits on it when the server comes back after a reboot.
+ * Chooses a free port for the embedded server from 20000 to 32767. Linux and macOS use higher ports for outgoing connections, so
+ * none of these blocks the port when the server starts again after a reboot.
  */
 export async function chooseFreePort(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
@@ -12,7 +12,7 @@ export async function chooseFreePort(): Promise<number> {
     if (await isFree(port)) return port;
   }
   throw new PlinthError("NO_FREE_PORT", "No free port was found for the database.", {
-    hint: "Name one with PLINTH_DATABASE_PORT.",
+    hint: "Set PLINTH_DATABASE_PORT to a free port.",
   });
 }
 

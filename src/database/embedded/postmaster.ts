@@ -11,7 +11,7 @@ import { openServerLog } from "./server-log.ts";
 
 /** A running server that this process started. */
 export interface Postmaster {
-  /** Resolves with a sentence when it ends without stop() having been called. */
+  /** Resolves with a sentence if the server ends without a call of stop(). */
   readonly died: Promise<string>;
   stop(): Promise<void>;
 }
@@ -23,16 +23,16 @@ export interface StartOptions {
   readonly log: (line: string) => void;
 }
 
-/** A fast shutdown writes what is in memory; after this long it is cut off, and the next start replays the WAL. */
+/** Time for a fast shutdown, which writes memory to disk. After it, the shutdown is forced, and the next start replays the WAL. */
 const FAST_SHUTDOWN_MS = 20_000;
 const IMMEDIATE_SHUTDOWN_MS = 10_000;
 const PROGRESS_MS = 5_000;
-/** How long children of a killed server may take to notice. */
+/** Time for the children of a killed server to notice and end. */
 const LINGER_MS = 20_000;
 
 /**
- * Starts the server and waits until it accepts connections, however long it recovers.
- * @throws PlinthError saying why it did not start
+ * Starts the server and waits until it accepts connections, however long the recovery takes.
+ * @throws PlinthError with the reason that it did not start
  */
 export async function startPostmaster(cluster: Cluster, options: StartOptions): Promise<Postmaster> {
   const deadline = Date.now() + LINGER_MS;
@@ -40,7 +40,7 @@ export async function startPostmaster(cluster: Cluster, options: StartOptions): 
     try {
       return await startOnce(cluster, options);
     } catch (error) {
-      // A killed postmaster's children end by themselves in a moment; until then the data is theirs.
+      // The children of a killed postmaster end within moments; until then they use the data.
       const lingering = error instanceof PlinthError && error.code === "DATABASE_STILL_IN_USE";
       if (!lingering || Date.now() > deadline) throw error;
       await sleep(250);
@@ -81,10 +81,10 @@ async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postm
   const died = ended.then((how) => {
     process.removeListener("exit", stopOnExit);
     if (stopping) return undefined;
-    // Only its last words can be the reason, and one that was killed had none.
+    // Only the last lines can contain the reason; a killed server printed none.
     const lastWords = how.startsWith("signal") ? "" : log.text().split("\n").slice(-20).join("\n");
     const reason = explainOutput(lastWords, situation);
-    return `The embedded PostgreSQL stopped by itself (${how}). ${reason?.message ?? `More is in ${dataDirectory}/postgres.log.`}`;
+    return `The embedded PostgreSQL stopped unexpectedly (${how}). ${reason?.message ?? `See ${dataDirectory}/postgres.log for details.`}`;
   });
   const stop = () => {
     stopping ??= stopChild(child, ended).finally(() => log.close());
@@ -106,7 +106,7 @@ async function startOnce(cluster: Cluster, options: StartOptions): Promise<Postm
   };
 }
 
-/** Resolves with how the process ended, or that it could not be started. */
+/** Resolves with the exit status or signal of the process, or the error if it could not be started. */
 function endOf(child: ChildProcess): Promise<string> {
   return new Promise((resolve) => {
     child.once("error", (error) => resolve(error.message));
@@ -114,7 +114,7 @@ function endOf(child: ChildProcess): Promise<string> {
   });
 }
 
-/** The server writes its state into line 8 of postmaster.pid, which is how pg_ctl waits too. */
+/** The server writes its state to line 8 of postmaster.pid; pg_ctl waits for it too. */
 async function untilReady(
   child: ChildProcess,
   ended: Promise<string>,
@@ -138,12 +138,12 @@ async function untilReady(
   }
 }
 
-/** The lines of postmaster.pid: pid, data folder, start time, port, …; none if there is no such file. */
+/** The lines of postmaster.pid: pid, data folder, start time, port, …; empty if the file does not exist. */
 export function postmasterFile(folder: string): string[] {
   return unlessMissing(() => readFileSync(join(folder, "postmaster.pid"), "utf8"))?.split("\n") ?? [];
 }
 
-/** Fast shutdown, then an immediate one, then by force. */
+/** Tries a fast shutdown, then an immediate one, then SIGKILL. */
 async function stopChild(child: ChildProcess, ended: Promise<string>): Promise<void> {
   for (const [signal, patience] of [
     ["SIGINT", FAST_SHUTDOWN_MS],

@@ -14,8 +14,8 @@ const NO_SUCH_DATABASE = "3D000";
 const ALREADY_EXISTS = "42P04";
 
 /**
- * Makes the roles, their passwords and the database of an embedded server, as far as they are missing or differ.
- * @returns false if the server has another superuser password than the secrets
+ * Creates or updates the roles, their passwords and the database of an embedded server.
+ * @returns false if the server's superuser password differs from the one in the secrets
  * @throws pg.DatabaseError
  */
 export async function prepareDatabase(
@@ -50,7 +50,7 @@ async function createDatabase(client: pg.Client): Promise<void> {
   }
 }
 
-/** Those that the server does not have yet; setting the others again would only write to the disk at every start. */
+/** Returns the passwords that the server does not have yet. Setting the others again would write to the disk at each start. */
 async function changedPasswords(
   client: pg.Client,
   passwords: Secrets["passwords"],
@@ -68,9 +68,9 @@ async function changedPasswords(
 }
 
 /**
- * Gives the superuser the password in the secrets, for data whose secrets were lost or replaced. Without the old one
- * this takes the single-user mode, which asks for none; the server must be stopped.
- * @throws PlinthError saying what PostgreSQL complained about
+ * Sets the superuser's password to the one in the secrets, for data whose secrets were lost or replaced. Uses the single-user
+ * mode, which needs no password; the server must be stopped.
+ * @throws PlinthError with the reason that PostgreSQL failed
  */
 export async function resetSuperuserPassword(cluster: Cluster, password: string): Promise<void> {
   const { binaries, dataDirectory, folder, runAs } = cluster;

@@ -2,16 +2,16 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, readlinkSync } from "node:fs";
 
 /*
- * A pid alone says little: after a crash or a reboot another process may carry it. A pid together with the moment its
- * process was born, on one boot of one machine, names a process for good.
+ * A pid alone does not identify a process: after a crash or a reboot, another process may have it. A pid together with the
+ * start time of its process, on one boot of one machine, is unique.
  */
 
 const UNKNOWN = "unknown";
 
 /**
- * When a process was born: clock ticks since boot on Linux, a date to the second elsewhere. Undefined if there is no
- * such process. A zombie counts as none: it runs nothing, and where process 1 does not reap orphans (many containers)
- * it would otherwise look alive for ever.
+ * Returns the start time of a process: clock ticks since boot on Linux, a date to the second elsewhere. Undefined if the process
+ * does not exist. A zombie counts as dead: if process 1 does not reap orphans (as in many containers), it would otherwise look
+ * alive forever.
  */
 export function processBirth(pid: number): string | undefined {
   return process.platform === "linux" ? birthFromProc(pid) : birthFromPs(pid);
@@ -26,11 +26,11 @@ export function isRunning(pid: number, birth: string): boolean {
 function birthFromProc(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The command name may hold spaces and parentheses; what follows its last parenthesis is fields 3, 4, … (proc(5)).
+    // The command name may contain spaces and parentheses; fields 3, 4, … follow its last parenthesis (proc(5)).
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
   } catch {
-    // /proc may hide other users' processes (hidepid); such a process is there, but nothing tells when it was born.
+    // /proc may hide other users' processes (hidepid). Such a process exists, but its start time is unknown.
     return exists(pid) ? UNKNOWN : undefined;
   }
 }
@@ -53,8 +53,8 @@ function exists(pid: number): boolean {
 let machine: string | undefined;
 
 /**
- * Where pids have their meaning: this boot of this machine and, on Linux, this pid namespace (a container has its
- * own). Two processes with different answers cannot look each other up by pid.
+ * Identifies the scope of pids: this boot of this machine and, on Linux, this pid namespace (each container has its own). Two
+ * processes with different results cannot look each other up by pid.
  */
 export function machineIdentity(): string {
   machine ??=
@@ -64,7 +64,7 @@ export function machineIdentity(): string {
   return machine;
 }
 
-/** The command line of a process, for platforms without /proc; empty if there is none. */
+/** The command line of a process, for platforms without /proc; empty if it does not exist. */
 export function commandLine(pid: number): string {
   return commandOutput("ps", ["-o", "command=", "-p", String(pid)]);
 }

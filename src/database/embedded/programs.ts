@@ -1,16 +1,21 @@
 import { spawn } from "node:child_process";
-import type { RunAs } from "./run-as.ts";
 
 /**
- * Environment of PostgreSQL's programs. Not ours: PGDATA, PGPORT, PGOPTIONS or a locale set for something else would
- * change what they do, and messages are matched in English. UTC keeps what a server prints the same everywhere.
+ * Environment of PostgreSQL's programs. They do not inherit ours: PGDATA, PGPORT, PGOPTIONS or a locale would change their
+ * behavior, and Plinth matches their messages in English. UTC makes a server's output the same everywhere.
  */
 export const PROGRAM_ENVIRONMENT = { PATH: "/usr/bin:/bin", LC_ALL: "C", TZ: "UTC" };
+
+/** The system user that PostgreSQL's programs run as. */
+export interface RunAs {
+  readonly uid: number;
+  readonly gid: number;
+}
 
 export interface ProgramResult {
   /** Undefined if a signal ended it. */
   readonly status: number | undefined;
-  /** What it printed to both standard output and standard error. */
+  /** Standard output and standard error together. */
   readonly output: string;
 }
 
@@ -45,7 +50,7 @@ export function runProgram(
     }
     child.once("error", reject);
     child.once("close", (status) => resolve({ status: status ?? undefined, output }));
-    // It may end without reading its input.
+    // The program may end without reading its input.
     child.stdin!.on("error", () => {});
     child.stdin!.end(options.input ?? "");
   });

@@ -1,17 +1,11 @@
 import { statSync } from "node:fs";
 import { PlinthError } from "../../support/errors.ts";
 import { unlessMissing } from "../../support/files.ts";
-import { runProgram } from "./programs.ts";
-
-/** The system user that PostgreSQL's programs run as. */
-export interface RunAs {
-  readonly uid: number;
-  readonly gid: number;
-}
+import { type RunAs, runProgram } from "./programs.ts";
 
 const USER = "postgres";
 
-/** shadow's commands on most systems, BusyBox's on Alpine. The group may be there already, so its failure is no news. */
+/** The commands of shadow on most systems and of BusyBox on Alpine. The group may already exist, so its failure is ignored. */
 const ACCOUNT_COMMANDS: [string, string[]][][] = [
   [
     ["groupadd", ["--system", USER]],
@@ -24,8 +18,8 @@ const ACCOUNT_COMMANDS: [string, string[]][][] = [
 ];
 
 /**
- * Whom to run PostgreSQL as: undefined for the current user. PostgreSQL refuses to run as root; then it is whoever
- * owns the existing data, else the system user `postgres`, who is made if missing.
+ * Chooses the user to run PostgreSQL as; undefined means the current user. PostgreSQL refuses to run as root, so root chooses
+ * the owner of the existing data or else the system user `postgres`, which is created if missing.
  * @throws PlinthError NO_DATABASE_USER
  */
 export async function chooseRunAs(clusterFolder: string): Promise<RunAs | undefined> {
@@ -40,8 +34,8 @@ export async function chooseRunAs(clusterFolder: string): Promise<RunAs | undefi
   if (found) return found;
   throw new PlinthError(
     "NO_DATABASE_USER",
-    `PostgreSQL refuses to run as root, and the system user "${USER}" is missing and could not be made.`,
-    { hint: `Make it (useradd --system ${USER}), or start Plinth as an ordinary user.` },
+    `PostgreSQL refuses to run as root, and the system user "${USER}" is missing and could not be created.`,
+    { hint: `Create the user (useradd --system ${USER}), or start Plinth as an ordinary user.` },
   );
 }
 
@@ -60,7 +54,7 @@ async function createUser(): Promise<void> {
   }
 }
 
-/** What a command printed; undefined if it failed or does not exist. */
+/** Returns the output of a command; undefined if it failed or does not exist. */
 async function systemCommand(name: string, args: string[]): Promise<string | undefined> {
   for (const folder of ["/usr/sbin", "/usr/bin", "/sbin", "/bin"]) {
     try {

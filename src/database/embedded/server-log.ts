@@ -2,21 +2,21 @@ import { closeSync, copyFileSync, fstatSync, ftruncateSync, openSync, readSync }
 import { dirname } from "node:path";
 import { giveToOwnerOf } from "../../support/files.ts";
 
-/** The file keeps at most this much, and one older file beside it as much again. */
+/** Maximum size of the log file and of the one older file beside it. */
 const MAX_BYTES = 10 * 1024 * 1024;
 const CHECK_MS = 60_000;
-/** What is read back to explain a failure. */
+/** Size of the end of the log that is read to explain a failure. */
 const TAIL_BYTES = 64 * 1024;
 
-/** What PostgreSQL prints goes into a file, not a pipe: it must be able to go on printing when Node was killed. */
+/** PostgreSQL prints to a file, not to a pipe, so that it can continue to print after Node was killed. */
 export interface ServerLog {
   readonly handle: number;
-  /** Everything printed since the log was opened, or its end. */
+  /** Returns the output since the log was opened, or the end of it. */
   text(): string;
   close(): void;
 }
 
-/** Opens (or makes) the log for appending and keeps it bounded until it is closed. */
+/** Opens (or creates) the log for appending and limits its size until it is closed. */
 export function openServerLog(path: string): ServerLog {
   const handle = openSync(path, "a+", 0o600);
   giveToOwnerOf(dirname(path), path);
@@ -25,7 +25,7 @@ export function openServerLog(path: string): ServerLog {
   const timer = setInterval(bound, CHECK_MS);
   timer.unref();
 
-  // PostgreSQL holds the file open, so it is copied and emptied rather than renamed; appending starts at the end anew.
+  // PostgreSQL holds the file open, so it is copied and truncated instead of renamed; appending then continues at the new end.
   function bound(): void {
     try {
       if (fstatSync(handle).size <= MAX_BYTES) return;
@@ -34,7 +34,7 @@ export function openServerLog(path: string): ServerLog {
       ftruncateSync(handle);
       start = 0;
     } catch {
-      // No room to keep the old part: better no log than no database.
+      // The disk has no room for the copy. The database is more important than the log.
     }
   }
 

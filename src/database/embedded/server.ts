@@ -21,9 +21,9 @@ export type EmbeddedConfig = Pick<Config, "dataDirectory" | "rolePrefix" | "embe
 
 export interface EmbeddedOptions {
   readonly log?: (line: string) => void;
-  /** Others may attach to a `server`; a `command` ends soon. */
+  /** Other processes may attach to a `server`; a `command` ends soon. */
   readonly purpose?: LockHolder["purpose"];
-  /** Further server settings. Tests pass `{ fsync: "off" }`, which also makes the data without waiting for the disk. */
+  /** Further server settings. Tests pass `{ fsync: "off" }`, which also creates the data without waiting for the disk. */
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -31,7 +31,7 @@ export interface EmbeddedServer {
   readonly port: number;
   readonly died: Promise<string>;
   url(role: LoginRole): string;
-  /** For setting up databases; Plinth itself never runs as superuser. */
+  /** For setting up databases. Plinth itself never runs as superuser. */
   superuserUrl(database?: string): string;
   close(): Promise<void>;
 }
@@ -40,7 +40,7 @@ export function lockPath(dataDirectory: string): string {
   return join(dataDirectory, "plinth.lock");
 }
 
-/** Whether an embedded server was ever started on this folder, or just is. */
+/** Whether an embedded server was started on this folder, or is starting now. */
 export function hasData(dataDirectory: string): boolean {
   return isDirectory(clusterFolder(dataDirectory)) || existsSync(lockPath(dataDirectory));
 }
@@ -50,9 +50,9 @@ function clusterFolder(dataDirectory: string): string {
 }
 
 /**
- * Starts the embedded server, making what is missing: folder, secrets, data, roles, database. Every step may be cut off
- * by a crash and is finished or repeated by the next start.
- * @throws LockHeld, or PlinthError saying what is in the way
+ * Starts the embedded server and creates what is missing: folder, secrets, data, roles, database. A crash may interrupt any step;
+ * the next start completes or repeats it.
+ * @throws LockHeld, or PlinthError with the reason
  */
 export async function openEmbedded(
   config: EmbeddedConfig,
@@ -60,7 +60,7 @@ export async function openEmbedded(
 ): Promise<EmbeddedServer> {
   const { dataDirectory } = config;
   const log = options.log ?? (() => {});
-  // Undone in reverse: the server first, the lock last.
+  // Disposed in reverse order: the server first, the lock last.
   const held = new AsyncDisposableStack();
   try {
     makeFolder(dataDirectory);
@@ -74,16 +74,16 @@ export async function openEmbedded(
     const { passwords } = updateSecrets(dataDirectory, { databasePort: port });
 
     if (!(await prepareDatabase(port, passwords, config.rolePrefix))) {
-      log("Setting the database's passwords anew, because secrets.json has others");
+      log("Resetting the database's passwords to those in secrets.json");
       await postmaster.stop();
       await resetSuperuserPassword(cluster, passwords.superuser);
       postmaster = await startPostmaster(cluster, { ...startOptions, port });
       if (!(await prepareDatabase(port, passwords, config.rolePrefix)))
         throw new PlinthError(
           "DATABASE_START_FAILED",
-          "The database does not accept the password just set.",
+          "The database rejected the password that was just set.",
           {
-            hint: `More is in ${dataDirectory}/postgres.log.`,
+            hint: `See ${dataDirectory}/postgres.log for details.`,
           },
         );
     }
@@ -106,7 +106,7 @@ export async function openEmbedded(
   }
 }
 
-/** Everything up to the point where the server can be started: programs, user, no other server, data. */
+/** Prepares the start of the server: finds the programs and the user, stops a leftover server, and creates the data. */
 async function prepareCluster(
   { dataDirectory }: EmbeddedConfig,
   options: EmbeddedOptions,
@@ -121,15 +121,15 @@ async function prepareCluster(
     if (!readSecrets(dataDirectory)) throw secretsMissing(dataDirectory);
     await stopLeftover(folder, log);
   } else {
-    // On disk before the data that they open: a crash in between leaves secrets without data, never data without secrets.
+    // The secrets are on disk before the data: a crash in between leaves secrets without data, never data without secrets.
     const { passwords } = loadSecrets(dataDirectory);
-    log(`Making a PostgreSQL ${binaries.version} database in ${folder}`);
+    log(`Creating a PostgreSQL ${binaries.version} database in ${folder}`);
     await createCluster(cluster, passwords.superuser, { durable: options.settings?.fsync !== "off" });
   }
   return cluster;
 }
 
-/** Starts on the configured port, on the one kept from before, or on a free one that is kept from now on. */
+/** Starts on the configured port, on the stored one, or on a free one, which is then stored. */
 async function start(
   config: EmbeddedConfig,
   cluster: Cluster,
@@ -142,7 +142,7 @@ async function start(
       return { postmaster: await startPostmaster(cluster, { ...options, port }), port };
     } catch (error) {
       const taken = error instanceof PlinthError && error.code === "DATABASE_PORT_IN_USE";
-      // A free port may be taken by another program in the moment before the server binds it.
+      // Another program may take the free port before the server binds it.
       if (!taken || kept || attempt === 5) throw error;
     }
   }
@@ -151,11 +151,11 @@ async function start(
 function secretsMissing(dataDirectory: string): PlinthError {
   return new PlinthError(
     "SECRETS_MISSING",
-    `${dataDirectory} holds a database, but not the secrets.json that belongs to it.`,
+    `${dataDirectory} contains a database but not its secrets.json.`,
     {
       hint:
-        "Restore the file from a backup. To give up the old passwords and signing keys instead (everybody has to sign " +
-        "in again), put a file there that holds only {} and start again.",
+        "Restore the file from a backup. To discard the old passwords and signing keys instead (all users must sign in " +
+        "again), create the file with the content {} and start again.",
     },
   );
 }

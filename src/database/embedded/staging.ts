@@ -20,19 +20,19 @@ import { errno, syncFolder, unlessMissing } from "../../support/files.ts";
 const STAGING_FOLDER = "/var/cache/plinth";
 
 /**
- * Copies the programs to where every user can run them, once per version. Called by root for the server's user when
- * the checkout lies below a folder that this user cannot enter.
+ * Copies the programs, once per version, to a folder from which any user can run them. Called by root if the server's user cannot
+ * enter the folders above the checkout.
  * @param source the platform package's `native` folder
  * @param name of the copy, with version and platform
  * @returns the copy
- * @throws PlinthError STAGING_UNSAFE if anybody but root could have put something there, STAGING_FAILED
+ * @throws PlinthError STAGING_UNSAFE if a user other than root could write there, STAGING_FAILED
  */
 export function stageBinaries(source: string, name: string, parent = STAGING_FOLDER): string {
   try {
     mkdirSync(parent, { recursive: true });
     const folder = realpathSync(parent);
     assertOnlyRootWrites(folder);
-    // mkdir obeys the umask, which may have closed it.
+    // mkdir applies the umask, which may have removed permissions.
     chmodSync(folder, 0o755);
     const target = join(folder, name);
     if (!unlessMissing(() => lstatSync(target))) copyWhole(source, target);
@@ -44,18 +44,18 @@ export function stageBinaries(source: string, name: string, parent = STAGING_FOL
       "STAGING_FAILED",
       `PostgreSQL's programs could not be copied to ${parent}, where its user can run them: ${(error as Error).message}`,
       {
-        hint: "Put Plinth below folders that every user can enter, or start it as an ordinary user.",
+        hint: "Move Plinth below folders that every user can enter, or start it as an ordinary user.",
         cause: error,
       },
     );
   }
 }
 
-/** A copy has its name only when it is complete and on disk, also after a crash. */
+/** A copy gets its name only when it is complete and on disk, so that a crash leaves no partial copy. */
 function copyWhole(source: string, target: string): void {
   const unfinished = `${target}.${randomBytes(6).toString("hex")}`;
   try {
-    // Static libraries are for compiling against PostgreSQL.
+    // Static libraries are needed only to compile against PostgreSQL.
     cpSync(source, unfinished, {
       recursive: true,
       verbatimSymlinks: true,
@@ -64,7 +64,7 @@ function copyWhole(source: string, target: string): void {
     openToAll(unfinished);
     renameSync(unfinished, target);
   } catch (error) {
-    // Another starter was faster; its copy is as good.
+    // A concurrent start was faster; its copy is equivalent.
     if (!["ENOTEMPTY", "EEXIST"].includes(errno(error) ?? "") || !existsSync(target)) throw error;
   } finally {
     rmSync(unfinished, { recursive: true, force: true });
@@ -72,7 +72,7 @@ function copyWhole(source: string, target: string): void {
   syncFolder(dirname(target));
 }
 
-/** Readable by everybody whatever the umask, writable by root only, and on disk. */
+/** Makes files readable by all users regardless of the umask and writable by root only, and syncs them to disk. */
 function openToAll(path: string): void {
   const stat = lstatSync(path);
   if (stat.isSymbolicLink()) return;
@@ -83,7 +83,7 @@ function openToAll(path: string): void {
   closeSync(handle);
 }
 
-/** From the root folder down: an owner of any of them could have swapped the rest. */
+/** Checks all parent folders too, because the owner of any of them could have replaced the rest. */
 function assertOnlyRootWrites(path: string): void {
   if (path !== "/") assertOnlyRootWrites(dirname(path));
   const stat = lstatSync(path);
@@ -92,7 +92,7 @@ function assertOnlyRootWrites(path: string): void {
     "STAGING_UNSAFE",
     `${path} is not a folder that only root can write, so programs in it cannot be trusted.`,
     {
-      hint: "Make it one (chown root, chmod 755), or put Plinth below folders that every user can enter.",
+      hint: "Run chown root and chmod 755 on it, or move Plinth below folders that every user can enter.",
     },
   );
 }

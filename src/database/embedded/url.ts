@@ -1,8 +1,8 @@
 export const EMBEDDED_DATABASE = "plinth";
 
 /**
- * Connection URL of the embedded server. It listens on this machine only and has no certificate; saying so keeps
- * a PGSSLMODE in the environment, meant for another server, from breaking the connection.
+ * Connection URL of the embedded server, which listens on this machine only and has no certificate. The explicit sslmode
+ * overrides a PGSSLMODE in the environment that is meant for another server.
  */
 export function embeddedUrl(
   port: number,

@@ -2,10 +2,10 @@ import type { Request, RequestHandler, Response } from "express";
 import type { GrafservBody, JSONValue, RequestDigest, Result } from "postgraphile/grafserv";
 import type { PlinthGrafserv } from "../../graphql/grafserv.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
+import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../../limits/turn-calls.ts";
 import { readableAccept } from "../accept-header.ts";
 import { CODES_BY_STATUS, HttpError } from "../http-error.ts";
 import { readBody, readJson } from "../request-body.ts";
-import { mayHoldTurnCalls, type TurnCalls, turnCallsOf } from "../turn-calls.ts";
 import type { RateLimit } from "./rate-limit.ts";
 
 /** GraphQL over HTTP at one path. Reads the body here to apply our own limit and errors. */

@@ -5,11 +5,11 @@ import { ExpiringCache } from "../../accounts/api-tokens/expiring-cache.ts";
 import type { Config } from "../../config/config.ts";
 import { GRAPHQL_PATH } from "../../graphql/preset.ts";
 import { RequestLeases, type TakeLease } from "../../limits/request-leases.ts";
+import type { TurnCalls } from "../../limits/turn-calls.ts";
 import type { TurnLimit } from "../../limits/turn-limit.ts";
 import { clientKey } from "../../request/client-key.ts";
 import type { RequestContext } from "../../request/context.ts";
 import { HttpError, sendError } from "../http-error.ts";
-import type { TurnCalls } from "../turn-calls.ts";
 
 declare global {
   namespace Express {

@@ -5,7 +5,7 @@ export const accountDeletionCanceled: Template = (variables, context) => ({
   subject: `Your ${context.appName} account will not be deleted`,
   parts: [
     greeting(variables),
-    `The deletion of your account was canceled ${circumstances(variables)}. Your account and its data stay. Create new API tokens where you need them.`,
+    `The deletion of your account was canceled ${circumstances(variables)}. Your account and its data are kept. Create new API tokens if you need them.`,
     ...notYou(context),
   ],
 });

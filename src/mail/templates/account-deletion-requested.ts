@@ -1,7 +1,7 @@
 import { circumstances, greeting, notYou, type Template } from "../template.ts";
 import { dateOf } from "./date-of.ts";
 
-/** The owner asked for the deletion of the account; it can still be canceled. */
+/** The owner requested the deletion of the account. It can still be canceled. */
 export const accountDeletionRequested: Template = (variables, context) => ({
   subject: `Your ${context.appName} account will be deleted`,
   parts: [

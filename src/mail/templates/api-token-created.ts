@@ -1,11 +1,11 @@
 import { circumstances, greeting, notYou, type Template } from "../template.ts";
 
-/** A token for programs was made. */
+/** An API token was created. */
 export const apiTokenCreated: Template = (variables, context) => ({
   subject: `New API token at ${context.appName}`,
   parts: [
     greeting(variables),
-    `an API token was made for your account ${circumstances(variables)}. Whoever has it acts as you.`,
+    `An API token was created for your account ${circumstances(variables)}. Any program that has it can act as you.`,
     ...notYou(context),
   ],
 });

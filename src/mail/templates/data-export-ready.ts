@@ -1,9 +1,9 @@
 import { greeting, notYou, type Template } from "../template.ts";
 import { dateOf } from "./date-of.ts";
 
-/** The export is written. No link: it is downloaded by its owner, signed in. */
+/** The export is ready. There is no link: its owner must be signed in to download it. */
 export const dataExportReady: Template = (variables, context) => ({
-  subject: `Your ${context.appName} data can be downloaded`,
+  subject: `Your ${context.appName} data is ready to download`,
   parts: [
     greeting(variables),
     `The export of your data is ready. Sign in to download it. It will be deleted ${dateOf(variables, "expires_at")}.`,

@@ -20,7 +20,7 @@ import { sessionEnded } from "./session-ended.ts";
 import { suspiciousActivity } from "./suspicious-activity.ts";
 import { verifyEmail } from "./verify-email.ts";
 
-/** The texts by the name that private.queue_mail is given. */
+/** The templates by the name that is passed to private.queue_mail. */
 export const TEMPLATES: Readonly<Record<string, Template>> = {
   "account-deleted": accountDeleted,
   "account-deletion-canceled": accountDeletionCanceled,

@@ -1,20 +1,20 @@
 import { circumstances, greeting, notYou, type Template, textOf } from "../template.ts";
 
 const HAPPENINGS: Readonly<Record<string, string>> = {
-  factor_added: "a second factor was added to your account",
-  factor_removed: "a second factor was removed from your account",
-  mfa_locked: "codes for your account are refused for a while, because too many wrong ones were tried",
-  recovery_code_used: "a recovery code of your account was used",
-  recovery_codes_replaced: "the recovery codes of your account were replaced",
-  passkey_cloned: "a passkey of your account was refused, because a copy of it seems to be in use",
+  factor_added: "A second factor was added to your account",
+  factor_removed: "A second factor was removed from your account",
+  mfa_locked: "Codes for your account are temporarily rejected because too many wrong ones were entered",
+  recovery_code_used: "A recovery code of your account was used",
+  recovery_codes_replaced: "The recovery codes of your account were replaced",
+  passkey_cloned: "A passkey of your account was rejected because a copy of it seems to be in use",
 };
 
-/** A second factor was added, removed, locked, or stood in for; `event` says which. */
+/** A second factor was added, removed, locked or replaced by a recovery code; `event` names the case. */
 export const mfaChanged: Template = (variables, context) => ({
-  subject: `Signing in to ${context.appName} was changed`,
+  subject: `Your sign-in settings at ${context.appName} were changed`,
   parts: [
     greeting(variables),
-    `${HAPPENINGS[textOf(variables, "event")] ?? "how your account is signed in to was changed"} ${circumstances(variables)}.`,
+    `${HAPPENINGS[textOf(variables, "event")] ?? "The sign-in settings of your account were changed"} ${circumstances(variables)}.`,
     ...notYou(context),
   ],
 });

@@ -1,11 +1,11 @@
 import { circumstances, greeting, notYou, type Template } from "../template.ts";
 
-/** A sign-in through another provider was linked or unlinked. */
+/** A sign-in provider was linked or unlinked. */
 export const oauthChanged: Template = (variables, context) => ({
-  subject: `Signing in to ${context.appName} was changed`,
+  subject: `Your sign-in settings at ${context.appName} were changed`,
   parts: [
     greeting(variables),
-    `signing in through another provider was added to your account or removed ${circumstances(variables)}.`,
+    `A sign-in provider was linked to or unlinked from your account ${circumstances(variables)}.`,
     ...notYou(context),
   ],
 });

@@ -5,10 +5,10 @@ export const passwordReset: Template = (variables, context) => ({
   subject: `Set a new password for ${context.appName}`,
   parts: [
     greeting(variables),
-    `somebody asked for a new password ${circumstances(variables)}. Open this link within 30 minutes to set one:`,
+    `A new password was requested for your account ${circumstances(variables)}. Open this link within 30 minutes to set one:`,
     { label: "Set a new password", link: `${context.appUrl}/reset-password#token=${context.token}` },
     "Or copy this token:",
     { code: context.token },
-    "If it was not you, do nothing: your password stays as it is.",
+    "If this was not you, do nothing. Your password stays the same.",
   ],
 });

@@ -1,11 +1,11 @@
 import { circumstances, greeting, notYou, type Template } from "../template.ts";
 
-/** A phone number was proven and is the account's now. */
+/** A phone number was verified and set on the account. */
 export const phoneChanged: Template = (variables, context) => ({
   subject: `Your phone number at ${context.appName} was changed`,
   parts: [
     greeting(variables),
-    `a phone number became that of your account ${circumstances(variables)}.`,
+    `The phone number on your account was changed ${circumstances(variables)}.`,
     ...notYou(context),
   ],
 });

@@ -5,7 +5,7 @@ export const securitySettingsChanged: Template = (variables, context) => ({
   subject: `Your security settings at ${context.appName} were changed`,
   parts: [
     greeting(variables),
-    `the session timeout or the allowed networks of your account were changed ${circumstances(variables)}.`,
+    `The session timeout or the allowed networks of your account were changed ${circumstances(variables)}.`,
     ...notYou(context),
   ],
 });

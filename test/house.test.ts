@@ -1,0 +1,168 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { describe, expect, test } from "@jest/globals";
+import { PACKAGE_ROOT } from "../src/support/paths.ts";
+
+/** The floors of src/, from top to bottom. A file imports from its own floor or from a lower one. */
+const FLOORS: readonly (readonly string[])[] = [
+  ["cli", "index.ts"],
+  ["start"],
+  ["schema-dump", "schema-docs", "http"],
+  ["graphql"],
+  ["demo", "accounts", "jobs"],
+  ["import", "keys", "export", "payments", "limits", "live"],
+  ["database", "request", "mail"],
+  ["config", "oauth"],
+  ["auth"],
+  ["support"],
+];
+
+/** The folders of src/ that plugins may import from. Of src/graphql they use only the context and the limits. */
+const OPEN_TO_PLUGINS = ["request", "accounts", "live", "auth", "support", "graphql", "payments"];
+const GRAPHQL_FOR_PLUGINS = /^src\/graphql\/(context\.ts|limits\/)/;
+
+/** Imports that break a rule, each with its reason. An entry that no import needs fails the test. */
+const EXCEPTIONS: Readonly<Record<string, string>> = {
+  "src/graphql/preset.ts -> plugins/index.ts":
+    "The preset is the one place that lists the plugins, which use its context.",
+};
+
+/** Folders whose files still import each other in a circle, each with its reason. A folder without a circle fails the test. */
+const CIRCLES: Readonly<Record<string, string>> = {
+  "src/live": "Types only: the source, the subscription and the shared turn name each other's interfaces.",
+};
+
+type Graph = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Static, dynamic and type imports, and workers by `new URL(…)`. */
+const IMPORT = /(?:\bfrom|\bimport|\bimport\s*\(|\bnew URL\()\s*"(\.[^"]+)"/g;
+
+function readImports(): Graph {
+  const files = ["src", "plugins"].flatMap((root) =>
+    readdirSync(join(PACKAGE_ROOT, root), { recursive: true, encoding: "utf8" })
+      .map((file) => `${root}/${file.replaceAll("\\", "/")}`)
+      .filter((file) => /\.(ts|js)$/.test(file)),
+  );
+  return new Map(
+    files.map((file) => {
+      const text = readFileSync(join(PACKAGE_ROOT, file), "utf8");
+      const folder = join(PACKAGE_ROOT, dirname(file));
+      const targets = [...text.matchAll(IMPORT)]
+        .map(([, path]) => relative(PACKAGE_ROOT, join(folder, path!)).replaceAll("\\", "/"))
+        .filter((path) => /^(src|plugins)\/.*\.(ts|js)$/.test(path) && existsSync(join(PACKAGE_ROOT, path)));
+      return [file, new Set(targets)];
+    }),
+  );
+}
+
+/** "cli" for src/cli/run.ts, "index.ts" for src/index.ts, "plugins" for all plugins. */
+function roomOf(file: string): string {
+  const [root, room] = file.split("/");
+  return root === "src" ? room! : root!;
+}
+
+const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
+
+/** The rule that an import breaks, if it breaks any. */
+function faultOf(from: string, to: string): string | undefined {
+  const [room, target] = [roomOf(from), roomOf(to)];
+  if (room === target) return undefined;
+  if (target === "plugins") return "only the preset imports plugins";
+  if (room !== "plugins") return floorOf(target) < floorOf(room) ? "imports from a higher floor" : undefined;
+  if (!OPEN_TO_PLUGINS.includes(target)) return `src/${target} is not open to plugins`;
+  return target === "graphql" && !GRAPHQL_FOR_PLUGINS.test(to) ? "not open to plugins" : undefined;
+}
+
+/** The circles of a graph: its strongly connected components of two or more nodes (Tarjan's algorithm), sorted. */
+function circlesOf(graph: Graph): string[][] {
+  const indexes = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const stack: string[] = [];
+  const circles: string[][] = [];
+  function visit(node: string): void {
+    indexes.set(node, indexes.size);
+    lowest.set(node, indexes.get(node)!);
+    stack.push(node);
+    for (const next of graph.get(node) ?? []) {
+      if (!indexes.has(next)) {
+        visit(next);
+        lowest.set(node, Math.min(lowest.get(node)!, lowest.get(next)!));
+      } else if (stack.includes(next)) lowest.set(node, Math.min(lowest.get(node)!, indexes.get(next)!));
+    }
+    if (lowest.get(node) !== indexes.get(node)) return;
+    const circle = stack.splice(stack.indexOf(node));
+    if (circle.length > 1) circles.push(circle.sort());
+  }
+  for (const node of graph.keys()) if (!indexes.has(node)) visit(node);
+  return circles;
+}
+
+/** The graph of the rooms, without the imports that are exceptions. */
+function roomsOf(graph: Graph): Graph {
+  const rooms = new Map<string, Set<string>>();
+  for (const [from, targets] of graph)
+    for (const to of targets) {
+      if (roomOf(from) === roomOf(to) || `${from} -> ${to}` in EXCEPTIONS) continue;
+      rooms.set(roomOf(from), (rooms.get(roomOf(from)) ?? new Set()).add(roomOf(to)));
+    }
+  return rooms;
+}
+
+const imports = readImports();
+const fileCircles = circlesOf(imports);
+const edges = [...imports].flatMap(([from, targets]) => [...targets].map((to) => [from, to] as const));
+const faults = new Map(
+  edges.flatMap(([from, to]) => {
+    const fault = faultOf(from, to);
+    return fault ? [[`${from} -> ${to}`, fault] as const] : [];
+  }),
+);
+
+test("each folder and loose file of src has a floor, and each floor's folder exists", () => {
+  expect(readdirSync(join(PACKAGE_ROOT, "src")).sort()).toEqual(FLOORS.flat().sort());
+});
+
+test("imports point to the same floor or a lower one, and plugins import from open folders only", () => {
+  expect(edges.length).toBeGreaterThan(500);
+  expect([...faults].filter(([edge]) => !(edge in EXCEPTIONS))).toEqual([]);
+});
+
+test.each(Object.keys(EXCEPTIONS))("the exception %s is still needed", (edge) => {
+  expect([...faults.keys()]).toContain(edge);
+});
+
+test("no files import each other in a circle", () => {
+  expect(fileCircles.filter((files) => !files.every((file) => dirname(file) in CIRCLES))).toEqual([]);
+});
+
+test.each(Object.keys(CIRCLES))("the exception for circles in %s is still needed", (folder) => {
+  expect(fileCircles.flat().map((file) => dirname(file))).toContain(folder);
+});
+
+test("no folders import each other in a circle, except through the preset", () => {
+  expect(circlesOf(roomsOf(imports))).toEqual([]);
+});
+
+describe("the rules", () => {
+  test.each([
+    ["src/limits/turn-limit.ts", "src/http/app.ts", "imports from a higher floor"],
+    ["src/http/app.ts", "plugins/index.ts", "only the preset imports plugins"],
+    ["plugins/auth.ts", "src/database/migrate.ts", "src/database is not open to plugins"],
+    ["plugins/auth.ts", "src/graphql/preset.ts", "not open to plugins"],
+    ["plugins/auth.ts", "src/graphql/context.ts", undefined],
+    ["src/http/app.ts", "src/support/errors.ts", undefined],
+  ])("%s importing %s: %s", (from, to, fault) => {
+    expect(faultOf(from, to)).toBe(fault);
+  });
+
+  test("a circle is found whatever its length", () => {
+    const graph = new Map(
+      Object.entries({ a: ["b"], b: ["c"], c: ["a"], d: ["a", "e"], e: ["d"], f: ["a"] }),
+    );
+    const found = circlesOf(new Map([...graph].map(([node, targets]) => [node, new Set(targets)])));
+    expect(found.sort()).toEqual([
+      ["a", "b", "c"],
+      ["d", "e"],
+    ]);
+  });
+});
