@@ -21,8 +21,8 @@ import {
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /**
- * Everything that can be set from outside. This file is the only reader of the environment; the README's table of
- * settings names each variable. Times carry their unit in the name.
+ * Everything that can be set from outside. This file is the only reader of the environment; docs/settings.md
+ * names each variable. Times carry their unit in the name.
  */
 export interface Config {
   /** Folder of the embedded server's data, secrets and lock. */

@@ -18,7 +18,7 @@ export function checkSettings(config: Config, unknown: readonly string[] = []): 
       warn(
         "unknown-setting",
         `${name} is set and means nothing.`,
-        "The README lists the settings; look for its spelling.",
+        "docs/settings.md lists the settings; check the spelling.",
       ),
     ),
     checkSecretsFile(config),
