@@ -17,7 +17,7 @@ import { addUser } from "./commands/user.ts";
 import { addWork } from "./commands/work.ts";
 
 const EPILOGUE = `
-Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); the README lists them.
+Settings come from environment variables (PLINTH_DATA, PLINTH_PORT, PLINTH_OWNER_URL, …); docs/settings.md lists them.
 Without PLINTH_…_URL variables, the database is an embedded PostgreSQL with its data in .plinth/.
 
 Results go to stdout (one JSON document with --json; the log of serve and work), everything else to stderr.

@@ -21,7 +21,7 @@ import {
 import { DEFAULT_ROLE_PREFIX, LOGIN_ROLES, type LoginRole } from "./roles.ts";
 
 /**
- * All settings. Only this file reads the environment; the README's table of settings lists each variable. Names of durations end
+ * All settings. Only this file reads the environment; docs/settings.md lists each variable. Names of durations end
  * with their unit.
  */
 export interface Config {

@@ -11,6 +11,7 @@ import { type Authenticator, authenticateStep } from "./steps/authenticate.ts";
 import { correlationStep } from "./steps/correlation.ts";
 import { corsStep } from "./steps/cors.ts";
 import { DATA_EXPORT_PATH } from "./steps/data-export.ts";
+import { FRONT_PAGE_PATH, frontPageStep } from "./steps/front-page.ts";
 import { graphiqlStep, graphqlStep } from "./steps/graphql.ts";
 import { healthStep, type ReadinessChecks, readinessStep } from "./steps/health.ts";
 import { JWKS_PATH, jwksStep } from "./steps/jwks.ts";
@@ -53,6 +54,7 @@ export function createApp(parts: AppParts): Express {
   app.get("/readyz", readinessStep(readiness));
   app.use(corsStep(origins)); // preflights carry no token and are not counted
   app.use(rateLimit.step); // before the token is checked, so that guessing tokens is limited too
+  app.get(FRONT_PAGE_PATH, frontPageStep(config));
   app.get(JWKS_PATH, jwksStep(parts.signingKeys));
   if (stripeWebhook) app.post(STRIPE_WEBHOOK_PATH, stripeWebhook); // its signature is its authentication
   if (config.graphiql) app.get([GRAPHIQL_PATH, `${GRAPHIQL_PATH}/*file`], graphiqlStep(serv));

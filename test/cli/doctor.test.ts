@@ -283,7 +283,7 @@ test.each([
 describe("settings", () => {
   const settings = (env: Record<string, string>) => byCheck(checkSettings(loadConfig(env)));
 
-  test("a name that is none is a warning, and every name of the README is known", () => {
+  test("warns about an unknown name and knows every name in docs/settings.md", () => {
     const env = {
       PLINTH_PROT: "8080",
       PLINTH_PORT: "8080",
@@ -295,8 +295,8 @@ describe("settings", () => {
       status: "warn",
       message: expect.stringContaining("PLINTH_PROT"),
     });
-    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
-    const names = [...readme.matchAll(/PLINTH_[A-Z_]*[A-Z]\b/g)].map(([name]) => name);
+    const page = readFileSync(new URL("../../docs/settings.md", import.meta.url), "utf8");
+    const names = [...page.matchAll(/PLINTH_[A-Z_]*[A-Z]\b/g)].map(([name]) => name);
     expect(unknownSettings(Object.fromEntries(names.map((name) => [name, ""])))).toEqual([]);
   });
 

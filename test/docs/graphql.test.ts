@@ -9,12 +9,17 @@ import {
   validate,
 } from "postgraphile/graphql";
 
-// Every example of the README and of docs/ asks for what the API has.
+// Every example in the README and in docs/ is valid against the API.
 
 const root = new URL("../../", import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), "utf8");
 const schema = buildSchema(read("migrations/schema/schema.graphql"));
-const pages = ["README.md", ...readdirSync(new URL("docs/", root)).map((name) => `docs/${name}`)];
+const pages = [
+  "README.md",
+  ...readdirSync(new URL("docs/", root))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
 
 /** Blocks of GraphQL, and what stands as JSON in the arguments of curl; what is left out with … is not for pasting. */
 function examplesOf(page: string): string[] {

@@ -4,9 +4,9 @@ import { LOGIN_ROLES } from "../../src/config/roles.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
-/** The names in the first column of the README's table; `…_X` stands for the name before it with another ending. */
+/** The names in the first column of the table of docs/settings.md; `…_X` stands for the name before it with another ending. */
 function documented(): string[] {
-  return read("README.md")
+  return read("docs/settings.md")
     .split("\n")
     .filter((line) => line.startsWith("| `PLINTH_"))
     .flatMap((line) => {
@@ -15,7 +15,7 @@ function documented(): string[] {
     });
 }
 
-test("the README's table has the settings that src/config/config.ts reads, no more and no fewer", () => {
+test("docs/settings.md lists exactly the settings that src/config/config.ts reads", () => {
   const source = read("src/config/config.ts");
   const named = [...source.matchAll(/(?:"|env\.)(PLINTH_[A-Z_]+)\b/g)].map(([, name]) => name!);
   const files = [...source.matchAll(/(?:fileInstead|textOrFile)\(env, "(PLINTH_[A-Z_]+)"/g)];

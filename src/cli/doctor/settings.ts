@@ -18,7 +18,7 @@ export function checkSettings(config: Config, unknown: readonly string[] = []): 
       warn(
         "unknown-setting",
         `${name} is set but is not a setting.`,
-        "Check its spelling; the README lists the settings.",
+        "Check its spelling; docs/settings.md lists the settings.",
       ),
     ),
     checkSecretsFile(config),

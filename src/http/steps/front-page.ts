@@ -1,0 +1,74 @@
+import { createHash } from "node:crypto";
+import type { RequestHandler } from "express";
+import { GRAPHIQL_PATH, GRAPHQL_PATH } from "../../graphql/preset.ts";
+import { JWKS_PATH } from "./jwks.ts";
+
+export const FRONT_PAGE_PATH = "/";
+
+const STYLE = `
+      :root { color-scheme: light dark; }
+      body { font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem; }
+      dt { font-weight: 600; margin-top: 0.75rem; }
+      dd { margin: 0; }
+    `;
+
+/** Only this page's own style may load; there is no script, form, image or connection. */
+const CONTENT_SECURITY_POLICY = [
+  "default-src 'none'",
+  `style-src 'sha256-${createHash("sha256").update(STYLE).digest("base64")}'`,
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+].join(";");
+
+/** A page for people who open the server's address: what runs here and where to go. It holds no data and no settings. */
+export function frontPageStep({ graphiql }: { readonly graphiql: boolean }): RequestHandler {
+  const body = page(graphiql);
+  return (_request, response) => {
+    response
+      .set("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+      .set("Cache-Control", "no-store")
+      .type("html")
+      .send(body);
+  };
+}
+
+// Links are relative, so they also work when a proxy serves Plinth under a path of its own.
+function page(graphiql: boolean): string {
+  return `<!doctype html>
+<html lang="en">
+  <head>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width">
+    <title>Plinth</title>
+    <style>${STYLE}</style>
+  </head>
+  <body>
+    <h1>Plinth is running</h1>
+    <p>This server is a GraphQL API for programs. People use it through an application.</p>
+    <dl>${
+      graphiql
+        ? `
+      <dt>${link(GRAPHIQL_PATH)}</dt>
+      <dd>GraphiQL: browse the schema and run queries in the browser.</dd>`
+        : ""
+    }
+      <dt><code>${GRAPHQL_PATH}</code></dt>
+      <dd>GraphQL over HTTP (POST) and over WebSocket for subscriptions.</dd>
+      <dt>${link("/healthz")}</dt>
+      <dd>Health: whether the process is running.</dd>
+      <dt>${link("/readyz")}</dt>
+      <dd>Readiness: whether the server can answer requests now.</dd>
+      <dt>${link(JWKS_PATH)}</dt>
+      <dd>Public keys for verifying access tokens.</dd>
+      <dt>Documentation</dt>
+      <dd><code>README.md</code> and the <code>docs</code> folder of the package; start with <code>docs/api.md</code>.</dd>
+    </dl>
+  </body>
+</html>
+`;
+}
+
+function link(path: string): string {
+  return `<a href=".${path}">${path}</a>`;
+}
