@@ -123,7 +123,7 @@ describe("weak rules of security are told, and fail nothing", () => {
     );
     expect(findings["suspicious-activity-rules"]).toMatchObject({
       status: "warn",
-      details: ["password_spraying: only from 5000 on", "token_reuse: switched off"],
+      details: ["password_spraying: threshold is 5000", "token_reuse: switched off"],
     });
     expect(findings["rate-limit-rules"]).toMatchObject({ status: "ok" });
   });

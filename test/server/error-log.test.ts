@@ -146,7 +146,7 @@ describe("the queue", () => {
   });
 
   test("stops within two seconds while the database hangs", async () => {
-    const log = createErrorLog({ callService: () => new Promise(() => {}), logger: silent });
+    const log = createErrorLog({ callPrivateFunction: () => new Promise(() => {}), logger: silent });
     log.record(anError());
     const started = performance.now();
     await log.close();
@@ -154,8 +154,8 @@ describe("the queue", () => {
   }, 4_000);
 
   test("records and writes nothing after close()", async () => {
-    const { rows, state, callService } = pretend();
-    const log = createErrorLog({ callService, logger: silent, flushAfterMs: 1 });
+    const { rows, state, callPrivateFunction } = pretend();
+    const log = createErrorLog({ callPrivateFunction, logger: silent, flushAfterMs: 1 });
     await log.close();
     log.record(anError());
     await sleep(50);
