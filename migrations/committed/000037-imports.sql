@@ -1,12 +1,12 @@
 --! Previous: sha1:c42e6b4c6c65a961a859910feddb1c67bdcb8608
---! Hash: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
+--! Hash: sha1:6741f0ef39a79711da479d68e429553f1fe7bab4
 --! Message: imports
 
 -- Chats and rooms that are imported keep the time of their last activity; exports are complete and can be imported again.
 --! Included llm/triggers/chats_activity.sql
--- A chat's updated_at is its last activity: now, or for a message that comes with an earlier time (imported, restored) that
--- time. Once a statement, not once a message: bulk inserts touch each chat once, users in
--- the order of their ids as in the ledger that follows (llm.record_messages_usage), so that two do not wait for each other.
+-- A chat's updated_at is its last activity: now, or the time of a message that has an earlier one (imported, restored). Once
+-- per statement, not per message: bulk inserts update each chat once, with users in the order of their ids as in the ledger
+-- that follows (llm.record_messages_usage), so that two writers do not deadlock.
 create or replace function llm.touch_chats()
   returns trigger
   language plpgsql
@@ -32,7 +32,7 @@ begin
 end
 $$;
 
-comment on function llm.touch_chats() is 'Trigger: a new message is activity of its chat.';
+comment on function llm.touch_chats() is 'Trigger: a new message updates its chat''s time of last activity.';
 
 create or replace trigger _500_touch_chats
   after insert on llm.messages
@@ -41,8 +41,8 @@ create or replace trigger _500_touch_chats
   execute function llm.touch_chats();
 --! EndIncluded llm/triggers/chats_activity.sql
 --! Included rooms/triggers/room_messages.sql
--- Numbers every message that does not come with its numbers (those of rooms.post_room_message and of a restored dump do), under
--- the room's lock: numbers have no gaps, times grow with them, and who reads sees them appear in order.
+-- Numbers every message that has no numbers yet (those of rooms.post_room_message and of a restored dump have them), under the
+-- room's lock: numbers have no gaps, times increase with them, and readers see them appear in order.
 create or replace function private.number_room_message()
   returns trigger
   language plpgsql
@@ -55,8 +55,8 @@ begin
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A message that comes with an earlier time (imported) keeps it. None stands before the last one, whatever time it comes
-    -- with and even if the clock was set back.
+    -- A message with an earlier time (imported) keeps it. No message precedes the last one, whatever its time and even if the
+    -- clock was set back.
     last_activity_at = case
       when new.created_at < now() and r.last_sequence = 0 then new.created_at
       when new.created_at < now() then greatest(new.created_at, r.last_activity_at)
@@ -66,7 +66,7 @@ begin
   returning r.last_sequence, r.last_event_sequence, r.last_activity_at
   into new.sequence, new.event_sequence, new.created_at;
   if not found then
-    -- For the foreign key to refuse.
+    -- The foreign key will reject it.
     return new;
   end if;
   new.sender_sequence := 0;
@@ -84,7 +84,7 @@ begin
 end
 $$;
 
-comment on function private.number_room_message() is 'Trigger: gives a message its numbers and time, and announces it.';
+comment on function private.number_room_message() is 'Trigger: sets the numbers and time of a message, and announces it.';
 
 create or replace trigger _100_number
   before insert on rooms.room_messages
@@ -92,7 +92,7 @@ create or replace trigger _100_number
   when (new.sequence = 0)
   execute function private.number_room_message();
 
--- A private message is unread for nobody but its recipients, who are counted with it.
+-- A private message is unread only for its recipients, and is counted with them.
 create or replace function private.count_private_message()
   returns trigger
   language plpgsql
@@ -106,7 +106,7 @@ begin
 end
 $$;
 
-comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
+comment on function private.count_private_message() is 'Trigger: excludes a private message from the common count.';
 
 create or replace trigger _200_count_private
   before insert on rooms.room_messages
@@ -114,7 +114,7 @@ create or replace trigger _200_count_private
   when (new.is_private)
   execute function private.count_private_message();
 
--- Whoever deletes or restores, the counts and the log follow.
+-- Whichever user deletes or restores, the counts and the log follow.
 create or replace function private.follow_room_message()
   returns trigger
   language plpgsql
@@ -127,7 +127,7 @@ begin
     perform private.append_room_event(
       new.room_id, case when new.is_deleted then 'message_deleted' else 'message_restored' end, new.id, plinth.current_user_id()
     );
-    -- As it was: the sender of an erased account is taken out in the same update.
+    -- The old values: the same update clears the sender of a deleted account.
     perform private.count_message(old, case when new.is_deleted then -1 else 1 end);
   elsif new.content is distinct from old.content then
     perform private.append_room_event(new.room_id, 'message_edited', new.id, plinth.current_user_id());
@@ -145,7 +145,8 @@ create or replace trigger _500_follow
   execute function private.follow_room_message();
 --! EndIncluded rooms/triggers/room_messages.sql
 --! Included llm/functions/export_chat.sql
--- A chat to take away. The JSON has everything, alternatives included, and says which path is active; Markdown is that path, to read.
+-- Exports a chat. The JSON contains all messages, including alternatives, and marks the active path; Markdown contains that
+-- path, for reading.
 create or replace function llm.chats_export_json(chat llm.chats)
   returns jsonb
   language sql
@@ -164,7 +165,7 @@ as $$
     'messages', coalesce(
       (
         select jsonb_agg(
-          -- Without its own nulls alone: jsonb_strip_nulls would take those inside metadata and tool calls away as well.
+          -- Only its own nulls are removed: jsonb_strip_nulls would also remove those inside metadata and tool calls.
           (
             select jsonb_object_agg(part.key, part.value)
             from jsonb_each(jsonb_build_object(
@@ -212,7 +213,7 @@ as $$
 $$;
 
 comment on function llm.chats_export_json(llm.chats) is
-  'The whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
+  'Returns the whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
 grant execute on function llm.chats_export_json(llm.chats) to :PLINTH_USER;
 
 create or replace function llm.chats_export_markdown(chat llm.chats)
@@ -233,7 +234,7 @@ as $$
               format(
                 E'\n- [%s](<%s>) (%s, %s bytes)\n',
                 regexp_replace(a.name, '([\\`*_{}<>#|[\]])', '\\\1', 'g'),
-                -- What would end the link early; the rest of an address is harmless.
+                -- Escapes characters that would end the link early; the rest of an address is harmless.
                 replace(replace(replace(a.url, '\', '%5C'), '<', '%3C'), '>', '%3E'),
                 a.mime_type, a.size_bytes
               ),
@@ -256,13 +257,13 @@ as $$
 $$;
 
 comment on function llm.chats_export_markdown(llm.chats) is
-  'The active path of the chat as Markdown: a heading for each message, its text as it is, its attachments as links.';
+  'Returns the active path of the chat as Markdown: a heading for each message, its unchanged text, its attachments as links.';
 grant execute on function llm.chats_export_markdown(llm.chats) to :PLINTH_USER;
 --! EndIncluded llm/functions/export_chat.sql
 --! Included private/functions/import_messages.sql
 -- The messages of one imported chat, see private.import_chats. The caller has locked the chat.
 
--- A message is the same when it was imported under the key, or when it has the id and belongs to the chat.
+-- A message is the same if it was imported under the key, or if it has the id and belongs to the chat.
 create or replace function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid)
   returns uuid
   language sql
@@ -288,7 +289,7 @@ as $$
 $$;
 
 comment on function private.imported_message_id(uuid, uuid, text, uuid) is
-  'The id of a message of an import if the chat has it already; otherwise null.';
+  'Returns the id of an imported message if the chat already has it; otherwise null.';
 
 create or replace function private.import_messages(user_id uuid, chat_id uuid, messages jsonb)
   returns integer
@@ -373,14 +374,15 @@ end
 $$;
 
 comment on function private.import_messages(uuid, uuid, jsonb) is
-  'Adds the messages that an imported chat lacks, with their attachments and ratings; returns how many were added.';
+  'Adds the messages that an imported chat lacks, with their attachments and ratings; returns their number.';
 --! EndIncluded private/functions/import_messages.sql
 --! Included private/functions/import_chats.sql
--- Imports chats of one user, each whole or not at all: {key, id, title, createdAt, updatedAt, isArchived, head, headId, messages: [{key, id,
--- parent, parentId, role, content, thinking, images, toolCalls, model, state, finishReason, errorCode, errorMessage, metadata, createdAt, attachments,
--- feedback}]}, parents before children, keys unique per user. A chat imported before gets the messages it lacks. Ids are those of
--- another Plinth or of this one: what has the id and is the user's own is the same chat or message, and a free id is kept, so that
--- chats moved from server to server are recognised on the way back. A rejected chat is reported and leaves no trace.
+-- Imports chats of one user, each completely or not at all: {key, id, title, createdAt, updatedAt, isArchived, head, headId,
+-- messages: [{key, id, parent, parentId, role, content, thinking, images, toolCalls, model, state, finishReason, errorCode,
+-- errorMessage, metadata, createdAt, attachments, feedback}]}, parents before children, keys unique per user. A chat imported
+-- before gets the messages it lacks. Ids come from this or another Plinth: an id of the user's own row is the same chat or
+-- message, and a free id is kept, so that chats moved between servers are recognised on the way back. A rejected chat is reported
+-- and leaves no trace.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table (ordinal integer, outcome text, message text)
   language plpgsql
@@ -397,7 +399,7 @@ declare
   v_activity timestamptz;
   v_constraint text;
 begin
-  -- Two imports of one export at once: the second finds what the first has imported.
+  -- Of two concurrent imports of one export, the second finds the rows of the first.
   perform pg_advisory_xact_lock(hashtextextended('private.import_chats ' || import_chats.user_id, 0));
   for v_chat, ordinal in
     select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
@@ -433,7 +435,7 @@ begin
           perform private.move_head(import_chats.user_id, v_chat_id, v_head);
         end if;
       end if;
-      -- Importing is no activity of the chat.
+      -- An import does not count as activity in the chat.
       update llm.chats c
       set updated_at = greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz)
       where c.id = v_chat_id
@@ -454,5 +456,5 @@ end
 $$;
 
 comment on function private.import_chats(jsonb, uuid) is
-  'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
+  'Imports an array of a user''s chats from elsewhere; returns one result for each chat: inserted, updated, unchanged or rejected with the reason.';
 --! EndIncluded private/functions/import_chats.sql

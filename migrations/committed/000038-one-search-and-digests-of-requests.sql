@@ -1,5 +1,5 @@
---! Previous: sha1:95fd69adb9bc2a31123c54efe3caf7a0f7454f20
---! Hash: sha1:764442e4487d3a9dc63bd40a40e490d8a073102f
+--! Previous: sha1:6741f0ef39a79711da479d68e429553f1fe7bab4
+--! Hash: sha1:b042830ec4ac4dbe73d975080fd35e03fa75d90e
 --! Message: one search and digests of requests
 
 -- A request under an idempotency key is known by a digest of what it asked.
@@ -53,8 +53,8 @@ drop function private.post_ai_message(uuid, text, uuid, uuid[], uuid[], jsonb, b
 drop function private.place_session(uuid, uuid, integer, int4multirange, integer, timestamptz, timestamptz);
 drop function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, integer, integer, integer, timestamptz, timestamptz);
 --! Included plinth/functions/checked_count.sql
--- One answer for how many rows may be asked for: null is the usual number, and what cannot be given is refused. An empty page for 0
--- would look like the end of the list, a shorter one than asked for likewise.
+-- One rule for the number of rows a caller may request: null means the usual number, and an impossible number is rejected. An
+-- empty page for 0 would look like the end of the list, and so would a shorter page than requested.
 create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
   returns integer
   language plpgsql
@@ -73,14 +73,14 @@ end
 $$;
 
 comment on function plinth.checked_count(integer, text, integer, integer) is
-  'The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
+  'Returns the row limit: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
 revoke execute on function plinth.checked_count(integer, text, integer, integer) from public;
 grant execute on function plinth.checked_count(integer, text, integer, integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/checked_count.sql
 --! Included private/functions/request_digests.sql
--- A request under an idempotency key is known by what it made. The same request again gets the same answer; another one under that key
--- is refused, because its answer would be about something else and what it says would be lost. Compared is what was asked, not the
--- row as it is now: messages are edited and rooms are renamed.
+-- A request under an idempotency key is identified by its result. The same request again gets the same response. Another request
+-- under that key is rejected, because the response would be about something else and the request would be lost. The arguments are
+-- compared, not the current row: messages are edited and rooms are renamed.
 
 create or replace function private.request_digest(arguments jsonb)
   returns bytea
@@ -91,7 +91,7 @@ as $$
   select sha256(convert_to(arguments::text, 'UTF8'))
 $$;
 
-comment on function private.request_digest(jsonb) is 'SHA-256 of the arguments of a request.';
+comment on function private.request_digest(jsonb) is 'Returns the SHA-256 of the arguments of a request.';
 
 create or replace function private.refuse_other_request(is_same boolean)
   returns void
@@ -101,16 +101,16 @@ create or replace function private.refuse_other_request(is_same boolean)
 as $$
 begin
   if not is_same then
-    raise exception 'The idempotency key was used with other arguments.'
+    raise exception 'The idempotency key was already used with other arguments.'
       using errcode = 'PL409', column = 'idempotency_key', hint = 'Use a new key for a new request.';
   end if;
 end
 $$;
 
 comment on function private.refuse_other_request(boolean) is
-  'PL409 unless a request is the one that its idempotency key was used for; null counts as the same.';
+  'Raises PL409 unless a request is the one that its idempotency key was used for; null counts as the same.';
 
--- The message that a key made in a room. Of messages that are older than the digests, the first text is compared.
+-- The message created in a room under a key. For messages older than the digests, the original text is compared.
 create or replace function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea)
   returns rooms.room_messages
   language plpgsql
@@ -145,12 +145,12 @@ end
 $$;
 
 comment on function private.find_keyed_room_message(uuid, uuid, uuid, text, bytea) is
-  'The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.';
+  'Returns the message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.';
 --! EndIncluded private/functions/request_digests.sql
 --! Included private/functions/post_ai_message.sql
--- The AI answers. What it knows it knows from rooms.room_context; with the audience version of that, its answer is refused once
--- somebody who should not see it has joined. What the model used goes to the ledger in the same transaction, once, on the account of
--- whoever asked: the sender of the message it answers, or the creator of the room.
+-- Posts the AI's answer. Its knowledge comes from rooms.room_context. With the audience version of that context, the answer is
+-- rejected if a user who must not see it has joined since. The model's usage is recorded in the ledger in the same transaction,
+-- once, on the account of the requester: the sender of the message it answers, or the creator of the room.
 create or replace function private.post_ai_message(
   room_id uuid,
   content text,
@@ -182,7 +182,7 @@ declare
   end;
   v_mentions uuid[];
   v_billed_user_id uuid;
-  -- Without the audience's version: that is a condition and no part of the answer.
+  -- Without the audience version, which is a condition and not part of the answer.
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
     coalesce(post_ai_message.metadata, '{}'), post_ai_message.model_id, post_ai_message.input_tokens,
@@ -190,7 +190,7 @@ declare
     post_ai_message.billed_user_id
   ));
 begin
-  -- Before what may have changed since: who has left the room can still have been mentioned.
+  -- Before anything that may have changed since: a user who has left the room may have been mentioned.
   v_message := private.find_keyed_room_message(
     post_ai_message.room_id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
   );
@@ -227,12 +227,12 @@ begin
   if v_message.id is not null then
     return v_message;
   end if;
-  -- A private answer goes to who was named when the context was read, whoever joined since.
+  -- A private answer goes to the recipients named when the context was read, whoever has joined since.
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
-    raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
+    raise exception 'The audience of the answer has changed; read the context again.' using errcode = 'PL409';
   end if;
   if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   elsif post_ai_message.reply_to_id is not null then
     perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
   end if;
@@ -262,7 +262,7 @@ $$;
 comment on function private.post_ai_message(
   uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
 ) is
-  'Posts an answer of the room''s AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+  'Posts an answer of the room''s AI; with recipients, to them only. With token counts it records the model''s usage on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. The same idempotency key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
 grant execute
   on function private.post_ai_message(
     uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
@@ -270,8 +270,8 @@ grant execute
   to :PLINTH_SERVICE;
 --! EndIncluded private/functions/post_ai_message.sql
 --! Included private/functions/open_turn.sql
--- Starts an answer. The chat's lock makes starters wait for each other, so of two with one key the second finds the first's turn.
--- A turn whose writer fell silent is ended here, so that a killed writer never keeps a chat.
+-- Starts an answer. The chat's lock makes callers wait for each other, so of two calls with one key the second finds the first's
+-- turn. A turn whose lease has expired is ended here, so that a killed writer never blocks a chat.
 create or replace function private.open_turn(
   user_id uuid,
   chat_id uuid,
@@ -306,26 +306,26 @@ begin
     raise exception 'The number of input tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
   end if;
   if open_turn.lease_seconds between 5 and 3600 is not true then
-    raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
+    raise exception 'A lease must last from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
   end if;
   if length(open_turn.idempotency_key) between 1 and 255 is false then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
-  -- The account before what belongs to it, as everywhere: also because a new period's tokens may have to be granted.
+  -- The account before its rows, as everywhere: also because a new period's tokens may have to be granted.
   perform from identity.users u where u.id = open_turn.user_id for no key update;
   select c.head_id into v_head
   from llm.chats c
   where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
   for no key update;
   if not found then
-    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+    raise exception 'Chat not found.' using errcode = 'PL404', column = 'chat_id';
   end if;
 
   select m.* into v_message
   from llm.messages m
   where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- For a message that is older than the digests or was imported, the message itself is compared.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = open_turn.chat_id
@@ -350,9 +350,9 @@ begin
   end if;
 
   if not private.can_user_use_model(open_turn.user_id, open_turn.model_id) then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
-  -- Its place comes from llm.place_message.
+  -- llm.place_message sets its place.
   insert into llm.messages (chat_id, user_id, parent_id, role, model_id, state, idempotency_key)
   values (
     open_turn.chat_id, open_turn.user_id, open_turn.parent_id, 'assistant', open_turn.model_id, 'streaming',
@@ -362,7 +362,7 @@ begin
   if open_turn.idempotency_key is not null then
     insert into private.request_digests (user_id, chat_message_id, digest) values (v_message.user_id, v_message.id, v_digest);
   end if;
-  -- Its end settles the hold long before that, if only the job does.
+  -- Its end settles the hold long before that, if only through the job.
   select h.id into strict v_hold_id
   from private.reserve_tokens(
     open_turn.user_id, open_turn.model_id, open_turn.max_tokens, 'turn:' || v_message.id, interval '6 hours'
@@ -381,12 +381,12 @@ end
 $$;
 
 comment on function private.open_turn(uuid, uuid, uuid, uuid, bigint, bigint, text, integer, text) is
-  'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way and for a key that was used for something else.';
+  'Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.';
 --! EndIncluded private/functions/open_turn.sql
 --! Included private/functions/add_skill_evidence.sql
--- The one way to raise or lower a level with a reason. What would leave 0 to 10 counts as far as it goes, so that the sum stays
--- the level. The account is locked before what belongs to it, as everywhere; then the level, so that evidence of one user and
--- skill comes one after the other.
+-- The only way to raise or lower a level with a reason. A delta that would leave the range 0 to 10 is cut to fit, so that the
+-- deltas always add up to the level. Locks the account before its rows, as everywhere; then the level, so that evidence for one
+-- user and skill is recorded in sequence.
 create or replace function private.add_skill_evidence(
   user_id uuid,
   skill_id uuid,
@@ -416,14 +416,14 @@ begin
   where us.user_id = add_skill_evidence.user_id and us.skill_id = add_skill_evidence.skill_id
   for no key update;
 
-  -- Said before: the first time counts.
+  -- Already recorded: the first record counts.
   select e.* into v_result
   from learning.skill_evidence e
   where e.user_id = add_skill_evidence.user_id
     and e.skill_id = add_skill_evidence.skill_id
     and e.source_key = add_skill_evidence.source_key;
   if found then
-    -- What is older than the digests is compared by what it left of the delta.
+    -- Evidence older than the digests is compared by its stored delta.
     perform private.refuse_other_request(coalesce(
       (select d.digest = add_skill_evidence.digest from private.request_digests d where d.skill_evidence_id = v_result.id),
       v_result.note is not distinct from add_skill_evidence.note
@@ -448,14 +448,14 @@ end
 $$;
 
 comment on function private.add_skill_evidence(uuid, uuid, text, numeric, text, text, bytea) is
-  'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing, and is PL409 if it was said with another digest.';
+  'Records evidence and moves the level by as much of delta as fits into 0 to 10. A known source_key changes nothing; PL409 if it was recorded with another digest.';
 --! EndIncluded private/functions/add_skill_evidence.sql
 --! Included private/functions/apply_heartbeat.sql
--- Heartbeats become sessions and progress here, in an order that does not matter: whatever comes late, twice or mixed up, the
--- sums, the covered stretches and the sessions are the same. Callers have checked the values and the access.
+-- Turns heartbeats into sessions and progress. Order does not matter: late, duplicate and reordered heartbeats give the same
+-- sums, covered stretches and sessions. Callers have checked the values and the access.
 
--- What is wrong with the values of a heartbeat: the name of the parameter, or null. Four times is the fastest a player plays.
--- Without settings of its own, so that it becomes part of the expression that asks.
+-- Returns the name of the invalid parameter of a heartbeat, or null. Players play at four times the speed at most. No settings of
+-- its own, so that it is inlined into the calling expression.
 create or replace function private.heartbeat_problem(
   event_id uuid,
   from_seconds integer,
@@ -479,9 +479,9 @@ as $$
 $$;
 
 comment on function private.heartbeat_problem(uuid, integer, integer, integer, timestamptz) is
-  'Name of the first parameter of a heartbeat that cannot be, or null.';
+  'Returns the name of the first invalid parameter of a heartbeat, or null.';
 
--- Nearly always it is one stretch. plpgsql keeps that expression ready, where a function in SQL would start a query each time.
+-- Usually there is one stretch. plpgsql caches that expression, whereas a SQL function would start a query each time.
 create or replace function private.count_seconds(stretches int4multirange)
   returns integer
   language plpgsql
@@ -495,10 +495,10 @@ begin
 end
 $$;
 
-comment on function private.count_seconds(int4multirange) is 'How many seconds the stretches have together.';
+comment on function private.count_seconds(int4multirange) is 'Returns the total seconds of the stretches.';
 
--- Seconds of a set of stretches, up to the end of the item. Nearly always it is one stretch, which needs no counting; without
--- settings of its own, so that it becomes part of the expression that asks.
+-- Seconds of a set of stretches, up to the end of the item. Usually there is one stretch, which needs no counting. No settings of
+-- its own, so that it is inlined into the calling expression.
 create or replace function private.covered_seconds(covered int4multirange, duration_seconds integer)
   returns integer
   language sql
@@ -512,11 +512,11 @@ as $$
 $$;
 
 comment on function private.covered_seconds(int4multirange, integer) is
-  'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
+  'Returns how many seconds of an item the stretches cover; all of them when its duration is unknown.';
 
--- Time spent is kept as the seconds of the clock it covers, so that a second counts once whoever reports it: two tabs, a retry
--- under another id, twenty heartbeats at one instant. A heartbeat of n seconds is the n whole seconds before the one in which it
--- ended: heartbeats that follow each other stay one stretch although each arrives some milliseconds early or late.
+-- Time spent is stored as the clock seconds it covers, so that each second counts once: two tabs, a retry under another id,
+-- twenty heartbeats at one instant. A heartbeat of n seconds covers the n whole seconds before the second in which it ended.
+-- Consecutive heartbeats therefore stay one stretch although each arrives some milliseconds early or late.
 create or replace function private.active_stretch(ended_at timestamptz, seconds integer)
   returns int4multirange
   language sql
@@ -529,10 +529,10 @@ as $$
 $$;
 
 comment on function private.active_stretch(timestamptz, integer) is
-  'The whole seconds before a time, as seconds since the year 2000 (UTC).';
+  'Returns the whole seconds before a time, as seconds since the year 2000 (UTC).';
 
--- How much time a heartbeat adds: what of it was not there yet. Without settings of its own, so that it becomes part of the
--- expression that asks.
+-- The time that a heartbeat adds: its seconds that are not stored yet. No settings of its own, so that it is inlined into the
+-- calling expression.
 create or replace function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer)
   returns integer
   language sql
@@ -542,11 +542,11 @@ as $$
 $$;
 
 comment on function private.added_seconds(int4multirange, int4multirange, integer) is
-  'How many of a stretch''s seconds are not among the active ones yet.';
+  'Returns how many seconds of a stretch are not among the active ones yet.';
 
--- Keeps a row small. From some 140 stretches on, gaps of one or two seconds are closed: a player whose every heartbeat comes a
--- moment late leaves one at each. From some 1,200 on, the shorter half of all gaps is. What was counted stays as it was counted;
--- only what comes late for a closed gap no longer adds to it, so nobody gains time by it.
+-- Keeps a row small. From about 140 stretches on, gaps of one or two seconds are closed: a player whose heartbeats all come a
+-- moment late leaves one at each. From about 1,200 on, the shorter half of all gaps is closed. Counted time stays counted. A late
+-- heartbeat for a closed gap no longer adds to it, so the user gains no time.
 create or replace function private.bounded_stretches(active int4multirange)
   returns int4multirange
   language sql
@@ -570,11 +570,11 @@ as $$
 $$;
 
 comment on function private.bounded_stretches(int4multirange) is
-  'The same stretches, without the shortest gaps between them if they are many.';
+  'Returns the same stretches, without the shortest gaps between them if there are many.';
 
--- Finds or makes the session that a heartbeat belongs to: heartbeats at most half an hour apart are one. A late one may join
--- two that were apart, so the row with the earliest key takes the others in. Returns that row's key.
--- Nothing older than 40 days is looked for: a heartbeat is at most 30 days late, so its session is in the newest partitions.
+-- Finds or creates the session of a heartbeat: heartbeats at most half an hour apart share a session. A late heartbeat may join
+-- two sessions; the row with the earliest key then absorbs the others. Returns that row's key. Rows older than 40 days are not
+-- searched: a heartbeat is at most 30 days late, so its session is in the newest partitions.
 create or replace function private.place_session(
   user_id uuid,
   item_id uuid,
@@ -637,7 +637,7 @@ begin
   update learning.content_consumption c
   set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
     last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
-    -- Sessions are half an hour apart, so their seconds are different ones.
+    -- Sessions are half an hour apart, so their seconds do not overlap.
     active_seconds = c.active_seconds + v_others.active_seconds
       + private.added_seconds(c.active + v_others.active, place_session.stretch, place_session.active_seconds),
     active = private.bounded_stretches(c.active + v_others.active + place_session.stretch),
@@ -649,10 +649,10 @@ end
 $$;
 
 comment on function private.place_session(uuid, uuid, integer, int4multirange, int4multirange, integer, timestamptz, timestamptz) is
-  'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
+  'Adds a heartbeat to its session, joining or creating sessions; returns the created_at of that session.';
 
--- One heartbeat. The heartbeat's mark comes first, because its foreign key locks the account, which comes before what belongs to
--- it everywhere; then the row of the progress, which is the lock of its user and item; then its sessions.
+-- One heartbeat. Its deduplication key is inserted first: the foreign key locks the account, which everywhere comes before its
+-- rows. Then the progress row, which is the lock of its user and item; then its sessions.
 create or replace function private.apply_heartbeat(
   user_id uuid,
   item_id uuid,
@@ -692,7 +692,7 @@ begin
       from private.recorded_heartbeats r
       where r.user_id = apply_heartbeat.user_id and r.event_id = apply_heartbeat.event_id and r.digest <> apply_heartbeat.digest
     ) then
-      raise exception 'Another heartbeat was recorded under this event id.'
+      raise exception 'This event id was already used for another heartbeat.'
         using errcode = 'PL409', schema = 'learning', table = 'content_progress', column = 'event_id',
           hint = 'Use a new event id for each heartbeat.';
     end if;
@@ -702,7 +702,7 @@ begin
     return p;
   end if;
 
-  -- Nearly every heartbeat is the latest one of the version that is played, and asks for little.
+  -- Nearly every heartbeat is the latest of the version being played, and needs little work.
   update learning.content_progress t
   set covered = t.covered + v_covered,
     covered_seconds = private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds),
@@ -720,8 +720,8 @@ begin
     and t.position_at < v_occurred_at
   returning t.* into p;
   while p.user_id is null loop
-    -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
-    -- its sessions, and what was completed stays completed. An older version adds nothing but time.
+    -- A newer version is another text: its covered stretches and position start over. The sessions keep what was seen of the
+    -- previous version, and completed items stay completed. An older version adds only time.
     update learning.content_progress t
     set version = greatest(t.version, apply_heartbeat.version),
       covered = case
@@ -760,7 +760,7 @@ begin
     on conflict do nothing;
   end loop;
 
-  -- Nearly every heartbeat goes on with the last session.
+  -- Nearly every heartbeat continues the latest session.
   update learning.content_consumption c
   set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
     active_seconds = c.active_seconds + private.added_seconds(c.active, v_stretch, apply_heartbeat.active_seconds),
@@ -774,7 +774,7 @@ begin
     and c.started_at <= v_began_at
     and c.last_activity_at >= v_began_at - v_gap
   returning pg_column_size(c.active) into v_size;
-  -- Of every twenty stretches that are added beyond the first 140, one looks for gaps to close.
+  -- Beyond the first 140 stretches, one in twenty additions looks for gaps to close.
   if pg_column_size(p.active) > 1800 and pg_column_size(p.active) % 256 < 13 then
     update learning.content_progress t
     set active = private.bounded_stretches(t.active)
@@ -791,7 +791,7 @@ begin
       apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered, v_stretch,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
-    -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
+    -- The next heartbeat looks in the session with the latest activity, or in the session that absorbed it.
     if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
       select
       from learning.content_consumption c
@@ -807,7 +807,7 @@ begin
   if apply_heartbeat.version > coalesce(p.completed_version, 0) then
     v_seconds := p.covered_seconds;
     if apply_heartbeat.version < p.version then
-      -- Late news of a version that the user has left behind.
+      -- A late heartbeat of a version that the user has left behind.
       select private.covered_seconds(range_agg(c.covered), apply_heartbeat.duration_seconds) into v_seconds
       from learning.content_consumption c
       where c.user_id = apply_heartbeat.user_id
@@ -829,7 +829,7 @@ comment on function private.apply_heartbeat(uuid, uuid, uuid, integer, integer, 
   'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it. PL409 when the event_id was used for another heartbeat.';
 --! EndIncluded private/functions/apply_heartbeat.sql
 --! Included private/functions/reserve_tokens.sql
--- Sets tokens aside for a call to a model, all or none, before the call is made: who gets a hold can pay for it. One round
+-- Reserves tokens for a call to a model, all or none, before the call is made: a caller with a hold can pay for it. One round
 -- trip, O(grants in force), never O(events).
 create or replace function private.reserve_tokens(
   user_id uuid,
@@ -859,14 +859,15 @@ begin
     raise exception 'The number of tokens to hold must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
-    raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+    raise exception 'A hold must last from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all.
-  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without. So that is
-  -- asked of the row as it was before: of what it has become while its lock was waited for, it would be asked with the lock held.
+  -- Nearly always the ledger is up to date, the first grant has enough and the key is new; then four small statements suffice.
+  -- Nothing is locked where the account is needed first, because the holder of the ledger's lock must not wait for the account.
+  -- The check therefore reads the row version from before the lock wait; re-reading it here would run the query while holding the
+  -- lock.
   select
     t.next_hold_expires_at,
     (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
@@ -906,7 +907,7 @@ begin
         reserve_tokens.at
       )
       returning * into v_hold;
-      -- Seldom: the next hold to end is mostly an earlier one.
+      -- Rare: the next hold to end is usually an earlier one.
       if v_ledger.next_hold_expires_at <= v_hold.expires_at is not true then
         update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
       end if;
@@ -928,7 +929,7 @@ begin
       or v_hold.max_tokens <> reserve_tokens.max_tokens
       or v_hold.expires_at - v_hold.created_at <> reserve_tokens.ttl
     then
-      raise exception 'The idempotency key was used with other arguments.'
+      raise exception 'The idempotency key was already used with other arguments.'
         using errcode = 'PL409', column = 'idempotency_key';
     end if;
     return v_hold;
@@ -939,17 +940,17 @@ begin
     exists (select from billing.usage_limits l where l.is_hard) as has_limits
   into v_check;
   if not v_check.has_model then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
   if v_check.has_limits and private.limits_passed(
     reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
   ) > 0 then
-    raise exception 'A limit on usage does not leave that many tokens.'
-      using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
+    raise exception 'A usage limit does not allow that many tokens.'
+      using errcode = 'PL402', hint = 'The limit resets with the next day or month (UTC).';
   end if;
   v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
   if v_taken.missing > 0 then
-    raise exception 'There are not that many tokens left.'
+    raise exception 'Not enough tokens are left.'
       using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
   end if;
 
@@ -969,7 +970,7 @@ end
 $$;
 
 comment on function private.reserve_tokens(uuid, uuid, bigint, text, interval, timestamptz) is
-  'Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.';
+  'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.';
 grant execute on function private.reserve_tokens(uuid, uuid, bigint, text, interval, timestamptz) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/reserve_tokens.sql
 --! Included rooms/functions/post_room_message.sql
@@ -1000,21 +1001,21 @@ declare
   v_created_at timestamptz;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
-  -- The account is locked before the room, and who is no member does not get to lock the room.
+  -- The account is locked before the room, and callers who are not members do not lock the room.
   perform
   from identity.users u
   join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
   where u.id = v_user
   for key share of u;
   if not found then
-    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
   end if;
-  -- Before what may have changed since: who has left the room can still have been mentioned.
+  -- Before checking what may have changed since: a user who has left the room can still have been mentioned.
   if post_room_message.idempotency_key is not null then
     v_digest := private.request_digest(jsonb_build_array(
       post_room_message.content, post_room_message.reply_to_id, post_room_message.mentions, post_room_message.recipients,
@@ -1032,7 +1033,7 @@ begin
       select distinct r from unnest(post_room_message.recipients) r where r is distinct from v_user order by r
     );
     if cardinality(v_recipients) not between 1 and 50 then
-      raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+      raise exception 'A private message needs 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
     end if;
   end if;
   if strpos(content, '@') > 0 or cardinality(post_room_message.mentions) > 0 then
@@ -1057,18 +1058,18 @@ begin
       post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
     );
   end if;
-  -- The room's lock, held until the end of the transaction, and the message's numbers: all that posting writes besides its row.
-  -- No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
+  -- The room's lock, held until the end of the transaction, and the message's numbers: the only writes besides the message's
+  -- row. No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
   update rooms.chat_rooms r
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A clock that was put back does not put a message before the last one.
+    -- If the clock was set back, a message still does not precede the last one.
     last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
   where r.id = post_room_message.room_id
   returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
   into v_sequence, v_event_sequence, v_created_at, v_type;
-  -- Seen from after the lock: who was a member before may not be one any more. A row with its number needs no trigger.
+  -- Checked after the lock: a previous member may have left since. A row with its number needs no trigger.
   insert into rooms.room_messages as msg (
     room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
     sequence, event_sequence, sender_sequence
@@ -1088,7 +1089,7 @@ begin
   where m.room_id = post_room_message.room_id and m.user_id = v_user
   returning msg.* into v_message;
   if v_message.id is null then
-    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
   end if;
   if v_digest is not null then
     insert into private.request_digests (user_id, room_message_id, digest) values (v_user, v_message.id, v_digest);
@@ -1105,7 +1106,7 @@ end
 $$;
 
 comment on function rooms.post_room_message(uuid, text, uuid, uuid[], uuid[], jsonb, uuid) is
-  'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
+  'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
 grant execute on function rooms.post_room_message(uuid, text, uuid, uuid[], uuid[], jsonb, uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/post_room_message.sql
 --! Included rooms/functions/general_chat.sql
@@ -1125,11 +1126,11 @@ declare
   v_digest constant bytea := private.request_digest(jsonb_build_array(post_general_chat_message.content));
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif post_general_chat_message.content is null or post_general_chat_message.content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
-  -- One message of one user after the other, or two at once would both find that the last was long ago.
+  -- Messages of one user are serialized; otherwise two concurrent ones would both pass slow mode.
   perform from identity.users u where u.id = v_user for key share;
   perform pg_advisory_xact_lock(hashtextextended('rooms.general_chat ' || v_user, 0));
   if post_general_chat_message.idempotency_key is not null then
@@ -1137,7 +1138,7 @@ begin
     from rooms.general_chat_messages m
     where m.sender_id = v_user and m.idempotency_key = post_general_chat_message.idempotency_key;
     if v_message.id is not null then
-      -- Of messages that are older than the digests, the first text is compared.
+      -- Messages that predate the digests are compared by their first text.
       perform private.refuse_other_request(coalesce(
         (select d.digest = v_digest from private.request_digests d where d.general_chat_message_id = v_message.id),
         post_general_chat_message.content = coalesce(
@@ -1156,8 +1157,8 @@ begin
   end if;
   select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
   if v_mute.user_id is not null then
-    raise exception 'You may not write in the general chat at the moment.'
-      using errcode = 'PL403', hint = coalesce('Because: ' || v_mute.reason, '');
+    raise exception 'You cannot post in the general chat at the moment.'
+      using errcode = 'PL403', hint = coalesce('Reason: ' || v_mute.reason, '');
   end if;
   select s.* into v_settings from rooms.general_chat_settings s;
   if not access.has_permission('moderate_general_chat') then
@@ -1168,7 +1169,7 @@ begin
     from rooms.general_chat_messages m
     where m.sender_id = v_user;
     if v_wait > 0 then
-      raise exception 'Slow mode: wait a little between two messages.'
+      raise exception 'Slow mode is on. Wait before posting again.'
         using errcode = 'PL429', hint = format('Try again in %s seconds.', ceil(v_wait));
     end if;
   end if;
@@ -1183,10 +1184,10 @@ end
 $$;
 
 comment on function rooms.post_general_chat_message(text, uuid) is
-  'Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
+  'Posts in the general chat, which all users share. The same idempotency key again returns the same message. PL403 for muted users and when the chat is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
 grant execute on function rooms.post_general_chat_message(text, uuid) to :PLINTH_USER;
 
--- Authors change their own; deleting is the moderators' too.
+-- Authors edit and delete their own messages; moderators delete any.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
   returns rooms.general_chat_messages
   language plpgsql
@@ -1198,7 +1199,7 @@ declare
   v_message rooms.general_chat_messages;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user for key share;
   select m.* into v_message
@@ -1206,7 +1207,7 @@ begin
   where m.id = change_general_chat_message.message_id
   for no key update;
   if v_message.id is null then
-    raise exception 'There is no such message.' using errcode = 'PL404';
+    raise exception 'Message not found.' using errcode = 'PL404';
   elsif v_message.sender_id is distinct from v_user
     and not (content = '' and access.has_permission('moderate_general_chat'))
   then
@@ -1214,7 +1215,7 @@ begin
   elsif v_message.content = content then
     return v_message;
   elsif v_message.is_deleted then
-    raise exception 'The message was deleted.' using errcode = 'PL409';
+    raise exception 'This message was deleted.' using errcode = 'PL409';
   end if;
   insert into rooms.general_chat_revisions (message_id, revision, author_id, actor_id, change, content)
   select
@@ -1235,7 +1236,7 @@ end
 $$;
 
 comment on function private.change_general_chat_message(uuid, text) is
-  'Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.';
+  'Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.';
 
 create or replace function rooms.edit_general_chat_message(message_id uuid, content text)
   returns rooms.general_chat_messages
@@ -1246,14 +1247,14 @@ create or replace function rooms.edit_general_chat_message(message_id uuid, cont
 as $$
 begin
   if edit_general_chat_message.content is null or edit_general_chat_message.content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
   return private.change_general_chat_message(edit_general_chat_message.message_id, edit_general_chat_message.content);
 end
 $$;
 
 comment on function rooms.edit_general_chat_message(uuid, text) is
-  'Changes a message of one''s own in the general chat; the text before is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
+  'Changes the signed-in user''s own message in the general chat; the previous text is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
 grant execute on function rooms.edit_general_chat_message(uuid, text) to :PLINTH_USER;
 
 create or replace function rooms.delete_general_chat_message(message_id uuid)
@@ -1267,7 +1268,7 @@ as $$
 $$;
 
 comment on function rooms.delete_general_chat_message(uuid) is
-  'Deletes a message of one''s own in the general chat, or with the permission moderate_general_chat anybody''s; the text is kept for its moderators. PL403, PL404.';
+  'Deletes the signed-in user''s own message in the general chat, or with the permission moderate_general_chat any message; the text is kept for its moderators. PL403, PL404.';
 grant execute on function rooms.delete_general_chat_message(uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/general_chat.sql
 --! Included rooms/functions/rooms_of_users.sql
@@ -1295,22 +1296,22 @@ declare
   ));
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if create_room.room_type = 'direct' then
-    raise exception 'A direct room is created with the other user, not with a name.' using errcode = 'PL422', column = 'room_type';
+    raise exception 'A direct room needs the other user, not a name. Use createDirectRoom.' using errcode = 'PL422', column = 'room_type';
   elsif coalesce(trim(create_room.name), '') = '' then
-    raise exception 'A room has a name.' using errcode = 'PL422', column = 'name';
+    raise exception 'A room needs a name.' using errcode = 'PL422', column = 'name';
   end if;
   perform private.lock_accounts(array[v_user]);
   if create_room.idempotency_key is not null then
-    -- Two attempts at once: the second waits here and finds the first one's room.
+    -- Of two concurrent attempts, the second waits here and finds the first one's room.
     perform pg_advisory_xact_lock(hashtextextended('rooms.create_room ' || v_user || create_room.idempotency_key, 0));
     select r.* into v_room
     from rooms.chat_rooms r
     where r.creator_id = v_user and r.idempotency_key = create_room.idempotency_key;
     if v_room.id is not null then
-      -- A room that is older than the digests is compared while it is as it was made.
+      -- A room that predates the digests is compared as long as it is unchanged.
       perform private.refuse_other_request(coalesce(
         (select d.digest = v_digest from private.request_digests d where d.chat_room_id = v_room.id),
         v_room.updated_at <> v_room.created_at
@@ -1343,7 +1344,7 @@ end
 $$;
 
 comment on function rooms.create_room(text, text, text, boolean, boolean, boolean, uuid) is
-  'Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
+  'Creates a group or private room with the signed-in user as its creator and, where enabled, an AI as a member. The same idempotency key again returns the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
 grant execute on function rooms.create_room(text, text, text, boolean, boolean, boolean, uuid) to :PLINTH_USER;
 
 create or replace function rooms.create_direct_room(user_id uuid)
@@ -1360,19 +1361,19 @@ declare
   v_room rooms.chat_rooms;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif create_direct_room.user_id is null or create_direct_room.user_id = v_user then
-    raise exception 'A direct room is with somebody else.' using errcode = 'PL422', column = 'user_id';
+    raise exception 'A direct room needs another user.' using errcode = 'PL422', column = 'user_id';
   end if;
   v_first := least(v_user, create_direct_room.user_id);
   v_second := greatest(v_user, create_direct_room.user_id);
   perform private.lock_accounts(array[v_first, v_second]);
-  -- The same answer for an account that does not exist, is not active, or does not want to hear from the caller.
+  -- The same answer for an account that does not exist, is not active, or does not accept messages from the caller.
   if not exists (select from identity.users u where u.id = create_direct_room.user_id and u.is_active)
     or private.is_blocked(v_user, create_direct_room.user_id)
     or private.is_blocked(create_direct_room.user_id, v_user)
   then
-    raise exception 'There is nobody of that id you can write to.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'User not found, or you may not write to them.' using errcode = 'PL404', column = 'user_id';
   end if;
   perform pg_advisory_xact_lock(hashtextextended('rooms.create_direct_room ' || v_first || v_second, 0));
   select r.* into v_room
@@ -1392,10 +1393,10 @@ end
 $$;
 
 comment on function rooms.create_direct_room(uuid) is
-  'The room of the signed-in user and another one; makes it where there is none, and there is never a second. PL404 for who cannot be written to.';
+  'Returns the direct room of the signed-in user and another one, and creates it if needed; there is never a second. PL404 for a user who cannot be written to.';
 grant execute on function rooms.create_direct_room(uuid) to :PLINTH_USER;
 
--- Whether a user may know that a room is there, as the policies of rooms.chat_rooms say it.
+-- Whether a user may know that a room exists, by the rule of the policies of rooms.chat_rooms.
 create or replace function private.sees_room(room_id uuid, user_id uuid)
   returns boolean
   language sql
@@ -1416,7 +1417,7 @@ as $$
   )
 $$;
 
-comment on function private.sees_room(uuid, uuid) is 'Whether a user may see a room: as a member, by an invite, or because it is public.';
+comment on function private.sees_room(uuid, uuid) is 'Returns whether a user may see a room: as a member, by an invite, or because it is public.';
 
 create or replace function rooms.join_room(room_id uuid)
   returns rooms.room_members
@@ -1430,16 +1431,16 @@ declare
   v_room rooms.chat_rooms;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform private.lock_accounts(array[v_user]);
-  -- Who cannot see the room does not get to lock it. Asked again once it is locked: a statement that waits for a lock goes on with
-  -- what it saw before, and who is removed meanwhile must not join as the member they were.
+  -- A caller who cannot see the room does not lock it. Checked again under the lock: a statement that waits for a lock
+  -- continues with its earlier snapshot, and a member removed during the wait must not join as the member they were.
   if private.sees_room(join_room.room_id, v_user) then
     v_room := private.lock_room(join_room.room_id);
   end if;
   if v_room.id is null or not private.sees_room(v_room.id, v_user) then
-    raise exception 'There is no such room.' using errcode = 'PL404';
+    raise exception 'Room not found.' using errcode = 'PL404';
   elsif v_room.has_password
     and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
     and not exists (
@@ -1453,7 +1454,7 @@ end
 $$;
 
 comment on function rooms.join_room(uuid) is
-  'Joins a public room, or one the signed-in user is invited to; a member already stays one. PL403 for the banned and where a password is needed, PL404 for rooms one cannot see.';
+  'Joins a public room, or one the signed-in user is invited to; a member stays one. PL403 for banned users and where a password is needed, PL404 for rooms the caller cannot see.';
 grant execute on function rooms.join_room(uuid) to :PLINTH_USER;
 
 create or replace function rooms.leave_room(room_id uuid)
@@ -1469,14 +1470,14 @@ begin
   perform private.current_room_role(leave_room.room_id);
   perform private.lock_accounts(array[v_user]);
   if (private.lock_room(leave_room.room_id)).room_type = 'direct' then
-    raise exception 'A direct room is not left; archive it or block the other one.' using errcode = 'PL409';
+    raise exception 'You cannot leave a direct room. Archive it or block the other user.' using errcode = 'PL409';
   end if;
   return private.remove_from_room(leave_room.room_id, v_user);
 end
 $$;
 
 comment on function rooms.leave_room(uuid) is
-  'Ends the signed-in user''s membership. A creator''s place goes to who has been there longest, moderators first; a room nobody is left in is deleted. PL404 for who is no member.';
+  'Ends the signed-in user''s membership. A creator is succeeded by the longest-standing member, moderators first; a room without members is deleted. PL404 for a caller who is not a member.';
 grant execute on function rooms.leave_room(uuid) to :PLINTH_USER;
 
 create or replace function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean default false, reason text default null)
@@ -1494,9 +1495,9 @@ begin
   perform private.require_room_moderator(remove_room_member.room_id);
   perform private.lock_accounts(array[v_user, remove_room_member.user_id]);
   if (private.lock_room(remove_room_member.room_id)).room_type = 'direct' then
-    raise exception 'Nobody is removed from a direct room.' using errcode = 'PL409';
+    raise exception 'Members of a direct room cannot be removed.' using errcode = 'PL409';
   end if;
-  -- Again, now that nothing changes any more.
+  -- Checked again under the lock, which prevents further changes.
   perform private.require_room_moderator(remove_room_member.room_id);
   v_own_role := private.current_room_role(remove_room_member.room_id);
   select m.role into v_role
@@ -1505,11 +1506,11 @@ begin
   if v_role = 'creator' or (v_role = 'moderator' and v_own_role <> 'creator') or remove_room_member.user_id = v_user then
     raise exception 'You may not remove this member.' using errcode = 'PL403';
   elsif v_role is null and not remove_room_member.ban then
-    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
   end if;
   if remove_room_member.ban then
     if not exists (select from identity.users u where u.id = remove_room_member.user_id) then
-      raise exception 'There is no such user.' using errcode = 'PL404', column = 'user_id';
+      raise exception 'User not found.' using errcode = 'PL404', column = 'user_id';
     end if;
     insert into rooms.room_bans as b (room_id, user_id, banned_by, reason)
     values (remove_room_member.room_id, remove_room_member.user_id, v_user, remove_room_member.reason)
@@ -1523,7 +1524,7 @@ end
 $$;
 
 comment on function rooms.remove_room_member(uuid, uuid, boolean, text) is
-  'Takes a member out of a room, with ban for good (also somebody who is no member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
+  'Removes a member from a room; with ban permanently (also a user who is not a member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
 grant execute on function rooms.remove_room_member(uuid, uuid, boolean, text) to :PLINTH_USER;
 
 create or replace function rooms.set_room_role(room_id uuid, user_id uuid, role text)
@@ -1539,14 +1540,14 @@ declare
 begin
   perform private.current_room_role(set_room_role.room_id);
   if set_room_role.role is null or set_room_role.role not in ('creator', 'moderator', 'member') then
-    raise exception 'A role is creator, moderator or member.' using errcode = 'PL422', column = 'role';
+    raise exception 'A role must be creator, moderator or member.' using errcode = 'PL422', column = 'role';
   end if;
   perform private.lock_accounts(array[v_user, set_room_role.user_id]);
   perform private.lock_room(set_room_role.room_id);
   if private.current_room_role(set_room_role.room_id) <> 'creator' then
-    raise exception 'Only the creator gives roles.' using errcode = 'PL403';
+    raise exception 'Only the creator can change roles.' using errcode = 'PL403';
   elsif set_room_role.user_id = v_user then
-    raise exception 'Make somebody else the creator instead.' using errcode = 'PL409';
+    raise exception 'You cannot change your own role. Make another member the creator.' using errcode = 'PL409';
   end if;
   perform private.lock_user_counters(array[v_user, set_room_role.user_id]);
   update rooms.room_members m
@@ -1554,7 +1555,7 @@ begin
   where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id
   returning m.* into v_member;
   if v_member.id is null then
-    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
   end if;
   if set_room_role.role = 'creator' then
     update rooms.room_members m set role = 'moderator' where m.room_id = set_room_role.room_id and m.user_id = v_user;
@@ -1564,12 +1565,12 @@ end
 $$;
 
 comment on function rooms.set_room_role(uuid, uuid, text) is
-  'Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
+  'Changes a member''s role; a creator who names a new creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
 grant execute on function rooms.set_room_role(uuid, uuid, text) to :PLINTH_USER;
 --! EndIncluded rooms/functions/rooms_of_users.sql
 --! Included llm/functions/send_chat_message.sql
--- A message of the user with its attachments, once however often it is sent: the key finds the first one. Whoever needs neither
--- may as well insert into llm.messages.
+-- A user's message with its attachments, added once however often it is sent: the key finds the first one. A client that needs
+-- neither attachments nor a key may insert into llm.messages directly.
 create or replace function llm.send_chat_message(
   chat_id uuid,
   content text,
@@ -1593,7 +1594,7 @@ declare
   ));
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user_id for key share;
   perform
@@ -1601,13 +1602,13 @@ begin
   where c.id = send_chat_message.chat_id and c.user_id = v_user_id
   for no key update;
   if not found then
-    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+    raise exception 'Chat not found.' using errcode = 'PL404', column = 'chat_id';
   end if;
   select m.* into v_message
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = send_chat_message.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- A message that predates the digests, or was imported, is compared itself.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = send_chat_message.chat_id
@@ -1632,11 +1633,11 @@ end
 $$;
 
 comment on function llm.send_chat_message(uuid, text, uuid, jsonb, text) is
-  E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way and for a key that was used for another message.';
+  E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT while the previous answer is being written and for a key that was used for another message.';
 grant execute on function llm.send_chat_message(uuid, text, uuid, jsonb, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/send_chat_message.sql
 --! Included llm/functions/edit_chat_message.sql
--- What was said stays said: an edit is another message at the same place, and the active path goes through it from now on.
+-- Messages are never overwritten: an edit is another message at the same place, and becomes part of the active path.
 create or replace function llm.edit_chat_message(
   message_id uuid,
   content text,
@@ -1659,17 +1660,17 @@ declare
   ));
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user_id for key share;
   select m.* into v_original
   from llm.messages m
   where m.id = edit_chat_message.message_id and m.user_id = v_user_id;
   if not found then
-    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if v_original.role not in ('user', 'system') then
-    raise exception 'Only what the user wrote is edited; for another answer start a turn with the same parent.'
+    raise exception 'Only user and system messages can be edited. To get another answer, start a turn with the same parent.'
       using errcode = 'PL422', column = 'message_id';
   end if;
   perform from llm.chats c where c.id = v_original.chat_id for no key update;
@@ -1677,7 +1678,7 @@ begin
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = edit_chat_message.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- A message that predates the digests, or was imported, is compared itself.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = v_original.chat_id
@@ -1688,7 +1689,7 @@ begin
     return v_message;
   end if;
   if exists (select from llm.messages m where m.chat_id = v_original.chat_id and m.state = 'streaming') then
-    raise exception 'An answer is under way in this chat.'
+    raise exception 'An answer is being written in this chat.'
       using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
   end if;
   insert into llm.messages (chat_id, user_id, parent_id, depth, role, content, images, idempotency_key)
@@ -1715,11 +1716,11 @@ end
 $$;
 
 comment on function llm.edit_chat_message(uuid, text, jsonb, text) is
-  E'@resultFieldName message\nAdds a changed message beside one of the user''s own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way and for a key that was used for another message.';
+  E'@resultFieldName message\nAdds an edited message beside one of the signed-in user''s own and selects it; attachments are kept unless given. NOT_FOUND for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.';
 grant execute on function llm.edit_chat_message(uuid, text, jsonb, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/edit_chat_message.sql
 --! Included learning/functions/assess_skill.sql
--- What a trainer, or the application for one, finds out about somebody's skill.
+-- An assessment of a user's skill by a trainer, or by an application on a trainer's behalf.
 create or replace function learning.assess_skill(
   user_id uuid,
   skill_id uuid,
@@ -1736,21 +1737,21 @@ as $$
 #variable_conflict use_column
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if not access.has_permission('manage_skills') then
-    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
   if assess_skill.delta is null or assess_skill.delta not between -10 and 10 or assess_skill.delta <> round(assess_skill.delta, 2) then
-    raise exception 'delta must be from -10 to 10, with two decimals.'
+    raise exception 'delta must be from -10 to 10, with at most two decimals.'
       using errcode = 'PL422', schema = 'learning', table = 'skill_evidence', column = 'delta';
   end if;
   if not exists (select from identity.users u where u.id = assess_skill.user_id) then
-    raise exception 'There is no such user.'
+    raise exception 'User not found.'
       using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'user_id';
   end if;
   if not exists (select from learning.skills s where s.id = assess_skill.skill_id) then
-    raise exception 'There is no such skill.'
+    raise exception 'Skill not found.'
       using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'skill_id';
   end if;
   return private.add_skill_evidence(
@@ -1761,15 +1762,15 @@ end
 $$;
 
 comment on function learning.assess_skill(uuid, uuid, numeric, text, text) is
-  'Raises or lowers a user''s level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
+  'Raises or lowers a user''s level (within 0 to 10) and stores the change as evidence; repeating it with the same event_key changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
 grant execute on function learning.assess_skill(uuid, uuid, numeric, text, text) to :PLINTH_USER;
 --! EndIncluded learning/functions/assess_skill.sql
 --! Included learning/functions/record_heartbeat.sql
--- A player says what it has played since it last said so. The answer is the progress, with where to go on.
+-- A player reports what it has played since its last report. The result is the progress, including the position to resume from.
 
--- The item and the version that somebody plays, if they may: only who may read a text can be reading it. The decision about a
--- user and item is asked for once a minute of playing and not with each heartbeat: asking costs more than recording. What
--- would change it at once is seen: a withdrawn item here, a changed permission by the trigger below.
+-- The item and version being played, if the user may play it: only a user who may read a text can be reading it. The access
+-- decision for a user and item is read once per minute of playing and not with each heartbeat: reading it costs more than
+-- recording. Changes that matter at once are detected: a withdrawn item here, a changed permission by the trigger below.
 create or replace function private.open_for_recording(
   item_id uuid,
   version integer,
@@ -1826,7 +1827,7 @@ end
 $$;
 
 comment on function private.open_for_recording(uuid, integer) is
-  'The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.';
+  'Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.';
 
 create or replace function learning.forget_checked_access()
   returns trigger
@@ -1843,13 +1844,13 @@ begin
   where p.user_id = v_permission.user_id
     and p.item_id = i.id
     and p.access_checked_at is not null
-    -- A permission on a course is one on its parts.
+    -- A permission on a course applies to its parts.
     and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
   return null;
 end
 $$;
 
-comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
+comment on function learning.forget_checked_access() is 'Trigger: a changed permission applies from the next heartbeat on.';
 
 create or replace trigger _500_forget_checked_access
   after insert or update or delete on learning.user_content_permissions
@@ -1864,21 +1865,21 @@ create or replace function private.refuse_recording(reason text)
 as $$
 begin
   if reason = 'no_such_version' then
-    raise exception 'There is no such version.'
+    raise exception 'Version not found.'
       using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'version';
   elsif reason = 'not_available' then
-    raise exception 'There is no such content.'
+    raise exception 'Content not found.'
       using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'item_id';
   elsif reason is not null then
-    raise exception 'You have no access to this content.' using errcode = 'PL403', hint = reason;
+    raise exception 'You do not have access to this content.' using errcode = 'PL403', hint = reason;
   end if;
 end
 $$;
 
 comment on function private.refuse_recording(text) is
-  'Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.';
+  'Raises why something may not be recorded (PL403, or PL404 for content the caller cannot see); does nothing when reason is null.';
 
--- Of a heartbeat as it was sent, so that one without a time is the same when it is sent again.
+-- Digest of a heartbeat as it was sent, so that one without a time is equal to its retry.
 create or replace function private.heartbeat_digest(
   item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamptz, version integer
 )
@@ -1892,7 +1893,7 @@ as $$
 $$;
 
 comment on function private.heartbeat_digest(uuid, integer, integer, integer, timestamptz, integer) is
-  'Digest of what a heartbeat says; occurred_at is null when it was left out.';
+  'Returns the digest of a heartbeat''s fields; occurred_at is null when it was omitted.';
 
 create or replace function learning.record_heartbeat(
   item_id uuid,
@@ -1908,7 +1909,7 @@ create or replace function learning.record_heartbeat(
   volatile
   security definer
   set search_path = pg_catalog
-  -- A plan for these values would leave out partitions and seem cheaper; making it costs more than all the rest.
+  -- A plan for these values would prune partitions and appear cheaper; planning costs more than all the rest.
   set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -1921,12 +1922,12 @@ declare
   v_progress learning.content_progress;
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if v_problem is not null then
     raise exception 'Invalid heartbeat.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
-        hint = 'The part that was played must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
+        hint = 'The played part must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
   end if;
   v_open := private.open_for_recording(item_id, version);
   if v_open.reason is not null then
@@ -1946,7 +1947,7 @@ end
 $$;
 
 comment on function learning.record_heartbeat(uuid, uuid, integer, integer, integer, timestamptz, integer) is
-  E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
+  E'@resultFieldName progress\nRecords that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
 grant execute on function learning.record_heartbeat(uuid, uuid, integer, integer, integer, timestamptz, integer) to :PLINTH_USER;
 
 -- A heartbeat as a client writes it.
@@ -1975,18 +1976,17 @@ as $$
 $$;
 
 comment on function private.heartbeat_fields(jsonb) is
-  'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.';
+  'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; raises a data exception (class 22) for any other form.';
 
--- What a device has collected without a connection. One heartbeat that is refused does not hold up the others, or a queue
--- with it in front would never be emptied. Rows are locked in one order before anything is written, so that two devices cannot
--- wait for each other in a circle.
+-- Heartbeats that a device collected while offline. A rejected heartbeat does not hold up the others; otherwise it would block
+-- its queue forever. Rows are locked in one order before anything is written, so that two devices cannot deadlock.
 create or replace function learning.record_heartbeats(heartbeats jsonb)
   returns setof learning.heartbeat_result
   language plpgsql
   volatile
   security definer
   set search_path = pg_catalog
-  -- A plan for these values would leave out partitions and seem cheaper; making it costs more than all the rest.
+  -- A plan for these values would prune partitions and appear cheaper; planning costs more than all the rest.
   set plan_cache_mode = force_generic_plan
 as $$
 #variable_conflict use_column
@@ -2003,11 +2003,11 @@ declare
 begin
   v_user_id := private.lock_own_account();
   if jsonb_typeof(heartbeats) is distinct from 'array' or jsonb_array_length(heartbeats) > 500 then
-    raise exception 'heartbeats is a list of at most 500 objects.'
+    raise exception 'heartbeats must be a list of at most 500 objects.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
   end if;
   if jsonb_path_exists(heartbeats, '$[*] ? (@.type() != "object")') then
-    raise exception 'Each of heartbeats is an object.'
+    raise exception 'Each of the heartbeats must be an object.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
   end if;
   for v_element in select e.value from jsonb_array_elements(heartbeats) e loop
@@ -2080,21 +2080,21 @@ end
 $$;
 
 comment on function learning.record_heartbeats(jsonb) is
-  E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why (malformed for what cannot be read). PL401, PL422.';
+  E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why (malformed for an unreadable one). PL401, PL422.';
 grant execute on function learning.record_heartbeats(jsonb) to :PLINTH_USER;
 --! EndIncluded learning/functions/record_heartbeat.sql
 
 -- Mentions.
 --! Included private/functions/room_mentions.sql
--- The rule of mentions. @name mentions the account of that name, in any case of its letters:
--- - A letter or digit before the @ makes it an e-mail address, unless it is of a script that is written without spaces (你好@john).
--- - The name ends where no more characters of user names (a-z, 0-9, dot, underscore, hyphen) follow. Another letter right after it makes
---   it another name (@johné); one of a script without spaces does not (@john你好). Dots, underscores and hyphens at its end are
---   punctuation (_thanks @john_).
--- - Of @john.please, john.please is meant if there is such an account, otherwise john: a full stop without a space after it.
--- - Nothing is mentioned in code, fenced (``` or ~~~) or between backticks, and in URLs.
+-- The rule of mentions. @name mentions the account of that name, ignoring case:
+-- - After a letter or digit the @ is part of an email address, unless that character is of a script without spaces (你好@john).
+-- - The name ends at the first character that user names lack (they have a-z, 0-9, dot, underscore, hyphen). A letter directly
+--   after it makes it another name (@johné), unless it is of a script without spaces (@john你好). Dots, underscores and hyphens
+--   at its end are punctuation (_thanks @john_).
+-- - @john.please means john.please if there is such an account, otherwise john: a full stop without a space after it.
+-- - Code, fenced (``` or ~~~) or between backticks, and URLs contain no mentions.
 
--- What of a text is not code, as Markdown sees it.
+-- The parts of a text that are not code in Markdown.
 create or replace function private.text_without_code(value text)
   returns text
   language plpgsql
@@ -2122,7 +2122,7 @@ begin
       v_fence := null;
     end if;
   end loop;
-  -- Code between backticks ends with as many as it starts with, in the same paragraph.
+  -- Code between backticks ends with as many backticks as it starts with, in the same paragraph.
   foreach v_paragraph in array regexp_split_to_array(v_kept, '\n[ \t]*\n') loop
     v_end := 0;
     for v_part in
@@ -2142,7 +2142,7 @@ begin
 end
 $$;
 
-comment on function private.text_without_code(text) is 'A text without fenced code and code between backticks.';
+comment on function private.text_without_code(text) is 'Returns a text without fenced code and code between backticks.';
 
 create or replace function private.mentioned_names(content text)
   returns table (names text[])
@@ -2152,7 +2152,7 @@ create or replace function private.mentioned_names(content text)
   set search_path = pg_catalog
 as $$
 declare
-  -- Scripts that are written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese, Korean.
+  -- Scripts written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese, Korean.
   v_unspaced constant text := '\u0e00-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7fb\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff';
   v_text text := private.text_without_code(content);
   v_part record;
@@ -2160,7 +2160,7 @@ declare
   v_name text;
 begin
   v_text := regexp_replace(v_text, '[a-z][a-z0-9+.-]*://[^[:space:]<>]*', ' ', 'gi');
-  -- Addresses of pages without https:// before them.
+  -- Web addresses without https://.
   v_text := regexp_replace(v_text, '(^|[^[:alnum:]@.-])[[:alnum:]-]+(\.[[:alnum:]-]+)+/[^[:space:]<>]*', '\1 ', 'g');
   for v_part in
     select p.text, lag(p.text) over places as before, lead(p.text) over places as after, p.place
@@ -2168,16 +2168,16 @@ begin
     window places as (order by p.place)
     offset 1
   loop
-    -- What stands between this @ and the last character that no address has.
+    -- The text between the last character that email addresses lack and this @.
     v_before := substring(right(v_part.before, 64) from '[[:alnum:]._%+-]*$');
     v_before := regexp_replace(v_before, '^.*[' || v_unspaced || ']', '');
     v_name := lower(substring(v_part.text from '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}'));
     continue when v_name is null
       or v_before ~ '[[:alnum:]]'
-      -- @@john, and @john@example.com, whose parts are no names.
+      -- @@john, and @john@example.com, whose parts are not names.
       or (v_part.place > 2 and v_part.before = '')
       or (length(v_name) = length(v_part.text) and v_part.after ~ '^[[:alnum:]]')
-      -- Another letter goes on with the name.
+      -- Another letter continues the name.
       or substr(v_part.text, length(v_name) + 1, 1) ~ ('^(?![' || v_unspaced || '])[[:alnum:]]$');
     names := array(
       select distinct n.name
@@ -2192,10 +2192,10 @@ end
 $$;
 
 comment on function private.mentioned_names(text) is
-  'User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.';
+  'Returns user names that a text may mention: a row for each place, with the name there and its prefix at each full stop.';
 
--- Members named in a text as @username, and those declared by the client. Who is no member is not mentioned by a name in the text,
--- and refused when declared.
+-- Members named in a text as @username, and those declared by the client. A non-member named in the text is ignored; a declared
+-- non-member is rejected.
 create or replace function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[])
   returns uuid[]
   language plpgsql
@@ -2210,7 +2210,7 @@ begin
     v_found := array(
       select distinct m.user_id
       from (select distinct n.names from private.mentioned_names(content) n) n
-      -- The longest name that is one.
+      -- The longest prefix that is an account's name.
       cross join lateral (
         select u.id from identity.users u where u.username = any (n.names) order by length(u.username) desc limit 1
       ) named
@@ -2222,7 +2222,7 @@ begin
     from rooms.room_members m
     where m.room_id = find_mentions.room_id and m.user_id = any (v_declared)
   ) then
-    raise exception 'Only members are mentioned.' using errcode = 'PL422', column = 'mentions';
+    raise exception 'Only members can be mentioned.' using errcode = 'PL422', column = 'mentions';
   end if;
   v_found := array(
     select distinct f
@@ -2231,14 +2231,14 @@ begin
     order by f
   );
   if cardinality(v_found) > 50 then
-    raise exception 'A message mentions at most 50 members.' using errcode = 'PL422', column = 'mentions';
+    raise exception 'A message can mention at most 50 members.' using errcode = 'PL422', column = 'mentions';
   end if;
   return v_found;
 end
 $$;
 
 comment on function private.find_mentions(uuid, uuid, text, uuid[], uuid[]) is
-  'Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
+  'Returns the ids of the members that a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
 --! EndIncluded private/functions/room_mentions.sql
 
 -- Rooms, chats and content are searched in one way. What the indexes and the stored column hold is worked out anew.
@@ -2248,11 +2248,11 @@ create text search configuration plinth.english_words (copy = pg_catalog.english
 alter text search configuration plinth.english_words alter mapping replace pg_catalog.english_stem with plinth.english_words;
 comment on text search configuration plinth.english_words is 'English with its stop words; see plinth.search_document.';
 --! Included plinth/functions/search_text.sql
--- How search reads a text, whoever wrote it and wherever it is stored: rooms, chats and content share these functions. No extension:
--- `unaccent` reads its rules from a file of the server, so a dump could be restored into another meaning.
+-- How search reads every text: rooms, chats and content share these functions. No extension: `unaccent` reads its rules from a
+-- file of the server, so a restored dump could give other results.
 
--- Compatibility-normalised and in lower case. A comma stands for each character that PostgreSQL's parser would join words with into
--- one (hosts, paths, addresses, compounds, numbers, tags). Marks that no letter took up and invisible characters go.
+-- Compatibility-normalised and in lower case. A comma replaces each character with which PostgreSQL's parser would join words
+-- into one (hosts, paths, addresses, compounds, numbers, tags). Unattached marks and invisible characters are removed.
 create or replace function plinth.search_text(value text)
   returns text
   language plpgsql
@@ -2275,9 +2275,9 @@ end
 $$;
 
 comment on function plinth.search_text(text) is
-  E'@behavior -*\nA text as search reads it: compatibility-normalised, in lower case, joined words apart.';
+  E'@behavior -*\nReturns a text as search reads it: compatibility-normalised, in lower case, joined words separated.';
 
--- Letters that Unicode does not take apart are named; й keeps its mark, because Russian endings are told by it.
+-- Letters that Unicode does not decompose are listed; й keeps its mark, because it distinguishes Russian endings.
 create or replace function plinth.without_accents(value text)
   returns text
   language plpgsql
@@ -2299,7 +2299,7 @@ begin
 end
 $$;
 
-comment on function plinth.without_accents(text) is E'@behavior -*\nA text in lower case without accents.';
+comment on function plinth.without_accents(text) is E'@behavior -*\nReturns a text in lower case without accents.';
 
 create or replace function plinth.is_cjk(value text)
   returns boolean
@@ -2311,10 +2311,10 @@ as $$
 $$;
 
 comment on function plinth.is_cjk(text) is
-  E'@behavior -*\nWhether a text has a character of Chinese, Japanese or Korean, which are written without spaces.';
+  E'@behavior -*\nReturns whether a text has a Chinese, Japanese or Korean character; these scripts are written without spaces.';
 
--- Chinese, Japanese and Korean are written without spaces between words, so every pair of neighbours is a word, and every single
--- character: 模型 becomes 模型,模,型.
+-- Chinese, Japanese and Korean are written without spaces between words, so every pair of neighbours is a word, and every
+-- single character: 模型 becomes 模型,模,型.
 create or replace function plinth.cjk_pairs(value text)
   returns text
   language sql
@@ -2343,18 +2343,18 @@ as $$
 $$;
 
 comment on function plinth.cjk_pairs(text) is
-  E'@behavior -*\nA text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.';
--- An index is kept with the rights of the role that writes the row.
+  E'@behavior -*\nReturns a text in which every Chinese, Japanese and Korean character stands alone and with its neighbour.';
+-- An index is maintained with the rights of the role that writes the row.
 grant execute
   on function plinth.search_text(text), plinth.without_accents(text), plinth.is_cjk(text), plinth.cjk_pairs(text)
   to :PLINTH_USER;
 --! EndIncluded plinth/functions/search_text.sql
 --! Included plinth/functions/search_document.sql
--- What a text is found by: its words as its language stems them, with and without accents, and beside them as they stand, so that
--- stop words are found too. Each form of a word has the place of the word: phrases work in all of them. Texts without a known
--- language are read as English ("en"), which leaves the words of others nearly as they are. English is most of what is searched, and
--- nobody tells its words by accents: plinth.english_words, PostgreSQL's english with its stop words, reads it in one go.
--- Indexes and stored columns hold the result: a change here needs them built anew in its migration.
+-- The searchable form of a text: its words stemmed for its language, with and without accents, and also unstemmed, so that stop
+-- words are found too. Each form of a word has the position of the word: phrases work in all of them. Texts without a known
+-- language are read as English ("en"), which leaves words of other languages nearly unchanged. Most searched text is English,
+-- which does not distinguish words by accents: plinth.english_words, PostgreSQL's english with its stop words, reads it in one
+-- pass. Indexes and stored columns hold the result: a change here must rebuild them in its migration.
 create or replace function plinth.search_document(language text, value text)
   returns tsvector
   language plpgsql
@@ -2371,7 +2371,7 @@ begin
     if plinth.is_cjk(v_text) then
       v_text := plinth.cjk_pairs(v_text);
     end if;
-    -- More different words than this holds would not fit into a tsvector, which would refuse the row.
+    -- More distinct words than this would not fit into a tsvector, which would reject the row.
     v_text := left(v_text, 200000);
     v_plain := plinth.without_accents(v_text);
     if v_configuration = 'pg_catalog.english'::regconfig then
@@ -2393,12 +2393,12 @@ end
 $$;
 
 comment on function plinth.search_document(text, text) is
-  E'@behavior -*\nThe words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.';
+  E'@behavior -*\nReturns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.';
 grant execute on function plinth.search_document(text, text) to :PLINTH_USER;
 --! EndIncluded plinth/functions/search_document.sql
 --! Included plinth/functions/search_query.sql
--- What somebody types, as a query on plinth.search_document. It is taken apart here, because PostgreSQL's parser fails on rows of
--- dashes: a word or a quotation at a time, with the dash that excludes it. Stop words count only when there is nothing else.
+-- A user's search input as a query on plinth.search_document. It is parsed here, because PostgreSQL's parser fails on rows of
+-- dashes: one word or quotation at a time, with the dash that excludes it. Stop words count only when there are no other words.
 create or replace function plinth.search_query(language text, query text)
   returns tsquery
   language plpgsql
@@ -2423,14 +2423,14 @@ begin
       v_parts := v_parts || 'or'::text;
       continue;
     end if;
-    -- In the order of ASCII, so that each of them becomes the comma under it.
+    -- In ASCII order, so that each of them becomes the comma under it.
     v_body := btrim(
       translate(plinth.search_text(v_part), '!"#$%&''()*+-./:;<=>?@[\]^_`{|}~', repeat(',', 31)), ', '
     );
     if plinth.is_cjk(v_body) then
       v_pairs := array(select distinct t from regexp_split_to_table(plinth.cjk_pairs(v_body), '[,[:space:]]+') t where t <> '');
       if v_part ~ '^-|"' then
-        -- A phrase that ends in a pair ends before its single characters, which stand elsewhere in a longer run.
+        -- A phrase that ends in a pair ends before its single characters, which have other positions in a longer run.
         v_body := btrim(plinth.cjk_pairs(v_body), ',');
         if right(v_body, 3) like '_,_' and plinth.is_cjk(left(right(v_body, 3), 1)) and plinth.is_cjk(right(v_body, 1)) then
           v_body := left(v_body, -4);
@@ -2464,14 +2464,14 @@ end
 $$;
 
 comment on function plinth.search_query(text, text) is
-  E'@behavior -*\nWhat is asked of plinth.search_document by a text that people type: words, "a phrase", or, -not; its first 1,000 characters.';
+  E'@behavior -*\nReturns the query on plinth.search_document for a user''s input: words, "a phrase", or, -not; its first 1,000 characters.';
 grant execute on function plinth.search_query(text, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/search_query.sql
 --! Included plinth/functions/search_headline.sql
--- A text with what a search found in it, as HTML. The words of the text that the query finds are looked for first, as
--- plinth.search_document reads them; PostgreSQL then marks these words as they stand, and it chooses the fragments.
--- U+0001 keeps words apart that its parser would join, U+E000 and U+E001 are the marks; no text keeps these characters here, so that
--- all of it can be made harmless before the marks become markup.
+-- A text with its search matches marked, as HTML. The words of the text that match the query are found first, as
+-- plinth.search_document reads them; PostgreSQL then marks these exact words and chooses the fragments. U+0001 separates words
+-- that its parser would join, U+E000 and U+E001 are the marks; these characters are removed from the text, so that all of it
+-- can be escaped before the marks become markup.
 create or replace function plinth.search_headline(language text, value text, query tsquery, options text)
   returns text
   language plpgsql
@@ -2494,7 +2494,7 @@ begin
       where length(l) > 1
         or not exists (select from unnest(v_lexemes) o where length(o) = 2 and plinth.is_cjk(o) and strpos(o, l) > 0)
     );
-    -- A found run of characters stands apart from the rest.
+    -- A matched run of characters is separated from the rest.
     select string_agg(case when r.is_found <> r.was_found then E'\u0001' else '' end || r.one, '' order by r.place) into v_text
     from (
       select h.*, lag(h.is_found, 1, false) over (order by h.place) as was_found
@@ -2526,12 +2526,12 @@ end
 $$;
 
 comment on function plinth.search_headline(text, text, tsquery, text) is
-  E'@behavior -*\nA text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that a query finds.';
+  E'@behavior -*\nReturns a text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that match a query.';
 grant execute on function plinth.search_headline(text, text, tsquery, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/search_headline.sql
 --! Included learning/functions/search_document.sql
--- Which of PostgreSQL's text search configurations reads a language: the part before the first hyphen decides, and a
--- language without one is taken word by word. Immutable, because a configuration of that name does not change its meaning.
+-- The PostgreSQL text search configuration for a language: the part before the first hyphen decides, and a language without a
+-- configuration is indexed word by word. Immutable, because a configuration of that name does not change its meaning.
 create or replace function learning.search_configuration(language text)
   returns regconfig
   language sql
@@ -2574,12 +2574,12 @@ as $$
 $$;
 
 comment on function learning.search_configuration(text) is
-  E'@behavior -*\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
+  E'@behavior -*\nReturns the text search configuration of a language tag; simple if PostgreSQL has none.';
 
--- What an item is found by: its title first, then its tags, then its summary. The body is left out on purpose: a match would
--- tell what stands in a text that the searcher may not read. Items store the result, so a change here needs
--- `update learning.content_items set title = title` in its migration. Its body is parsed and not a string, so that pg_dump knows
--- what it calls and writes that before the table.
+-- The searchable text of an item: title first, then tags, then summary. The body is omitted on purpose: a match would reveal
+-- text that the searcher may not read. Items store the result, so a change here needs `update learning.content_items set title
+-- = title` in its migration. Its body is parsed and not a string, so that pg_dump knows its dependencies and writes them before
+-- the table.
 create or replace function learning.search_document(language text, title text, summary text, tags text[])
   returns tsvector
   language sql
@@ -2593,13 +2593,13 @@ begin atomic
 end;
 
 comment on function learning.search_document(text, text, text, text[]) is
-  E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
--- A stored column is worked out with the rights of who writes the row.
+  E'@behavior -*\nReturns the words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
+-- A stored column is computed with the rights of the user who writes the row.
 grant execute on function learning.search_configuration(text), learning.search_document(text, text, text, text[])
   to :PLINTH_USER;
 --! EndIncluded learning/functions/search_document.sql
 --! Included private/functions/content_matching.sql
--- What a search asks for: the languages it looks in, the words in each of them, and all of these as one query for the index.
+-- The terms of a search: its languages, the words in each of them, and all of these as one query for the index.
 create or replace function private.content_search_terms(
   query text, language text, out languages text[], out queries tsquery[], out any_query tsquery
 )
@@ -2610,7 +2610,7 @@ as $$
 declare
   v_query tsquery;
 begin
-  -- From one language to the next by the index, not through all items.
+  -- Skips from one language to the next in the index, instead of reading all items.
   with recursive in_use (language) as (
     (select i.language from learning.content_items i order by i.language limit 1)
     union all
@@ -2633,10 +2633,10 @@ end
 $$;
 
 comment on function private.content_search_terms(text, text) is
-  'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+  'Returns the searched languages in use (all, or one with its regional variants), the words as each language parses them, and a query for any of these.';
 
--- The items that a search finds: one set for hits and facets. No settings of its own, so that the planner takes it into the
--- query that asks and sees the index. A null argument asks for nothing.
+-- The items that a search finds: one set for hits and facets. No settings of its own, so that the planner inlines it into the
+-- calling query and uses the index. A null argument means no condition.
 create or replace function private.content_matching(
   any_query tsquery, languages text[], queries tsquery[], similar_to text,
   content_types text[], categories uuid[], tags text[], min_level integer, max_level integer
@@ -2648,7 +2648,7 @@ as $$
   select i.*
   from learning.content_items i
   where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
-    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    -- Among several languages only the item's own counts: "-die" excludes a German article, not an English verb.
     and (
       any_query is null
       or pg_catalog.cardinality(queries) = 1
@@ -2666,9 +2666,9 @@ as $$
 $$;
 
 comment on function private.content_matching(tsquery, text[], tsquery[], text, text[], uuid[], text[], integer, integer) is
-  'Available items that match words, or whose title is similar to a text, and all filters.';
+  'Returns available items that match the words, or whose title is similar to a text, and that match all filters.';
 
--- The category and all below it.
+-- The category and all its descendants.
 create or replace function private.content_subtree(category_id uuid)
   returns uuid[]
   language sql
@@ -2681,10 +2681,10 @@ as $$
   where top.id = content_subtree.category_id
 $$;
 
-comment on function private.content_subtree(uuid) is 'Ids of a category and of all below it; null for none.';
+comment on function private.content_subtree(uuid) is 'Returns the ids of a category and all its descendants; null for null.';
 
--- How much of what is typed must be found in a title: what one wrong letter leaves of a short word. A setting of the operator,
--- which exists once its library is loaded, so it cannot stand among the settings of a function that a restore makes anew.
+-- The share of the typed text that a title must contain; it allows for one wrong letter in a short word. The setting belongs to
+-- an extension and exists only after its library is loaded, so it cannot be a setting of a function that a restore creates again.
 create or replace function private.look_for_similar_titles()
   returns void
   language plpgsql
@@ -2697,12 +2697,12 @@ begin
 end
 $$;
 
-comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
+comment on function private.look_for_similar_titles() is 'Sets the similarity threshold of the search until the end of the transaction.';
 --! EndIncluded private/functions/content_matching.sql
 --! Included learning/functions/search_content.sql
--- Search with the owner's rights and the public rule written out, because row security would keep the index from being used:
--- the planner may not let an operator see a row before the policy has.
--- Plans are made for the filters that are given.
+-- Searches with the owner's rights and the public rule written out, because row security would prevent use of the index: the
+-- planner may not let an operator see a row before the policy has.
+-- Plans are made for the given filters.
 create or replace function learning.search_content(
   query text default '',
   language text default null,
@@ -2735,7 +2735,7 @@ begin
   select * into v_terms from private.content_search_terms(v_text, language);
 
   if v_text = '' then
-    -- Nothing asked for: what is newest.
+    -- Without a query: newest first.
     return query
       select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
       from private.content_matching(
@@ -2763,7 +2763,7 @@ begin
         order by 2 desc, 1
         limit v_limit offset v_skip
       )
-      -- Marks are set for the page alone.
+      -- Marks are set only for the page.
       select
         i,
         h.rank,
@@ -2789,7 +2789,7 @@ begin
     end if;
   end if;
 
-  -- No item has these words: the titles that look most like them, with the words that do marked.
+  -- If no item has these words: the most similar titles, with their matching words marked.
   perform private.look_for_similar_titles();
   return query
     with hits as (
@@ -2825,11 +2825,11 @@ end
 $$;
 
 comment on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer) is
-  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are similar.';
 grant execute on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- How many hits a further filter would leave. It counts all hits, which costs more than the first page of them.
+-- The number of hits that a further filter would leave. It counts all hits, which costs more than the first page of them.
 create or replace function learning.content_search_facets(
   query text default '',
   language text default null,
@@ -2907,14 +2907,14 @@ end
 $$;
 
 comment on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer) is
-  E'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+  E'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.';
 grant execute on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/search_content.sql
 --! Included rooms/functions/search_room_messages.sql
--- Definer rights: under the policies PostgreSQL may not use the index, because the operator could tell what it is not to tell. The
--- function asks what they ask. Room by room, by an index that begins with the room: a word that everybody uses costs what one's own
--- rooms have of it, and not what all have. Blocks and privacy are asked about from the newest match on, until there are enough.
+-- Definer rights: under the policies PostgreSQL may not use the index, because the operator could leak hidden rows. The
+-- function applies the same rules. Room by room, by an index that begins with the room: a common word costs only its matches in
+-- the caller's own rooms. Blocks and privacy are checked from the newest match on, until there are enough.
 create or replace function rooms.search_room_messages(query text, room_id uuid default null, max_count integer default 50)
   returns setof rooms.room_messages
   language sql
@@ -2929,7 +2929,7 @@ as $$
       select o.id, o.created_at
       from rooms.room_members m
       cross join (select plinth.search_query('en', search_room_messages.query) as query offset 0) asked
-      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      -- `offset 0`: each room's matches are found before any other check on them.
       cross join lateral (
         select r.id, r.created_at
         from rooms.room_messages r
@@ -2952,13 +2952,13 @@ as $$
 $$;
 
 comment on function rooms.search_room_messages(text, uuid, integer) is
-  'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
+  'Returns the messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
 grant execute on function rooms.search_room_messages(text, uuid, integer) to :PLINTH_USER;
 --! EndIncluded rooms/functions/search_room_messages.sql
 --! Included llm/functions/search_chat_messages.sql
--- Search in one's own words. With the owner's rights, because row security would keep the index from answering: a match is no
--- leakproof condition. So the owner is named here, and is the first column of the index. Of very many matches the newest 1,000
--- are ranked.
+-- Searches the caller's own messages. With the owner's rights, because row security would prevent use of the index: a match is
+-- not a leakproof condition. The owner is therefore named here, and is the first column of the index. With very many matches,
+-- only the newest 1,000 are ranked.
 create or replace function llm.search_chat_messages(
   query text,
   max_count integer default 20,
@@ -3017,7 +3017,7 @@ end
 $$;
 
 comment on function llm.search_chat_messages(text, integer, integer, boolean) is
-  'Searches one''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.';
+  'Searches the signed-in user''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.';
 grant execute on function llm.search_chat_messages(text, integer, integer, boolean) to :PLINTH_USER;
 --! EndIncluded llm/functions/search_chat_messages.sql
 drop index rooms.room_messages_content_idx;

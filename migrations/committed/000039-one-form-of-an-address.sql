@@ -1,11 +1,11 @@
---! Previous: sha1:764442e4487d3a9dc63bd40a40e490d8a073102f
---! Hash: sha1:c4bf1f9522726efbf888633ae8d325823f501fbf
+--! Previous: sha1:b042830ec4ac4dbe73d975080fd35e03fa75d90e
+--! Hash: sha1:9c8d2a7f269dae03a8ff1ed2aa64cc15245cac0e
 --! Message: one form of an address
 
 -- One form of an address, whoever writes or types it.
 --! Included plinth/functions/normalize_email.sql
--- A label of a domain in ASCII (RFC 3492, RFC 5890). PostgreSQL has no function for it, and an address that is kept in two
--- spellings would be two accounts.
+-- A label of a domain in ASCII (RFC 3492, RFC 5890). PostgreSQL has no function for it, and an address stored in two spellings
+-- would be two accounts.
 create or replace function plinth.ascii_label(label text)
   returns text
   language plpgsql
@@ -71,15 +71,14 @@ end
 $$;
 
 comment on function plinth.ascii_label(text) is
-  E'@behavior -*\nOne label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
+  E'@behavior -*\nReturns a label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
 grant execute on function plinth.ascii_label(text) to :PLINTH_USER, :PLINTH_SERVICE;
 
--- The one form in which an address is stored, compared and counted. Two spellings of one mailbox have the same form, and two
--- mailboxes never do, because an address is how an account is taken back. Only ASCII letters change their case, with their
--- accents: what else a locale would fold (İ to i, the Kelvin sign to k) is another mailbox. Nothing here depends on the
--- database's locale or on the version of PostgreSQL.
--- Privacy mode hashes addresses outside, where this function cannot be asked; src/auth/email-hash.ts is the same rule, and
--- test/identity/email-form.test.ts compares the two.
+-- The single form in which an address is stored, compared and counted. Two spellings of one mailbox have the same form, and two
+-- mailboxes never do, because an address recovers an account. Only ASCII letters change case, with their accents: other
+-- characters that a locale would fold (İ to i, the Kelvin sign to k) are another mailbox. Nothing here depends on the
+-- database's locale or on the version of PostgreSQL. Privacy mode hashes addresses outside the database, where this function is
+-- not available; src/auth/email-hash.ts has the same rule, and test/identity/email-form.test.ts compares the two.
 create or replace function plinth.normalize_email(address text)
   returns text
   language plpgsql
@@ -95,20 +94,20 @@ declare
   v_address text := btrim(normalize_email.address, c_white_space);
   v_domain text;
 begin
-  -- 254 is the limit of RFC 5321; the rest is room for what composes.
+  -- 254 is the limit of RFC 5321; the rest is room for composition.
   if length(v_address) > 1000 then
     return null;
   end if;
   if v_address ~ '[^\u0001-\u007f]' then
-    -- Three characters would compose to an ASCII one, and so to somebody else's address.
+    -- Three characters would compose to an ASCII one, and so to another person's address.
     if v_address ~ '[\u037e\u1fef\u212a]' then
       return null;
     end if;
     v_address := normalize(v_address, nfd);
   end if;
   v_address := normalize(lower(v_address collate "C"), nfc);
-  -- One address, with nothing that mail software reads as a list, a name or the end of a header, and nothing invisible:
-  -- white space, control, format and private characters (general category C), and default ignorable ones.
+  -- One address, without characters that mail software reads as a list, a name or the end of a header, and without invisible
+  -- ones: white space, control, format and private characters (general category C), and default ignorable ones.
   if v_address !~ '^[^@]+@[^@]+$'
     or v_address ~ '[,;<>"()]'
     or v_address ~ ('['
@@ -125,8 +124,8 @@ begin
     return null;
   end if;
   if v_domain ~ '[^\u0001-\u007f]' then
-    -- A domain in its own letters is what it would be shown as (a U-label); anything that would have to be mapped first is
-    -- not. In Cherokee the capitals are what is shown.
+    -- A domain in its own letters must be in the form that is displayed (a U-label); a form that must be mapped first is
+    -- rejected. In Cherokee the capitals are displayed.
     if v_domain <> normalize(v_domain, nfkc)
       or regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g') <> lower(regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g'))
       or v_domain ~ '\u3002'
@@ -144,11 +143,11 @@ end
 $$;
 
 comment on function plinth.normalize_email(text) is
-  E'@behavior -*\nThe form in which an e-mail address is stored and compared; null for a text that is not an address.';
+  E'@behavior -*\nReturns the form in which an e-mail address is stored and compared; null for a text that is not an address.';
 grant execute on function plinth.normalize_email(text) to :PLINTH_USER, :PLINTH_SERVICE;
 --! EndIncluded plinth/functions/normalize_email.sql
 --! Included plinth/functions/normalize_username.sql
--- A username is ASCII (constraint users_username_check), so only ASCII letters change their case: İvan is not ivan.
+-- A username is ASCII (constraint users_username_check), so only ASCII letters change case: İvan is not ivan.
 create or replace function plinth.normalize_username(username text)
   returns text
   language sql
@@ -161,7 +160,7 @@ as $$
 $$;
 
 comment on function plinth.normalize_username(text) is
-  E'@behavior -*\nThe form in which a username is stored and compared: lower case, without white space around it.';
+  E'@behavior -*\nReturns the form in which a username is stored and compared: lower case, without surrounding white space.';
 grant execute on function plinth.normalize_username(text) to :PLINTH_USER, :PLINTH_SERVICE;
 --! EndIncluded plinth/functions/normalize_username.sql
 grant usage on schema plinth, security to :PLINTH_SERVICE;
@@ -222,8 +221,8 @@ from identity.users u
 where u.id = v.user_id and (v.kind = 'phone' or v.new_value is distinct from u.email);
 
 --! Included identity/triggers/users.sql
--- "Ada " and "ada" are one account, whoever writes the row. An address without a normal form stays as it was given: the table's
--- constraint refuses it by name. Only a migration marks an irregular address, and any other address ends the mark.
+-- "Ada " and "ada" are one account, whichever writer stores the row. An address without a normal form stays as given: the
+-- table's constraint rejects it by name. Only a migration marks an irregular address, and any other address clears the mark.
 create or replace function identity.normalize_user()
   returns trigger
   language plpgsql
@@ -248,8 +247,8 @@ create or replace trigger _100_normalize
   for each row
   execute function identity.normalize_user();
 
--- Whether another mailbox stands for the account now. A new hash beside the same clear address is the same mailbox, and so is
--- the hash that stays when privacy mode removes the clear address.
+-- Whether the account now has another mailbox. A new hash with the same clear address is the same mailbox, and so is a hash
+-- that stays when privacy mode removes the clear address.
 create or replace function identity.is_another_address(old_user identity.users, new_user identity.users)
   returns boolean
   language sql
@@ -264,7 +263,7 @@ as $$
 $$;
 
 comment on function identity.is_another_address(identity.users, identity.users) is
-  E'@behavior -*\nWhether an account''s address, clear or hashed, differs between two versions of its row.';
+  E'@behavior -*\nReturns whether an account''s address, clear or hashed, differs between two versions of its row.';
 
 -- A proof is a proof of one address. A statement that sets a new address and its time of proof together keeps that time.
 create or replace function identity.drop_stale_email_proof()
@@ -280,7 +279,7 @@ begin
 end
 $$;
 
-comment on function identity.drop_stale_email_proof() is 'Trigger: a changed address does not keep the proof of the one before.';
+comment on function identity.drop_stale_email_proof() is 'Trigger: clears the proof of the old address when the address changes.';
 
 create or replace trigger _120_drop_stale_email_proof
   before update on identity.users
@@ -288,9 +287,9 @@ create or replace trigger _120_drop_stale_email_proof
   when (old.email is distinct from new.email or old.hashed_email is distinct from new.hashed_email)
   execute function identity.drop_stale_email_proof();
 
--- What was sent to an address or number, or asked for from it, is worth nothing once it is not the account's: an old link would
+-- Links and codes sent to or requested for an address or number are void once the account no longer has it: an old link would
 -- move the account back. A trigger, so that it holds for every way an address changes. A first address or number ends only its
--- own kind: nobody else could have had the rest.
+-- own kind: no other person could have had the rest.
 create or replace function identity.end_open_links()
   returns trigger
   language plpgsql
@@ -324,7 +323,7 @@ end
 $$;
 
 comment on function identity.end_open_links() is
-  'Trigger: a changed address or phone number ends the account''s open links, codes and password resets.';
+  'Trigger: revokes the account''s open links, codes and password resets when its address or phone number changes.';
 
 create or replace trigger _600_end_open_links
   after update on identity.users
@@ -336,8 +335,8 @@ create or replace trigger _600_end_open_links
   )
   execute function identity.end_open_links();
 
--- The hash of another address would lead its owner into this account. Who changes the address gives its hash with it, or the
--- account is found by the clear address only until `plinth keys hash-emails`. Dropping the clear address keeps the hash.
+-- The hash of another address would lead its owner into this account. An update of the address sets its hash with it; otherwise
+-- the account is found only by the clear address until `plinth keys hash-emails`. Removing the clear address keeps the hash.
 create or replace function identity.drop_stale_email_hash()
   returns trigger
   language plpgsql
@@ -351,7 +350,7 @@ begin
 end
 $$;
 
-comment on function identity.drop_stale_email_hash() is 'Trigger: a changed address does not keep the hash of the one before.';
+comment on function identity.drop_stale_email_hash() is 'Trigger: clears the hash of the old address when the address changes.';
 
 create or replace trigger _110_drop_stale_email_hash
   before update of email on identity.users
@@ -359,7 +358,7 @@ create or replace trigger _110_drop_stale_email_hash
   when (new.email is not null and new.email is distinct from old.email)
   execute function identity.drop_stale_email_hash();
 
--- A version that goes down would bring dead tokens back to life; an account that stops being active loses its tokens.
+-- A lower version would revive revoked tokens; an account that stops being active loses its tokens.
 create or replace function identity.guard_token_version()
   returns trigger
   language plpgsql
@@ -370,7 +369,7 @@ begin
     new.token_version := greatest(new.token_version, old.token_version + 1);
   end if;
   if new.token_version < old.token_version then
-    raise exception 'A token version never goes down.'
+    raise exception 'A token version cannot decrease.'
       using errcode = 'PL422', schema = 'identity', table = 'users', column = 'token_version';
   end if;
   return new;
@@ -378,7 +377,7 @@ end
 $$;
 
 comment on function identity.guard_token_version() is
-  'Trigger: token_version only grows, and grows when an account is disabled or deleted.';
+  'Trigger: rejects a lower token_version, and increments it when an account is disabled or deleted.';
 
 create or replace trigger _200_guard_token_version
   before update of token_version, account_status on identity.users
@@ -386,8 +385,8 @@ create or replace trigger _200_guard_token_version
   execute function identity.guard_token_version();
 --! EndIncluded identity/triggers/users.sql
 --! Included private/functions/send_email_verification.sql
--- A link to an address. To the account's own it proves that address; to any other it moves the account there. Which of the
--- two is decided now: when it is opened, another address may be the account's.
+-- Sends a link to an address. For the account's own address it verifies it; for any other it moves the account there. That is
+-- decided now, because the account's address may differ when the link is opened.
 create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
   returns void
   language plpgsql
@@ -416,7 +415,7 @@ begin
     plinth.client_ip(),
     left(plinth.user_agent(), 1000)
   );
-  -- No names: who reads there may be a stranger, and the display name is whatever somebody typed.
+  -- No names: the recipient may be a stranger, and the display name can be any text.
   if send_email_verification.sealed_token is not null then
     perform private.queue_mail(
       send_email_verification.user_id, send_email_verification.address, 'verify-email',
@@ -429,11 +428,11 @@ end
 $$;
 
 comment on function private.send_email_verification(uuid, text, bytea, text) is
-  'Stores a verification of an address and queues its link; without a token to send only the former.';
+  'Stores a verification of an address and queues its link; without a token it only stores.';
 --! EndIncluded private/functions/send_email_verification.sql
 --! Included private/functions/request_email_change.sql
--- Asks for another address, which counts only once a link sent there was opened. An address that somebody else has gets mail
--- too, of another kind, and the asker the same answer: who has an account here is nobody's business.
+-- Requests another address, which takes effect only after a link sent there was opened. An address of another account gets a
+-- different mail, but the caller gets the same response, so that accounts cannot be probed.
 create or replace function private.request_email_change(
   user_id uuid,
   session_id uuid,
@@ -456,9 +455,9 @@ declare
   v_address constant text := plinth.normalize_email(request_email_change.new_email);
   v_holder_id uuid;
 begin
-  -- Before the password counts: an error after it would undo the count.
+  -- Before the password counts: a later error would undo the count.
   if v_address is null then
-    raise exception 'This is not an e-mail address.' using errcode = 'PL422', column = 'new_email';
+    raise exception 'This is not a valid email address.' using errcode = 'PL422', column = 'new_email';
   end if;
   if not private.confirm_password(
     request_email_change.user_id, request_email_change.session_id, request_email_change.password_matches,
@@ -473,13 +472,13 @@ begin
     return 'too_many';
   end if;
 
-  -- The last one asked for counts.
+  -- The last request counts.
   update private.user_verifications v
   set expires_at = now()
   where v.user_id = v_user.id and v.kind = 'email' and v.purpose = 'change'
     and v.expires_at > now() and v.used_at is null;
   v_holder_id := (select u.id from identity.users u where u.email = v_address and u.id <> v_user.id);
-  -- For a taken address the row is made as well, with a token that goes nowhere: the work is the same, and it counts.
+  -- A taken address also gets a row, with an unusable token: the work is the same, and it counts.
   perform private.send_email_verification(
     v_user.id, v_address, request_email_change.token_hash,
     case when v_holder_id is null then request_email_change.sealed_token end
@@ -488,7 +487,7 @@ begin
   set hashed_email = request_email_change.hashed_email
   where v.token_hash = request_email_change.token_hash;
   if v_holder_id is not null then
-    -- Says nothing of who asked.
+    -- Reveals nothing about the caller.
     perform private.queue_mail(
       v_holder_id, v_address, 'address-taken', private.mail_variables(v_holder_id) - 'ip_address' - 'user_agent'
     );
@@ -505,8 +504,8 @@ comment on function private.request_email_change(uuid, uuid, boolean, integer, t
 grant execute on function private.request_email_change(uuid, uuid, boolean, integer, text, text, bytea, text, bytea) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/request_email_change.sql
 --! Included private/functions/request_phone_verification.sql
--- Sends a code to a number. Five a day, for the account and for the number, whoever asks: each costs money and is another five
--- guesses. A new code ends the one before.
+-- Sends a code to a number. Five a day, for the account and for the number, from any account: each costs money and allows five
+-- more guesses. A new code ends the previous one.
 create or replace function private.request_phone_verification(
   user_id uuid,
   phone_number text,
@@ -527,7 +526,7 @@ begin
   from identity.users u
   where u.id = request_phone_verification.user_id and u.account_status = 'active'
   for no key update;
-  -- Two accounts may ask for one number at once.
+  -- Two accounts may request one number at the same time.
   perform pg_advisory_xact_lock(hashtextextended('phone ' || request_phone_verification.phone_number, 0));
   if v_user_id is null then
     return 'refused';
@@ -563,9 +562,9 @@ comment on function private.request_phone_verification(uuid, text, text, text) i
 grant execute on function private.request_phone_verification(uuid, text, text, text) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/request_phone_verification.sql
 --! Included private/functions/verify_email.sql
--- A link was opened. It says which of two things it does: prove the address that the account has, or move the account to the
--- address it was sent to; a link to prove an address never moves an account. The old address is told of a move. What else is
--- open ends with the change of the row (identity.end_open_links).
+-- Handles an opened link. The link states its effect: verify the account's address, or move the account to the address it was
+-- sent to; a verification link never moves an account. The old address is notified of a move. The change of the row ends the
+-- other open links (identity.end_open_links).
 create or replace function private.verify_email(token_hash bytea)
   returns boolean
   language plpgsql
@@ -582,7 +581,7 @@ begin
   from identity.users u
   where u.id = (select v.user_id from private.user_verifications v where v.token_hash = verify_email.token_hash)
   for no key update;
-  -- Looked at only now, with the account locked: who waited for a winner finds the token used, or ended by the clock of a
+  -- Read only now, with the account locked: after waiting for the winner, the token is used, or expired by the clock of a
   -- transaction that began after this one.
   update private.user_verifications v
   set used_at = now()
@@ -607,13 +606,13 @@ begin
   end if;
 
   begin
-    -- The clock's time differs from any before it: one that stays the same is dropped with the old address.
+    -- The time differs from any earlier one: an unchanged time would be dropped with the old address.
     update identity.users u
     set email = v_address, hashed_email = v_hash, email_verified_at = clock_timestamp()
     where u.id = v_user.id;
   exception
     when unique_violation then
-      -- Somebody else proved it first.
+      -- Another account verified it first.
       perform private.record_security_event(
         'email_verification_failed', v_user.id, jsonb_build_object('reason', 'address_taken')
       );
@@ -628,12 +627,12 @@ end
 $$;
 
 comment on function private.verify_email(bytea) is
-  'Verifies the account''s address, or moves it to the address the link was sent to; false for a token that is not valid.';
+  'Verifies the account''s address, or moves it to the address the link was sent to; returns false for an invalid token.';
 grant execute on function private.verify_email(bytea) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/verify_email.sql
 --! Included private/functions/set_password.sql
--- Every new password goes through here: the old one joins the history, and what was begun under it (links to set a password,
--- to change the address) ends. The caller holds the account's row.
+-- Stores every new password: the old one joins the history, and links sent under it (to set a password, to change the address)
+-- end. The caller holds the account's row lock.
 create or replace function private.set_password(
   user_id uuid,
   password_hash text,
@@ -651,7 +650,7 @@ begin
   select p.user_id, p.password_hash, p.hash_algorithm
   from private.user_passwords p
   where p.user_id = set_password.user_id;
-  -- The new one counts as one of them.
+  -- The new password counts as one of them.
   delete from private.password_history h
   where h.user_id = set_password.user_id
     and h.id not in (
@@ -688,7 +687,7 @@ comment on function private.set_password(uuid, text, text, boolean, integer) is
   'Stores a password, keeps the last history_length - 1 before it, and ends links that were sent under the old one.';
 --! EndIncluded private/functions/set_password.sql
 --! Included private/functions/find_account.sql
--- The one place that says which account a typed name or address means. A username has no @ and an address has one.
+-- The only place that maps a typed name or address to an account. A username has no @ and an address has one.
 create or replace function private.find_account(identifier text)
   returns uuid
   language sql
@@ -700,20 +699,19 @@ as $$
   where u.username = plinth.normalize_username(find_account.identifier)
     or u.email = plinth.normalize_email(find_account.identifier)
     or (u.has_irregular_address and u.email = plinth.normalize_username(find_account.identifier))
-  -- An irregular address is found as it is written, unless somebody else's normal form is meant.
+  -- An irregular address is found as it is written; the account of that name or normalized address comes first.
   order by u.has_irregular_address and u.username is distinct from plinth.normalize_username(find_account.identifier)
   limit 1
 $$;
 
-comment on function private.find_account(text) is 'Id of the account with this username or e-mail address, or null.';
+comment on function private.find_account(text) is 'Returns the id of the account with this username or email address, or null.';
 --! EndIncluded private/functions/find_account.sql
 --! Included private/functions/find_login.sql
--- What the service needs to check a password. It tells nothing of locks or status: those are decided, counted and
--- audited in private.finish_login, after the same work was done for everybody. The token_version goes back there: if it has
--- grown since, the password that was checked may not be the password any more.
--- Always one row, so that the last column is known for unknown accounts too: as long as anybody still has a bcrypt hash, which
--- takes longer to check, the service answers every refusal equally late. An address is looked up by its keyed hash too, which
--- is all there is of it in privacy mode; then the address itself is not even sent here.
+-- The data that the service needs to check a password. It does not report locks or status: private.finish_login decides, counts
+-- and audits those after the same work for every caller. The token_version is passed back there: if it has grown, the checked
+-- password may have been changed. Always returns one row, so that the last column is also known for unknown accounts: while any
+-- account still has a bcrypt hash, which takes longer to check, the service delays every refusal equally. An address is also
+-- looked up by its keyed hash, the only form of it in privacy mode; in that mode the address itself is not even sent here.
 create or replace function private.find_login(identifier text, hashed_email bytea default null)
   returns table (
     user_id uuid,
@@ -738,7 +736,7 @@ as $$
     select u.id, u.token_version, p.password_hash, p.hash_algorithm
     from identity.users u
     join private.user_passwords p on p.user_id = u.id
-    -- A hash that is already one's own and the clear address of another account, which has no hash yet: the clear one is older.
+    -- If a hash belongs to one account and the clear address to another without a hash, the clear address is older.
     where u.id = coalesce(
       private.find_account(find_login.identifier),
       (select h.id from identity.users h where h.hashed_email = find_login.hashed_email)
@@ -747,7 +745,7 @@ as $$
 $$;
 
 comment on function private.find_login(text, bytea) is
-  'Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.';
+  'Returns the password hash of the account with this username, email address or email hash; one row of nulls without one.';
 grant execute on function private.find_login(text, bytea) to :PLINTH_SERVICE;
 
 create or replace function private.find_password(user_id uuid)
@@ -763,12 +761,12 @@ as $$
   where p.user_id = find_password.user_id
 $$;
 
-comment on function private.find_password(uuid) is 'Password hash of an account, to check the current password before a change.';
+comment on function private.find_password(uuid) is 'Returns the password hash of an account, to check the current password before a change.';
 grant execute on function private.find_password(uuid) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/find_login.sql
 --! Included private/functions/request_password_reset.sql
--- Somebody says they forgot a password. Returns nothing, whatever the case: only the account's mail tells. Three live links at
--- most, so that nobody can fill a mailbox; a fourth request does not end the first three, so that nobody can spoil them.
+-- A request for a forgotten password. Returns nothing in any case; only the account's mail reveals the result. At most three live
+-- links, so that a mailbox cannot be flooded; a fourth request does not end the first three, so that it cannot invalidate them.
 create or replace function private.request_password_reset(identifier text, token_hash bytea, sealed_token text)
   returns void
   language plpgsql
@@ -801,7 +799,7 @@ begin
       'password_reset_not_sent', v_user.id,
       jsonb_build_object(
         'reason', v_reason,
-        -- Kept so that repeats can be told, not read: it may be a password typed into the wrong field.
+        -- Its hash shows repeats without revealing it: it may be a password typed into the wrong field.
         'identifier_hash', case when v_user.id is null then
           left(encode(sha256(convert_to(
             coalesce(
@@ -829,13 +827,13 @@ end
 $$;
 
 comment on function private.request_password_reset(text, bytea, text) is
-  'Queues a link to set a new password, if there is such an account with an address; tells the caller nothing.';
+  'Queues a link to set a new password, if there is such an account with an address; returns nothing.';
 grant execute on function private.request_password_reset(text, bytea, text) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/request_password_reset.sql
 --! Included private/functions/finish_login.sql
--- Decides a sign-in whose password was checked outside. Always commits something: a refused attempt is counted and audited.
--- The account's row is locked first, so that parallel guesses are counted one by one and the lock holds for all of them.
--- Whoever needs several locks takes them in one order, account, session, token, so that nobody waits in a circle.
+-- Decides a sign-in whose password the service has checked. Always commits: a refused attempt is counted and audited. Locks the
+-- account's row first, so that parallel guesses are counted one by one and the lock applies to all of them. Code that needs
+-- several locks takes them in the order account, session, token, which rules out deadlocks.
 create or replace function private.finish_login(
   user_id uuid,
   identifier text,
@@ -868,7 +866,7 @@ begin
     when v_user.id is null then 'unknown_account'
     when v_user.locked_until > now() then 'account_locked'
     when not coalesce(finish_login.password_matches, false) then 'wrong_password'
-    -- Changed between the check and now.
+    -- The password was changed between the check and now.
     when v_user.token_version is distinct from finish_login.checked_token_version then 'wrong_password'
     when v_user.account_status <> 'active' then 'account_disabled'
     when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
@@ -884,7 +882,7 @@ begin
 
   perform security.track_login_attempt(
     v_user.id,
-    -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
+    -- An unknown name may be a password typed into the wrong field: its hash shows repeats without revealing it.
     case
       when v_user.id is null and finish_login.identifier !~ '@'
       then 'sha256:' || left(encode(sha256(convert_to(plinth.normalize_username(finish_login.identifier), 'UTF8')), 'hex'), 16)
@@ -895,7 +893,7 @@ begin
     case
       when v_refusal = 'account_locked' then 'locked'
       when v_refusal is not null then 'failed'
-      -- Half way is no success: it must not clear the count of failures, or knowing the password would hide guesses.
+      -- A challenge is no success: it must not clear the count of failures, or knowing the password would hide guesses.
       when session_id is null then 'challenged'
       else 'success'
     end,
@@ -914,7 +912,7 @@ end
 $$;
 
 comment on function private.finish_login(uuid, text, boolean, integer, bytea, text, bytea) is
-  'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
+  'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.';
 grant execute on function private.finish_login(uuid, text, boolean, integer, bytea, text, bytea) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/finish_login.sql
 
@@ -922,7 +920,8 @@ grant execute on function private.finish_login(uuid, text, boolean, integer, byt
 insert into identity.user_settings (user_id) select u.id from identity.users u on conflict do nothing;
 insert into identity.user_security_settings (user_id) select u.id from identity.users u on conflict do nothing;
 --! Included identity/triggers/account_settings.sql
--- Every account has its settings from the start, whoever makes its row: a user may change settings and not insert them.
+-- Every account has its settings from the start, whichever writer inserts its row: users may change settings but not insert
+-- them.
 create or replace function identity.insert_settings()
   returns trigger
   language plpgsql
@@ -936,15 +935,15 @@ begin
 end
 $$;
 
-comment on function identity.insert_settings() is 'Trigger: a new account has its rows of settings.';
+comment on function identity.insert_settings() is 'Trigger: inserts the settings rows of a new account.';
 
 create or replace trigger _400_insert_settings
   after insert on identity.users
   for each row
   execute function identity.insert_settings();
 
--- A script, or a restore of data alone, that inserts an account and then its settings finds a row that only holds defaults. Its
--- own row replaces that one; settings that somebody has changed are not replaced.
+-- A script, or a data-only restore, that inserts an account and then its settings finds a row with defaults. Its row replaces
+-- that one; settings that have been changed are not replaced.
 create or replace function identity.replace_default_settings()
   returns trigger
   language plpgsql
@@ -965,7 +964,7 @@ end
 $$;
 
 comment on function identity.replace_default_settings() is
-  'Trigger: settings that are inserted take the place of the account''s default ones.';
+  'Trigger: inserted settings replace the account''s default ones.';
 
 create or replace trigger _100_replace_defaults
   before insert on identity.user_settings
@@ -978,14 +977,14 @@ create or replace trigger _100_replace_defaults
   execute function identity.replace_default_settings();
 --! EndIncluded identity/triggers/account_settings.sql
 --! Included private/functions/register_user.sql
--- An account with everything that belongs to it, or nothing.
+-- Creates an account with all its rows, or nothing.
 create or replace function private.register_user(
   username text,
   email text,
   display_name text,
   password_hash text,
   hash_algorithm text,
-  -- Without it the account is found by its clear address only.
+  -- Without it the account is found only by its clear address.
   hashed_email bytea default null
 )
   returns uuid
@@ -1015,11 +1014,11 @@ end
 $$;
 
 comment on function private.register_user(text, text, text, text, text, bytea) is
-  'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
+  'Creates an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 grant execute on function private.register_user(text, text, text, text, text, bytea) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/register_user.sql
 --! Included private/functions/register_by_provider.sql
--- A name that the account may have, from whatever the provider calls the person.
+-- A username for the account, derived from the person's name at the provider.
 create or replace function private.username_from(suggestion text)
   returns text
   language sql
@@ -1037,16 +1036,16 @@ as $$
   ) c
 $$;
 
-comment on function private.username_from(text) is 'A well-formed username made of a name or address; not necessarily a free one.';
+comment on function private.username_from(text) is 'Returns a well-formed username made of a name or address; it may be taken.';
 
--- An account for somebody a provider sent, without a password: private.user_passwords has no row, so that no password fits.
--- `verified_email` is an address that a trusted provider verified, or null; nothing else may be put here. Its keyed hash stands
--- beside it, and in its place in privacy mode.
+-- An account without a password for a user of a provider: private.user_passwords has no row, so no password matches.
+-- `verified_email` is an address that a trusted provider verified, or null; nothing else is allowed here. Its keyed hash
+-- accompanies it, and replaces it in privacy mode.
 -- Another account's address is never taken, and that account is never opened:
--- - Somebody verified it there: no account is made (null), since it would be the person's second one. The caller may say so,
---   because who comes this way has just proved to own the address.
--- - Nobody verified it there: whoever registered may have done so to lie in wait for the owner (pre-hijacking). The new account
---   is made without the address, so that its owner is neither led into the prepared account nor kept out.
+-- - If the address is verified there, no account is created (null), since it would be the person's second one. The caller may
+--   say so, because the user has just proved to own the address.
+-- - If it is not verified there, that account may have been registered to lie in wait for the owner (pre-hijacking). The new
+--   account is created without the address, so that its owner is neither led into the prepared account nor kept out.
 create or replace function private.register_by_provider(
   suggested_username text,
   verified_email text,
@@ -1060,7 +1059,7 @@ create or replace function private.register_by_provider(
 as $$
 declare
   v_name text := private.username_from(suggested_username);
-  -- What a provider says is believed as it stands. An address that would have to become another text is nobody's.
+  -- The provider's address is trusted as it stands. An address that would need normalizing is treated as missing.
   v_email text := (
     select e.address
     from plinth.normalize_email(verified_email) as e (address)
@@ -1070,9 +1069,9 @@ declare
   v_is_verified boolean;
   v_user_id uuid;
 begin
-  -- A conflict is a name or an address taken, perhaps just now: look again.
+  -- A conflict is a name or an address that was taken, perhaps just now: check again.
   for v_attempt in 1..20 loop
-    -- One question: between two, an account with the verified address could come up.
+    -- One query: between two, an account with the verified address could appear.
     select bool_or(u.email_verified_at is not null) into v_is_verified
     from identity.users u
     where u.email = v_email or u.hashed_email = v_hash;
@@ -1108,12 +1107,13 @@ end
 $$;
 
 comment on function private.register_by_provider(text, text, bytea, text) is
-  'Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.';
+  'Creates an account without a password and with a free name; returns its id, or null if another account has verified the address.';
 --! EndIncluded private/functions/register_by_provider.sql
 
 --! Included learning/views/user_content_access.sql
--- Who may read what: an account that is disabled or deleted nothing, whatever it has. Users see themselves, who manages access everybody, and so does the owner in psql, without claims. Always
--- ask for a user or for items: all users times all items is a large table.
+-- The content that each user may read; a disabled or deleted account may read none. Users see their own access; users who
+-- manage access, and the owner in psql without claims, see all. Always filter by user or by items: all users times all items is
+-- a large table.
 create or replace view learning.user_content_access
   with (security_invoker = true)
 as
@@ -1129,7 +1129,7 @@ cross join lateral (
   offset 0
 ) l
 cross join learning.content_items i
--- A user's permissions are few. One on the item itself comes before one on its course.
+-- A user has few permissions. A permission on the item takes precedence over one on its course.
 left join learning.user_content_permissions own
   on own.user_id = u.id
   and own.item_id = i.id
@@ -1138,7 +1138,7 @@ left join learning.user_content_permissions course
   on course.user_id = u.id
   and course.item_id = i.course_id
   and (course.expires_at is null or course.expires_at > now())
--- `offset 0`: found out once an item, and not once for each column that shows it.
+-- `offset 0`: computed once per item, and not once per column that shows it.
 cross join lateral (
   select case when not u.is_active then 'account_inactive' else learning.access_reason(
     l.is_editor,
@@ -1169,15 +1169,16 @@ comment on column learning.user_content_access.user_id is 'The user.';
 comment on column learning.user_content_access.content_id is 'The item.';
 comment on column learning.user_content_access.has_access is 'Whether the user may read the item''s text.';
 comment on column learning.user_content_access.reason is
-  'Why: editor, author, preview, permission or plan; why not: account_inactive, not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
-comment on column learning.user_content_access.required_access_level is 'The access level that a plan must have.';
+  'Reason. With access: editor, author, preview, permission or plan. Without: account_inactive, not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.user_content_access.required_access_level is 'Access level that a plan needs.';
 revoke all on learning.user_content_access from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on learning.user_content_access to :PLINTH_USER;
 --! EndIncluded learning/views/user_content_access.sql
 --! Included security/functions/track_login_attempt.sql
--- Records an attempt to sign in and keeps the account's counters: a failure counts and may lock, a success clears. An
--- attempt refused because the account is locked does not lengthen the lock, or anybody could lock anybody for good. An attempt
--- that was made is recorded: an account that there is not, or not any more, counts as none, and what is too long is cut.
+-- Records a sign-in attempt and updates the account's counters: a failure is counted and may lock the account, a success clears
+-- the counters. An attempt rejected because the account is locked does not extend the lock; otherwise anyone could keep an
+-- account locked forever. Every attempt is recorded: for an unknown or deleted account without the account; values that are too
+-- long are truncated.
 create or replace function security.track_login_attempt(
   user_id uuid,
   email text,
@@ -1197,7 +1198,7 @@ declare
   v_user_id uuid;
   v_locked_until timestamptz;
 begin
-  -- Locked as the foreign key would lock it: an account that is deleted meanwhile must not fail the record.
+  -- Takes the lock the foreign key would take: deleting the account concurrently must not fail the record.
   select u.id into v_user_id from identity.users u where u.id = track_login_attempt.user_id for key share;
   insert into security.login_attempts (user_id, email, ip_address, user_agent, status, failure_reason, correlation_id)
   values (
@@ -1218,7 +1219,7 @@ begin
     set failed_login_attempts = 0, locked_until = null, last_login_at = now()
     where u.id = v_user_id;
   elsif track_login_attempt.status = 'failed'
-    -- Second factors are counted on their own, in private.mfa_attempts.
+    -- Second factors are counted separately, in private.mfa_attempts.
     and coalesce(track_login_attempt.failure_reason, '') not in (
       'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
       'passkey_cloned'
@@ -1234,7 +1235,7 @@ begin
       perform private.record_security_event(
         'account_locked', v_user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
       );
-      -- Once a lock: attempts while it lasts do not come here.
+      -- Once per lock: attempts during the lock do not reach this point.
       perform private.notify_user(
         v_user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
       );
@@ -1245,7 +1246,7 @@ end
 $$;
 
 comment on function security.track_login_attempt(uuid, text, inet, text, text, text) is
-  'Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt''s id.';
+  'Records a sign-in attempt, counts failures and locks or clears the account; returns the attempt''s id.';
 grant execute on function security.track_login_attempt(uuid, text, inet, text, text, text) to :PLINTH_SERVICE;
 
 -- An address as a header or a proxy may write it: with a port, in brackets, with a zone, first in a list.
@@ -1271,9 +1272,10 @@ end
 $$;
 
 comment on function security.read_client_address(text) is
-  E'@behavior -*\nA client''s address as text, with a port, brackets or a zone; null for what is not an address.';
+  E'@behavior -*\nReturns a client''s address as text, without a port, brackets or a zone; null if the text is not an address.';
 
--- The same for a caller that has the address as text. It is recorded where it is one: the attempt was made all the same.
+-- The same for a caller that has the address as text. The address is recorded if it is valid; the attempt is recorded in any
+-- case.
 create or replace function security.track_login_attempt(
   user_id uuid,
   email text,
@@ -1299,6 +1301,6 @@ as $$
 $$;
 
 comment on function security.track_login_attempt(uuid, text, text, text, text, text) is
-  'Records an attempt to sign in from an address that is given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
+  'Records a sign-in attempt from an address given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
 grant execute on function security.track_login_attempt(uuid, text, text, text, text, text) to :PLINTH_SERVICE;
 --! EndIncluded security/functions/track_login_attempt.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:c4bf1f9522726efbf888633ae8d325823f501fbf
---! Hash: sha1:3ed112916b1aab91102de6e7ce6de7ff0f258fa8
+--! Previous: sha1:9c8d2a7f269dae03a8ff1ed2aa64cc15245cac0e
+--! Hash: sha1:c51722c8974b5a6f131a778af87116d52661d97f
 --! Message: erasure, deletion and export
 
 -- A deleted account's name, address and program stayed in the logs for good.
@@ -17,16 +17,16 @@ comment on column security.security_audit_log.ip_address is 'Client address of w
 comment on column security.security_audit_log.user_agent is 'Client''s User-Agent header; null when the account was deleted.';
 
 --! Included private/functions/record_data_change.sql
--- Writes the audit trail: who changed what, from what to what. One function for all tables; the trigger's arguments say
+-- Writes the audit trail: the person, the change, the old and new values. One function for all tables; the trigger's arguments are
 --   1  the columns of the primary key
 --   2  the column that names the account concerned, or ''
---   3  columns that are noise: their change alone is no change (counters of each sign-in, updated_at, generated columns)
---   4  columns whose values are nobody's to keep: that they changed is recorded, from what to what is not
+--   3  noise columns: a change of these alone is no change (counters of each sign-in, updated_at, generated columns)
+--   4  confidential columns: a change is recorded, but not the old and new values
 -- each a list with commas and no blanks.
 --
--- An account that is gone, or is just being deleted, is not waited for: whoever deletes it waits for this row already, and the
--- two would wait in a circle. Then user_id stays null and no values are kept; see private.forget_data_changes. Likewise an account
--- that acts on itself as it goes leaves no address.
+-- A deleted account, or one being deleted, is not waited for: its deletion already waits for this row, and both would deadlock.
+-- Then user_id stays null and no values are kept; see private.forget_data_changes. Likewise an account that acts on itself during
+-- its deletion leaves no address.
 create or replace function private.record_data_change()
   returns trigger
   language plpgsql
@@ -89,10 +89,10 @@ end
 $$;
 
 comment on function private.record_data_change() is
-  'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.';
+  'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise columns, columns whose values are not kept.';
 --! EndIncluded private/functions/record_data_change.sql
 --! Included private/functions/record_security_event.sql
--- The one way into the audit log. Context (address, agent, correlation id, actor) comes from the request's settings.
+-- The only way into the audit log. Context (address, agent, correlation id, actor) comes from the request's settings.
 create or replace function private.record_security_event(
   event_type text,
   user_id uuid,
@@ -105,9 +105,9 @@ create or replace function private.record_security_event(
   security definer
   set search_path = pg_catalog
 as $$
-  -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
-  -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
-  -- for a row that the caller has changed, and the two would wait in a circle.
+  -- The account may be gone (a token of a deleted user), but the event still counts. Locked as the foreign key would, so that it
+  -- cannot be deleted between the check and the insert. An account being deleted counts as gone: its deletion may wait for a row
+  -- that the caller has changed, and both would deadlock.
   with subject as materialized (
     select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked
   ),
@@ -118,7 +118,7 @@ as $$
     select
       (select s.id from subject s) as subject_id,
       (select a.id from actor a) as actor_id,
-      -- Where somebody who is gone was, and with which program, is not kept.
+      -- Address and program of a deleted account are not kept.
       (plinth.current_user_id() is null or exists (select from actor))
         and (record_security_event.user_id is null or exists (select from subject) or exists (select from actor)) as is_kept
   )
@@ -141,11 +141,11 @@ as $$
 $$;
 
 comment on function private.record_security_event(text, uuid, jsonb, text) is
-  'Adds a row to security.security_audit_log with the request''s context, and tells the owner where private.notification_of says so.';
+  'Adds a row to security.security_audit_log with the request''s context, and notifies the owner if private.notification_of lists the event.';
 --! EndIncluded private/functions/record_security_event.sql
 --! Included private/functions/record_error.sql
--- The one way into the error log. The API sends errors some time after they happened, in batches, so who and when are
--- arguments. The account is not waited for when it is being deleted.
+-- The only way into the error log. The API sends errors in batches some time after they happened, so user and time are arguments.
+-- An account that is being deleted is not waited for.
 create or replace function private.record_error(
   error_id uuid,
   user_id uuid,
@@ -166,7 +166,7 @@ as $$
     select u.id from identity.users u where u.id = record_error.user_id for key share skip locked
   ),
   known as (
-    -- Of an account that is gone only the kind of error is kept; see private.erase_errors.
+    -- For a deleted account only the kind of error is kept; see private.erase_errors.
     select (select a.id from account a) as user_id, record_error.user_id is null or exists (select from account) as is_kept
   )
   insert into security.error_logs
@@ -180,24 +180,23 @@ as $$
     case when k.is_kept then coalesce(record_error.context, '{}') else '{}' end,
     case when k.is_kept then left(record_error.correlation_id, 200) end,
     session_user,
-    -- A server's clock is not believed beyond a day.
+    -- A server's clock is trusted for a day at most.
     least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
   from known k
-  -- Sent again because the answer was lost.
+  -- Sent again because the response was lost.
   on conflict do nothing
 $$;
 
 comment on function private.record_error(uuid, uuid, text, text, text, jsonb, text, timestamptz) is
-  'Adds a row to security.error_logs. The caller leaves out secrets and parameters.';
+  'Adds a row to security.error_logs. The caller removes secrets and parameters.';
 grant execute on function private.record_error(uuid, uuid, text, text, text, jsonb, text, timestamptz) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/record_error.sql
 --! Included private/functions/erase_traces.sql
--- The right to be forgotten, for the logs that outlive an account. That something happened, when and of which kind stays;
--- whose it was, from where and with which program does not. The only path that updates these logs.
+-- The right to be forgotten, for the logs that outlive an account. The event, its time and its kind stay; the person, address and
+-- program are cleared. The only code that updates these logs.
 --
--- Rows are locked in the order of their time before they change: two accounts that acted on each other may be deleted at the
--- same moment, and would otherwise wait in a circle. The references are cleared with the values, so that the foreign keys find
--- nothing left to do.
+-- Rows are locked in time order before they change: two accounts that acted on each other may be deleted at the same moment and
+-- would otherwise deadlock. The references are cleared with the values, so that the foreign keys have nothing left to do.
 create or replace function private.erase_login_attempts(account identity.users)
   returns void
   language plpgsql
@@ -205,8 +204,8 @@ create or replace function private.erase_login_attempts(account identity.users)
   set search_path = pg_catalog
 as $$
 declare
-  -- Spelled as private.finish_login and security.track_login_attempt keep the names of unknown accounts, in privacy mode as the
-  -- server sends them.
+  -- In the spelling in which private.finish_login and security.track_login_attempt store names of unknown accounts; in privacy
+  -- mode as the server sends them.
   v_names text[] := array(
     select account.email where account.email is not null
     union
@@ -231,7 +230,7 @@ begin
   order by a.created_at, a.id
   for update;
 
-  -- What the audit log says of an attempt on a name of nobody: written in the same transaction, so at the same time.
+  -- The audit log entry of an attempt on an unknown name: written in the same transaction, so with the same time.
   for v_attempt in
     select a.created_at, a.ip_address
     from security.login_attempts a
@@ -254,10 +253,10 @@ end
 $$;
 
 comment on function private.erase_login_attempts(identity.users) is
-  'Clears name, address and program of an account''s sign-ins, also of attempts on its names while they were nobody''s.';
+  'Clears name, address and program of an account''s sign-ins, and of attempts on its names before they belonged to an account.';
 
--- An event about the account loses its data. The address and program of an event are those of who acted: another person's
--- stay, so that deleting an account does not hide what an administrator did to it.
+-- Events about the account lose their data. The address and program of an event belong to the acting person. Those of another
+-- person stay, so that deleting an account does not hide what an administrator did to it.
 create or replace function private.erase_security_events(account_id uuid)
   returns void
   language plpgsql
@@ -287,7 +286,7 @@ $$;
 comment on function private.erase_security_events(uuid) is
   'Clears an account''s data, address and program from the audit log; those of other people who acted on it stay.';
 
--- Before the delete, because afterwards the rows have lost their user_id.
+-- Before the delete, because afterwards the rows have no user_id.
 create or replace function private.forget_data_changes()
   returns trigger
   language plpgsql
@@ -335,8 +334,8 @@ comment on function private.erase_errors(uuid) is
   'Clears message and context of an account''s errors; code and fingerprint stay, so that they can still be counted.';
 --! EndIncluded private/functions/erase_traces.sql
 --! Included private/triggers/erase_traces.sql
--- Whoever deletes an account, and in whatever way: the logs forget it in the same transaction. Before the delete and with the
--- account's row locked, so nothing new can come to be about it in between.
+-- Any deletion of an account clears the logs in the same transaction. Before the delete and with the account's row locked, so
+-- that no new entries about it can appear in between.
 create or replace function private.erase_traces_of_user()
   returns trigger
   language plpgsql
@@ -354,7 +353,7 @@ end
 $$;
 
 comment on function private.erase_traces_of_user() is
-  'Trigger: clears what sign-in log, audit log and error log hold about an account that is being deleted.';
+  'Trigger: clears the data about a deleted account from sign-in log, audit log and error log.';
 
 create or replace trigger _600_erase_traces
   before delete on identity.users
@@ -362,9 +361,9 @@ create or replace trigger _600_erase_traces
   execute function private.erase_traces_of_user();
 --! EndIncluded private/triggers/erase_traces.sql
 --! Included billing/triggers/forget_usage_account.sql
--- What a foreign key would do when an account goes, without what it would cost: a look at the account for each hold and
--- event, of which every call makes one. They can only be made under the lock of the account's row (private.lock_usage), so
--- there is nothing to look for. Holds go; events stay, of nobody, and their sums with them. A key is the client's own text.
+-- Does the work of a foreign key when an account is deleted, without its cost: a lookup of the account for each hold and event,
+-- and every call creates one. Holds and events are created only under the lock of the account's row (private.lock_usage), so
+-- there is nothing to look up. Holds are deleted; events and their sums stay, without the user. A key is the client's own text.
 create or replace function billing.forget_usage_account()
   returns trigger
   language plpgsql
@@ -378,7 +377,7 @@ begin
 end
 $$;
 
-comment on function billing.forget_usage_account() is 'Trigger: holds go with their account, usage stays without a name.';
+comment on function billing.forget_usage_account() is 'Trigger: deletes the holds of a deleted account and keeps its usage without the user.';
 
 create or replace trigger _500_forget_usage_account
   after delete on billing.usage_tracking
@@ -542,7 +541,7 @@ alter table identity.user_sessions add constraint user_sessions_end_reason_check
 );
 
 --! Included identity/policies/data_rights_settings.sql
--- Clients say how long a deletion can be canceled. No insert and no delete: there is one row.
+-- Clients show how long a deletion can be canceled. No insert and no delete: the table has one row.
 revoke all on identity.data_rights_settings from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select, update (deletion_grace_period, export_lifetime) on identity.data_rights_settings to :PLINTH_USER;
 
@@ -557,10 +556,10 @@ create policy update_manager on identity.data_rights_settings
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_security')))
   with check ((select access.has_permission('manage_security')));
-comment on policy update_manager on identity.data_rights_settings is 'The permission manage_security sets the periods.';
+comment on policy update_manager on identity.data_rights_settings is 'Users with manage_security set the periods.';
 --! EndIncluded identity/policies/data_rights_settings.sql
 --! Included identity/policies/account_deletions.sql
--- Written by functions only: no insert, update or delete. Administrators have a deletion of their own (delete_user).
+-- Written by functions only: no insert, update or delete. Administrators delete accounts separately (delete_user).
 revoke all on identity.account_deletions from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on identity.account_deletions to :PLINTH_USER;
 
@@ -571,7 +570,7 @@ create policy select_own on identity.account_deletions
 comment on policy select_own on identity.account_deletions is 'Users read the pending deletion of their own account.';
 --! EndIncluded identity/policies/account_deletions.sql
 --! Included identity/policies/data_exports.sql
--- Written by functions only: no insert, update or delete. Nobody reads those of others, administrators included.
+-- Written by functions only: no insert, update or delete. No user reads another user's exports, administrators included.
 revoke all on identity.data_exports from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on identity.data_exports to :PLINTH_USER;
 
@@ -594,8 +593,8 @@ create or replace trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 --! EndIncluded identity/triggers/data_rights_settings.sql
 --! Included private/functions/guard_last_administrator.sql
--- Without an administrator nobody can give roles, not even that one. The role's row is the lock, so that of two administrators
--- who leave at the same moment one stays. An administrator who is leaving does not count.
+-- Without an administrator no account could grant roles, not even that of an administrator. The lock on the role's row lets one
+-- of two administrators who leave at the same moment succeed. An administrator whose account is being deleted does not count.
 create or replace function private.guard_last_administrator(user_id uuid)
   returns void
   language plpgsql
@@ -633,11 +632,11 @@ end
 $$;
 
 comment on function private.guard_last_administrator(uuid) is
-  'PL409 if the account is the only active one with the role admin that is not being deleted.';
+  'Raises PL409 if the account is the only active one with the role admin that is not being deleted.';
 --! EndIncluded private/functions/guard_last_administrator.sql
 --! Included private/triggers/last_administrator.sql
--- Also where administrators delete their own account with the permission delete_user. The owner of the database, who can make
--- another administrator, is not stopped.
+-- Also applies to administrators who delete their own account with the permission delete_user. The owner of the database, who can
+-- create another administrator, is not stopped.
 create or replace function private.keep_last_administrator()
   returns trigger
   language plpgsql
@@ -650,7 +649,7 @@ begin
 end
 $$;
 
-comment on function private.keep_last_administrator() is 'Trigger: the last administrator cannot delete their own account.';
+comment on function private.keep_last_administrator() is 'Trigger: prevents the last administrator from deleting their own account.';
 
 create or replace trigger _100_keep_last_administrator
   before delete on identity.users
@@ -659,9 +658,9 @@ create or replace trigger _100_keep_last_administrator
   execute function private.keep_last_administrator();
 --! EndIncluded private/triggers/last_administrator.sql
 --! Included identity/functions/delete_my_account.sql
--- Asks for the deletion of one's own account. The account stays whole until the period of grace is over, and its owner can sign
--- in and cancel. Everything that could act for the account elsewhere ends now: other sessions and API tokens. The session
--- that asks stays, so that a mistake can be taken back at once.
+-- Requests the deletion of the caller's own account. The account stays complete until the grace period is over, and its owner
+-- can sign in and cancel. Other sessions and API tokens, which could act for the account elsewhere, end at once. The session
+-- that makes the request stays, so that a mistake can be corrected at once.
 create or replace function identity.delete_my_account()
   returns identity.account_deletions
   language plpgsql
@@ -676,7 +675,7 @@ declare
 begin
   perform private.refuse_api_token();
   perform private.require_recent_authentication();
-  -- Account before the rest, the one order of locks.
+  -- Account before the rest: the one lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
   select d.* into v_deletion from identity.account_deletions d where d.user_id = v_user_id;
   if v_deletion.user_id is not null then
@@ -706,7 +705,7 @@ comment on function identity.delete_my_account() is
 grant execute on function identity.delete_my_account() to :PLINTH_USER;
 --! EndIncluded identity/functions/delete_my_account.sql
 --! Included identity/functions/cancel_account_deletion.sql
--- No step-up: it only keeps what there is. Account before deletion, as the job locks them.
+-- No step-up: it only keeps existing data. Locks the account before the deletion, as the job does.
 create or replace function identity.cancel_account_deletion()
   returns identity.account_deletions
   language plpgsql
@@ -734,13 +733,13 @@ end
 $$;
 
 comment on function identity.cancel_account_deletion() is
-  'Cancels the pending deletion of the signed-in account and returns what it was; PL404 if none is pending.';
+  'Cancels the pending deletion of the signed-in account and returns the canceled deletion; PL404 if none is pending.';
 grant execute on function identity.cancel_account_deletion() to :PLINTH_USER;
 --! EndIncluded identity/functions/cancel_account_deletion.sql
 --! Included private/functions/delete_due_account.sql
--- One account a transaction: a worker that is killed has deleted it with all that follows, or not at all, and the next one
--- finds it due. An account that cannot go (its owner became the last administrator) does not stop the others: it is tried
--- again later. Account before deletion, as identity.cancel_account_deletion locks them.
+-- One account in each transaction: a killed worker has deleted it completely or not at all, and the next worker finds it due. An
+-- account that cannot be deleted (its owner became the last administrator) does not block the others; it is retried later. Locks
+-- the account before the deletion, as identity.cancel_account_deletion does.
 create or replace function private.delete_due_account()
   returns text
   language plpgsql
@@ -762,7 +761,7 @@ begin
   if v_user.id is null then
     return null;
   end if;
-  -- Looked at again with the account locked: it may have been canceled in between.
+  -- Checked again with the account locked: the deletion may have been canceled in between.
   perform from identity.account_deletions d where d.user_id = v_user.id and d.due_at <= now() for update;
   if not found then
     return 'canceled';
@@ -773,7 +772,7 @@ begin
     perform private.guard_last_administrator(v_user.id);
     delete from identity.users u where u.id = v_user.id;
   exception
-    -- Two transactions in each other's way: the whole is tried again.
+    -- A conflict between two transactions: the whole deletion is retried.
     when deadlock_detected or serialization_failure or query_canceled then
       raise;
     when others then
@@ -785,7 +784,7 @@ begin
       where d.user_id = v_user.id;
       return 'postponed';
   end;
-  -- To an address and not for an account, which is gone. The row goes when the mail has left.
+  -- Addressed to an address instead of the deleted account. The row is deleted when the mail has been sent.
   if v_user.email is not null then
     perform private.queue_mail(
       null, v_user.email, 'account-deleted', v_variables, expires_at => now() + interval '2 days'
@@ -800,7 +799,7 @@ comment on function private.delete_due_account() is
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 --! EndIncluded private/functions/delete_due_account.sql
 --! Included private/triggers/mail_outbox.sql
--- The last mail of an account is all that still names it: it goes as soon as it was sent or given up.
+-- The last mail of a deleted account is the only row that still names it, so it is deleted as soon as it was sent or has failed.
 create or replace function private.forget_last_mail()
   returns trigger
   language plpgsql
@@ -813,7 +812,7 @@ begin
 end
 $$;
 
-comment on function private.forget_last_mail() is 'Trigger: deletes the mail about a deleted account once it was sent or given up.';
+comment on function private.forget_last_mail() is 'Trigger: deletes the mail about a deleted account once it was sent or has failed.';
 
 create or replace trigger _500_forget_last_mail
   after update of status on private.mail_outbox
@@ -822,12 +821,12 @@ create or replace trigger _500_forget_last_mail
   execute function private.forget_last_mail();
 --! EndIncluded private/triggers/mail_outbox.sql
 --! Included private/functions/data_export_sources.sql
--- What an export holds, found in the catalogue, so that a new table is in it without being named. A row is a user's
+-- The contents of an export, found in the catalogue, so that it includes new tables automatically. A row belongs to a user
 --   1. by the column user_id, or
---   2. by the references to the account with which the row dies, or
---   3. by those that the row outlives, such as a message's sender;
--- the first that a table has decides: of a ban of somebody else, banned_by is no reason to export it, and whom others
--- have blocked is theirs. A table without such a column belongs to the rows that it dies with.
+--   2. by the references to the account that delete the row with it, or
+--   3. by those that the row outlives, such as a message's sender.
+-- The first rule that a table meets decides: banned_by does not export a ban of another user, but a user's own list of blocked
+-- users is exported. A table without such a column belongs to the rows that it is deleted with.
 create or replace function private.data_export_sources()
   returns table (table_oid oid, table_name text, condition text)
   language sql
@@ -896,10 +895,10 @@ as $$
 $$;
 
 comment on function private.data_export_sources() is
-  'Tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
+  'Returns the tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
 
--- No export holds what opens a door: hashes, sealed texts, keys, all bytes. What a user may see of them, such as the first
--- letters of an API token, has a column of its own.
+-- Exports contain no credentials: no hashes, sealed texts, keys or bytes. What a user may see of them, such as the first letters
+-- of an API token, has a column of its own.
 create or replace function private.is_secret_column(table_oid oid, column_name text, type_oid oid)
   returns boolean
   language sql
@@ -907,19 +906,19 @@ create or replace function private.is_secret_column(table_oid oid, column_name t
   set search_path = pg_catalog
 as $$
   select type_oid = 'bytea'::regtype
-    -- A time or a number of one, such as password_changed_at, opens nothing.
+    -- The time or number of a credential, such as password_changed_at, is harmless.
     or type_oid not in ('timestamptz'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype)
       and column_name ~ '(^|_)(hash|hashes|hashed|password|passwd|secret|secrets|sealed|salt|cipher|ciphertext|wrapped|otp|lease|(access|refresh|id|api|session|reset)_token)(_|$)'
     -- Encrypted under the user's own key; the server adds the clear text to the download.
     or table_oid = 'llm.conversation_memories'::regclass and column_name = 'memory'
-    -- The product's own: an address or a configuration may carry a key.
+    -- Product data: an address or a configuration may contain a key.
     or table_oid = 'llm.model_providers'::regclass and column_name = 'api_url'
     or table_oid = 'llm.models'::regclass and column_name = 'config'
 $$;
 
-comment on function private.is_secret_column(oid, text, oid) is 'Whether a column is left out of exports.';
+comment on function private.is_secret_column(oid, text, oid) is 'Returns whether a column is left out of exports.';
 
--- The statement that reads a table's rows for an export: its columns but secrets, and without the traces of other people.
+-- The statement that reads a table's rows for an export: its columns without secrets and without traces of other people.
 create or replace function private.data_export_query(table_oid oid, condition text)
   returns text
   language sql
@@ -931,7 +930,7 @@ as $$
       a.attname,
       a.attnum,
       a.atttypid,
-      -- Names another account and does not decide whose the row is: who granted, banned, acted.
+      -- Names another account and does not decide the row's owner, such as the account that granted, banned or acted.
       k.oid is not null and k.confdeltype <> 'c' and position(format('t.%I = $1', a.attname) in condition) = 0 as is_another,
       exists (
         select from pg_attribute x where x.attrelid = a.attrelid and x.attname = 'actor_id' and not x.attisdropped
@@ -962,9 +961,9 @@ as $$
   from columns c
 $$;
 
-comment on function private.data_export_query(oid, text) is 'SQL that returns a user''s rows of a table ($1) as JSON texts, without secrets.';
+comment on function private.data_export_query(oid, text) is 'Returns the SQL that reads a user''s rows of a table ($1) as JSON texts, without secrets.';
 
--- Mail that waits carries its token sealed.
+-- Queued mail contains its sealed token.
 create or replace function private.without_secrets(document jsonb)
   returns jsonb
   language sql
@@ -981,10 +980,10 @@ as $$
   end
 $$;
 
-comment on function private.without_secrets(jsonb) is 'A JSON object without the members that sound like secrets.';
+comment on function private.without_secrets(jsonb) is 'Returns a JSON object without the members whose names suggest secrets.';
 --! EndIncluded private/functions/data_export_sources.sql
 --! Included identity/functions/request_data_export.sql
--- Everything about a person in one file is worth stealing, so it asks for a recent sign-in and tells the owner.
+-- A file with all data of a person is worth stealing, so this needs a recent sign-in and notifies the owner.
 create or replace function identity.request_data_export()
   returns identity.data_exports
   language plpgsql
@@ -998,7 +997,7 @@ declare
 begin
   perform private.refuse_api_token();
   perform private.require_recent_authentication();
-  -- The lock by which two requests become one export.
+  -- This lock merges two concurrent requests into one export.
   perform from identity.users u where u.id = v_user_id for no key update;
   select e.* into v_export from identity.data_exports e where e.user_id = v_user_id and e.status = 'pending';
   if v_export.id is not null then
@@ -1015,13 +1014,13 @@ end
 $$;
 
 comment on function identity.request_data_export() is
-  'Requests an export of the signed-in user''s own data; a job writes it, and status says when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five a day.';
+  'Requests an export of the signed-in user''s own data; a job writes it, and status reports when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five requests a day.';
 grant execute on function identity.request_data_export() to :PLINTH_USER;
 --! EndIncluded identity/functions/request_data_export.sql
 --! Included private/functions/write_data_export.sql
--- Writes the next tables of a pending export, some megabyte a transaction, so that a worker that is killed repeats little, and a
--- deletion of the account waits for one large table at most. Rows go one by one into pieces of some 64 kB, whatever the size
--- of the table. The row of the export is the lock between workers.
+-- Writes the next tables of a pending export, about a megabyte in each transaction, so that a killed worker repeats little and a
+-- deletion of the account waits for one large table at most. Rows are collected into parts of about 64 kB, for tables of any
+-- size. The row of the export is the lock between workers.
 create or replace function private.write_data_export()
   returns text
   language plpgsql
@@ -1040,7 +1039,7 @@ declare
   v_content text := '';
   v_part integer;
   v_size bigint := 0;
-  -- True too when nothing is left after the last table.
+  -- Also true when no table is left.
   v_is_finished boolean := true;
 begin
   select e.* into v_export
@@ -1098,7 +1097,7 @@ begin
       v_is_finished := true;
     end loop;
     if v_is_finished then
-      -- The object is closed by the server, which adds what only it can read.
+      -- The server closes the object, because it adds data that only it can read.
       v_content := v_content || '}';
     end if;
 
@@ -1145,8 +1144,8 @@ comment on function private.write_data_export() is
 grant execute on function private.write_data_export() to :PLINTH_WORKER;
 --! EndIncluded private/functions/write_data_export.sql
 --! Included private/functions/read_data_export.sql
--- Whose export it is follows from the request's own claims, never from an argument. An export of another user, one that is
--- not ready and one that has expired are all not there.
+-- The request's own claims decide the owner of an export, never an argument. An export of another user, a pending one and an
+-- expired one all count as missing.
 create or replace function private.find_data_export(export_id uuid)
   returns table (size_bytes bigint, part_count integer)
   language plpgsql
@@ -1180,7 +1179,7 @@ end
 $$;
 
 comment on function private.find_data_export(uuid) is
-  'Size and pieces of an export of the signed-in user that can be downloaded, and records the download; no row otherwise. PL403 with an API token.';
+  'Returns size and number of parts of a downloadable export of the signed-in user, and records the download; no row otherwise. PL403 with an API token.';
 grant execute on function private.find_data_export(uuid) to :PLINTH_SERVICE;
 
 create or replace function private.read_data_export_part(export_id uuid, part_number integer)
@@ -1201,11 +1200,11 @@ as $$
 $$;
 
 comment on function private.read_data_export_part(uuid, integer) is
-  'One piece of an export of the signed-in user; null if it is not there.';
+  'Returns one part of an export of the signed-in user; null if it does not exist.';
 grant execute on function private.read_data_export_part(uuid, integer) to :PLINTH_SERVICE;
 --! EndIncluded private/functions/read_data_export.sql
 --! Included private/functions/delete_expired_exports.sql
--- The pieces go; that there was an export stays for as long as the account.
+-- Deletes the parts; the record of the export stays as long as the account.
 create or replace function private.delete_expired_exports(batch_size integer default 100)
   returns integer
   language plpgsql
@@ -1234,6 +1233,6 @@ end
 $$;
 
 comment on function private.delete_expired_exports(integer) is
-  'Deletes the contents of up to batch_size exports that expired; returns how many.';
+  'Deletes the contents of up to batch_size expired exports; returns their number.';
 grant execute on function private.delete_expired_exports(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/delete_expired_exports.sql

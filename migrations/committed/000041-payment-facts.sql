@@ -1,5 +1,5 @@
---! Previous: sha1:3ed112916b1aab91102de6e7ce6de7ff0f258fa8
---! Hash: sha1:840f67a7d0bf6698a857f0dabfd00d111b796f43
+--! Previous: sha1:c51722c8974b5a6f131a778af87116d52661d97f
+--! Hash: sha1:2990a0ccad07c45b6bd1bf872adf6b5b2f99ce28
 --! Message: payment facts
 
 -- What a payment provider tells is kept as facts (invoices, reversals, prices), and what follows from all of them is worked
@@ -177,7 +177,7 @@ from unnest(array['canceled', 'expired']) f (status)
 cross join unnest(array['trialing', 'active', 'past_due', 'paused']) t (status);
 
 --! Included billing/triggers/subscriptions.sql
--- A plan's terms are what its subscribers agreed to: an offer changes by a new version, which takes the old one's place.
+-- Subscribers agreed to a plan's terms: an offer changes by a new version, which supersedes the earlier one.
 create or replace function billing.number_plan_version()
   returns trigger
   language plpgsql
@@ -185,7 +185,7 @@ create or replace function billing.number_plan_version()
   set search_path = pg_catalog
 as $$
 begin
-  -- One version at a time; a lock of its own, because the first version has no row to lock.
+  -- One version at a time; uses a separate lock because the first version has no row to lock.
   perform pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'plinth plan', new.code, new.billing_cycle, new.currency), 0));
   new.version := 1 + coalesce(
     (
@@ -206,7 +206,7 @@ begin
 end
 $$;
 
-comment on function billing.number_plan_version() is 'Trigger: numbers a new version of an offer and supersedes the one before.';
+comment on function billing.number_plan_version() is 'Trigger: numbers a new version of an offer and supersedes the previous one.';
 
 create or replace trigger _100_number_version
   before insert on billing.subscription_plans
@@ -226,13 +226,13 @@ begin
     new.code, new.version, new.billing_cycle, new.price_cents, new.currency, new.trial_days, new.token_quota,
     new.rollover_limit, new.features, new.access_level
   ) then
-    raise exception 'The terms of a plan do not change; make a new version with revisePlan.' using errcode = 'PL409';
+    raise exception 'The terms of a plan cannot be changed. Create a new version with revisePlan.' using errcode = 'PL409';
   end if;
   return new;
 end
 $$;
 
-comment on function billing.keep_plan_terms() is 'Trigger: refuses changes to the terms of a plan''s version (PL409).';
+comment on function billing.keep_plan_terms() is 'Trigger: rejects changes to the terms of a plan''s version (PL409).';
 
 create or replace trigger _100_keep_terms
   before update on billing.subscription_plans
@@ -244,7 +244,7 @@ create or replace trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
--- What is sold for how much is a matter of money: every change of it is an event, whoever makes it and however.
+-- Plans and prices concern money: every change is an event, from any writer and by any path.
 create or replace function billing.record_plan_change()
   returns trigger
   language plpgsql
@@ -264,7 +264,7 @@ begin
 end
 $$;
 
-comment on function billing.record_plan_change() is 'Trigger: notes a change of plans or their prices in the audit log.';
+comment on function billing.record_plan_change() is 'Trigger: records a change of plans or their prices in the audit log.';
 
 create or replace trigger _500_record_change
   after insert or update or delete on billing.subscription_plans
@@ -276,7 +276,7 @@ create or replace trigger _500_record_change
   for each row
   execute function billing.record_plan_change();
 
--- No step outside the state machine, not even by psql.
+-- No transition outside the state machine, not even from psql.
 create or replace function billing.check_subscription_status()
   returns trigger
   language plpgsql
@@ -291,14 +291,14 @@ begin
       and t.to_status = new.status
       and (new.provider is not null or not t.is_providers)
   ) then
-    raise exception 'A subscription that is % cannot become %.', old.status, new.status using errcode = 'PL409';
+    raise exception 'A subscription with status % cannot become %.', old.status, new.status using errcode = 'PL409';
   end if;
   return new;
 end
 $$;
 
 comment on function billing.check_subscription_status() is
-  'Trigger: refuses steps that private.subscription_transitions does not list (PL409).';
+  'Trigger: rejects transitions that private.subscription_transitions does not list (PL409).';
 
 create or replace trigger _100_check_status
   before update of status on billing.user_subscriptions
@@ -323,8 +323,8 @@ create or replace trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 --! EndIncluded billing/triggers/subscriptions.sql
 --! Included private/functions/plan_period.sql
--- Which of several items or lines is the plan's: one whose price sells a plan (or that names one), and of several the highest
--- plan's, then the latest. Their places mean nothing: an add-on may stand before and a single item after.
+-- Chooses the plan's entry among several items or lines: one whose price sells a plan (or that names one); of several the highest
+-- plan's, then the latest. Position means nothing: an add-on may come before it and a single item after.
 create or replace function private.plan_period(provider text, lines jsonb)
   returns table (plan_id uuid, provider_price_id text, period_start timestamptz, period_end timestamptz)
   language sql
@@ -351,11 +351,10 @@ as $$
 $$;
 
 comment on function private.plan_period(text, jsonb) is
-  'The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.';
+  'Returns the plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.';
 --! EndIncluded private/functions/plan_period.sql
 --! Included private/functions/provider_payments.sql
--- The plan that an invoice or purchase is for, and its period when it is for a whole one. A proration is for a plan, and for no
--- period of its own.
+-- The plan of an invoice or purchase, and its period if it is for a whole one. A proration has a plan but no period.
 create or replace function private.payment_period(provider text, news jsonb)
   returns table (plan_id uuid, period_start timestamptz, period_end timestamptz)
   language sql
@@ -381,10 +380,10 @@ as $$
 $$;
 
 comment on function private.payment_period(text, jsonb) is
-  'The plan that an event''s payment is for, and its period; null where it is for none.';
+  'Returns the plan of an event''s payment and its period; null without one.';
 
--- What an event says of money that goes back. A refund may fail and a dispute may be an inquiry or be won, so each is kept by
--- its own id with the latest word on it, and the payment shows the sum of those in force.
+-- The data of one event about returned money. A refund may fail, and a dispute may be an inquiry or be won. Each is therefore
+-- stored by its own id with its latest state, and the payment shows the sum of those in force.
 create or replace function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamptz, news jsonb)
   returns billing.payments
   language plpgsql
@@ -400,7 +399,7 @@ begin
     merge_payment_reversal.payment_id, v_kind,
     coalesce(news ->> 'reversal', news ->> 'reference', news ->> 'payment'),
     coalesce((news ->> 'refunded')::bigint, 0),
-    -- Events kept by an older version do not say.
+    -- Events stored by an older version omit it.
     coalesce((news ->> 'in_force')::boolean, true),
     merge_payment_reversal.occurred_at, event_order
   )
@@ -410,7 +409,7 @@ begin
     is_in_force = case when excluded.latest_order collate "C" >= r.latest_order collate "C" then excluded.is_in_force else r.is_in_force end,
     occurred_at = least(r.occurred_at, excluded.occurred_at),
     latest_order = greatest(r.latest_order collate "C", excluded.latest_order collate "C");
-  -- The event tells of what was known before the ids were kept.
+  -- The event repeats data stored before ids were kept.
   delete from private.payment_reversals r
   where r.payment_id = merge_payment_reversal.payment_id
     and r.kind = v_kind
@@ -423,7 +422,7 @@ begin
   from (
     select
       coalesce(sum(r.amount_cents) filter (where r.kind = 'refunded'), 0)
-      -- A later word of the charge counts without the refunds that failed before it.
+      -- A later state of the charge excludes the refunds that failed before it.
       - coalesce(
         sum(r.amount_cents) filter (
           where r.kind = 'refund_failed' and r.is_in_force and r.latest_order collate "C" > coalesce(c.latest_order, '') collate "C"
@@ -446,12 +445,12 @@ end
 $$;
 
 comment on function private.merge_payment_reversal(uuid, text, timestamptz, jsonb) is
-  'Merges one event''s news of a refund or dispute and returns the payment with the sum of them; the order of calls makes no difference.';
+  'Merges one event''s data of a refund or dispute and returns the payment with their sum; the order of calls makes no difference.';
 --! EndIncluded private/functions/provider_payments.sql
 --! Included private/functions/merge_provider_subscription.sql
--- Adds what one event says of a provider's subscription itself to what is known of it. Merging commutes and repeats without
--- effect, so events may come late, twice and in any order. event_order ranks the event; a status that is canceled ranks
--- above all, because no provider revives a canceled subscription. Invoices are kept by private.merge_provider_invoice.
+-- Merges the data of one event about a provider's subscription itself into the known data. Merging is commutative and idempotent,
+-- so events may arrive late, twice and in any order. event_order ranks the event; the status canceled ranks above all, because no
+-- provider revives a canceled subscription. private.merge_provider_invoice stores invoices.
 create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
   returns void
   language plpgsql
@@ -462,7 +461,7 @@ declare
   v_status text := case when news ->> 'kind' <> 'invoice' then news ->> 'status' end;
   v_order text collate "C" := case when v_status = 'canceled' then 'z' else '' end || event_order;
   v_object_order text collate "C" := case when news ->> 'kind' = 'subscription' then event_order end;
-  -- Events kept by an older version name one item only.
+  -- Events stored by an older version name one item only.
   v_items jsonb := coalesce(
     news -> 'items',
     jsonb_build_array(
@@ -521,10 +520,10 @@ end
 $$;
 
 comment on function private.merge_provider_subscription(text, text, text, jsonb) is
-  'Merges one event''s news of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.';
+  'Merges one event''s data of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.';
 
--- What one event says of an invoice or purchase. Only lines for a whole period are kept: a proration, a single item or a credit
--- is money, but no period that is paid or owed.
+-- The data of one event about an invoice or purchase. Only lines for a whole period are stored: a proration, a single item or a
+-- credit is money, but not a paid or owed period.
 create or replace function private.merge_provider_invoice(provider text, event_order text, news jsonb)
   returns void
   language sql
@@ -538,7 +537,7 @@ as $$
     merge_provider_invoice.provider, coalesce(news ->> 'payment', news ->> 'subscription'), news ->> 'subscription',
     case
       when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
-      -- A purchase, and an event kept by an older version.
+      -- A purchase, or an event stored by an older version.
       when news ->> 'plan_id' is not null or news ->> 'period_end' is not null or (news ->> 'for_life')::boolean then
         jsonb_build_array(
           jsonb_strip_nulls(
@@ -566,12 +565,12 @@ as $$
 $$;
 
 comment on function private.merge_provider_invoice(text, text, jsonb) is
-  'Merges one event''s news of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.';
+  'Merges one event''s data of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.';
 --! EndIncluded private/functions/merge_provider_subscription.sql
 --! Included private/functions/conclude_provider_subscription.sql
--- Works out anew what follows from all that is known of a subscription, and from nothing else: no earlier conclusion and no order
--- of arrival counts. The subscription itself has the word; its invoices say what came after. Only an invoice with a line for a
--- whole period of a plan speaks: prorations, single items and add-ons neither pay nor owe a period.
+-- Recomputes the state of a subscription from all known facts and nothing else: earlier conclusions and the order of arrival do
+-- not count. The subscription object is authoritative; its invoices tell what came after. Only an invoice with a line for a whole
+-- period of a plan counts: prorations, single items and add-ons neither pay nor owe a period.
 create or replace function private.conclude_provider_subscription(provider text, provider_subscription_id text)
   returns private.provider_subscriptions
   language plpgsql
@@ -590,8 +589,8 @@ begin
     and m.provider_subscription_id = conclude_provider_subscription.provider_subscription_id;
   select b.* into v_item from private.plan_period(v_known.provider, coalesce(v_known.items, '[]')) b;
 
-  -- An invoice that came after the latest word of the subscription itself knows of the next period. One that failed does only
-  -- when it renews: an upgrade that could not be paid is none.
+  -- An invoice newer than the latest state of the subscription knows of the next period. A failed invoice counts only if it
+  -- renews: an unpaid upgrade is no upgrade.
   select b.plan_id, b.provider_price_id, b.period_start, b.period_end, i.paid_order is not null as is_paid into v_newest
   from private.provider_invoices i
   cross join lateral private.plan_period(i.provider, i.lines) b
@@ -619,7 +618,7 @@ begin
   v_known.period_start := coalesce(v_newest.period_start, v_item.period_start);
   v_known.period_end := case when v_newest.period_start is not null then v_newest.period_end else v_item.period_end end;
 
-  -- Of the invoices for the current period.
+  -- The invoices for the current period.
   select
     bool_or(i.paid_order is not null and not r.is_given_back) as is_paid,
     bool_or(r.is_given_back) as is_given_back,
@@ -669,31 +668,31 @@ begin
     was_live = m.was_live or coalesce(v_known.standing in ('trialing', 'active', 'past_due', 'paused'), false),
     paid_period_end = v_sums.paid_until,
     paid_plan_id = v_sums.paid_plan_id,
-    -- Whoever has the money back for the current period has no longer paid for it, unless another invoice did.
+    -- A refund of the current period makes it unpaid, unless another invoice paid for it.
     revoked_period_end = case
       when v_sums.is_given_back and not v_sums.is_paid then coalesce(v_known.period_end, 'infinity')
     end
   where m.provider = v_known.provider and m.provider_subscription_id = v_known.provider_subscription_id
   returning m.* into strict v_known;
-  -- Only events say it for good; until one has, the earliest period is the best guess.
+  -- Only events give the final value; until one arrives, the earliest period is the best guess.
   v_known.started_at := coalesce(v_known.started_at, least(v_sums.first_start, v_known.period_start));
   return v_known;
 end
 $$;
 
 comment on function private.conclude_provider_subscription(text, text) is
-  'Works out a subscription''s state, plan, period and payment from all that its provider''s events said, and notes it there.';
+  'Computes a subscription''s state, plan, period and payment from all events of its provider, and stores them.';
 --! EndIncluded private/functions/conclude_provider_subscription.sql
 --! Included private/functions/quota_of_walk.sql
--- The tokens of a period in which the plan changed: the first quota, and for each change what is left of the period.
+-- The tokens of a period in which the plan changed: the first quota, then a share for the rest of the period at each change.
 --
 --   quotas  1000, 4000       at 100 %, 50 %         2500: half of the difference more
---   quotas  1000, 4000, 1000, 4000                  the same as without going to and fro
---   quotas  1000, 4000, 1000, 9000                  the same as from 1000 to 9000, or what 4000 gave if that was more
+--   quotas  1000, 4000, 1000, 4000                  the same as without switching back and forth
+--   quotas  1000, 4000, 1000, 9000                  the same as from 1000 to 9000, or the tokens of 4000 if more
 --
--- Upgrades build a staircase. A way down takes off the steps above, so that a later upgrade counts from there and what was given
--- for the steps that were left is not given twice. It is never less than one direct change from the first plan would give, and
--- never less than was given before: nothing is taken away. Null is without limit and counts for nothing itself.
+-- Upgrades build a staircase. A downgrade removes the steps above it, so that a later upgrade counts from there and tokens of
+-- removed steps are not granted twice. The result is never less than one direct change from the first plan would grant, and never
+-- less than was granted before. Null is unlimited and counts as nothing itself.
 create or replace function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint)
   returns bigint
   language plpgsql
@@ -701,7 +700,7 @@ create or replace function private.quota_of_walk(quotas bigint[], unused_seconds
   set search_path = pg_catalog
 as $$
 declare
-  -- More than any plan gives.
+  -- More than any plan grants.
   c_unlimited constant bigint := 2000000000000000;
   v_first bigint := coalesce(quotas[1], 0);
   v_steps bigint[] := array[v_first];
@@ -723,7 +722,7 @@ begin
       exit when cardinality(v_steps) = 0;
     end loop;
     if cardinality(v_steps) = 0 or v_steps[cardinality(v_steps)] < v_quota then
-      -- Down to between two steps: as if the higher one had led there.
+      -- A downgrade to between two steps counts as if the higher step had led there.
       v_steps := v_steps || v_quota;
       v_lefts := v_lefts || coalesce(v_gone_left, v_left);
     end if;
@@ -743,11 +742,11 @@ end
 $$;
 
 comment on function private.quota_of_walk(bigint[], bigint[], bigint) is
-  'Tokens due for a period whose plan changed: quotas in order, and the seconds left of the period when each began. Going to and fro gains nothing and loses nothing.';
+  'Returns the tokens due for a period whose plan changed: quotas in order, and the seconds left of the period at the start of each. Switching back and forth neither gains nor loses tokens.';
 --! EndIncluded private/functions/quota_of_walk.sql
 --! Included private/functions/top_up_quota.sql
--- The plans of a subscription's quota period, one after the other, and when each began. Where a provider bills, its events are
--- the source, whatever order they came in: first the plan whose price was paid. Elsewhere it is the history here.
+-- The plans of a subscription's quota period in order, with their start times. For provider billing the source is the provider's
+-- events, in any order of arrival: first the plan whose price was paid. Otherwise it is the history here.
 create or replace function private.plans_of_period(subscription billing.user_subscriptions)
   returns table (plan_id uuid, began_at timestamptz)
   language sql
@@ -769,7 +768,7 @@ as $$
     where m.provider = subscription.provider and m.provider_subscription_id = subscription.provider_subscription_id
   ),
   steps as (
-    -- The one that was paid, or that the period began with.
+    -- The plan that was paid, or that the period began with.
     (
       select coalesce(t.paid_plan_id, t.plan_id) as plan_id, '-infinity'::timestamptz as began_at, '' collate "C" as rank
       from told t
@@ -794,10 +793,10 @@ as $$
 $$;
 
 comment on function private.plans_of_period(billing.user_subscriptions) is
-  'Plans of a subscription''s quota period in order, with the time at which each began.';
+  'Returns the plans of a subscription''s quota period in order, with their start times.';
 
--- Brings the tokens of a period to what its plans so far give (private.quota_of_walk). A word that comes late may show that less
--- was due; then what is unused of it goes back.
+-- Adjusts the tokens of a period to the amount due for its plans so far (private.quota_of_walk). A late event may show that less
+-- was due; then the unused excess is removed.
 create or replace function private.top_up_quota(subscription_id uuid, at timestamptz)
   returns bigint
   language plpgsql
@@ -871,7 +870,7 @@ begin
   from private.plans_of_period(v_subscription) with ordinality w (plan_id, began_at, number)
   join billing.subscription_plans p on p.id = w.plan_id;
   if v_subscription.provider is null then
-    -- What was granted when the period began, and the plan as it is now.
+    -- The tokens granted at the start of the period, and the current plan.
     select g.amount into v_first
     from billing.token_grants g
     where g.user_id = v_subscription.user_id and g.idempotency_key = 'plan:' || v_period;
@@ -924,9 +923,9 @@ end
 $$;
 
 comment on function private.top_up_quota(uuid, timestamptz) is
-  'Grants what the plans of a subscription''s current period give beyond what was granted for it; returns how many tokens.';
+  'Grants the tokens due for the plans of a subscription''s current period beyond those already granted; returns their number.';
 
--- A subscription that is revived in the period in which it ended has the rest of its tokens again.
+-- A subscription revived in the period in which it ended gets the rest of its tokens back.
 create or replace function private.reopen_plan_grants(subscription_id uuid)
   returns void
   language plpgsql
@@ -952,10 +951,10 @@ end
 $$;
 
 comment on function private.reopen_plan_grants(uuid) is
-  'Opens the grants of a subscription''s current period again that ended with the subscription.';
+  'Reopens the grants of a subscription''s current period that ended with the subscription.';
 --! EndIncluded private/functions/top_up_quota.sql
 --! Included private/functions/close_unlimited_grants.sql
--- Tokens without limit end with their plan; what has a limit stays, so that coming back loses nothing.
+-- Unlimited tokens end with their plan. Limited grants stay, so that a returning user loses nothing.
 create or replace function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamptz)
   returns void
   language plpgsql
@@ -993,10 +992,10 @@ end
 $$;
 
 comment on function private.close_unlimited_grants(uuid, uuid, timestamptz) is
-  'Ends the plan grants without limit of a source; those with a limit stay.';
+  'Ends the unlimited plan grants of a source; limited ones stay.';
 --! EndIncluded private/functions/close_unlimited_grants.sql
 --! Included private/functions/grant_quota.sql
--- Tokens of plans go to the ledger by its two functions and nowhere else; a key per period makes each grant happen once.
+-- Only these two functions grant plan tokens in the ledger. A key for each period makes each grant happen once.
 
 create or replace function private.free_plan()
   returns billing.subscription_plans
@@ -1011,9 +1010,9 @@ as $$
   limit 1
 $$;
 
-comment on function private.free_plan() is 'The free plan on offer, that in USD first; null without one.';
+comment on function private.free_plan() is 'Returns the free plan on offer, the one in USD first; null without one.';
 
--- The free plan's tokens: once per calendar month (UTC) and user, subscribed to it or to nothing.
+-- The free plan's tokens: once per calendar month (UTC) and user, subscribed to it or to no plan.
 create or replace function private.grant_free_quota(user_id uuid, at timestamptz)
   returns boolean
   language plpgsql
@@ -1055,8 +1054,8 @@ $$;
 comment on function private.grant_free_quota(uuid, timestamptz) is
   'Grants the free plan''s tokens of the month unless the user has them; returns whether it did.';
 
--- The quota of a subscription's current period. What a provider bills is granted when that period is paid, not when the
--- provider says that the next one has begun.
+-- The quota of a subscription's current period. For a plan billed by a provider, the payment of the period triggers the grant,
+-- not the provider's report that the next period has begun.
 create or replace function private.grant_quota(subscription_id uuid)
   returns boolean
   language plpgsql
@@ -1098,7 +1097,7 @@ begin
         format('close:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
       );
     end if;
-    -- An upgrade in the middle of a period may be known before its first payment is: the period began with what was paid.
+    -- An upgrade in the middle of a period may be known before its first payment: the period began with the plan paid for.
     select p.* into v_first
     from private.plans_of_period(v_subscription) w
     join billing.subscription_plans p on p.id = w.plan_id
@@ -1124,7 +1123,7 @@ end
 $$;
 
 comment on function private.grant_quota(uuid) is
-  'Grants the tokens of a subscription''s quota period once, carrying over what the plan lets; returns whether it did.';
+  'Grants the tokens of a subscription''s quota period once, carrying over what the plan allows; returns whether it did.';
 --! EndIncluded private/functions/grant_quota.sql
 --! Included private/functions/transition_subscription.sql
 -- One step of the state machine. The caller holds the account's row lock.
@@ -1152,7 +1151,7 @@ begin
   where s.id = transition_subscription.subscription_id
   for update;
   if v_before.id is null then
-    raise exception 'There is no such subscription.' using errcode = 'PL404';
+    raise exception 'Subscription not found.' using errcode = 'PL404';
   end if;
   v_status := (
     select t.to_status
@@ -1162,7 +1161,7 @@ begin
       and (v_before.provider is not null or not t.is_providers)
   );
   if v_status is null then
-    raise exception 'A subscription that is % does not allow this (%).', v_before.status, transition_subscription.event
+    raise exception 'A subscription with status % does not allow this (%).', v_before.status, transition_subscription.event
       using errcode = 'PL409';
   end if;
   update billing.user_subscriptions s
@@ -1179,11 +1178,11 @@ begin
   v_change := private.record_subscription_change(
     coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
   );
-  -- Plan tokens end with the plan; those of the free plan are everybody's.
+  -- Plan tokens end with the plan; tokens of the free plan belong to every user.
   if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
     and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
   then
-    -- An end that the provider dates before the period's tokens were given takes them all the same, those of an upgrade too.
+    -- An end dated by the provider before the grant of the period's tokens still removes them, and those of an upgrade.
     v_end := greatest(transition_subscription.at, v_after.quota_period_start);
     v_last := (
       select max(g.starts_at)
@@ -1193,7 +1192,7 @@ begin
     if v_last >= v_end then
       v_end := v_last + interval '1 microsecond';
     end if;
-    -- One that was revived may end once more at the same moment: the key is the change's.
+    -- A revived subscription may end again at the same moment: the key belongs to the change.
     perform private.close_plan_grant(v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s', v_change.id));
   end if;
   return v_after;
@@ -1204,8 +1203,8 @@ comment on function private.transition_subscription(uuid, text, timestamptz, tex
   'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
 --! EndIncluded private/functions/transition_subscription.sql
 --! Included private/functions/change_subscription_plan.sql
--- Upgrades take effect at once and everything else at the end of the period. More access is an upgrade; with the same
--- access, a longer commitment is; with the same cycle, a higher price is.
+-- Upgrades take effect at once and all other changes at the end of the period. An upgrade is more access; at the same access, a
+-- longer commitment; at the same cycle, a higher price.
 create or replace function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
   returns boolean
   language sql
@@ -1218,7 +1217,7 @@ as $$
 $$;
 
 comment on function private.is_upgrade(billing.subscription_plans, billing.subscription_plans) is
-  'Whether a change from one plan to the other takes effect at once.';
+  'Returns whether a change from one plan to the other takes effect at once.';
 
 create or replace function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
   returns void
@@ -1235,12 +1234,12 @@ end
 $$;
 
 comment on function private.require_same_currency(billing.subscription_plans, billing.subscription_plans) is
-  'PL422 when both plans cost something in different currencies.';
+  'Raises PL422 when both plans cost something in different currencies.';
 
--- A change of plan in the middle of a period, with its proration and its tokens. Same cycle: the period stays. Another
--- cycle, or the first plan that costs something: a new period begins, charged in full. In a trial nothing is owed and the
--- trial's end stays. Tokens: the difference of the two quotas for the part of the period that is left, rounded down; what
--- was granted stays. Going to and fro gains nothing and loses nothing (private.quota_of_walk).
+-- Changes the plan in the middle of a period, with proration and tokens. In the same cycle the period stays. Another cycle, or
+-- the first paid plan, starts a new period that is charged in full. During a trial nothing is owed and the trial's end stays.
+-- Tokens: the difference of the two quotas for the rest of the period, rounded down; granted tokens stay. Switching back and
+-- forth neither gains nor loses tokens (private.quota_of_walk).
 create or replace function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamptz)
   returns billing.subscription_changes
   language plpgsql
@@ -1266,16 +1265,16 @@ begin
   select p.* into v_old from billing.subscription_plans p where p.id = v_before.plan_id;
   select p.* into v_new from billing.subscription_plans p where p.id = change_subscription_plan.plan_id;
   if v_before.id is null or v_new.id is null then
-    raise exception 'There is no such subscription or plan.' using errcode = 'PL404', column = 'plan_id';
+    raise exception 'Subscription or plan not found.' using errcode = 'PL404', column = 'plan_id';
   end if;
   if v_before.status not in ('trialing', 'active') then
-    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+    raise exception 'A subscription with status % cannot change its plan.', v_before.status using errcode = 'PL409';
   end if;
   if v_old.id = v_new.id then
-    raise exception 'The subscription is on that plan already.' using errcode = 'PL409', column = 'plan_id';
+    raise exception 'The subscription is already on that plan.' using errcode = 'PL409', column = 'plan_id';
   end if;
   if v_old.billing_cycle = 'lifetime' then
-    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409', column = 'plan_id';
+    raise exception 'A lifetime plan cannot be changed.' using errcode = 'PL409', column = 'plan_id';
   end if;
   perform private.require_same_currency(v_old, v_new);
 
@@ -1334,8 +1333,8 @@ comment on function private.change_subscription_plan(uuid, uuid, timestamptz) is
   'Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.';
 --! EndIncluded private/functions/change_subscription_plan.sql
 --! Included private/functions/apply_provider_subscription.sql
--- Makes the user's subscription what its provider says. Only what is known counts, not which event came last, so it can be
--- called at any time. Answers applied, or what it waits for.
+-- Makes the user's subscription match its provider. The result depends on the known facts only, not on the last event, so the
+-- function can be called at any time. Returns applied, or what it waits for.
 create or replace function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamptz)
   returns text
   language plpgsql
@@ -1368,7 +1367,7 @@ begin
   if v_user_id is null then
     return 'waiting_for_customer';
   end if;
-  -- Account first: the one order of locks.
+  -- Account first: the global lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
   update private.provider_subscriptions m
   set user_id = v_user_id
@@ -1377,7 +1376,7 @@ begin
   v_known := private.conclude_provider_subscription(
     apply_provider_subscription.provider, apply_provider_subscription.provider_subscription_id
   );
-  -- Payments that came in a moment before anybody knew whose they were.
+  -- Payments that arrived before their user was known.
   update billing.payments p
   set user_id = v_user_id
   where p.provider = v_known.provider
@@ -1393,7 +1392,7 @@ begin
     return 'waiting_for_period';
   end if;
   if not v_known.was_live then
-    -- Never paid: a checkout that somebody gave up.
+    -- Never paid: an abandoned checkout.
     return 'applied';
   end if;
   v_status := v_known.standing;
@@ -1418,8 +1417,8 @@ begin
   where s.provider = v_known.provider and s.provider_subscription_id = v_known.provider_subscription_id
   for update;
 
-  -- Our own clock ends what the provider says nothing of. Its word revives that only if it knows of time after that end; what
-  -- ended because money went back is revived when the money is there again.
+  -- Our own clock ends a subscription when the provider is silent. The provider revives it only if it knows of time after that
+  -- end. A subscription that ended because of a refund is revived when the money is back.
   if v_subscription.status in ('canceled', 'expired') then
     v_revives := coalesce(v_known.period_end, 'infinity') > v_subscription.ended_at;
     if v_subscription.status = 'expired' then
@@ -1529,7 +1528,7 @@ begin
   perform private.grant_quota(v_subscription.id);
   perform private.top_up_quota(v_subscription.id, apply_provider_subscription.at);
 
-  -- Another one that stood back for this one takes its place.
+  -- Another subscription that was set aside for this one takes its place.
   if v_status in ('canceled', 'expired') then
     for v_other in
       select m.provider_subscription_id
@@ -1549,9 +1548,9 @@ end
 $$;
 
 comment on function private.apply_provider_subscription(text, text, timestamptz) is
-  'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
+  'Makes a user''s subscription match its provider''s events; returns applied, kept_current or waiting_for_….';
 
--- The provider has changed the plan and has charged for it; what it should have charged stands in the history.
+-- The provider has changed the plan and charged for it; the history holds the amount it should have charged.
 create or replace function private.follow_provider_plan(
   subscription billing.user_subscriptions,
   plan billing.subscription_plans,
@@ -1602,11 +1601,11 @@ $$;
 
 comment on function private.follow_provider_plan(
   billing.user_subscriptions, billing.subscription_plans, private.provider_subscriptions, timestamptz
-) is 'Puts a subscription on the plan that its provider bills, with its proration in the history.';
+) is 'Moves a subscription to the plan that its provider bills, with its proration in the history.';
 --! EndIncluded private/functions/apply_provider_subscription.sql
 --! Included private/functions/apply_payment_event.sql
--- What one event of the inbox means. Each fact is kept with the rank of the latest event about it, so an older event that comes
--- later takes nothing back. Answers applied, ignored, kept_current or what it waits for.
+-- Applies one event of the inbox. Each fact is stored with the rank of the latest event about it, so an older event that arrives
+-- later reverts nothing. Returns applied, ignored, kept_current or what it waits for.
 create or replace function private.apply_payment_event(event private.payment_events)
   returns text
   language plpgsql
@@ -1618,7 +1617,7 @@ declare
   v_kind text := v_news ->> 'kind';
   v_user_id uuid;
   v_payment billing.payments;
-  -- Seconds of the provider's clock, then what is further on in a subscription's life, then anything that is fixed.
+  -- Seconds of the provider's clock, then the later stage in a subscription's life, then any fixed order.
   v_order text := concat_ws(
     '.',
     lpad(floor(extract(epoch from event.occurred_at))::bigint::text, 12, '0'),
@@ -1644,7 +1643,7 @@ begin
     ),
     v_user_id
   );
-  -- Account first: the one order of locks.
+  -- Account first: the global lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
 
   if v_kind in ('invoice', 'purchase') then
@@ -1659,7 +1658,7 @@ begin
       case when not (v_news ->> 'paid')::boolean then event.occurred_at end,
       v_news ->> 'failure_code'
     from private.payment_period(event.provider, v_news) f
-    -- Nothing was asked for (a trial, a full discount): that is no payment.
+    -- Nothing was charged (a trial, a full discount), so there is no payment.
     where (v_news ->> 'amount')::bigint > 0
     on conflict on constraint payments_provider_payment_key do update
     set
@@ -1723,7 +1722,7 @@ end
 $$;
 
 comment on function private.apply_payment_event(private.payment_events) is
-  'Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….';
+  'Applies an event of a payment provider; returns applied, ignored, kept_current or waiting_for_….';
 --! EndIncluded private/functions/apply_payment_event.sql
 drop function private.grant_quota_difference(
   billing.user_subscriptions, billing.subscription_plans, billing.subscription_plans, bigint, bigint, timestamptz

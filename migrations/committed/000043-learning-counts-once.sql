@@ -1,5 +1,5 @@
---! Previous: sha1:222579b7bd5b0603eda63ec054a1cf7e62728291
---! Hash: sha1:96a8ce623a7653de646041ee20cb344c84970ce3
+--! Previous: sha1:19d881f87f1e189ec353877a9076ef060375951d
+--! Hash: sha1:73f2f33756dc1b232518477161d78b17b3d58ade
 --! Message: learning counts once
 
 -- What was learned counts once: completion whatever brings it about, each second of the clock, and no number that is rounded into its range.
@@ -66,9 +66,9 @@ from (
 where u.user_id = p.user_id and u.item_id = p.item_id;
 
 --! Included private/functions/completing.sql
--- The lock between those who complete something and those who change what has to be completed. Of a learner who completes the
--- last but one part while an editor deletes the last, each would find the course incomplete without it. Learners share it, so
--- they do not wait for each other.
+-- The lock between completions and changes of the content to complete. Without it, a learner completes the last but one part
+-- while an editor deletes the last, and each finds the course incomplete. Learners share the lock, so they do not wait for each
+-- other.
 create or replace function private.lock_completions(exclusively boolean)
   returns void
   language plpgsql
@@ -85,9 +85,9 @@ end
 $$;
 
 comment on function private.lock_completions(boolean) is
-  'Keeps content changes (exclusively) and completions (shared) from passing each other unseen until the transaction ends.';
+  'Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.';
 
--- Watching nine tenths is having seen it: hardly anybody sits through the credits.
+-- Nine tenths count as complete, because few viewers watch the credits.
 create or replace function private.is_played(seconds integer, duration_seconds integer)
   returns boolean
   language sql
@@ -97,11 +97,11 @@ as $$
 $$;
 
 comment on function private.is_played(integer, integer) is
-  'Whether this many different seconds of an item complete it; null when its duration is unknown.';
+  'Returns whether this many different seconds of an item complete it; null when its duration is unknown.';
 --! EndIncluded private/functions/completing.sql
 --! Included learning/views/my_item_progress.sql
--- The caller's progress in everything that counts: what is available now and is no course, for a course is its parts. Courses
--- and categories are sums of these rows and of nothing else, so that they cannot disagree.
+-- The caller's progress in all countable items: available now and not a course, because a course is its parts. Courses and
+-- categories are sums of these rows only, so that they always agree.
 create or replace view learning.my_item_progress
   with (security_invoker = true)
 as
@@ -123,15 +123,15 @@ where i.content_type <> 'course'
   and (i.available_until is null or i.available_until > now());
 
 comment on view learning.my_item_progress is
-  E'@behavior -*\nGrain: one row per available item that is no course: the progress of who asks.';
+  E'@behavior -*\nGrain: one row per available item that is not a course: the caller''s progress in it.';
 comment on column learning.my_item_progress.item_id is 'The item.';
-comment on column learning.my_item_progress.course_id is 'The course it is a part of, or null.';
-comment on column learning.my_item_progress.category_id is 'Where it is filed.';
-comment on column learning.my_item_progress.is_completed is 'Whether it was completed, in whichever version.';
-comment on column learning.my_item_progress.progress is '0.0 to 1.0; 1 is completed.';
-comment on column learning.my_item_progress.active_seconds is 'Time spent with it.';
-comment on column learning.my_item_progress.last_activity_at is 'When it was last played; null for never.';
-comment on column learning.my_item_progress.active is 'When that time was; see learning.time_spent.';
+comment on column learning.my_item_progress.course_id is 'Course that contains the item, or null.';
+comment on column learning.my_item_progress.category_id is 'Category of the item.';
+comment on column learning.my_item_progress.is_completed is 'Whether the item was completed, in any version.';
+comment on column learning.my_item_progress.progress is 'Progress, 0.0 to 1.0; 1 is completed.';
+comment on column learning.my_item_progress.active_seconds is 'Time spent with the item, in seconds.';
+comment on column learning.my_item_progress.last_activity_at is 'Time the item was last played; null if never.';
+comment on column learning.my_item_progress.active is 'Time ranges of the active seconds; see learning.time_spent.';
 revoke all on learning.my_item_progress from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/views/my_item_progress.sql
@@ -159,11 +159,11 @@ as $$
 $$;
 
 comment on function learning.sum_progress(bigint, bigint, numeric, numeric, timestamptz) is
-  E'@behavior -*\nPuts sums over items into a summary: progress is their average.';
+  E'@behavior -*\nCombines sums over items into a summary; progress is their average.';
 grant execute on function learning.sum_progress(bigint, bigint, numeric, numeric, timestamptz) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Time spent with several things is no plain sum: who had two of them open at once spent it once. Seconds whose place on the clock
--- is not known, of before it was kept, count as they are.
+-- Time spent with several items is not a plain sum: a user with two of them open at once spent that time once. Seconds recorded
+-- before their times were stored count as they are.
 create or replace function learning.time_spent(active_seconds numeric, stretches int4multirange[])
   returns bigint
   language sql
@@ -183,7 +183,7 @@ as $$
 $$;
 
 comment on function learning.time_spent(numeric, int4multirange[]) is
-  E'@behavior -*\nThe seconds of several rows together, each second of the clock counted once: their sum, and what each of them knows of when.';
+  E'@behavior -*\nReturns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.';
 grant execute on function learning.time_spent(numeric, int4multirange[]) to :PLINTH_ANONYMOUS, :PLINTH_USER, :PLINTH_ANALYST;
 
 create or replace function learning.content_items_progress(item learning.content_items)
@@ -197,7 +197,7 @@ as $$
     learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
   )
   from (
-    -- A course is none of these rows itself, and nothing else has parts.
+    -- A course is not among these rows, and only a course has parts.
     select own.* from learning.my_item_progress own where own.item_id = item.id
     union all
     select part.* from learning.my_item_progress part where part.course_id = item.id
@@ -205,7 +205,7 @@ as $$
 $$;
 
 comment on function learning.content_items_progress(learning.content_items) is
-  E'@fieldName progress\nHow far the signed-in user is with the item; for a course, with its parts.';
+  E'@fieldName progress\nProgress of the signed-in user in the item; for a course, in its parts.';
 grant execute on function learning.content_items_progress(learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
 create or replace function learning.content_categories_progress(category learning.content_categories)
@@ -224,11 +224,11 @@ as $$
 $$;
 
 comment on function learning.content_categories_progress(learning.content_categories) is
-  E'@fieldName progress\nHow far the signed-in user is with everything in the category and below it.';
+  E'@fieldName progress\nProgress of the signed-in user in all items of the category and its subcategories.';
 grant execute on function learning.content_categories_progress(learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/progress.sql
 --! Included learning/functions/course_learners.sql
--- The report of a course: who has begun it and how far they are. For trainers and for its author.
+-- The report of a course: its learners and their progress. For trainers and the course's author.
 create or replace function learning.course_learners(course_id uuid)
   returns table (
     user_id uuid,
@@ -255,7 +255,7 @@ begin
       and c.content_type = 'course'
       and (c.author_id = plinth.current_user_id() or access.has_permission('manage_skills'))
   ) then
-    raise exception 'There is no such course, or it is not yours to report.' using errcode = 'PL404';
+    raise exception 'Course not found, or you may not see its report.' using errcode = 'PL404';
   end if;
   return query
     with parts as (
@@ -287,11 +287,11 @@ end
 $$;
 
 comment on function learning.course_learners(uuid) is
-  'The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.';
+  'Returns the learners of a course and their progress in its parts, furthest first. For its author and for users with manage_skills; PL404 for other callers.';
 grant execute on function learning.course_learners(uuid) to :PLINTH_USER;
 --! EndIncluded learning/functions/course_learners.sql
 --! Included analytics/views/user_activity_summary.sql
--- What accounts do: signing in and learning. Without names and addresses.
+-- Sign-in and learning activity of accounts, without names and addresses.
 create or replace view analytics.user_activity_summary
   with (security_barrier = true)
 as
@@ -321,7 +321,7 @@ left join (
   group by s.user_id
 ) c on c.user_id = u.id
 left join (
-  -- Courses are their parts.
+  -- Courses are counted by their parts.
   select
     t.user_id,
     count(*) as items_started,
@@ -345,25 +345,25 @@ left join (
   group by a.user_id
 ) l on l.user_id = u.id;
 
-comment on view analytics.user_activity_summary is 'Grain: one row per account. What it consumed and completed, and how it signed in.';
+comment on view analytics.user_activity_summary is 'Grain: one row per account. Content consumed and completed, and sign-ins.';
 comment on column analytics.user_activity_summary.user_id is 'The account.';
-comment on column analytics.user_activity_summary.sessions is 'Sessions with content.';
-comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content; time with two things at once counts once.';
-comment on column analytics.user_activity_summary.active_days is 'Days (UTC) on which a session began.';
-comment on column analytics.user_activity_summary.items_started is 'Items begun; courses are counted by their parts.';
-comment on column analytics.user_activity_summary.items_completed is 'Those of them that were completed.';
-comment on column analytics.user_activity_summary.completion_rate is 'items_completed / items_started, 0 to 1; null when nothing was begun.';
-comment on column analytics.user_activity_summary.ratings is 'Ratings given.';
-comment on column analytics.user_activity_summary.sign_ins is 'Successful sign-ins of the last 30 days.';
-comment on column analytics.user_activity_summary.failed_sign_ins is 'Refused sign-ins of the last 30 days.';
-comment on column analytics.user_activity_summary.sign_in_days is 'Days (UTC) of the last 30 with a successful sign-in.';
-comment on column analytics.user_activity_summary.last_login_at is 'Last successful sign-in.';
-comment on column analytics.user_activity_summary.last_activity_at is 'Last time with content.';
-comment on column analytics.user_activity_summary.created_at is 'When the account was made.';
+comment on column analytics.user_activity_summary.sessions is 'Number of sessions with content.';
+comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content, in seconds; time with two items open at once counts once.';
+comment on column analytics.user_activity_summary.active_days is 'Number of days (UTC) on which a session began.';
+comment on column analytics.user_activity_summary.items_started is 'Number of items started; courses are counted by their parts.';
+comment on column analytics.user_activity_summary.items_completed is 'Number of those items that were completed.';
+comment on column analytics.user_activity_summary.completion_rate is 'Ratio items_completed / items_started, 0 to 1; null when no item was started.';
+comment on column analytics.user_activity_summary.ratings is 'Number of ratings given.';
+comment on column analytics.user_activity_summary.sign_ins is 'Number of successful sign-ins in the last 30 days.';
+comment on column analytics.user_activity_summary.failed_sign_ins is 'Number of rejected sign-ins in the last 30 days.';
+comment on column analytics.user_activity_summary.sign_in_days is 'Number of days (UTC) of the last 30 with a successful sign-in.';
+comment on column analytics.user_activity_summary.last_login_at is 'Time of the last successful sign-in.';
+comment on column analytics.user_activity_summary.last_activity_at is 'Time of the last activity with content.';
+comment on column analytics.user_activity_summary.created_at is 'Time the account was created.';
 grant select on analytics.user_activity_summary to :PLINTH_ANALYST;
 --! EndIncluded analytics/views/user_activity_summary.sql
 --! Included analytics/views/content_popularity.sql
--- What people take to: of the last half year, and of late more than of long ago. Grain: one row per item.
+-- The content that people used in the last half year, with recent use weighted more. Grain: one row per item.
 drop materialized view if exists analytics.content_popularity;
 create materialized view analytics.content_popularity as
 with signals as (
@@ -389,7 +389,7 @@ placed as (
   join learning.content_items i on i.id = s.item_id
   where i.course_id is not null
 ),
--- Whoever had two parts of a course open at once spent that time once.
+-- A user with two parts of a course open at once spent that time once.
 used as (
   select
     p.item_id, p.user_id, sum(p.sessions) as sessions, sum(p.completions) as completions,
@@ -414,25 +414,25 @@ from used p
 join learning.content_items i on i.id = p.item_id
 group by p.item_id, i.id;
 
--- Refreshing concurrently needs it.
+-- Required for refreshing concurrently.
 create unique index content_popularity_item_id_idx on analytics.content_popularity (item_id);
--- The most popular first.
+-- Most popular first.
 create index content_popularity_popularity_score_idx on analytics.content_popularity (popularity_score desc);
 
 comment on materialized view analytics.content_popularity is
   'Grain: one row per item with sessions or completions in the last 180 days. Refreshed by a job.';
 comment on column analytics.content_popularity.item_id is 'The item; a course has the sums of its parts.';
-comment on column analytics.content_popularity.content_type is 'course, lesson, article and so on.';
-comment on column analytics.content_popularity.category_id is 'Where it is filed.';
-comment on column analytics.content_popularity.language is 'Its language tag.';
-comment on column analytics.content_popularity.users is 'How many users.';
-comment on column analytics.content_popularity.sessions is 'How many sessions.';
-comment on column analytics.content_popularity.completions is 'How many completions.';
-comment on column analytics.content_popularity.active_seconds is 'Time that users spent in the sessions, each second of a user counted once.';
-comment on column analytics.content_popularity.rating_count is 'How many users rated it, ever.';
+comment on column analytics.content_popularity.content_type is 'Type of the item, such as course, lesson or article.';
+comment on column analytics.content_popularity.category_id is 'Category of the item.';
+comment on column analytics.content_popularity.language is 'Language tag of the item.';
+comment on column analytics.content_popularity.users is 'Number of users.';
+comment on column analytics.content_popularity.sessions is 'Number of sessions.';
+comment on column analytics.content_popularity.completions is 'Number of completions.';
+comment on column analytics.content_popularity.active_seconds is 'Time that users spent in the sessions, in seconds; each second of a user counted once.';
+comment on column analytics.content_popularity.rating_count is 'Number of users who rated the item, at any time.';
 comment on column analytics.content_popularity.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
-comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), halved every 14 days since.';
-comment on column analytics.content_popularity.refreshed_at is 'As of when.';
+comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), each halved every 14 days.';
+comment on column analytics.content_popularity.refreshed_at is 'Time of the last refresh.';
 grant select on analytics.content_popularity to :PLINTH_ANALYST;
 --! EndIncluded analytics/views/content_popularity.sql
 
@@ -499,9 +499,9 @@ comment on constraint model_prices_cached_price_keeps_six_decimals on billing.mo
 comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is 'Less than 1,000,000,000,000, with six decimals at most.';
 
 --! Included plinth/triggers/keep_scale.sql
--- A column of type numeric(p, s) rounds what is written before any CHECK sees it: 1.00004 passes for 1, -0.0000001 for 0. So
--- columns with a range are plain numeric, and their CHECKs ask for the range and the number of decimals of what was written. This
--- trigger gives what passes its decimals back, as numeric(p, s) would show it: 0.5 is read as 0.50.
+-- A column of type numeric(p, s) rounds a value before any CHECK sees it: 1.00004 passes for 1, -0.0000001 for 0. So columns
+-- with a range are plain numeric, and their CHECKs test the range and the number of decimals of the written value. This trigger
+-- adds the missing decimals to a valid value, as numeric(p, s) would show it: 0.5 is read as 0.50.
 create or replace function plinth.keep_scale()
   returns trigger
   language plpgsql
@@ -524,7 +524,7 @@ end
 $$;
 
 comment on function plinth.keep_scale() is
-  'Trigger: shows exact values with a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
+  'Trigger: gives exact values a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
 --! EndIncluded plinth/triggers/keep_scale.sql
 --! Included learning/triggers/keep_scale.sql
 -- See plinth.keep_scale. After the triggers that set these columns.
@@ -566,18 +566,18 @@ create or replace trigger _910_keep_scale
     'reasoning_price_per_million_tokens'
   );
 
--- Not for updates, of which there is one with each use: what is added has all its decimals.
+-- Not for updates, one of which happens with each use: the added value has all its decimals.
 create or replace trigger _910_keep_scale
   before insert on billing.daily_usage
   for each row
   execute function plinth.keep_scale('12', 'cost');
 --! EndIncluded billing/triggers/keep_scale.sql
 --! Included learning/triggers/user_skills.sql
--- The level of a skill is the sum of its evidence, whoever writes what: evidence that comes, changes or goes moves the level,
--- and a level that is written directly (by the owner; nobody else may) leaves evidence of itself.
+-- The level of a skill is the sum of its evidence, for every writer: inserting, changing or deleting evidence changes the
+-- level, and a level written directly (only the owner role may) adds evidence.
 
--- The row of the level is the lock, so that two pieces of evidence at once are both counted: the sum is read by the next
--- statement, which sees what the other transaction committed.
+-- The row of the level is the lock, so that two concurrent pieces of evidence are both counted: the sum is read by the next
+-- statement, which sees the other transaction's commit.
 create or replace function learning.sum_skill_evidence()
   returns trigger
   language plpgsql
@@ -601,7 +601,7 @@ begin
 end
 $$;
 
-comment on function learning.sum_skill_evidence() is 'Trigger: a level is the sum of its evidence.';
+comment on function learning.sum_skill_evidence() is 'Trigger: sets a level to the sum of its evidence.';
 
 create or replace trigger _500_sum_skill_evidence
   after insert or update of delta or delete on learning.skill_evidence
@@ -630,7 +630,7 @@ begin
 end
 $$;
 
-comment on function learning.note_skill_level() is 'Trigger: a level that was written directly leaves evidence.';
+comment on function learning.note_skill_level() is 'Trigger: adds evidence for a level that was written directly.';
 
 create or replace trigger _500_note_skill_level
   after insert or update of level on learning.user_skills
@@ -649,7 +649,7 @@ create or replace trigger _900_touch_updated_at
   execute function plinth.touch_updated_at();
 --! EndIncluded learning/triggers/user_skills.sql
 --! Included learning/views/learning_analytics.sql
--- What is known of a user's learning, skill by skill. Invoker rights: users see themselves, manage_skills everybody.
+-- Summary of a user's learning by skill. Invoker rights: users see their own, users with manage_skills see all.
 create or replace view learning.learning_analytics
   with (security_invoker = true)
 as
@@ -693,24 +693,24 @@ full join taught c using (user_id, skill_id)
 left join evidence e using (user_id, skill_id);
 
 comment on view learning.learning_analytics is
-  E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that they have, train or have content of.';
+  E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that the user has, trains or has content for.';
 comment on column learning.learning_analytics.user_id is 'The user.';
 comment on column learning.learning_analytics.skill_id is 'The skill.';
 comment on column learning.learning_analytics.level is 'Proficiency, 0 to 10.';
-comment on column learning.learning_analytics.level_gained_30_days is 'By how much the level moved in the last 30 days.';
-comment on column learning.learning_analytics.evidence_count is 'How many things have moved it.';
-comment on column learning.learning_analytics.training_status is 'pending, active or completed; null without a training.';
-comment on column learning.learning_analytics.training_progress is '0.0 to 1.0; null without a training.';
-comment on column learning.learning_analytics.items_started is 'Items that teach the skill and were begun.';
-comment on column learning.learning_analytics.items_completed is 'Those of them that were completed.';
-comment on column learning.learning_analytics.active_seconds is 'Time spent with them. An item that teaches two skills counts for both.';
-comment on column learning.learning_analytics.last_activity_at is 'When any of this last moved.';
+comment on column learning.learning_analytics.level_gained_30_days is 'Change of the level in the last 30 days.';
+comment on column learning.learning_analytics.evidence_count is 'Number of pieces of evidence.';
+comment on column learning.learning_analytics.training_status is 'Status of the training: pending, active or completed; null without one.';
+comment on column learning.learning_analytics.training_progress is 'Progress, 0.0 to 1.0; null without a training.';
+comment on column learning.learning_analytics.items_started is 'Number of started items that teach the skill.';
+comment on column learning.learning_analytics.items_completed is 'Number of those items that were completed.';
+comment on column learning.learning_analytics.active_seconds is 'Time spent with them, in seconds. An item that teaches two skills counts for both.';
+comment on column learning.learning_analytics.last_activity_at is 'Time of the last change of any of these.';
 revoke all on learning.learning_analytics from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on learning.learning_analytics to :PLINTH_USER;
 --! EndIncluded learning/views/learning_analytics.sql
 --! Included billing/views/current_model_prices.sql
--- Today's prices. Grain: one row per model and currency that has a price now. Invoker rights: who asks sees the prices of
--- the models they may use.
+-- Today's prices. Grain: one row per model and currency that has a price now. Invoker rights: callers see the prices of the
+-- models they may use.
 create or replace view billing.current_model_prices
   with (security_invoker = true)
 as
@@ -727,20 +727,20 @@ from billing.model_prices p
 where tstzrange(p.effective_from, p.effective_to) @> now();
 
 comment on view billing.current_model_prices is
-  E'@primaryKey model_id,currency\n@foreignKey (model_id) references llm.models (id)\nPrices that hold now: one row per model and currency.';
+  E'@primaryKey model_id,currency\n@foreignKey (model_id) references llm.models (id)\nCurrent prices. Grain: one row per model and currency.';
 comment on column billing.current_model_prices.model_id is 'The model.';
-comment on column billing.current_model_prices.currency is 'ISO 4217 code.';
+comment on column billing.current_model_prices.currency is 'ISO 4217 code of the prices.';
 comment on column billing.current_model_prices.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
-comment on column billing.current_model_prices.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
-comment on column billing.current_model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent, or null.';
-comment on column billing.current_model_prices.effective_from is 'Since when; null means always.';
-comment on column billing.current_model_prices.effective_to is 'Until when; null means until further notice.';
-comment on column billing.current_model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks, or null.';
+comment on column billing.current_model_prices.output_price_per_million_tokens is 'Price of 1,000,000 tokens generated by the model.';
+comment on column billing.current_model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent to the model, or null.';
+comment on column billing.current_model_prices.effective_from is 'Time from which the price applies; null means always.';
+comment on column billing.current_model_prices.effective_to is 'Time until which the price applies; null means until further notice.';
+comment on column billing.current_model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 reasoning tokens, or null.';
 revoke all on billing.current_model_prices from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on billing.current_model_prices to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded billing/views/current_model_prices.sql
 --! Included billing/views/monthly_usage.sql
--- What a user's months cost. Grain: one row per user, month (UTC) and currency. Invoker rights: users see their own.
+-- Cost of a user's months. Grain: one row per user, month (UTC) and currency. Invoker rights: users see their own.
 create or replace view billing.monthly_usage
   with (security_invoker = true)
 as
@@ -757,19 +757,19 @@ where d.user_id is not null
 group by 1, 2, 3;
 
 comment on view billing.monthly_usage is
-  E'@primaryKey user_id,month,currency\nUse and cost by month: one row per user, month (UTC) and currency.';
+  E'@primaryKey user_id,month,currency\nUsage and cost by month. Grain: one row per user, month (UTC) and currency.';
 comment on column billing.monthly_usage.user_id is 'The account.';
 comment on column billing.monthly_usage.month is 'First day of the month, UTC.';
 comment on column billing.monthly_usage.currency is 'ISO 4217 code of cost.';
-comment on column billing.monthly_usage.requests is 'Uses of models.';
-comment on column billing.monthly_usage.total_tokens is 'Tokens sent and made.';
-comment on column billing.monthly_usage.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column billing.monthly_usage.requests is 'Number of uses of models.';
+comment on column billing.monthly_usage.total_tokens is 'Number of tokens sent and generated.';
+comment on column billing.monthly_usage.unpriced_tokens is 'Number of tokens whose cost is unknown and not included in cost.';
 comment on column billing.monthly_usage.cost is 'Exact cost of the priced tokens in units of currency.';
 revoke all on billing.monthly_usage from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on billing.monthly_usage to :PLINTH_USER;
 --! EndIncluded billing/views/monthly_usage.sql
 --! Included analytics/views/model_catalogue.sql
--- All models, usable or not, with the price of today.
+-- All models, usable or not, with today's price.
 create or replace view analytics.model_catalogue
   with (security_barrier = true)
 as
@@ -792,24 +792,24 @@ left join billing.model_prices mp
   on mp.model_id = m.id
   and tstzrange(mp.effective_from, mp.effective_to) @> now();
 
-comment on view analytics.model_catalogue is 'Grain: one row per model and currency of its price today; models without a price have one row.';
+comment on view analytics.model_catalogue is 'Grain: one row per model and currency with a price today; models without a price have one row.';
 comment on column analytics.model_catalogue.model_id is 'The model.';
-comment on column analytics.model_catalogue.provider_name is 'Its provider.';
-comment on column analytics.model_catalogue.model_name is 'The provider''s name for it.';
-comment on column analytics.model_catalogue.display_name is 'Name shown to people.';
+comment on column analytics.model_catalogue.provider_name is 'Provider of the model.';
+comment on column analytics.model_catalogue.model_name is 'The provider''s name for the model.';
+comment on column analytics.model_catalogue.display_name is 'Display name of the model.';
 comment on column analytics.model_catalogue.is_active is 'Whether model and provider are active.';
 comment on column analytics.model_catalogue.is_public is 'Whether every signed-in user may use it.';
-comment on column analytics.model_catalogue.currency is 'ISO 4217 code; null without a price.';
+comment on column analytics.model_catalogue.currency is 'ISO 4217 code of the prices; null without a price.';
 comment on column analytics.model_catalogue.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
-comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
-comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent.';
-comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
+comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens generated by the model.';
+comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent to the model.';
+comment on column analytics.model_catalogue.price_effective_from is 'Time from which the price applies; null means always.';
 comment on column analytics.model_catalogue.reasoning_price_per_million_tokens is
-  'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
+  'Price of 1,000,000 reasoning tokens; null when they cost as much as output tokens.';
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 --! EndIncluded analytics/views/model_catalogue.sql
 --! Included analytics/views/daily_usage_cost.sql
--- What the tokens cost, at the prices of when they were used.
+-- Cost of the tokens, at the prices of the time of use.
 create or replace view analytics.daily_usage_cost
   with (security_barrier = true)
 as
@@ -829,13 +829,13 @@ group by 1, 2, 3, 4, 5;
 
 comment on view analytics.daily_usage_cost is
   'Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.';
-comment on column analytics.daily_usage_cost.day is 'Day in UTC on which it occurred.';
-comment on column analytics.daily_usage_cost.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_usage_cost.day is 'Day of the usage in UTC.';
+comment on column analytics.daily_usage_cost.model_id is 'The model; null if none was named.';
 comment on column analytics.daily_usage_cost.currency is 'ISO 4217 code of cost.';
-comment on column analytics.daily_usage_cost.provider_name is 'Its provider.';
-comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for it.';
-comment on column analytics.daily_usage_cost.total_tokens is 'Tokens sent and made.';
-comment on column analytics.daily_usage_cost.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column analytics.daily_usage_cost.provider_name is 'Provider of the model.';
+comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for the model.';
+comment on column analytics.daily_usage_cost.total_tokens is 'Number of tokens sent and generated.';
+comment on column analytics.daily_usage_cost.unpriced_tokens is 'Number of tokens whose cost is unknown and not included in cost.';
 comment on column analytics.daily_usage_cost.cost is 'Exact cost of the priced tokens in units of currency, not rounded.';
 grant select on analytics.daily_usage_cost to :PLINTH_ANALYST;
 --! EndIncluded analytics/views/daily_usage_cost.sql
@@ -856,7 +856,7 @@ create or replace function private.wanted_prices(price_history jsonb)
   -- A date is its midnight in UTC.
   set timezone = 'UTC'
 as $$
-  -- As they were written: a price that the table does not take must not be rounded into one that it does.
+  -- Kept as written: a price that the table would reject must not be rounded to one that it accepts.
   select
     (h ->> 'input')::numeric,
     (h ->> 'output')::numeric,
@@ -867,16 +867,15 @@ as $$
   from jsonb_array_elements(coalesce(price_history, '[]')) h
 $$;
 
-comment on function private.wanted_prices(jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
+comment on function private.wanted_prices(jsonb) is 'Returns the price history of a model to import; USD per million tokens.';
 --! EndIncluded private/functions/wanted_prices.sql
 
 --! Included private/functions/credit_completions.sql
--- What follows from completing items: courses whose last part it was, trainings that go on, and evidence of skills. In one
--- place and one order (courses, then skills, each by id), so that two devices that complete something at once cannot wait for
--- each other in a circle.
+-- Effects of completed items: completed courses, advanced trainings, and evidence of skills. All in one place and one order
+-- (courses, then skills, each by id), so that two devices that complete items at once cannot deadlock.
 
 -- Progress of a user's active training in a skill that items teach: the share of these items that are completed, in a later run
--- only since it began. Never backwards: a new item takes nothing away from anybody.
+-- only since it began. It never decreases: a new item does not reduce it.
 create or replace function private.advance_training(user_id uuid, skill_id uuid)
   returns void
   language plpgsql
@@ -915,9 +914,9 @@ end
 $$;
 
 comment on function private.advance_training(uuid, uuid) is
-  'Sets the progress of a user''s active training to the share of the skill''s items that they completed, if that is more.';
+  'Sets the progress of a user''s active training to the share of the skill''s items that the user completed, if that is higher.';
 
--- The consequences of completed items of one user: trainings and evidence of skills.
+-- The effects of one user's completed items: trainings and evidence of skills.
 create or replace function private.credit_skills(user_id uuid, item_ids uuid[])
   returns void
   language plpgsql
@@ -978,7 +977,7 @@ begin
     insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
     values (credit_completions.user_id, v_course.id, v_course.current_version, now(), now())
     on conflict do nothing;
-    -- Of two devices with the last two parts, the second waits here and then sees what the first has done.
+    -- If two devices complete the last two parts, the second waits here and then sees the first one's completion.
     perform from learning.content_progress p
     where p.user_id = credit_completions.user_id and p.item_id = v_course.id
     for no key update;
@@ -1002,7 +1001,7 @@ $$;
 comment on function private.credit_completions(uuid, uuid[]) is
   'Completes courses, advances trainings and adds evidence for items a user completed; repeating it changes nothing.';
 
--- What somebody has completed already counts for a training they begin.
+-- Items that the user completed before count for a new training.
 create or replace function learning.count_completed_items()
   returns trigger
   language plpgsql
@@ -1015,7 +1014,7 @@ begin
 end
 $$;
 
-comment on function learning.count_completed_items() is 'Trigger: a training begins where completed items have brought its user.';
+comment on function learning.count_completed_items() is 'Trigger: starts a training at the progress of the items its user has completed.';
 
 create or replace trigger _600_count_completed_items
   after insert or update of status on learning.training
@@ -1024,10 +1023,10 @@ create or replace trigger _600_count_completed_items
   execute function learning.count_completed_items();
 --! EndIncluded private/functions/credit_completions.sql
 --! Included private/functions/record_completions.sql
--- Completion by what is not the learner's act: content that is deleted, withdrawn, moved or corrected, and availability that ends
--- by time. It is recorded at once, so that what it has opened stays open when a part is added later.
+-- Completions that the learner did not cause: content is deleted, withdrawn, moved or corrected, or its availability ends. They
+-- are recorded at once, so that unlocked content stays unlocked when a part is added later.
 
--- Records, as it was at one moment, which learners had completed a course or were further with a training than it says.
+-- Records, as of one moment, the learners who had completed a course or were further in a training than it says.
 create or replace function private.record_completions(
   course_ids uuid[],
   skill_ids uuid[],
@@ -1102,7 +1101,7 @@ begin
   if v_courses is null and v_trainings is null then
     return;
   end if;
-  -- The accounts before what belongs to them, as everywhere.
+  -- The accounts before their rows, as everywhere.
   perform private.lock_accounts(array(
     select (r ->> 'user_id')::uuid from jsonb_array_elements(coalesce(v_courses, '[]') || coalesce(v_trainings, '[]')) r
   ));
@@ -1112,7 +1111,7 @@ begin
     from jsonb_to_recordset(coalesce(v_courses, '[]')) as r (
       user_id uuid, course_id uuid, current_version integer, started_at timestamptz, last_activity_at timestamptz
     )
-    -- An account that has gone meanwhile takes its progress along.
+    -- If the account was deleted in the meantime, so was its progress.
     join identity.users u on u.id = r.user_id
     order by r.user_id, r.course_id
   loop
@@ -1144,10 +1143,10 @@ end
 $$;
 
 comment on function private.record_completions(uuid[], uuid[], timestamptz) is
-  'Records which learners had completed one of the courses, and how far their trainings in the skills were, with what was available at a moment. Repeating it changes nothing.';
+  'Records the learners who had completed one of the courses, and their progress in the trainings of the skills, with the content available at a moment. Repeating it changes nothing.';
 
--- A duration that is corrected downwards may make what was played enough. Whose heartbeat is being recorded is passed over and
--- looked at again by the job: that heartbeat's transaction may be waiting for this one.
+-- A shortened duration may complete items that were played far enough. Learners whose heartbeat is being recorded are skipped and
+-- left to the job: the heartbeat's transaction may be waiting for this one.
 create or replace function private.complete_played_items(item_ids uuid[])
   returns void
   language plpgsql
@@ -1206,8 +1205,8 @@ $$;
 comment on function private.complete_played_items(uuid[]) is
   'Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.';
 
--- What falls due by time, in its order and as it was then: a part that ended before another began has completed its course, even
--- when nobody looked in between.
+-- Changes that fall due by time, in order and as of then: if one part ended before another began, the course was completed, even
+-- if no job ran in between.
 create or replace function private.record_due_completions(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -1253,13 +1252,13 @@ end
 $$;
 
 comment on function private.record_due_completions(integer) is
-  'Records what became complete because the availability of an item began or ended, at up to batch_size moments; returns how many it handled.';
+  'Records completions caused by the start or end of an item''s availability, at up to batch_size moments; returns the number handled.';
 grant execute on function private.record_due_completions(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/record_completions.sql
 --! Included learning/functions/training.sql
--- What a learner does with a training: each call says how it shall be, so repeating one changes nothing.
+-- A learner's actions on a training: each call sets the desired state, so repeating it changes nothing.
 
--- The account before what belongs to it, as everywhere.
+-- The account before its rows, as everywhere.
 create or replace function private.lock_own_account()
   returns uuid
   language plpgsql
@@ -1270,14 +1269,14 @@ as $$
 begin
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return plinth.current_user_id();
 end
 $$;
 
 comment on function private.lock_own_account() is
-  'The signed-in user''s id, whose account cannot be deleted before the transaction ends; PL401 for nobody.';
+  'Returns the signed-in user''s id and keeps the account from being deleted before the transaction ends; PL401 if no user is signed in.';
 
 create or replace function learning.start_training(skill_id uuid)
   returns learning.training
@@ -1292,10 +1291,10 @@ declare
   v_result learning.training;
 begin
   if not exists (select from learning.skills s where s.id = start_training.skill_id and s.is_active) then
-    raise exception 'There is no such skill.'
+    raise exception 'Skill not found.'
       using errcode = 'PL404', schema = 'learning', table = 'training', column = 'skill_id';
   end if;
-  -- It begins with what is completed; see private.record_completions.
+  -- It begins with the items already completed; see private.record_completions.
   perform private.lock_completions(false);
   insert into learning.user_skills (user_id, skill_id) values (v_user_id, start_training.skill_id) on conflict do nothing;
   insert into learning.training as t (user_id, skill_id, status)
@@ -1308,7 +1307,7 @@ begin
     where t.user_id = v_user_id and t.skill_id = start_training.skill_id;
   end if;
   if v_result.status = 'completed' then
-    raise exception 'This training is completed.'
+    raise exception 'This training is already completed.'
       using errcode = 'PL409', hint = 'Restart the training instead.', schema = 'learning', table = 'training', column = 'status';
   end if;
   return v_result;
@@ -1316,7 +1315,7 @@ end
 $$;
 
 comment on function learning.start_training(uuid) is
-  'Starts the signed-in user''s training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.';
+  'Starts the signed-in user''s training in a skill, or resumes it after a pause; an active one is unchanged. PL404 for an unknown skill, PL409 for a completed training.';
 grant execute on function learning.start_training(uuid) to :PLINTH_USER;
 
 create or replace function learning.pause_training(skill_id uuid)
@@ -1336,7 +1335,7 @@ begin
   where t.user_id = v_user_id and t.skill_id = pause_training.skill_id
   returning * into v_result;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
   return v_result;
 end
@@ -1364,17 +1363,17 @@ begin
   where t.user_id = v_user_id and t.skill_id = restart_training.skill_id
   returning * into v_result;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
   return v_result;
 end
 $$;
 
 comment on function learning.restart_training(uuid) is
-  'Begins the signed-in user''s completed training anew, as its next run from 0; one that is not completed goes on. PL404 when there is none.';
+  'Restarts the signed-in user''s completed training, as its next run from 0; one that is not completed continues. PL404 when there is none.';
 grant execute on function learning.restart_training(uuid) to :PLINTH_USER;
 
--- Progress is found out by others than the learner: by what they complete, or by a trainer.
+-- Progress is recorded by others than the learner: by completed items, or by a trainer.
 create or replace function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric)
   returns learning.training
   language plpgsql
@@ -1387,10 +1386,10 @@ declare
   v_result learning.training;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if not access.has_permission('manage_skills') then
-    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
   if record_training_progress.progress is null or record_training_progress.progress not between 0 and 1 then
     raise exception 'progress must be from 0 to 1.'
@@ -1402,9 +1401,9 @@ begin
   where t.user_id = record_training_progress.user_id and t.skill_id = record_training_progress.skill_id
   for no key update;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
-  -- A report that comes late or twice never sets anybody back.
+  -- A late or repeated report never reduces progress.
   if trunc(record_training_progress.progress, 4) <= v_result.progress then
     return v_result;
   end if;
@@ -1417,12 +1416,12 @@ end
 $$;
 
 comment on function learning.record_training_progress(uuid, uuid, numeric) is
-  'Says how far a user''s active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
+  'Records the progress of a user''s active training, from 0 to 1; 1 completes it. A value below the current progress changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
 grant execute on function learning.record_training_progress(uuid, uuid, numeric) to :PLINTH_USER;
 --! EndIncluded learning/functions/training.sql
 --! Included learning/triggers/content_items.sql
--- What holds for an item is said on the item: its course's window and level are written down here, so that a policy reads
--- one row. The course is locked against change meanwhile, and its own changes reach its lessons by the trigger below.
+-- An item stores its effective window and level, including those of its course, so that a policy reads one row. The course is
+-- locked against concurrent change, and its own changes reach its lessons by the trigger below.
 create or replace function learning.settle_content_item()
   returns trigger
   language plpgsql
@@ -1436,7 +1435,7 @@ begin
     select distinct lower(btrim(t.tag)) from unnest(new.tags) as t (tag) where btrim(t.tag) <> '' order by 1
   );
   if exists (select from unnest(new.tags) as t (tag) where length(t.tag) > 60 or t.tag ~ '[[:cntrl:],]') then
-    raise exception 'A tag has at most 60 characters and no comma.'
+    raise exception 'A tag must have at most 60 characters and no comma.'
       using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'tags';
   end if;
 
@@ -1446,18 +1445,18 @@ begin
   if new.course_id is not null then
     select * into v_course from learning.content_items c where c.id = new.course_id for share;
     if v_course.content_type <> 'course' then
-      raise exception 'Only a course has parts.'
+      raise exception 'Only a course can have parts.'
         using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'course_id';
     end if;
     new.effective_access_level := coalesce(new.required_access_level, v_course.effective_access_level, 0);
-    -- greatest() would pass over the null of a course that is not there.
+    -- greatest() would ignore the null of a course that does not exist.
     new.available_from := case when v_course.available_from is not null and new.available_from is not null
       then greatest(new.available_from, v_course.available_from) end;
     new.available_until := least(new.available_until, v_course.available_until);
   elsif tg_op = 'UPDATE' and new.content_type <> 'course' and old.content_type = 'course'
     and exists (select from learning.content_items i where i.course_id = new.id)
   then
-    raise exception 'A course that has parts stays a course.'
+    raise exception 'A course with parts must stay a course.'
       using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'content_type';
   end if;
   return new;
@@ -1465,7 +1464,7 @@ end
 $$;
 
 comment on function learning.settle_content_item() is
-  'Trigger: tidies the tags, and works out level and window from the item''s own and its course''s.';
+  'Trigger: normalizes the tags, and computes level and window from those of the item and its course.';
 
 create or replace trigger _200_settle_content_item
   before insert or update of
@@ -1482,7 +1481,7 @@ create or replace function learning.settle_lessons()
   set search_path = pg_catalog
 as $$
 begin
-  -- For learning.record_changed_content: it waits for the end of the whole statement.
+  -- For learning.record_changed_content, which runs at the end of the whole statement.
   perform set_config('plinth.settles_lessons', 'on', true);
   update learning.content_items i set available_from = i.available_from where i.course_id = new.id;
   perform set_config('plinth.settles_lessons', 'off', true);
@@ -1490,7 +1489,7 @@ begin
 end
 $$;
 
-comment on function learning.settle_lessons() is 'Trigger: a course''s new window or level reaches its lessons.';
+comment on function learning.settle_lessons() is 'Trigger: copies a course''s new window or level to its lessons.';
 
 create or replace trigger _500_settle_lessons
   after update on learning.content_items
@@ -1503,10 +1502,10 @@ create or replace trigger _500_settle_lessons
   execute function learning.settle_lessons();
 --! EndIncluded learning/triggers/content_items.sql
 --! Included learning/triggers/content_completions.sql
--- Whatever changes what a course or a training consists of records who has completed it thereby, and no later change takes that
--- away again: deleting, withdrawing, moving, correcting a duration, and naming or forgetting what teaches a skill.
+-- Any change to the parts of a course or to the items of a training records the users who have thereby completed it, and no
+-- later change undoes that: deleting, withdrawing, moving, correcting a duration, and adding or removing what teaches a skill.
 
--- What became complete by time is recorded before the content changes: later it would be asked of other content.
+-- Completions by time are recorded before the content changes: later they would be computed from other content.
 create or replace function learning.record_content_before()
   returns trigger
   language plpgsql
@@ -1520,7 +1519,7 @@ begin
 end
 $$;
 
-comment on function learning.record_content_before() is 'Trigger: records what became complete by time before content changes.';
+comment on function learning.record_content_before() is 'Trigger: records completions by time before content changes.';
 
 create or replace function learning.record_changed_content()
   returns trigger
@@ -1539,7 +1538,7 @@ begin
       array_agg(n.id),
       array_remove(array_agg(distinct o.course_id) || array_agg(distinct n.course_id), null),
       array_agg(n.id) filter (where o.duration_seconds is distinct from n.duration_seconds and n.duration_seconds is not null),
-      -- What only grows completes nothing, unless it was completed before.
+      -- Content that only grows completes nothing, unless a user had completed it before.
       bool_or(
         o.course_id is distinct from n.course_id
         or o.available_from is not null and (
@@ -1567,7 +1566,7 @@ begin
     if current_setting('plinth.settles_lessons', true) = 'on' then
       return null;
     end if;
-    -- The parts that followed a course, which have had a statement of their own.
+    -- The parts that followed a course have had their own statement.
     v_items := v_items || array(select i.id from learning.content_items i where i.course_id = any (v_items));
     v_courses := v_courses || v_items;
   else
@@ -1589,7 +1588,7 @@ end
 $$;
 
 comment on function learning.record_changed_content() is
-  'Trigger: records which courses and trainings a change of content completed, and when availability will change next.';
+  'Trigger: records which courses and trainings a change of content completed, and the next time that availability changes.';
 
 create or replace function learning.record_changed_skills()
   returns trigger
@@ -1615,7 +1614,7 @@ end
 $$;
 
 comment on function learning.record_changed_skills() is
-  'Trigger: records which trainings were completed by a change of what teaches their skill.';
+  'Trigger: records which trainings a change of a skill''s items completed.';
 
 create or replace trigger _050_record_content_before
   before insert or update or delete on learning.content_items

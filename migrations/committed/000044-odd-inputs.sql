@@ -1,11 +1,11 @@
---! Previous: sha1:96a8ce623a7653de646041ee20cb344c84970ce3
---! Hash: sha1:c5b6b80c66ce324112835f2a8ad685bb37869f03
+--! Previous: sha1:73f2f33756dc1b232518477161d78b17b3d58ade
+--! Hash: sha1:eeac6866eec4b20e749e3db5c209d20e699e80cd
 --! Message: odd inputs
 
 -- How many rows are asked for: one rule for every function.
 --! Included llm/functions/active_path.sql
--- The chat as one reads it: from its last message up to the first, through the alternatives that are chosen. Each step is one
--- look into an index, so the last page of a long chat costs the page and not the chat.
+-- The visible chat: from its last message up to the first, through the selected alternatives. Each step is one index lookup, so
+-- the last page of a long chat costs the page and not the chat.
 create or replace function llm.chats_active_path(
   chat llm.chats,
   max_count integer default null,
@@ -43,10 +43,10 @@ as $$
 $$;
 
 comment on function llm.chats_active_path(llm.chats, integer, integer) is
-  'The messages of the active path in order: all, or the last max_count, or those before a depth.';
+  'Returns the messages of the active path in order: all, or the last max_count, or those before a depth.';
 grant execute on function llm.chats_active_path(llm.chats, integer, integer) to :PLINTH_USER;
 
--- The alternatives at a message's place, itself included, oldest first: what "2 of 3" needs.
+-- The alternatives of a message, itself included, oldest first: for display as "2 of 3".
 create or replace function llm.messages_alternatives(message llm.messages)
   returns setof llm.messages
   language sql
@@ -62,12 +62,12 @@ as $$
 $$;
 
 comment on function llm.messages_alternatives(llm.messages) is
-  'The messages with the same parent, this one included, oldest first: edits, or answers to one question.';
+  'Returns the messages with the same parent, this one included, oldest first: edits, or answers to one question.';
 grant execute on function llm.messages_alternatives(llm.messages) to :PLINTH_USER;
 --! EndIncluded llm/functions/active_path.sql
 --! Included llm/functions/message_deltas_after.sql
--- Catching up: what came after the last delta one has. The rows of the owner alone, by policy. When an answer has ended and
--- nothing comes although its last_sequence is higher, the deltas are gone and the message has the whole text.
+-- Catching up: the deltas after the client's last one. Only the owner's rows, by policy. If an answer has ended and no deltas
+-- are returned although its last_sequence is higher, the deltas were deleted and the message has the whole text.
 create or replace function llm.message_deltas_after(message_id uuid, after integer default 0, max_count integer default 100)
   returns setof llm.message_deltas
   language sql
@@ -84,7 +84,7 @@ as $$
 $$;
 
 comment on function llm.message_deltas_after(uuid, integer, integer) is
-  E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
+  E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nReturns the deltas of an answer after a sequence, in order, up to 1,000.';
 grant execute on function llm.message_deltas_after(uuid, integer, integer) to :PLINTH_USER;
 
 create or replace function llm.messages_current_content(message llm.messages)
@@ -107,13 +107,13 @@ as $$
 $$;
 
 comment on function llm.messages_current_content(llm.messages) is
-  'The text so far: of an answer that streams what has arrived, of any other message its content.';
+  'Returns the current text: for an answer that streams, the text that has arrived; for any other message, its content.';
 grant execute on function llm.messages_current_content(llm.messages) to :PLINTH_USER;
 --! EndIncluded llm/functions/message_deltas_after.sql
 --! Included llm/functions/search_chat_messages.sql
--- Search in one's own words. With the owner's rights, because row security would keep the index from answering: a match is no
--- leakproof condition. So the owner is named here, and is the first column of the index. Of very many matches the newest 1,000
--- are ranked.
+-- Searches the caller's own messages. With the owner's rights, because row security would prevent use of the index: a match is
+-- not a leakproof condition. The owner is therefore named here, and is the first column of the index. With very many matches,
+-- only the newest 1,000 are ranked.
 create or replace function llm.search_chat_messages(
   query text,
   max_count integer default 20,
@@ -172,7 +172,7 @@ end
 $$;
 
 comment on function llm.search_chat_messages(text, integer, integer, boolean) is
-  'Searches one''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.';
+  'Searches the signed-in user''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.';
 grant execute on function llm.search_chat_messages(text, integer, integer, boolean) to :PLINTH_USER;
 --! EndIncluded llm/functions/search_chat_messages.sql
 --! Included rooms/views/room_events.sql
@@ -187,18 +187,18 @@ select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
 from rooms.room_changes c;
 
 comment on view rooms.room_events is
-  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nGrain: one row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s numbers may, where an event is hidden from them.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
-comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
+comment on column rooms.room_events.sequence is E'@notNull\nNumber of the event in the room.';
 comment on column rooms.room_events.kind is
-  E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+  E'@notNull\nKind of event: message_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
 comment on column rooms.room_events.message_id is 'The message concerned, or null.';
-comment on column rooms.room_events.user_id is 'Sender, member concerned, or who did it; null for the AI and deleted accounts.';
-comment on column rooms.room_events.created_at is E'@notNull\nWhen.';
+comment on column rooms.room_events.user_id is 'The sender, the member concerned, or the actor; null for the AI and deleted accounts.';
+comment on column rooms.room_events.created_at is E'@notNull\nTime of the event.';
 revoke all on rooms.room_events from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on rooms.room_events to :PLINTH_USER;
 
--- Two ranges of two indexes, merged: the limit is in each, or PostgreSQL would read all that is there.
+-- Two ranges of two indexes, merged: the limit is in each, or PostgreSQL would read all rows.
 create or replace function rooms.room_events_after(room_id uuid, after bigint, max_count integer default 100)
   returns setof rooms.room_events
   language sql
@@ -213,12 +213,12 @@ as $$
 $$;
 
 comment on function rooms.room_events_after(uuid, bigint, integer) is
-  E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
+  E'@behavior -*\nReturns the next events of a room after a number that the caller may see, in order; at most 1000.';
 grant execute on function rooms.room_events_after(uuid, bigint, integer) to :PLINTH_USER;
 --! EndIncluded rooms/views/room_events.sql
 --! Included rooms/functions/recent_room_messages.sql
--- The same rows as the policy would leave, with the member's own beginning as a bound of the index: who has just joined a room of
--- millions that does not share its history does not wait for all of them to be looked at.
+-- The same rows as the policy allows, with the start of the member's history as an index bound: a member who has just joined a
+-- room of millions without shared history does not wait for a scan of all of them.
 create or replace function rooms.recent_room_messages(room_id uuid, before_id uuid default null, max_count integer default 50)
   returns setof rooms.room_messages
   language sql
@@ -247,14 +247,14 @@ as $$
 $$;
 
 comment on function rooms.recent_room_messages(uuid, uuid, integer) is
-  'The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.';
+  'Returns the last messages of a room, or the last before a given one, newest first and without deleted ones; at most 200.';
 grant execute on function rooms.recent_room_messages(uuid, uuid, integer) to :PLINTH_USER;
 --! EndIncluded rooms/functions/recent_room_messages.sql
 --! Included rooms/functions/room_context.sql
--- What an AI member may be told before it answers in a room. Its answer reaches every member, so it may build on nothing that one of
--- them may not see: nothing from before somebody joined a room that does not share its history, nothing by somebody whom a
--- member has blocked, no private message, nothing deleted. For an answer to one member only (a private one), that
--- member's view decides. The last messages, oldest first.
+-- The messages an AI member may use before it answers in a room. Its answer reaches every member, so it may use only what every
+-- member may see: no message from before a member joined a room that does not share its history, none by a user whom a member
+-- has blocked, no private message, no deleted one. For an answer to one member only (a private one), that member's view
+-- decides. The last messages, oldest first.
 create or replace function private.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null)
   returns table (
     message_id uuid,
@@ -319,10 +319,10 @@ begin
 end
 $$;
 
-comment on function private.room_context(uuid, integer, uuid) is 'rooms.room_context for the service, which acts for the AI of any room.';
+comment on function private.room_context(uuid, integer, uuid) is 'Runs rooms.room_context for the service, which acts for the AI of any room.';
 grant execute on function private.room_context(uuid, integer, uuid) to :PLINTH_SERVICE;
 
--- For members, who may see what they get: for the whole room or for themselves.
+-- For members, who may see the result: for the whole room or for themselves.
 create or replace function rooms.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null)
   returns table (
     message_id uuid,
@@ -343,7 +343,7 @@ as $$
 begin
   perform private.current_room_role(room_context.room_id);
   if room_context.audience_id <> plinth.current_user_id() then
-    raise exception 'You may ask for yourself or for all members.' using errcode = 'PL403', column = 'audience_id';
+    raise exception 'The audience must be you or all members.' using errcode = 'PL403', column = 'audience_id';
   end if;
   return query
     select c.*
@@ -356,13 +356,13 @@ end
 $$;
 
 comment on function rooms.room_context(uuid, integer, uuid) is
-  'The last messages of a room that every member may see, or with the signed-in user as the audience what they may see: what an AI may be told before it answers. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for who is no member.';
+  'Returns the last messages of a room that every member may see, or those that the signed-in user may see if they are the audience: the context for an AI''s answer. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for a caller who is not a member.';
 grant execute on function rooms.room_context(uuid, integer, uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/room_context.sql
 --! Included rooms/functions/search_room_messages.sql
--- Definer rights: under the policies PostgreSQL may not use the index, because the operator could tell what it is not to tell. The
--- function asks what they ask. Room by room, by an index that begins with the room: a word that everybody uses costs what one's own
--- rooms have of it, and not what all have. Blocks and privacy are asked about from the newest match on, until there are enough.
+-- Definer rights: under the policies PostgreSQL may not use the index, because the operator could leak hidden rows. The
+-- function applies the same rules. Room by room, by an index that begins with the room: a common word costs only its matches in
+-- the caller's own rooms. Blocks and privacy are checked from the newest match on, until there are enough.
 create or replace function rooms.search_room_messages(query text, room_id uuid default null, max_count integer default 50)
   returns setof rooms.room_messages
   language sql
@@ -377,7 +377,7 @@ as $$
       select o.id, o.created_at
       from rooms.room_members m
       cross join (select plinth.search_query('en', search_room_messages.query) as query offset 0) asked
-      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      -- `offset 0`: each room's matches are found before any other check on them.
       cross join lateral (
         select r.id, r.created_at
         from rooms.room_messages r
@@ -400,13 +400,13 @@ as $$
 $$;
 
 comment on function rooms.search_room_messages(text, uuid, integer) is
-  'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
+  'Returns the messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
 grant execute on function rooms.search_room_messages(text, uuid, integer) to :PLINTH_USER;
 --! EndIncluded rooms/functions/search_room_messages.sql
 --! Included learning/functions/recommend_items.sql
--- What to learn next, and why. A few hundred candidates are found by index (begun, next in a begun course, teaching a skill that
--- the user trains or has, popular, new), then the rule of access is asked for these only, and what remains is scored. Every
--- number of the score is a column.
+-- Recommends items to learn next, with reasons. A few hundred candidates are found by index (begun, next in a begun course,
+-- teaching a skill that the user trains or has, popular, new); the access rule is applied only to these, and the rest are
+-- scored. Every number in the score is a column.
 create or replace function learning.recommend_items(max_count integer default 10)
   returns table (
     item_id uuid,
@@ -438,10 +438,10 @@ declare
   v_limit integer;
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   v_limit := plinth.checked_count(max_count, 'max_count', 10, 100);
-  -- Where an item says nothing of skills, it is compared with how far the user is in general.
+  -- An item without skills is compared with the user's overall level.
   select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
 
   v_candidates := array(
@@ -523,12 +523,12 @@ begin
       ) s on true
       where a.content_id = any (v_candidates)
         and a.has_access
-        -- An editor has access to everything, also to what is not there for learners.
+        -- An editor has access to everything, including content that is not available to learners.
         and i.available_from <= now()
         and (i.available_until is null or i.available_until > now())
         and i.content_type <> 'course'
         and p.completed_at is null
-        -- Whatever lets somebody in, nobody is sent to what they are not ready for.
+        -- Regardless of the reason for access, items whose prerequisites are missing are not recommended.
         and not exists (
           select
           from learning.content_prerequisites pr
@@ -538,7 +538,7 @@ begin
             and (required.available_until is null or required.available_until > now())
             and not learning.has_completed(v_user_id, required.id)
         )
-        -- Of a course, only the next part.
+        -- Only the next part of a course.
         and (i.course_id is null or p.user_id is not null or not exists (
           select
           from learning.content_items earlier
@@ -587,13 +587,13 @@ end
 $$;
 
 comment on function learning.recommend_items(integer) is
-  E'What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that holds: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
+  E'Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, and only the next part of a course.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that applies: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
 grant execute on function learning.recommend_items(integer) to :PLINTH_USER;
 --! EndIncluded learning/functions/recommend_items.sql
 --! Included learning/functions/search_content.sql
--- Search with the owner's rights and the public rule written out, because row security would keep the index from being used:
--- the planner may not let an operator see a row before the policy has.
--- Plans are made for the filters that are given.
+-- Searches with the owner's rights and the public rule written out, because row security would prevent use of the index: the
+-- planner may not let an operator see a row before the policy has.
+-- Plans are made for the given filters.
 create or replace function learning.search_content(
   query text default '',
   language text default null,
@@ -626,7 +626,7 @@ begin
   select * into v_terms from private.content_search_terms(v_text, language);
 
   if v_text = '' then
-    -- Nothing asked for: what is newest.
+    -- Without a query: newest first.
     return query
       select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
       from private.content_matching(
@@ -654,7 +654,7 @@ begin
         order by 2 desc, 1
         limit v_limit offset v_skip
       )
-      -- Marks are set for the page alone.
+      -- Marks are set only for the page.
       select
         i,
         h.rank,
@@ -680,7 +680,7 @@ begin
     end if;
   end if;
 
-  -- No item has these words: the titles that look most like them, with the words that do marked.
+  -- If no item has these words: the most similar titles, with their matching words marked.
   perform private.look_for_similar_titles();
   return query
     with hits as (
@@ -716,11 +716,11 @@ end
 $$;
 
 comment on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer) is
-  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are similar.';
 grant execute on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- How many hits a further filter would leave. It counts all hits, which costs more than the first page of them.
+-- The number of hits that a further filter would leave. It counts all hits, which costs more than the first page of them.
 create or replace function learning.content_search_facets(
   query text default '',
   language text default null,
@@ -798,7 +798,7 @@ end
 $$;
 
 comment on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer) is
-  E'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+  E'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.';
 grant execute on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/search_content.sql

@@ -1,11 +1,11 @@
---! Previous: sha1:c5b6b80c66ce324112835f2a8ad685bb37869f03
---! Hash: sha1:bfde0df192a2048732fd82a970bed5eb8f2fba18
+--! Previous: sha1:eeac6866eec4b20e749e3db5c209d20e699e80cd
+--! Hash: sha1:9731e090d8186a1861293b235ef14662b95af67c
 --! Message: messages in words
 
 -- Errors name things in words: a caller of the GraphQL API knows no name of SQL.
 --! Included private/functions/grant_free_quotas.sql
--- Monthly tokens of those who signed in lately, so that a balance is right before anything is spent. Everybody else gets
--- them at the first use (private.ensure_current_grants): accounts nobody uses cost nothing.
+-- Grants the monthly tokens of users who signed in recently, so that a balance is right before tokens are spent. Other users get
+-- them at the first use (private.ensure_current_grants): idle accounts cost nothing.
 create or replace function private.grant_free_quotas_at(batch_size integer, at timestamptz)
   returns integer
   language plpgsql
@@ -38,7 +38,7 @@ begin
     for no key update of u skip locked
   loop
     exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
-    -- Who holds several accounts waits for nobody.
+    -- A worker that holds several accounts never waits.
     continue when not private.try_lock_usage(v_user_id);
     if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
       v_handled := v_handled + 1;
@@ -49,7 +49,7 @@ end
 $$;
 
 comment on function private.grant_free_quotas_at(integer, timestamptz) is
-  'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns how many.';
+  'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns their number.';
 
 create or replace function private.grant_free_quotas(batch_size integer default 500)
   returns integer
@@ -66,8 +66,9 @@ comment on function private.grant_free_quotas(integer) is
 grant execute on function private.grant_free_quotas(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/grant_free_quotas.sql
 --! Included private/functions/advance_subscriptions.sql
--- One batch of the job. An account or ledger that somebody else holds is left to them or to the next run: two workers never
--- do the same step, and who holds several accounts waits for nobody. One that fails is reported and does not stop the others.
+-- One batch of the job. An account or ledger that is locked is left to the lock's holder or to the next run: two workers never
+-- take the same step, and a worker that holds several accounts never waits. A subscription that fails is reported and does not
+-- stop the others.
 create or replace function private.advance_subscriptions_at(batch_size integer, at timestamptz)
   returns integer
   language plpgsql
@@ -103,7 +104,7 @@ end
 $$;
 
 comment on function private.advance_subscriptions_at(integer, timestamptz) is
-  'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
+  'Advances up to batch_size subscriptions that are due at a moment; returns their number.';
 
 create or replace function private.advance_subscriptions(batch_size integer default 100)
   returns integer
@@ -116,14 +117,14 @@ as $$
 $$;
 
 comment on function private.advance_subscriptions(integer) is
-  'Brings up to batch_size subscriptions that are due up to date; returns how many.';
+  'Advances up to batch_size subscriptions that are due; returns their number.';
 grant execute on function private.advance_subscriptions(integer) to :PLINTH_WORKER;
 --! EndIncluded private/functions/advance_subscriptions.sql
 --! Included private/functions/settle_hold.sql
--- Records what a call really used, and charges it: first what the hold keeps, the rest of which goes back; more than that
--- from whatever the grants have now; and what no grant covers is written down as overdraft. It never refuses usage, because
--- it has happened, and never charges a grant more than it has. A hold that expired meanwhile keeps nothing, so all of it is
--- charged as of now. Only services settle: a client could say that it used less.
+-- Records and charges the actual usage of a call: first to the hold, whose rest is released; then to the grants currently
+-- available; the uncovered rest is recorded as overdraft. Usage has already happened, so it is never rejected, and a grant is
+-- never charged more than it has. A hold that expired meanwhile keeps nothing, so the whole usage is charged as of now. Only
+-- services settle holds: a client could report less.
 create or replace function private.settle_hold(
   hold_id uuid,
   input_tokens bigint,
@@ -155,7 +156,7 @@ begin
   v_valid := private.check_token_counts(
     settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
   );
-  -- Of the hold, only what never changes is true before the lock is there.
+  -- Before the lock, only the columns of the hold that never change can be trusted.
   select
     h.id, h.user_id, h.model_id, h.max_tokens, h.grant_ids, h.grant_tokens, h.idempotency_key,
     t.last_reset < date_trunc('month', settle_hold.at, 'UTC') or t.next_hold_expires_at <= settle_hold.at as is_due
@@ -165,7 +166,7 @@ begin
   where h.id = settle_hold.hold_id
   for no key update of t;
   if not found then
-    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+    raise exception 'Hold not found.' using errcode = 'PL404', column = 'hold_id';
   end if;
   if v_hold.is_due then
     v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
@@ -197,7 +198,7 @@ begin
       )
         or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
       then
-        raise exception 'The hold was settled with other numbers.'
+        raise exception 'The hold was already settled with other token counts.'
           using errcode = 'PL409', column = 'hold_id', hint = 'Correct the recorded usage instead.';
       end if;
       return v_event;
@@ -209,14 +210,14 @@ begin
     from llm.messages m
     where m.id = settle_hold.message_id and m.user_id = v_hold.user_id;
     if not found then
-      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+      raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
     end if;
   end if;
 
   v_event.grant_ids := '{}';
   v_event.grant_tokens := '{}';
   if v_was_open and cardinality(v_hold.grant_ids) = 1 and v_left <= v_hold.max_tokens then
-    -- Mostly the hold keeps enough of one grant.
+    -- Usually the hold keeps enough of one grant.
     update billing.token_grants g
     set held = g.held - v_hold.max_tokens, consumed = g.consumed + v_left
     where g.id = v_hold.grant_ids[1];
@@ -261,7 +262,7 @@ begin
   v_event.cached_input_tokens := settle_hold.cached_input_tokens;
   v_event.reasoning_tokens := settle_hold.reasoning_tokens;
   v_event.overdraft_tokens := v_left;
-  -- A clock that runs ahead must not open tomorrow's books.
+  -- A clock that runs ahead must not add to tomorrow's totals.
   v_event.occurred_at := least(settle_hold.occurred_at, settle_hold.at);
   v_event.created_at := settle_hold.at;
   v_event := private.post_usage_event(v_event);
@@ -279,14 +280,13 @@ end
 $$;
 
 comment on function private.settle_hold(uuid, bigint, bigint, bigint, bigint, timestamptz, uuid, timestamptz) is
-  'Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.';
+  'Records and charges the usage of a call; the same call again returns the same event. PL404 for an unknown hold or message, PL409 for a hold that was released or settled with other token counts.';
 grant execute on function private.settle_hold(uuid, bigint, bigint, bigint, bigint, timestamptz, uuid, timestamptz)
   to :PLINTH_SERVICE;
 --! EndIncluded private/functions/settle_hold.sql
 --! Included private/functions/close_plan_grant.sql
--- Ends a plan's grants with their period (an upgrade adds one to the first) and carries over what was neither used nor is on
--- hold, up to a limit. What is on hold stays with the hold: it is charged to the old grant, and what the hold gives back has
--- ended with it.
+-- Ends a plan's grants with their period (an upgrade adds a second grant) and carries over the tokens that were neither used nor
+-- held, up to a limit. Held tokens stay with the hold: its usage is charged to the old grant, and tokens it releases are lost.
 create or replace function private.close_plan_grant(
   user_id uuid,
   source_id uuid,
@@ -315,7 +315,7 @@ declare
   v_last text;
 begin
   if close_plan_grant.closed_at is null then
-    raise exception 'The time of closing is missing.' using errcode = 'PL422', column = 'closed_at';
+    raise exception 'A closing time is required.' using errcode = 'PL422', column = 'closed_at';
   end if;
   if close_plan_grant.rollover_limit >= 0 is not true then
     raise exception 'The rollover limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
@@ -325,8 +325,8 @@ begin
   if v_key.amount is not null then
     return v_key.amount;
   end if;
-  -- The period's grants have often ended by themselves when a late job closes them; the next one may have begun at that
-  -- moment, and is meant only where there is none before it.
+  -- The period's grants have usually ended when a late job closes them. The next period may have begun at that moment; its grant
+  -- is chosen only if there is none before it.
   with period as (
     select g.id, g.starts_at < close_plan_grant.closed_at as began_before
     from billing.token_grants g
@@ -344,7 +344,7 @@ begin
     where g.id = p.id and (p.began_before or not exists (select from period o where o.began_before))
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
-  -- A grant without limit has no rest to carry.
+  -- An unlimited grant has no rest to carry over.
   select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
@@ -361,12 +361,12 @@ end
 $$;
 
 comment on function private.close_plan_grant(uuid, uuid, timestamptz, bigint, timestamptz, text, timestamptz) is
-  'Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.';
+  'Ends the plan grants of a source and carries over up to rollover_limit unused, unheld tokens; returns their number. The same key again returns the same number.';
 grant execute on function private.close_plan_grant(uuid, uuid, timestamptz, bigint, timestamptz, text, timestamptz)
   to :PLINTH_SERVICE;
 --! EndIncluded private/functions/close_plan_grant.sql
 --! Included private/functions/check_token_counts.sql
--- Counts come from providers' answers; one that cannot be true must not reach the books.
+-- Counts come from providers' responses; impossible counts must not reach the ledger.
 create or replace function private.check_token_counts(
   input_tokens bigint,
   output_tokens bigint,
@@ -386,7 +386,7 @@ declare
   end;
 begin
   if v_column is not null then
-    raise exception 'This number of tokens is not possible.'
+    raise exception 'Invalid token count.'
       using errcode = 'PL422', column = v_column,
         hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
   end if;
@@ -395,10 +395,10 @@ end
 $$;
 
 comment on function private.check_token_counts(bigint, bigint, bigint, bigint) is
-  'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
+  'Raises PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; otherwise returns true.';
 --! EndIncluded private/functions/check_token_counts.sql
 --! Included private/functions/insert_attachments.sql
--- The constraints of llm.message_attachments are the limits; here they become errors that name the list.
+-- The constraints of llm.message_attachments define the limits; this function turns them into errors that name the list.
 create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
   returns void
   language plpgsql
@@ -407,10 +407,10 @@ create or replace function private.insert_attachments(message llm.messages, atta
 as $$
 begin
   if jsonb_typeof(insert_attachments.attachments) is distinct from 'array' then
-    raise exception 'Attachments are a list.' using errcode = 'PL422', column = 'attachments';
+    raise exception 'Attachments must be a list.' using errcode = 'PL422', column = 'attachments';
   end if;
   if jsonb_array_length(insert_attachments.attachments) > 10 then
-    raise exception 'A message has at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
+    raise exception 'A message can have at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
   end if;
   insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
   select
@@ -427,11 +427,11 @@ end
 $$;
 
 comment on function private.insert_attachments(llm.messages, jsonb) is
-  'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
+  'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for a value that violates a constraint.';
 --! EndIncluded private/functions/insert_attachments.sql
 --! Included learning/functions/complete_item.sql
--- What is not played, such as an article or an exercise, its reader calls done. A video is done when it was played, a course
--- when its parts are.
+-- Readers mark content that is not played, such as an article or an exercise, as completed. A video is completed by playing it,
+-- a course by its parts.
 create or replace function learning.complete_item(item_id uuid, version integer default null)
   returns learning.content_progress
   language plpgsql
@@ -448,7 +448,7 @@ begin
   select * into v_open from private.open_for_recording(item_id, version);
   perform private.refuse_recording(v_open.reason);
   if v_open.content_type = 'course' then
-    raise exception 'A course is completed by its parts.' using errcode = 'PL409';
+    raise exception 'A course is completed by completing its parts.' using errcode = 'PL409';
   end if;
   if v_open.content_type = 'video' and v_open.duration_seconds is not null then
     raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'Record a heartbeat for each part that was played.';
@@ -459,7 +459,7 @@ begin
   perform from learning.content_progress p where p.user_id = v_user_id and p.item_id = complete_item.item_id for no key update;
   update learning.content_progress p
   set version = greatest(p.version, v_open.playable_version),
-    -- What was seen is of another version.
+    -- The seconds seen belong to another version.
     covered = case when p.version < v_open.playable_version then '{}' else p.covered end,
     covered_seconds = case when p.version < v_open.playable_version then 0 else p.covered_seconds end,
     position_seconds = case when p.version < v_open.playable_version then 0 else p.position_seconds end,
@@ -480,6 +480,6 @@ end
 $$;
 
 comment on function learning.complete_item(uuid, integer) is
-  E'@resultFieldName progress\nSays that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.';
+  E'@resultFieldName progress\nMarks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the reason as hint, PL404.';
 grant execute on function learning.complete_item(uuid, integer) to :PLINTH_USER;
 --! EndIncluded learning/functions/complete_item.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:bfde0df192a2048732fd82a970bed5eb8f2fba18
---! Hash: sha1:00a145ea23b65833d810448ee5cecd4f6d9d16ee
+--! Previous: sha1:9731e090d8186a1861293b235ef14662b95af67c
+--! Hash: sha1:db428a5733a4a1d2223ba39bfb8717b9a2299d98
 --! Message: plain comments
 
 -- Comments in plain English.

@@ -33,11 +33,11 @@ comment on column access.permissions.created_at is 'Time when the permission was
 create policy delete_manager on access.permissions
   for delete to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)));
-comment on policy delete_manager on access.permissions is 'The permission manage_roles removes permissions.';
+comment on policy delete_manager on access.permissions is 'Users with manage_roles delete permissions.';
 create policy insert_manager on access.permissions
   for insert to :PLINTH_USER
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy insert_manager on access.permissions is 'The permission manage_roles adds permissions.';
+comment on policy insert_manager on access.permissions is 'Users with manage_roles add permissions.';
 create policy select_all on access.permissions
   for select to :PLINTH_USER
   using (true);
@@ -46,7 +46,7 @@ create policy update_manager on access.permissions
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)))
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy update_manager on access.permissions is 'The permission manage_roles changes permissions.';
+comment on policy update_manager on access.permissions is 'Users with manage_roles change permissions.';
 
 grant
   select,
@@ -84,15 +84,15 @@ comment on column access.role_permissions.permission_id is 'The permission that 
 create policy delete_manager on access.role_permissions
   for delete to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)));
-comment on policy delete_manager on access.role_permissions is 'The permission manage_roles removes permissions of roles.';
+comment on policy delete_manager on access.role_permissions is 'Users with manage_roles remove permissions from roles.';
 create policy insert_manager on access.role_permissions
   for insert to :PLINTH_USER
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy insert_manager on access.role_permissions is 'The permission manage_roles adds permissions of roles.';
+comment on policy insert_manager on access.role_permissions is 'Users with manage_roles add permissions to roles.';
 create policy select_all on access.role_permissions
   for select to :PLINTH_USER
   using (true);
-comment on policy select_all on access.role_permissions is 'Signed-in users read all permissions of roles.';
+comment on policy select_all on access.role_permissions is 'Signed-in users read the permissions of all roles.';
 
 grant select, insert (role_id, permission_id), delete on access.role_permissions to :PLINTH_USER;
 
@@ -136,11 +136,11 @@ comment on column access.roles.requires_mfa is 'Whether the role''s permissions 
 create policy delete_manager on access.roles
   for delete to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)) and (role_name <> all (array['admin'::text, 'user'::text])));
-comment on policy delete_manager on access.roles is 'The permission manage_roles removes roles, but not admin and user, on which the product stands.';
+comment on policy delete_manager on access.roles is 'Users with manage_roles delete roles, except admin and user, which the product depends on.';
 create policy insert_manager on access.roles
   for insert to :PLINTH_USER
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy insert_manager on access.roles is 'The permission manage_roles adds roles.';
+comment on policy insert_manager on access.roles is 'Users with manage_roles add roles.';
 create policy select_all on access.roles
   for select to :PLINTH_USER
   using (true);
@@ -149,7 +149,7 @@ create policy update_manager on access.roles
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)))
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy update_manager on access.roles is 'The permission manage_roles changes roles.';
+comment on policy update_manager on access.roles is 'Users with manage_roles change roles.';
 
 grant
   select,
@@ -195,7 +195,7 @@ create policy all_manager on access.user_model_access
   for all to :PLINTH_USER
   using ((select access.has_permission('grant_model_access'::text)))
   with check ((select access.has_permission('grant_model_access'::text)));
-comment on policy all_manager on access.user_model_access is 'The permission grant_model_access reads, gives and takes all grants.';
+comment on policy all_manager on access.user_model_access is 'Users with grant_model_access read, make and revoke all grants.';
 create policy select_own on access.user_model_access
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -247,7 +247,7 @@ create policy all_manager on access.user_roles
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_roles'::text)))
   with check ((select access.has_permission('manage_roles'::text)));
-comment on policy all_manager on access.user_roles is 'The permission manage_roles reads, gives and takes all roles.';
+comment on policy all_manager on access.user_roles is 'Users with manage_roles read, grant and revoke all roles.';
 create policy select_own on access.user_roles
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -255,7 +255,7 @@ comment on policy select_own on access.user_roles is 'Users read their own roles
 create policy select_user_manager on access.user_roles
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)));
-comment on policy select_user_manager on access.user_roles is 'Who manages accounts reads their roles.';
+comment on policy select_user_manager on access.user_roles is 'Users who manage accounts read the accounts'' roles.';
 
 grant
   select,
@@ -330,7 +330,7 @@ begin
       'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
       'expires_at', v_row.expires_at
     ),
-    -- A role that permits something is worth a look; the plain one of every new account is not.
+    -- A role with permissions deserves attention; the plain role of every new account does not.
     case
       when tg_op <> 'DELETE' and exists (select from access.role_permissions rp where rp.role_id = v_row.role_id)
       then 'warning'
@@ -344,7 +344,7 @@ $$;
 comment on function access.audit_user_role() is 'Trigger: writes role_granted or role_revoked to the audit log.';
 revoke execute on function access.audit_user_role() from public;
 
--- Whether the signed-in user may use the model.
+-- Returns whether the signed-in user may use the model.
 create or replace function access.can_use_model(model_id uuid)
   returns boolean
   language sql
@@ -354,11 +354,11 @@ as $$
   select exists (select from access.usable_model_ids() as usable (id) where usable.id = can_use_model.model_id)
 $$;
 
-comment on function access.can_use_model(model_id uuid) is 'Whether the signed-in user may use the model.';
+comment on function access.can_use_model(model_id uuid) is 'Returns whether the signed-in user may use the model.';
 revoke execute on function access.can_use_model(model_id uuid) from public;
 grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 
--- Gives a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
+-- Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.
 create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
   returns access.user_roles
   language plpgsql
@@ -369,7 +369,7 @@ declare
   v_result access.user_roles;
 begin
   if v_role_id is null then
-    raise exception 'There is no role of that name.'
+    raise exception 'Role not found.'
       using errcode = 'PL404', schema = 'access', table = 'roles', column = 'role_name';
   end if;
   insert into access.user_roles as ur (user_id, role_id, expires_at)
@@ -380,11 +380,11 @@ begin
 end
 $$;
 
-comment on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) is 'Gives a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.';
+comment on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) is 'Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.';
 revoke execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) from public;
 grant execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) to :PLINTH_USER;
 
--- Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.
+-- Returns whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that passed a second factor.
 create or replace function access.has_permission(permission text)
   returns boolean
   language plpgsql
@@ -402,7 +402,7 @@ begin
     where ur.user_id = plinth.current_user_id()
       and (ur.expires_at is null or ur.expires_at > now())
       and p.permission_name = permission
-      -- Where the role asks for it, the session must have shown a second factor.
+      -- If the role requires it, the session must have passed a second factor.
       and (
         not r.requires_mfa
         or exists (
@@ -417,26 +417,26 @@ begin
 end
 $$;
 
-comment on function access.has_permission(permission text) is 'Whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that showed a second factor.';
+comment on function access.has_permission(permission text) is 'Returns whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that passed a second factor.';
 revoke execute on function access.has_permission(permission text) from public;
 grant execute on function access.has_permission(permission text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: admin and user keep their names (PL409).
+-- Trigger: rejects renaming the roles admin and user (PL409).
 create or replace function access.keep_role_name()
   returns trigger
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 begin
-  raise exception 'The roles admin and user keep their names.'
+  raise exception 'The roles admin and user cannot be renamed.'
     using errcode = 'PL409', schema = 'access', table = 'roles', column = 'role_name';
 end
 $$;
 
-comment on function access.keep_role_name() is 'Trigger: admin and user keep their names (PL409).';
+comment on function access.keep_role_name() is 'Trigger: rejects renaming the roles admin and user (PL409).';
 revoke execute on function access.keep_role_name() from public;
 
--- Whether the signed-in user holds every permission that the other account holds.
+-- Returns whether the signed-in user holds every permission that the other account holds.
 create or replace function access.may_administer(user_id uuid)
   returns boolean
   language sql
@@ -459,11 +459,11 @@ as $$
   )
 $$;
 
-comment on function access.may_administer(user_id uuid) is E'@behavior -*\nWhether the signed-in user holds every permission that the other account holds.';
+comment on function access.may_administer(user_id uuid) is E'@behavior -*\nReturns whether the signed-in user holds every permission that the other account holds.';
 revoke execute on function access.may_administer(user_id uuid) from public;
 grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 
--- Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.
+-- Revokes a user's role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.
 create or replace function access.revoke_role(user_id uuid, role_name text)
   returns access.user_roles
   language plpgsql
@@ -479,17 +479,17 @@ begin
     and r.role_name = revoke_role.role_name
   returning ur.* into v_result;
   if v_result is null then
-    raise exception 'The user does not have that role, or you may not take it.' using errcode = 'PL404';
+    raise exception 'The user does not have that role, or you may not revoke it.' using errcode = 'PL404';
   end if;
   return v_result;
 end
 $$;
 
-comment on function access.revoke_role(user_id uuid, role_name text) is 'Takes a role from a user. Needs manage_roles. PL404 when the user does not have it or the caller may not take it.';
+comment on function access.revoke_role(user_id uuid, role_name text) is 'Revokes a user''s role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.';
 revoke execute on function access.revoke_role(user_id uuid, role_name text) from public;
 grant execute on function access.revoke_role(user_id uuid, role_name text) to :PLINTH_USER;
 
--- Ids of the models that the caller may use: public ones, and those granted to them.
+-- Returns the ids of the models that the caller may use: public ones and those granted to them.
 create or replace function access.usable_model_ids()
   returns setof uuid
   language sql
@@ -513,6 +513,6 @@ as $$
     )
 $$;
 
-comment on function access.usable_model_ids() is E'@behavior -*\nIds of the models that the caller may use: public ones, and those granted to them.';
+comment on function access.usable_model_ids() is E'@behavior -*\nReturns the ids of the models that the caller may use: public ones and those granted to them.';
 revoke execute on function access.usable_model_ids() from public;
 grant execute on function access.usable_model_ids() to :PLINTH_ANONYMOUS, :PLINTH_USER;

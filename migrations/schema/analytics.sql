@@ -6,7 +6,7 @@ grant usage on schema analytics to :PLINTH_ANALYST;
 
 -- Views -----------------------------------------------------------------------------------------------
 
--- Grain: one row per account. How it stands with signing in.
+-- Grain: one row per account. Sign-in state of the account.
 create view analytics.account_security with (security_barrier=true) as
  select u.id as user_id,
     u.account_status,
@@ -27,16 +27,16 @@ create view analytics.account_security with (security_barrier=true) as
           where s_1.ended_at is null and s_1.expires_at > now()
           group by s_1.user_id) s on s.user_id = u.id;
 
-comment on view analytics.account_security is 'Grain: one row per account. How it stands with signing in.';
+comment on view analytics.account_security is 'Grain: one row per account. Sign-in state of the account.';
 comment on column analytics.account_security.user_id is 'The account.';
-comment on column analytics.account_security.account_status is 'active, disabled or deleted.';
+comment on column analytics.account_security.account_status is 'State of the account: active, disabled or deleted.';
 comment on column analytics.account_security.is_verified is 'Whether the e-mail address is verified.';
-comment on column analytics.account_security.is_locked is 'Whether sign-in is refused now because of wrong passwords.';
-comment on column analytics.account_security.failed_login_attempts is 'Wrong passwords in a row.';
-comment on column analytics.account_security.live_sessions is 'Devices signed in now.';
-comment on column analytics.account_security.password_age_days is 'Whole days since the password was set; null without one.';
-comment on column analytics.account_security.last_login_at is 'Last successful sign-in.';
-comment on column analytics.account_security.created_at is 'When the account was made.';
+comment on column analytics.account_security.is_locked is 'Whether sign-in is locked now because of wrong passwords.';
+comment on column analytics.account_security.failed_login_attempts is 'Number of consecutive wrong passwords.';
+comment on column analytics.account_security.live_sessions is 'Number of sessions that are signed in now.';
+comment on column analytics.account_security.password_age_days is 'Whole days since the password was set; null without a password.';
+comment on column analytics.account_security.last_login_at is 'Time of the last successful sign-in.';
+comment on column analytics.account_security.created_at is 'Time the account was created.';
 comment on column analytics.account_security.mfa_enabled is 'Whether the account has a confirmed second factor.';
 
 grant select on analytics.account_security to :PLINTH_ANALYST;
@@ -63,11 +63,11 @@ create view analytics.consent_counts with (security_barrier=true) as
 
 comment on view analytics.consent_counts is 'Grain: one row per purpose and published version.';
 comment on column analytics.consent_counts.purpose is 'Name of the purpose.';
-comment on column analytics.consent_counts.version is 'Version of its text.';
-comment on column analytics.consent_counts.required is 'Whether the product cannot be used without.';
-comment on column analytics.consent_counts.consented_users is 'Users whose last word on the purpose is a consent to this version.';
-comment on column analytics.consent_counts.withdrawn_users is 'Users whose last word on the purpose took a consent to this version back.';
-comment on column analytics.consent_counts.published_at is 'Since when the version counts.';
+comment on column analytics.consent_counts.version is 'Version of the purpose''s text.';
+comment on column analytics.consent_counts.required is 'Whether the product requires this consent.';
+comment on column analytics.consent_counts.consented_users is 'Number of users whose latest decision on the purpose is a consent to this version.';
+comment on column analytics.consent_counts.withdrawn_users is 'Number of users whose latest decision on the purpose withdrew a consent to this version.';
+comment on column analytics.consent_counts.published_at is 'Time from which the version applies.';
 
 grant select on analytics.consent_counts to :PLINTH_ANALYST;
 
@@ -145,17 +145,17 @@ create index content_popularity_popularity_score_idx on analytics.content_popula
 
 comment on materialized view analytics.content_popularity is 'Grain: one row per item with sessions or completions in the last 180 days. Refreshed by a job.';
 comment on column analytics.content_popularity.item_id is 'The item; a course has the sums of its parts.';
-comment on column analytics.content_popularity.content_type is 'course, lesson, article and so on.';
-comment on column analytics.content_popularity.category_id is 'Where it is filed.';
-comment on column analytics.content_popularity.language is 'Its language tag.';
-comment on column analytics.content_popularity.users is 'How many users.';
-comment on column analytics.content_popularity.sessions is 'How many sessions.';
-comment on column analytics.content_popularity.completions is 'How many completions.';
-comment on column analytics.content_popularity.active_seconds is 'Time that users spent in the sessions, each second of a user counted once.';
-comment on column analytics.content_popularity.rating_count is 'How many users rated it, ever.';
+comment on column analytics.content_popularity.content_type is 'Type of the item, such as course, lesson or article.';
+comment on column analytics.content_popularity.category_id is 'Category of the item.';
+comment on column analytics.content_popularity.language is 'Language tag of the item.';
+comment on column analytics.content_popularity.users is 'Number of users.';
+comment on column analytics.content_popularity.sessions is 'Number of sessions.';
+comment on column analytics.content_popularity.completions is 'Number of completions.';
+comment on column analytics.content_popularity.active_seconds is 'Time that users spent in the sessions, in seconds; each second of a user counted once.';
+comment on column analytics.content_popularity.rating_count is 'Number of users who rated the item, at any time.';
 comment on column analytics.content_popularity.rating_average is 'Average rating, 1.00 to 5.00; null without ratings.';
-comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), halved every 14 days since.';
-comment on column analytics.content_popularity.refreshed_at is 'As of when.';
+comment on column analytics.content_popularity.popularity_score is 'Sum over sessions (1) and completions (3), each halved every 14 days.';
+comment on column analytics.content_popularity.refreshed_at is 'Time of the last refresh.';
 
 grant select on analytics.content_popularity to :PLINTH_ANALYST;
 
@@ -176,11 +176,11 @@ create view analytics.daily_model_usage with (security_barrier=true) as
 comment on view analytics.daily_model_usage is 'Grain: one row per day (UTC) and model with an answer.';
 comment on column analytics.daily_model_usage.day is 'Day in UTC.';
 comment on column analytics.daily_model_usage.model_id is 'The model.';
-comment on column analytics.daily_model_usage.provider_name is 'Its provider.';
-comment on column analytics.daily_model_usage.model_name is 'The provider''s name for it.';
-comment on column analytics.daily_model_usage.messages is 'Answers of the model.';
-comment on column analytics.daily_model_usage.users is 'Users who got them.';
-comment on column analytics.daily_model_usage.tokens_used is 'Tokens counted for them; messages without a count add nothing.';
+comment on column analytics.daily_model_usage.provider_name is 'Provider of the model.';
+comment on column analytics.daily_model_usage.model_name is 'The provider''s name for the model.';
+comment on column analytics.daily_model_usage.messages is 'Number of answers of the model.';
+comment on column analytics.daily_model_usage.users is 'Number of users who received them.';
+comment on column analytics.daily_model_usage.tokens_used is 'Number of tokens recorded for them; messages without a count add nothing.';
 
 grant select on analytics.daily_model_usage to :PLINTH_ANALYST;
 
@@ -195,9 +195,9 @@ create view analytics.daily_registrations with (security_barrier=true) as
 
 comment on view analytics.daily_registrations is 'Grain: one row per day (UTC) with a registration.';
 comment on column analytics.daily_registrations.day is 'Day in UTC.';
-comment on column analytics.daily_registrations.registered_users is 'Accounts made that day that still exist.';
-comment on column analytics.daily_registrations.verified_users is 'Those of them whose address is verified today.';
-comment on column analytics.daily_registrations.active_users is 'Those of them that are active today.';
+comment on column analytics.daily_registrations.registered_users is 'Number of accounts created that day that still exist.';
+comment on column analytics.daily_registrations.verified_users is 'Number of those accounts whose address is verified today.';
+comment on column analytics.daily_registrations.active_users is 'Number of those accounts that are active today.';
 
 grant select on analytics.daily_registrations to :PLINTH_ANALYST;
 
@@ -213,14 +213,14 @@ create view analytics.daily_sign_ins with (security_barrier=true) as
 
 comment on view analytics.daily_sign_ins is 'Grain: one row per day (UTC) and status of sign-in attempts.';
 comment on column analytics.daily_sign_ins.day is 'Day in UTC.';
-comment on column analytics.daily_sign_ins.status is 'success, failed or locked.';
-comment on column analytics.daily_sign_ins.attempts is 'How many attempts.';
-comment on column analytics.daily_sign_ins.users is 'How many existing accounts were tried.';
-comment on column analytics.daily_sign_ins.ip_addresses is 'From how many addresses.';
+comment on column analytics.daily_sign_ins.status is 'Result of the attempts: success, failed or locked.';
+comment on column analytics.daily_sign_ins.attempts is 'Number of attempts.';
+comment on column analytics.daily_sign_ins.users is 'Number of existing accounts that were tried.';
+comment on column analytics.daily_sign_ins.ip_addresses is 'Number of client addresses.';
 
 grant select on analytics.daily_sign_ins to :PLINTH_ANALYST;
 
--- Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts' usage stays in.
+-- Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Usage of deleted accounts is included.
 create view analytics.daily_token_usage with (security_barrier=true) as
  select d.day,
     d.model_id,
@@ -240,20 +240,20 @@ create view analytics.daily_token_usage with (security_barrier=true) as
      left join llm.model_providers p on p.id = m.provider_id
   group by d.day, d.model_id, p.name, m.name;
 
-comment on view analytics.daily_token_usage is 'Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Deleted accounts'' usage stays in.';
-comment on column analytics.daily_token_usage.day is 'Day in UTC on which it occurred.';
-comment on column analytics.daily_token_usage.model_id is 'The model; null when nobody said.';
-comment on column analytics.daily_token_usage.provider_name is 'Its provider.';
-comment on column analytics.daily_token_usage.model_name is 'The provider''s name for it.';
-comment on column analytics.daily_token_usage.requests is 'Uses.';
-comment on column analytics.daily_token_usage.users is 'Accounts that used it and still exist.';
-comment on column analytics.daily_token_usage.input_tokens is 'Tokens sent, cached ones included.';
-comment on column analytics.daily_token_usage.cached_input_tokens is 'Those of the input that were cached.';
-comment on column analytics.daily_token_usage.output_tokens is 'Tokens made, reasoning included.';
-comment on column analytics.daily_token_usage.reasoning_tokens is 'Those of the output that were thinking.';
-comment on column analytics.daily_token_usage.total_tokens is 'Input and output together.';
-comment on column analytics.daily_token_usage.overdraft_tokens is 'Those that no grant covered.';
-comment on column analytics.daily_token_usage.self_reported_tokens is 'Those that only users speak for.';
+comment on view analytics.daily_token_usage is 'Grain: one row per day (UTC) and model with usage; usage without a model has one row a day. Usage of deleted accounts is included.';
+comment on column analytics.daily_token_usage.day is 'Day of the usage in UTC.';
+comment on column analytics.daily_token_usage.model_id is 'The model; null if none was named.';
+comment on column analytics.daily_token_usage.provider_name is 'Provider of the model.';
+comment on column analytics.daily_token_usage.model_name is 'The provider''s name for the model.';
+comment on column analytics.daily_token_usage.requests is 'Number of uses.';
+comment on column analytics.daily_token_usage.users is 'Number of accounts that used it and still exist.';
+comment on column analytics.daily_token_usage.input_tokens is 'Number of tokens sent, cached ones included.';
+comment on column analytics.daily_token_usage.cached_input_tokens is 'Number of input tokens that were cached.';
+comment on column analytics.daily_token_usage.output_tokens is 'Number of tokens generated, reasoning included.';
+comment on column analytics.daily_token_usage.reasoning_tokens is 'Number of output tokens spent on reasoning.';
+comment on column analytics.daily_token_usage.total_tokens is 'Sum of input and output tokens.';
+comment on column analytics.daily_token_usage.overdraft_tokens is 'Number of tokens that no grant covered.';
+comment on column analytics.daily_token_usage.self_reported_tokens is 'Number of tokens that only users reported.';
 
 grant select on analytics.daily_token_usage to :PLINTH_ANALYST;
 
@@ -273,18 +273,18 @@ create view analytics.daily_usage_cost with (security_barrier=true) as
   group by d.day, d.model_id, d.currency, p.name, m.name;
 
 comment on view analytics.daily_usage_cost is 'Grain: one row per day (UTC), model and currency with usage; usage without a model has one row a day.';
-comment on column analytics.daily_usage_cost.day is 'Day in UTC on which it occurred.';
-comment on column analytics.daily_usage_cost.model_id is 'The model; null when nobody said.';
+comment on column analytics.daily_usage_cost.day is 'Day of the usage in UTC.';
+comment on column analytics.daily_usage_cost.model_id is 'The model; null if none was named.';
 comment on column analytics.daily_usage_cost.currency is 'ISO 4217 code of cost.';
-comment on column analytics.daily_usage_cost.provider_name is 'Its provider.';
-comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for it.';
-comment on column analytics.daily_usage_cost.total_tokens is 'Tokens sent and made.';
-comment on column analytics.daily_usage_cost.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column analytics.daily_usage_cost.provider_name is 'Provider of the model.';
+comment on column analytics.daily_usage_cost.model_name is 'The provider''s name for the model.';
+comment on column analytics.daily_usage_cost.total_tokens is 'Number of tokens sent and generated.';
+comment on column analytics.daily_usage_cost.unpriced_tokens is 'Number of tokens whose cost is unknown and not included in cost.';
 comment on column analytics.daily_usage_cost.cost is 'Exact cost of the priced tokens in units of currency, not rounded.';
 
 grant select on analytics.daily_usage_cost to :PLINTH_ANALYST;
 
--- Grain: one row per day (UTC) and network with refused sign-ins.
+-- Grain: one row per day (UTC) and network with rejected sign-ins.
 create view analytics.failed_logins_by_network with (security_barrier=true) as
  select (created_at at time zone 'UTC'::text)::date as day,
     network(set_masklen(ip_address,
@@ -304,17 +304,17 @@ create view analytics.failed_logins_by_network with (security_barrier=true) as
             else 48
         end)));
 
-comment on view analytics.failed_logins_by_network is 'Grain: one row per day (UTC) and network with refused sign-ins.';
+comment on view analytics.failed_logins_by_network is 'Grain: one row per day (UTC) and network with rejected sign-ins.';
 comment on column analytics.failed_logins_by_network.day is 'Day in UTC.';
 comment on column analytics.failed_logins_by_network.network is 'Client network: /24 of IPv4, /48 of IPv6 addresses.';
-comment on column analytics.failed_logins_by_network.failed_attempts is 'How many were refused, locked accounts included.';
-comment on column analytics.failed_logins_by_network.users is 'How many existing accounts were tried.';
-comment on column analytics.failed_logins_by_network.unknown_account_attempts is 'How many named an account that does not exist.';
-comment on column analytics.failed_logins_by_network.last_attempt_at is 'The last of them.';
+comment on column analytics.failed_logins_by_network.failed_attempts is 'Number of rejected attempts, locked accounts included.';
+comment on column analytics.failed_logins_by_network.users is 'Number of existing accounts that were tried.';
+comment on column analytics.failed_logins_by_network.unknown_account_attempts is 'Number of attempts that named an account that does not exist.';
+comment on column analytics.failed_logins_by_network.last_attempt_at is 'Time of the last rejected attempt.';
 
 grant select on analytics.failed_logins_by_network to :PLINTH_ANALYST;
 
--- Grain: one row per model and currency of its price today; models without a price have one row.
+-- Grain: one row per model and currency with a price today; models without a price have one row.
 create view analytics.model_catalogue with (security_barrier=true) as
  select m.id as model_id,
     p.name as provider_name,
@@ -332,19 +332,19 @@ create view analytics.model_catalogue with (security_barrier=true) as
      join llm.model_providers p on p.id = m.provider_id
      left join billing.model_prices mp on mp.model_id = m.id and tstzrange(mp.effective_from, mp.effective_to) @> now();
 
-comment on view analytics.model_catalogue is 'Grain: one row per model and currency of its price today; models without a price have one row.';
+comment on view analytics.model_catalogue is 'Grain: one row per model and currency with a price today; models without a price have one row.';
 comment on column analytics.model_catalogue.model_id is 'The model.';
-comment on column analytics.model_catalogue.provider_name is 'Its provider.';
-comment on column analytics.model_catalogue.model_name is 'The provider''s name for it.';
-comment on column analytics.model_catalogue.display_name is 'Name shown to people.';
+comment on column analytics.model_catalogue.provider_name is 'Provider of the model.';
+comment on column analytics.model_catalogue.model_name is 'The provider''s name for the model.';
+comment on column analytics.model_catalogue.display_name is 'Display name of the model.';
 comment on column analytics.model_catalogue.is_active is 'Whether model and provider are active.';
 comment on column analytics.model_catalogue.is_public is 'Whether every signed-in user may use it.';
-comment on column analytics.model_catalogue.currency is 'ISO 4217 code; null without a price.';
+comment on column analytics.model_catalogue.currency is 'ISO 4217 code of the prices; null without a price.';
 comment on column analytics.model_catalogue.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
-comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
-comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent.';
-comment on column analytics.model_catalogue.price_effective_from is 'Since when the price holds; null means always.';
-comment on column analytics.model_catalogue.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks; null when they cost what it writes.';
+comment on column analytics.model_catalogue.output_price_per_million_tokens is 'Price of 1,000,000 tokens generated by the model.';
+comment on column analytics.model_catalogue.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent to the model.';
+comment on column analytics.model_catalogue.price_effective_from is 'Time from which the price applies; null means always.';
+comment on column analytics.model_catalogue.reasoning_price_per_million_tokens is 'Price of 1,000,000 reasoning tokens; null when they cost as much as output tokens.';
 
 grant select on analytics.model_catalogue to :PLINTH_ANALYST;
 
@@ -359,15 +359,15 @@ create view analytics.security_events_hourly with (security_barrier=true) as
   group by (date_trunc('hour'::text, created_at, 'UTC'::text)), event_type, severity;
 
 comment on view analytics.security_events_hourly is 'Grain: one row per hour, type and severity of security events.';
-comment on column analytics.security_events_hourly.hour is 'Begin of the hour.';
-comment on column analytics.security_events_hourly.event_type is 'What happened, such as login_failed.';
-comment on column analytics.security_events_hourly.severity is 'debug, info, warning, error or critical.';
-comment on column analytics.security_events_hourly.events is 'How many events.';
-comment on column analytics.security_events_hourly.users is 'How many existing accounts they concern.';
+comment on column analytics.security_events_hourly.hour is 'Start of the hour.';
+comment on column analytics.security_events_hourly.event_type is 'Type of the event, such as login_failed.';
+comment on column analytics.security_events_hourly.severity is 'Severity: debug, info, warning, error or critical.';
+comment on column analytics.security_events_hourly.events is 'Number of events.';
+comment on column analytics.security_events_hourly.users is 'Number of existing accounts concerned.';
 
 grant select on analytics.security_events_hourly to :PLINTH_ANALYST;
 
--- Grain: one row per state of sessions; ended ones are kept 90 days.
+-- Grain: one row per session state; ended sessions are kept for 90 days.
 create view analytics.sessions_by_state with (security_barrier=true) as
  select coalesce(end_reason,
         case
@@ -386,15 +386,15 @@ create view analytics.sessions_by_state with (security_barrier=true) as
             else 'open'::text
         end));
 
-comment on view analytics.sessions_by_state is 'Grain: one row per state of sessions; ended ones are kept 90 days.';
-comment on column analytics.sessions_by_state.state is 'active_last_hour and open can be used; otherwise why the session ended, such as logout or expired.';
-comment on column analytics.sessions_by_state.sessions is 'How many sessions.';
-comment on column analytics.sessions_by_state.users is 'Of how many accounts.';
-comment on column analytics.sessions_by_state.last_activity_at is 'When one of them was last used.';
+comment on view analytics.sessions_by_state is 'Grain: one row per session state; ended sessions are kept for 90 days.';
+comment on column analytics.sessions_by_state.state is 'State of the sessions: active_last_hour and open are usable; any other value is why the session ended, such as logout or expired.';
+comment on column analytics.sessions_by_state.sessions is 'Number of sessions.';
+comment on column analytics.sessions_by_state.users is 'Number of accounts.';
+comment on column analytics.sessions_by_state.last_activity_at is 'Time one of them was last used.';
 
 grant select on analytics.sessions_by_state to :PLINTH_ANALYST;
 
--- Grain: one row per month (UTC) since the first subscription and currency; this month's is as of the last refresh (hourly).
+-- Grain: one row per month (UTC) since the first subscription and currency; the current month is as of the last refresh (hourly).
 create materialized view analytics.subscription_metrics as
  with months as (
          select m_1.month::date as month,
@@ -474,24 +474,24 @@ create materialized view analytics.subscription_metrics as
 
 create unique index subscription_metrics_month_currency_idx on analytics.subscription_metrics using btree (month, currency);
 
-comment on materialized view analytics.subscription_metrics is 'Grain: one row per month (UTC) since the first subscription and currency; this month''s is as of the last refresh (hourly).';
+comment on materialized view analytics.subscription_metrics is 'Grain: one row per month (UTC) since the first subscription and currency; the current month is as of the last refresh (hourly).';
 comment on column analytics.subscription_metrics.month is 'First day of the month.';
-comment on column analytics.subscription_metrics.currency is 'ISO 4217 code of the plans counted.';
-comment on column analytics.subscription_metrics.mrr_cents is 'Monthly recurring revenue at the month''s end in the currency''s smallest unit: active and past_due, a twelfth of yearly prices, nothing of lifetime ones; rounded once.';
-comment on column analytics.subscription_metrics.active_subscriptions is 'Active at the month''s end, free plans too.';
-comment on column analytics.subscription_metrics.paying_subscriptions is 'Active or past_due at the month''s end on a plan that costs something.';
-comment on column analytics.subscription_metrics.trialing_subscriptions is 'Trialing at the month''s end.';
-comment on column analytics.subscription_metrics.past_due_subscriptions is 'Past_due at the month''s end.';
-comment on column analytics.subscription_metrics.paying_at_start is 'Paying subscriptions at the month''s start.';
-comment on column analytics.subscription_metrics.churned_subscriptions is 'Those of them that were canceled or expired at its end.';
-comment on column analytics.subscription_metrics.churn_rate is 'Churned per paying at start, 0 to 1; null when none paid.';
-comment on column analytics.subscription_metrics.trials_started is 'Trials that began in the month.';
-comment on column analytics.subscription_metrics.trials_converted is 'Those of them whose user had a paid active subscription since.';
-comment on column analytics.subscription_metrics.trial_conversion_rate is 'Converted per started, 0 to 1; null when none began.';
+comment on column analytics.subscription_metrics.currency is 'ISO 4217 code of the plans'' currency.';
+comment on column analytics.subscription_metrics.mrr_cents is 'Monthly recurring revenue at the end of the month in the currency''s smallest unit: active and past_due subscriptions; yearly prices count a twelfth, lifetime prices nothing; rounded once.';
+comment on column analytics.subscription_metrics.active_subscriptions is 'Number of active subscriptions at the end of the month, free plans included.';
+comment on column analytics.subscription_metrics.paying_subscriptions is 'Number of active or past_due subscriptions at the end of the month on a plan with a price.';
+comment on column analytics.subscription_metrics.trialing_subscriptions is 'Number of trialing subscriptions at the end of the month.';
+comment on column analytics.subscription_metrics.past_due_subscriptions is 'Number of past_due subscriptions at the end of the month.';
+comment on column analytics.subscription_metrics.paying_at_start is 'Number of paying subscriptions at the start of the month.';
+comment on column analytics.subscription_metrics.churned_subscriptions is 'Number of those that were canceled or expired at the end of the month.';
+comment on column analytics.subscription_metrics.churn_rate is 'Ratio of churned_subscriptions to paying_at_start, 0 to 1; null when there were no paying subscriptions.';
+comment on column analytics.subscription_metrics.trials_started is 'Number of trials that began in the month.';
+comment on column analytics.subscription_metrics.trials_converted is 'Number of those trials whose user has since had a paid active subscription.';
+comment on column analytics.subscription_metrics.trial_conversion_rate is 'Ratio of trials_converted to trials_started, 0 to 1; null when no trial began.';
 
 grant select on analytics.subscription_metrics to :PLINTH_ANALYST;
 
--- Grain: one row per account. What it consumed and completed, and how it signed in.
+-- Grain: one row per account. Content consumed and completed, and sign-ins.
 create view analytics.user_activity_summary with (security_barrier=true) as
  select u.id as user_id,
     coalesce(c.sessions, 0::bigint) as sessions,
@@ -533,20 +533,20 @@ create view analytics.user_activity_summary with (security_barrier=true) as
           where a.created_at > (now() - '30 days'::interval)
           group by a.user_id) l on l.user_id = u.id;
 
-comment on view analytics.user_activity_summary is 'Grain: one row per account. What it consumed and completed, and how it signed in.';
+comment on view analytics.user_activity_summary is 'Grain: one row per account. Content consumed and completed, and sign-ins.';
 comment on column analytics.user_activity_summary.user_id is 'The account.';
-comment on column analytics.user_activity_summary.sessions is 'Sessions with content.';
-comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content; time with two things at once counts once.';
-comment on column analytics.user_activity_summary.active_days is 'Days (UTC) on which a session began.';
-comment on column analytics.user_activity_summary.items_started is 'Items begun; courses are counted by their parts.';
-comment on column analytics.user_activity_summary.items_completed is 'Those of them that were completed.';
-comment on column analytics.user_activity_summary.completion_rate is 'items_completed / items_started, 0 to 1; null when nothing was begun.';
-comment on column analytics.user_activity_summary.ratings is 'Ratings given.';
-comment on column analytics.user_activity_summary.sign_ins is 'Successful sign-ins of the last 30 days.';
-comment on column analytics.user_activity_summary.failed_sign_ins is 'Refused sign-ins of the last 30 days.';
-comment on column analytics.user_activity_summary.sign_in_days is 'Days (UTC) of the last 30 with a successful sign-in.';
-comment on column analytics.user_activity_summary.last_login_at is 'Last successful sign-in.';
-comment on column analytics.user_activity_summary.last_activity_at is 'Last time with content.';
-comment on column analytics.user_activity_summary.created_at is 'When the account was made.';
+comment on column analytics.user_activity_summary.sessions is 'Number of sessions with content.';
+comment on column analytics.user_activity_summary.active_seconds is 'Time spent with content, in seconds; time with two items open at once counts once.';
+comment on column analytics.user_activity_summary.active_days is 'Number of days (UTC) on which a session began.';
+comment on column analytics.user_activity_summary.items_started is 'Number of items started; courses are counted by their parts.';
+comment on column analytics.user_activity_summary.items_completed is 'Number of those items that were completed.';
+comment on column analytics.user_activity_summary.completion_rate is 'Ratio items_completed / items_started, 0 to 1; null when no item was started.';
+comment on column analytics.user_activity_summary.ratings is 'Number of ratings given.';
+comment on column analytics.user_activity_summary.sign_ins is 'Number of successful sign-ins in the last 30 days.';
+comment on column analytics.user_activity_summary.failed_sign_ins is 'Number of rejected sign-ins in the last 30 days.';
+comment on column analytics.user_activity_summary.sign_in_days is 'Number of days (UTC) of the last 30 with a successful sign-in.';
+comment on column analytics.user_activity_summary.last_login_at is 'Time of the last successful sign-in.';
+comment on column analytics.user_activity_summary.last_activity_at is 'Time of the last activity with content.';
+comment on column analytics.user_activity_summary.created_at is 'Time the account was created.';
 
 grant select on analytics.user_activity_summary to :PLINTH_ANALYST;

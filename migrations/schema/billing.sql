@@ -91,7 +91,7 @@ comment on column billing.daily_usage.currency is 'Currency of the cost (ISO 421
 create policy select_own on billing.daily_usage
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on billing.daily_usage is 'Users read their own days.';
+comment on policy select_own on billing.daily_usage is 'Users read their own daily usage.';
 
 grant select on billing.daily_usage to :PLINTH_USER;
 
@@ -161,11 +161,11 @@ create policy all_manager on billing.model_prices
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_models'::text)))
   with check ((select access.has_permission('manage_models'::text)));
-comment on policy all_manager on billing.model_prices is 'The permission manage_models reads and writes all prices.';
+comment on policy all_manager on billing.model_prices is 'Users with manage_models read and write all prices.';
 create policy select_usable on billing.model_prices
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using ((model_id in (select access.usable_model_ids())));
-comment on policy select_usable on billing.model_prices is 'Who may use a model reads its prices.';
+comment on policy select_usable on billing.model_prices is 'Users who may use a model read its prices.';
 
 grant
   select,
@@ -255,7 +255,7 @@ comment on column billing.payments.updated_at is 'Time of the last change.';
 create policy select_manager on billing.payments
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_subscriptions'::text)));
-comment on policy select_manager on billing.payments is 'The permission manage_subscriptions reads all payments.';
+comment on policy select_manager on billing.payments is 'Users with manage_subscriptions read all payments.';
 create policy select_own on billing.payments
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -298,7 +298,7 @@ create policy all_manager on billing.plan_prices
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_plans'::text)))
   with check ((select access.has_permission('manage_plans'::text)));
-comment on policy all_manager on billing.plan_prices is 'The permission manage_plans reads and writes all prices at providers.';
+comment on policy all_manager on billing.plan_prices is 'Users with manage_plans read and write all prices at providers.';
 
 grant select, insert (plan_id, provider, provider_price_id), delete on billing.plan_prices to :PLINTH_USER;
 
@@ -327,11 +327,11 @@ comment on column billing.provider_customers.created_at is 'Time when the custom
 create policy select_manager on billing.provider_customers
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_subscriptions'::text)));
-comment on policy select_manager on billing.provider_customers is 'The permission manage_subscriptions reads all ties to payment providers.';
+comment on policy select_manager on billing.provider_customers is 'Users with manage_subscriptions read all customer records at payment providers.';
 create policy select_own on billing.provider_customers
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on billing.provider_customers is 'Users read their own ties to payment providers.';
+comment on policy select_own on billing.provider_customers is 'Users read their own customer records at payment providers.';
 
 grant select on billing.provider_customers to :PLINTH_USER;
 
@@ -395,11 +395,11 @@ comment on column billing.subscription_changes.created_at is 'Time when the chan
 create policy select_manager on billing.subscription_changes
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_subscriptions'::text)));
-comment on policy select_manager on billing.subscription_changes is 'The permission manage_subscriptions reads all subscriptions'' history.';
+comment on policy select_manager on billing.subscription_changes is 'Users with manage_subscriptions read the history of all subscriptions.';
 create policy select_own on billing.subscription_changes
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on billing.subscription_changes is 'Users read their own subscriptions'' history.';
+comment on policy select_own on billing.subscription_changes is 'Users read the history of their own subscriptions.';
 
 grant select on billing.subscription_changes to :PLINTH_USER;
 
@@ -483,16 +483,16 @@ comment on column billing.subscription_plans.updated_at is 'Time of the last cha
 create policy insert_manager on billing.subscription_plans
   for insert to :PLINTH_USER
   with check ((select access.has_permission('manage_plans'::text)));
-comment on policy insert_manager on billing.subscription_plans is 'The permission manage_plans adds plans and versions.';
+comment on policy insert_manager on billing.subscription_plans is 'Users with manage_plans add plans and versions.';
 create policy select_all on billing.subscription_plans
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (true);
-comment on policy select_all on billing.subscription_plans is 'Everybody reads all plans.';
+comment on policy select_all on billing.subscription_plans is 'Everyone reads all plans.';
 create policy update_manager on billing.subscription_plans
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_plans'::text)))
   with check ((select access.has_permission('manage_plans'::text)));
-comment on policy update_manager on billing.subscription_plans is 'The permission manage_plans renames plans and takes them off the offer.';
+comment on policy update_manager on billing.subscription_plans is 'Users with manage_plans rename plans and withdraw them from sale.';
 
 grant
   select,
@@ -719,11 +719,11 @@ create policy all_manager on billing.usage_limits
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)))
   with check ((select access.has_permission('manage_users'::text)));
-comment on policy all_manager on billing.usage_limits is 'The permission manage_users reads and writes all limits.';
+comment on policy all_manager on billing.usage_limits is 'Users with manage_users read and write all limits.';
 create policy select_own on billing.usage_limits
   for select to :PLINTH_USER
   using (plinth.current_user_id() is not null and (user_id is null or user_id = (select plinth.current_user_id())) and (model_id is null or (model_id in (select access.usable_model_ids()))));
-comment on policy select_own on billing.usage_limits is 'Users read limits that are theirs or everybody''s, on models they may use.';
+comment on policy select_own on billing.usage_limits is 'Users read the limits set for them or for everyone, on models they may use.';
 
 grant
   select,
@@ -872,7 +872,7 @@ comment on column billing.user_subscriptions.updated_at is 'Time of the last cha
 create policy select_manager on billing.user_subscriptions
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_subscriptions'::text)));
-comment on policy select_manager on billing.user_subscriptions is 'The permission manage_subscriptions reads all subscriptions.';
+comment on policy select_manager on billing.user_subscriptions is 'Users with manage_subscriptions read all subscriptions.';
 create policy select_own on billing.user_subscriptions
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -882,7 +882,7 @@ grant select on billing.user_subscriptions to :PLINTH_USER;
 
 -- Views -----------------------------------------------------------------------------------------------
 
--- Grain: one row per user whose subscription gives access now: trialing, active, or past_due within the days of grace.
+-- Grain: one row per user whose subscription gives access now: trialing, active, or past_due within the grace period.
 create view billing.active_user_subscriptions with (security_invoker=true) as
  select s.id as subscription_id,
     s.user_id,
@@ -907,30 +907,30 @@ create view billing.active_user_subscriptions with (security_invoker=true) as
      join billing.subscription_plans p on p.id = s.plan_id
   where s.status = any (array['trialing'::text, 'active'::text, 'past_due'::text]);
 
-comment on view billing.active_user_subscriptions is E'@primaryKey subscription_id\n@foreignKey (plan_id) references billing.subscription_plans (id)\n@foreignKey (user_id) references identity.users (id)\nGrain: one row per user whose subscription gives access now: trialing, active, or past_due within the days of grace.';
+comment on view billing.active_user_subscriptions is E'@primaryKey subscription_id\n@foreignKey (plan_id) references billing.subscription_plans (id)\n@foreignKey (user_id) references identity.users (id)\nGrain: one row per user whose subscription gives access now: trialing, active, or past_due within the grace period.';
 comment on column billing.active_user_subscriptions.subscription_id is 'The subscription.';
-comment on column billing.active_user_subscriptions.user_id is 'Whose it is.';
+comment on column billing.active_user_subscriptions.user_id is 'The user.';
 comment on column billing.active_user_subscriptions.plan_id is 'The version of the plan.';
-comment on column billing.active_user_subscriptions.plan_code is 'The plan, such as premium; the user''s tier.';
-comment on column billing.active_user_subscriptions.plan_name is 'Its name for people.';
-comment on column billing.active_user_subscriptions.plan_version is 'Its version.';
-comment on column billing.active_user_subscriptions.status is 'trialing, active or past_due.';
-comment on column billing.active_user_subscriptions.billing_cycle is 'monthly, yearly or lifetime.';
+comment on column billing.active_user_subscriptions.plan_code is 'Code of the plan, such as premium; the user''s tier.';
+comment on column billing.active_user_subscriptions.plan_name is 'Display name of the plan.';
+comment on column billing.active_user_subscriptions.plan_version is 'Version number of the plan.';
+comment on column billing.active_user_subscriptions.status is 'Status: trialing, active or past_due.';
+comment on column billing.active_user_subscriptions.billing_cycle is 'Billing cycle: monthly, yearly or lifetime.';
 comment on column billing.active_user_subscriptions.price_cents is 'Price of a period in the currency''s smallest unit.';
-comment on column billing.active_user_subscriptions.currency is 'ISO 4217 code.';
+comment on column billing.active_user_subscriptions.currency is 'ISO 4217 code of the price.';
 comment on column billing.active_user_subscriptions.token_quota is 'Tokens per period; null means unlimited.';
-comment on column billing.active_user_subscriptions.features is 'What the plan includes (JSON object).';
-comment on column billing.active_user_subscriptions.access_level is 'Content of this level and below is included.';
-comment on column billing.active_user_subscriptions.started_at is 'When the subscription began.';
-comment on column billing.active_user_subscriptions.current_period_start is 'First moment of the period.';
-comment on column billing.active_user_subscriptions.current_period_end is 'First moment after it; null for lifetime.';
-comment on column billing.active_user_subscriptions.trial_end is 'End of the trial; null when there was none.';
-comment on column billing.active_user_subscriptions.cancel_at_period_end is 'Whether it ends with the period.';
-comment on column billing.active_user_subscriptions.renewal_date is 'Day (UTC) of the next renewal; null when it does not renew.';
+comment on column billing.active_user_subscriptions.features is 'Features of the plan (JSON object).';
+comment on column billing.active_user_subscriptions.access_level is 'Highest access level of content that the plan includes.';
+comment on column billing.active_user_subscriptions.started_at is 'Time the subscription began.';
+comment on column billing.active_user_subscriptions.current_period_start is 'Start of the period.';
+comment on column billing.active_user_subscriptions.current_period_end is 'End of the period, exclusive; null for lifetime.';
+comment on column billing.active_user_subscriptions.trial_end is 'End of the trial; null without a trial.';
+comment on column billing.active_user_subscriptions.cancel_at_period_end is 'Whether the subscription ends with the period.';
+comment on column billing.active_user_subscriptions.renewal_date is 'Day (UTC) of the next renewal; null if the subscription does not renew.';
 
 grant select on billing.active_user_subscriptions to :PLINTH_USER;
 
--- Prices that hold now: one row per model and currency.
+-- Current prices. Grain: one row per model and currency.
 create view billing.current_model_prices with (security_invoker=true) as
  select model_id,
     currency,
@@ -943,19 +943,19 @@ create view billing.current_model_prices with (security_invoker=true) as
    from billing.model_prices p
   where tstzrange(effective_from, effective_to) @> now();
 
-comment on view billing.current_model_prices is E'@primaryKey model_id,currency\n@foreignKey (model_id) references llm.models (id)\nPrices that hold now: one row per model and currency.';
+comment on view billing.current_model_prices is E'@primaryKey model_id,currency\n@foreignKey (model_id) references llm.models (id)\nCurrent prices. Grain: one row per model and currency.';
 comment on column billing.current_model_prices.model_id is 'The model.';
-comment on column billing.current_model_prices.currency is 'ISO 4217 code.';
+comment on column billing.current_model_prices.currency is 'ISO 4217 code of the prices.';
 comment on column billing.current_model_prices.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
-comment on column billing.current_model_prices.output_price_per_million_tokens is 'Price of 1,000,000 tokens the model writes.';
-comment on column billing.current_model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent, or null.';
-comment on column billing.current_model_prices.effective_from is 'Since when; null means always.';
-comment on column billing.current_model_prices.effective_to is 'Until when; null means until further notice.';
-comment on column billing.current_model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 tokens the model thinks, or null.';
+comment on column billing.current_model_prices.output_price_per_million_tokens is 'Price of 1,000,000 tokens generated by the model.';
+comment on column billing.current_model_prices.cached_input_price_per_million_tokens is 'Price of 1,000,000 cached tokens sent to the model, or null.';
+comment on column billing.current_model_prices.effective_from is 'Time from which the price applies; null means always.';
+comment on column billing.current_model_prices.effective_to is 'Time until which the price applies; null means until further notice.';
+comment on column billing.current_model_prices.reasoning_price_per_million_tokens is 'Price of 1,000,000 reasoning tokens, or null.';
 
 grant select on billing.current_model_prices to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Use and cost by month: one row per user, month (UTC) and currency.
+-- Usage and cost by month. Grain: one row per user, month (UTC) and currency.
 create view billing.monthly_usage with (security_invoker=true) as
  select user_id,
     date_trunc('month'::text, day::timestamp without time zone)::date as month,
@@ -968,18 +968,18 @@ create view billing.monthly_usage with (security_invoker=true) as
   where user_id is not null
   group by user_id, (date_trunc('month'::text, day::timestamp without time zone)::date), currency;
 
-comment on view billing.monthly_usage is E'@primaryKey user_id,month,currency\nUse and cost by month: one row per user, month (UTC) and currency.';
+comment on view billing.monthly_usage is E'@primaryKey user_id,month,currency\nUsage and cost by month. Grain: one row per user, month (UTC) and currency.';
 comment on column billing.monthly_usage.user_id is 'The account.';
 comment on column billing.monthly_usage.month is 'First day of the month, UTC.';
 comment on column billing.monthly_usage.currency is 'ISO 4217 code of cost.';
-comment on column billing.monthly_usage.requests is 'Uses of models.';
-comment on column billing.monthly_usage.total_tokens is 'Tokens sent and made.';
-comment on column billing.monthly_usage.unpriced_tokens is 'Those whose cost is unknown, and not in cost.';
+comment on column billing.monthly_usage.requests is 'Number of uses of models.';
+comment on column billing.monthly_usage.total_tokens is 'Number of tokens sent and generated.';
+comment on column billing.monthly_usage.unpriced_tokens is 'Number of tokens whose cost is unknown and not included in cost.';
 comment on column billing.monthly_usage.cost is 'Exact cost of the priced tokens in units of currency.';
 
 grant select on billing.monthly_usage to :PLINTH_USER;
 
--- Which grants an open hold keeps how much of: one row per open hold and grant.
+-- Tokens that each open hold reserves, by grant. Grain: one row per open hold and grant.
 create view billing.token_hold_allocations with (security_invoker=true) as
  select h.id as hold_id,
     a.grant_id,
@@ -990,18 +990,18 @@ create view billing.token_hold_allocations with (security_invoker=true) as
      cross join lateral unnest(h.grant_ids, h.grant_tokens) a(grant_id, tokens)
   where h.state = 'open'::text;
 
-comment on view billing.token_hold_allocations is E'@primaryKey hold_id,grant_id\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nWhich grants an open hold keeps how much of: one row per open hold and grant.';
+comment on view billing.token_hold_allocations is E'@primaryKey hold_id,grant_id\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nTokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
 comment on column billing.token_hold_allocations.hold_id is 'The hold.';
 comment on column billing.token_hold_allocations.grant_id is 'The grant.';
-comment on column billing.token_hold_allocations.user_id is 'Whose.';
-comment on column billing.token_hold_allocations.tokens is 'Tokens of the grant that the hold keeps.';
-comment on column billing.token_hold_allocations.expires_at is 'When the hold ends by itself.';
+comment on column billing.token_hold_allocations.user_id is 'The user.';
+comment on column billing.token_hold_allocations.tokens is 'Number of the grant''s tokens that the hold reserves.';
+comment on column billing.token_hold_allocations.expires_at is 'Time the hold expires.';
 
 grant select on billing.token_hold_allocations to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Ends one's subscription with its period (at once when past_due or paused). PL404 without one, PL409 when that is settled or a provider bills it.
+-- Cancels the signed-in user's subscription at the end of its period (at once when past_due or paused). PL404 without a subscription, PL409 when it is already canceled or a provider bills it.
 create or replace function billing.cancel_subscription()
   returns billing.user_subscriptions
   language sql
@@ -1011,11 +1011,11 @@ as $$
   select private.set_cancellation_at(plinth.current_user_id(), true, now())
 $$;
 
-comment on function billing.cancel_subscription() is 'Ends one''s subscription with its period (at once when past_due or paused). PL404 without one, PL409 when that is settled or a provider bills it.';
+comment on function billing.cancel_subscription() is 'Cancels the signed-in user''s subscription at the end of its period (at once when past_due or paused). PL404 without a subscription, PL409 when it is already canceled or a provider bills it.';
 revoke execute on function billing.cancel_subscription() from public;
 grant execute on function billing.cancel_subscription() to :PLINTH_USER;
 
--- Changes to another plan when the period ends; the plan one is on takes that back. PL402 for an upgrade, which begins with its payment.
+-- Changes the signed-in user's plan at the end of the period; naming the current plan revokes a planned change. PL402 for an upgrade, which begins with its payment.
 create or replace function billing.change_plan(plan_id uuid)
   returns billing.user_subscriptions
   language sql
@@ -1025,11 +1025,11 @@ as $$
   select private.schedule_plan_at(plinth.current_user_id(), change_plan.plan_id, now())
 $$;
 
-comment on function billing.change_plan(plan_id uuid) is 'Changes to another plan when the period ends; the plan one is on takes that back. PL402 for an upgrade, which begins with its payment.';
+comment on function billing.change_plan(plan_id uuid) is 'Changes the signed-in user''s plan at the end of the period; naming the current plan revokes a planned change. PL402 for an upgrade, which begins with its payment.';
 revoke execute on function billing.change_plan(plan_id uuid) from public;
 grant execute on function billing.change_plan(plan_id uuid) to :PLINTH_USER;
 
--- Trigger: refuses steps that private.subscription_transitions does not list (PL409).
+-- Trigger: rejects transitions that private.subscription_transitions does not list (PL409).
 create or replace function billing.check_subscription_status()
   returns trigger
   language plpgsql
@@ -1044,16 +1044,16 @@ begin
       and t.to_status = new.status
       and (new.provider is not null or not t.is_providers)
   ) then
-    raise exception 'A subscription that is % cannot become %.', old.status, new.status using errcode = 'PL409';
+    raise exception 'A subscription with status % cannot become %.', old.status, new.status using errcode = 'PL409';
   end if;
   return new;
 end
 $$;
 
-comment on function billing.check_subscription_status() is 'Trigger: refuses steps that private.subscription_transitions does not list (PL409).';
+comment on function billing.check_subscription_status() is 'Trigger: rejects transitions that private.subscription_transitions does not list (PL409).';
 revoke execute on function billing.check_subscription_status() from public;
 
--- The subscription that is trialing, active, past_due or paused, one's own by default; null when there is none.
+-- Returns the user's subscription that is trialing, active, past_due or paused, the caller's own by default; null if there is none.
 create or replace function billing.current_subscription(user_id uuid default plinth.current_user_id())
   returns billing.user_subscriptions
   language sql
@@ -1065,7 +1065,7 @@ as $$
     and s.status in ('trialing', 'active', 'past_due', 'paused')
 $$;
 
-comment on function billing.current_subscription(user_id uuid) is 'The subscription that is trialing, active, past_due or paused, one''s own by default; null when there is none.';
+comment on function billing.current_subscription(user_id uuid) is 'Returns the user''s subscription that is trialing, active, past_due or paused, the caller''s own by default; null if there is none.';
 revoke execute on function billing.current_subscription(user_id uuid) from public;
 grant execute on function billing.current_subscription(user_id uuid) to :PLINTH_USER;
 
@@ -1090,7 +1090,7 @@ comment on function billing.end_subscription(user_id uuid) is 'Ends a subscripti
 revoke execute on function billing.end_subscription(user_id uuid) from public;
 grant execute on function billing.end_subscription(user_id uuid) to :PLINTH_USER;
 
--- Trigger: a change of a subscription may give or take tokens, so the ledger asks again.
+-- Trigger: a change of a subscription may add or end tokens, so the ledger reads the entitlement again.
 create or replace function billing.forget_entitlement()
   returns trigger
   language plpgsql
@@ -1105,10 +1105,10 @@ begin
 end
 $$;
 
-comment on function billing.forget_entitlement() is 'Trigger: a change of a subscription may give or take tokens, so the ledger asks again.';
+comment on function billing.forget_entitlement() is 'Trigger: a change of a subscription may add or end tokens, so the ledger reads the entitlement again.';
 revoke execute on function billing.forget_entitlement() from public;
 
--- Trigger: holds go with their account, usage stays without a name.
+-- Trigger: deletes the holds of a deleted account and keeps its usage without the user.
 create or replace function billing.forget_usage_account()
   returns trigger
   language plpgsql
@@ -1122,10 +1122,10 @@ begin
 end
 $$;
 
-comment on function billing.forget_usage_account() is 'Trigger: holds go with their account, usage stays without a name.';
+comment on function billing.forget_usage_account() is 'Trigger: deletes the holds of a deleted account and keeps its usage without the user.';
 revoke execute on function billing.forget_usage_account() from public;
 
--- Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again gives nothing more and returns the subscription as it is now. Needs manage_subscriptions (PL403). PL404, PL409, PL422.
+-- Grants a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again grants nothing more and returns the current subscription. Needs manage_subscriptions (PL403). PL404, PL409, PL422.
 create or replace function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text default null::text)
   returns billing.user_subscriptions
   language plpgsql
@@ -1156,11 +1156,11 @@ begin
 end
 $$;
 
-comment on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) is 'Gives a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again gives nothing more and returns the subscription as it is now. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
+comment on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) is 'Grants a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again grants nothing more and returns the current subscription. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
 revoke execute on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) from public;
 grant execute on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) to :PLINTH_USER;
 
--- Whether the signed-in user's grants have this many tokens left now. It sets nothing aside: reserve does.
+-- Returns whether the signed-in user's grants have this many tokens left now. It reserves nothing; reserve_tokens does.
 create or replace function billing.has_tokens(amount bigint default 1)
   returns boolean
   language sql
@@ -1171,11 +1171,11 @@ as $$
   from private.available_grants(plinth.current_user_id(), now()) g
 $$;
 
-comment on function billing.has_tokens(amount bigint) is 'Whether the signed-in user''s grants have this many tokens left now. It sets nothing aside: reserve does.';
+comment on function billing.has_tokens(amount bigint) is 'Returns whether the signed-in user''s grants have this many tokens left now. It reserves nothing; reserve_tokens does.';
 revoke execute on function billing.has_tokens(amount bigint) from public;
 grant execute on function billing.has_tokens(amount bigint) to :PLINTH_USER;
 
--- Trigger: refuses changes to the terms of a plan's version (PL409).
+-- Trigger: rejects changes to the terms of a plan's version (PL409).
 create or replace function billing.keep_plan_terms()
   returns trigger
   language plpgsql
@@ -1189,16 +1189,16 @@ begin
     new.code, new.version, new.billing_cycle, new.price_cents, new.currency, new.trial_days, new.token_quota,
     new.rollover_limit, new.features, new.access_level
   ) then
-    raise exception 'The terms of a plan do not change; make a new version with revisePlan.' using errcode = 'PL409';
+    raise exception 'The terms of a plan cannot be changed. Create a new version with revisePlan.' using errcode = 'PL409';
   end if;
   return new;
 end
 $$;
 
-comment on function billing.keep_plan_terms() is 'Trigger: refuses changes to the terms of a plan''s version (PL409).';
+comment on function billing.keep_plan_terms() is 'Trigger: rejects changes to the terms of a plan''s version (PL409).';
 revoke execute on function billing.keep_plan_terms() from public;
 
--- Trigger: numbers a new version of an offer and supersedes the one before.
+-- Trigger: numbers a new version of an offer and supersedes the previous one.
 create or replace function billing.number_plan_version()
   returns trigger
   language plpgsql
@@ -1206,7 +1206,7 @@ create or replace function billing.number_plan_version()
   set search_path to 'pg_catalog'
 as $$
 begin
-  -- One version at a time; a lock of its own, because the first version has no row to lock.
+  -- One version at a time; uses a separate lock because the first version has no row to lock.
   perform pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'plinth plan', new.code, new.billing_cycle, new.currency), 0));
   new.version := 1 + coalesce(
     (
@@ -1227,7 +1227,7 @@ begin
 end
 $$;
 
-comment on function billing.number_plan_version() is 'Trigger: numbers a new version of an offer and supersedes the one before.';
+comment on function billing.number_plan_version() is 'Trigger: numbers a new version of an offer and supersedes the previous one.';
 revoke execute on function billing.number_plan_version() from public;
 
 -- Stops a paid period's clock until its user resumes. Needs manage_subscriptions (PL403). PL404, PL409.
@@ -1251,7 +1251,7 @@ comment on function billing.pause_subscription(user_id uuid) is 'Stops a paid pe
 revoke execute on function billing.pause_subscription(user_id uuid) from public;
 grant execute on function billing.pause_subscription(user_id uuid) to :PLINTH_USER;
 
--- Trigger: notes a change of plans or their prices in the audit log.
+-- Trigger: records a change of plans or their prices in the audit log.
 create or replace function billing.record_plan_change()
   returns trigger
   language plpgsql
@@ -1271,10 +1271,10 @@ begin
 end
 $$;
 
-comment on function billing.record_plan_change() is 'Trigger: notes a change of plans or their prices in the audit log.';
+comment on function billing.record_plan_change() is 'Trigger: records a change of plans or their prices in the audit log.';
 revoke execute on function billing.record_plan_change() from public;
 
--- Sets tokens of the signed-in user aside for five minutes; the same key again gives the same hold. QUOTA_EXCEEDED when they do not cover it, CONFLICT for a key used otherwise.
+-- Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments.
 create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text)
   returns billing.token_holds
   language plpgsql
@@ -1283,11 +1283,11 @@ create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigi
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
-  -- The same answer for a model the user may not use and one that does not exist.
+  -- The same answer for a model that the user may not use and for one that does not exist.
   if access.can_use_model(reserve_tokens.model_id) is not true then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
   return private.reserve_tokens(
     plinth.current_user_id(), reserve_tokens.model_id, reserve_tokens.max_tokens, reserve_tokens.idempotency_key
@@ -1295,11 +1295,11 @@ begin
 end
 $$;
 
-comment on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) is 'Sets tokens of the signed-in user aside for five minutes; the same key again gives the same hold. QUOTA_EXCEEDED when they do not cover it, CONFLICT for a key used otherwise.';
+comment on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) is 'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments.';
 revoke execute on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) from public;
 grant execute on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) to :PLINTH_USER;
 
--- Takes a cancellation back before the period ends, or goes on after a pause. PL404 without a subscription, PL409 when there is nothing to resume.
+-- Revokes a cancellation before the period ends, or resumes a paused subscription. PL404 without a subscription, PL409 when there is nothing to resume.
 create or replace function billing.resume_subscription()
   returns billing.user_subscriptions
   language sql
@@ -1309,11 +1309,11 @@ as $$
   select private.set_cancellation_at(plinth.current_user_id(), false, now())
 $$;
 
-comment on function billing.resume_subscription() is 'Takes a cancellation back before the period ends, or goes on after a pause. PL404 without a subscription, PL409 when there is nothing to resume.';
+comment on function billing.resume_subscription() is 'Revokes a cancellation before the period ends, or resumes a paused subscription. PL404 without a subscription, PL409 when there is nothing to resume.';
 revoke execute on function billing.resume_subscription() from public;
 grant execute on function billing.resume_subscription() to :PLINTH_USER;
 
--- Makes a new version of a plan with some terms changed, given by column name. Needs manage_plans. PL404, PL409, PL422.
+-- Creates a new version of a plan with some terms changed, given by column name. Needs manage_plans. PL404, PL409, PL422.
 create or replace function billing.revise_plan(plan_id uuid, changes jsonb)
   returns billing.subscription_plans
   language plpgsql
@@ -1326,15 +1326,15 @@ begin
   if jsonb_typeof(changes) is distinct from 'object'
     or changes - array['plan_name', 'price_cents', 'trial_days', 'token_quota', 'rollover_limit', 'features', 'access_level', 'is_active'] <> '{}'
   then
-    raise exception 'changes may name plan_name, price_cents, trial_days, token_quota, rollover_limit, features, access_level and is_active.'
+    raise exception 'changes may contain plan_name, price_cents, trial_days, token_quota, rollover_limit, features, access_level and is_active.'
       using errcode = 'PL422', column = 'changes';
   end if;
   select p.* into v_plan from billing.subscription_plans p where p.id = revise_plan.plan_id;
   if v_plan.id is null then
-    raise exception 'There is no such plan.' using errcode = 'PL404', column = 'plan_id';
+    raise exception 'Plan not found.' using errcode = 'PL404', column = 'plan_id';
   end if;
-  -- Who may change it locks it, so that of two new versions one is refused: made of the same terms, the second would take back
-  -- what the first changed. Who may not is refused by the insert.
+  -- Callers who may change the plan lock it, so that one of two concurrent versions is rejected: based on the same terms, the
+  -- second would undo the changes of the first. Other callers are rejected by the insert.
   perform from billing.subscription_plans p where p.id = v_plan.id for no key update;
   select p.* into v_plan from billing.subscription_plans p where p.id = v_plan.id;
   if v_plan.superseded_at is not null then
@@ -1353,11 +1353,11 @@ begin
 end
 $$;
 
-comment on function billing.revise_plan(plan_id uuid, changes jsonb) is 'Makes a new version of a plan with some terms changed, given by column name. Needs manage_plans. PL404, PL409, PL422.';
+comment on function billing.revise_plan(plan_id uuid, changes jsonb) is 'Creates a new version of a plan with some terms changed, given by column name. Needs manage_plans. PL404, PL409, PL422.';
 revoke execute on function billing.revise_plan(plan_id uuid, changes jsonb) from public;
 grant execute on function billing.revise_plan(plan_id uuid, changes jsonb) to :PLINTH_USER;
 
--- Subscribes to a plan that costs nothing, or starts a plan's trial, once per user. PL402 for a plan that must be paid, PL409 with a subscription.
+-- Subscribes the signed-in user to a free plan, or starts a plan's trial, once per user. PL402 for a plan that must be paid, PL409 if the user already has a subscription.
 create or replace function billing.subscribe(plan_id uuid)
   returns billing.user_subscriptions
   language sql
@@ -1367,11 +1367,11 @@ as $$
   select private.subscribe_at(plinth.current_user_id(), subscribe.plan_id, now())
 $$;
 
-comment on function billing.subscribe(plan_id uuid) is 'Subscribes to a plan that costs nothing, or starts a plan''s trial, once per user. PL402 for a plan that must be paid, PL409 with a subscription.';
+comment on function billing.subscribe(plan_id uuid) is 'Subscribes the signed-in user to a free plan, or starts a plan''s trial, once per user. PL402 for a plan that must be paid, PL409 if the user already has a subscription.';
 revoke execute on function billing.subscribe(plan_id uuid) from public;
 grant execute on function billing.subscribe(plan_id uuid) to :PLINTH_USER;
 
--- The signed-in user's tokens: left, held, used this month, by grant, and when they run out at the present pace. Null for a visitor.
+-- Returns the signed-in user's tokens: left, held, used this month, by grant, and when they run out at the current rate. Null for a visitor.
 create or replace function billing.token_balance()
   returns billing.token_balance
   language plpgsql
@@ -1386,6 +1386,6 @@ begin
 end
 $$;
 
-comment on function billing.token_balance() is 'The signed-in user''s tokens: left, held, used this month, by grant, and when they run out at the present pace. Null for a visitor.';
+comment on function billing.token_balance() is 'Returns the signed-in user''s tokens: left, held, used this month, by grant, and when they run out at the current rate. Null for a visitor.';
 revoke execute on function billing.token_balance() from public;
 grant execute on function billing.token_balance() to :PLINTH_USER;

@@ -1,4 +1,4 @@
--- What belongs to no schema as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
+-- Objects outside the schemas as the migrations leave it. Generated (plinth schema dump): read it, do not edit it.
 
 create extension btree_gin with schema plinth;
 create extension btree_gist with schema plinth;

@@ -92,11 +92,11 @@ comment on column identity.api_tokens.revoked_at is 'Time when the token was rev
 create policy select_managed on identity.api_tokens
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)));
-comment on policy select_managed on identity.api_tokens is 'Who manages users finds the token to revoke.';
+comment on policy select_managed on identity.api_tokens is 'Users who manage users read API tokens, to find one to revoke.';
 create policy select_own on identity.api_tokens
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on identity.api_tokens is 'Users read what is known of their own API tokens.';
+comment on policy select_own on identity.api_tokens is 'Users read the metadata of their own API tokens.';
 
 grant select on identity.api_tokens to :PLINTH_USER;
 
@@ -137,11 +137,11 @@ create policy all_manager on identity.consent_purposes
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_consents'::text)))
   with check ((select access.has_permission('manage_consents'::text)));
-comment on policy all_manager on identity.consent_purposes is 'The permission manage_consents writes purposes and reads drafts.';
+comment on policy all_manager on identity.consent_purposes is 'Users with manage_consents write purposes and read drafts.';
 create policy select_published on identity.consent_purposes
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (published_at <= now());
-comment on policy select_published on identity.consent_purposes is 'Everybody reads what is published.';
+comment on policy select_published on identity.consent_purposes is 'Everyone reads published purposes.';
 
 grant
   select,
@@ -280,7 +280,7 @@ create policy update_manager on identity.data_rights_settings
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_security'::text)))
   with check ((select access.has_permission('manage_security'::text)));
-comment on policy update_manager on identity.data_rights_settings is 'The permission manage_security sets the periods.';
+comment on policy update_manager on identity.data_rights_settings is 'Users with manage_security set the periods.';
 
 grant
   select,
@@ -795,11 +795,11 @@ comment on constraint users_hashed_email_key on identity.users is '@behavior -*'
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER
   using ((select access.has_permission('delete_user'::text)) and access.may_administer(id));
-comment on policy delete_permitted on identity.users is 'The permission delete_user removes an account and all it owns, unless the account may do more.';
+comment on policy delete_permitted on identity.users is 'Users with delete_user delete an account and all it owns, unless the account has permissions they lack.';
 create policy select_managed on identity.users
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_users'::text)) or (select access.has_permission('delete_user'::text)));
-comment on policy select_managed on identity.users is 'Who may manage or delete users reads all accounts.';
+comment on policy select_managed on identity.users is 'Users who may manage or delete users read all accounts.';
 create policy select_own on identity.users
   for select to :PLINTH_USER
   using (id = (select plinth.current_user_id()));
@@ -815,7 +815,7 @@ grant select, update (username, profile_data), delete on identity.users to :PLIN
 
 -- Views -----------------------------------------------------------------------------------------------
 
--- Public profiles: one row per active account, visible to every signed-in user.
+-- Public profiles. Grain: one row per active account, visible to every signed-in user.
 create view identity.profiles with (security_barrier=true) as
  select u.id,
     u.username,
@@ -826,16 +826,16 @@ create view identity.profiles with (security_barrier=true) as
      left join identity.user_settings s on s.user_id = u.id
   where u.is_active;
 
-comment on view identity.profiles is E'@primaryKey id\nPublic profiles: one row per active account, visible to every signed-in user.';
-comment on column identity.profiles.id is 'The account''s id.';
-comment on column identity.profiles.username is 'Unique name.';
-comment on column identity.profiles.display_name is 'Name shown to others, or null.';
-comment on column identity.profiles.avatar_url is 'http(s) address of the picture, or null.';
-comment on column identity.profiles.created_at is 'When the account was made.';
+comment on view identity.profiles is E'@primaryKey id\nPublic profiles. Grain: one row per active account, visible to every signed-in user.';
+comment on column identity.profiles.id is 'Id of the account.';
+comment on column identity.profiles.username is 'Unique name of the account.';
+comment on column identity.profiles.display_name is 'Display name, or null.';
+comment on column identity.profiles.avatar_url is 'http(s) URL of the picture, or null.';
+comment on column identity.profiles.created_at is 'Time the account was created.';
 
 grant select on identity.profiles to :PLINTH_USER;
 
--- One row per account: its state as far as signing in is concerned. Users read their own.
+-- Sign-in state of accounts. Grain: one row per account. Users read their own.
 create view identity.user_security_status with (security_invoker=true) as
  select id as user_id,
     account_status,
@@ -855,18 +855,18 @@ create view identity.user_security_status with (security_invoker=true) as
    from identity.users u
   where id = plinth.current_user_id() or plinth.current_user_id() is null;
 
-comment on view identity.user_security_status is E'@primaryKey user_id\n@foreignKey (user_id) references identity.users (id)|@fieldName user|@foreignFieldName securityStatus\nOne row per account: its state as far as signing in is concerned. Users read their own.';
+comment on view identity.user_security_status is E'@primaryKey user_id\n@foreignKey (user_id) references identity.users (id)|@fieldName user|@foreignFieldName securityStatus\nSign-in state of accounts. Grain: one row per account. Users read their own.';
 comment on column identity.user_security_status.user_id is 'The account.';
-comment on column identity.user_security_status.account_status is 'active, disabled or deleted.';
+comment on column identity.user_security_status.account_status is 'State of the account: active, disabled or deleted.';
 comment on column identity.user_security_status.is_verified is 'Whether the e-mail address is verified.';
-comment on column identity.user_security_status.is_locked is 'Whether sign-in is refused now because of wrong passwords.';
-comment on column identity.user_security_status.locked_until is 'When the last lock ends or ended; null after a success.';
-comment on column identity.user_security_status.failed_login_attempts is 'Wrong passwords in a row.';
-comment on column identity.user_security_status.last_login_at is 'Last successful sign-in.';
-comment on column identity.user_security_status.password_changed_at is 'When the password was set.';
-comment on column identity.user_security_status.password_age_days is 'Whole days since then.';
-comment on column identity.user_security_status.live_sessions is 'Devices signed in now.';
-comment on column identity.user_security_status.mfa_enabled is 'Whether a password alone does not sign in: the account has a confirmed second factor.';
+comment on column identity.user_security_status.is_locked is 'Whether sign-in is locked now because of wrong passwords.';
+comment on column identity.user_security_status.locked_until is 'Time the last lock ends or ended; null after a successful sign-in.';
+comment on column identity.user_security_status.failed_login_attempts is 'Number of consecutive wrong passwords.';
+comment on column identity.user_security_status.last_login_at is 'Time of the last successful sign-in.';
+comment on column identity.user_security_status.password_changed_at is 'Time the password was set.';
+comment on column identity.user_security_status.password_age_days is 'Whole days since the password was set.';
+comment on column identity.user_security_status.live_sessions is 'Number of sessions that are signed in now.';
+comment on column identity.user_security_status.mfa_enabled is 'Whether sign-in needs more than a password: the account has a confirmed second factor.';
 
 grant select on identity.user_security_status to :PLINTH_USER;
 
@@ -896,7 +896,7 @@ $$;
 comment on function identity.audit_security_settings() is 'Trigger: writes security_settings_changed with old and new values to the audit log.';
 revoke execute on function identity.audit_security_settings() from public;
 
--- Cancels the pending deletion of the signed-in account and returns what it was; PL404 if none is pending.
+-- Cancels the pending deletion of the signed-in account and returns the canceled deletion; PL404 if none is pending.
 create or replace function identity.cancel_account_deletion()
   returns identity.account_deletions
   language plpgsql
@@ -922,11 +922,11 @@ begin
 end
 $$;
 
-comment on function identity.cancel_account_deletion() is 'Cancels the pending deletion of the signed-in account and returns what it was; PL404 if none is pending.';
+comment on function identity.cancel_account_deletion() is 'Cancels the pending deletion of the signed-in account and returns the canceled deletion; PL404 if none is pending.';
 revoke execute on function identity.cancel_account_deletion() from public;
 grant execute on function identity.cancel_account_deletion() to :PLINTH_USER;
 
--- Trigger: the default model is one the user may use. PL404 otherwise.
+-- Trigger: the default model must be one the user may use. PL404 otherwise.
 create or replace function identity.check_default_model()
   returns trigger
   language plpgsql
@@ -934,17 +934,17 @@ create or replace function identity.check_default_model()
 as $$
 begin
   if plinth.current_user_id() is not null and not access.can_use_model(new.default_model_id) then
-    raise exception 'There is no such model.'
+    raise exception 'Model not found.'
       using errcode = 'PL404', schema = 'identity', table = 'user_settings', column = 'default_model_id';
   end if;
   return new;
 end
 $$;
 
-comment on function identity.check_default_model() is 'Trigger: the default model is one the user may use. PL404 otherwise.';
+comment on function identity.check_default_model() is 'Trigger: the default model must be one the user may use. PL404 otherwise.';
 revoke execute on function identity.check_default_model() from public;
 
--- Trigger: only a person changes sign-in rules, and does not lock themselves out by mistake. PL403, PL422.
+-- Trigger: allows only a person to change sign-in rules, and rejects an accidental lockout. PL403, PL422.
 create or replace function identity.check_security_settings()
   returns trigger
   language plpgsql
@@ -958,7 +958,7 @@ begin
     and current_setting('plinth.allow_lockout', true) is distinct from 'on'
     and not coalesce(plinth.client_ip() <<= any (new.allowed_networks), new.allowed_networks is null)
   then
-    raise exception 'The networks do not contain the address you ask from: you would lock yourself out.'
+    raise exception 'The networks do not contain your current address. You would lock yourself out.'
       using
         errcode = 'PL422',
         hint = 'Add your network, or use setAllowedNetworks with force.',
@@ -970,10 +970,10 @@ begin
 end
 $$;
 
-comment on function identity.check_security_settings() is 'Trigger: only a person changes sign-in rules, and does not lock themselves out by mistake. PL403, PL422.';
+comment on function identity.check_security_settings() is 'Trigger: allows only a person to change sign-in rules, and rejects an accidental lockout. PL403, PL422.';
 revoke execute on function identity.check_security_settings() from public;
 
--- The newest published version of each purpose.
+-- Returns the newest published version of each purpose.
 create or replace function identity.current_consent_purposes()
   returns setof identity.consent_purposes
   language sql
@@ -986,7 +986,7 @@ as $$
   order by p.name, p.version desc
 $$;
 
-comment on function identity.current_consent_purposes() is 'The newest published version of each purpose.';
+comment on function identity.current_consent_purposes() is 'Returns the newest published version of each purpose.';
 revoke execute on function identity.current_consent_purposes() from public;
 grant execute on function identity.current_consent_purposes() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1004,7 +1004,7 @@ declare
 begin
   perform private.refuse_api_token();
   perform private.require_recent_authentication();
-  -- Account before the rest, the one order of locks.
+  -- Account before the rest: the one lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
   select d.* into v_deletion from identity.account_deletions d where d.user_id = v_user_id;
   if v_deletion.user_id is not null then
@@ -1080,7 +1080,7 @@ $$;
 comment on function identity.describe_session() is 'Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.';
 revoke execute on function identity.describe_session() from public;
 
--- Trigger: a changed address does not keep the hash of the one before.
+-- Trigger: clears the hash of the old address when the address changes.
 create or replace function identity.drop_stale_email_hash()
   returns trigger
   language plpgsql
@@ -1094,10 +1094,10 @@ begin
 end
 $$;
 
-comment on function identity.drop_stale_email_hash() is 'Trigger: a changed address does not keep the hash of the one before.';
+comment on function identity.drop_stale_email_hash() is 'Trigger: clears the hash of the old address when the address changes.';
 revoke execute on function identity.drop_stale_email_hash() from public;
 
--- Trigger: a changed address does not keep the proof of the one before.
+-- Trigger: clears the proof of the old address when the address changes.
 create or replace function identity.drop_stale_email_proof()
   returns trigger
   language plpgsql
@@ -1111,10 +1111,10 @@ begin
 end
 $$;
 
-comment on function identity.drop_stale_email_proof() is 'Trigger: a changed address does not keep the proof of the one before.';
+comment on function identity.drop_stale_email_proof() is 'Trigger: clears the proof of the old address when the address changes.';
 revoke execute on function identity.drop_stale_email_proof() from public;
 
--- Trigger: a changed address or phone number ends the account's open links, codes and password resets.
+-- Trigger: revokes the account's open links, codes and password resets when its address or phone number changes.
 create or replace function identity.end_open_links()
   returns trigger
   language plpgsql
@@ -1147,10 +1147,10 @@ begin
 end
 $$;
 
-comment on function identity.end_open_links() is 'Trigger: a changed address or phone number ends the account''s open links, codes and password resets.';
+comment on function identity.end_open_links() is 'Trigger: revokes the account''s open links, codes and password resets when its address or phone number changes.';
 revoke execute on function identity.end_open_links() from public;
 
--- Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.
+-- Ends all other sessions of the signed-in user and their tokens at once; returns how many.
 create or replace function identity.end_other_sessions()
   returns integer
   language plpgsql
@@ -1162,13 +1162,13 @@ declare
 begin
   perform private.refuse_api_token();
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
-  -- Without a session of one's own "the others" are all: that is logout_everywhere.
+  -- Without a session of the caller, "the others" are all sessions: use logout_everywhere.
   if plinth.current_session_id() is null then
-    raise exception 'This needs a session.' using errcode = 'PL403';
+    raise exception 'You must be signed in with a session.' using errcode = 'PL403';
   end if;
-  -- Account before session, the one order of locks. It also keeps a sign-in from slipping in between.
+  -- Account before session: the one lock order. It also blocks a concurrent sign-in.
   perform from identity.users u where u.id = plinth.current_user_id() for no key update;
   v_ended := private.end_sessions(plinth.current_user_id(), 'ended_by_user', plinth.current_session_id());
   perform private.record_security_event(
@@ -1178,11 +1178,11 @@ begin
 end
 $$;
 
-comment on function identity.end_other_sessions() is 'Ends all sessions of the user who asks but the one that asks, their tokens at once; returns how many.';
+comment on function identity.end_other_sessions() is 'Ends all other sessions of the signed-in user and their tokens at once; returns how many.';
 revoke execute on function identity.end_other_sessions() from public;
 grant execute on function identity.end_other_sessions() to :PLINTH_USER;
 
--- Ends one of the user's own sessions; PL404 when there is no such live session.
+-- Ends one of the signed-in user's own sessions; PL404 when there is no such active session.
 create or replace function identity.end_session(session_id uuid)
   returns identity.user_sessions
   language plpgsql
@@ -1201,18 +1201,18 @@ begin
     and s.ended_at is null
   returning s.* into v_session;
   if v_session.id is null then
-    raise exception 'You have no such live session.' using errcode = 'PL404';
+    raise exception 'You have no active session with this id.' using errcode = 'PL404';
   end if;
   perform private.record_security_event('session_ended', v_session.user_id, jsonb_build_object('session_id', v_session.id));
   return v_session;
 end
 $$;
 
-comment on function identity.end_session(session_id uuid) is 'Ends one of the user''s own sessions; PL404 when there is no such live session.';
+comment on function identity.end_session(session_id uuid) is 'Ends one of the signed-in user''s own sessions; PL404 when there is no such active session.';
 revoke execute on function identity.end_session(session_id uuid) from public;
 grant execute on function identity.end_session(session_id uuid) to :PLINTH_USER;
 
--- Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
+-- Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.
 create or replace function identity.end_user_sessions(user_id uuid)
   returns integer
   language plpgsql
@@ -1225,7 +1225,7 @@ begin
   perform private.require_administration(end_user_sessions.user_id);
   update identity.users u set token_version = u.token_version + 1 where u.id = end_user_sessions.user_id;
   if not found then
-    raise exception 'There is no such account.' using errcode = 'PL404';
+    raise exception 'Account not found.' using errcode = 'PL404';
   end if;
   v_ended := private.end_sessions(end_user_sessions.user_id, 'ended_by_administrator');
   perform private.record_security_event(
@@ -1235,11 +1235,11 @@ begin
 end
 $$;
 
-comment on function identity.end_user_sessions(user_id uuid) is 'Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
+comment on function identity.end_user_sessions(user_id uuid) is 'Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.end_user_sessions(user_id uuid) from public;
 grant execute on function identity.end_user_sessions(user_id uuid) to :PLINTH_USER;
 
--- Consents to a purpose in its current version. PL404 for an unknown one, PL409 when there is a newer version.
+-- Records consent to a purpose in its current version. PL404 for an unknown purpose or version, PL409 when there is a newer version.
 create or replace function identity.give_consent(purpose text, version integer)
   returns identity.consents
   language plpgsql
@@ -1255,11 +1255,11 @@ begin
   perform private.refuse_api_token();
   perform from identity.users u where u.id = plinth.current_user_id() for no key update;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select p.version into v_current from identity.current_consent_purposes() p where p.name = give_consent.purpose;
   if v_current is null or give_consent.version is null or give_consent.version not between 1 and v_current then
-    raise exception 'There is no such purpose in this version.' using errcode = 'PL404';
+    raise exception 'This purpose or version was not found.' using errcode = 'PL404';
   end if;
   if give_consent.version < v_current then
     raise exception 'This version is no longer the current one.'
@@ -1284,11 +1284,11 @@ begin
 end
 $$;
 
-comment on function identity.give_consent(purpose text, version integer) is 'Consents to a purpose in its current version. PL404 for an unknown one, PL409 when there is a newer version.';
+comment on function identity.give_consent(purpose text, version integer) is 'Records consent to a purpose in its current version. PL404 for an unknown purpose or version, PL409 when there is a newer version.';
 revoke execute on function identity.give_consent(purpose text, version integer) from public;
 grant execute on function identity.give_consent(purpose text, version integer) to :PLINTH_USER;
 
--- Trigger: a published version of a purpose stays as it is. PL409.
+-- Trigger: rejects changes to a published version of a purpose. PL409.
 create or replace function identity.guard_published_purpose()
   returns trigger
   language plpgsql
@@ -1300,10 +1300,10 @@ begin
 end
 $$;
 
-comment on function identity.guard_published_purpose() is 'Trigger: a published version of a purpose stays as it is. PL409.';
+comment on function identity.guard_published_purpose() is 'Trigger: rejects changes to a published version of a purpose. PL409.';
 revoke execute on function identity.guard_published_purpose() from public;
 
--- Trigger: token_version only grows, and grows when an account is disabled or deleted.
+-- Trigger: rejects a lower token_version, and increments it when an account is disabled or deleted.
 create or replace function identity.guard_token_version()
   returns trigger
   language plpgsql
@@ -1314,17 +1314,17 @@ begin
     new.token_version := greatest(new.token_version, old.token_version + 1);
   end if;
   if new.token_version < old.token_version then
-    raise exception 'A token version never goes down.'
+    raise exception 'A token version cannot decrease.'
       using errcode = 'PL422', schema = 'identity', table = 'users', column = 'token_version';
   end if;
   return new;
 end
 $$;
 
-comment on function identity.guard_token_version() is 'Trigger: token_version only grows, and grows when an account is disabled or deleted.';
+comment on function identity.guard_token_version() is 'Trigger: rejects a lower token_version, and increments it when an account is disabled or deleted.';
 revoke execute on function identity.guard_token_version() from public;
 
--- Whether the signed-in user's last word on a purpose is a consent to its current version.
+-- Returns whether the signed-in user's latest decision on a purpose is a consent to its current version.
 create or replace function identity.has_consent(purpose text)
   returns boolean
   language sql
@@ -1344,11 +1344,11 @@ as $$
   )
 $$;
 
-comment on function identity.has_consent(purpose text) is 'Whether the signed-in user''s last word on a purpose is a consent to its current version.';
+comment on function identity.has_consent(purpose text) is 'Returns whether the signed-in user''s latest decision on a purpose is a consent to its current version.';
 revoke execute on function identity.has_consent(purpose text) from public;
 grant execute on function identity.has_consent(purpose text) to :PLINTH_USER;
 
--- Trigger: a new account has its rows of settings.
+-- Trigger: inserts the settings rows of a new account.
 create or replace function identity.insert_settings()
   returns trigger
   language plpgsql
@@ -1362,10 +1362,10 @@ begin
 end
 $$;
 
-comment on function identity.insert_settings() is 'Trigger: a new account has its rows of settings.';
+comment on function identity.insert_settings() is 'Trigger: inserts the settings rows of a new account.';
 revoke execute on function identity.insert_settings() from public;
 
--- Whether an account's address, clear or hashed, differs between two versions of its row.
+-- Returns whether an account's address, clear or hashed, differs between two versions of its row.
 create or replace function identity.is_another_address(old_user identity.users, new_user identity.users)
   returns boolean
   language sql
@@ -1379,10 +1379,10 @@ as $$
   end
 $$;
 
-comment on function identity.is_another_address(old_user identity.users, new_user identity.users) is E'@behavior -*\nWhether an account''s address, clear or hashed, differs between two versions of its row.';
+comment on function identity.is_another_address(old_user identity.users, new_user identity.users) is E'@behavior -*\nReturns whether an account''s address, clear or hashed, differs between two versions of its row.';
 revoke execute on function identity.is_another_address(old_user identity.users, new_user identity.users) from public;
 
--- Ends the session that asks, its access and refresh tokens at once; false when it had ended.
+-- Ends the current session and its access and refresh tokens at once; returns false if it had already ended.
 create or replace function identity.logout()
   returns boolean
   language plpgsql
@@ -1391,7 +1391,7 @@ create or replace function identity.logout()
 as $$
 begin
   perform private.refuse_api_token();
-  -- Account before session, the one order of locks (see private.finish_login).
+  -- Account before session: the one lock order (see private.finish_login).
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
   update identity.user_sessions s
   set ended_at = now(), end_reason = 'logout'
@@ -1405,11 +1405,11 @@ begin
 end
 $$;
 
-comment on function identity.logout() is 'Ends the session that asks, its access and refresh tokens at once; false when it had ended.';
+comment on function identity.logout() is 'Ends the current session and its access and refresh tokens at once; returns false if it had already ended.';
 revoke execute on function identity.logout() from public;
 grant execute on function identity.logout() to :PLINTH_USER;
 
--- Ends all sessions of the user who asks, this one included; returns how many.
+-- Ends all sessions of the signed-in user, including the current one; returns how many.
 create or replace function identity.logout_everywhere()
   returns integer
   language plpgsql
@@ -1421,7 +1421,7 @@ declare
 begin
   perform private.refuse_api_token();
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   update identity.users u set token_version = u.token_version + 1 where u.id = plinth.current_user_id();
   v_ended := private.end_sessions(plinth.current_user_id(), 'logout_everywhere');
@@ -1430,7 +1430,7 @@ begin
 end
 $$;
 
-comment on function identity.logout_everywhere() is 'Ends all sessions of the user who asks, this one included; returns how many.';
+comment on function identity.logout_everywhere() is 'Ends all sessions of the signed-in user, including the current one; returns how many.';
 revoke execute on function identity.logout_everywhere() from public;
 grant execute on function identity.logout_everywhere() to :PLINTH_USER;
 
@@ -1455,7 +1455,7 @@ $$;
 comment on function identity.normalize_user() is 'Trigger: stores the username and the e-mail address in their normal form.';
 revoke execute on function identity.normalize_user() from public;
 
--- How many of the user's recovery codes still work.
+-- Returns the number of the signed-in user's unused recovery codes.
 create or replace function identity.recovery_codes_left()
   returns integer
   language sql
@@ -1468,11 +1468,11 @@ as $$
     and c.used_at is null
 $$;
 
-comment on function identity.recovery_codes_left() is 'How many of the user''s recovery codes still work.';
+comment on function identity.recovery_codes_left() is 'Returns the number of the signed-in user''s unused recovery codes.';
 revoke execute on function identity.recovery_codes_left() from public;
 grant execute on function identity.recovery_codes_left() to :PLINTH_USER;
 
--- Removes one of the user's own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in, or a short password alone, would be left.
+-- Removes one of the signed-in user's own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown factor, PL409 when no way to sign in, or only a short password, would remain.
 create or replace function identity.remove_mfa_factor(factor_id uuid)
   returns identity.mfa_factors
   language plpgsql
@@ -1489,10 +1489,10 @@ begin
   from identity.mfa_factors f
   where f.id = remove_mfa_factor.factor_id and f.user_id = v_user_id;
   if v_factor.id is null then
-    raise exception 'You have no such second factor.' using errcode = 'PL404';
+    raise exception 'You have no second factor with this id.' using errcode = 'PL404';
   end if;
   if v_factor.confirmed_at is not null and not private.has_another_way_in(v_user_id, v_factor.id) then
-    raise exception 'Without it you could not sign in any more.'
+    raise exception 'You could not sign in without this factor.'
       using errcode = 'PL409', hint = 'Set a password, link a provider or add another passkey first.';
   end if;
   delete from identity.mfa_factors f where f.id = v_factor.id;
@@ -1500,8 +1500,8 @@ begin
     if v_factor.confirmed_at is not null
       and exists (select from private.user_passwords p where p.user_id = v_user_id and not p.suffices_alone)
     then
-      raise exception 'Your password is too short to be all that protects the account.'
-        using errcode = 'PL409', hint = 'Change it to one of 15 characters or more first.';
+      raise exception 'Your password is too short to protect the account alone.'
+        using errcode = 'PL409', hint = 'First change it to one of at least 15 characters.';
     end if;
     delete from private.recovery_codes c where c.user_id = v_user_id;
     delete from private.mfa_attempts a where a.user_id = v_user_id;
@@ -1515,11 +1515,11 @@ begin
 end
 $$;
 
-comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown one, PL409 when no way to sign in, or a short password alone, would be left.';
+comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the signed-in user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown factor, PL409 when no way to sign in, or only a short password, would remain.';
 revoke execute on function identity.remove_mfa_factor(factor_id uuid) from public;
 grant execute on function identity.remove_mfa_factor(factor_id uuid) to :PLINTH_USER;
 
--- Trigger: settings that are inserted take the place of the account's default ones.
+-- Trigger: inserted settings replace the account's default ones.
 create or replace function identity.replace_default_settings()
   returns trigger
   language plpgsql
@@ -1539,10 +1539,10 @@ begin
 end
 $$;
 
-comment on function identity.replace_default_settings() is 'Trigger: settings that are inserted take the place of the account''s default ones.';
+comment on function identity.replace_default_settings() is 'Trigger: inserted settings replace the account''s default ones.';
 revoke execute on function identity.replace_default_settings() from public;
 
--- Requests an export of the signed-in user's own data; a job writes it, and status says when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five a day.
+-- Requests an export of the signed-in user's own data; a job writes it, and status reports when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five requests a day.
 create or replace function identity.request_data_export()
   returns identity.data_exports
   language plpgsql
@@ -1555,7 +1555,7 @@ declare
 begin
   perform private.refuse_api_token();
   perform private.require_recent_authentication();
-  -- The lock by which two requests become one export.
+  -- This lock merges two concurrent requests into one export.
   perform from identity.users u where u.id = v_user_id for no key update;
   select e.* into v_export from identity.data_exports e where e.user_id = v_user_id and e.status = 'pending';
   if v_export.id is not null then
@@ -1571,11 +1571,11 @@ begin
 end
 $$;
 
-comment on function identity.request_data_export() is 'Requests an export of the signed-in user''s own data; a job writes it, and status says when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five a day.';
+comment on function identity.request_data_export() is 'Requests an export of the signed-in user''s own data; a job writes it, and status reports when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five requests a day.';
 revoke execute on function identity.request_data_export() from public;
 grant execute on function identity.request_data_export() to :PLINTH_USER;
 
--- Revokes an API token at once and everywhere: one's own, or with manage_users anybody's. PL404 when there is no such live token.
+-- Revokes an API token at once and everywhere: the caller's own, or with manage_users any user's. PL404 when there is no such active token.
 create or replace function identity.revoke_api_token(id uuid)
   returns identity.api_tokens
   language plpgsql
@@ -1592,25 +1592,25 @@ begin
   from identity.api_tokens t
   where t.id = revoke_api_token.id
     and (t.user_id = plinth.current_user_id() or access.has_permission('manage_users'));
-  -- Account before token, the one order of locks (see private.finish_login).
+  -- Account before token: the one lock order (see private.finish_login).
   perform from identity.users u where u.id = v_owner for key share;
   update identity.api_tokens t
   set revoked_at = now()
   where t.id = revoke_api_token.id and t.user_id = v_owner and t.revoked_at is null
   returning t.* into v_token;
   if v_token.id is null then
-    raise exception 'There is no such live token.' using errcode = 'PL404';
+    raise exception 'Active token not found.' using errcode = 'PL404';
   end if;
   perform private.record_security_event('api_token_revoked', v_owner, jsonb_build_object('token_id', v_token.id));
   return v_token;
 end
 $$;
 
-comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: one''s own, or with manage_users anybody''s. PL404 when there is no such live token.';
+comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 when there is no such active token.';
 revoke execute on function identity.revoke_api_token(id uuid) from public;
 grant execute on function identity.revoke_api_token(id uuid) to :PLINTH_USER;
 
--- Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
+-- Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.
 create or replace function identity.set_account_status(user_id uuid, account_status text)
   returns identity.users
   language plpgsql
@@ -1626,7 +1626,7 @@ begin
   where u.id = set_account_status.user_id
   returning u.* into v_user;
   if v_user.id is null then
-    raise exception 'There is no such account.' using errcode = 'PL404';
+    raise exception 'Account not found.' using errcode = 'PL404';
   end if;
   perform private.record_security_event(
     'account_status_changed', v_user.id, jsonb_build_object('account_status', v_user.account_status), 'warning'
@@ -1635,11 +1635,11 @@ begin
 end
 $$;
 
-comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
+comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.set_account_status(user_id uuid, account_status text) from public;
 grant execute on function identity.set_account_status(user_id uuid, account_status text) to :PLINTH_USER;
 
--- Sets the networks one may sign in, refresh and use API tokens from; null, or leaving them out, for any. PL422 when the address that asks is not in them, unless forced.
+-- Sets the networks from which the user may sign in, refresh and use API tokens; null, the default, allows any. PL422 when the caller's address is not in them, unless forced.
 create or replace function identity.set_allowed_networks(networks cidr[] default null::cidr[], force boolean default false)
   returns identity.user_security_settings
   language plpgsql
@@ -1655,17 +1655,17 @@ begin
   returning s.* into v_settings;
   perform set_config('plinth.allow_lockout', 'off', true);
   if v_settings.user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return v_settings;
 end
 $$;
 
-comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks one may sign in, refresh and use API tokens from; null, or leaving them out, for any. PL422 when the address that asks is not in them, unless forced.';
+comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks from which the user may sign in, refresh and use API tokens; null, the default, allows any. PL422 when the caller''s address is not in them, unless forced.';
 revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
 grant execute on function identity.set_allowed_networks(networks cidr[], force boolean) to :PLINTH_USER;
 
--- Ends signing in with a provider and forgets its tokens. Needs a recent sign-in (PL403 otherwise); PL409 for the only way in, PL404 if it is not linked.
+-- Unlinks a provider from the signed-in account and deletes its tokens. Needs a recent sign-in (PL403 otherwise); PL409 if it is the only way to sign in, PL404 if it is not linked.
 create or replace function identity.unlink_provider(provider text)
   returns identity.oauth_profiles
   language plpgsql
@@ -1680,10 +1680,10 @@ begin
   from identity.oauth_profiles o
   where o.user_id = plinth.current_user_id() and o.provider = unlink_provider.provider;
   if v_profile.id is null then
-    raise exception 'Your account has no such provider.' using errcode = 'PL404', column = 'provider';
+    raise exception 'Your account is not linked to this provider.' using errcode = 'PL404', column = 'provider';
   end if;
   if not private.has_another_way_in(v_profile.user_id, v_profile.id) then
-    raise exception 'This provider is the only way into your account.'
+    raise exception 'This provider is your only way to sign in.'
       using errcode = 'PL409', column = 'provider', hint = 'Set a password, link another provider or add a passkey first.';
   end if;
   delete from identity.oauth_profiles o where o.id = v_profile.id;
@@ -1694,11 +1694,11 @@ begin
 end
 $$;
 
-comment on function identity.unlink_provider(provider text) is 'Ends signing in with a provider and forgets its tokens. Needs a recent sign-in (PL403 otherwise); PL409 for the only way in, PL404 if it is not linked.';
+comment on function identity.unlink_provider(provider text) is 'Unlinks a provider from the signed-in account and deletes its tokens. Needs a recent sign-in (PL403 otherwise); PL409 if it is the only way to sign in, PL404 if it is not linked.';
 revoke execute on function identity.unlink_provider(provider text) from public;
 grant execute on function identity.unlink_provider(provider text) to :PLINTH_USER;
 
--- Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.
+-- Unlocks a locked account at once. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.
 create or replace function identity.unlock_account(user_id uuid)
   returns identity.users
   language plpgsql
@@ -1714,18 +1714,18 @@ begin
   where u.id = unlock_account.user_id
   returning u.* into v_user;
   if v_user.id is null then
-    raise exception 'There is no such account.' using errcode = 'PL404';
+    raise exception 'Account not found.' using errcode = 'PL404';
   end if;
   perform private.record_security_event('account_unlocked', v_user.id);
   return v_user;
 end
 $$;
 
-comment on function identity.unlock_account(user_id uuid) is 'Lets a locked account sign in again now. Needs manage_users and every permission of the account (PL403); PL404 for an unknown one.';
+comment on function identity.unlock_account(user_id uuid) is 'Unlocks a locked account at once. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.unlock_account(user_id uuid) from public;
 grant execute on function identity.unlock_account(user_id uuid) to :PLINTH_USER;
 
--- Whether this is the session whose access token asks.
+-- Returns whether this is the session of the access token in use.
 create or replace function identity.user_sessions_is_current(s identity.user_sessions)
   returns boolean
   language sql
@@ -1734,11 +1734,11 @@ as $$
   select s.id = plinth.current_session_id()
 $$;
 
-comment on function identity.user_sessions_is_current(s identity.user_sessions) is 'Whether this is the session whose access token asks.';
+comment on function identity.user_sessions_is_current(s identity.user_sessions) is 'Returns whether this is the session of the access token in use.';
 revoke execute on function identity.user_sessions_is_current(s identity.user_sessions) from public;
 grant execute on function identity.user_sessions_is_current(s identity.user_sessions) to :PLINTH_USER;
 
--- Purposes to whose current version the user has not consented; empty for anybody but oneself.
+-- Returns the purposes to whose current version the user has not consented; empty for users other than the caller.
 create or replace function identity.users_missing_consents(u identity.users)
   returns setof identity.consent_purposes
   language sql
@@ -1747,16 +1747,16 @@ create or replace function identity.users_missing_consents(u identity.users)
 as $$
   select p.*
   from identity.current_consent_purposes() p
-  -- Of others one sees no decisions, which must not look as if there were none.
+  -- A caller cannot see the decisions of other users; the result must not suggest that there are none.
   where u.id = plinth.current_user_id() and not identity.has_consent(p.name)
   order by p.name
 $$;
 
-comment on function identity.users_missing_consents(u identity.users) is 'Purposes to whose current version the user has not consented; empty for anybody but oneself.';
+comment on function identity.users_missing_consents(u identity.users) is 'Returns the purposes to whose current version the user has not consented; empty for users other than the caller.';
 revoke execute on function identity.users_missing_consents(u identity.users) from public;
 grant execute on function identity.users_missing_consents(u identity.users) to :PLINTH_USER;
 
--- The account's highest-ranking role that has not expired; guest when it has none.
+-- Returns the account's highest-ranking role that has not expired; guest without a role.
 create or replace function identity.users_role(u identity.users)
   returns text
   language plpgsql
@@ -1779,11 +1779,11 @@ begin
 end
 $$;
 
-comment on function identity.users_role(u identity.users) is 'The account''s highest-ranking role that has not expired; guest when it has none.';
+comment on function identity.users_role(u identity.users) is 'Returns the account''s highest-ranking role that has not expired; guest without a role.';
 revoke execute on function identity.users_role(u identity.users) from public;
 grant execute on function identity.users_role(u identity.users) to :PLINTH_USER;
 
--- The code of the plan that the account is on (trialing, active or past_due), or free.
+-- Returns the code of the account's current plan (trialing, active or past_due), or free.
 create or replace function identity.users_tier(u identity.users)
   returns text
   language plpgsql
@@ -1804,11 +1804,11 @@ begin
 end
 $$;
 
-comment on function identity.users_tier(u identity.users) is 'The code of the plan that the account is on (trialing, active or past_due), or free.';
+comment on function identity.users_tier(u identity.users) is 'Returns the code of the account''s current plan (trialing, active or past_due), or free.';
 revoke execute on function identity.users_tier(u identity.users) from public;
 grant execute on function identity.users_tier(u identity.users) to :PLINTH_USER;
 
--- The signed-in account, or null.
+-- Returns the signed-in account, or null.
 create or replace function identity.viewer()
   returns identity.users
   language sql
@@ -1819,11 +1819,11 @@ as $$
   where u.id = plinth.current_user_id()
 $$;
 
-comment on function identity.viewer() is E'@name currentUser\nThe signed-in account, or null.';
+comment on function identity.viewer() is E'@name currentUser\nReturns the signed-in account, or null.';
 revoke execute on function identity.viewer() from public;
 grant execute on function identity.viewer() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Takes a consent back, whatever its version. PL404 when there is none.
+-- Withdraws a consent, whatever its version. PL404 when there is none.
 create or replace function identity.withdraw_consent(purpose text)
   returns identity.consents
   language plpgsql
@@ -1838,11 +1838,11 @@ begin
   perform private.refuse_api_token();
   perform from identity.users u where u.id = plinth.current_user_id() for no key update;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   v_last := private.last_consent(plinth.current_user_id(), withdraw_consent.purpose);
   if v_last.granted_at is null then
-    raise exception 'There is no such consent.' using errcode = 'PL404';
+    raise exception 'You have not consented to this purpose.' using errcode = 'PL404';
   end if;
   insert into identity.consents (user_id, purpose, version, withdrawn_at, ip_address, user_agent)
   values (
@@ -1858,6 +1858,6 @@ begin
 end
 $$;
 
-comment on function identity.withdraw_consent(purpose text) is 'Takes a consent back, whatever its version. PL404 when there is none.';
+comment on function identity.withdraw_consent(purpose text) is 'Withdraws a consent, whatever its version. PL404 when there is none.';
 revoke execute on function identity.withdraw_consent(purpose text) from public;
 grant execute on function identity.withdraw_consent(purpose text) to :PLINTH_USER;

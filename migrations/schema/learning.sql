@@ -61,17 +61,17 @@ create policy select_accessible on learning.content_bodies
    from learning.content_items i
      join learning.my_content_access a on a.content_id = i.id
   where i.id = content_bodies.item_id and i.current_version = content_bodies.version and a.has_access)));
-comment on policy select_accessible on learning.content_bodies is 'Who has access to an item reads its published text; see learning.access_reason.';
+comment on policy select_accessible on learning.content_bodies is 'Users with access to an item read its published text; see learning.access_reason.';
 create policy select_author on learning.content_bodies
   for select to :PLINTH_USER
   using ((exists ( select
    from learning.content_items i
   where i.id = content_bodies.item_id and i.author_id = (select plinth.current_user_id()))));
-comment on policy select_author on learning.content_bodies is 'Authors read all texts of their items, drafts too.';
+comment on policy select_author on learning.content_bodies is 'Authors read all texts of their items, including drafts.';
 create policy select_editor on learning.content_bodies
   for select to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy select_editor on learning.content_bodies is 'The permission edit_content reads all texts.';
+comment on policy select_editor on learning.content_bodies is 'Users with edit_content read all texts.';
 
 grant select on learning.content_bodies to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -136,20 +136,20 @@ comment on constraint content_categories_parent_id_fkey on learning.content_cate
 create policy delete_editor on learning.content_categories
   for delete to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy delete_editor on learning.content_categories is 'The permission edit_content removes empty categories.';
+comment on policy delete_editor on learning.content_categories is 'Users with edit_content delete empty categories.';
 create policy insert_editor on learning.content_categories
   for insert to :PLINTH_USER
   with check ((select access.has_permission('edit_content'::text)));
-comment on policy insert_editor on learning.content_categories is 'The permission edit_content adds categories.';
+comment on policy insert_editor on learning.content_categories is 'Users with edit_content add categories.';
 create policy select_all on learning.content_categories
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (true);
-comment on policy select_all on learning.content_categories is 'Everybody reads the categories.';
+comment on policy select_all on learning.content_categories is 'Everyone reads the categories.';
 create policy update_editor on learning.content_categories
   for update to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)))
   with check ((select access.has_permission('edit_content'::text)));
-comment on policy update_editor on learning.content_categories is 'The permission edit_content changes and moves categories.';
+comment on policy update_editor on learning.content_categories is 'Users with edit_content change and move categories.';
 
 grant
   select,
@@ -199,7 +199,7 @@ comment on constraint content_consumption_item_id_fkey on learning.content_consu
 create policy select_own on learning.content_consumption
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on learning.content_consumption is 'Users read their own sessions.';
+comment on policy select_own on learning.content_consumption is 'Users read their own viewing sessions.';
 
 grant select on learning.content_consumption to :PLINTH_USER;
 
@@ -340,15 +340,15 @@ create policy all_editor on learning.content_items
   for all to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)))
   with check ((select access.has_permission('edit_content'::text)));
-comment on policy all_editor on learning.content_items is 'The permission edit_content reads all items, adds and changes them.';
+comment on policy all_editor on learning.content_items is 'Users with edit_content read, add and change all items.';
 create policy select_author on learning.content_items
   for select to :PLINTH_USER
   using (author_id = (select plinth.current_user_id()));
-comment on policy select_author on learning.content_items is 'Authors read their items whatever the state.';
+comment on policy select_author on learning.content_items is 'Authors read their own items in any state.';
 create policy select_available on learning.content_items
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (available_from <= now() and (available_until is null or available_until > now()));
-comment on policy select_available on learning.content_items is 'Everybody reads what is said about items that are published, within their window and not deleted.';
+comment on policy select_available on learning.content_items is 'Everyone reads the metadata of items that are published, within their window and not deleted.';
 
 grant
   select,
@@ -391,11 +391,11 @@ comment on constraint content_prerequisites_required_item_id_fkey on learning.co
 create policy delete_editor on learning.content_prerequisites
   for delete to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy delete_editor on learning.content_prerequisites is 'The permission edit_content removes prerequisites.';
+comment on policy delete_editor on learning.content_prerequisites is 'Users with edit_content delete prerequisites.';
 create policy insert_editor on learning.content_prerequisites
   for insert to :PLINTH_USER
   with check ((select access.has_permission('edit_content'::text)));
-comment on policy insert_editor on learning.content_prerequisites is 'The permission edit_content adds prerequisites.';
+comment on policy insert_editor on learning.content_prerequisites is 'Users with edit_content add prerequisites.';
 create policy select_visible on learning.content_prerequisites
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using ((exists ( select
@@ -403,7 +403,7 @@ create policy select_visible on learning.content_prerequisites
   where i.id = content_prerequisites.item_id)) and (exists ( select
    from learning.content_items i
   where i.id = content_prerequisites.required_item_id)));
-comment on policy select_visible on learning.content_prerequisites is 'Who sees both items sees that one requires the other.';
+comment on policy select_visible on learning.content_prerequisites is 'Users who see both items see that one requires the other.';
 
 grant select on learning.content_prerequisites to :PLINTH_ANONYMOUS;
 grant select, insert (item_id, required_item_id), delete on learning.content_prerequisites to :PLINTH_USER;
@@ -473,7 +473,7 @@ comment on constraint content_progress_item_id_fkey on learning.content_progress
 create policy select_manager on learning.content_progress
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_skills'::text)));
-comment on policy select_manager on learning.content_progress is 'The permission manage_skills reads everybody''s progress.';
+comment on policy select_manager on learning.content_progress is 'Users with manage_skills read all progress.';
 create policy select_own on learning.content_progress
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -521,21 +521,21 @@ comment on constraint content_ratings_item_id_fkey on learning.content_ratings i
 create policy delete_editor on learning.content_ratings
   for delete to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy delete_editor on learning.content_ratings is 'The permission edit_content removes ratings.';
+comment on policy delete_editor on learning.content_ratings is 'Users with edit_content delete ratings.';
 create policy delete_own on learning.content_ratings
   for delete to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy delete_own on learning.content_ratings is 'Users take their own ratings back.';
+comment on policy delete_own on learning.content_ratings is 'Users delete their own ratings.';
 create policy insert_own on learning.content_ratings
   for insert to :PLINTH_USER
   with check (user_id = (select plinth.current_user_id()) and (exists ( select
    from learning.my_content_access a
   where a.content_id = content_ratings.item_id and a.has_access)));
-comment on policy insert_own on learning.content_ratings is 'Users rate what they may read.';
+comment on policy insert_own on learning.content_ratings is 'Users rate items they may read.';
 create policy select_editor on learning.content_ratings
   for select to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy select_editor on learning.content_ratings is 'The permission edit_content reads all ratings.';
+comment on policy select_editor on learning.content_ratings is 'Users with edit_content read all ratings.';
 create policy select_own on learning.content_ratings
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -609,13 +609,13 @@ create policy all_editor on learning.content_skills
   for all to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)))
   with check ((select access.has_permission('edit_content'::text)));
-comment on policy all_editor on learning.content_skills is 'The permission edit_content says what teaches what.';
+comment on policy all_editor on learning.content_skills is 'Users with edit_content set the skills that items teach.';
 create policy select_visible on learning.content_skills
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using ((exists ( select
    from learning.content_items i
   where i.id = content_skills.item_id)));
-comment on policy select_visible on learning.content_skills is 'Who sees an item sees what it teaches.';
+comment on policy select_visible on learning.content_skills is 'Users who see an item see the skills it teaches.';
 
 grant
   select,
@@ -674,13 +674,13 @@ comment on policy select_author on learning.content_versions is 'Authors read al
 create policy select_editor on learning.content_versions
   for select to :PLINTH_USER
   using ((select access.has_permission('edit_content'::text)));
-comment on policy select_editor on learning.content_versions is 'The permission edit_content reads all versions.';
+comment on policy select_editor on learning.content_versions is 'Users with edit_content read all versions.';
 create policy select_published on learning.content_versions
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (published_at is not null and (exists ( select
    from learning.content_items i
   where i.id = content_versions.item_id)));
-comment on policy select_published on learning.content_versions is 'Who sees an item sees which versions of it were published.';
+comment on policy select_published on learning.content_versions is 'Users who see an item see which of its versions were published.';
 
 grant select on learning.content_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -736,11 +736,11 @@ comment on constraint skill_evidence_user_id_skill_id_fkey on learning.skill_evi
 create policy select_manager on learning.skill_evidence
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_skills'::text)));
-comment on policy select_manager on learning.skill_evidence is 'The permission manage_skills reads all evidence.';
+comment on policy select_manager on learning.skill_evidence is 'Users with manage_skills read all evidence.';
 create policy select_own on learning.skill_evidence
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on learning.skill_evidence is 'Users read what moved their own levels.';
+comment on policy select_own on learning.skill_evidence is 'Users read the evidence for their own levels.';
 
 grant select on learning.skill_evidence to :PLINTH_USER;
 
@@ -789,11 +789,11 @@ create policy all_manager on learning.skills
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_skills'::text)))
   with check ((select access.has_permission('manage_skills'::text)));
-comment on policy all_manager on learning.skills is 'The permission manage_skills reads and writes all skills.';
+comment on policy all_manager on learning.skills is 'Users with manage_skills read and write all skills.';
 create policy select_active on learning.skills
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (is_active);
-comment on policy select_active on learning.skills is 'Everybody reads the skills in use.';
+comment on policy select_active on learning.skills is 'Everyone reads the active skills.';
 
 grant
   select,
@@ -873,7 +873,7 @@ comment on constraint training_progress_has_four_decimals on learning.training i
 create policy select_manager on learning.training
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_skills'::text)));
-comment on policy select_manager on learning.training is 'The permission manage_skills reads everybody''s trainings.';
+comment on policy select_manager on learning.training is 'Users with manage_skills read all trainings.';
 create policy select_own on learning.training
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -936,11 +936,11 @@ create policy all_manager on learning.user_content_permissions
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_content_access'::text)))
   with check ((select access.has_permission('manage_content_access'::text)));
-comment on policy all_manager on learning.user_content_permissions is 'The permission manage_content_access reads, gives and takes all.';
+comment on policy all_manager on learning.user_content_permissions is 'Users with manage_content_access read, grant and revoke all.';
 create policy select_own on learning.user_content_permissions
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on learning.user_content_permissions is 'Users read what was allowed and denied to them.';
+comment on policy select_own on learning.user_content_permissions is 'Users read the permissions and denials that apply to them.';
 
 grant
   select,
@@ -993,11 +993,11 @@ create policy insert_own on learning.user_skills
   for insert to :PLINTH_USER
   with check (user_id = (select plinth.current_user_id()) and (skill_id in ( select s.id
    from learning.skills s)));
-comment on policy insert_own on learning.user_skills is 'Users take on skills they can see.';
+comment on policy insert_own on learning.user_skills is 'Users add skills they can see.';
 create policy select_manager on learning.user_skills
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_skills'::text)));
-comment on policy select_manager on learning.user_skills is 'The permission manage_skills reads everybody''s levels.';
+comment on policy select_manager on learning.user_skills is 'Users with manage_skills read all levels.';
 create policy select_own on learning.user_skills
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -1007,7 +1007,7 @@ grant select, insert (skill_id) on learning.user_skills to :PLINTH_USER;
 
 -- Views -----------------------------------------------------------------------------------------------
 
--- Grain: one row per user and skill that they have, train or have content of.
+-- Grain: one row per user and skill that the user has, trains or has content for.
 create view learning.learning_analytics with (security_invoker=true) as
  with taught as (
          select p.user_id,
@@ -1044,22 +1044,22 @@ create view learning.learning_analytics with (security_invoker=true) as
      full join taught c using (user_id, skill_id)
      left join evidence e using (user_id, skill_id);
 
-comment on view learning.learning_analytics is E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that they have, train or have content of.';
+comment on view learning.learning_analytics is E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that the user has, trains or has content for.';
 comment on column learning.learning_analytics.user_id is 'The user.';
 comment on column learning.learning_analytics.skill_id is 'The skill.';
 comment on column learning.learning_analytics.level is 'Proficiency, 0 to 10.';
-comment on column learning.learning_analytics.level_gained_30_days is 'By how much the level moved in the last 30 days.';
-comment on column learning.learning_analytics.evidence_count is 'How many things have moved it.';
-comment on column learning.learning_analytics.training_status is 'pending, active or completed; null without a training.';
-comment on column learning.learning_analytics.training_progress is '0.0 to 1.0; null without a training.';
-comment on column learning.learning_analytics.items_started is 'Items that teach the skill and were begun.';
-comment on column learning.learning_analytics.items_completed is 'Those of them that were completed.';
-comment on column learning.learning_analytics.active_seconds is 'Time spent with them. An item that teaches two skills counts for both.';
-comment on column learning.learning_analytics.last_activity_at is 'When any of this last moved.';
+comment on column learning.learning_analytics.level_gained_30_days is 'Change of the level in the last 30 days.';
+comment on column learning.learning_analytics.evidence_count is 'Number of pieces of evidence.';
+comment on column learning.learning_analytics.training_status is 'Status of the training: pending, active or completed; null without one.';
+comment on column learning.learning_analytics.training_progress is 'Progress, 0.0 to 1.0; null without a training.';
+comment on column learning.learning_analytics.items_started is 'Number of started items that teach the skill.';
+comment on column learning.learning_analytics.items_completed is 'Number of those items that were completed.';
+comment on column learning.learning_analytics.active_seconds is 'Time spent with them, in seconds. An item that teaches two skills counts for both.';
+comment on column learning.learning_analytics.last_activity_at is 'Time of the last change of any of these.';
 
 grant select on learning.learning_analytics to :PLINTH_USER;
 
--- Grain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.
+-- Grain: one row per item that the caller, even a visitor, can see: whether the caller may read its text, and why.
 create view learning.my_content_access with (security_invoker=true) as
  select i.id as content_id,
     learning.gives_access(r.reason) as has_access,
@@ -1073,15 +1073,15 @@ create view learning.my_content_access with (security_invoker=true) as
                   where (p.item_id = any (array[i.id, i.course_id])) and not learning.is_prerequisite_met(( select plinth.current_user_id() as current_user_id), p.required_item_id)))) as reason
          offset 0) r;
 
-comment on view learning.my_content_access is E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, visitors too, can see: whether they may read its text, and why.';
+comment on view learning.my_content_access is E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, even a visitor, can see: whether the caller may read its text, and why.';
 comment on column learning.my_content_access.content_id is 'The item.';
 comment on column learning.my_content_access.has_access is 'Whether the caller may read its text.';
-comment on column learning.my_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
-comment on column learning.my_content_access.required_access_level is 'The access level that a plan must have.';
+comment on column learning.my_content_access.reason is 'Reason. With access: editor, author, preview, permission or plan. Without: not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.my_content_access.required_access_level is 'Access level that a plan needs.';
 
 grant select on learning.my_content_access to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Grain: one row per available item that is no course: the progress of who asks.
+-- Grain: one row per available item that is not a course: the caller's progress in it.
 create view learning.my_item_progress with (security_invoker=true) as
  select i.id as item_id,
     i.course_id,
@@ -1095,15 +1095,15 @@ create view learning.my_item_progress with (security_invoker=true) as
      left join learning.content_progress p on p.item_id = i.id and p.user_id = (( select plinth.current_user_id() as current_user_id))
   where i.content_type <> 'course'::text and i.available_from <= now() and (i.available_until is null or i.available_until > now());
 
-comment on view learning.my_item_progress is E'@behavior -*\nGrain: one row per available item that is no course: the progress of who asks.';
+comment on view learning.my_item_progress is E'@behavior -*\nGrain: one row per available item that is not a course: the caller''s progress in it.';
 comment on column learning.my_item_progress.item_id is 'The item.';
-comment on column learning.my_item_progress.course_id is 'The course it is a part of, or null.';
-comment on column learning.my_item_progress.category_id is 'Where it is filed.';
-comment on column learning.my_item_progress.is_completed is 'Whether it was completed, in whichever version.';
-comment on column learning.my_item_progress.progress is '0.0 to 1.0; 1 is completed.';
-comment on column learning.my_item_progress.active_seconds is 'Time spent with it.';
-comment on column learning.my_item_progress.last_activity_at is 'When it was last played; null for never.';
-comment on column learning.my_item_progress.active is 'When that time was; see learning.time_spent.';
+comment on column learning.my_item_progress.course_id is 'Course that contains the item, or null.';
+comment on column learning.my_item_progress.category_id is 'Category of the item.';
+comment on column learning.my_item_progress.is_completed is 'Whether the item was completed, in any version.';
+comment on column learning.my_item_progress.progress is 'Progress, 0.0 to 1.0; 1 is completed.';
+comment on column learning.my_item_progress.active_seconds is 'Time spent with the item, in seconds.';
+comment on column learning.my_item_progress.last_activity_at is 'Time the item was last played; null if never.';
+comment on column learning.my_item_progress.active is 'Time ranges of the active seconds; see learning.time_spent.';
 
 grant select on learning.my_item_progress to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -1135,14 +1135,14 @@ comment on view learning.user_content_access is E'@behavior -*\nGrain: one row p
 comment on column learning.user_content_access.user_id is 'The user.';
 comment on column learning.user_content_access.content_id is 'The item.';
 comment on column learning.user_content_access.has_access is 'Whether the user may read the item''s text.';
-comment on column learning.user_content_access.reason is 'Why: editor, author, preview, permission or plan; why not: account_inactive, not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
-comment on column learning.user_content_access.required_access_level is 'The access level that a plan must have.';
+comment on column learning.user_content_access.reason is 'Reason. With access: editor, author, preview, permission or plan. Without: account_inactive, not_available, denied, sign_in_required, plan_required or prerequisites_missing.';
+comment on column learning.user_content_access.required_access_level is 'Access level that a plan needs.';
 
 grant select on learning.user_content_access to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Why a user has access to an item, or has not.
+-- Returns why a user has or lacks access to an item.
 create or replace function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean)
   returns text
   language sql
@@ -1162,11 +1162,11 @@ as $$
   end
 $$;
 
-comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@behavior -*\nWhy a user has access to an item, or has not.';
+comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@behavior -*\nReturns why a user has or lacks access to an item.';
 revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
 grant execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Raises or lowers a user's level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
+-- Raises or lowers a user's level (within 0 to 10) and stores the change as evidence; repeating it with the same event_key changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.
 create or replace function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text default null::text, event_key text default null::text)
   returns learning.skill_evidence
   language plpgsql
@@ -1176,21 +1176,21 @@ as $$
 #variable_conflict use_column
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if not access.has_permission('manage_skills') then
-    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
   if assess_skill.delta is null or assess_skill.delta not between -10 and 10 or assess_skill.delta <> round(assess_skill.delta, 2) then
-    raise exception 'delta must be from -10 to 10, with two decimals.'
+    raise exception 'delta must be from -10 to 10, with at most two decimals.'
       using errcode = 'PL422', schema = 'learning', table = 'skill_evidence', column = 'delta';
   end if;
   if not exists (select from identity.users u where u.id = assess_skill.user_id) then
-    raise exception 'There is no such user.'
+    raise exception 'User not found.'
       using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'user_id';
   end if;
   if not exists (select from learning.skills s where s.id = assess_skill.skill_id) then
-    raise exception 'There is no such skill.'
+    raise exception 'Skill not found.'
       using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'skill_id';
   end if;
   return private.add_skill_evidence(
@@ -1200,11 +1200,11 @@ begin
 end
 $$;
 
-comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and keeps it as evidence; repeated with the same event_key it changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
+comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and stores the change as evidence; repeating it with the same event_key changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
 revoke execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) from public;
 grant execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) to :PLINTH_USER;
 
--- Trigger: PL409 when a move to another course makes prerequisites go in a circle.
+-- Trigger: raises PL409 when a move to another course makes prerequisites circular.
 create or replace function learning.check_moved_lesson()
   returns trigger
   language plpgsql
@@ -1219,17 +1219,17 @@ begin
     where p.item_id in (new.id, new.course_id)
       and r.id in (new.id, new.course_id)
   ) then
-    raise exception 'The course requires what waits for this item.'
+    raise exception 'This would make the prerequisites circular.'
       using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'course_id';
   end if;
   return null;
 end
 $$;
 
-comment on function learning.check_moved_lesson() is 'Trigger: PL409 when a move to another course makes prerequisites go in a circle.';
+comment on function learning.check_moved_lesson() is 'Trigger: raises PL409 when a move to another course makes prerequisites circular.';
 revoke execute on function learning.check_moved_lesson() from public;
 
--- Trigger: PL409 when prerequisites would go in a circle.
+-- Trigger: raises PL409 for circular prerequisites.
 create or replace function learning.check_prerequisite()
   returns trigger
   language plpgsql
@@ -1237,24 +1237,24 @@ create or replace function learning.check_prerequisite()
   set search_path to 'pg_catalog'
 as $$
 begin
-  -- The item, or a part of it: what a course requires, its lessons wait for too.
+  -- The item, or a part of it: a course's requirements apply to its lessons, too.
   if exists (
     select
     from private.content_required_for(new.required_item_id) as r (id)
     join learning.content_items i on i.id = r.id
     where i.id = new.item_id or i.course_id = new.item_id
   ) then
-    raise exception 'An item cannot require what waits for it.'
+    raise exception 'This would make the prerequisites circular.'
       using errcode = 'PL409', schema = 'learning', table = 'content_prerequisites', column = 'required_item_id';
   end if;
   return null;
 end
 $$;
 
-comment on function learning.check_prerequisite() is 'Trigger: PL409 when prerequisites would go in a circle.';
+comment on function learning.check_prerequisite() is 'Trigger: raises PL409 for circular prerequisites.';
 revoke execute on function learning.check_prerequisite() from public;
 
--- Says that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.
+-- Marks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the reason as hint, PL404.
 create or replace function learning.complete_item(item_id uuid, version integer default null::integer)
   returns learning.content_progress
   language plpgsql
@@ -1270,7 +1270,7 @@ begin
   select * into v_open from private.open_for_recording(item_id, version);
   perform private.refuse_recording(v_open.reason);
   if v_open.content_type = 'course' then
-    raise exception 'A course is completed by its parts.' using errcode = 'PL409';
+    raise exception 'A course is completed by completing its parts.' using errcode = 'PL409';
   end if;
   if v_open.content_type = 'video' and v_open.duration_seconds is not null then
     raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'Record a heartbeat for each part that was played.';
@@ -1281,7 +1281,7 @@ begin
   perform from learning.content_progress p where p.user_id = v_user_id and p.item_id = complete_item.item_id for no key update;
   update learning.content_progress p
   set version = greatest(p.version, v_open.playable_version),
-    -- What was seen is of another version.
+    -- The seconds seen belong to another version.
     covered = case when p.version < v_open.playable_version then '{}' else p.covered end,
     covered_seconds = case when p.version < v_open.playable_version then 0 else p.covered_seconds end,
     position_seconds = case when p.version < v_open.playable_version then 0 else p.position_seconds end,
@@ -1301,11 +1301,11 @@ begin
 end
 $$;
 
-comment on function learning.complete_item(item_id uuid, version integer) is E'@resultFieldName progress\nSays that the signed-in user has completed an item, in its current or the given version; repeating it changes nothing. PL409 for a course (its parts complete it) and for a video whose duration is known (playing it does). PL401, PL403 with the reason as hint, PL404.';
+comment on function learning.complete_item(item_id uuid, version integer) is E'@resultFieldName progress\nMarks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the reason as hint, PL404.';
 revoke execute on function learning.complete_item(item_id uuid, version integer) from public;
 grant execute on function learning.complete_item(item_id uuid, version integer) to :PLINTH_USER;
 
--- Whether the caller may read the text of each of these items, in their order, why or why not, and what must be completed before.
+-- Returns for each of these items, in their order, whether the caller may read its text, the reason, and the prerequisites still to be completed.
 create or replace function learning.content_access(item_ids uuid[])
   returns table(item_id uuid, has_access boolean, reason text, required_access_level integer, missing_prerequisites uuid[])
   language sql
@@ -1329,11 +1329,11 @@ as $$
   order by asked.place
 $$;
 
-comment on function learning.content_access(item_ids uuid[]) is 'Whether the caller may read the text of each of these items, in their order, why or why not, and what must be completed before.';
+comment on function learning.content_access(item_ids uuid[]) is 'Returns for each of these items, in their order, whether the caller may read its text, the reason, and the prerequisites still to be completed.';
 revoke execute on function learning.content_access(item_ids uuid[]) from public;
 grant execute on function learning.content_access(item_ids uuid[]) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- How far the signed-in user is with everything in the category and below it.
+-- Progress of the signed-in user in all items of the category and its subcategories.
 create or replace function learning.content_categories_progress(category learning.content_categories)
   returns learning.progress_summary
   language sql
@@ -1349,11 +1349,11 @@ as $$
   where c.id = category.id or c.path like category.path || '/%'
 $$;
 
-comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nHow far the signed-in user is with everything in the category and below it.';
+comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nProgress of the signed-in user in all items of the category and its subcategories.';
 revoke execute on function learning.content_categories_progress(category learning.content_categories) from public;
 grant execute on function learning.content_categories_progress(category learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- How far the signed-in user is with the item; for a course, with its parts.
+-- Progress of the signed-in user in the item; for a course, in its parts.
 create or replace function learning.content_items_progress(item learning.content_items)
   returns learning.progress_summary
   language sql
@@ -1365,18 +1365,18 @@ as $$
     learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
   )
   from (
-    -- A course is none of these rows itself, and nothing else has parts.
+    -- A course is not among these rows, and only a course has parts.
     select own.* from learning.my_item_progress own where own.item_id = item.id
     union all
     select part.* from learning.my_item_progress part where part.course_id = item.id
   ) m
 $$;
 
-comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nHow far the signed-in user is with the item; for a course, with its parts.';
+comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nProgress of the signed-in user in the item; for a course, in its parts.';
 revoke execute on function learning.content_items_progress(item learning.content_items) from public;
 grant execute on function learning.content_items_progress(item learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.
+-- Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.
 create or replace function learning.content_search_facets(query text default ''::text, language text default null::text, content_types text[] default null::text[], category_id uuid default null::uuid, tags text[] default null::text[], min_level integer default null::integer, max_level integer default null::integer)
   returns table(facet text, value text, label text, item_count bigint)
   language plpgsql
@@ -1443,11 +1443,11 @@ begin
 end
 $$;
 
-comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'How many items of a search (the same arguments) there are by content_type, level, language, category and tag (the 30 most frequent), most first.';
+comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.';
 revoke execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) from public;
 grant execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: a training begins where completed items have brought its user.
+-- Trigger: starts a training at the progress of the items its user has completed.
 create or replace function learning.count_completed_items()
   returns trigger
   language plpgsql
@@ -1460,10 +1460,10 @@ begin
 end
 $$;
 
-comment on function learning.count_completed_items() is 'Trigger: a training begins where completed items have brought its user.';
+comment on function learning.count_completed_items() is 'Trigger: starts a training at the progress of the items its user has completed.';
 revoke execute on function learning.count_completed_items() from public;
 
--- Trigger: keeps an item's rating_count and rating_sum.
+-- Trigger: updates an item's rating_count and rating_sum.
 create or replace function learning.count_rating()
   returns trigger
   language plpgsql
@@ -1472,7 +1472,7 @@ create or replace function learning.count_rating()
 as $$
 begin
   if tg_op = 'UPDATE' and (new.item_id, new.user_id) <> (old.item_id, old.user_id) then
-    raise exception 'A rating stays with its item and user.' using errcode = 'PL409';
+    raise exception 'The item and user of a rating cannot be changed.' using errcode = 'PL409';
   end if;
   update learning.content_items i
   set
@@ -1485,10 +1485,10 @@ begin
 end
 $$;
 
-comment on function learning.count_rating() is 'Trigger: keeps an item''s rating_count and rating_sum.';
+comment on function learning.count_rating() is 'Trigger: updates an item''s rating_count and rating_sum.';
 revoke execute on function learning.count_rating() from public;
 
--- The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.
+-- Returns the learners of a course and their progress in its parts, furthest first. For its author and for users with manage_skills; PL404 for other callers.
 create or replace function learning.course_learners(course_id uuid)
   returns table(user_id uuid, item_count integer, completed_count integer, progress numeric, active_seconds bigint, last_activity_at timestamp with time zone, completed_version integer, completed_at timestamp with time zone)
   language plpgsql
@@ -1504,7 +1504,7 @@ begin
       and c.content_type = 'course'
       and (c.author_id = plinth.current_user_id() or access.has_permission('manage_skills'))
   ) then
-    raise exception 'There is no such course, or it is not yours to report.' using errcode = 'PL404';
+    raise exception 'Course not found, or you may not see its report.' using errcode = 'PL404';
   end if;
   return query
     with parts as (
@@ -1535,11 +1535,11 @@ begin
 end
 $$;
 
-comment on function learning.course_learners(course_id uuid) is 'The learners of a course and how far they are with its parts, furthest first. For its author and who has manage_skills; PL404 for others.';
+comment on function learning.course_learners(course_id uuid) is 'Returns the learners of a course and their progress in its parts, furthest first. For its author and for users with manage_skills; PL404 for other callers.';
 revoke execute on function learning.course_learners(course_id uuid) from public;
 grant execute on function learning.course_learners(course_id uuid) to :PLINTH_USER;
 
--- Trigger: a completed training is evidence of the skill.
+-- Trigger: records a completed training as evidence of the skill.
 create or replace function learning.credit_training()
   returns trigger
   language plpgsql
@@ -1556,10 +1556,10 @@ begin
 end
 $$;
 
-comment on function learning.credit_training() is 'Trigger: a completed training is evidence of the skill.';
+comment on function learning.credit_training() is 'Trigger: records a completed training as evidence of the skill.';
 revoke execute on function learning.credit_training() from public;
 
--- Hides an item, for a course with all its parts, and keeps everything. Needs edit_content (PL403); PL404 for an unknown item.
+-- Hides an item, and all parts of a course, and keeps all data. Needs edit_content (PL403); PL404 for an unknown item.
 create or replace function learning.delete_content(item_id uuid)
   returns learning.content_items
   language plpgsql
@@ -1577,11 +1577,11 @@ begin
 end
 $$;
 
-comment on function learning.delete_content(item_id uuid) is 'Hides an item, for a course with all its parts, and keeps everything. Needs edit_content (PL403); PL404 for an unknown item.';
+comment on function learning.delete_content(item_id uuid) is 'Hides an item, and all parts of a course, and keeps all data. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.delete_content(item_id uuid) from public;
 grant execute on function learning.delete_content(item_id uuid) to :PLINTH_USER;
 
--- Trigger: a permission that changes counts for the very next heartbeat.
+-- Trigger: a changed permission applies from the next heartbeat on.
 create or replace function learning.forget_checked_access()
   returns trigger
   language plpgsql
@@ -1597,16 +1597,16 @@ begin
   where p.user_id = v_permission.user_id
     and p.item_id = i.id
     and p.access_checked_at is not null
-    -- A permission on a course is one on its parts.
+    -- A permission on a course applies to its parts.
     and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
   return null;
 end
 $$;
 
-comment on function learning.forget_checked_access() is 'Trigger: a permission that changes counts for the very next heartbeat.';
+comment on function learning.forget_checked_access() is 'Trigger: a changed permission applies from the next heartbeat on.';
 revoke execute on function learning.forget_checked_access() from public;
 
--- Whether a reason is one for access: editor, author, preview, permission or plan.
+-- Returns whether a reason grants access: editor, author, preview, permission or plan.
 create or replace function learning.gives_access(reason text)
   returns boolean
   language sql
@@ -1615,11 +1615,11 @@ as $$
   select reason in ('editor', 'author', 'preview', 'permission', 'plan')
 $$;
 
-comment on function learning.gives_access(reason text) is E'@behavior -*\nWhether a reason is one for access: editor, author, preview, permission or plan.';
+comment on function learning.gives_access(reason text) is E'@behavior -*\nReturns whether a reason grants access: editor, author, preview, permission or plan.';
 revoke execute on function learning.gives_access(reason text) from public;
 grant execute on function learning.gives_access(reason text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).
+-- Trigger: rejects changing, deleting or adding the text of a published version (PL409).
 create or replace function learning.guard_published_body()
   returns trigger
   language plpgsql
@@ -1630,7 +1630,7 @@ declare
   v_item_id uuid := case when tg_op = 'INSERT' then new.item_id else old.item_id end;
   v_version integer := case when tg_op = 'INSERT' then new.version else old.version end;
 begin
-  -- Going with its version, it finds none. The lock lets no publication come between.
+  -- When the text is deleted with its version, no row is found. The lock blocks concurrent publication.
   if exists (
     select from (
       select v.published_at
@@ -1640,19 +1640,19 @@ begin
     ) v
     where v.published_at is not null
   ) then
-    raise exception 'The text of a published version does not change.' using errcode = 'PL409';
+    raise exception 'The text of a published version cannot be changed.' using errcode = 'PL409';
   end if;
   if tg_op = 'UPDATE' and (new.item_id, new.version) <> (old.item_id, old.version) then
-    raise exception 'A text stays with its version.' using errcode = 'PL409';
+    raise exception 'A text cannot be moved to another version.' using errcode = 'PL409';
   end if;
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
 
-comment on function learning.guard_published_body() is 'Trigger: the text of a published version neither changes, nor goes, nor comes later (PL409).';
+comment on function learning.guard_published_body() is 'Trigger: rejects changing, deleting or adding the text of a published version (PL409).';
 revoke execute on function learning.guard_published_body() from public;
 
--- Trigger: a published version neither changes nor goes (PL409).
+-- Trigger: rejects changing or deleting a published version (PL409).
 create or replace function learning.guard_published_version()
   returns trigger
   language plpgsql
@@ -1662,23 +1662,23 @@ as $$
 begin
   if old.published_at is not null then
     if tg_op = 'DELETE' then
-      -- With the whole item it may go.
+      -- It may be deleted with the whole item.
       if exists (select from learning.content_items i where i.id = old.item_id) then
-        raise exception 'A published version stays.' using errcode = 'PL409';
+        raise exception 'A published version cannot be deleted.' using errcode = 'PL409';
       end if;
-    -- A deleted account leaves its versions without an author.
+    -- The versions of a deleted account remain, without an author.
     elsif to_jsonb(new) - 'created_by' is distinct from to_jsonb(old) - 'created_by' or new.created_by is not null then
-      raise exception 'A published version does not change.' using errcode = 'PL409';
+      raise exception 'A published version cannot be changed.' using errcode = 'PL409';
     end if;
   end if;
   return case when tg_op = 'DELETE' then old else new end;
 end
 $$;
 
-comment on function learning.guard_published_version() is 'Trigger: a published version neither changes nor goes (PL409).';
+comment on function learning.guard_published_version() is 'Trigger: rejects changing or deleting a published version (PL409).';
 revoke execute on function learning.guard_published_version() from public;
 
--- Whether the user has completed the item in any version, or all parts of the course; false for who may not know.
+-- Returns whether the user has completed the item in any version, or all parts of the course; false for a caller who may not know.
 create or replace function learning.has_completed(user_id uuid, item_id uuid)
   returns boolean
   language plpgsql
@@ -1700,11 +1700,11 @@ begin
 end
 $$;
 
-comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@behavior -*\nWhether the user has completed the item in any version, or all parts of the course; false for who may not know.';
+comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@behavior -*\nReturns whether the user has completed the item in any version, or all parts of the course; false for a caller who may not know.';
 revoke execute on function learning.has_completed(user_id uuid, item_id uuid) from public;
 grant execute on function learning.has_completed(user_id uuid, item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Whether the user holds edit_content; false for who may not know.
+-- Returns whether the user holds edit_content; false for a caller who may not know.
 create or replace function learning.is_content_editor(user_id uuid)
   returns boolean
   language sql
@@ -1725,11 +1725,11 @@ as $$
   end
 $$;
 
-comment on function learning.is_content_editor(user_id uuid) is E'@behavior -*\nWhether the user holds edit_content; false for who may not know.';
+comment on function learning.is_content_editor(user_id uuid) is E'@behavior -*\nReturns whether the user holds edit_content; false for a caller who may not know.';
 revoke execute on function learning.is_content_editor(user_id uuid) from public;
 grant execute on function learning.is_content_editor(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Whether the user has completed the item, or nobody can because it is not available.
+-- Returns whether the user has completed the item, or no user can because it is not available.
 create or replace function learning.is_prerequisite_met(user_id uuid, required_item_id uuid)
   returns boolean
   language plpgsql
@@ -1747,11 +1747,11 @@ begin
 end
 $$;
 
-comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@behavior -*\nWhether the user has completed the item, or nobody can because it is not available.';
+comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@behavior -*\nReturns whether the user has completed the item, or no user can because it is not available.';
 revoke execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) from public;
 grant execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: changes of the category tree happen one after another.
+-- Trigger: serializes changes of the category tree.
 create or replace function learning.lock_content_tree()
   returns trigger
   language plpgsql
@@ -1764,10 +1764,10 @@ begin
 end
 $$;
 
-comment on function learning.lock_content_tree() is 'Trigger: changes of the category tree happen one after another.';
+comment on function learning.lock_content_tree() is 'Trigger: serializes changes of the category tree.';
 revoke execute on function learning.lock_content_tree() from public;
 
--- Trigger: changes of prerequisites happen one after another.
+-- Trigger: serializes changes of prerequisites.
 create or replace function learning.lock_prerequisites()
   returns trigger
   language plpgsql
@@ -1780,10 +1780,10 @@ begin
 end
 $$;
 
-comment on function learning.lock_prerequisites() is 'Trigger: changes of prerequisites happen one after another.';
+comment on function learning.lock_prerequisites() is 'Trigger: serializes changes of prerequisites.';
 revoke execute on function learning.lock_prerequisites() from public;
 
--- Whether the caller may be told what a user has access to.
+-- Returns whether the caller may know what a user has access to.
 create or replace function learning.may_ask_about(user_id uuid)
   returns boolean
   language sql
@@ -1792,17 +1792,17 @@ create or replace function learning.may_ask_about(user_id uuid)
 as $$
   select case
     when may_ask_about.user_id = plinth.current_user_id() then true
-    -- The owner, or a function of the owner's that a job runs.
+    -- The owner, or a function of the owner that a job runs.
     when pg_has_role(session_user, current_user, 'member') then true
     else access.has_permission('manage_content_access')
   end
 $$;
 
-comment on function learning.may_ask_about(user_id uuid) is E'@behavior -*\nWhether the caller may be told what a user has access to.';
+comment on function learning.may_ask_about(user_id uuid) is E'@behavior -*\nReturns whether the caller may know what a user has access to.';
 revoke execute on function learning.may_ask_about(user_id uuid) from public;
 grant execute on function learning.may_ask_about(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Moves a category with all below it under another, or to the top. Needs edit_content (PL404); PL409 for a move below itself.
+-- Moves a category and its subcategories under another category, or to the top. Needs edit_content (PL404); PL409 for a move below itself.
 create or replace function learning.move_category(category_id uuid, new_parent_id uuid default null::uuid)
   returns learning.content_categories
   language plpgsql
@@ -1816,17 +1816,17 @@ begin
   where c.id = move_category.category_id
   returning c.* into v_result;
   if v_result.id is null then
-    raise exception 'There is no such category, or you may not move it.' using errcode = 'PL404';
+    raise exception 'Category not found, or you may not move it.' using errcode = 'PL404';
   end if;
   return v_result;
 end
 $$;
 
-comment on function learning.move_category(category_id uuid, new_parent_id uuid) is 'Moves a category with all below it under another, or to the top. Needs edit_content (PL404); PL409 for a move below itself.';
+comment on function learning.move_category(category_id uuid, new_parent_id uuid) is 'Moves a category and its subcategories under another category, or to the top. Needs edit_content (PL404); PL409 for a move below itself.';
 revoke execute on function learning.move_category(category_id uuid, new_parent_id uuid) from public;
 grant execute on function learning.move_category(category_id uuid, new_parent_id uuid) to :PLINTH_USER;
 
--- Trigger: the categories below a moved one get their new paths.
+-- Trigger: updates the paths of the categories below a moved one.
 create or replace function learning.move_subcategories()
   returns trigger
   language plpgsql
@@ -1839,10 +1839,10 @@ begin
 end
 $$;
 
-comment on function learning.move_subcategories() is 'Trigger: the categories below a moved one get their new paths.';
+comment on function learning.move_subcategories() is 'Trigger: updates the paths of the categories below a moved one.';
 revoke execute on function learning.move_subcategories() from public;
 
--- Trigger: the state machine of a training; PL409 for a change of state that there is not.
+-- Trigger: the state machine of a training; PL409 for an invalid transition.
 create or replace function learning.move_training()
   returns trigger
   language plpgsql
@@ -1858,7 +1858,7 @@ begin
     return new;
   end if;
 
-  -- Reaching the end is completing it; completing it is reaching the end.
+  -- Full progress and completion imply each other.
   if old.status = 'active' and (new.progress = 1 or new.status = 'completed') and new.status <> 'pending' then
     new.status := 'completed';
     new.progress := 1;
@@ -1873,7 +1873,7 @@ begin
       using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
   end if;
   if new.status = old.status and new.status <> 'active' and new.progress <> old.progress then
-    raise exception 'Only an active training makes progress.'
+    raise exception 'Only an active training can make progress.'
       using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
   end if;
 
@@ -1889,10 +1889,10 @@ begin
 end
 $$;
 
-comment on function learning.move_training() is 'Trigger: the state machine of a training; PL409 for a change of state that there is not.';
+comment on function learning.move_training() is 'Trigger: the state machine of a training; PL409 for an invalid transition.';
 revoke execute on function learning.move_training() from public;
 
--- Trigger: a level that was written directly leaves evidence.
+-- Trigger: adds evidence for a level that was written directly.
 create or replace function learning.note_skill_level()
   returns trigger
   language plpgsql
@@ -1915,7 +1915,7 @@ begin
 end
 $$;
 
-comment on function learning.note_skill_level() is 'Trigger: a level that was written directly leaves evidence.';
+comment on function learning.note_skill_level() is 'Trigger: adds evidence for a level that was written directly.';
 revoke execute on function learning.note_skill_level() from public;
 
 -- Pauses the signed-in user's training; its progress is kept. PL404 when there is none, PL409 when it is completed.
@@ -1935,7 +1935,7 @@ begin
   where t.user_id = v_user_id and t.skill_id = pause_training.skill_id
   returning * into v_result;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
   return v_result;
 end
@@ -1945,7 +1945,7 @@ comment on function learning.pause_training(skill_id uuid) is 'Pauses the signed
 revoke execute on function learning.pause_training(skill_id uuid) from public;
 grant execute on function learning.pause_training(skill_id uuid) to :PLINTH_USER;
 
--- Trigger: gives a category its path and depth; PL409 for a circle.
+-- Trigger: sets a category's path and depth; PL409 for a cycle.
 create or replace function learning.place_category()
   returns trigger
   language plpgsql
@@ -1960,7 +1960,7 @@ begin
     new.depth := 1;
     return new;
   end if;
-  -- Upwards by parents and not by paths: in a statement that moves several, paths are not all new yet.
+  -- Walks up by parents and not by paths: in a statement that moves several categories, not all paths are new yet.
   if exists (
     with recursive above as (
       select c.id, c.parent_id from learning.content_categories c where c.id = new.parent_id
@@ -1969,18 +1969,18 @@ begin
     )
     select from above where above.id = new.id
   ) then
-    raise exception 'A category cannot be moved into itself or below itself.'
+    raise exception 'A category cannot be moved below itself.'
       using errcode = 'PL409', schema = 'learning', table = 'content_categories', column = 'parent_id';
   end if;
   select * into v_parent from learning.content_categories c where c.id = new.parent_id;
-  -- An unknown parent is left to the foreign key.
+  -- The foreign key rejects an unknown parent.
   new.path := coalesce(v_parent.path || '/', '') || new.slug;
   new.depth := coalesce(v_parent.depth, 0) + 1;
   return new;
 end
 $$;
 
-comment on function learning.place_category() is 'Trigger: gives a category its path and depth; PL409 for a circle.';
+comment on function learning.place_category() is 'Trigger: sets a category''s path and depth; PL409 for a cycle.';
 revoke execute on function learning.place_category() from public;
 
 -- Publishes an item's draft, or its newest version again, now or within a window. Needs edit_content (PL403); PL404 for an unknown item, PL409 for a deleted one, PL422 without a text.
@@ -2005,9 +2005,9 @@ begin
     select max(v.version) into v_version from learning.content_versions v where v.item_id = v_item.id;
   end if;
   if v_version is null then
-    -- A course may consist of its lessons alone.
+    -- A course may consist of lessons only.
     if v_item.content_type <> 'course' then
-      raise exception 'There is nothing to publish.'
+      raise exception 'The content has no text to publish.'
         using errcode = 'PL422', hint = 'Save a draft first.', schema = 'learning', table = 'content_items', column = 'item_id';
     end if;
     v_version := 1;
@@ -2028,7 +2028,7 @@ comment on function learning.publish_content(item_id uuid, publish_from timestam
 revoke execute on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) from public;
 grant execute on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) to :PLINTH_USER;
 
--- Rates an item 1 to 5, or changes one's rating. PL401 for visitors, PL404 for what one may not read, PL422 for another number.
+-- Rates an item from 1 to 5, or changes the caller's rating. PL401 for visitors, PL404 for an item the caller may not read, PL422 for another number.
 create or replace function learning.rate_content(item_id uuid, rating integer, review text default ''::text)
   returns learning.content_ratings
   language plpgsql
@@ -2038,13 +2038,13 @@ declare
   v_result learning.content_ratings;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if rate_content.rating not between 1 and 5 then
-    raise exception 'A rating is 1 to 5.' using errcode = 'PL422', schema = 'learning', table = 'content_ratings', column = 'rating';
+    raise exception 'A rating must be from 1 to 5.' using errcode = 'PL422', schema = 'learning', table = 'content_ratings', column = 'rating';
   end if;
   if not (select a.has_access from learning.content_access(array[rate_content.item_id]) a) then
-    raise exception 'There is no such content, or you may not read it.' using errcode = 'PL404';
+    raise exception 'Content not found, or you may not read it.' using errcode = 'PL404';
   end if;
   insert into learning.content_ratings as r (item_id, rating, review)
   values (rate_content.item_id, rate_content.rating, coalesce(rate_content.review, ''))
@@ -2055,11 +2055,11 @@ begin
 end
 $$;
 
-comment on function learning.rate_content(item_id uuid, rating integer, review text) is 'Rates an item 1 to 5, or changes one''s rating. PL401 for visitors, PL404 for what one may not read, PL422 for another number.';
+comment on function learning.rate_content(item_id uuid, rating integer, review text) is 'Rates an item from 1 to 5, or changes the caller''s rating. PL401 for visitors, PL404 for an item the caller may not read, PL422 for another number.';
 revoke execute on function learning.rate_content(item_id uuid, rating integer, review text) from public;
 grant execute on function learning.rate_content(item_id uuid, rating integer, review text) to :PLINTH_USER;
 
--- The published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.
+-- Returns the published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.
 create or replace function learning.read_content(item_id uuid)
   returns learning.content_bodies
   language plpgsql
@@ -2072,13 +2072,13 @@ declare
 begin
   case v_reason
     when 'denied' then
-      raise exception 'Access to this content was withdrawn.' using errcode = 'PL403', hint = v_reason;
+      raise exception 'Your access to this content was withdrawn.' using errcode = 'PL403', hint = v_reason;
     when 'sign_in_required' then
-      raise exception 'Sign in first.' using errcode = 'PL401', hint = v_reason;
+      raise exception 'You must be signed in.' using errcode = 'PL401', hint = v_reason;
     when 'plan_required' then
       raise exception 'Your plan does not include this content.' using errcode = 'PL403', hint = v_reason;
     when 'prerequisites_missing' then
-      raise exception 'Other content must be completed first.' using errcode = 'PL403', hint = v_reason;
+      raise exception 'You must complete other content first.' using errcode = 'PL403', hint = v_reason;
     else
       select b.* into v_result
       from learning.content_items i
@@ -2086,17 +2086,17 @@ begin
       where i.id = read_content.item_id;
   end case;
   if v_result.item_id is null then
-    raise exception 'There is no such content, or it has no text.' using errcode = 'PL404';
+    raise exception 'Content not found, or it has no text.' using errcode = 'PL404';
   end if;
   return v_result;
 end
 $$;
 
-comment on function learning.read_content(item_id uuid) is 'The published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.';
+comment on function learning.read_content(item_id uuid) is 'Returns the published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.';
 revoke execute on function learning.read_content(item_id uuid) from public;
 grant execute on function learning.read_content(item_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.
+-- Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, and only the next part of a course.
 create or replace function learning.recommend_items(max_count integer default 10)
   returns table(item_id uuid, slug text, title text, reason text, score numeric, level_fit numeric, popularity numeric, trains_skill boolean, is_begun boolean, is_next_in_course boolean, item_level integer, user_level numeric, skill_names text[], prerequisites_completed integer)
   language plpgsql
@@ -2111,10 +2111,10 @@ declare
   v_limit integer;
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   v_limit := plinth.checked_count(max_count, 'max_count', 10, 100);
-  -- Where an item says nothing of skills, it is compared with how far the user is in general.
+  -- An item without skills is compared with the user's overall level.
   select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
 
   v_candidates := array(
@@ -2196,12 +2196,12 @@ begin
       ) s on true
       where a.content_id = any (v_candidates)
         and a.has_access
-        -- An editor has access to everything, also to what is not there for learners.
+        -- An editor has access to everything, including content that is not available to learners.
         and i.available_from <= now()
         and (i.available_until is null or i.available_until > now())
         and i.content_type <> 'course'
         and p.completed_at is null
-        -- Whatever lets somebody in, nobody is sent to what they are not ready for.
+        -- Regardless of the reason for access, items whose prerequisites are missing are not recommended.
         and not exists (
           select
           from learning.content_prerequisites pr
@@ -2211,7 +2211,7 @@ begin
             and (required.available_until is null or required.available_until > now())
             and not learning.has_completed(v_user_id, required.id)
         )
-        -- Of a course, only the next part.
+        -- Only the next part of a course.
         and (i.course_id is null or p.user_id is not null or not exists (
           select
           from learning.content_items earlier
@@ -2259,11 +2259,11 @@ begin
 end
 $$;
 
-comment on function learning.recommend_items(max_count integer) is E'What the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, of a course only the next part.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that holds: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
+comment on function learning.recommend_items(max_count integer) is E'Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, and only the next part of a course.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that applies: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
 revoke execute on function learning.recommend_items(max_count integer) from public;
 grant execute on function learning.recommend_items(max_count integer) to :PLINTH_USER;
 
--- Trigger: records which courses and trainings a change of content completed, and when availability will change next.
+-- Trigger: records which courses and trainings a change of content completed, and the next time that availability changes.
 create or replace function learning.record_changed_content()
   returns trigger
   language plpgsql
@@ -2281,7 +2281,7 @@ begin
       array_agg(n.id),
       array_remove(array_agg(distinct o.course_id) || array_agg(distinct n.course_id), null),
       array_agg(n.id) filter (where o.duration_seconds is distinct from n.duration_seconds and n.duration_seconds is not null),
-      -- What only grows completes nothing, unless it was completed before.
+      -- Content that only grows completes nothing, unless a user had completed it before.
       bool_or(
         o.course_id is distinct from n.course_id
         or o.available_from is not null and (
@@ -2309,7 +2309,7 @@ begin
     if current_setting('plinth.settles_lessons', true) = 'on' then
       return null;
     end if;
-    -- The parts that followed a course, which have had a statement of their own.
+    -- The parts that followed a course have had their own statement.
     v_items := v_items || array(select i.id from learning.content_items i where i.course_id = any (v_items));
     v_courses := v_courses || v_items;
   else
@@ -2330,10 +2330,10 @@ begin
 end
 $$;
 
-comment on function learning.record_changed_content() is 'Trigger: records which courses and trainings a change of content completed, and when availability will change next.';
+comment on function learning.record_changed_content() is 'Trigger: records which courses and trainings a change of content completed, and the next time that availability changes.';
 revoke execute on function learning.record_changed_content() from public;
 
--- Trigger: records which trainings were completed by a change of what teaches their skill.
+-- Trigger: records which trainings a change of a skill's items completed.
 create or replace function learning.record_changed_skills()
   returns trigger
   language plpgsql
@@ -2357,10 +2357,10 @@ begin
 end
 $$;
 
-comment on function learning.record_changed_skills() is 'Trigger: records which trainings were completed by a change of what teaches their skill.';
+comment on function learning.record_changed_skills() is 'Trigger: records which trainings a change of a skill''s items completed.';
 revoke execute on function learning.record_changed_skills() from public;
 
--- Trigger: records what became complete by time before content changes.
+-- Trigger: records completions by time before content changes.
 create or replace function learning.record_content_before()
   returns trigger
   language plpgsql
@@ -2374,10 +2374,10 @@ begin
 end
 $$;
 
-comment on function learning.record_content_before() is 'Trigger: records what became complete by time before content changes.';
+comment on function learning.record_content_before() is 'Trigger: records completions by time before content changes.';
 revoke execute on function learning.record_content_before() from public;
 
--- Records that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.
+-- Records that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.
 create or replace function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer default null::integer, occurred_at timestamp with time zone default null::timestamp with time zone, version integer default null::integer)
   returns learning.content_progress
   language plpgsql
@@ -2395,12 +2395,12 @@ declare
   v_progress learning.content_progress;
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if v_problem is not null then
     raise exception 'Invalid heartbeat.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
-        hint = 'The part that was played must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
+        hint = 'The played part must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
   end if;
   v_open := private.open_for_recording(item_id, version);
   if v_open.reason is not null then
@@ -2419,11 +2419,11 @@ begin
 end
 $$;
 
-comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second of it to another, in active_seconds (as many if left out) that ended at occurred_at (now), in its current or the given version. Once for each event_id, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
+comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
 revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
 grant execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) to :PLINTH_USER;
 
--- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why (malformed for what cannot be read). PL401, PL422.
+-- Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why (malformed for an unreadable one). PL401, PL422.
 create or replace function learning.record_heartbeats(heartbeats jsonb)
   returns setof learning.heartbeat_result
   language plpgsql
@@ -2445,11 +2445,11 @@ declare
 begin
   v_user_id := private.lock_own_account();
   if jsonb_typeof(heartbeats) is distinct from 'array' or jsonb_array_length(heartbeats) > 500 then
-    raise exception 'heartbeats is a list of at most 500 objects.'
+    raise exception 'heartbeats must be a list of at most 500 objects.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
   end if;
   if jsonb_path_exists(heartbeats, '$[*] ? (@.type() != "object")') then
-    raise exception 'Each of heartbeats is an object.'
+    raise exception 'Each of the heartbeats must be an object.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
   end if;
   for v_element in select e.value from jsonb_array_elements(heartbeats) e loop
@@ -2521,11 +2521,11 @@ begin
 end
 $$;
 
-comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as record_heartbeat takes them, such as those collected without a connection. Answers for each whether it was recorded, repeated or refused, and why (malformed for what cannot be read). PL401, PL422.';
+comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why (malformed for an unreadable one). PL401, PL422.';
 revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
 grant execute on function learning.record_heartbeats(heartbeats jsonb) to :PLINTH_USER;
 
--- Says how far a user's active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.
+-- Records the progress of a user's active training, from 0 to 1; 1 completes it. A value below the current progress changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.
 create or replace function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric)
   returns learning.training
   language plpgsql
@@ -2537,10 +2537,10 @@ declare
   v_result learning.training;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if not access.has_permission('manage_skills') then
-    raise exception 'This needs the permission manage_skills.' using errcode = 'PL403';
+    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
   if record_training_progress.progress is null or record_training_progress.progress not between 0 and 1 then
     raise exception 'progress must be from 0 to 1.'
@@ -2552,9 +2552,9 @@ begin
   where t.user_id = record_training_progress.user_id and t.skill_id = record_training_progress.skill_id
   for no key update;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
-  -- A report that comes late or twice never sets anybody back.
+  -- A late or repeated report never reduces progress.
   if trunc(record_training_progress.progress, 4) <= v_result.progress then
     return v_result;
   end if;
@@ -2566,11 +2566,11 @@ begin
 end
 $$;
 
-comment on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) is 'Says how far a user''s active training is, from 0 to 1; at 1 it is completed. Less than before changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
+comment on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) is 'Records the progress of a user''s active training, from 0 to 1; 1 completes it. A value below the current progress changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
 revoke execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) from public;
 grant execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) to :PLINTH_USER;
 
--- Begins the signed-in user's completed training anew, as its next run from 0; one that is not completed goes on. PL404 when there is none.
+-- Restarts the signed-in user's completed training, as its next run from 0; one that is not completed continues. PL404 when there is none.
 create or replace function learning.restart_training(skill_id uuid)
   returns learning.training
   language plpgsql
@@ -2588,17 +2588,17 @@ begin
   where t.user_id = v_user_id and t.skill_id = restart_training.skill_id
   returning * into v_result;
   if not found then
-    raise exception 'There is no such training.' using errcode = 'PL404';
+    raise exception 'Training not found.' using errcode = 'PL404';
   end if;
   return v_result;
 end
 $$;
 
-comment on function learning.restart_training(skill_id uuid) is 'Begins the signed-in user''s completed training anew, as its next run from 0; one that is not completed goes on. PL404 when there is none.';
+comment on function learning.restart_training(skill_id uuid) is 'Restarts the signed-in user''s completed training, as its next run from 0; one that is not completed continues. PL404 when there is none.';
 revoke execute on function learning.restart_training(skill_id uuid) from public;
 grant execute on function learning.restart_training(skill_id uuid) to :PLINTH_USER;
 
--- Brings a deleted item back as it was. Needs edit_content (PL403); PL404 for an unknown item.
+-- Restores a deleted item. Needs edit_content (PL403); PL404 for an unknown item.
 create or replace function learning.restore_content(item_id uuid)
   returns learning.content_items
   language plpgsql
@@ -2616,11 +2616,11 @@ begin
 end
 $$;
 
-comment on function learning.restore_content(item_id uuid) is 'Brings a deleted item back as it was. Needs edit_content (PL403); PL404 for an unknown item.';
+comment on function learning.restore_content(item_id uuid) is 'Restores a deleted item. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.restore_content(item_id uuid) from public;
 grant execute on function learning.restore_content(item_id uuid) to :PLINTH_USER;
 
--- Writes the draft of an item's next version, in place of an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.
+-- Writes the draft of an item's next version, replacing an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.
 create or replace function learning.save_draft(item_id uuid, body text default null::text, body_format text default 'markdown'::text, change_note text default ''::text)
   returns learning.content_versions
   language plpgsql
@@ -2658,11 +2658,11 @@ begin
 end
 $$;
 
-comment on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) is 'Writes the draft of an item''s next version, in place of an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.';
+comment on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) is 'Writes the draft of an item''s next version, replacing an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) from public;
 grant execute on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) to :PLINTH_USER;
 
--- The text search configuration of a language tag; simple where PostgreSQL has none.
+-- Returns the text search configuration of a language tag; simple if PostgreSQL has none.
 create or replace function learning.search_configuration(language text)
   returns regconfig
   language sql
@@ -2703,7 +2703,7 @@ as $$
   end
 $$;
 
-comment on function learning.search_configuration(language text) is E'@behavior -*\nThe text search configuration of a language tag; simple where PostgreSQL has none.';
+comment on function learning.search_configuration(language text) is E'@behavior -*\nReturns the text search configuration of a language tag; simple if PostgreSQL has none.';
 revoke execute on function learning.search_configuration(language text) from public;
 grant execute on function learning.search_configuration(language text) to :PLINTH_USER;
 
@@ -2728,7 +2728,7 @@ begin
   select * into v_terms from private.content_search_terms(v_text, language);
 
   if v_text = '' then
-    -- Nothing asked for: what is newest.
+    -- Without a query: newest first.
     return query
       select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
       from private.content_matching(
@@ -2756,7 +2756,7 @@ begin
         order by 2 desc, 1
         limit v_limit offset v_skip
       )
-      -- Marks are set for the page alone.
+      -- Marks are set only for the page.
       select
         i,
         h.rank,
@@ -2782,7 +2782,7 @@ begin
     end if;
   end if;
 
-  -- No item has these words: the titles that look most like them, with the words that do marked.
+  -- If no item has these words: the most similar titles, with their matching words marked.
   perform private.look_for_similar_titles();
   return query
     with hits as (
@@ -2817,11 +2817,11 @@ begin
 end
 $$;
 
-comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; otherwise each item is searched in its own. categoryId: with all below. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around what was found. isSimilar: no item has the words, these titles look like them.';
+comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are similar.';
 revoke execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) from public;
 grant execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The words of an item, stemmed in its language and weighted: title A, tags B, summary C.
+-- Returns the words of an item, stemmed in its language and weighted: title A, tags B, summary C.
 create or replace function learning.search_document(language text, title text, summary text, tags text[])
   returns tsvector
   language sql
@@ -2830,11 +2830,11 @@ begin atomic
   select ((setweight(plinth.search_document(language, title), 'A'::"char") || setweight(plinth.search_document(language, array_to_string(tags, ' '::text)), 'B'::"char")) || setweight(plinth.search_document(language, summary), 'C'::"char"));
 end;
 
-comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nThe words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
+comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nReturns the words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
 revoke execute on function learning.search_document(language text, title text, summary text, tags text[]) from public;
 grant execute on function learning.search_document(language text, title text, summary text, tags text[]) to :PLINTH_USER;
 
--- Trigger: tidies the tags, and works out level and window from the item's own and its course's.
+-- Trigger: normalizes the tags, and computes level and window from those of the item and its course.
 create or replace function learning.settle_content_item()
   returns trigger
   language plpgsql
@@ -2848,7 +2848,7 @@ begin
     select distinct lower(btrim(t.tag)) from unnest(new.tags) as t (tag) where btrim(t.tag) <> '' order by 1
   );
   if exists (select from unnest(new.tags) as t (tag) where length(t.tag) > 60 or t.tag ~ '[[:cntrl:],]') then
-    raise exception 'A tag has at most 60 characters and no comma.'
+    raise exception 'A tag must have at most 60 characters and no comma.'
       using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'tags';
   end if;
 
@@ -2858,28 +2858,28 @@ begin
   if new.course_id is not null then
     select * into v_course from learning.content_items c where c.id = new.course_id for share;
     if v_course.content_type <> 'course' then
-      raise exception 'Only a course has parts.'
+      raise exception 'Only a course can have parts.'
         using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'course_id';
     end if;
     new.effective_access_level := coalesce(new.required_access_level, v_course.effective_access_level, 0);
-    -- greatest() would pass over the null of a course that is not there.
+    -- greatest() would ignore the null of a course that does not exist.
     new.available_from := case when v_course.available_from is not null and new.available_from is not null
       then greatest(new.available_from, v_course.available_from) end;
     new.available_until := least(new.available_until, v_course.available_until);
   elsif tg_op = 'UPDATE' and new.content_type <> 'course' and old.content_type = 'course'
     and exists (select from learning.content_items i where i.course_id = new.id)
   then
-    raise exception 'A course that has parts stays a course.'
+    raise exception 'A course with parts must stay a course.'
       using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'content_type';
   end if;
   return new;
 end
 $$;
 
-comment on function learning.settle_content_item() is 'Trigger: tidies the tags, and works out level and window from the item''s own and its course''s.';
+comment on function learning.settle_content_item() is 'Trigger: normalizes the tags, and computes level and window from those of the item and its course.';
 revoke execute on function learning.settle_content_item() from public;
 
--- Trigger: a course's new window or level reaches its lessons.
+-- Trigger: copies a course's new window or level to its lessons.
 create or replace function learning.settle_lessons()
   returns trigger
   language plpgsql
@@ -2887,7 +2887,7 @@ create or replace function learning.settle_lessons()
   set search_path to 'pg_catalog'
 as $$
 begin
-  -- For learning.record_changed_content: it waits for the end of the whole statement.
+  -- For learning.record_changed_content, which runs at the end of the whole statement.
   perform set_config('plinth.settles_lessons', 'on', true);
   update learning.content_items i set available_from = i.available_from where i.course_id = new.id;
   perform set_config('plinth.settles_lessons', 'off', true);
@@ -2895,10 +2895,10 @@ begin
 end
 $$;
 
-comment on function learning.settle_lessons() is 'Trigger: a course''s new window or level reaches its lessons.';
+comment on function learning.settle_lessons() is 'Trigger: copies a course''s new window or level to its lessons.';
 revoke execute on function learning.settle_lessons() from public;
 
--- Starts the signed-in user's training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.
+-- Starts the signed-in user's training in a skill, or resumes it after a pause; an active one is unchanged. PL404 for an unknown skill, PL409 for a completed training.
 create or replace function learning.start_training(skill_id uuid)
   returns learning.training
   language plpgsql
@@ -2911,10 +2911,10 @@ declare
   v_result learning.training;
 begin
   if not exists (select from learning.skills s where s.id = start_training.skill_id and s.is_active) then
-    raise exception 'There is no such skill.'
+    raise exception 'Skill not found.'
       using errcode = 'PL404', schema = 'learning', table = 'training', column = 'skill_id';
   end if;
-  -- It begins with what is completed; see private.record_completions.
+  -- It begins with the items already completed; see private.record_completions.
   perform private.lock_completions(false);
   insert into learning.user_skills (user_id, skill_id) values (v_user_id, start_training.skill_id) on conflict do nothing;
   insert into learning.training as t (user_id, skill_id, status)
@@ -2927,18 +2927,18 @@ begin
     where t.user_id = v_user_id and t.skill_id = start_training.skill_id;
   end if;
   if v_result.status = 'completed' then
-    raise exception 'This training is completed.'
+    raise exception 'This training is already completed.'
       using errcode = 'PL409', hint = 'Restart the training instead.', schema = 'learning', table = 'training', column = 'status';
   end if;
   return v_result;
 end
 $$;
 
-comment on function learning.start_training(skill_id uuid) is 'Starts the signed-in user''s training in a skill, or goes on after a pause; one that is active stays as it is. PL404 for an unknown skill, PL409 for a completed training.';
+comment on function learning.start_training(skill_id uuid) is 'Starts the signed-in user''s training in a skill, or resumes it after a pause; an active one is unchanged. PL404 for an unknown skill, PL409 for a completed training.';
 revoke execute on function learning.start_training(skill_id uuid) from public;
 grant execute on function learning.start_training(skill_id uuid) to :PLINTH_USER;
 
--- Puts sums over items into a summary: progress is their average.
+-- Combines sums over items into a summary; progress is their average.
 create or replace function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone)
   returns learning.progress_summary
   language sql
@@ -2953,11 +2953,11 @@ as $$
   )::learning.progress_summary
 $$;
 
-comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@behavior -*\nPuts sums over items into a summary: progress is their average.';
+comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@behavior -*\nCombines sums over items into a summary; progress is their average.';
 revoke execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) from public;
 grant execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: a level is the sum of its evidence.
+-- Trigger: sets a level to the sum of its evidence.
 create or replace function learning.sum_skill_evidence()
   returns trigger
   language plpgsql
@@ -2981,10 +2981,10 @@ begin
 end
 $$;
 
-comment on function learning.sum_skill_evidence() is 'Trigger: a level is the sum of its evidence.';
+comment on function learning.sum_skill_evidence() is 'Trigger: sets a level to the sum of its evidence.';
 revoke execute on function learning.sum_skill_evidence() from public;
 
--- The seconds of several rows together, each second of the clock counted once: their sum, and what each of them knows of when.
+-- Returns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.
 create or replace function learning.time_spent(active_seconds numeric, stretches int4multirange[])
   returns bigint
   language sql
@@ -3002,11 +3002,11 @@ as $$
   )::bigint
 $$;
 
-comment on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) is E'@behavior -*\nThe seconds of several rows together, each second of the clock counted once: their sum, and what each of them knows of when.';
+comment on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) is E'@behavior -*\nReturns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.';
 revoke execute on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) from public;
 grant execute on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) to :PLINTH_ANALYST, :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Withdraws an item, for a course with all its parts. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.
+-- Withdraws an item, and all parts of a course. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.
 create or replace function learning.unpublish_content(item_id uuid)
   returns learning.content_items
   language plpgsql
@@ -3024,11 +3024,11 @@ begin
 end
 $$;
 
-comment on function learning.unpublish_content(item_id uuid) is 'Withdraws an item, for a course with all its parts. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.';
+comment on function learning.unpublish_content(item_id uuid) is 'Withdraws an item, and all parts of a course. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.unpublish_content(item_id uuid) from public;
 grant execute on function learning.unpublish_content(item_id uuid) to :PLINTH_USER;
 
--- The access level of the user's current plan; 0 without one, and for who may not know.
+-- Returns the access level of the user's current plan; 0 without a plan, and for a caller who may not know.
 create or replace function learning.user_plan_level(user_id uuid)
   returns integer
   language plpgsql
@@ -3046,6 +3046,6 @@ begin
 end
 $$;
 
-comment on function learning.user_plan_level(user_id uuid) is E'@behavior -*\nThe access level of the user''s current plan; 0 without one, and for who may not know.';
+comment on function learning.user_plan_level(user_id uuid) is E'@behavior -*\nReturns the access level of the user''s current plan; 0 without a plan, and for a caller who may not know.';
 revoke execute on function learning.user_plan_level(user_id uuid) from public;
 grant execute on function learning.user_plan_level(user_id uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;

@@ -89,7 +89,7 @@ comment on column llm.conversation_memories.updated_at is 'Time of the last chan
 create policy select_own on llm.conversation_memories
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on llm.conversation_memories is 'Users see that they have a memory.';
+comment on policy select_own on llm.conversation_memories is 'Users see whether they have a memory.';
 
 grant select (user_id, version, created_at, updated_at) on llm.conversation_memories to :PLINTH_USER;
 
@@ -380,7 +380,7 @@ create policy all_manager on llm.model_providers
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_models'::text)))
   with check ((select access.has_permission('manage_models'::text)));
-comment on policy all_manager on llm.model_providers is 'The permission manage_models reads and writes all providers.';
+comment on policy all_manager on llm.model_providers is 'Users with manage_models read and write all providers.';
 create policy select_usable on llm.model_providers
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (is_active and (id in ( select m.provider_id
@@ -445,7 +445,7 @@ create policy all_manager on llm.models
   for all to :PLINTH_USER
   using ((select access.has_permission('manage_models'::text)))
   with check ((select access.has_permission('manage_models'::text)));
-comment on policy all_manager on llm.models is 'The permission manage_models reads and writes all models.';
+comment on policy all_manager on llm.models is 'Users with manage_models read and write all models.';
 create policy select_usable on llm.models
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using ((id in (select access.usable_model_ids())));
@@ -493,7 +493,7 @@ create policy select_readable on llm.prompt_labels
   using ((exists ( select
    from llm.prompts p
   where p.id = prompt_labels.prompt_id)));
-comment on policy select_readable on llm.prompt_labels is 'Who reads a prompt reads its labels.';
+comment on policy select_readable on llm.prompt_labels is 'Users who read a prompt read its labels.';
 
 grant select on llm.prompt_labels to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -525,15 +525,15 @@ create policy all_owner on llm.prompt_shares
   for all to :PLINTH_USER
   using (owner_id = (select plinth.current_user_id()))
   with check (owner_id = (select plinth.current_user_id()));
-comment on policy all_owner on llm.prompt_shares is 'Owners of prompts say with whom they share them.';
+comment on policy all_owner on llm.prompt_shares is 'Owners of prompts decide with whom they share them.';
 create policy delete_receiver on llm.prompt_shares
   for delete to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy delete_receiver on llm.prompt_shares is 'Users may decline what was shared with them.';
+comment on policy delete_receiver on llm.prompt_shares is 'Users may decline prompts shared with them.';
 create policy select_receiver on llm.prompt_shares
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_receiver on llm.prompt_shares is 'Users see what was shared with them.';
+comment on policy select_receiver on llm.prompt_shares is 'Users see prompts shared with them.';
 
 grant select, insert (prompt_id, user_id), delete on llm.prompt_shares to :PLINTH_USER;
 
@@ -576,7 +576,7 @@ create policy select_readable on llm.prompt_versions
   using ((exists ( select
    from llm.prompts p
   where p.id = prompt_versions.prompt_id)));
-comment on policy select_readable on llm.prompt_versions is 'Who reads a prompt reads its versions.';
+comment on policy select_readable on llm.prompt_versions is 'Users who read a prompt read its versions.';
 
 grant select on llm.prompt_versions to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
@@ -646,7 +646,7 @@ create policy all_editor on llm.prompts
   for all to :PLINTH_USER
   using (user_id is null and (select access.has_permission('edit_content'::text)))
   with check (user_id is null and (select access.has_permission('edit_content'::text)));
-comment on policy all_editor on llm.prompts is 'The permission edit_content writes the shared library.';
+comment on policy all_editor on llm.prompts is 'Users with edit_content write the shared library.';
 create policy all_own on llm.prompts
   for all to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()))
@@ -655,17 +655,17 @@ comment on policy all_own on llm.prompts is 'Users read and write their own prom
 create policy select_library on llm.prompts
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (user_id is null);
-comment on policy select_library on llm.prompts is 'Everybody reads the shared library.';
+comment on policy select_library on llm.prompts is 'Everyone reads the shared library.';
 create policy select_public on llm.prompts
   for select to :PLINTH_ANONYMOUS, :PLINTH_USER
   using (visibility = 'public'::text);
-comment on policy select_public on llm.prompts is 'Everybody reads what its owner made public.';
+comment on policy select_public on llm.prompts is 'Everyone reads prompts that their owner made public.';
 create policy select_shared on llm.prompts
   for select to :PLINTH_USER
   using (visibility = 'shared'::text and (id in ( select s.prompt_id
    from llm.prompt_shares s
   where s.user_id = (select plinth.current_user_id()))));
-comment on policy select_shared on llm.prompts is 'Users read what was shared with them.';
+comment on policy select_shared on llm.prompts is 'Users read prompts shared with them.';
 
 grant
   select,
@@ -706,7 +706,7 @@ grant select on llm.user_prompts to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Appends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, another text under that sequence, or an answer that has ended.
+-- Appends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.
 create or replace function llm.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
   returns integer
   language plpgsql
@@ -715,7 +715,7 @@ create or replace function llm.append_delta(message_id uuid, sequence integer, c
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return private.write_delta(
     append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking,
@@ -724,11 +724,11 @@ begin
 end
 $$;
 
-comment on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) is E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, another text under that sequence, or an answer that has ended.';
+comment on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) is E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
 revoke execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
 grant execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_USER;
 
--- Appends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; pieces that are already there change nothing. CONFLICT for a gap, another text under a sequence, or an answer that has ended.
+-- Appends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; repeated pieces change nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.
 create or replace function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[] default null::text[])
   returns integer
   language plpgsql
@@ -746,11 +746,11 @@ begin
 end
 $$;
 
-comment on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; pieces that are already there change nothing. CONFLICT for a gap, another text under a sequence, or an answer that has ended.';
+comment on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; repeated pieces change nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
 revoke execute on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
 grant execute on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_USER;
 
--- Whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.
+-- Returns whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.
 create or replace function llm.are_prompt_variables(variables jsonb)
   returns boolean
   language plpgsql
@@ -796,11 +796,11 @@ begin
 end
 $$;
 
-comment on function llm.are_prompt_variables(variables jsonb) is E'@behavior -*\nWhether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
+comment on function llm.are_prompt_variables(variables jsonb) is E'@behavior -*\nReturns whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
 revoke execute on function llm.are_prompt_variables(variables jsonb) from public;
 grant execute on function llm.are_prompt_variables(variables jsonb) to :PLINTH_USER;
 
--- Ends an answer that failed, with what had arrived. One that had ended comes back as it ended.
+-- Ends a failed answer with the text that has arrived. An answer that had already ended is returned unchanged.
 create or replace function llm.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, output_tokens bigint default null::bigint, input_tokens bigint default null::bigint)
   returns llm.messages
   language plpgsql
@@ -809,7 +809,7 @@ create or replace function llm.break_off_turn(message_id uuid, error_code text d
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return private.end_turn(
     break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
@@ -818,11 +818,11 @@ begin
 end
 $$;
 
-comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds an answer that failed, with what had arrived. One that had ended comes back as it ended.';
+comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds a failed answer with the text that has arrived. An answer that had already ended is returned unchanged.';
 revoke execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) from public;
 grant execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) to :PLINTH_USER;
 
--- Ends an answer of one's own, whoever writes it, with what had arrived; the writer's next delta is refused. One that had ended comes back as it ended.
+-- Ends an answer in the signed-in user's chat, whichever client writes it, with the text that has arrived; the writer's next delta is rejected. An answer that had already ended is returned unchanged.
 create or replace function llm.cancel_turn(message_id uuid)
   returns llm.messages
   language plpgsql
@@ -831,17 +831,17 @@ create or replace function llm.cancel_turn(message_id uuid)
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => plinth.current_user_id());
 end
 $$;
 
-comment on function llm.cancel_turn(message_id uuid) is E'@resultFieldName message\nEnds an answer of one''s own, whoever writes it, with what had arrived; the writer''s next delta is refused. One that had ended comes back as it ended.';
+comment on function llm.cancel_turn(message_id uuid) is E'@resultFieldName message\nEnds an answer in the signed-in user''s chat, whichever client writes it, with the text that has arrived; the writer''s next delta is rejected. An answer that had already ended is returned unchanged.';
 revoke execute on function llm.cancel_turn(message_id uuid) from public;
 grant execute on function llm.cancel_turn(message_id uuid) to :PLINTH_USER;
 
--- The messages of the active path in order: all, or the last max_count, or those before a depth.
+-- Returns the messages of the active path in order: all, or the last max_count, or those before a depth.
 create or replace function llm.chats_active_path(chat llm.chats, max_count integer default null::integer, before_depth integer default null::integer)
   returns setof llm.messages
   language sql
@@ -874,11 +874,11 @@ as $$
   order by p.depth
 $$;
 
-comment on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) is 'The messages of the active path in order: all, or the last max_count, or those before a depth.';
+comment on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) is 'Returns the messages of the active path in order: all, or the last max_count, or those before a depth.';
 revoke execute on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) from public;
 grant execute on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) to :PLINTH_USER;
 
--- The whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.
+-- Returns the whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.
 create or replace function llm.chats_export_json(chat llm.chats)
   returns jsonb
   language sql
@@ -897,7 +897,7 @@ as $$
     'messages', coalesce(
       (
         select jsonb_agg(
-          -- Without its own nulls alone: jsonb_strip_nulls would take those inside metadata and tool calls away as well.
+          -- Only its own nulls are removed: jsonb_strip_nulls would also remove those inside metadata and tool calls.
           (
             select jsonb_object_agg(part.key, part.value)
             from jsonb_each(jsonb_build_object(
@@ -944,11 +944,11 @@ as $$
   )
 $$;
 
-comment on function llm.chats_export_json(chat llm.chats) is 'The whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
+comment on function llm.chats_export_json(chat llm.chats) is 'Returns the whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
 revoke execute on function llm.chats_export_json(chat llm.chats) from public;
 grant execute on function llm.chats_export_json(chat llm.chats) to :PLINTH_USER;
 
--- The active path of the chat as Markdown: a heading for each message, its text as it is, its attachments as links.
+-- Returns the active path of the chat as Markdown: a heading for each message, its unchanged text, its attachments as links.
 create or replace function llm.chats_export_markdown(chat llm.chats)
   returns text
   language sql
@@ -967,7 +967,7 @@ as $$
               format(
                 E'\n- [%s](<%s>) (%s, %s bytes)\n',
                 regexp_replace(a.name, '([\\`*_{}<>#|[\]])', '\\\1', 'g'),
-                -- What would end the link early; the rest of an address is harmless.
+                -- Escapes characters that would end the link early; the rest of an address is harmless.
                 replace(replace(replace(a.url, '\', '%5C'), '<', '%3C'), '>', '%3E'),
                 a.mime_type, a.size_bytes
               ),
@@ -989,11 +989,11 @@ as $$
   from llm.chats_active_path(chat) m
 $$;
 
-comment on function llm.chats_export_markdown(chat llm.chats) is 'The active path of the chat as Markdown: a heading for each message, its text as it is, its attachments as links.';
+comment on function llm.chats_export_markdown(chat llm.chats) is 'Returns the active path of the chat as Markdown: a heading for each message, its unchanged text, its attachments as links.';
 revoke execute on function llm.chats_export_markdown(chat llm.chats) from public;
 grant execute on function llm.chats_export_markdown(chat llm.chats) to :PLINTH_USER;
 
--- Trigger: new content or variables are the next version.
+-- Trigger: numbers new content or variables as the next version.
 create or replace function llm.count_prompt_version()
   returns trigger
   language plpgsql
@@ -1011,10 +1011,10 @@ begin
 end
 $$;
 
-comment on function llm.count_prompt_version() is 'Trigger: new content or variables are the next version.';
+comment on function llm.count_prompt_version() is 'Trigger: numbers new content or variables as the next version.';
 revoke execute on function llm.count_prompt_version() from public;
 
--- Adds a changed message beside one of the user's own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way and for a key that was used for another message.
+-- Adds an edited message beside one of the signed-in user's own and selects it; attachments are kept unless given. NOT_FOUND for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.
 create or replace function llm.edit_chat_message(message_id uuid, content text, attachments jsonb default null::jsonb, idempotency_key text default null::text)
   returns llm.messages
   language plpgsql
@@ -1031,17 +1031,17 @@ declare
   ));
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user_id for key share;
   select m.* into v_original
   from llm.messages m
   where m.id = edit_chat_message.message_id and m.user_id = v_user_id;
   if not found then
-    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if v_original.role not in ('user', 'system') then
-    raise exception 'Only what the user wrote is edited; for another answer start a turn with the same parent.'
+    raise exception 'Only user and system messages can be edited. To get another answer, start a turn with the same parent.'
       using errcode = 'PL422', column = 'message_id';
   end if;
   perform from llm.chats c where c.id = v_original.chat_id for no key update;
@@ -1049,7 +1049,7 @@ begin
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = edit_chat_message.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- A message that predates the digests, or was imported, is compared itself.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = v_original.chat_id
@@ -1060,7 +1060,7 @@ begin
     return v_message;
   end if;
   if exists (select from llm.messages m where m.chat_id = v_original.chat_id and m.state = 'streaming') then
-    raise exception 'An answer is under way in this chat.'
+    raise exception 'An answer is being written in this chat.'
       using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
   end if;
   insert into llm.messages (chat_id, user_id, parent_id, depth, role, content, images, idempotency_key)
@@ -1086,11 +1086,11 @@ begin
 end
 $$;
 
-comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a changed message beside one of the user''s own and makes it the active one; attachments are kept unless given. NOT_FOUND for no such message, CONFLICT while an answer is under way and for a key that was used for another message.';
+comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds an edited message beside one of the signed-in user''s own and selects it; attachments are kept unless given. NOT_FOUND for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.';
 revoke execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) from public;
 grant execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 
--- Ends an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.
+-- Ends a complete answer (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. An answer that had already ended is returned unchanged: check its state.
 create or replace function llm.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, output_tokens bigint default null::bigint, input_tokens bigint default null::bigint)
   returns llm.messages
   language plpgsql
@@ -1099,7 +1099,7 @@ create or replace function llm.finish_turn(message_id uuid, finish_reason text d
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return private.end_turn(
     finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
@@ -1108,11 +1108,11 @@ begin
 end
 $$;
 
-comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds an answer that is whole (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. One that had ended comes back as it ended: look at its state.';
+comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds a complete answer (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. An answer that had already ended is returned unchanged: check its state.';
 revoke execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) from public;
 grant execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) to :PLINTH_USER;
 
--- Whether a value is of the type that a variable of a prompt declares.
+-- Returns whether a value is of the type that a prompt variable declares.
 create or replace function llm.fits_prompt_variable(value jsonb, variable jsonb)
   returns boolean
   language sql
@@ -1122,7 +1122,7 @@ as $$
   select case variable ->> 'type'
     when 'text' then jsonb_typeof(value) = 'string'
     when 'number' then jsonb_typeof(value) = 'number'
-    -- Through the text: what is no number must not be cast.
+    -- Through text: a value that is not a number must not be cast.
     when 'integer' then jsonb_typeof(value) = 'number' and (value #>> '{}') ~ '^-?[0-9]+([.]0+)?$'
     when 'boolean' then jsonb_typeof(value) = 'boolean'
     when 'choice' then jsonb_typeof(value) = 'string' and variable -> 'choices' @> value
@@ -1130,11 +1130,11 @@ as $$
   end
 $$;
 
-comment on function llm.fits_prompt_variable(value jsonb, variable jsonb) is E'@behavior -*\nWhether a value is of the type that a variable of a prompt declares.';
+comment on function llm.fits_prompt_variable(value jsonb, variable jsonb) is E'@behavior -*\nReturns whether a value is of the type that a prompt variable declares.';
 revoke execute on function llm.fits_prompt_variable(value jsonb, variable jsonb) from public;
 grant execute on function llm.fits_prompt_variable(value jsonb, variable jsonb) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Trigger: keeps each version of a prompt.
+-- Trigger: stores each version of a prompt.
 create or replace function llm.keep_prompt_version()
   returns trigger
   language plpgsql
@@ -1150,10 +1150,10 @@ begin
 end
 $$;
 
-comment on function llm.keep_prompt_version() is 'Trigger: keeps each version of a prompt.';
+comment on function llm.keep_prompt_version() is 'Trigger: stores each version of a prompt.';
 revoke execute on function llm.keep_prompt_version() from public;
 
--- Points a label such as production at a version of a prompt; without a version takes the label away. NOT_FOUND for a prompt one may not change.
+-- Points a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.
 create or replace function llm.label_prompt(prompt_id uuid, label text, version integer default null::integer)
   returns llm.prompt_labels
   language plpgsql
@@ -1166,7 +1166,7 @@ declare
   v_label llm.prompt_labels;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select p.user_id into v_owner
   from llm.prompts p
@@ -1177,7 +1177,7 @@ begin
     )
   for key share;
   if not found then
-    raise exception 'There is no such prompt.' using errcode = 'PL404', column = 'prompt_id';
+    raise exception 'Prompt not found.' using errcode = 'PL404', column = 'prompt_id';
   end if;
   if label_prompt.version is null then
     delete from llm.prompt_labels l
@@ -1185,14 +1185,14 @@ begin
     return null;
   end if;
   if label_prompt.label ~ '^[a-z0-9][a-z0-9_.-]{0,49}$' is not true then
-    raise exception 'A label has up to 50 lowercase letters, digits, _ . or -.' using errcode = 'PL422', column = 'label';
+    raise exception 'A label must have 1 to 50 characters: lowercase letters, digits, _ . or -, starting with a letter or digit.' using errcode = 'PL422', column = 'label';
   end if;
   if not exists (
     select
     from llm.prompt_versions v
     where v.prompt_id = label_prompt.prompt_id and v.version = label_prompt.version
   ) then
-    raise exception 'There is no such version.' using errcode = 'PL404', column = 'version';
+    raise exception 'Version not found.' using errcode = 'PL404', column = 'version';
   end if;
   insert into llm.prompt_labels as l (prompt_id, label, version)
   values (label_prompt.prompt_id, label_prompt.label, label_prompt.version)
@@ -1202,11 +1202,11 @@ begin
 end
 $$;
 
-comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version takes the label away. NOT_FOUND for a prompt one may not change.';
+comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.';
 revoke execute on function llm.label_prompt(prompt_id uuid, label text, version integer) from public;
 grant execute on function llm.label_prompt(prompt_id uuid, label text, version integer) to :PLINTH_USER;
 
--- Deltas of an answer after a sequence, in order, up to 1,000.
+-- Returns the deltas of an answer after a sequence, in order, up to 1,000.
 create or replace function llm.message_deltas_after(message_id uuid, after integer default 0, max_count integer default 100)
   returns setof llm.message_deltas
   language sql
@@ -1222,11 +1222,11 @@ as $$
   limit plinth.checked_count(message_deltas_after.max_count, 'max_count', 100, 1000)
 $$;
 
-comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nDeltas of an answer after a sequence, in order, up to 1,000.';
+comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nReturns the deltas of an answer after a sequence, in order, up to 1,000.';
 revoke execute on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) from public;
 grant execute on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) to :PLINTH_USER;
 
--- The messages with the same parent, this one included, oldest first: edits, or answers to one question.
+-- Returns the messages with the same parent, this one included, oldest first: edits, or answers to one question.
 create or replace function llm.messages_alternatives(message llm.messages)
   returns setof llm.messages
   language sql
@@ -1241,11 +1241,11 @@ as $$
   order by m.id
 $$;
 
-comment on function llm.messages_alternatives(message llm.messages) is 'The messages with the same parent, this one included, oldest first: edits, or answers to one question.';
+comment on function llm.messages_alternatives(message llm.messages) is 'Returns the messages with the same parent, this one included, oldest first: edits, or answers to one question.';
 revoke execute on function llm.messages_alternatives(message llm.messages) from public;
 grant execute on function llm.messages_alternatives(message llm.messages) to :PLINTH_USER;
 
--- The text so far: of an answer that streams what has arrived, of any other message its content.
+-- Returns the current text: for an answer that streams, the text that has arrived; for any other message, its content.
 create or replace function llm.messages_current_content(message llm.messages)
   returns text
   language sql
@@ -1265,11 +1265,11 @@ as $$
   end
 $$;
 
-comment on function llm.messages_current_content(message llm.messages) is 'The text so far: of an answer that streams what has arrived, of any other message its content.';
+comment on function llm.messages_current_content(message llm.messages) is 'Returns the current text: for an answer that streams, the text that has arrived; for any other message, its content.';
 revoke execute on function llm.messages_current_content(message llm.messages) from public;
 grant execute on function llm.messages_current_content(message llm.messages) to :PLINTH_USER;
 
--- The model's price at a moment, now by default, or null when none is known.
+-- Returns the model's price at a time, now by default; null when no price is known.
 create or replace function llm.models_price(m llm.models, at timestamp with time zone default now(), currency text default 'USD'::text)
   returns billing.model_prices
   language sql
@@ -1282,11 +1282,11 @@ as $$
     and tstzrange(p.effective_from, p.effective_to) @> models_price.at
 $$;
 
-comment on function llm.models_price(m llm.models, at timestamp with time zone, currency text) is 'The model''s price at a moment, now by default, or null when none is known.';
+comment on function llm.models_price(m llm.models, at timestamp with time zone, currency text) is 'Returns the model''s price at a time, now by default; null when no price is known.';
 revoke execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) from public;
 grant execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Id of the newest message of a chat, whatever its place; null when there is none.
+-- Returns the id of the newest message of a chat, on any path; null when there is none.
 create or replace function llm.newest_message_id(user_id uuid, chat_id uuid)
   returns uuid
   language sql
@@ -1302,11 +1302,11 @@ as $$
   limit 1
 $$;
 
-comment on function llm.newest_message_id(user_id uuid, chat_id uuid) is E'@behavior -*\nId of the newest message of a chat, whatever its place; null when there is none.';
+comment on function llm.newest_message_id(user_id uuid, chat_id uuid) is E'@behavior -*\nReturns the id of the newest message of a chat, on any path; null when there is none.';
 revoke execute on function llm.newest_message_id(user_id uuid, chat_id uuid) from public;
 grant execute on function llm.newest_message_id(user_id uuid, chat_id uuid) to :PLINTH_USER;
 
--- Trigger: a message follows the one it names, or the end of the active path.
+-- Trigger: places a message after the one it names, or at the end of the active path.
 create or replace function llm.place_message()
   returns trigger
   language plpgsql
@@ -1318,15 +1318,15 @@ declare
   v_newest uuid;
   v_parent record;
 begin
-  -- The account before the chat, as everywhere: changing a chat twice in one transaction looks at its account again, and who
-  -- deletes the account may wait for the chat by then.
+  -- Account before chat, as everywhere: changing a chat twice in one transaction checks its account again, and a concurrent
+  -- deletion of the account may by then be waiting for the chat.
   perform from identity.users u where u.id = new.user_id for key share;
   select c.head_id, c.title into v_chat
   from llm.chats c
   where c.id = new.chat_id and c.user_id = new.user_id
   for no key update;
   if not found then
-    -- The foreign key refuses it, with the same answer for a chat of somebody else and for none.
+    -- The foreign key rejects it, with the same answer for another user's chat and for one that does not exist.
     new.depth := 1;
     new.parent_id := null;
     return new;
@@ -1344,14 +1344,15 @@ begin
     from llm.messages m
     where m.user_id = new.user_id and m.chat_id = new.chat_id and m.id = new.parent_id;
     if not found then
-      raise exception 'There is no such message in the chat.' using errcode = 'PL404', column = 'parent_id';
+      raise exception 'Message not found in this chat.' using errcode = 'PL404', column = 'parent_id';
     end if;
     if v_parent.state = 'streaming' then
-      raise exception 'The answer is still under way.' using errcode = 'PL409', column = 'parent_id';
+      raise exception 'The answer is still being written.' using errcode = 'PL409', column = 'parent_id';
     end if;
     new.depth := v_parent.depth + 1;
   end if;
-  -- As private.move_head, of a message that is not there yet. Ids of two servers, or after a clock was set back, need not rise.
+  -- As private.move_head, for a message that is not stored yet. Ids of two servers, or after a clock was set back, need not
+  -- increase.
   if v_chat.head_id is not null and new.id > v_newest then
     update llm.chats c set head_id = null where c.id = new.chat_id;
   elsif new.id < v_newest then
@@ -1363,10 +1364,10 @@ begin
 end
 $$;
 
-comment on function llm.place_message() is 'Trigger: a message follows the one it names, or the end of the active path.';
+comment on function llm.place_message() is 'Trigger: places a message after the one it names, or at the end of the active path.';
 revoke execute on function llm.place_message() from public;
 
--- How many times the prompt was used, by everybody who still has an account.
+-- Returns the number of uses of the prompt by all users whose account still exists.
 create or replace function llm.prompts_usage_count(prompt llm.prompts)
   returns bigint
   language sql
@@ -1376,11 +1377,11 @@ as $$
   select coalesce(sum(up.usage_count), 0)::bigint from llm.user_prompts up where up.prompt_id = prompt.id
 $$;
 
-comment on function llm.prompts_usage_count(prompt llm.prompts) is 'How many times the prompt was used, by everybody who still has an account.';
+comment on function llm.prompts_usage_count(prompt llm.prompts) is 'Returns the number of uses of the prompt by all users whose account still exists.';
 revoke execute on function llm.prompts_usage_count(prompt llm.prompts) from public;
 grant execute on function llm.prompts_usage_count(prompt llm.prompts) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Rates an answer up or down, with a comment; without a rating takes it back. NOT_FOUND for no such message.
+-- Rates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.
 create or replace function llm.rate_message(message_id uuid, rating text default null::text, comment text default ''::text)
   returns llm.message_feedback
   language plpgsql
@@ -1393,23 +1394,23 @@ declare
   v_feedback llm.message_feedback;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select m.user_id, m.chat_id, m.role into v_message
   from llm.messages m
   where m.id = rate_message.message_id and m.user_id = plinth.current_user_id();
   if not found then
-    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if v_message.role <> 'assistant' then
-    raise exception 'Only answers are rated.' using errcode = 'PL422', column = 'message_id';
+    raise exception 'Only answers can be rated.' using errcode = 'PL422', column = 'message_id';
   end if;
   if rate_message.rating is null then
     delete from llm.message_feedback f where f.message_id = rate_message.message_id;
     return null;
   end if;
   if rate_message.rating not in ('up', 'down') then
-    raise exception 'A rating is up or down.' using errcode = 'PL422', column = 'rating';
+    raise exception 'A rating must be up or down.' using errcode = 'PL422', column = 'rating';
   end if;
   insert into llm.message_feedback as f (message_id, user_id, chat_id, rating, comment)
   values (
@@ -1422,11 +1423,11 @@ begin
 end
 $$;
 
-comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating takes it back. NOT_FOUND for no such message.';
+comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.';
 revoke execute on function llm.rate_message(message_id uuid, rating text, comment text) from public;
 grant execute on function llm.rate_message(message_id uuid, rating text, comment text) to :PLINTH_USER;
 
--- Trigger: tokens_used of an assistant's message is usage of its owner.
+-- Trigger: records tokens_used of an assistant's message as usage of its owner.
 create or replace function llm.record_messages_usage()
   returns trigger
   language plpgsql
@@ -1457,31 +1458,31 @@ begin
 end
 $$;
 
-comment on function llm.record_messages_usage() is 'Trigger: tokens_used of an assistant''s message is usage of its owner.';
+comment on function llm.record_messages_usage() is 'Trigger: records tokens_used of an assistant''s message as usage of its owner.';
 revoke execute on function llm.record_messages_usage() from public;
 
--- Trigger: versions of prompts stay as they were written.
+-- Trigger: rejects changes to versions of prompts.
 create or replace function llm.refuse_version_change()
   returns trigger
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 begin
-  -- An account that is deleted leaves its name out, and that is all that may change.
+  -- Deleting an account removes its name; nothing else may change.
   if new.created_by is null
     and (new.prompt_id, new.version, new.content, new.variables, new.created_at)
       is not distinct from (old.prompt_id, old.version, old.content, old.variables, old.created_at)
   then
     return new;
   end if;
-  raise exception 'A version of a prompt is never changed.' using errcode = 'PL403';
+  raise exception 'A version of a prompt cannot be changed.' using errcode = 'PL403';
 end
 $$;
 
-comment on function llm.refuse_version_change() is 'Trigger: versions of prompts stay as they were written.';
+comment on function llm.refuse_version_change() is 'Trigger: rejects changes to versions of prompts.';
 revoke execute on function llm.refuse_version_change() from public;
 
--- The content of a prompt (as it is now, or a version, or what a label points at) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.
+-- Returns the content of a prompt (current, or a version, or the version of a label) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.
 create or replace function llm.render_prompt(prompt_id uuid, prompt_values jsonb default '{}'::jsonb, label text default null::text, version integer default null::integer)
   returns text
   language plpgsql
@@ -1497,17 +1498,17 @@ declare
   v_unknown text;
 begin
   if jsonb_typeof(prompt_values) is distinct from 'object' then
-    raise exception 'Values are an object {name: value}.' using errcode = 'PL422', column = 'prompt_values';
+    raise exception 'Values must be an object {name: value}.' using errcode = 'PL422', column = 'prompt_values';
   end if;
   if label is not null and version is not null then
-    raise exception 'Name a label or a version, not both.' using errcode = 'PL422', column = 'version';
+    raise exception 'Give a label or a version, not both.' using errcode = 'PL422', column = 'version';
   end if;
   if label is not null then
     select l.version into v_version
     from llm.prompt_labels l
     where l.prompt_id = render_prompt.prompt_id and l.label = render_prompt.label;
     if not found then
-      raise exception 'There is no such label on the prompt.' using errcode = 'PL404', column = 'label';
+      raise exception 'The prompt has no such label.' using errcode = 'PL404', column = 'label';
     end if;
   end if;
   if v_version is null then
@@ -1518,7 +1519,7 @@ begin
     where v.prompt_id = render_prompt.prompt_id and v.version = v_version;
   end if;
   if not found then
-    raise exception 'There is no such prompt, or no such version of it.' using errcode = 'PL404', column = 'prompt_id';
+    raise exception 'Prompt or version not found.' using errcode = 'PL404', column = 'prompt_id';
   end if;
 
   select k.key into v_unknown
@@ -1532,16 +1533,16 @@ begin
   for v_variable in select jsonb_array_elements(v_prompt.variables) loop
     v_value := coalesce(prompt_values -> (v_variable ->> 'name'), v_variable -> 'default');
     if v_value is null then
-      raise exception 'The variable "%" has no value.', v_variable ->> 'name'
+      raise exception 'The variable "%" needs a value.', v_variable ->> 'name'
         using errcode = 'PL422', column = 'prompt_values';
     end if;
     if not llm.fits_prompt_variable(v_value, v_variable) then
-      raise exception 'The variable "%" takes %.', v_variable ->> 'name', case v_variable ->> 'type'
+      raise exception 'The variable "%" must be %.', v_variable ->> 'name', case v_variable ->> 'type'
         when 'choice' then 'one of ' || (v_variable ->> 'choices')
         when 'integer' then 'a whole number'
         when 'number' then 'a number'
         when 'boolean' then 'true or false'
-        else 'a text'
+        else 'text'
       end
         using errcode = 'PL422', column = 'prompt_values';
     end if;
@@ -1561,11 +1562,11 @@ begin
 end
 $$;
 
-comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'The content of a prompt (as it is now, or a version, or what a label points at) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
+comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'Returns the content of a prompt (current, or a version, or the version of a label) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
 revoke execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) from public;
 grant execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Searches one's own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.
+-- Searches the signed-in user's own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.
 create or replace function llm.search_chat_messages(query text, max_count integer default 20, skip integer default 0, include_archived boolean default false)
   returns table(message_id uuid, chat_id uuid, chat_title text, role text, headline text, rank real, created_at timestamp with time zone)
   language plpgsql
@@ -1609,11 +1610,11 @@ begin
 end
 $$;
 
-comment on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) is 'Searches one''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text in which <mark> stands around what was found.';
+comment on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) is 'Searches the signed-in user''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.';
 revoke execute on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) from public;
 grant execute on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) to :PLINTH_USER;
 
--- Makes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for no such message, CONFLICT while an answer is under way.
+-- Makes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for an unknown message, CONFLICT while an answer is being written.
 create or replace function llm.select_branch(message_id uuid)
   returns llm.chats
   language plpgsql
@@ -1626,17 +1627,17 @@ declare
   v_chat llm.chats;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select m.user_id, m.chat_id into v_message
   from llm.messages m
   where m.id = select_branch.message_id and m.user_id = plinth.current_user_id();
   if not found then
-    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   perform from llm.chats c where c.id = v_message.chat_id for no key update;
   if exists (select from llm.messages m where m.chat_id = v_message.chat_id and m.state = 'streaming') then
-    raise exception 'An answer is under way in this chat.'
+    raise exception 'An answer is being written in this chat.'
       using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
   end if;
   with recursive branch as (
@@ -1647,7 +1648,7 @@ begin
     join llm.messages m
       on m.user_id = v_message.user_id and m.chat_id = v_message.chat_id and m.parent_id = b.id
   )
-  -- Ends only: after a clock was set back a child can have the lower id.
+  -- Only ends: after a clock was set back a child can have the lower id.
   select b.id into v_leaf
   from branch b
   where not exists (
@@ -1663,11 +1664,11 @@ begin
 end
 $$;
 
-comment on function llm.select_branch(message_id uuid) is E'@resultFieldName chat\nMakes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for no such message, CONFLICT while an answer is under way.';
+comment on function llm.select_branch(message_id uuid) is E'@resultFieldName chat\nMakes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for an unknown message, CONFLICT while an answer is being written.';
 revoke execute on function llm.select_branch(message_id uuid) from public;
 grant execute on function llm.select_branch(message_id uuid) to :PLINTH_USER;
 
--- Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way and for a key that was used for another message.
+-- Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT while the previous answer is being written and for a key that was used for another message.
 create or replace function llm.send_chat_message(chat_id uuid, content text, parent_id uuid default null::uuid, attachments jsonb default '[]'::jsonb, idempotency_key text default null::text)
   returns llm.messages
   language plpgsql
@@ -1684,7 +1685,7 @@ declare
   ));
 begin
   if v_user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user_id for key share;
   perform
@@ -1692,13 +1693,13 @@ begin
   where c.id = send_chat_message.chat_id and c.user_id = v_user_id
   for no key update;
   if not found then
-    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+    raise exception 'Chat not found.' using errcode = 'PL404', column = 'chat_id';
   end if;
   select m.* into v_message
   from llm.messages m
   where m.user_id = v_user_id and m.idempotency_key = send_chat_message.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- A message that predates the digests, or was imported, is compared itself.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = send_chat_message.chat_id
@@ -1722,11 +1723,11 @@ begin
 end
 $$;
 
-comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again gives the same message. NOT_FOUND for no such chat or parent, CONFLICT while the answer before it is under way and for a key that was used for another message.';
+comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT while the previous answer is being written and for a key that was used for another message.';
 revoke execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) from public;
 grant execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) to :PLINTH_USER;
 
--- Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.
+-- Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again returns the same answer. Reserves max_tokens. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written.
 create or replace function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid default null::uuid, max_tokens bigint default 4096, idempotency_key text default null::text, lease_seconds integer default 60)
   returns llm.messages
   language plpgsql
@@ -1735,7 +1736,7 @@ create or replace function llm.start_turn(chat_id uuid, model_id uuid, parent_id
 as $$
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return private.open_turn(
     plinth.current_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
@@ -1744,11 +1745,11 @@ begin
 end
 $$;
 
-comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again gives the same answer. Sets max_tokens aside. QUOTA_EXCEEDED when there are not that many, NOT_FOUND for no such chat, message or model, CONFLICT while another answer is under way.';
+comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again returns the same answer. Reserves max_tokens. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written.';
 revoke execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) from public;
 grant execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_USER;
 
--- Trigger: a new message is activity of its chat.
+-- Trigger: a new message updates its chat's time of last activity.
 create or replace function llm.touch_chats()
   returns trigger
   language plpgsql
@@ -1774,7 +1775,7 @@ begin
 end
 $$;
 
-comment on function llm.touch_chats() is 'Trigger: a new message is activity of its chat.';
+comment on function llm.touch_chats() is 'Trigger: a new message updates its chat''s time of last activity.';
 revoke execute on function llm.touch_chats() from public;
 
 -- Counts one use of a prompt by the signed-in user; returns the count. The same key again counts nothing. PL404 for a prompt the user cannot see.
@@ -1789,12 +1790,12 @@ declare
   v_result llm.user_prompts;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if length(use_prompt.idempotency_key) between 1 and 255 is false then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
-  -- The same answer for a prompt of somebody else and one that does not exist.
+  -- The same answer for another user's prompt and for one that does not exist.
   if not exists (
     select
     from llm.prompts p
@@ -1808,7 +1809,7 @@ begin
         )
       )
   ) then
-    raise exception 'There is no such prompt.' using errcode = 'PL404';
+    raise exception 'Prompt not found.' using errcode = 'PL404';
   end if;
   if use_prompt.idempotency_key is not null then
     insert into private.prompt_use_keys (user_id, idempotency_key, prompt_id)

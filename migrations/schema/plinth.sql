@@ -20,7 +20,7 @@ comment on text search configuration plinth.english_words is 'English, including
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Tells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.
+-- Notifies listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.
 create or replace function plinth.announce(topic text, sequence bigint)
   returns void
   language sql
@@ -29,10 +29,10 @@ begin atomic
   select pg_notify('plinth_live'::text, ((topic || ' '::text) || sequence)) as pg_notify;
 end;
 
-comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nTells listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
+comment on function plinth.announce(topic text, sequence bigint) is E'@behavior -*\nNotifies listening servers that a live topic (room:<id>, typing:<id>, presence:<id>, turn:<id>, user:<id>) reached a sequence; sent when the transaction commits.';
 revoke execute on function plinth.announce(topic text, sequence bigint) from public;
 
--- One label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.
+-- Returns a label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.
 create or replace function plinth.ascii_label(label text)
   returns text
   language plpgsql
@@ -95,11 +95,11 @@ begin
 end
 $$;
 
-comment on function plinth.ascii_label(label text) is E'@behavior -*\nOne label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
+comment on function plinth.ascii_label(label text) is E'@behavior -*\nReturns a label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
 revoke execute on function plinth.ascii_label(label text) from public;
 grant execute on function plinth.ascii_label(label text) to :PLINTH_SERVICE, :PLINTH_USER;
 
--- The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.
+-- Returns the row limit: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.
 create or replace function plinth.checked_count(count integer, field text, usual integer, most integer)
   returns integer
   language plpgsql
@@ -116,11 +116,11 @@ begin
 end
 $$;
 
-comment on function plinth.checked_count(count integer, field text, usual integer, most integer) is 'The number of rows to return: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
+comment on function plinth.checked_count(count integer, field text, usual integer, most integer) is 'Returns the row limit: count, or usual if it is null. PL422 naming the field unless it is from 1 to most; without most, there is no upper limit.';
 revoke execute on function plinth.checked_count(count integer, field text, usual integer, most integer) from public;
 grant execute on function plinth.checked_count(count integer, field text, usual integer, most integer) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- A text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.
+-- Returns a text in which every Chinese, Japanese and Korean character stands alone and with its neighbour.
 create or replace function plinth.cjk_pairs(value text)
   returns text
   language sql
@@ -147,11 +147,11 @@ as $$
   ) c
 $$;
 
-comment on function plinth.cjk_pairs(value text) is E'@behavior -*\nA text in which every character of Chinese, Japanese and Korean stands alone and with its neighbour.';
+comment on function plinth.cjk_pairs(value text) is E'@behavior -*\nReturns a text in which every Chinese, Japanese and Korean character stands alone and with its neighbour.';
 revoke execute on function plinth.cjk_pairs(value text) from public;
 grant execute on function plinth.cjk_pairs(value text) to :PLINTH_USER;
 
--- The client's network address as the API saw it, or null.
+-- Returns the client's network address as the API saw it, or null.
 create or replace function plinth.client_ip()
   returns inet
   language sql
@@ -160,11 +160,11 @@ as $$
   select nullif(current_setting('plinth.client_ip', true), '')::inet
 $$;
 
-comment on function plinth.client_ip() is E'@behavior -*\nThe client''s network address as the API saw it, or null.';
+comment on function plinth.client_ip() is E'@behavior -*\nReturns the client''s network address as the API saw it, or null.';
 revoke execute on function plinth.client_ip() from public;
 grant execute on function plinth.client_ip() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The request's correlation id, also found in the API's log, or null.
+-- Returns the request's correlation id, as in the API's log, or null.
 create or replace function plinth.correlation_id()
   returns text
   language sql
@@ -173,11 +173,11 @@ as $$
   select nullif(current_setting('plinth.correlation_id', true), '')
 $$;
 
-comment on function plinth.correlation_id() is E'@behavior -*\nThe request''s correlation id, also found in the API''s log, or null.';
+comment on function plinth.correlation_id() is E'@behavior -*\nReturns the request''s correlation id, as in the API''s log, or null.';
 revoke execute on function plinth.correlation_id() from public;
 grant execute on function plinth.correlation_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The id of the API token that is used, or null when a session or nobody asks.
+-- Returns the id of the API token in use, or null for a session or a visitor.
 create or replace function plinth.current_api_token_id()
   returns uuid
   language sql
@@ -186,11 +186,11 @@ as $$
   select nullif(current_setting('jwt.claims.api_token_id', true), '')::uuid
 $$;
 
-comment on function plinth.current_api_token_id() is E'@behavior -*\nThe id of the API token that is used, or null when a session or nobody asks.';
+comment on function plinth.current_api_token_id() is E'@behavior -*\nReturns the id of the API token in use, or null for a session or a visitor.';
 revoke execute on function plinth.current_api_token_id() from public;
 grant execute on function plinth.current_api_token_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The id of the session whose access token is used, or null.
+-- Returns the id of the session whose access token is in use, or null.
 create or replace function plinth.current_session_id()
   returns uuid
   language sql
@@ -199,11 +199,11 @@ as $$
   select nullif(current_setting('jwt.claims.session_id', true), '')::uuid
 $$;
 
-comment on function plinth.current_session_id() is E'@behavior -*\nThe id of the session whose access token is used, or null.';
+comment on function plinth.current_session_id() is E'@behavior -*\nReturns the id of the session whose access token is in use, or null.';
 revoke execute on function plinth.current_session_id() from public;
 grant execute on function plinth.current_session_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- The signed-in user's id, or null when nobody is signed in.
+-- Returns the signed-in user's id, or null if no user is signed in.
 create or replace function plinth.current_user_id()
   returns uuid
   language sql
@@ -212,11 +212,11 @@ as $$
   select nullif(current_setting('jwt.claims.user_id', true), '')::uuid
 $$;
 
-comment on function plinth.current_user_id() is E'@behavior -*\nThe signed-in user''s id, or null when nobody is signed in.';
+comment on function plinth.current_user_id() is E'@behavior -*\nReturns the signed-in user''s id, or null if no user is signed in.';
 revoke execute on function plinth.current_user_id() from public;
 grant execute on function plinth.current_user_id() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Whether a text has a character of Chinese, Japanese or Korean, which are written without spaces.
+-- Returns whether a text has a Chinese, Japanese or Korean character; these scripts are written without spaces.
 create or replace function plinth.is_cjk(value text)
   returns boolean
   language sql
@@ -225,11 +225,11 @@ as $$
   select value ~ '[\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97c\uac00-\ud7fb\uf900-\ufaff\U00020000-\U0003ffff]'
 $$;
 
-comment on function plinth.is_cjk(value text) is E'@behavior -*\nWhether a text has a character of Chinese, Japanese or Korean, which are written without spaces.';
+comment on function plinth.is_cjk(value text) is E'@behavior -*\nReturns whether a text has a Chinese, Japanese or Korean character; these scripts are written without spaces.';
 revoke execute on function plinth.is_cjk(value text) from public;
 grant execute on function plinth.is_cjk(value text) to :PLINTH_USER;
 
--- Trigger: shows exact values with a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.
+-- Trigger: gives exact values a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.
 create or replace function plinth.keep_scale()
   returns trigger
   language plpgsql
@@ -251,10 +251,10 @@ begin
 end
 $$;
 
-comment on function plinth.keep_scale() is 'Trigger: shows exact values with a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
+comment on function plinth.keep_scale() is 'Trigger: gives exact values a fixed number of decimals (its first argument) in the columns named by the others; a value with more decimals stays for the CHECK to reject.';
 revoke execute on function plinth.keep_scale() from public;
 
--- The form in which an e-mail address is stored and compared; null for a text that is not an address.
+-- Returns the form in which an e-mail address is stored and compared; null for a text that is not an address.
 create or replace function plinth.normalize_email(address text)
   returns text
   language plpgsql
@@ -268,20 +268,20 @@ declare
   v_address text := btrim(normalize_email.address, c_white_space);
   v_domain text;
 begin
-  -- 254 is the limit of RFC 5321; the rest is room for what composes.
+  -- 254 is the limit of RFC 5321; the rest is room for composition.
   if length(v_address) > 1000 then
     return null;
   end if;
   if v_address ~ '[^\u0001-\u007f]' then
-    -- Three characters would compose to an ASCII one, and so to somebody else's address.
+    -- Three characters would compose to an ASCII one, and so to another person's address.
     if v_address ~ '[\u037e\u1fef\u212a]' then
       return null;
     end if;
     v_address := normalize(v_address, nfd);
   end if;
   v_address := normalize(lower(v_address collate "C"), nfc);
-  -- One address, with nothing that mail software reads as a list, a name or the end of a header, and nothing invisible:
-  -- white space, control, format and private characters (general category C), and default ignorable ones.
+  -- One address, without characters that mail software reads as a list, a name or the end of a header, and without invisible
+  -- ones: white space, control, format and private characters (general category C), and default ignorable ones.
   if v_address !~ '^[^@]+@[^@]+$'
     or v_address ~ '[,;<>"()]'
     or v_address ~ ('['
@@ -298,8 +298,8 @@ begin
     return null;
   end if;
   if v_domain ~ '[^\u0001-\u007f]' then
-    -- A domain in its own letters is what it would be shown as (a U-label); anything that would have to be mapped first is
-    -- not. In Cherokee the capitals are what is shown.
+    -- A domain in its own letters must be in the form that is displayed (a U-label); a form that must be mapped first is
+    -- rejected. In Cherokee the capitals are displayed.
     if v_domain <> normalize(v_domain, nfkc)
       or regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g') <> lower(regexp_replace(v_domain, '[\u13a0-\u13f5]', '', 'g'))
       or v_domain ~ '\u3002'
@@ -316,11 +316,11 @@ begin
 end
 $$;
 
-comment on function plinth.normalize_email(address text) is E'@behavior -*\nThe form in which an e-mail address is stored and compared; null for a text that is not an address.';
+comment on function plinth.normalize_email(address text) is E'@behavior -*\nReturns the form in which an e-mail address is stored and compared; null for a text that is not an address.';
 revoke execute on function plinth.normalize_email(address text) from public;
 grant execute on function plinth.normalize_email(address text) to :PLINTH_SERVICE, :PLINTH_USER;
 
--- The form in which a username is stored and compared: lower case, without white space around it.
+-- Returns the form in which a username is stored and compared: lower case, without surrounding white space.
 create or replace function plinth.normalize_username(username text)
   returns text
   language sql
@@ -330,11 +330,11 @@ as $$
   select lower(btrim(normalize_username.username, E' \t\n\r\f') collate "C")
 $$;
 
-comment on function plinth.normalize_username(username text) is E'@behavior -*\nThe form in which a username is stored and compared: lower case, without white space around it.';
+comment on function plinth.normalize_username(username text) is E'@behavior -*\nReturns the form in which a username is stored and compared: lower case, without surrounding white space.';
 revoke execute on function plinth.normalize_username(username text) from public;
 grant execute on function plinth.normalize_username(username text) to :PLINTH_SERVICE, :PLINTH_USER;
 
--- The words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.
+-- Returns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.
 create or replace function plinth.search_document(language text, value text)
   returns tsvector
   language plpgsql
@@ -350,7 +350,7 @@ begin
     if plinth.is_cjk(v_text) then
       v_text := plinth.cjk_pairs(v_text);
     end if;
-    -- More different words than this holds would not fit into a tsvector, which would refuse the row.
+    -- More distinct words than this would not fit into a tsvector, which would reject the row.
     v_text := left(v_text, 200000);
     v_plain := plinth.without_accents(v_text);
     if v_configuration = 'pg_catalog.english'::regconfig then
@@ -371,11 +371,11 @@ begin
 end
 $$;
 
-comment on function plinth.search_document(language text, value text) is E'@behavior -*\nThe words of a text, stemmed in its language and as they stand, without accents; of the first 100,000 characters.';
+comment on function plinth.search_document(language text, value text) is E'@behavior -*\nReturns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.';
 revoke execute on function plinth.search_document(language text, value text) from public;
 grant execute on function plinth.search_document(language text, value text) to :PLINTH_USER;
 
--- A text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that a query finds.
+-- Returns a text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that match a query.
 create or replace function plinth.search_headline(language text, value text, query tsquery, options text)
   returns text
   language plpgsql
@@ -397,7 +397,7 @@ begin
       where length(l) > 1
         or not exists (select from unnest(v_lexemes) o where length(o) = 2 and plinth.is_cjk(o) and strpos(o, l) > 0)
     );
-    -- A found run of characters stands apart from the rest.
+    -- A matched run of characters is separated from the rest.
     select string_agg(case when r.is_found <> r.was_found then E'\u0001' else '' end || r.one, '' order by r.place) into v_text
     from (
       select h.*, lag(h.is_found, 1, false) over (order by h.place) as was_found
@@ -428,11 +428,11 @@ begin
 end
 $$;
 
-comment on function plinth.search_headline(language text, value text, query tsquery, options text) is E'@behavior -*\nA text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that a query finds.';
+comment on function plinth.search_headline(language text, value text, query tsquery, options text) is E'@behavior -*\nReturns a text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that match a query.';
 revoke execute on function plinth.search_headline(language text, value text, query tsquery, options text) from public;
 grant execute on function plinth.search_headline(language text, value text, query tsquery, options text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- What is asked of plinth.search_document by a text that people type: words, "a phrase", or, -not; its first 1,000 characters.
+-- Returns the query on plinth.search_document for a user's input: words, "a phrase", or, -not; its first 1,000 characters.
 create or replace function plinth.search_query(language text, query text)
   returns tsquery
   language plpgsql
@@ -456,14 +456,14 @@ begin
       v_parts := v_parts || 'or'::text;
       continue;
     end if;
-    -- In the order of ASCII, so that each of them becomes the comma under it.
+    -- In ASCII order, so that each of them becomes the comma under it.
     v_body := btrim(
       translate(plinth.search_text(v_part), '!"#$%&''()*+-./:;<=>?@[\]^_`{|}~', repeat(',', 31)), ', '
     );
     if plinth.is_cjk(v_body) then
       v_pairs := array(select distinct t from regexp_split_to_table(plinth.cjk_pairs(v_body), '[,[:space:]]+') t where t <> '');
       if v_part ~ '^-|"' then
-        -- A phrase that ends in a pair ends before its single characters, which stand elsewhere in a longer run.
+        -- A phrase that ends in a pair ends before its single characters, which have other positions in a longer run.
         v_body := btrim(plinth.cjk_pairs(v_body), ',');
         if right(v_body, 3) like '_,_' and plinth.is_cjk(left(right(v_body, 3), 1)) and plinth.is_cjk(right(v_body, 1)) then
           v_body := left(v_body, -4);
@@ -496,11 +496,11 @@ begin
 end
 $$;
 
-comment on function plinth.search_query(language text, query text) is E'@behavior -*\nWhat is asked of plinth.search_document by a text that people type: words, "a phrase", or, -not; its first 1,000 characters.';
+comment on function plinth.search_query(language text, query text) is E'@behavior -*\nReturns the query on plinth.search_document for a user''s input: words, "a phrase", or, -not; its first 1,000 characters.';
 revoke execute on function plinth.search_query(language text, query text) from public;
 grant execute on function plinth.search_query(language text, query text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- A text as search reads it: compatibility-normalised, in lower case, joined words apart.
+-- Returns a text as search reads it: compatibility-normalised, in lower case, joined words separated.
 create or replace function plinth.search_text(value text)
   returns text
   language plpgsql
@@ -521,7 +521,7 @@ begin
 end
 $$;
 
-comment on function plinth.search_text(value text) is E'@behavior -*\nA text as search reads it: compatibility-normalised, in lower case, joined words apart.';
+comment on function plinth.search_text(value text) is E'@behavior -*\nReturns a text as search reads it: compatibility-normalised, in lower case, joined words separated.';
 revoke execute on function plinth.search_text(value text) from public;
 grant execute on function plinth.search_text(value text) to :PLINTH_USER;
 
@@ -545,7 +545,7 @@ $$;
 comment on function plinth.touch_updated_at() is 'Trigger: sets updated_at when a row really changed; its arguments name the table''s generated columns.';
 revoke execute on function plinth.touch_updated_at() from public;
 
--- The client's User-Agent header, or null.
+-- Returns the client's User-Agent header, or null.
 create or replace function plinth.user_agent()
   returns text
   language sql
@@ -554,11 +554,11 @@ as $$
   select nullif(current_setting('plinth.user_agent', true), '')
 $$;
 
-comment on function plinth.user_agent() is E'@behavior -*\nThe client''s User-Agent header, or null.';
+comment on function plinth.user_agent() is E'@behavior -*\nReturns the client''s User-Agent header, or null.';
 revoke execute on function plinth.user_agent() from public;
 grant execute on function plinth.user_agent() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- A new UUIDv7: unique, and sorted by the time it was made.
+-- Returns a new UUIDv7: unique, and sorted by its time of creation.
 create or replace function plinth.uuid_v7()
   returns uuid
   language sql
@@ -567,11 +567,11 @@ as $$
       select uuidv7()
     $$;
 
-comment on function plinth.uuid_v7() is E'@behavior -*\nA new UUIDv7: unique, and sorted by the time it was made.';
+comment on function plinth.uuid_v7() is E'@behavior -*\nReturns a new UUIDv7: unique, and sorted by its time of creation.';
 revoke execute on function plinth.uuid_v7() from public;
 grant execute on function plinth.uuid_v7() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- A text in lower case without accents.
+-- Returns a text in lower case without accents.
 create or replace function plinth.without_accents(value text)
   returns text
   language plpgsql
@@ -592,6 +592,6 @@ begin
 end
 $$;
 
-comment on function plinth.without_accents(value text) is E'@behavior -*\nA text in lower case without accents.';
+comment on function plinth.without_accents(value text) is E'@behavior -*\nReturns a text in lower case without accents.';
 revoke execute on function plinth.without_accents(value text) from public;
 grant execute on function plinth.without_accents(value text) to :PLINTH_USER;

@@ -1077,7 +1077,7 @@ comment on column private.user_verifications.purpose is 'Purpose: prove (that th
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.
+-- Uses up a second factor; returns a null refusal and the amr values shown, or the reason for the refusal. Counts and audits; the caller holds the account's row lock.
 create or replace function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[])
   returns record
   language plpgsql
@@ -1095,7 +1095,7 @@ declare
 begin
   select a.* into v_attempts from private.mfa_attempts a where a.user_id = accept_second_factor.user_id;
 
-  -- The factor is locked before its secret, in the order in which somebody who removes it locks them.
+  -- Locks the factor before its secret, in the same order as the removal of a factor does.
   if v_method = 'totp' then
     select t.* into v_totp
     from private.totp_secrets t
@@ -1105,10 +1105,10 @@ begin
       and f.confirmed_at is not null
     for no key update of f;
     refusal := case
-      -- NIST SP 800-63B-4, 3.2.2: after 100 wrong codes in a row codes are over; a recovery code or a passkey begins anew.
+      -- NIST SP 800-63B-4, 3.2.2: 100 wrong codes in a row disable codes; a recovery code or a passkey resets the count.
       when v_attempts.locked_until > now() or v_attempts.failed_attempts >= 100 then 'second_factor_locked'
       when v_step is null or v_totp.factor_id is null then 'wrong_code'
-      -- Right, but shown before: no guess, and not counted as one.
+      -- A correct code that was used before is rejected, but not counted as a guess.
       when v_step <= v_totp.last_used_step then 'code_reused'
     end;
     if refusal is null then
@@ -1125,7 +1125,7 @@ begin
       where c.user_id = accept_second_factor.user_id
         and c.code_hash = decode(accept_second_factor.proof ->> 'code_hash', 'hex')
         and c.used_at is null
-        -- Codes stand in for a factor; without one there is nothing to recover.
+        -- Codes replace a factor. An account without one has nothing to recover.
         and exists (
           select from identity.mfa_factors f where f.user_id = accept_second_factor.user_id and f.confirmed_at is not null
         );
@@ -1159,7 +1159,7 @@ begin
     refusal := case
       when v_passkey.factor_id is null or not coalesce((accept_second_factor.proof ->> 'verified')::boolean, false)
       then 'wrong_passkey'
-      -- WebAuthn Level 3, 6.1.1: a counter that does not grow means that two devices hold the key.
+      -- WebAuthn Level 3, 6.1.1: a counter that does not increase means that two devices hold the key.
       when (v_count > 0 or v_passkey.sign_count > 0) and v_count <= v_passkey.sign_count then 'passkey_cloned'
     end;
     if refusal = 'passkey_cloned' then
@@ -1177,7 +1177,7 @@ begin
     methods := array[case when v_passkey.backup_eligible then 'swk' else 'hwk' end];
 
   else
-    raise exception 'There is no second factor of that kind.' using errcode = 'PL422';
+    raise exception 'Second factor not found.' using errcode = 'PL422';
   end if;
 
   if refusal is null then
@@ -1195,10 +1195,10 @@ begin
 end
 $$;
 
-comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor: null refusal and the amr values shown, or the reason why not. Counts and audits; the caller holds the account.';
+comment on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) is 'Uses up a second factor; returns a null refusal and the amr values shown, or the reason for the refusal. Counts and audits; the caller holds the account''s row lock.';
 revoke execute on function private.accept_second_factor(user_id uuid, proof jsonb, out refusal text, out methods text[]) from public;
 
--- The whole seconds before a time, as seconds since the year 2000 (UTC).
+-- Returns the whole seconds before a time, as seconds since the year 2000 (UTC).
 create or replace function private.active_stretch(ended_at timestamp with time zone, seconds integer)
   returns int4multirange
   language sql
@@ -1210,10 +1210,10 @@ as $$
   ))
 $$;
 
-comment on function private.active_stretch(ended_at timestamp with time zone, seconds integer) is 'The whole seconds before a time, as seconds since the year 2000 (UTC).';
+comment on function private.active_stretch(ended_at timestamp with time zone, seconds integer) is 'Returns the whole seconds before a time, as seconds since the year 2000 (UTC).';
 revoke execute on function private.active_stretch(ended_at timestamp with time zone, seconds integer) from public;
 
--- Adds mentions to a message and to the counts.
+-- Adds mentions to a message and updates the counts.
 create or replace function private.add_mentions(message rooms.room_messages, mentions uuid[])
   returns void
   language plpgsql
@@ -1230,10 +1230,10 @@ begin
 end
 $$;
 
-comment on function private.add_mentions(message rooms.room_messages, mentions uuid[]) is 'Adds mentions to a message and to the counts.';
+comment on function private.add_mentions(message rooms.room_messages, mentions uuid[]) is 'Adds mentions to a message and updates the counts.';
 revoke execute on function private.add_mentions(message rooms.room_messages, mentions uuid[]) from public;
 
--- Notes that the session that asks has just shown these (amr values); returns when.
+-- Records that the calling session has just shown these factors (amr values); returns the time.
 create or replace function private.add_session_methods(methods text[])
   returns timestamp with time zone
   language sql
@@ -1251,10 +1251,10 @@ as $$
   returning s.authenticated_at
 $$;
 
-comment on function private.add_session_methods(methods text[]) is 'Notes that the session that asks has just shown these (amr values); returns when.';
+comment on function private.add_session_methods(methods text[]) is 'Records that the calling session has just shown these factors (amr values); returns the time.';
 revoke execute on function private.add_session_methods(methods text[]) from public;
 
--- Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing, and is PL409 if it was said with another digest.
+-- Records evidence and moves the level by as much of delta as fits into 0 to 10. A known source_key changes nothing; PL409 if it was recorded with another digest.
 create or replace function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text default null::text, note text default null::text, digest bytea default null::bytea)
   returns learning.skill_evidence
   language plpgsql
@@ -1275,14 +1275,14 @@ begin
   where us.user_id = add_skill_evidence.user_id and us.skill_id = add_skill_evidence.skill_id
   for no key update;
 
-  -- Said before: the first time counts.
+  -- Already recorded: the first record counts.
   select e.* into v_result
   from learning.skill_evidence e
   where e.user_id = add_skill_evidence.user_id
     and e.skill_id = add_skill_evidence.skill_id
     and e.source_key = add_skill_evidence.source_key;
   if found then
-    -- What is older than the digests is compared by what it left of the delta.
+    -- Evidence older than the digests is compared by its stored delta.
     perform private.refuse_other_request(coalesce(
       (select d.digest = add_skill_evidence.digest from private.request_digests d where d.skill_evidence_id = v_result.id),
       v_result.note is not distinct from add_skill_evidence.note
@@ -1306,10 +1306,10 @@ begin
 end
 $$;
 
-comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text, digest bytea) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10; a source_key said before changes nothing, and is PL409 if it was said with another digest.';
+comment on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text, digest bytea) is 'Records evidence and moves the level by as much of delta as fits into 0 to 10. A known source_key changes nothing; PL409 if it was recorded with another digest.';
 revoke execute on function private.add_skill_evidence(user_id uuid, skill_id uuid, kind text, delta numeric, source_key text, note text, digest bytea) from public;
 
--- Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.
+-- Makes a user a member unless they are one, and accepts an open invite; PL403 for a banned user, PL404 without a room.
 create or replace function private.add_to_room(room_id uuid, user_id uuid)
   returns rooms.room_members
   language plpgsql
@@ -1323,13 +1323,13 @@ begin
   if exists (
     select from rooms.room_bans b where b.room_id = add_to_room.room_id and b.user_id = add_to_room.user_id
   ) then
-    raise exception 'You were removed from this room for good.' using errcode = 'PL403';
+    raise exception 'You are banned from this room.' using errcode = 'PL403';
   end if;
   select m.* into v_member
   from rooms.room_members m
   where m.room_id = add_to_room.room_id and m.user_id = add_to_room.user_id;
   if v_member.id is null then
-    -- The invite's other side is told, too.
+    -- The inviter is notified too.
     perform private.lock_user_counters(array(
       select add_to_room.user_id
       union all
@@ -1348,10 +1348,10 @@ begin
 end
 $$;
 
-comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member, who may already be one, and answers an open invite; PL403 for the banned, PL404 without a room.';
+comment on function private.add_to_room(room_id uuid, user_id uuid) is 'Makes a user a member unless they are one, and accepts an open invite; PL403 for a banned user, PL404 without a room.';
 revoke execute on function private.add_to_room(room_id uuid, user_id uuid) from public;
 
--- How many of a stretch's seconds are not among the active ones yet.
+-- Returns how many seconds of a stretch are not among the active ones yet.
 create or replace function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer)
   returns integer
   language sql
@@ -1360,10 +1360,10 @@ as $$
   select case when active && stretch then seconds - private.count_seconds(active * stretch) else seconds end
 $$;
 
-comment on function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer) is 'How many of a stretch''s seconds are not among the active ones yet.';
+comment on function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer) is 'Returns how many seconds of a stretch are not among the active ones yet.';
 revoke execute on function private.added_seconds(active int4multirange, stretch int4multirange, seconds integer) from public;
 
--- Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.
+-- Adds recipients and mentions to a message just posted; PL422 for recipients who are not members.
 create or replace function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[])
   returns void
   language plpgsql
@@ -1376,7 +1376,7 @@ begin
       from rooms.room_members m
       where m.room_id = message.room_id and m.user_id = any (recipients)
     ) then
-      raise exception 'Recipients are other members of the room.' using errcode = 'PL422', column = 'recipients';
+      raise exception 'Recipients must be other members of the room.' using errcode = 'PL422', column = 'recipients';
     end if;
     insert into rooms.room_message_recipients (message_id, user_id) select message.id, r from unnest(recipients) r;
     perform private.count_in_room(message.room_id, 'private', r, message.sender_id, message.sequence, 1)
@@ -1388,10 +1388,10 @@ begin
 end
 $$;
 
-comment on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) is 'Adds recipients and mentions to a message that was just posted; PL422 for recipients who are no members.';
+comment on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) is 'Adds recipients and mentions to a message just posted; PL422 for recipients who are not members.';
 revoke execute on function private.address_message(message rooms.room_messages, recipients uuid[], mentions uuid[]) from public;
 
--- Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.
+-- Renews, expires and cancels one subscription up to a moment; returns the number of steps.
 create or replace function private.advance_subscription(subscription_id uuid, at timestamp with time zone)
   returns integer
   language plpgsql
@@ -1425,7 +1425,7 @@ begin
       continue;
     end if;
     if v_end is null then
-      -- For life: only the tokens have periods.
+      -- A lifetime plan: only its tokens have periods.
       select * into v_quota
       from private.subscription_period('monthly', v_subscription.anchor_at, v_subscription.quota_period_end);
       update billing.user_subscriptions s
@@ -1462,10 +1462,10 @@ begin
 end
 $$;
 
-comment on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) is 'Renews, expires and cancels one subscription as time went by, up to a moment; returns the number of steps.';
+comment on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) is 'Renews, expires and cancels one subscription up to a moment; returns the number of steps.';
 revoke execute on function private.advance_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
--- Brings up to batch_size subscriptions that are due up to date; returns how many.
+-- Advances up to batch_size subscriptions that are due; returns their number.
 create or replace function private.advance_subscriptions(batch_size integer default 100)
   returns integer
   language sql
@@ -1475,11 +1475,11 @@ as $$
   select private.advance_subscriptions_at(batch_size, now())
 $$;
 
-comment on function private.advance_subscriptions(batch_size integer) is 'Brings up to batch_size subscriptions that are due up to date; returns how many.';
+comment on function private.advance_subscriptions(batch_size integer) is 'Advances up to batch_size subscriptions that are due; returns their number.';
 revoke execute on function private.advance_subscriptions(batch_size integer) from public;
 grant execute on function private.advance_subscriptions(batch_size integer) to :PLINTH_WORKER;
 
--- Brings up to batch_size subscriptions that are due up to a moment; returns how many.
+-- Advances up to batch_size subscriptions that are due at a moment; returns their number.
 create or replace function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone)
   returns integer
   language plpgsql
@@ -1513,10 +1513,10 @@ begin
 end
 $$;
 
-comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Brings up to batch_size subscriptions that are due up to a moment; returns how many.';
+comment on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) is 'Advances up to batch_size subscriptions that are due at a moment; returns their number.';
 revoke execute on function private.advance_subscriptions_at(batch_size integer, at timestamp with time zone) from public;
 
--- Sets the progress of a user's active training to the share of the skill's items that they completed, if that is more.
+-- Sets the progress of a user's active training to the share of the skill's items that the user completed, if that is higher.
 create or replace function private.advance_training(user_id uuid, skill_id uuid)
   returns void
   language plpgsql
@@ -1553,7 +1553,7 @@ begin
 end
 $$;
 
-comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that they completed, if that is more.';
+comment on function private.advance_training(user_id uuid, skill_id uuid) is 'Sets the progress of a user''s active training to the share of the skill''s items that the user completed, if that is higher.';
 revoke execute on function private.advance_training(user_id uuid, skill_id uuid) from public;
 
 -- Counts a change of a user's memberships, read marks or invites, and announces it.
@@ -1566,7 +1566,7 @@ as $$
 declare
   v_sequence bigint;
 begin
-  -- An account that is just being deleted has no subscribers.
+  -- An account that is being deleted has no subscribers.
   insert into rooms.user_event_counters as c (user_id, sequence)
   select u.id, 1 from identity.users u where u.id = announce_user.user_id
   on conflict on constraint user_event_counters_pkey do update set sequence = c.sequence + 1
@@ -1580,7 +1580,7 @@ $$;
 comment on function private.announce_user(user_id uuid) is 'Counts a change of a user''s memberships, read marks or invites, and announces it.';
 revoke execute on function private.announce_user(user_id uuid) from public;
 
--- Appends the next piece of an answer, from sequence 1 on; see private.write_delta.
+-- Appends the next delta of an answer, from sequence 1 on; see private.write_delta.
 create or replace function private.append_delta(message_id uuid, sequence integer, content text default null::text, thinking text default null::text)
   returns integer
   language plpgsql
@@ -1594,11 +1594,11 @@ begin
 end
 $$;
 
-comment on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) is 'Appends the next piece of an answer, from sequence 1 on; see private.write_delta.';
+comment on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) is 'Appends the next delta of an answer, from sequence 1 on; see private.write_delta.';
 revoke execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
 grant execute on function private.append_delta(message_id uuid, sequence integer, content text, thinking text) to :PLINTH_SERVICE;
 
--- Appends the next pieces of an answer, the first of them as first_sequence; see private.write_deltas.
+-- Appends the next deltas of an answer, the first of them as first_sequence; see private.write_deltas.
 create or replace function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[] default null::text[])
   returns integer
   language sql
@@ -1610,11 +1610,11 @@ as $$
   )
 $$;
 
-comment on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is 'Appends the next pieces of an answer, the first of them as first_sequence; see private.write_deltas.';
+comment on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is 'Appends the next deltas of an answer, the first of them as first_sequence; see private.write_deltas.';
 revoke execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
 grant execute on function private.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) to :PLINTH_SERVICE;
 
--- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a room that is gone.
+-- Adds an event to a room's log, locks the room and announces it; returns its number, or null for a deleted room.
 create or replace function private.append_room_event(room_id uuid, kind text, message_id uuid default null::uuid, user_id uuid default null::uuid)
   returns bigint
   language plpgsql
@@ -1632,7 +1632,7 @@ begin
     insert into rooms.room_changes (room_id, sequence, kind, message_id, user_id)
     values (
       append_room_event.room_id, v_sequence, append_room_event.kind, append_room_event.message_id,
-      -- An account that is just being deleted is not named.
+      -- An account that is being deleted is not named.
       (select u.id from identity.users u where u.id = append_room_event.user_id)
     );
     perform plinth.announce('room:' || append_room_event.room_id, v_sequence);
@@ -1641,10 +1641,10 @@ begin
 end
 $$;
 
-comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a room that is gone.';
+comment on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) is 'Adds an event to a room''s log, locks the room and announces it; returns its number, or null for a deleted room.';
 revoke execute on function private.append_room_event(room_id uuid, kind text, message_id uuid, user_id uuid) from public;
 
--- Adds the event that brings a usage to these counts; returns it. The caller has locked the user's ledger.
+-- Adds the event that corrects a usage to these counts; returns the event. The caller has locked the user's ledger.
 create or replace function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone)
   returns billing.usage_events
   language plpgsql
@@ -1719,7 +1719,7 @@ begin
 end
 $$;
 
-comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that brings a usage to these counts; returns it. The caller has locked the user''s ledger.';
+comment on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) is 'Adds the event that corrects a usage to these counts; returns the event. The caller has locked the user''s ledger.';
 revoke execute on function private.apply_correction(event_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, idempotency_key text, at timestamp with time zone) from public;
 
 -- Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it. PL409 when the event_id was used for another heartbeat.
@@ -1749,7 +1749,7 @@ begin
       from private.recorded_heartbeats r
       where r.user_id = apply_heartbeat.user_id and r.event_id = apply_heartbeat.event_id and r.digest <> apply_heartbeat.digest
     ) then
-      raise exception 'Another heartbeat was recorded under this event id.'
+      raise exception 'This event id was already used for another heartbeat.'
         using errcode = 'PL409', schema = 'learning', table = 'content_progress', column = 'event_id',
           hint = 'Use a new event id for each heartbeat.';
     end if;
@@ -1759,7 +1759,7 @@ begin
     return p;
   end if;
 
-  -- Nearly every heartbeat is the latest one of the version that is played, and asks for little.
+  -- Nearly every heartbeat is the latest of the version being played, and needs little work.
   update learning.content_progress t
   set covered = t.covered + v_covered,
     covered_seconds = private.covered_seconds(t.covered + v_covered, apply_heartbeat.duration_seconds),
@@ -1777,8 +1777,8 @@ begin
     and t.position_at < v_occurred_at
   returning t.* into p;
   while p.user_id is null loop
-    -- A newer version is another text: its covered stretches and its place begin anew. What was seen of the one before is in
-    -- its sessions, and what was completed stays completed. An older version adds nothing but time.
+    -- A newer version is another text: its covered stretches and position start over. The sessions keep what was seen of the
+    -- previous version, and completed items stay completed. An older version adds only time.
     update learning.content_progress t
     set version = greatest(t.version, apply_heartbeat.version),
       covered = case
@@ -1817,7 +1817,7 @@ begin
     on conflict do nothing;
   end loop;
 
-  -- Nearly every heartbeat goes on with the last session.
+  -- Nearly every heartbeat continues the latest session.
   update learning.content_consumption c
   set last_activity_at = greatest(c.last_activity_at, v_occurred_at),
     active_seconds = c.active_seconds + private.added_seconds(c.active, v_stretch, apply_heartbeat.active_seconds),
@@ -1831,7 +1831,7 @@ begin
     and c.started_at <= v_began_at
     and c.last_activity_at >= v_began_at - v_gap
   returning pg_column_size(c.active) into v_size;
-  -- Of every twenty stretches that are added beyond the first 140, one looks for gaps to close.
+  -- Beyond the first 140 stretches, one in twenty additions looks for gaps to close.
   if pg_column_size(p.active) > 1800 and pg_column_size(p.active) % 256 < 13 then
     update learning.content_progress t
     set active = private.bounded_stretches(t.active)
@@ -1848,7 +1848,7 @@ begin
       apply_heartbeat.user_id, apply_heartbeat.item_id, apply_heartbeat.version, v_covered, v_stretch,
       apply_heartbeat.active_seconds, v_began_at, v_occurred_at
     );
-    -- The session with the latest activity is where the next heartbeat is looked for; so is one that took it in.
+    -- The next heartbeat looks in the session with the latest activity, or in the session that absorbed it.
     if p.session_created_at is null or v_occurred_at >= p.last_activity_at or v_session < p.session_created_at and not exists (
       select
       from learning.content_consumption c
@@ -1864,7 +1864,7 @@ begin
   if apply_heartbeat.version > coalesce(p.completed_version, 0) then
     v_seconds := p.covered_seconds;
     if apply_heartbeat.version < p.version then
-      -- Late news of a version that the user has left behind.
+      -- A late heartbeat of a version that the user has left behind.
       select private.covered_seconds(range_agg(c.covered), apply_heartbeat.duration_seconds) into v_seconds
       from learning.content_consumption c
       where c.user_id = apply_heartbeat.user_id
@@ -1885,7 +1885,7 @@ $$;
 comment on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone, digest bytea) is 'Merges a heartbeat into sessions and progress, once for each event_id of a user; returns the progress after it. PL409 when the event_id was used for another heartbeat.';
 revoke execute on function private.apply_heartbeat(user_id uuid, item_id uuid, event_id uuid, version integer, duration_seconds integer, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, access_checked_at timestamp with time zone, digest bytea) from public;
 
--- Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….
+-- Applies an event of a payment provider; returns applied, ignored, kept_current or waiting_for_….
 create or replace function private.apply_payment_event(event private.payment_events)
   returns text
   language plpgsql
@@ -1896,7 +1896,7 @@ declare
   v_kind text := v_news ->> 'kind';
   v_user_id uuid;
   v_payment billing.payments;
-  -- Seconds of the provider's clock, then what is further on in a subscription's life, then anything that is fixed.
+  -- Seconds of the provider's clock, then the later stage in a subscription's life, then any fixed order.
   v_order text := concat_ws(
     '.',
     lpad(floor(extract(epoch from event.occurred_at))::bigint::text, 12, '0'),
@@ -1922,7 +1922,7 @@ begin
     ),
     v_user_id
   );
-  -- Account first: the one order of locks.
+  -- Account first: the global lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
 
   if v_kind in ('invoice', 'purchase') then
@@ -1937,7 +1937,7 @@ begin
       case when not (v_news ->> 'paid')::boolean then event.occurred_at end,
       v_news ->> 'failure_code'
     from private.payment_period(event.provider, v_news) f
-    -- Nothing was asked for (a trial, a full discount): that is no payment.
+    -- Nothing was charged (a trial, a full discount), so there is no payment.
     where (v_news ->> 'amount')::bigint > 0
     on conflict on constraint payments_provider_payment_key do update
     set
@@ -2000,10 +2000,10 @@ begin
 end
 $$;
 
-comment on function private.apply_payment_event(event private.payment_events) is 'Does what an event of a payment provider means; returns applied, ignored, kept_current or waiting_for_….';
+comment on function private.apply_payment_event(event private.payment_events) is 'Applies an event of a payment provider; returns applied, ignored, kept_current or waiting_for_….';
 revoke execute on function private.apply_payment_event(event private.payment_events) from public;
 
--- Makes a user's subscription what its provider's events say; returns applied, kept_current or waiting_for_….
+-- Makes a user's subscription match its provider's events; returns applied, kept_current or waiting_for_….
 create or replace function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone)
   returns text
   language plpgsql
@@ -2035,7 +2035,7 @@ begin
   if v_user_id is null then
     return 'waiting_for_customer';
   end if;
-  -- Account first: the one order of locks.
+  -- Account first: the global lock order.
   perform from identity.users u where u.id = v_user_id for no key update;
   update private.provider_subscriptions m
   set user_id = v_user_id
@@ -2044,7 +2044,7 @@ begin
   v_known := private.conclude_provider_subscription(
     apply_provider_subscription.provider, apply_provider_subscription.provider_subscription_id
   );
-  -- Payments that came in a moment before anybody knew whose they were.
+  -- Payments that arrived before their user was known.
   update billing.payments p
   set user_id = v_user_id
   where p.provider = v_known.provider
@@ -2060,7 +2060,7 @@ begin
     return 'waiting_for_period';
   end if;
   if not v_known.was_live then
-    -- Never paid: a checkout that somebody gave up.
+    -- Never paid: an abandoned checkout.
     return 'applied';
   end if;
   v_status := v_known.standing;
@@ -2085,8 +2085,8 @@ begin
   where s.provider = v_known.provider and s.provider_subscription_id = v_known.provider_subscription_id
   for update;
 
-  -- Our own clock ends what the provider says nothing of. Its word revives that only if it knows of time after that end; what
-  -- ended because money went back is revived when the money is there again.
+  -- Our own clock ends a subscription when the provider is silent. The provider revives it only if it knows of time after that
+  -- end. A subscription that ended because of a refund is revived when the money is back.
   if v_subscription.status in ('canceled', 'expired') then
     v_revives := coalesce(v_known.period_end, 'infinity') > v_subscription.ended_at;
     if v_subscription.status = 'expired' then
@@ -2196,7 +2196,7 @@ begin
   perform private.grant_quota(v_subscription.id);
   perform private.top_up_quota(v_subscription.id, apply_provider_subscription.at);
 
-  -- Another one that stood back for this one takes its place.
+  -- Another subscription that was set aside for this one takes its place.
   if v_status in ('canceled', 'expired') then
     for v_other in
       select m.provider_subscription_id
@@ -2215,10 +2215,10 @@ begin
 end
 $$;
 
-comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription what its provider''s events say; returns applied, kept_current or waiting_for_….';
+comment on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) is 'Makes a user''s subscription match its provider''s events; returns applied, kept_current or waiting_for_….';
 revoke execute on function private.apply_provider_subscription(provider text, provider_subscription_id text, at timestamp with time zone) from public;
 
--- The user's grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.
+-- Returns the user's grants in force with the rest of each, in the order of use; a row without an id holds what the free plan has not yet granted this month.
 create or replace function private.available_grants(user_id uuid, at timestamp with time zone)
   returns setof billing.grant_balance
   language sql
@@ -2270,10 +2270,10 @@ as $$
   order by b.priority, b.expires_at, b.created_at, b.grant_id
 $$;
 
-comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'The user''s grants in force with what is left of each, in the order in which they are used; without an id, what the free plan has not yet given this month.';
+comment on function private.available_grants(user_id uuid, at timestamp with time zone) is 'Returns the user''s grants in force with the rest of each, in the order of use; a row without an id holds what the free plan has not yet granted this month.';
 revoke execute on function private.available_grants(user_id uuid, at timestamp with time zone) from public;
 
--- Trigger: an answer deleted while it streams is billed for what had come.
+-- Trigger: bills the text streamed so far when a streaming answer is deleted.
 create or replace function private.bill_deleted_turn()
   returns trigger
   language plpgsql
@@ -2293,10 +2293,10 @@ begin
 end
 $$;
 
-comment on function private.bill_deleted_turn() is 'Trigger: an answer deleted while it streams is billed for what had come.';
+comment on function private.bill_deleted_turn() is 'Trigger: bills the text streamed so far when a streaming answer is deleted.';
 revoke execute on function private.bill_deleted_turn() from public;
 
--- Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.
+-- Settles the hold of a turn for what it used, or releases it; records the usage where the hold was released before.
 create or replace function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, message_id uuid default null::uuid)
   returns void
   language plpgsql
@@ -2308,7 +2308,7 @@ declare
   v_locked timestamptz;
 begin
   select h.state, h.usage_event_id into v_hold from billing.token_holds h where h.id = turn.hold_id;
-  -- A service that ends the hold by itself must not keep the answer from ending.
+  -- A service that ends the hold itself must not prevent the end of the answer.
   if v_hold.state = 'settled' then
     v_locked := private.lock_usage(turn.user_id, now());
     select e.* into strict v_event from billing.usage_events e where e.id = v_hold.usage_event_id;
@@ -2332,10 +2332,10 @@ begin
 end
 $$;
 
-comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it; records what was used where the hold was given back before.';
+comment on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) is 'Settles the hold of a turn for what it used, or releases it; records the usage where the hold was released before.';
 revoke execute on function private.bill_turn(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, message_id uuid) from public;
 
--- The same stretches, without the shortest gaps between them if they are many.
+-- Returns the same stretches, without the shortest gaps between them if there are many.
 create or replace function private.bounded_stretches(active int4multirange)
   returns int4multirange
   language sql
@@ -2358,10 +2358,10 @@ as $$
   from stretches s cross join closing c
 $$;
 
-comment on function private.bounded_stretches(active int4multirange) is 'The same stretches, without the shortest gaps between them if they are many.';
+comment on function private.bounded_stretches(active int4multirange) is 'Returns the same stretches, without the shortest gaps between them if there are many.';
 revoke execute on function private.bounded_stretches(active int4multirange) from public;
 
--- Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.
+-- Ends up to batch_size answers whose writer's lease has expired; returns their number. A turn that cannot be ended is left with a warning.
 create or replace function private.break_off_expired_turns(batch_size integer default 100)
   returns integer
   language plpgsql
@@ -2386,10 +2386,10 @@ begin
       perform private.end_turn(v_id, 'broken_off', 'expired', only_expired => true);
       v_turns := v_turns + 1;
     exception
-      -- Its chat was deleted meanwhile, and the turn with it.
+      -- The chat was deleted in the meantime, and the turn with it.
       when sqlstate 'PL404' then
         v_turns := v_turns + 1;
-      -- One that fails is reported and does not stop the others: they would all wait for it.
+      -- A turn that fails is reported and does not block the others.
       when others then
         raise warning 'turn % could not be ended: %', v_id, sqlstate;
     end;
@@ -2398,11 +2398,11 @@ begin
 end
 $$;
 
-comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer fell silent; returns how many. One that cannot be ended is left with a warning.';
+comment on function private.break_off_expired_turns(batch_size integer) is 'Ends up to batch_size answers whose writer''s lease has expired; returns their number. A turn that cannot be ended is left with a warning.';
 revoke execute on function private.break_off_expired_turns(batch_size integer) from public;
 grant execute on function private.break_off_expired_turns(batch_size integer) to :PLINTH_WORKER;
 
--- Ends an answer that failed, with what had arrived; see private.end_turn.
+-- Ends a failed answer with the text received; see private.end_turn.
 create or replace function private.break_off_turn(message_id uuid, error_code text default null::text, error_message text default null::text, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
   returns llm.messages
   language sql
@@ -2416,11 +2416,11 @@ as $$
   )
 $$;
 
-comment on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that failed, with what had arrived; see private.end_turn.';
+comment on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a failed answer with the text received; see private.end_turn.';
 revoke execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.break_off_turn(message_id uuid, error_code text, error_message text, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
--- Whether a user may use a model.
+-- Returns whether a user may use a model.
 create or replace function private.can_user_use_model(user_id uuid, model_id uuid)
   returns boolean
   language sql
@@ -2447,10 +2447,10 @@ as $$
   )
 $$;
 
-comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Whether a user may use a model.';
+comment on function private.can_user_use_model(user_id uuid, model_id uuid) is 'Returns whether a user may use a model.';
 revoke execute on function private.can_user_use_model(user_id uuid, model_id uuid) from public;
 
--- Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.
+-- Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.
 create or replace function private.change_general_chat_message(message_id uuid, content text)
   returns rooms.general_chat_messages
   language plpgsql
@@ -2461,7 +2461,7 @@ declare
   v_message rooms.general_chat_messages;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = v_user for key share;
   select m.* into v_message
@@ -2469,7 +2469,7 @@ begin
   where m.id = change_general_chat_message.message_id
   for no key update;
   if v_message.id is null then
-    raise exception 'There is no such message.' using errcode = 'PL404';
+    raise exception 'Message not found.' using errcode = 'PL404';
   elsif v_message.sender_id is distinct from v_user
     and not (content = '' and access.has_permission('moderate_general_chat'))
   then
@@ -2477,7 +2477,7 @@ begin
   elsif v_message.content = content then
     return v_message;
   elsif v_message.is_deleted then
-    raise exception 'The message was deleted.' using errcode = 'PL409';
+    raise exception 'This message was deleted.' using errcode = 'PL409';
   end if;
   insert into rooms.general_chat_revisions (message_id, revision, author_id, actor_id, change, content)
   select
@@ -2497,10 +2497,10 @@ begin
 end
 $$;
 
-comment on function private.change_general_chat_message(message_id uuid, content text) is 'Gives a message of the general chat another text, or none, and keeps the one before. PL401, PL403, PL404, PL409.';
+comment on function private.change_general_chat_message(message_id uuid, content text) is 'Replaces or deletes the text of a general chat message, and keeps the previous one. PL401, PL403, PL404, PL409.';
 revoke execute on function private.change_general_chat_message(message_id uuid, content text) from public;
 
--- Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.
+-- Sets a new password and ends the other sessions unless end_other_sessions is false; no row when refused. Counts and audits in both cases.
 create or replace function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean default true, end_other_sessions boolean default true, checked_password_hash text default null::text, is_known boolean default false, history_length integer default 5)
   returns table(token_version integer, refresh_expires_at timestamp with time zone, is_refused_as_known boolean)
   language plpgsql
@@ -2515,7 +2515,7 @@ begin
   ) then
     return;
   end if;
-  -- Told only to who knows the current password, or it would be a way to guess it without being counted.
+  -- Reported only to a caller who knows the current password; otherwise it would allow uncounted guesses.
   is_refused_as_known := change_password.is_known;
   if is_refused_as_known then
     perform private.record_security_event(
@@ -2540,7 +2540,7 @@ begin
   if change_password.end_other_sessions then
     perform private.end_sessions(change_password.user_id, 'password_changed', change_password.session_id);
   end if;
-  -- The old family of this session ends as well; its tokens are forgotten, so they are simply unknown.
+  -- The old family of this session ends as well; its tokens are deleted, so they are simply unknown.
   delete from private.refresh_tokens t where t.session_id = change_password.session_id;
   refresh_expires_at := private.issue_refresh_token(change_password.session_id, change_password.refresh_token_hash);
   perform private.record_security_event(
@@ -2552,7 +2552,7 @@ begin
 end
 $$;
 
-comment on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) is 'Sets a new password and ends the other sessions unless told not to; no row when refused. Counts and audits either way.';
+comment on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) is 'Sets a new password and ends the other sessions unless end_other_sessions is false; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) from public;
 grant execute on function private.change_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, new_password_hash text, new_hash_algorithm text, refresh_token_hash bytea, suffices_alone boolean, end_other_sessions boolean, checked_password_hash text, is_known boolean, history_length integer) to :PLINTH_SERVICE;
 
@@ -2581,16 +2581,16 @@ begin
   select p.* into v_old from billing.subscription_plans p where p.id = v_before.plan_id;
   select p.* into v_new from billing.subscription_plans p where p.id = change_subscription_plan.plan_id;
   if v_before.id is null or v_new.id is null then
-    raise exception 'There is no such subscription or plan.' using errcode = 'PL404', column = 'plan_id';
+    raise exception 'Subscription or plan not found.' using errcode = 'PL404', column = 'plan_id';
   end if;
   if v_before.status not in ('trialing', 'active') then
-    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+    raise exception 'A subscription with status % cannot change its plan.', v_before.status using errcode = 'PL409';
   end if;
   if v_old.id = v_new.id then
-    raise exception 'The subscription is on that plan already.' using errcode = 'PL409', column = 'plan_id';
+    raise exception 'The subscription is already on that plan.' using errcode = 'PL409', column = 'plan_id';
   end if;
   if v_old.billing_cycle = 'lifetime' then
-    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409', column = 'plan_id';
+    raise exception 'A lifetime plan cannot be changed.' using errcode = 'PL409', column = 'plan_id';
   end if;
   perform private.require_same_currency(v_old, v_new);
 
@@ -2648,7 +2648,7 @@ $$;
 comment on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) is 'Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.';
 revoke execute on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) from public;
 
--- Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session, PL403 without a recent sign-in.
+-- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
   language plpgsql
@@ -2657,7 +2657,7 @@ as $$
 begin
   perform from identity.users u where u.id = plinth.current_user_id() and u.account_status = 'active' for no key update;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform
   from identity.user_sessions s
@@ -2667,16 +2667,16 @@ begin
     and s.expires_at > now()
   for key share;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform private.require_recent_authentication();
 end
 $$;
 
-comment on function private.check_provider_change() is 'Lets the signed-in account go on to change its providers, its row locked; PL401 without a live session, PL403 without a recent sign-in.';
+comment on function private.check_provider_change() is 'Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.';
 revoke execute on function private.check_provider_change() from public;
 
--- PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.
+-- Raises PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; otherwise returns true.
 create or replace function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
   returns boolean
   language plpgsql
@@ -2691,7 +2691,7 @@ declare
   end;
 begin
   if v_column is not null then
-    raise exception 'This number of tokens is not possible.'
+    raise exception 'Invalid token count.'
       using errcode = 'PL422', column = v_column,
         hint = 'Cached tokens are part of the input, reasoning tokens of the output.';
   end if;
@@ -2699,7 +2699,7 @@ begin
 end
 $$;
 
-comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; true then.';
+comment on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Raises PL422 unless 0 <= cached <= input and 0 <= reasoning <= output, each up to 10^12; otherwise returns true.';
 revoke execute on function private.check_token_counts(input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
 -- Makes an event the one that counts its message. The caller has locked the user's ledger.
@@ -2728,7 +2728,7 @@ $$;
 comment on function private.claim_message(event billing.usage_events, at timestamp with time zone) is 'Makes an event the one that counts its message. The caller has locked the user''s ledger.';
 revoke execute on function private.claim_message(event billing.usage_events, at timestamp with time zone) from public;
 
--- The network of one client: /32 for IPv4, /56 for IPv6.
+-- Returns the network of one client: /32 for IPv4, /56 for IPv6.
 create or replace function private.client_network_of(address inet)
   returns cidr
   language sql
@@ -2737,10 +2737,10 @@ as $$
   select network(set_masklen(address, case family(address) when 4 then 32 else 56 end))::cidr
 $$;
 
-comment on function private.client_network_of(address inet) is 'The network of one client: /32 for IPv4, /56 for IPv6.';
+comment on function private.client_network_of(address inet) is 'Returns the network of one client: /32 for IPv4, /56 for IPv6.';
 revoke execute on function private.client_network_of(address inet) from public;
 
--- Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.
+-- Ends the plan grants of a source and carries over up to rollover_limit unused, unheld tokens; returns their number. The same key again returns the same number.
 create or replace function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
   returns bigint
   language plpgsql
@@ -2760,7 +2760,7 @@ declare
   v_last text;
 begin
   if close_plan_grant.closed_at is null then
-    raise exception 'The time of closing is missing.' using errcode = 'PL422', column = 'closed_at';
+    raise exception 'A closing time is required.' using errcode = 'PL422', column = 'closed_at';
   end if;
   if close_plan_grant.rollover_limit >= 0 is not true then
     raise exception 'The rollover limit must not be negative.' using errcode = 'PL422', column = 'rollover_limit';
@@ -2770,8 +2770,8 @@ begin
   if v_key.amount is not null then
     return v_key.amount;
   end if;
-  -- The period's grants have often ended by themselves when a late job closes them; the next one may have begun at that
-  -- moment, and is meant only where there is none before it.
+  -- The period's grants have usually ended when a late job closes them. The next period may have begun at that moment; its grant
+  -- is chosen only if there is none before it.
   with period as (
     select g.id, g.starts_at < close_plan_grant.closed_at as began_before
     from billing.token_grants g
@@ -2789,7 +2789,7 @@ begin
     where g.id = p.id and (p.began_before or not exists (select from period o where o.began_before))
     returning g.id, g.priority, g.amount - g.consumed - g.held as rest
   )
-  -- A grant without limit has no rest to carry.
+  -- An unlimited grant has no rest to carry over.
   select least(coalesce(sum(c.rest), 0), close_plan_grant.rollover_limit, 1000000000000000), min(c.priority), max(c.id::text)
   into v_carried, v_priority, v_last
   from closed c;
@@ -2805,11 +2805,11 @@ begin
 end
 $$;
 
-comment on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Ends the plan grants of a source and carries up to rollover_limit unused, unheld tokens over; returns how many. The same key again gives the same number.';
+comment on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Ends the plan grants of a source and carries over up to rollover_limit unused, unheld tokens; returns their number. The same key again returns the same number.';
 revoke execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.close_plan_grant(user_id uuid, source_id uuid, closed_at timestamp with time zone, rollover_limit bigint, rollover_expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Ends the plan grants without limit of a source; those with a limit stay.
+-- Ends the unlimited plan grants of a source; limited ones stay.
 create or replace function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone)
   returns void
   language plpgsql
@@ -2845,7 +2845,7 @@ begin
 end
 $$;
 
-comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the plan grants without limit of a source; those with a limit stay.';
+comment on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) is 'Ends the unlimited plan grants of a source; limited ones stay.';
 revoke execute on function private.close_unlimited_grants(user_id uuid, source_id uuid, closed_at timestamp with time zone) from public;
 
 -- Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.
@@ -2906,7 +2906,7 @@ $$;
 comment on function private.complete_played_items(item_ids uuid[]) is 'Completes the items for the learners who have played enough of them by their present duration. Repeating it changes nothing.';
 revoke execute on function private.complete_played_items(item_ids uuid[]) from public;
 
--- Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.
+-- Opens a session, or a challenge when the account has a second factor; every one-factor sign-in ends here.
 create or replace function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
@@ -2941,10 +2941,10 @@ begin
 end
 $$;
 
-comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge when the account has a second factor; the one way there for all that shows one factor.';
+comment on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge when the account has a second factor; every one-factor sign-in ends here.';
 revoke execute on function private.complete_sign_in(user_id uuid, methods text[], refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
 
--- Works out a subscription's state, plan, period and payment from all that its provider's events said, and notes it there.
+-- Computes a subscription's state, plan, period and payment from all events of its provider, and stores them.
 create or replace function private.conclude_provider_subscription(provider text, provider_subscription_id text)
   returns private.provider_subscriptions
   language plpgsql
@@ -2962,8 +2962,8 @@ begin
     and m.provider_subscription_id = conclude_provider_subscription.provider_subscription_id;
   select b.* into v_item from private.plan_period(v_known.provider, coalesce(v_known.items, '[]')) b;
 
-  -- An invoice that came after the latest word of the subscription itself knows of the next period. One that failed does only
-  -- when it renews: an upgrade that could not be paid is none.
+  -- An invoice newer than the latest state of the subscription knows of the next period. A failed invoice counts only if it
+  -- renews: an unpaid upgrade is no upgrade.
   select b.plan_id, b.provider_price_id, b.period_start, b.period_end, i.paid_order is not null as is_paid into v_newest
   from private.provider_invoices i
   cross join lateral private.plan_period(i.provider, i.lines) b
@@ -2991,7 +2991,7 @@ begin
   v_known.period_start := coalesce(v_newest.period_start, v_item.period_start);
   v_known.period_end := case when v_newest.period_start is not null then v_newest.period_end else v_item.period_end end;
 
-  -- Of the invoices for the current period.
+  -- The invoices for the current period.
   select
     bool_or(i.paid_order is not null and not r.is_given_back) as is_paid,
     bool_or(r.is_given_back) as is_given_back,
@@ -3041,22 +3041,22 @@ begin
     was_live = m.was_live or coalesce(v_known.standing in ('trialing', 'active', 'past_due', 'paused'), false),
     paid_period_end = v_sums.paid_until,
     paid_plan_id = v_sums.paid_plan_id,
-    -- Whoever has the money back for the current period has no longer paid for it, unless another invoice did.
+    -- A refund of the current period makes it unpaid, unless another invoice paid for it.
     revoked_period_end = case
       when v_sums.is_given_back and not v_sums.is_paid then coalesce(v_known.period_end, 'infinity')
     end
   where m.provider = v_known.provider and m.provider_subscription_id = v_known.provider_subscription_id
   returning m.* into strict v_known;
-  -- Only events say it for good; until one has, the earliest period is the best guess.
+  -- Only events give the final value; until one arrives, the earliest period is the best guess.
   v_known.started_at := coalesce(v_known.started_at, least(v_sums.first_start, v_known.period_start));
   return v_known;
 end
 $$;
 
-comment on function private.conclude_provider_subscription(provider text, provider_subscription_id text) is 'Works out a subscription''s state, plan, period and payment from all that its provider''s events said, and notes it there.';
+comment on function private.conclude_provider_subscription(provider text, provider_subscription_id text) is 'Computes a subscription''s state, plan, period and payment from all events of its provider, and stores them.';
 revoke execute on function private.conclude_provider_subscription(provider text, provider_subscription_id text) from public;
 
--- Whether a live session's owner has shown the current password; counts and audits when not.
+-- Returns whether a live session's owner has shown the current password; counts and audits a failure.
 create or replace function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text)
   returns boolean
   language plpgsql
@@ -3077,7 +3077,7 @@ begin
     when v_session_id is null or v_user.account_status <> 'active' then 'session_ended'
     when v_user.locked_until > now() then 'account_locked'
     when not coalesce(confirm_password.password_matches, false) then 'wrong_password'
-    -- Changed between the check and now.
+    -- The password was changed between the check and now.
     when v_user.token_version is distinct from confirm_password.checked_token_version then 'wrong_password'
     when confirm_password.checked_password_hash is not null and not exists (
       select
@@ -3100,10 +3100,10 @@ begin
 end
 $$;
 
-comment on function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text) is 'Whether a live session''s owner has shown the current password; counts and audits when not.';
+comment on function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text) is 'Returns whether a live session''s owner has shown the current password; counts and audits a failure.';
 revoke execute on function private.confirm_password(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, failure_event text) from public;
 
--- Makes an authenticator app count; whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.
+-- Confirms an authenticator app; returns whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.
 create or replace function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[])
   returns boolean
   language plpgsql
@@ -3118,7 +3118,7 @@ begin
   perform from identity.users u where u.id = v_user_id for no key update;
   perform private.require_recent_authentication();
   if confirm_totp.step is null then
-    raise exception 'The code is not the one of this moment.'
+    raise exception 'That code is not valid now.'
       using errcode = 'PL422', column = 'code', hint = 'Check the clock of the device.';
   end if;
   v_is_first := cardinality(private.second_factors(v_user_id)) = 0;
@@ -3129,9 +3129,9 @@ begin
     and f.kind = 'totp'
     and f.confirmed_at is null;
   if not found then
-    raise exception 'There is no such enrolment under way.' using errcode = 'PL404';
+    raise exception 'Enrolment not found.' using errcode = 'PL404';
   end if;
-  -- The code is used up: it must not sign anybody in.
+  -- The code is used up: it must not allow a sign-in.
   update private.totp_secrets t set last_used_step = confirm_totp.step where t.factor_id = confirm_totp.factor_id;
   perform private.factor_was_added(v_user_id, confirm_totp.factor_id, 'totp', array['otp', 'mfa']);
   if v_is_first then
@@ -3141,11 +3141,11 @@ begin
 end
 $$;
 
-comment on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) is 'Makes an authenticator app count; whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.';
+comment on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) is 'Confirms an authenticator app; returns whether the recovery codes were stored. PL403, PL404, or PL422 for a wrong code.';
 revoke execute on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) from public;
 grant execute on function private.confirm_totp(factor_id uuid, step bigint, code_hashes bytea[]) to :PLINTH_SERVICE;
 
--- security.consume_rate_limit at a given time; null means now, after waiting for others that use the key. PL422.
+-- Works like security.consume_rate_limit at a given time; null means now, after waiting for other calls with the key. PL422.
 create or replace function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer default 1, at timestamp with time zone default null::timestamp with time zone, metadata jsonb default '{}'::jsonb)
   returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
   language plpgsql
@@ -3166,42 +3166,42 @@ declare
   v_hash bytea;
   v_count numeric;
   v_previous numeric;
-  -- Tokens times microseconds of the window: what is used up of limit times window.
+  -- Tokens times microseconds of the window: the used part of limit times window.
   v_used numeric;
   v_bucket security.rate_limit_records;
 begin
   if consume_rate_limit_at.key is null or length(consume_rate_limit_at.key) not between 1 and 1000 then
-    raise exception 'A key has 1 to 1000 characters.' using errcode = 'PL422', column = 'key';
+    raise exception 'A key must have 1 to 1000 characters.' using errcode = 'PL422', column = 'key';
   elsif consume_rate_limit_at.algorithm is null
     or consume_rate_limit_at.algorithm not in ('fixed_window', 'sliding_window', 'token_bucket')
   then
-    raise exception 'The algorithm is fixed_window, sliding_window or token_bucket.'
+    raise exception 'The algorithm must be fixed_window, sliding_window or token_bucket.'
       using errcode = 'PL422', column = 'algorithm';
   elsif v_limit is null or v_limit not between 1 and 1000000000 then
-    raise exception 'A limit is from 1 to 1000000000.' using errcode = 'PL422', column = 'limit_value';
+    raise exception 'A limit must be from 1 to 1000000000.' using errcode = 'PL422', column = 'limit_value';
   elsif v_seconds is null or v_seconds not between 0.001 and 31622400 then
-    raise exception 'A window is from a millisecond to 366 days long.' using errcode = 'PL422', column = 'window_length';
+    raise exception 'A window must be from 1 millisecond to 366 days long.' using errcode = 'PL422', column = 'window_length';
   elsif v_cost is null or v_cost not between 1 and v_limit then
-    raise exception 'A cost is from 1 to the limit.' using errcode = 'PL422', column = 'cost';
+    raise exception 'A cost must be from 1 to the limit.' using errcode = 'PL422', column = 'cost';
   elsif consume_rate_limit_at.at not between '1970-01-02' and '9999-01-01' then
     raise exception 'The time is out of range.' using errcode = 'PL422', column = 'at';
   end if;
 
   v_window := trunc(v_seconds * 1000000);
-  -- The window belongs to the key: another length is another counter.
+  -- The window length is part of the key: another length is another counter.
   v_hash := sha256(convert_to(v_window || ':' || consume_rate_limit_at.key, 'UTF8'));
   perform pg_advisory_xact_lock(hashtextextended(encode(v_hash, 'hex') || consume_rate_limit_at.algorithm, 0));
   v_now := trunc(extract(epoch from coalesce(consume_rate_limit_at.at, clock_timestamp())) * 1000000);
 
   if consume_rate_limit_at.algorithm = 'token_bucket' then
-    -- A missing row is a full bucket, so one that has filled up may be deleted at any time; locked against that.
+    -- A missing row is a full bucket, so a full one may be deleted at any time; the lock guards against that.
     select r.* into v_bucket
     from security.rate_limit_records r
     where r.key_hash = v_hash and r.algorithm = 'token_bucket'
     for update;
     v_used := greatest(
       0,
-      -- A limit that was lowered meanwhile: no debt beyond an empty bucket.
+      -- After the limit was lowered, the debt is at most an empty bucket.
       least(coalesce(v_bucket.tokens_used, 0), v_limit * v_window)
         - v_limit * greatest(0, v_now - coalesce(trunc(extract(epoch from v_bucket.window_start) * 1000000), v_now))
     );
@@ -3240,10 +3240,10 @@ begin
     elsif consume_rate_limit_at.algorithm = 'fixed_window' then
       v_wait := v_end - v_now;
     elsif v_count + v_cost <= v_limit then
-      -- Until enough of the previous window has gone by.
+      -- Until enough of the previous window has passed.
       v_wait := v_end - v_now - div((v_limit - v_count - v_cost) * v_window, v_previous);
     else
-      -- Into the next window, where this one is the previous.
+      -- Into the next window, where this window is the previous one.
       v_wait := v_end - v_now + greatest(0, v_window - div((v_limit - v_cost) * v_window, v_count));
     end if;
     remaining := div(greatest(0, v_limit * v_window - v_used), v_window);
@@ -3291,10 +3291,10 @@ begin
 end
 $$;
 
-comment on function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer, at timestamp with time zone, metadata jsonb) is 'security.consume_rate_limit at a given time; null means now, after waiting for others that use the key. PL422.';
+comment on function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer, at timestamp with time zone, metadata jsonb) is 'Works like security.consume_rate_limit at a given time; null means now, after waiting for other calls with the key. PL422.';
 revoke execute on function private.consume_rate_limit_at(key text, algorithm text, limit_value integer, window_length interval, cost integer, at timestamp with time zone, metadata jsonb) from public;
 
--- Counts a call against a rule of security.rate_limit_rules or refuses it. A rule switched off allows; an unknown one is PL422.
+-- Counts a call against a rule of security.rate_limit_rules or rejects it. A disabled rule allows the call; an unknown one is PL422.
 create or replace function private.consume_rate_limit_rule(rule_name text, key text)
   returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
   language plpgsql
@@ -3307,10 +3307,10 @@ declare
 begin
   select r.* into v_rule from security.rate_limit_rules r where r.rule_name = consume_rate_limit_rule.rule_name;
   if v_rule.rule_name is null then
-    raise exception 'There is no rate limit rule of that name.' using errcode = 'PL422', column = 'rule_name';
+    raise exception 'Rate limit rule not found.' using errcode = 'PL422', column = 'rule_name';
   end if;
   if consume_rate_limit_rule.key is null or length(consume_rate_limit_rule.key) not between 1 and 800 then
-    raise exception 'A key has 1 to 800 characters.' using errcode = 'PL422', column = 'key';
+    raise exception 'A key must have 1 to 800 characters.' using errcode = 'PL422', column = 'key';
   end if;
   if not v_rule.is_enabled then
     return query select true, null::integer, interval '0', null::timestamptz;
@@ -3328,11 +3328,11 @@ begin
 end
 $$;
 
-comment on function private.consume_rate_limit_rule(rule_name text, key text) is 'Counts a call against a rule of security.rate_limit_rules or refuses it. A rule switched off allows; an unknown one is PL422.';
+comment on function private.consume_rate_limit_rule(rule_name text, key text) is 'Counts a call against a rule of security.rate_limit_rules or rejects it. A disabled rule allows the call; an unknown one is PL422.';
 revoke execute on function private.consume_rate_limit_rule(rule_name text, key text) from public;
 grant execute on function private.consume_rate_limit_rule(rule_name text, key text) to :PLINTH_SERVICE;
 
--- Available items that match words, or whose title is similar to a text, and all filters.
+-- Returns available items that match the words, or whose title is similar to a text, and that match all filters.
 create or replace function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer)
   returns setof learning.content_items
   language sql
@@ -3341,7 +3341,7 @@ as $$
   select i.*
   from learning.content_items i
   where (any_query is null or i.search_document operator(pg_catalog.@@) any_query)
-    -- Of several languages only the item's own counts: "-die" leaves out a German article, not an English verb.
+    -- Among several languages only the item's own counts: "-die" excludes a German article, not an English verb.
     and (
       any_query is null
       or pg_catalog.cardinality(queries) = 1
@@ -3358,10 +3358,10 @@ as $$
     and (max_level is null or i.level <= max_level)
 $$;
 
-comment on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) is 'Available items that match words, or whose title is similar to a text, and all filters.';
+comment on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) is 'Returns available items that match the words, or whose title is similar to a text, and that match all filters.';
 revoke execute on function private.content_matching(any_query tsquery, languages text[], queries tsquery[], similar_to text, content_types text[], categories uuid[], tags text[], min_level integer, max_level integer) from public;
 
--- The item and all that must be completed before it can be, directly or not.
+-- Returns the item and all items that must be completed before it, directly or not.
 create or replace function private.content_required_for(item_id uuid)
   returns setof uuid
   language sql
@@ -3385,10 +3385,10 @@ as $$
   select id from required
 $$;
 
-comment on function private.content_required_for(item_id uuid) is 'The item and all that must be completed before it can be, directly or not.';
+comment on function private.content_required_for(item_id uuid) is 'Returns the item and all items that must be completed before it, directly or not.';
 revoke execute on function private.content_required_for(item_id uuid) from public;
 
--- The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.
+-- Returns the searched languages in use (all, or one with its regional variants), the words as each language parses them, and a query for any of these.
 create or replace function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery)
   returns record
   language plpgsql
@@ -3398,7 +3398,7 @@ as $$
 declare
   v_query tsquery;
 begin
-  -- From one language to the next by the index, not through all items.
+  -- Skips from one language to the next in the index, instead of reading all items.
   with recursive in_use (language) as (
     (select i.language from learning.content_items i order by i.language limit 1)
     union all
@@ -3420,10 +3420,10 @@ begin
 end
 $$;
 
-comment on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) is 'The languages in use that are searched (all, or one with its regional variants), the words as each reads them, and any of these.';
+comment on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) is 'Returns the searched languages in use (all, or one with its regional variants), the words as each language parses them, and a query for any of these.';
 revoke execute on function private.content_search_terms(query text, language text, out languages text[], out queries tsquery[], out any_query tsquery) from public;
 
--- Ids of a category and of all below it; null for none.
+-- Returns the ids of a category and all its descendants; null for null.
 create or replace function private.content_subtree(category_id uuid)
   returns uuid[]
   language sql
@@ -3436,10 +3436,10 @@ as $$
   where top.id = content_subtree.category_id
 $$;
 
-comment on function private.content_subtree(category_id uuid) is 'Ids of a category and of all below it; null for none.';
+comment on function private.content_subtree(category_id uuid) is 'Returns the ids of a category and all its descendants; null for null.';
 revoke execute on function private.content_subtree(category_id uuid) from public;
 
--- Replaces the estimate that an ended turn was billed for by what its writer counted.
+-- Replaces the estimate billed for an ended turn with the counts of its writer.
 create or replace function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint)
   returns void
   language plpgsql
@@ -3473,10 +3473,10 @@ begin
 end
 $$;
 
-comment on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Replaces the estimate that an ended turn was billed for by what its writer counted.';
+comment on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Replaces the estimate billed for an ended turn with the counts of its writer.';
 revoke execute on function private.correct_turn_usage(turn private.turns, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 
--- Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.
+-- Corrects a recorded usage to these counts by an event of the difference; the same key again returns the same event. PL404 for unknown usage, PL409 for a key used for another request.
 create or replace function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, at timestamp with time zone default now())
   returns billing.usage_events
   language plpgsql
@@ -3500,7 +3500,7 @@ begin
   );
   select e.* into v_event from billing.usage_events e where e.id = correct_usage.event_id;
   if v_event.user_id is null then
-    raise exception 'There is no such usage, or its account was deleted.' using errcode = 'PL404', column = 'event_id';
+    raise exception 'Usage not found, or its account was deleted.' using errcode = 'PL404', column = 'event_id';
   end if;
   if v_event.kind <> 'usage' then
     raise exception 'Correct the usage, not its correction.' using errcode = 'PL422', column = 'event_id';
@@ -3521,11 +3521,11 @@ begin
 end
 $$;
 
-comment on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) is 'Brings a recorded usage to these counts by an event of the difference; the same key again gives the same event. PL404 for no such usage, PL409 for a key used otherwise.';
+comment on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) is 'Corrects a recorded usage to these counts by an event of the difference; the same key again returns the same event. PL404 for unknown usage, PL409 for a key used for another request.';
 revoke execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) from public;
 grant execute on function private.correct_usage(event_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Adds an amount (1, or -1 for what was counted before) at a message's number, in all levels.
+-- Adds an amount (1, or -1 to undo) at a message's number, in all levels.
 create or replace function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer)
   returns void
   language sql
@@ -3544,7 +3544,7 @@ as $$
   on conflict on constraint room_tallies_key do update set amount = t.amount + count_in_room.amount
 $$;
 
-comment on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) is 'Adds an amount (1, or -1 for what was counted before) at a message''s number, in all levels.';
+comment on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) is 'Adds an amount (1, or -1 to undo) at a message''s number, in all levels.';
 revoke execute on function private.count_in_room(room_id uuid, kind text, user_id uuid, peer_id uuid, sequence bigint, amount integer) from public;
 
 -- Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).
@@ -3572,7 +3572,7 @@ $$;
 comment on function private.count_message(message rooms.room_messages, amount integer) is 'Corrects the unread and mention counts of a room for a message that is restored (1) or deleted (-1).';
 revoke execute on function private.count_message(message rooms.room_messages, amount integer) from public;
 
--- Trigger: takes a private message out of everybody's count.
+-- Trigger: excludes a private message from the common count.
 create or replace function private.count_private_message()
   returns trigger
   language plpgsql
@@ -3585,10 +3585,10 @@ begin
 end
 $$;
 
-comment on function private.count_private_message() is 'Trigger: takes a private message out of everybody''s count.';
+comment on function private.count_private_message() is 'Trigger: excludes a private message from the common count.';
 revoke execute on function private.count_private_message() from public;
 
--- How many seconds the stretches have together.
+-- Returns the total seconds of the stretches.
 create or replace function private.count_seconds(stretches int4multirange)
   returns integer
   language plpgsql
@@ -3602,7 +3602,7 @@ begin
 end
 $$;
 
-comment on function private.count_seconds(stretches int4multirange) is 'How many seconds the stretches have together.';
+comment on function private.count_seconds(stretches int4multirange) is 'Returns the total seconds of the stretches.';
 revoke execute on function private.count_seconds(stretches int4multirange) from public;
 
 -- Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.
@@ -3638,7 +3638,7 @@ $$;
 comment on function private.count_wrong_code(user_id uuid) is 'Counts a wrong code over all sessions and challenges of the account and locks its codes for a while from the tenth on.';
 revoke execute on function private.count_wrong_code(user_id uuid) from public;
 
--- Sum of a user's tallies of a kind after a watermark, without those from some peers.
+-- Returns the sum of a user's tallies of a kind after a watermark, without those from some peers.
 create or replace function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[] default '{}'::uuid[])
   returns bigint
   language plpgsql
@@ -3689,10 +3689,10 @@ begin
 end
 $$;
 
-comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Sum of a user''s tallies of a kind after a watermark, without those from some peers.';
+comment on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) is 'Returns the sum of a user''s tallies of a kind after a watermark, without those from some peers.';
 revoke execute on function private.counted_in_room_after(room_id uuid, kind text, user_id uuid, watermark bigint, without_peers uuid[]) from public;
 
--- How many seconds of an item the stretches cover; all of them when its duration is unknown.
+-- Returns how many seconds of an item the stretches cover; all of them when its duration is unknown.
 create or replace function private.covered_seconds(covered int4multirange, duration_seconds integer)
   returns integer
   language sql
@@ -3705,10 +3705,10 @@ as $$
   end
 $$;
 
-comment on function private.covered_seconds(covered int4multirange, duration_seconds integer) is 'How many seconds of an item the stretches cover; all of them when its duration is unknown.';
+comment on function private.covered_seconds(covered int4multirange, duration_seconds integer) is 'Returns how many seconds of an item the stretches cover; all of them when its duration is unknown.';
 revoke execute on function private.covered_seconds(covered int4multirange, duration_seconds integer) from public;
 
--- Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.
+-- Adds an API token to the account of a recently signed-in session; returns its id. PL401, PL402 (50 live tokens), PL403, PL422.
 create or replace function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea)
   returns uuid
   language plpgsql
@@ -3732,9 +3732,9 @@ begin
       and s.expires_at > now();
   end if;
   if v_authenticated_at is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
-  -- A token outlives the session: whoever finds an open browser must not take one away.
+  -- A token outlives the session: an open browser must not be enough to create one.
   if v_authenticated_at < now() - interval '10 minutes' then
     raise exception 'This needs a recent sign-in.' using errcode = 'PL403', hint = 'Confirm it is you with reauthenticate.';
   end if;
@@ -3744,11 +3744,11 @@ begin
     or array_position(create_api_token.scopes, null) is not null
     or not create_api_token.scopes <@ array['read', 'write']
   then
-    raise exception 'Scopes are read and write.'
+    raise exception 'Scopes must be read, write or both.'
       using errcode = 'PL422', schema = 'identity', table = 'api_tokens', column = 'scopes';
   end if;
   if not (v_expires_at > now() and v_expires_at <= now() + interval '366 days') then
-    raise exception 'A token expires within 366 days.'
+    raise exception 'A token must expire within 366 days.'
       using errcode = 'PL422', schema = 'identity', table = 'api_tokens', column = 'expires_at';
   end if;
   if (
@@ -3756,8 +3756,8 @@ begin
     from identity.api_tokens t
     where t.user_id = create_api_token.user_id and t.revoked_at is null and t.expires_at > now()
   ) then
-    raise exception 'There may be 50 live tokens.'
-      using errcode = 'PL402', hint = 'Revoke one that is not needed.';
+    raise exception 'You have reached the limit of 50 active tokens.'
+      using errcode = 'PL402', hint = 'Revoke a token that you no longer need.';
   end if;
 
   insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
@@ -3778,7 +3778,7 @@ begin
 end
 $$;
 
-comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a session that was signed in recently; returns its id. PL401, PL402 (50 live ones), PL403, PL422.';
+comment on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) is 'Adds an API token to the account of a recently signed-in session; returns its id. PL401, PL402 (50 live tokens), PL403, PL422.';
 revoke execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) from public;
 grant execute on function private.create_api_token(user_id uuid, session_id uuid, name text, scopes text[], expires_at timestamp with time zone, token_prefix text, token_hash bytea) to :PLINTH_SERVICE;
 
@@ -3805,7 +3805,7 @@ begin
     insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
     values (credit_completions.user_id, v_course.id, v_course.current_version, now(), now())
     on conflict do nothing;
-    -- Of two devices with the last two parts, the second waits here and then sees what the first has done.
+    -- If two devices complete the last two parts, the second waits here and then sees the first one's completion.
     perform from learning.content_progress p
     where p.user_id = credit_completions.user_id and p.item_id = v_course.id
     for no key update;
@@ -3866,7 +3866,7 @@ $$;
 comment on function private.credit_skills(user_id uuid, item_ids uuid[]) is 'Advances trainings and adds evidence of skills for items a user completed; repeating it changes nothing.';
 revoke execute on function private.credit_skills(user_id uuid, item_ids uuid[]) from public;
 
--- Code of the plan that the user is on (trialing, active or past_due), or free.
+-- Returns the code of the user's plan (trialing, active or past_due), or free.
 create or replace function private.current_plan_code(user_id uuid)
   returns text
   language sql
@@ -3884,10 +3884,10 @@ as $$
   )
 $$;
 
-comment on function private.current_plan_code(user_id uuid) is 'Code of the plan that the user is on (trialing, active or past_due), or free.';
+comment on function private.current_plan_code(user_id uuid) is 'Returns the code of the user''s plan (trialing, active or past_due), or free.';
 revoke execute on function private.current_plan_code(user_id uuid) from public;
 
--- The caller's role in a room; PL401 for a visitor, PL404 for who is no member.
+-- Returns the caller's role in a room; PL401 without a sign-in, PL404 for a non-member.
 create or replace function private.current_room_role(room_id uuid)
   returns text
   language plpgsql
@@ -3898,22 +3898,22 @@ declare
   v_role text;
 begin
   if plinth.current_user_id() is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select m.role into v_role
   from rooms.room_members m
   where m.room_id = current_room_role.room_id and m.user_id = plinth.current_user_id();
   if v_role is null then
-    raise exception 'There is no such room.' using errcode = 'PL404';
+    raise exception 'Room not found.' using errcode = 'PL404';
   end if;
   return v_role;
 end
 $$;
 
-comment on function private.current_room_role(room_id uuid) is 'The caller''s role in a room; PL401 for a visitor, PL404 for who is no member.';
+comment on function private.current_room_role(room_id uuid) is 'Returns the caller''s role in a room; PL401 without a sign-in, PL404 for a non-member.';
 revoke execute on function private.current_room_role(room_id uuid) from public;
 
--- SQL that returns a user's rows of a table ($1) as JSON texts, without secrets.
+-- Returns the SQL that reads a user's rows of a table ($1) as JSON texts, without secrets.
 create or replace function private.data_export_query(table_oid oid, condition text)
   returns text
   language sql
@@ -3925,7 +3925,7 @@ as $$
       a.attname,
       a.attnum,
       a.atttypid,
-      -- Names another account and does not decide whose the row is: who granted, banned, acted.
+      -- Names another account and does not decide the row's owner, such as the account that granted, banned or acted.
       k.oid is not null and k.confdeltype <> 'c' and position(format('t.%I = $1', a.attname) in condition) = 0 as is_another,
       exists (
         select from pg_attribute x where x.attrelid = a.attrelid and x.attname = 'actor_id' and not x.attisdropped
@@ -3956,10 +3956,10 @@ as $$
   from columns c
 $$;
 
-comment on function private.data_export_query(table_oid oid, condition text) is 'SQL that returns a user''s rows of a table ($1) as JSON texts, without secrets.';
+comment on function private.data_export_query(table_oid oid, condition text) is 'Returns the SQL that reads a user''s rows of a table ($1) as JSON texts, without secrets.';
 revoke execute on function private.data_export_query(table_oid oid, condition text) from public;
 
--- Tables of an export and the condition by which a row is the user's ($1), found in the catalogue.
+-- Returns the tables of an export and the condition by which a row is the user's ($1), found in the catalogue.
 create or replace function private.data_export_sources()
   returns table(table_oid oid, table_name text, condition text)
   language sql
@@ -4027,7 +4027,7 @@ as $$
   join (select * from owners union all select * from parts) s on s.oid = t.oid
 $$;
 
-comment on function private.data_export_sources() is 'Tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
+comment on function private.data_export_sources() is 'Returns the tables of an export and the condition by which a row is the user''s ($1), found in the catalogue.';
 revoke execute on function private.data_export_sources() from public;
 
 -- Deletes one account whose deletion is due; returns deleted, postponed, canceled, or null when none is due.
@@ -4051,7 +4051,7 @@ begin
   if v_user.id is null then
     return null;
   end if;
-  -- Looked at again with the account locked: it may have been canceled in between.
+  -- Checked again with the account locked: the deletion may have been canceled in between.
   perform from identity.account_deletions d where d.user_id = v_user.id and d.due_at <= now() for update;
   if not found then
     return 'canceled';
@@ -4062,7 +4062,7 @@ begin
     perform private.guard_last_administrator(v_user.id);
     delete from identity.users u where u.id = v_user.id;
   exception
-    -- Two transactions in each other's way: the whole is tried again.
+    -- A conflict between two transactions: the whole deletion is retried.
     when deadlock_detected or serialization_failure or query_canceled then
       raise;
     when others then
@@ -4074,7 +4074,7 @@ begin
       where d.user_id = v_user.id;
       return 'postponed';
   end;
-  -- To an address and not for an account, which is gone. The row goes when the mail has left.
+  -- Addressed to an address instead of the deleted account. The row is deleted when the mail has been sent.
   if v_user.email is not null then
     perform private.queue_mail(
       null, v_user.email, 'account-deleted', v_variables, expires_at => now() + interval '2 days'
@@ -4088,7 +4088,7 @@ comment on function private.delete_due_account() is 'Deletes one account whose d
 revoke execute on function private.delete_due_account() from public;
 grant execute on function private.delete_due_account() to :PLINTH_WORKER;
 
--- Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.
+-- Deletes up to batch_size turns that ended a day ago, with their deltas; returns their number.
 create or replace function private.delete_ended_turns(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4116,11 +4116,11 @@ begin
 end
 $$;
 
-comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns how many.';
+comment on function private.delete_ended_turns(batch_size integer) is 'Deletes up to batch_size turns that ended a day ago, with their deltas; returns their number.';
 revoke execute on function private.delete_ended_turns(batch_size integer) from public;
 grant execute on function private.delete_ended_turns(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes the contents of up to batch_size exports that expired; returns how many.
+-- Deletes the contents of up to batch_size expired exports; returns their number.
 create or replace function private.delete_expired_exports(batch_size integer default 100)
   returns integer
   language plpgsql
@@ -4147,11 +4147,11 @@ begin
 end
 $$;
 
-comment on function private.delete_expired_exports(batch_size integer) is 'Deletes the contents of up to batch_size exports that expired; returns how many.';
+comment on function private.delete_expired_exports(batch_size integer) is 'Deletes the contents of up to batch_size expired exports; returns their number.';
 revoke execute on function private.delete_expired_exports(batch_size integer) from public;
 grant execute on function private.delete_expired_exports(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.
+-- Deletes expired presence and typing rows, up to max_count of each; returns the larger of both numbers.
 create or replace function private.delete_expired_presence(max_count integer)
   returns integer
   language plpgsql
@@ -4178,11 +4178,11 @@ begin
 end
 $$;
 
-comment on function private.delete_expired_presence(max_count integer) is 'Deletes who is not there or writing any more, up to max_count of each; returns how many of the more numerous.';
+comment on function private.delete_expired_presence(max_count integer) is 'Deletes expired presence and typing rows, up to max_count of each; returns the larger of both numbers.';
 revoke execute on function private.delete_expired_presence(max_count integer) from public;
 grant execute on function private.delete_expired_presence(max_count integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size counters that count for nothing any more; returns how many.
+-- Deletes up to batch_size expired counters; returns their number.
 create or replace function private.delete_expired_rate_limits(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4212,11 +4212,11 @@ begin
 end
 $$;
 
-comment on function private.delete_expired_rate_limits(batch_size integer) is 'Deletes up to batch_size counters that count for nothing any more; returns how many.';
+comment on function private.delete_expired_rate_limits(batch_size integer) is 'Deletes up to batch_size expired counters; returns their number.';
 revoke execute on function private.delete_expired_rate_limits(batch_size integer) from public;
 grant execute on function private.delete_expired_rate_limits(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size expired refresh tokens, revocations, challenges, trips to providers and unconfirmed factors; returns how many.
+-- Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.
 create or replace function private.delete_expired_tokens(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4307,11 +4307,11 @@ begin
 end
 $$;
 
-comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges, trips to providers and unconfirmed factors; returns how many.';
+comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.';
 revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
 grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns how many.
+-- Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns their number.
 create or replace function private.delete_expired_verifications(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4351,11 +4351,11 @@ begin
 end
 $$;
 
-comment on function private.delete_expired_verifications(batch_size integer) is 'Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns how many.';
+comment on function private.delete_expired_verifications(batch_size integer) is 'Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns their number.';
 revoke execute on function private.delete_expired_verifications(batch_size integer) from public;
 grant execute on function private.delete_expired_verifications(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns how many.
+-- Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns their number.
 create or replace function private.delete_old_api_tokens(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4381,11 +4381,11 @@ begin
 end
 $$;
 
-comment on function private.delete_old_api_tokens(batch_size integer) is 'Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns how many.';
+comment on function private.delete_old_api_tokens(batch_size integer) is 'Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns their number.';
 revoke execute on function private.delete_old_api_tokens(batch_size integer) from public;
 grant execute on function private.delete_old_api_tokens(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size errors older than 90 days; returns how many.
+-- Deletes up to batch_size errors older than 90 days; returns their number.
 create or replace function private.delete_old_error_logs(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4412,11 +4412,11 @@ begin
 end
 $$;
 
-comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns how many.';
+comment on function private.delete_old_error_logs(batch_size integer) is 'Deletes up to batch_size errors older than 90 days; returns their number.';
 revoke execute on function private.delete_old_error_logs(batch_size integer) from public;
 grant execute on function private.delete_old_error_logs(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.
+-- Deletes up to batch_size deduplication keys of heartbeats older than 35 days; returns their number.
 create or replace function private.delete_old_heartbeats(batch_size integer default 10000)
   returns integer
   language plpgsql
@@ -4443,11 +4443,11 @@ begin
 end
 $$;
 
-comment on function private.delete_old_heartbeats(batch_size integer) is 'Deletes up to batch_size marks of heartbeats older than 35 days; returns how many.';
+comment on function private.delete_old_heartbeats(batch_size integer) is 'Deletes up to batch_size deduplication keys of heartbeats older than 35 days; returns their number.';
 revoke execute on function private.delete_old_heartbeats(batch_size integer) from public;
 grant execute on function private.delete_old_heartbeats(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.
+-- Deletes up to batch_size mails that were sent 7 days ago or failed 30 days ago; returns their number.
 create or replace function private.delete_old_mails(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4476,11 +4476,11 @@ begin
 end
 $$;
 
-comment on function private.delete_old_mails(batch_size integer) is 'Deletes up to batch_size messages that were sent 7 days ago or failed 30 days ago; returns how many.';
+comment on function private.delete_old_mails(batch_size integer) is 'Deletes up to batch_size mails that were sent 7 days ago or failed 30 days ago; returns their number.';
 revoke execute on function private.delete_old_mails(batch_size integer) from public;
 grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.
+-- Deletes up to batch_size keys of prompt uses that are a week old; returns their number.
 create or replace function private.delete_old_prompt_use_keys(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4510,11 +4510,11 @@ begin
 end
 $$;
 
-comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of uses of prompts that are a week old; returns how many.';
+comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of prompt uses that are a week old; returns their number.';
 revoke execute on function private.delete_old_prompt_use_keys(batch_size integer) from public;
 grant execute on function private.delete_old_prompt_use_keys(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes a user's key and all that it encrypted, for good; whether there was one.
+-- Deletes a user's key and all data encrypted under it, permanently; returns whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
   returns boolean
   language plpgsql
@@ -4524,7 +4524,7 @@ as $$
 declare
   v_existed boolean;
 begin
-  -- The account before what belongs to it, as everywhere, so that nobody waits in a circle with who deletes the account.
+  -- The account before its rows, as everywhere, to rule out a deadlock with the account's deletion.
   perform from identity.users u where u.id = delete_user_key.user_id for key share;
   delete from private.user_keys k where k.user_id = delete_user_key.user_id;
   v_existed := found;
@@ -4535,11 +4535,11 @@ begin
 end
 $$;
 
-comment on function private.delete_user_key(user_id uuid) is 'Deletes a user''s key and all that it encrypted, for good; whether there was one.';
+comment on function private.delete_user_key(user_id uuid) is 'Deletes a user''s key and all data encrypted under it, permanently; returns whether there was one.';
 revoke execute on function private.delete_user_key(user_id uuid) from public;
 grant execute on function private.delete_user_key(user_id uuid) to :PLINTH_SERVICE;
 
--- Platform and browser that a User-Agent header names, as a JSON object; what is not known is left out.
+-- Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb
   language sql
@@ -4572,10 +4572,10 @@ as $$
   )
 $$;
 
-comment on function private.describe_user_agent(user_agent text) is 'Platform and browser that a User-Agent header names, as a JSON object; what is not known is left out.';
+comment on function private.describe_user_agent(user_agent text) is 'Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.';
 revoke execute on function private.describe_user_agent(user_agent text) from public;
 
--- Reports what breaks an enabled rule, minute by minute since a time within the last day; returns how many reports are new.
+-- Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.
 create or replace function private.detect_suspicious_activity(since timestamp with time zone default (now() - '00:03:00'::interval))
   returns integer
   language plpgsql
@@ -4629,11 +4629,11 @@ begin
 end
 $$;
 
-comment on function private.detect_suspicious_activity(since timestamp with time zone) is 'Reports what breaks an enabled rule, minute by minute since a time within the last day; returns how many reports are new.';
+comment on function private.detect_suspicious_activity(since timestamp with time zone) is 'Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.';
 revoke execute on function private.detect_suspicious_activity(since timestamp with time zone) from public;
 grant execute on function private.detect_suspicious_activity(since timestamp with time zone) to :PLINTH_WORKER;
 
--- Ends up to batch_size expired sessions and deletes those ended 90 days ago; returns how many.
+-- Ends up to batch_size expired sessions and deletes those that ended 90 days ago; returns their number.
 create or replace function private.end_expired_sessions(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -4680,11 +4680,11 @@ begin
 end
 $$;
 
-comment on function private.end_expired_sessions(batch_size integer) is 'Ends up to batch_size expired sessions and deletes those ended 90 days ago; returns how many.';
+comment on function private.end_expired_sessions(batch_size integer) is 'Ends up to batch_size expired sessions and deletes those that ended 90 days ago; returns their number.';
 revoke execute on function private.end_expired_sessions(batch_size integer) from public;
 grant execute on function private.end_expired_sessions(batch_size integer) to :PLINTH_WORKER;
 
--- Ends a user's live sessions but one; returns how many.
+-- Ends a user's live sessions except one; returns their number.
 create or replace function private.end_sessions(user_id uuid, reason text, except_session_id uuid default null::uuid)
   returns integer
   language sql
@@ -4701,10 +4701,10 @@ as $$
   select count(*)::integer from ended
 $$;
 
-comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions but one; returns how many.';
+comment on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) is 'Ends a user''s live sessions except one; returns their number.';
 revoke execute on function private.end_sessions(user_id uuid, reason text, except_session_id uuid) from public;
 
--- Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.
+-- Ends an answer with the text received and counts its usage; an ended answer is returned unchanged. PL404 for an unknown turn, PL409 when the number of deltas differs from the expected one.
 create or replace function private.end_turn(message_id uuid, state text, finish_reason text, error_code text default null::text, error_message text default null::text, tool_calls jsonb default null::jsonb, expected_sequence integer default null::integer, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, user_id uuid default null::uuid, writer text default null::text, only_expired boolean default false)
   returns llm.messages
   language plpgsql
@@ -4723,7 +4723,7 @@ begin
     and (end_turn.writer is null or t.writer = end_turn.writer)
     and (end_turn.user_id is null or t.user_id = end_turn.user_id);
   if not found then
-    -- Turns are forgotten a day after their end; the message is not.
+    -- Turns are deleted a day after their end; the message stays.
     select m.* into v_message
     from llm.messages m
     where m.id = end_turn.message_id
@@ -4733,24 +4733,24 @@ begin
     if found then
       return v_message;
     end if;
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if end_turn.state = 'complete'
     and (end_turn.finish_reason in ('stop', 'length', 'tool_calls', 'content_filter')) is not true
   then
-    raise exception 'An answer is finished by stop, length, tool_calls or content_filter.'
+    raise exception 'The finish reason must be stop, length, tool_calls or content_filter.'
       using errcode = 'PL422', column = 'finish_reason';
   end if;
   if coalesce(end_turn.input_tokens, 0) < 0 or coalesce(end_turn.output_tokens, 0) < 0 then
-    raise exception 'Token counts are not negative.' using errcode = 'PL422', column = 'output_tokens';
+    raise exception 'Token counts cannot be negative.' using errcode = 'PL422', column = 'output_tokens';
   end if;
-  -- The account before what belongs to it, as everywhere.
+  -- The account before its rows, as everywhere.
   perform from identity.users u where u.id = v_turn.user_id for no key update;
   perform from llm.chats c where c.id = v_turn.chat_id for no key update;
   select m.* into v_message from llm.messages m where m.id = end_turn.message_id for no key update;
   select t.* into v_turn from private.turns t where t.message_id = end_turn.message_id for no key update;
   if not found then
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if v_turn.ended_at is not null then
     if v_turn.is_usage_estimated and end_turn.writer = 'service' and end_turn.output_tokens is not null then
@@ -4766,7 +4766,7 @@ begin
     return v_message;
   end if;
   if end_turn.expected_sequence <> v_turn.last_sequence then
-    raise exception 'There are % deltas, not %.', v_turn.last_sequence, end_turn.expected_sequence
+    raise exception 'The turn has % deltas, not %.', v_turn.last_sequence, end_turn.expected_sequence
       using errcode = 'PL409', column = 'last_sequence';
   end if;
 
@@ -4776,13 +4776,13 @@ begin
   into v_text
   from llm.message_deltas d
   where d.user_id = v_turn.user_id and d.message_id = v_turn.message_id;
-  -- A client may not count less than it streamed.
+  -- A client may not report less than it streamed.
   v_output := case
     when end_turn.output_tokens is null or v_turn.writer = 'client'
       then greatest(end_turn.output_tokens, private.estimated_tokens(v_turn.streamed_bytes))
     else end_turn.output_tokens
   end;
-  -- Before the message says how many, so that the ledger does not count them a second time.
+  -- Before the message stores its count, so that the ledger does not count the tokens twice.
   perform private.bill_turn(
     v_turn, v_message.model_id, coalesce(end_turn.input_tokens, v_turn.input_tokens), v_output,
     end_turn.cached_input_tokens, end_turn.reasoning_tokens, v_turn.message_id
@@ -4810,10 +4810,10 @@ begin
 end
 $$;
 
-comment on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) is 'Ends an answer with what had arrived and counts what it used; one that has ended comes back as it is. PL404 for no such turn, PL409 when the deltas are not as many as expected.';
+comment on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) is 'Ends an answer with the text received and counts its usage; an ended answer is returned unchanged. PL404 for an unknown turn, PL409 when the number of deltas differs from the expected one.';
 revoke execute on function private.end_turn(message_id uuid, state text, finish_reason text, error_code text, error_message text, tool_calls jsonb, expected_sequence integer, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, user_id uuid, writer text, only_expired boolean) from public;
 
--- Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.
+-- Counts a call against a rule; PL429 with the seconds to wait in the hint when the limit is exceeded.
 create or replace function private.enforce_rate_limit(rule_name text, key text)
   returns void
   language plpgsql
@@ -4834,11 +4834,11 @@ begin
 end
 $$;
 
-comment on function private.enforce_rate_limit(rule_name text, key text) is 'Counts a call against a rule; PL429 with the seconds to wait in the hint when it is one too many.';
+comment on function private.enforce_rate_limit(rule_name text, key text) is 'Counts a call against a rule; PL429 with the seconds to wait in the hint when the limit is exceeded.';
 revoke execute on function private.enforce_rate_limit(rule_name text, key text) from public;
 grant execute on function private.enforce_rate_limit(rule_name text, key text) to :PLINTH_SERVICE;
 
--- Grants the tokens that the user's plan, or the free plan, gives for the current period, unless they were granted.
+-- Grants the tokens of the user's plan, or the free plan, for the current period, unless they were granted.
 create or replace function private.ensure_current_grants(user_id uuid)
   returns void
   language sql
@@ -4848,10 +4848,10 @@ as $$
   select private.ensure_grants_at(ensure_current_grants.user_id, now())
 $$;
 
-comment on function private.ensure_current_grants(user_id uuid) is 'Grants the tokens that the user''s plan, or the free plan, gives for the current period, unless they were granted.';
+comment on function private.ensure_current_grants(user_id uuid) is 'Grants the tokens of the user''s plan, or the free plan, for the current period, unless they were granted.';
 revoke execute on function private.ensure_current_grants(user_id uuid) from public;
 
--- Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.
+-- Grants the tokens of the periods that contain a moment, once. Without may_wait it does nothing while the account is locked.
 create or replace function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean default true)
   returns void
   language plpgsql
@@ -4862,7 +4862,7 @@ declare
   v_subscription record;
   v_has_free boolean;
 begin
-  -- Who holds a lock that comes after the account's must not wait for the account.
+  -- A caller that holds a lock ranked after the account's must not wait for the account.
   if may_wait then
     perform from identity.users u where u.id = ensure_grants_at.user_id for no key update;
     if not found then
@@ -4898,16 +4898,16 @@ begin
     case when v_has_free then (v_month + interval '1 month') at time zone 'UTC' else 'infinity' end
   )
   where t.user_id = ensure_grants_at.user_id
-    -- A quota that waits for something is asked for again each time.
+    -- A quota that is pending is checked again each time.
     and v_has_free is not false
     and v_subscription.is_granted is not false;
 end
 $$;
 
-comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that a moment falls into, once. Without may_wait it does nothing while somebody else holds the account.';
+comment on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) is 'Grants the tokens of the periods that contain a moment, once. Without may_wait it does nothing while the account is locked.';
 revoke execute on function private.ensure_grants_at(user_id uuid, at timestamp with time zone, may_wait boolean) from public;
 
--- Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.
+-- Creates the missing monthly partitions of all logs, from this month to months_ahead later; returns the names created.
 create or replace function private.ensure_partitions(months_ahead integer default 3)
   returns table(partition_name text)
   language plpgsql
@@ -4961,13 +4961,13 @@ begin
       v_name := v_table.relname || to_char(v_month, '_YYYY_MM');
       continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
       perform private.lock_for_new_partition(v_table.oid);
-      -- Another maker may have been first.
+      -- Another caller may have created it first.
       continue when to_regclass(format('%I.%I', v_table.nspname, v_name)) is not null;
       execute format(
         'create table %1$I.%2$I (like %1$I.%3$I including defaults including constraints)',
         v_table.nspname, v_name, v_table.relname
       );
-      -- Reached through the parent, the parent's policies decide; reached directly there are none, so no rows.
+      -- Through the parent, the parent's policies decide. Directly there are no policies, so no rows.
       execute format('alter table %I.%I enable row level security', v_table.nspname, v_name);
       execute format(
         'comment on table %I.%I is %L', v_table.nspname, v_name,
@@ -4989,7 +4989,7 @@ begin
 end
 $$;
 
-comment on function private.ensure_partitions(months_ahead integer) is 'Makes the missing monthly partitions of all logs, from this month to months_ahead later; returns the names made.';
+comment on function private.ensure_partitions(months_ahead integer) is 'Creates the missing monthly partitions of all logs, from this month to months_ahead later; returns the names created.';
 revoke execute on function private.ensure_partitions(months_ahead integer) from public;
 grant execute on function private.ensure_partitions(months_ahead integer) to :PLINTH_WORKER;
 
@@ -5010,15 +5010,15 @@ $$;
 comment on function private.erase_errors(account_id uuid) is 'Clears message and context of an account''s errors; code and fingerprint stay, so that they can still be counted.';
 revoke execute on function private.erase_errors(account_id uuid) from public;
 
--- Clears name, address and program of an account's sign-ins, also of attempts on its names while they were nobody's.
+-- Clears name, address and program of an account's sign-ins, and of attempts on its names before they belonged to an account.
 create or replace function private.erase_login_attempts(account identity.users)
   returns void
   language plpgsql
   set search_path to 'pg_catalog'
 as $$
 declare
-  -- Spelled as private.finish_login and security.track_login_attempt keep the names of unknown accounts, in privacy mode as the
-  -- server sends them.
+  -- In the spelling in which private.finish_login and security.track_login_attempt store names of unknown accounts; in privacy
+  -- mode as the server sends them.
   v_names text[] := array(
     select account.email where account.email is not null
     union
@@ -5043,7 +5043,7 @@ begin
   order by a.created_at, a.id
   for update;
 
-  -- What the audit log says of an attempt on a name of nobody: written in the same transaction, so at the same time.
+  -- The audit log entry of an attempt on an unknown name: written in the same transaction, so with the same time.
   for v_attempt in
     select a.created_at, a.ip_address
     from security.login_attempts a
@@ -5065,7 +5065,7 @@ begin
 end
 $$;
 
-comment on function private.erase_login_attempts(account identity.users) is 'Clears name, address and program of an account''s sign-ins, also of attempts on its names while they were nobody''s.';
+comment on function private.erase_login_attempts(account identity.users) is 'Clears name, address and program of an account''s sign-ins, and of attempts on its names before they belonged to an account.';
 revoke execute on function private.erase_login_attempts(account identity.users) from public;
 
 -- Clears an account's data, address and program from the audit log; those of other people who acted on it stay.
@@ -5097,7 +5097,7 @@ $$;
 comment on function private.erase_security_events(account_id uuid) is 'Clears an account''s data, address and program from the audit log; those of other people who acted on it stay.';
 revoke execute on function private.erase_security_events(account_id uuid) from public;
 
--- Trigger: clears what sign-in log, audit log and error log hold about an account that is being deleted.
+-- Trigger: clears the data about a deleted account from sign-in log, audit log and error log.
 create or replace function private.erase_traces_of_user()
   returns trigger
   language plpgsql
@@ -5114,10 +5114,10 @@ begin
 end
 $$;
 
-comment on function private.erase_traces_of_user() is 'Trigger: clears what sign-in log, audit log and error log hold about an account that is being deleted.';
+comment on function private.erase_traces_of_user() is 'Trigger: clears the data about a deleted account from sign-in log, audit log and error log.';
 revoke execute on function private.erase_traces_of_user() from public;
 
--- The text with the five characters that mean something in HTML escaped.
+-- Returns the text with the five special characters of HTML escaped.
 create or replace function private.escape_html(plain text)
   returns text
   language sql
@@ -5127,10 +5127,10 @@ as $$
   select replace(replace(replace(replace(replace(plain, '&', '&amp;'), '<', '&lt;'), '>', '&gt;'), '"', '&quot;'), '''', '&#39;')
 $$;
 
-comment on function private.escape_html(plain text) is 'The text with the five characters that mean something in HTML escaped.';
+comment on function private.escape_html(plain text) is 'Returns the text with the five special characters of HTML escaped.';
 revoke execute on function private.escape_html(plain text) from public;
 
--- About how many tokens a text of so many bytes has.
+-- Returns the approximate number of tokens of a text of so many bytes.
 create or replace function private.estimated_tokens(bytes integer)
   returns bigint
   language sql
@@ -5140,10 +5140,10 @@ as $$
   select (bytes::bigint + 3) / 4
 $$;
 
-comment on function private.estimated_tokens(bytes integer) is 'About how many tokens a text of so many bytes has.';
+comment on function private.estimated_tokens(bytes integer) is 'Returns the approximate number of tokens of a text of so many bytes.';
 revoke execute on function private.estimated_tokens(bytes integer) from public;
 
--- Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.
+-- Expires the due holds of up to batch_size users; returns the number of users. Users whose ledger is locked are skipped.
 create or replace function private.expire_token_holds(batch_size integer default 1000, at timestamp with time zone default now())
   returns integer
   language plpgsql
@@ -5171,11 +5171,11 @@ begin
 end
 $$;
 
-comment on function private.expire_token_holds(batch_size integer, at timestamp with time zone) is 'Expires the due holds of up to batch_size users; returns of how many. Who is at work this moment is passed over.';
+comment on function private.expire_token_holds(batch_size integer, at timestamp with time zone) is 'Expires the due holds of up to batch_size users; returns the number of users. Users whose ledger is locked are skipped.';
 revoke execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) from public;
 grant execute on function private.expire_token_holds(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
--- Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user's row of usage_tracking.
+-- Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns the next end of a hold. The caller has locked the user's row of usage_tracking.
 create or replace function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone)
   returns timestamp with time zone
   language plpgsql
@@ -5206,10 +5206,10 @@ begin
 end
 $$;
 
-comment on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) is 'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns when the next one is. The caller has locked the user''s row of usage_tracking.';
+comment on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) is 'Expires the holds of a user that ended from one moment (next_hold_expires_at) to another; returns the next end of a hold. The caller has locked the user''s row of usage_tracking.';
 revoke execute on function private.expire_user_holds(user_id uuid, since timestamp with time zone, at timestamp with time zone) from public;
 
--- An item as an object of the import format.
+-- Returns an item as an object of the import format.
 create or replace function private.export_content_item(item_id uuid)
   returns jsonb
   language sql
@@ -5238,7 +5238,7 @@ as $$
       where p.item_id = i.id and r.deleted_at is null
     ),
     'published', i.current_version is not null,
-    -- In UTC whatever the session's time zone, so that two exports can be compared.
+    -- In UTC in any session time zone, so that two exports can be compared.
     'publishFrom', to_char(i.publish_from at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'publishUntil', to_char(i.publish_until at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     'bodyFormat', coalesce(b.body_format, 'markdown'),
@@ -5255,10 +5255,10 @@ as $$
   where i.id = export_content_item.item_id
 $$;
 
-comment on function private.export_content_item(item_id uuid) is 'An item as an object of the import format.';
+comment on function private.export_content_item(item_id uuid) is 'Returns an item as an object of the import format.';
 revoke execute on function private.export_content_item(item_id uuid) from public;
 
--- Audits a new factor and credits it to the session that asks.
+-- Audits a new factor and credits it to the calling session.
 create or replace function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[])
   returns void
   language plpgsql
@@ -5273,10 +5273,10 @@ begin
 end
 $$;
 
-comment on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) is 'Audits a new factor and credits it to the session that asks.';
+comment on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) is 'Audits a new factor and credits it to the calling session.';
 revoke execute on function private.factor_was_added(user_id uuid, factor_id uuid, kind text, methods text[]) from public;
 
--- Ends a flow whose answer was not accepted; audited with the reason.
+-- Ends a flow whose response was not accepted; audited with the reason.
 create or replace function private.fail_provider_flow(flow_id uuid, reason text)
   returns void
   language plpgsql
@@ -5308,11 +5308,11 @@ begin
 end
 $$;
 
-comment on function private.fail_provider_flow(flow_id uuid, reason text) is 'Ends a flow whose answer was not accepted; audited with the reason.';
+comment on function private.fail_provider_flow(flow_id uuid, reason text) is 'Ends a flow whose response was not accepted; audited with the reason.';
 revoke execute on function private.fail_provider_flow(flow_id uuid, reason text) from public;
 grant execute on function private.fail_provider_flow(flow_id uuid, reason text) to :PLINTH_SERVICE;
 
--- Id of the account with this username or e-mail address, or null.
+-- Returns the id of the account with this username or email address, or null.
 create or replace function private.find_account(identifier text)
   returns uuid
   language sql
@@ -5324,15 +5324,15 @@ as $$
   where u.username = plinth.normalize_username(find_account.identifier)
     or u.email = plinth.normalize_email(find_account.identifier)
     or (u.has_irregular_address and u.email = plinth.normalize_username(find_account.identifier))
-  -- An irregular address is found as it is written, unless somebody else's normal form is meant.
+  -- An irregular address is found as it is written; the account of that name or normalized address comes first.
   order by u.has_irregular_address and u.username is distinct from plinth.normalize_username(find_account.identifier)
   limit 1
 $$;
 
-comment on function private.find_account(identifier text) is 'Id of the account with this username or e-mail address, or null.';
+comment on function private.find_account(identifier text) is 'Returns the id of the account with this username or email address, or null.';
 revoke execute on function private.find_account(identifier text) from public;
 
--- The live API token with this hash, whose it is, what it may and from where; no row when there is none.
+-- Returns the live API token with this hash, its user, scopes and allowed networks; no row without one.
 create or replace function private.find_api_token(token_hash bytea)
   returns table(token_id uuid, user_id uuid, token_version integer, scopes text[], expires_at timestamp with time zone, allowed_networks text[])
   language sql
@@ -5350,11 +5350,11 @@ as $$
     and u.account_status = 'active'
 $$;
 
-comment on function private.find_api_token(token_hash bytea) is 'The live API token with this hash, whose it is, what it may and from where; no row when there is none.';
+comment on function private.find_api_token(token_hash bytea) is 'Returns the live API token with this hash, its user, scopes and allowed networks; no row without one.';
 revoke execute on function private.find_api_token(token_hash bytea) from public;
 grant execute on function private.find_api_token(token_hash bytea) to :PLINTH_SERVICE;
 
--- A user's encrypted memory with its sealed key; no row when there is none.
+-- Returns a user's encrypted memory with its sealed key; no row without a memory.
 create or replace function private.find_conversation_memory(user_id uuid)
   returns table(memory text, wrapped_key text, version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
   language sql
@@ -5367,11 +5367,11 @@ as $$
   where m.user_id = find_conversation_memory.user_id
 $$;
 
-comment on function private.find_conversation_memory(user_id uuid) is 'A user''s encrypted memory with its sealed key; no row when there is none.';
+comment on function private.find_conversation_memory(user_id uuid) is 'Returns a user''s encrypted memory with its sealed key; no row without a memory.';
 revoke execute on function private.find_conversation_memory(user_id uuid) from public;
 grant execute on function private.find_conversation_memory(user_id uuid) to :PLINTH_SERVICE;
 
--- Who the signed-in user is at a payment provider, or null.
+-- Returns the signed-in user's customer id at a payment provider, or null.
 create or replace function private.find_customer(provider text)
   returns text
   language sql
@@ -5385,11 +5385,11 @@ as $$
   limit 1
 $$;
 
-comment on function private.find_customer(provider text) is 'Who the signed-in user is at a payment provider, or null.';
+comment on function private.find_customer(provider text) is 'Returns the signed-in user''s customer id at a payment provider, or null.';
 revoke execute on function private.find_customer(provider text) from public;
 grant execute on function private.find_customer(provider text) to :PLINTH_SERVICE;
 
--- Size and pieces of an export of the signed-in user that can be downloaded, and records the download; no row otherwise. PL403 with an API token.
+-- Returns size and number of parts of a downloadable export of the signed-in user, and records the download; no row otherwise. PL403 with an API token.
 create or replace function private.find_data_export(export_id uuid)
   returns table(size_bytes bigint, part_count integer)
   language plpgsql
@@ -5421,11 +5421,11 @@ begin
 end
 $$;
 
-comment on function private.find_data_export(export_id uuid) is 'Size and pieces of an export of the signed-in user that can be downloaded, and records the download; no row otherwise. PL403 with an API token.';
+comment on function private.find_data_export(export_id uuid) is 'Returns size and number of parts of a downloadable export of the signed-in user, and records the download; no row otherwise. PL403 with an API token.';
 revoke execute on function private.find_data_export(export_id uuid) from public;
 grant execute on function private.find_data_export(export_id uuid) to :PLINTH_SERVICE;
 
--- The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.
+-- Returns the message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.
 create or replace function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea)
   returns rooms.room_messages
   language plpgsql
@@ -5459,10 +5459,10 @@ begin
 end
 $$;
 
-comment on function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea) is 'The message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.';
+comment on function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea) is 'Returns the message that a sender (null for the AI) posted in a room under a key, or nulls. PL409 when it was another request.';
 revoke execute on function private.find_keyed_room_message(room_id uuid, sender_id uuid, idempotency_key uuid, content text, digest bytea) from public;
 
--- Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.
+-- Returns the password hash of the account with this username, email address or email hash; one row of nulls without one.
 create or replace function private.find_login(identifier text, hashed_email bytea default null::bytea)
   returns table(user_id uuid, password_hash text, hash_algorithm text, token_version integer, bcrypt_is_in_use boolean)
   language sql
@@ -5480,7 +5480,7 @@ as $$
     select u.id, u.token_version, p.password_hash, p.hash_algorithm
     from identity.users u
     join private.user_passwords p on p.user_id = u.id
-    -- A hash that is already one's own and the clear address of another account, which has no hash yet: the clear one is older.
+    -- If a hash belongs to one account and the clear address to another without a hash, the clear address is older.
     where u.id = coalesce(
       private.find_account(find_login.identifier),
       (select h.id from identity.users h where h.hashed_email = find_login.hashed_email)
@@ -5488,11 +5488,11 @@ as $$
   ) account on true
 $$;
 
-comment on function private.find_login(identifier text, hashed_email bytea) is 'Password hash of the account with this username, e-mail address or hash of one; one row of nulls when there is none.';
+comment on function private.find_login(identifier text, hashed_email bytea) is 'Returns the password hash of the account with this username, email address or email hash; one row of nulls without one.';
 revoke execute on function private.find_login(identifier text, hashed_email bytea) from public;
 grant execute on function private.find_login(identifier text, hashed_email bytea) to :PLINTH_SERVICE;
 
--- The sealed key of a kind of lookup; null when none was made.
+-- Returns the sealed key of a kind of lookup; null without one.
 create or replace function private.find_lookup_key(name text)
   returns text
   language sql
@@ -5502,11 +5502,11 @@ as $$
   select k.sealed_key from private.lookup_keys k where k.name = find_lookup_key.name
 $$;
 
-comment on function private.find_lookup_key(name text) is 'The sealed key of a kind of lookup; null when none was made.';
+comment on function private.find_lookup_key(name text) is 'Returns the sealed key of a kind of lookup; null without one.';
 revoke execute on function private.find_lookup_key(name text) from public;
 grant execute on function private.find_lookup_key(name text) to :PLINTH_SERVICE;
 
--- Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.
+-- Returns the ids of the members that a message mentions, without its sender, at most 50; of a private message only recipients. PL422.
 create or replace function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[])
   returns uuid[]
   language plpgsql
@@ -5521,7 +5521,7 @@ begin
     v_found := array(
       select distinct m.user_id
       from (select distinct n.names from private.mentioned_names(content) n) n
-      -- The longest name that is one.
+      -- The longest prefix that is an account's name.
       cross join lateral (
         select u.id from identity.users u where u.username = any (n.names) order by length(u.username) desc limit 1
       ) named
@@ -5533,7 +5533,7 @@ begin
     from rooms.room_members m
     where m.room_id = find_mentions.room_id and m.user_id = any (v_declared)
   ) then
-    raise exception 'Only members are mentioned.' using errcode = 'PL422', column = 'mentions';
+    raise exception 'Only members can be mentioned.' using errcode = 'PL422', column = 'mentions';
   end if;
   v_found := array(
     select distinct f
@@ -5542,16 +5542,16 @@ begin
     order by f
   );
   if cardinality(v_found) > 50 then
-    raise exception 'A message mentions at most 50 members.' using errcode = 'PL422', column = 'mentions';
+    raise exception 'A message can mention at most 50 members.' using errcode = 'PL422', column = 'mentions';
   end if;
   return v_found;
 end
 $$;
 
-comment on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) is 'Ids of the members whom a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
+comment on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) is 'Returns the ids of the members that a message mentions, without its sender, at most 50; of a private message only recipients. PL422.';
 revoke execute on function private.find_mentions(room_id uuid, sender_id uuid, content text, declared uuid[], recipients uuid[]) from public;
 
--- Whose passkey this is, and its public key.
+-- Returns the user of a passkey and its public key.
 create or replace function private.find_passkey(credential_id bytea)
   returns table(user_id uuid, factor_id uuid, public_key bytea, backup_eligible boolean)
   language sql
@@ -5564,11 +5564,11 @@ as $$
   where p.credential_id = find_passkey.credential_id
 $$;
 
-comment on function private.find_passkey(credential_id bytea) is 'Whose passkey this is, and its public key.';
+comment on function private.find_passkey(credential_id bytea) is 'Returns the user of a passkey and its public key.';
 revoke execute on function private.find_passkey(credential_id bytea) from public;
 grant execute on function private.find_passkey(credential_id bytea) to :PLINTH_SERVICE;
 
--- Password hash of an account, to check the current password before a change.
+-- Returns the password hash of an account, to check the current password before a change.
 create or replace function private.find_password(user_id uuid)
   returns table(password_hash text, hash_algorithm text, token_version integer)
   language sql
@@ -5581,11 +5581,11 @@ as $$
   where p.user_id = find_password.user_id
 $$;
 
-comment on function private.find_password(user_id uuid) is 'Password hash of an account, to check the current password before a change.';
+comment on function private.find_password(user_id uuid) is 'Returns the password hash of an account, to check the current password before a change.';
 revoke execute on function private.find_password(user_id uuid) from public;
 grant execute on function private.find_password(user_id uuid) to :PLINTH_SERVICE;
 
--- Hashes of an account's last passwords, the current one included, newest first.
+-- Returns the hashes of an account's last passwords, the current one included, newest first.
 create or replace function private.find_password_history(user_id uuid, history_length integer)
   returns table(password_hash text)
   language sql
@@ -5606,11 +5606,11 @@ as $$
   limit greatest(find_password_history.history_length, 0)
 $$;
 
-comment on function private.find_password_history(user_id uuid, history_length integer) is 'Hashes of an account''s last passwords, the current one included, newest first.';
+comment on function private.find_password_history(user_id uuid, history_length integer) is 'Returns the hashes of an account''s last passwords, the current one included, newest first.';
 revoke execute on function private.find_password_history(user_id uuid, history_length integer) from public;
 grant execute on function private.find_password_history(user_id uuid, history_length integer) to :PLINTH_SERVICE;
 
--- Names of the account, which its password may not contain, and whether a second factor is enforced.
+-- Returns the names of the account, which its password may not contain, and whether a second factor is enforced.
 create or replace function private.find_password_owner(user_id uuid)
   returns table(username text, email text, display_name text, second_factor boolean)
   language sql
@@ -5623,11 +5623,11 @@ as $$
   where u.id = find_password_owner.user_id
 $$;
 
-comment on function private.find_password_owner(user_id uuid) is 'Names of the account, which its password may not contain, and whether a second factor is enforced.';
+comment on function private.find_password_owner(user_id uuid) is 'Returns the names of the account, which its password may not contain, and whether a second factor is enforced.';
 revoke execute on function private.find_password_owner(user_id uuid) from public;
 grant execute on function private.find_password_owner(user_id uuid) to :PLINTH_SERVICE;
 
--- The account a live reset token belongs to; no row for any other token.
+-- Returns the account of a live reset token; no row for any other token.
 create or replace function private.find_password_reset(token_hash bytea)
   returns table(user_id uuid, username text, email text, display_name text, second_factor boolean)
   language sql
@@ -5644,11 +5644,11 @@ as $$
     and u.account_status = 'active'
 $$;
 
-comment on function private.find_password_reset(token_hash bytea) is 'The account a live reset token belongs to; no row for any other token.';
+comment on function private.find_password_reset(token_hash bytea) is 'Returns the account of a live reset token; no row for any other token.';
 revoke execute on function private.find_password_reset(token_hash bytea) from public;
 grant execute on function private.find_password_reset(token_hash bytea) to :PLINTH_SERVICE;
 
--- The hash of a room's password, or null.
+-- Returns the hash of a room's password, or null.
 create or replace function private.find_room_password(room_id uuid)
   returns text
   language sql
@@ -5658,11 +5658,11 @@ as $$
   select p.password_hash from private.room_passwords p where p.room_id = find_room_password.room_id
 $$;
 
-comment on function private.find_room_password(room_id uuid) is 'The hash of a room''s password, or null.';
+comment on function private.find_room_password(room_id uuid) is 'Returns the hash of a room''s password, or null.';
 revoke execute on function private.find_room_password(room_id uuid) from public;
 grant execute on function private.find_room_password(room_id uuid) to :PLINTH_SERVICE;
 
--- Whose half-finished sign-in this is; null when there is none or it is over.
+-- Returns the user of a half-finished sign-in; null when it is unknown or over.
 create or replace function private.find_sign_in_challenge(token_hash bytea)
   returns uuid
   language sql
@@ -5676,11 +5676,11 @@ as $$
     and c.expires_at > now()
 $$;
 
-comment on function private.find_sign_in_challenge(token_hash bytea) is 'Whose half-finished sign-in this is; null when there is none or it is over.';
+comment on function private.find_sign_in_challenge(token_hash bytea) is 'Returns the user of a half-finished sign-in; null when it is unknown or over.';
 revoke execute on function private.find_sign_in_challenge(token_hash bytea) from public;
 grant execute on function private.find_sign_in_challenge(token_hash bytea) to :PLINTH_SERVICE;
 
--- Sealed secrets of the account's confirmed authenticator apps.
+-- Returns the sealed secrets of the account's confirmed authenticator apps.
 create or replace function private.find_totp_secrets(user_id uuid)
   returns table(factor_id uuid, sealed_secret text)
   language sql
@@ -5695,11 +5695,11 @@ as $$
   order by t.factor_id
 $$;
 
-comment on function private.find_totp_secrets(user_id uuid) is 'Sealed secrets of the account''s confirmed authenticator apps.';
+comment on function private.find_totp_secrets(user_id uuid) is 'Returns the sealed secrets of the account''s confirmed authenticator apps.';
 revoke execute on function private.find_totp_secrets(user_id uuid) from public;
 grant execute on function private.find_totp_secrets(user_id uuid) to :PLINTH_SERVICE;
 
--- Sealed secret of an authenticator app that the user who asks has not confirmed; null when there is none.
+-- Returns the sealed secret of an authenticator app that the calling user has not confirmed; null without one.
 create or replace function private.find_unconfirmed_totp(factor_id uuid)
   returns text
   language sql
@@ -5714,11 +5714,11 @@ as $$
     and f.confirmed_at is null
 $$;
 
-comment on function private.find_unconfirmed_totp(factor_id uuid) is 'Sealed secret of an authenticator app that the user who asks has not confirmed; null when there is none.';
+comment on function private.find_unconfirmed_totp(factor_id uuid) is 'Returns the sealed secret of an authenticator app that the calling user has not confirmed; null without one.';
 revoke execute on function private.find_unconfirmed_totp(factor_id uuid) from public;
 grant execute on function private.find_unconfirmed_totp(factor_id uuid) to :PLINTH_SERVICE;
 
--- The user's sealed key; no row when none was made or it was shredded.
+-- Returns the user's sealed key; no row when it was never created or was deleted.
 create or replace function private.find_user_key(user_id uuid)
   returns table(key_id uuid, wrapped_key text)
   language sql
@@ -5728,11 +5728,11 @@ as $$
   select k.id, k.wrapped_key from private.user_keys k where k.user_id = find_user_key.user_id
 $$;
 
-comment on function private.find_user_key(user_id uuid) is 'The user''s sealed key; no row when none was made or it was shredded.';
+comment on function private.find_user_key(user_id uuid) is 'Returns the user''s sealed key; no row when it was never created or was deleted.';
 revoke execute on function private.find_user_key(user_id uuid) from public;
 grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
 
--- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.
+-- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, challenge_hash bytea default null::bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
@@ -5750,7 +5750,7 @@ begin
     when v_user.id is null then 'unknown_account'
     when v_user.locked_until > now() then 'account_locked'
     when not coalesce(finish_login.password_matches, false) then 'wrong_password'
-    -- Changed between the check and now.
+    -- The password was changed between the check and now.
     when v_user.token_version is distinct from finish_login.checked_token_version then 'wrong_password'
     when v_user.account_status <> 'active' then 'account_disabled'
     when not private.network_is_allowed(v_user.id) then 'network_not_allowed'
@@ -5766,7 +5766,7 @@ begin
 
   perform security.track_login_attempt(
     v_user.id,
-    -- A name of nobody may be a password typed into the wrong field: it is kept so that repeats can be told, not read.
+    -- An unknown name may be a password typed into the wrong field: its hash shows repeats without revealing it.
     case
       when v_user.id is null and finish_login.identifier !~ '@'
       then 'sha256:' || left(encode(sha256(convert_to(plinth.normalize_username(finish_login.identifier), 'UTF8')), 'hex'), 16)
@@ -5777,7 +5777,7 @@ begin
     case
       when v_refusal = 'account_locked' then 'locked'
       when v_refusal is not null then 'failed'
-      -- Half way is no success: it must not clear the count of failures, or knowing the password would hide guesses.
+      -- A challenge is no success: it must not clear the count of failures, or knowing the password would hide guesses.
       when session_id is null then 'challenged'
       else 'success'
     end,
@@ -5795,11 +5795,11 @@ begin
 end
 $$;
 
-comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits either way.';
+comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
 grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) to :PLINTH_SERVICE;
 
--- Marks a taken message sent (error null), to be tried again, or failed; returns which.
+-- Marks a leased mail as sent (error null), to be retried, or failed; returns which.
 create or replace function private.finish_mail(mail_id uuid, error text, is_permanent boolean default false)
   returns text
   language sql
@@ -5828,11 +5828,11 @@ as $$
   returning m.status
 $$;
 
-comment on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) is 'Marks a taken message sent (error null), to be tried again, or failed; returns which.';
+comment on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) is 'Marks a leased mail as sent (error null), to be retried, or failed; returns which.';
 revoke execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) from public;
 grant execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) to :PLINTH_WORKER;
 
--- Adds a passkey to the user who asks; PL409 when it is somebody's already.
+-- Adds a passkey to the calling user; PL409 when it already belongs to an account.
 create or replace function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[])
   returns table(factor_id uuid, codes_were_stored boolean)
   language plpgsql
@@ -5845,9 +5845,9 @@ declare
 begin
   perform from identity.users u where u.id = v_user_id and u.account_status = 'active' for no key update;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
-  -- WebAuthn Level 3, 7.1: a credential belongs to one account. The same answer whoever has it.
+  -- WebAuthn Level 3, 7.1: a credential belongs to one account. The error does not reveal which.
   if exists (select from private.passkeys p where p.credential_id = finish_passkey_registration.credential_id) then
     raise exception 'This passkey cannot be added.' using errcode = 'PL409', column = 'response';
   end if;
@@ -5878,11 +5878,11 @@ begin
 end
 $$;
 
-comment on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) is 'Adds a passkey to the user who asks; PL409 when it is somebody''s already.';
+comment on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) is 'Adds a passkey to the calling user; PL409 when it already belongs to an account.';
 revoke execute on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) from public;
 grant execute on function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[]) to :PLINTH_SERVICE;
 
--- Opens a session for a passkey that verified its user; no row when refused. Counts and audits either way.
+-- Opens a session for a passkey that verified its user; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
   language plpgsql
@@ -5934,7 +5934,7 @@ begin
 end
 $$;
 
-comment on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a passkey that verified its user; no row when refused. Counts and audits either way.';
+comment on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a passkey that verified its user; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_passkey_sign_in(user_id uuid, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
@@ -5971,7 +5971,7 @@ begin
     update identity.users u set phone_number = v_number, phone_verified_at = now() where u.id = v_user.id;
   exception
     when unique_violation then
-      -- Told to somebody who has just shown that they hold the number.
+      -- The caller has just shown that they hold the number.
       perform private.record_security_event(
         'phone_verification_failed', v_user.id, jsonb_build_object('reason', 'number_taken')
       );
@@ -5989,7 +5989,7 @@ comment on function private.finish_phone_verification(user_id uuid, verification
 revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
 grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
 
--- Forgets a subscription that was cancelled (error null), or says when it is tried again.
+-- Deletes the row of a cancelled subscription (error null), or schedules the next attempt.
 create or replace function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text)
   returns void
   language plpgsql
@@ -6013,7 +6013,7 @@ begin
 end
 $$;
 
-comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Forgets a subscription that was cancelled (error null), or says when it is tried again.';
+comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Deletes the row of a cancelled subscription (error null), or schedules the next attempt.';
 revoke execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) from public;
 grant execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) to :PLINTH_WORKER;
 
@@ -6093,7 +6093,7 @@ comment on function private.finish_provider_link(flow_id uuid, provider_user_id 
 revoke execute on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) from public;
 grant execute on function private.finish_provider_link(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.
+-- Opens a session, or a challenge, for a user authenticated by a provider; outcome accepted, refused, not_registered or address_taken. Counts and audits.
 create or replace function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea)
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
   language plpgsql
@@ -6108,7 +6108,7 @@ declare
   v_is_new boolean := false;
   v_refusal text;
 begin
-  -- What private.take_provider_flow took; it ends here, so that one answer opens one session.
+  -- The flow that private.take_provider_flow took; it ends here, so that one response opens one session.
   delete from private.oauth_states s
   where s.id = finish_provider_sign_in.flow_id and s.purpose = 'sign_in' and s.used_at is not null
   returning s.* into v_flow;
@@ -6125,7 +6125,7 @@ begin
 
   if v_user_id is not null then
     select u.* into v_user from identity.users u where u.id = v_user_id for no key update;
-    -- Unlinked, or deleted, while we waited for the account.
+    -- Unlinked or deleted during the wait for the account's lock.
     perform
     from identity.oauth_profiles o
     where o.provider = v_flow.provider
@@ -6212,18 +6212,18 @@ begin
   ) c;
   perform security.track_login_attempt(
     v_user.id, v_user.username, plinth.client_ip(), plinth.user_agent(),
-    -- Half way is no success (see private.finish_login).
+    -- A challenge is no success (see private.finish_login).
     case when session_id is null then 'challenged' else 'success' end, null
   );
   return next;
 end
 $$;
 
-comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for whom a provider vouched; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
+comment on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) is 'Opens a session, or a challenge, for a user authenticated by a provider; outcome accepted, refused, not_registered or address_taken. Counts and audits.';
 revoke execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) from public;
 grant execute on function private.finish_provider_sign_in(flow_id uuid, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, may_register boolean, verified_email text, verified_email_hash bytea, refresh_token_hash bytea, challenge_hash bytea) to :PLINTH_SERVICE;
 
--- Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.
+-- Opens a session for a challenge and a second factor; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text default null::text)
   returns table(user_id uuid, session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
   language plpgsql
@@ -6250,7 +6250,7 @@ begin
       or v_challenge.used_at is not null
       or v_challenge.expires_at <= now()
       or v_challenge.failed_attempts >= 10
-      -- The password was changed, everything was signed out or the account was disabled since.
+      -- Since then, the password was changed, all sessions were signed out, or the account was disabled.
       or v_challenge.token_version <> v_user.token_version
     then 'challenge_expired'
     when v_user.account_status <> 'active' then 'account_disabled'
@@ -6294,11 +6294,11 @@ begin
 end
 $$;
 
-comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a challenge and a second factor; no row when refused. Counts and audits either way.';
+comment on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) is 'Opens a session for a challenge and a second factor; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) from public;
 grant execute on function private.finish_sign_in(token_hash bytea, proof jsonb, refresh_token_hash bytea, device_name text) to :PLINTH_SERVICE;
 
--- Ends an answer that is whole and says what it used; see private.end_turn.
+-- Ends a complete answer and records its usage; see private.end_turn.
 create or replace function private.finish_turn(message_id uuid, finish_reason text default 'stop'::text, last_sequence integer default null::integer, tool_calls jsonb default null::jsonb, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
   returns llm.messages
   language sql
@@ -6312,11 +6312,11 @@ as $$
   )
 $$;
 
-comment on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends an answer that is whole and says what it used; see private.end_turn.';
+comment on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Ends a complete answer and records its usage; see private.end_turn.';
 revoke execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
--- Puts a subscription on the plan that its provider bills, with its proration in the history.
+-- Moves a subscription to the plan that its provider bills, with its proration in the history.
 create or replace function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone)
   returns void
   language plpgsql
@@ -6359,10 +6359,10 @@ begin
 end
 $$;
 
-comment on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) is 'Puts a subscription on the plan that its provider bills, with its proration in the history.';
+comment on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) is 'Moves a subscription to the plan that its provider bills, with its proration in the history.';
 revoke execute on function private.follow_provider_plan(subscription billing.user_subscriptions, plan billing.subscription_plans, known private.provider_subscriptions, at timestamp with time zone) from public;
 
--- Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.
+-- Trigger: logs a change of a room; the AI joins when enabled and leaves when disabled.
 create or replace function private.follow_room_change()
   returns trigger
   language plpgsql
@@ -6387,10 +6387,10 @@ begin
 end
 $$;
 
-comment on function private.follow_room_change() is 'Trigger: logs a change of a room; an AI that is turned on joins, one that is turned off leaves.';
+comment on function private.follow_room_change() is 'Trigger: logs a change of a room; the AI joins when enabled and leaves when disabled.';
 revoke execute on function private.follow_room_change() from public;
 
--- Trigger: tells the subscribers of inviter and invitee that an invite changed.
+-- Trigger: notifies the subscribers of inviter and invitee that an invite changed.
 create or replace function private.follow_room_invite()
   returns trigger
   language plpgsql
@@ -6398,7 +6398,7 @@ create or replace function private.follow_room_invite()
   set search_path to 'pg_catalog'
 as $$
 begin
-  -- Both sides list the invite; in the order of their ids, so that two that meet do not wait for each other.
+  -- Both sides list the invite; in the order of their ids, so that two concurrent changes do not deadlock.
   perform private.announce_user(u.id)
   from unnest(array[coalesce(new.invitee_id, old.invitee_id), coalesce(new.inviter_id, old.inviter_id)]) u (id)
   order by u.id;
@@ -6406,10 +6406,10 @@ begin
 end
 $$;
 
-comment on function private.follow_room_invite() is 'Trigger: tells the subscribers of inviter and invitee that an invite changed.';
+comment on function private.follow_room_invite() is 'Trigger: notifies the subscribers of inviter and invitee that an invite changed.';
 revoke execute on function private.follow_room_invite() from public;
 
--- Trigger: logs who joins, leaves or gets another role, and tells the member's own subscribers.
+-- Trigger: logs members who join, leave or change role, and notifies the member's own subscribers.
 create or replace function private.follow_room_member()
   returns trigger
   language plpgsql
@@ -6434,7 +6434,7 @@ begin
 end
 $$;
 
-comment on function private.follow_room_member() is 'Trigger: logs who joins, leaves or gets another role, and tells the member''s own subscribers.';
+comment on function private.follow_room_member() is 'Trigger: logs members who join, leave or change role, and notifies the member''s own subscribers.';
 revoke execute on function private.follow_room_member() from public;
 
 -- Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.
@@ -6449,7 +6449,7 @@ begin
     perform private.append_room_event(
       new.room_id, case when new.is_deleted then 'message_deleted' else 'message_restored' end, new.id, plinth.current_user_id()
     );
-    -- As it was: the sender of an erased account is taken out in the same update.
+    -- The old values: the same update clears the sender of a deleted account.
     perform private.count_message(old, case when new.is_deleted then -1 else 1 end);
   elsif new.content is distinct from old.content then
     perform private.append_room_event(new.room_id, 'message_edited', new.id, plinth.current_user_id());
@@ -6461,7 +6461,7 @@ $$;
 comment on function private.follow_room_message() is 'Trigger: corrects the counts and logs the event when a message is edited, deleted or restored.';
 revoke execute on function private.follow_room_message() from public;
 
--- Trigger: a block changes the audience of the rooms that both are in.
+-- Trigger: a block changes the audience of the rooms that both users are in.
 create or replace function private.follow_user_block()
   returns trigger
   language plpgsql
@@ -6489,7 +6489,7 @@ begin
 end
 $$;
 
-comment on function private.follow_user_block() is 'Trigger: a block changes the audience of the rooms that both are in.';
+comment on function private.follow_user_block() is 'Trigger: a block changes the audience of the rooms that both users are in.';
 revoke execute on function private.follow_user_block() from public;
 
 -- Trigger: clears an account's values and addresses from the audit trail when it is deleted.
@@ -6522,7 +6522,7 @@ $$;
 comment on function private.forget_data_changes() is 'Trigger: clears an account''s values and addresses from the audit trail when it is deleted.';
 revoke execute on function private.forget_data_changes() from public;
 
--- Trigger: deletes the mail about a deleted account once it was sent or given up.
+-- Trigger: deletes the mail about a deleted account once it was sent or has failed.
 create or replace function private.forget_last_mail()
   returns trigger
   language plpgsql
@@ -6535,10 +6535,10 @@ begin
 end
 $$;
 
-comment on function private.forget_last_mail() is 'Trigger: deletes the mail about a deleted account once it was sent or given up.';
+comment on function private.forget_last_mail() is 'Trigger: deletes the mail about a deleted account once it was sent or has failed.';
 revoke execute on function private.forget_last_mail() from public;
 
--- The free plan on offer, that in USD first; null without one.
+-- Returns the free plan on offer, the one in USD first; null without one.
 create or replace function private.free_plan()
   returns billing.subscription_plans
   language sql
@@ -6552,7 +6552,7 @@ as $$
   limit 1
 $$;
 
-comment on function private.free_plan() is 'The free plan on offer, that in USD first; null without one.';
+comment on function private.free_plan() is 'Returns the free plan on offer, the one in USD first; null without one.';
 revoke execute on function private.free_plan() from public;
 
 -- Grants the free plan's tokens of the month unless the user has them; returns whether it did.
@@ -6610,7 +6610,7 @@ comment on function private.grant_free_quotas(batch_size integer) is 'Grants up 
 revoke execute on function private.grant_free_quotas(batch_size integer) from public;
 grant execute on function private.grant_free_quotas(batch_size integer) to :PLINTH_WORKER;
 
--- Grants up to batch_size users the free plan's tokens of the month around a moment; returns how many.
+-- Grants up to batch_size users the free plan's tokens of the month around a moment; returns their number.
 create or replace function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone)
   returns integer
   language plpgsql
@@ -6642,7 +6642,7 @@ begin
     for no key update of u skip locked
   loop
     exit when not exists (select from billing.subscription_plans p where p.code = 'free' and p.superseded_at is null and p.is_active);
-    -- Who holds several accounts waits for nobody.
+    -- A worker that holds several accounts never waits.
     continue when not private.try_lock_usage(v_user_id);
     if private.grant_free_quota(v_user_id, grant_free_quotas_at.at) then
       v_handled := v_handled + 1;
@@ -6652,10 +6652,10 @@ begin
 end
 $$;
 
-comment on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) is 'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns how many.';
+comment on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) is 'Grants up to batch_size users the free plan''s tokens of the month around a moment; returns their number.';
 revoke execute on function private.grant_free_quotas_at(batch_size integer, at timestamp with time zone) from public;
 
--- Grants the tokens of a subscription's quota period once, carrying over what the plan lets; returns whether it did.
+-- Grants the tokens of a subscription's quota period once, carrying over what the plan allows; returns whether it did.
 create or replace function private.grant_quota(subscription_id uuid)
   returns boolean
   language plpgsql
@@ -6696,7 +6696,7 @@ begin
         format('close:%s:%s', v_subscription.id, extract(epoch from v_subscription.quota_period_start))
       );
     end if;
-    -- An upgrade in the middle of a period may be known before its first payment is: the period began with what was paid.
+    -- An upgrade in the middle of a period may be known before its first payment: the period began with the plan paid for.
     select p.* into v_first
     from private.plans_of_period(v_subscription) w
     join billing.subscription_plans p on p.id = w.plan_id
@@ -6721,10 +6721,10 @@ begin
 end
 $$;
 
-comment on function private.grant_quota(subscription_id uuid) is 'Grants the tokens of a subscription''s quota period once, carrying over what the plan lets; returns whether it did.';
+comment on function private.grant_quota(subscription_id uuid) is 'Grants the tokens of a subscription''s quota period once, carrying over what the plan allows; returns whether it did.';
 revoke execute on function private.grant_quota(subscription_id uuid) from public;
 
--- billing.grant_subscription at a moment.
+-- Runs billing.grant_subscription as of a time.
 create or replace function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -6748,10 +6748,10 @@ begin
 end
 $$;
 
-comment on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.grant_subscription at a moment.';
+comment on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'Runs billing.grant_subscription as of a time.';
 revoke execute on function private.grant_subscription_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
 
--- Grants a user tokens (null: without limit while in force) and returns the grant's id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.
+-- Grants a user tokens (null: unlimited while in force) and returns the grant's id; the same key again returns the same id. PL404 for an unknown account, PL409 for a key used for another request.
 create or replace function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone default now())
   returns uuid
   language plpgsql
@@ -6763,33 +6763,33 @@ declare
   v_locked timestamptz;
   v_grant billing.token_grants;
 begin
-  -- Sums of some thousand grants stay inside a bigint.
+  -- The sum of some thousand grants fits into a bigint.
   if grant_tokens.amount not between 1 and 1000000000000000 then
-    raise exception 'A grant has from 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
+    raise exception 'A grant must have 1 to 10^15 tokens.' using errcode = 'PL422', column = 'amount';
   end if;
-  -- What no later statement changes is checked here and not by a CHECK, which each settlement would pay for.
+  -- Rules about columns that never change are checked here and not by a CHECK, which would slow down each settlement.
   if grant_tokens.source in ('plan', 'purchase', 'manual', 'promotion', 'rollover') is not true then
-    raise exception 'Tokens come from plan, purchase, manual, promotion or rollover.'
+    raise exception 'The source of tokens must be plan, purchase, manual, promotion or rollover.'
       using errcode = 'PL422', column = 'source';
   end if;
   if length(grant_tokens.idempotency_key) between 1 and 255 is not true then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
   if coalesce(grant_tokens.starts_at, grant_tokens.at) > grant_tokens.expires_at then
-    raise exception 'A grant ends after it starts.' using errcode = 'PL422', column = 'expires_at';
+    raise exception 'A grant must end after it starts.' using errcode = 'PL422', column = 'expires_at';
   end if;
   v_locked := private.lock_usage(grant_tokens.user_id, grant_tokens.at);
   select g.* into v_grant
   from billing.token_grants g
   where g.user_id = grant_tokens.user_id and g.idempotency_key = grant_tokens.idempotency_key;
   if found then
-    -- Its end may have been brought forward since, and without a start it began when it was made.
+    -- Its end may have been brought forward since. Without a start, it began at its creation.
     if (v_grant.amount, v_grant.source, v_grant.source_id, v_grant.priority)
       is distinct from (grant_tokens.amount, grant_tokens.source, grant_tokens.source_id, coalesce(grant_tokens.priority, 100))
       or v_grant.starts_at <> grant_tokens.starts_at
       or (v_grant.closed_at is null and v_grant.expires_at is distinct from grant_tokens.expires_at)
     then
-      raise exception 'The idempotency key was used with other arguments.'
+      raise exception 'The idempotency key was already used with other arguments.'
         using errcode = 'PL409', column = 'idempotency_key';
     end if;
     return v_grant.id;
@@ -6807,11 +6807,11 @@ begin
 end
 $$;
 
-comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: without limit while in force) and returns the grant''s id; the same key again gives the same. PL404 for no such account, PL409 for a key used otherwise.';
+comment on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) is 'Grants a user tokens (null: unlimited while in force) and returns the grant''s id; the same key again returns the same id. PL404 for an unknown account, PL409 for a key used for another request.';
 revoke execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) from public;
 grant execute on function private.grant_tokens(user_id uuid, amount bigint, source text, source_id uuid, priority integer, starts_at timestamp with time zone, expires_at timestamp with time zone, idempotency_key text, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- PL409 if the account is the only active one with the role admin that is not being deleted.
+-- Raises PL409 if the account is the only active one with the role admin that is not being deleted.
 create or replace function private.guard_last_administrator(user_id uuid)
   returns void
   language plpgsql
@@ -6847,10 +6847,10 @@ begin
 end
 $$;
 
-comment on function private.guard_last_administrator(user_id uuid) is 'PL409 if the account is the only active one with the role admin that is not being deleted.';
+comment on function private.guard_last_administrator(user_id uuid) is 'Raises PL409 if the account is the only active one with the role admin that is not being deleted.';
 revoke execute on function private.guard_last_administrator(user_id uuid) from public;
 
--- Whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account's row.
+-- Returns whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account's row lock.
 create or replace function private.has_another_way_in(user_id uuid, except_id uuid)
   returns boolean
   language sql
@@ -6873,10 +6873,10 @@ as $$
     )
 $$;
 
-comment on function private.has_another_way_in(user_id uuid, except_id uuid) is 'Whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account''s row.';
+comment on function private.has_another_way_in(user_id uuid, except_id uuid) is 'Returns whether an account could be signed in to without this profile or factor (null: as it is). The caller holds the account''s row lock.';
 revoke execute on function private.has_another_way_in(user_id uuid, except_id uuid) from public;
 
--- Whether the account was sent five links or codes of this kind within a day.
+-- Returns whether the account was sent five links or codes of this kind within a day.
 create or replace function private.has_asked_too_often(user_id uuid, kind text)
   returns boolean
   language sql
@@ -6890,10 +6890,10 @@ as $$
     and v.created_at > now() - interval '1 day'
 $$;
 
-comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Whether the account was sent five links or codes of this kind within a day.';
+comment on function private.has_asked_too_often(user_id uuid, kind text) is 'Returns whether the account was sent five links or codes of this kind within a day.';
 revoke execute on function private.has_asked_too_often(user_id uuid, kind text) from public;
 
--- Whether the user has completed every part of the course that is available now; false for a course without parts.
+-- Returns whether the user has completed every currently available part of the course; false for a course without parts.
 create or replace function private.has_completed_parts(user_id uuid, course_id uuid)
   returns boolean
   language sql
@@ -6908,10 +6908,10 @@ as $$
     and (i.available_until is null or i.available_until > now())
 $$;
 
-comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Whether the user has completed every part of the course that is available now; false for a course without parts.';
+comment on function private.has_completed_parts(user_id uuid, course_id uuid) is 'Returns whether the user has completed every currently available part of the course; false for a course without parts.';
 revoke execute on function private.has_completed_parts(user_id uuid, course_id uuid) from public;
 
--- Digest of what a heartbeat says; occurred_at is null when it was left out.
+-- Returns the digest of a heartbeat's fields; occurred_at is null when it was omitted.
 create or replace function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer)
   returns bytea
   language sql
@@ -6922,10 +6922,10 @@ as $$
   )
 $$;
 
-comment on function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is 'Digest of what a heartbeat says; occurred_at is null when it was left out.';
+comment on function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is 'Returns the digest of a heartbeat''s fields; occurred_at is null when it was omitted.';
 revoke execute on function private.heartbeat_digest(item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
 
--- Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.
+-- Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; raises a data exception (class 22) for any other form.
 create or replace function private.heartbeat_fields(heartbeat jsonb)
   returns table(event_id uuid, item_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer)
   language sql
@@ -6941,10 +6941,10 @@ as $$
   )
 $$;
 
-comment on function private.heartbeat_fields(heartbeat jsonb) is 'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; a data exception (class 22) for what is of another form.';
+comment on function private.heartbeat_fields(heartbeat jsonb) is 'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; raises a data exception (class 22) for any other form.';
 revoke execute on function private.heartbeat_fields(heartbeat jsonb) from public;
 
--- Name of the first parameter of a heartbeat that cannot be, or null.
+-- Returns the name of the first invalid parameter of a heartbeat, or null.
 create or replace function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone)
   returns text
   language sql
@@ -6961,10 +6961,10 @@ as $$
   end
 $$;
 
-comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Name of the first parameter of a heartbeat that cannot be, or null.';
+comment on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) is 'Returns the name of the first invalid parameter of a heartbeat, or null.';
 revoke execute on function private.heartbeat_problem(event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone) from public;
 
--- Imports an array of a user's chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.
+-- Imports an array of a user's chats from elsewhere; returns one result for each chat: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table(ordinal integer, outcome text, message text)
   language plpgsql
@@ -6980,7 +6980,7 @@ declare
   v_activity timestamptz;
   v_constraint text;
 begin
-  -- Two imports of one export at once: the second finds what the first has imported.
+  -- Of two concurrent imports of one export, the second finds the rows of the first.
   perform pg_advisory_xact_lock(hashtextextended('private.import_chats ' || import_chats.user_id, 0));
   for v_chat, ordinal in
     select c.value, c.ordinality::integer from jsonb_array_elements(import_chats.chats) with ordinality c
@@ -7016,7 +7016,7 @@ begin
           perform private.move_head(import_chats.user_id, v_chat_id, v_head);
         end if;
       end if;
-      -- Importing is no activity of the chat.
+      -- An import does not count as activity in the chat.
       update llm.chats c
       set updated_at = greatest(v_activity, (v_chat ->> 'updatedAt')::timestamptz)
       where c.id = v_chat_id
@@ -7036,10 +7036,10 @@ begin
 end
 $$;
 
-comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; one answer a chat: inserted, updated, unchanged or rejected with the reason.';
+comment on function private.import_chats(chats jsonb, user_id uuid) is 'Imports an array of a user''s chats from elsewhere; returns one result for each chat: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_chats(chats jsonb, user_id uuid) from public;
 
--- Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.
+-- Imports an array of categories and items; returns one result for each line: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_content(lines jsonb)
   returns table(ordinal integer, outcome text, message text)
   language plpgsql
@@ -7067,10 +7067,10 @@ begin
 end
 $$;
 
-comment on function private.import_content(lines jsonb) is 'Imports an array of categories and items; one answer a line: inserted, updated, unchanged or rejected with the reason.';
+comment on function private.import_content(lines jsonb) is 'Imports an array of categories and items; returns one result for each line: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_content(lines jsonb) from public;
 
--- Imports a category; inserted, updated or unchanged. PL404 without its parent.
+-- Imports a category; returns inserted, updated or unchanged. PL404 without its parent.
 create or replace function private.import_content_category(line jsonb)
   returns text
   language plpgsql
@@ -7096,16 +7096,16 @@ begin
   on conflict on constraint content_categories_path_key do update
   set name = excluded.name, description = excluded.description, position = excluded.position
   where (c.name, c.description, c.position) is distinct from (excluded.name, excluded.description, excluded.position)
-  -- xmax is 0 in a row that this statement made, and not in one that it changed.
+  -- xmax is 0 in a row that this statement inserted, and not in one that it updated.
   returning c.xmax = 0 into v_inserted;
   return case when v_inserted is null then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
 end
 $$;
 
-comment on function private.import_content_category(line jsonb) is 'Imports a category; inserted, updated or unchanged. PL404 without its parent.';
+comment on function private.import_content_category(line jsonb) is 'Imports a category; returns inserted, updated or unchanged. PL404 without its parent.';
 revoke execute on function private.import_content_category(line jsonb) from public;
 
--- Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.
+-- Imports and publishes an item; returns inserted, updated or unchanged. PL404 for a missing row that it refers to, PL409 for a deleted item, PL422 without a text.
 create or replace function private.import_content_item(line jsonb)
   returns text
   language plpgsql
@@ -7137,7 +7137,7 @@ begin
     raise exception 'was deleted here; restore it first' using errcode = 'PL409';
   end if;
   v_before := private.export_content_item(v_id);
-  -- All keys, in the form of an export. A time that the file leaves open stays as it is.
+  -- All keys, in the form of an export. A time that the file omits stays as it is.
   v_wanted := jsonb_build_object(
     'kind', 'item',
     'slug', line ->> 'slug',
@@ -7239,7 +7239,7 @@ begin
   where i.slug in (select jsonb_array_elements_text(v_wanted -> 'prerequisites'))
   on conflict do nothing;
 
-  -- A new version only for a new text.
+  -- A new version only for a changed text.
   select v.version into v_version from learning.content_versions v where v.item_id = v_id and v.published_at is null;
   if v_version is not null
     or v_before is null
@@ -7273,10 +7273,10 @@ begin
 end
 $$;
 
-comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; inserted, updated or unchanged. PL404 for what it names and is not there, PL409 for a deleted item, PL422 without a text.';
+comment on function private.import_content_item(line jsonb) is 'Imports and publishes an item; returns inserted, updated or unchanged. PL404 for a missing row that it refers to, PL409 for a deleted item, PL422 without a text.';
 revoke execute on function private.import_content_item(line jsonb) from public;
 
--- Adds the messages that an imported chat lacks, with their attachments and ratings; returns how many were added.
+-- Adds the messages that an imported chat lacks, with their attachments and ratings; returns their number.
 create or replace function private.import_messages(user_id uuid, chat_id uuid, messages jsonb)
   returns integer
   language plpgsql
@@ -7358,10 +7358,10 @@ begin
 end
 $$;
 
-comment on function private.import_messages(user_id uuid, chat_id uuid, messages jsonb) is 'Adds the messages that an imported chat lacks, with their attachments and ratings; returns how many were added.';
+comment on function private.import_messages(user_id uuid, chat_id uuid, messages jsonb) is 'Adds the messages that an imported chat lacks, with their attachments and ratings; returns their number.';
 revoke execute on function private.import_messages(user_id uuid, chat_id uuid, messages jsonb) from public;
 
--- Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.
+-- Imports an array of models with prices; returns one result for each model: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_models(models jsonb, make_public boolean default false)
   returns table(ordinal integer, outcome text, message text)
   language plpgsql
@@ -7380,7 +7380,7 @@ begin
   loop
     message := null;
     begin
-      -- Without this a file that forgot its prices would remove them.
+      -- Without this check, a file without prices would delete them.
       if jsonb_typeof(v_model -> 'priceHistory') is distinct from 'array' then
         raise exception 'priceHistory must be an array.' using errcode = 'PL422';
       end if;
@@ -7402,7 +7402,7 @@ begin
         where m.provider_id = v_provider_id and m.name = trim(v_model ->> 'id');
       end if;
 
-      -- What is as wanted stays, the rest makes room before the new periods come in.
+      -- Unchanged periods stay; the rest is deleted before the new periods are inserted.
       delete from billing.model_prices p
       where p.model_id = v_model_id
         and p.currency = 'USD'
@@ -7447,10 +7447,10 @@ begin
 end
 $$;
 
-comment on function private.import_models(models jsonb, make_public boolean) is 'Imports an array of models with prices; one answer a model: inserted, updated, unchanged or rejected with the reason.';
+comment on function private.import_models(models jsonb, make_public boolean) is 'Imports an array of models with prices; returns one result for each model: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_models(models jsonb, make_public boolean) from public;
 
--- Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.
+-- Imports an array of library prompts; returns one result for each row: inserted, updated, unchanged or rejected with the reason.
 create or replace function private.import_prompts(prompts jsonb)
   returns table(ordinal integer, outcome text, message text)
   language plpgsql
@@ -7482,7 +7482,7 @@ begin
         contributors = excluded.contributors
       where (p.content, p.prompt_type, p.is_for_developers, p.contributors)
         is distinct from (excluded.content, excluded.prompt_type, excluded.is_for_developers, excluded.contributors)
-      -- xmax is 0 in a row that this statement made, and not in one that it changed.
+      -- xmax is 0 in a row that this statement inserted, and not in one that it updated.
       returning p.xmax = 0 into v_inserted;
       outcome := case when not found then 'unchanged' when v_inserted then 'inserted' else 'updated' end;
     exception
@@ -7495,10 +7495,10 @@ begin
 end
 $$;
 
-comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; one answer a row: inserted, updated, unchanged or rejected with the reason.';
+comment on function private.import_prompts(prompts jsonb) is 'Imports an array of library prompts; returns one result for each row: inserted, updated, unchanged or rejected with the reason.';
 revoke execute on function private.import_prompts(prompts jsonb) from public;
 
--- The id of a message of an import if the chat has it already; otherwise null.
+-- Returns the id of an imported message if the chat already has it; otherwise null.
 create or replace function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid)
   returns uuid
   language sql
@@ -7523,10 +7523,10 @@ as $$
   )
 $$;
 
-comment on function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid) is 'The id of a message of an import if the chat has it already; otherwise null.';
+comment on function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid) is 'Returns the id of an imported message if the chat already has it; otherwise null.';
 revoke execute on function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid) from public;
 
--- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.
+-- Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for a value that violates a constraint.
 create or replace function private.insert_attachments(message llm.messages, attachments jsonb)
   returns void
   language plpgsql
@@ -7534,10 +7534,10 @@ create or replace function private.insert_attachments(message llm.messages, atta
 as $$
 begin
   if jsonb_typeof(insert_attachments.attachments) is distinct from 'array' then
-    raise exception 'Attachments are a list.' using errcode = 'PL422', column = 'attachments';
+    raise exception 'Attachments must be a list.' using errcode = 'PL422', column = 'attachments';
   end if;
   if jsonb_array_length(insert_attachments.attachments) > 10 then
-    raise exception 'A message has at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
+    raise exception 'A message can have at most 10 attachments.' using errcode = 'PL422', column = 'attachments';
   end if;
   insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
   select
@@ -7553,10 +7553,10 @@ exception
 end
 $$;
 
-comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for what a constraint refuses.';
+comment on function private.insert_attachments(message llm.messages, attachments jsonb) is 'Attaches [{url, mimeType, sizeBytes, name}] to a new message. PL422 for more than 10 and for a value that violates a constraint.';
 revoke execute on function private.insert_attachments(message llm.messages, attachments jsonb) from public;
 
--- Whether an API token that was found before is still to be believed.
+-- Returns whether an API token found before is still valid.
 create or replace function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer)
   returns boolean
   language sql
@@ -7576,11 +7576,11 @@ as $$
   )
 $$;
 
-comment on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) is 'Whether an API token that was found before is still to be believed.';
+comment on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) is 'Returns whether an API token found before is still valid.';
 revoke execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_api_token_live(user_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
 
--- Whether the second user does not want to hear from the first.
+-- Returns whether the second user has blocked the first.
 create or replace function private.is_blocked(user_id uuid, by_user_id uuid)
   returns boolean
   language sql
@@ -7592,10 +7592,10 @@ as $$
   )
 $$;
 
-comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Whether the second user does not want to hear from the first.';
+comment on function private.is_blocked(user_id uuid, by_user_id uuid) is 'Returns whether the second user has blocked the first.';
 revoke execute on function private.is_blocked(user_id uuid, by_user_id uuid) from public;
 
--- Whether this many different seconds of an item complete it; null when its duration is unknown.
+-- Returns whether this many different seconds of an item complete it; null when its duration is unknown.
 create or replace function private.is_played(seconds integer, duration_seconds integer)
   returns boolean
   language sql
@@ -7604,10 +7604,10 @@ as $$
   select seconds >= 0.9 * duration_seconds
 $$;
 
-comment on function private.is_played(seconds integer, duration_seconds integer) is 'Whether this many different seconds of an item complete it; null when its duration is unknown.';
+comment on function private.is_played(seconds integer, duration_seconds integer) is 'Returns whether this many different seconds of an item complete it; null when its duration is unknown.';
 revoke execute on function private.is_played(seconds integer, duration_seconds integer) from public;
 
--- Whether a column is left out of exports.
+-- Returns whether a column is left out of exports.
 create or replace function private.is_secret_column(table_oid oid, column_name text, type_oid oid)
   returns boolean
   language sql
@@ -7615,20 +7615,20 @@ create or replace function private.is_secret_column(table_oid oid, column_name t
   set search_path to 'pg_catalog'
 as $$
   select type_oid = 'bytea'::regtype
-    -- A time or a number of one, such as password_changed_at, opens nothing.
+    -- The time or number of a credential, such as password_changed_at, is harmless.
     or type_oid not in ('timestamptz'::regtype, 'boolean'::regtype, 'integer'::regtype, 'bigint'::regtype)
       and column_name ~ '(^|_)(hash|hashes|hashed|password|passwd|secret|secrets|sealed|salt|cipher|ciphertext|wrapped|otp|lease|(access|refresh|id|api|session|reset)_token)(_|$)'
     -- Encrypted under the user's own key; the server adds the clear text to the download.
     or table_oid = 'llm.conversation_memories'::regclass and column_name = 'memory'
-    -- The product's own: an address or a configuration may carry a key.
+    -- Product data: an address or a configuration may contain a key.
     or table_oid = 'llm.model_providers'::regclass and column_name = 'api_url'
     or table_oid = 'llm.models'::regclass and column_name = 'config'
 $$;
 
-comment on function private.is_secret_column(table_oid oid, column_name text, type_oid oid) is 'Whether a column is left out of exports.';
+comment on function private.is_secret_column(table_oid oid, column_name text, type_oid oid) is 'Returns whether a column is left out of exports.';
 revoke execute on function private.is_secret_column(table_oid oid, column_name text, type_oid oid) from public;
 
--- Whether an access token with these claims is still to be believed.
+-- Returns whether an access token with these claims is still valid.
 create or replace function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer)
   returns boolean
   language sql
@@ -7651,11 +7651,11 @@ as $$
   )
 $$;
 
-comment on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) is 'Whether an access token with these claims is still to be believed.';
+comment on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) is 'Returns whether an access token with these claims is still valid.';
 revoke execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) from public;
 grant execute on function private.is_token_live(user_id uuid, session_id uuid, token_id uuid, token_version integer) to :PLINTH_SERVICE;
 
--- Whether a change from one plan to the other takes effect at once.
+-- Returns whether a change from one plan to the other takes effect at once.
 create or replace function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
   returns boolean
   language sql
@@ -7667,10 +7667,10 @@ as $$
     > (old_plan.access_level, array_position(array['monthly', 'yearly', 'lifetime'], old_plan.billing_cycle), old_plan.price_cents)
 $$;
 
-comment on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'Whether a change from one plan to the other takes effect at once.';
+comment on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'Returns whether a change from one plan to the other takes effect at once.';
 revoke execute on function private.is_upgrade(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
 
--- Adds a refresh token to a session; returns when it expires if the session is not used before.
+-- Adds a refresh token to a session; returns its expiry time if the session is not used before.
 create or replace function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid default null::uuid)
   returns timestamp with time zone
   language sql
@@ -7683,10 +7683,10 @@ as $$
   returning least(expires_at, now() + private.session_idle_limit(user_id))
 $$;
 
-comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns when it expires if the session is not used before.';
+comment on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) is 'Adds a refresh token to a session; returns its expiry time if the session is not used before.';
 revoke execute on function private.issue_refresh_token(session_id uuid, token_hash bytea, parent_id uuid) from public;
 
--- Makes the signed-in user a member if the room's password still is the one whose hash was verified; the membership's id, or null. PL403 for the banned.
+-- Makes the signed-in user a member if the hash that was verified still is the room's; returns the membership's id, or null. PL403 for a banned user.
 create or replace function private.join_room_with_password(room_id uuid, verified_hash text)
   returns uuid
   language plpgsql
@@ -7697,7 +7697,7 @@ declare
   v_user constant uuid := plinth.current_user_id();
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform private.lock_accounts(array[v_user]);
   -- The password may have been changed since it was checked.
@@ -7713,11 +7713,11 @@ begin
 end
 $$;
 
-comment on function private.join_room_with_password(room_id uuid, verified_hash text) is 'Makes the signed-in user a member if the room''s password still is the one whose hash was verified; the membership''s id, or null. PL403 for the banned.';
+comment on function private.join_room_with_password(room_id uuid, verified_hash text) is 'Makes the signed-in user a member if the hash that was verified still is the room''s; returns the membership''s id, or null. PL403 for a banned user.';
 revoke execute on function private.join_room_with_password(room_id uuid, verified_hash text) from public;
 grant execute on function private.join_room_with_password(room_id uuid, verified_hash text) to :PLINTH_SERVICE;
 
--- Trigger: the last administrator cannot delete their own account.
+-- Trigger: prevents the last administrator from deleting their own account.
 create or replace function private.keep_last_administrator()
   returns trigger
   language plpgsql
@@ -7730,10 +7730,10 @@ begin
 end
 $$;
 
-comment on function private.keep_last_administrator() is 'Trigger: the last administrator cannot delete their own account.';
+comment on function private.keep_last_administrator() is 'Trigger: prevents the last administrator from deleting their own account.';
 revoke execute on function private.keep_last_administrator() from public;
 
--- Keeps the text that a message is about to lose.
+-- Saves the text of a message before it is replaced or deleted.
 create or replace function private.keep_revision(message rooms.room_messages, change text)
   returns void
   language sql
@@ -7749,10 +7749,10 @@ as $$
     message.content
 $$;
 
-comment on function private.keep_revision(message rooms.room_messages, change text) is 'Keeps the text that a message is about to lose.';
+comment on function private.keep_revision(message rooms.room_messages, change text) is 'Saves the text of a message before it is replaced or deleted.';
 revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
 
--- A user's last decision on a purpose; null when there is none.
+-- Returns a user's latest decision on a purpose; null without one.
 create or replace function private.last_consent(user_id uuid, purpose text)
   returns identity.consents
   language sql
@@ -7766,10 +7766,10 @@ as $$
   limit 1
 $$;
 
-comment on function private.last_consent(user_id uuid, purpose text) is 'A user''s last decision on a purpose; null when there is none.';
+comment on function private.last_consent(user_id uuid, purpose text) is 'Returns a user''s latest decision on a purpose; null without one.';
 revoke execute on function private.last_consent(user_id uuid, purpose text) from public;
 
--- Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.
+-- Counts a block of API requests of a client in advance: all that are wanted, or the rest, or none and the time to wait.
 create or replace function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer)
   returns table(granted integer, remaining integer, retry_after interval)
   language plpgsql
@@ -7781,7 +7781,7 @@ declare
   v_cost integer := lease_requests.wanted;
   v_outcome record;
 begin
-  -- All that is wanted, else what is left, else the time when there will be one again.
+  -- All requests wanted, else the rest, else the time until more are available.
   for v_try in 1 .. 2 loop
     select c.allowed, c.remaining, c.retry_after into v_outcome
     from private.consume_rate_limit_at(
@@ -7802,11 +7802,11 @@ begin
 end
 $$;
 
-comment on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) is 'Counts a block of API requests of a client ahead: as many as wanted, or those that are left, or none and how long to wait.';
+comment on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) is 'Counts a block of API requests of a client in advance: all that are wanted, or the rest, or none and the time to wait.';
 revoke execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) from public;
 grant execute on function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer) to :PLINTH_SERVICE;
 
--- Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.
+-- Trigger: empties the messages of an account that is being deleted and removes it from its rooms.
 create or replace function private.leave_rooms_of_user()
   returns trigger
   language plpgsql
@@ -7842,10 +7842,10 @@ begin
 end
 $$;
 
-comment on function private.leave_rooms_of_user() is 'Trigger: empties the messages of an account that is being deleted and takes it out of its rooms.';
+comment on function private.leave_rooms_of_user() is 'Trigger: empties the messages of an account that is being deleted and removes it from its rooms.';
 revoke execute on function private.leave_rooms_of_user() from public;
 
--- How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.
+-- Returns how many hard or soft limits of a user (on a model, or all) this many more tokens would exceed.
 create or replace function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone)
   returns integer
   language sql
@@ -7854,7 +7854,7 @@ as $$
   select count(*)::integer
   from billing.usage_limits l
   where (l.user_id is null or l.user_id = limits_passed.user_id)
-    -- Without a model all limits are asked about.
+    -- Without a model all limits are checked.
     and (limits_passed.model_id is null or l.model_id is null or l.model_id = limits_passed.model_id)
     and l.is_hard = limits_passed.is_hard
     and (l.plan_code is null or l.plan_code = private.current_plan_code(limits_passed.user_id))
@@ -7875,10 +7875,10 @@ as $$
     ) > l.max_tokens
 $$;
 
-comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'How many hard or soft limits of a user (on a model, or all) this many more tokens would pass.';
+comment on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) is 'Returns how many hard or soft limits of a user (on a model, or all) this many more tokens would exceed.';
 revoke execute on function private.limits_passed(user_id uuid, model_id uuid, tokens bigint, is_hard boolean, at timestamp with time zone) from public;
 
--- Credential ids (hex) and transports of an account's passkeys, as JSON.
+-- Returns credential ids (hex) and transports of an account's passkeys, as JSON.
 create or replace function private.list_passkeys(user_id uuid)
   returns jsonb
   language sql
@@ -7896,10 +7896,10 @@ as $$
   where f.user_id = list_passkeys.user_id
 $$;
 
-comment on function private.list_passkeys(user_id uuid) is 'Credential ids (hex) and transports of an account''s passkeys, as JSON.';
+comment on function private.list_passkeys(user_id uuid) is 'Returns credential ids (hex) and transports of an account''s passkeys, as JSON.';
 revoke execute on function private.list_passkeys(user_id uuid) from public;
 
--- Revocations not older than max_age, which is the longest life of an access token.
+-- Returns the revocations not older than max_age, which is the longest life of an access token.
 create or replace function private.list_revocations(max_age interval default '1 day 00:05:00'::interval)
   returns table(kind text, subject_id uuid, token_version integer, expires_at timestamp with time zone)
   language sql
@@ -7912,11 +7912,11 @@ as $$
     and b.created_at > now() - list_revocations.max_age
 $$;
 
-comment on function private.list_revocations(max_age interval) is 'Revocations not older than max_age, which is the longest life of an access token.';
+comment on function private.list_revocations(max_age interval) is 'Returns the revocations not older than max_age, which is the longest life of an access token.';
 revoke execute on function private.list_revocations(max_age interval) from public;
 grant execute on function private.list_revocations(max_age interval) to :PLINTH_SERVICE;
 
--- Keeps accounts from being deleted until the transaction ends.
+-- Prevents the deletion of accounts until the transaction ends.
 create or replace function private.lock_accounts(user_ids uuid[])
   returns void
   language sql
@@ -7925,10 +7925,10 @@ as $$
   select from identity.users u where u.id = any (lock_accounts.user_ids) order by u.id for key share
 $$;
 
-comment on function private.lock_accounts(user_ids uuid[]) is 'Keeps accounts from being deleted until the transaction ends.';
+comment on function private.lock_accounts(user_ids uuid[]) is 'Prevents the deletion of accounts until the transaction ends.';
 revoke execute on function private.lock_accounts(user_ids uuid[]) from public;
 
--- Trigger: keeps the account of who makes a change, which the change will name, from being deleted meanwhile.
+-- Trigger: locks the acting account, which the change will name, against concurrent deletion.
 create or replace function private.lock_acting_account()
   returns trigger
   language plpgsql
@@ -7941,10 +7941,10 @@ begin
 end
 $$;
 
-comment on function private.lock_acting_account() is 'Trigger: keeps the account of who makes a change, which the change will name, from being deleted meanwhile.';
+comment on function private.lock_acting_account() is 'Trigger: locks the acting account, which the change will name, against concurrent deletion.';
 revoke execute on function private.lock_acting_account() from public;
 
--- Trigger: locks the counters of members and invited people of a room that is deleted, in one order.
+-- Trigger: locks the counters of members and invited users of a deleted room, in one order.
 create or replace function private.lock_audience_of_room()
   returns trigger
   language plpgsql
@@ -7961,10 +7961,10 @@ begin
 end
 $$;
 
-comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited people of a room that is deleted, in one order.';
+comment on function private.lock_audience_of_room() is 'Trigger: locks the counters of members and invited users of a deleted room, in one order.';
 revoke execute on function private.lock_audience_of_room() from public;
 
--- Keeps content changes (exclusively) and completions (shared) from passing each other unseen until the transaction ends.
+-- Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.
 create or replace function private.lock_completions(exclusively boolean)
   returns void
   language plpgsql
@@ -7979,10 +7979,10 @@ begin
 end
 $$;
 
-comment on function private.lock_completions(exclusively boolean) is 'Keeps content changes (exclusively) and completions (shared) from passing each other unseen until the transaction ends.';
+comment on function private.lock_completions(exclusively boolean) is 'Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.';
 revoke execute on function private.lock_completions(exclusively boolean) from public;
 
--- Locks an item for a change of its state. PL403 without edit_content, PL404 for none.
+-- Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.
 create or replace function private.lock_content_item(item_id uuid)
   returns learning.content_items
   language plpgsql
@@ -7992,9 +7992,9 @@ declare
   v_item learning.content_items;
 begin
   if not access.has_permission('edit_content') then
-    raise exception 'This needs the permission edit_content.' using errcode = 'PL403';
+    raise exception 'You need the permission edit_content.' using errcode = 'PL403';
   end if;
-  -- The account before the item, which may be one of its own, as everywhere: a version names who wrote it.
+  -- Account before item, as everywhere; a version names its author, and the item may be theirs.
   perform private.lock_accounts(array[plinth.current_user_id()]);
   perform
   from learning.content_items c
@@ -8002,16 +8002,16 @@ begin
   for share;
   select * into v_item from learning.content_items i where i.id = lock_content_item.item_id for no key update;
   if v_item.id is null then
-    raise exception 'There is no such content.' using errcode = 'PL404';
+    raise exception 'Content not found.' using errcode = 'PL404';
   end if;
   return v_item;
 end
 $$;
 
-comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for none.';
+comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.';
 revoke execute on function private.lock_content_item(item_id uuid) from public;
 
--- Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.
+-- Locks a partitioned table, the tables it references and its default partition; tries for some seconds, then raises 55P03.
 create or replace function private.lock_for_new_partition(partitioned_table regclass)
   returns void
   language plpgsql
@@ -8057,10 +8057,10 @@ begin
 end
 $$;
 
-comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it refers to and its default partition; tries for some seconds, then 55P03.';
+comment on function private.lock_for_new_partition(partitioned_table regclass) is 'Locks a partitioned table, the tables it references and its default partition; tries for some seconds, then raises 55P03.';
 revoke execute on function private.lock_for_new_partition(partitioned_table regclass) from public;
 
--- The signed-in user's id, whose account cannot be deleted before the transaction ends; PL401 for nobody.
+-- Returns the signed-in user's id and keeps the account from being deleted before the transaction ends; PL401 if no user is signed in.
 create or replace function private.lock_own_account()
   returns uuid
   language plpgsql
@@ -8070,16 +8070,16 @@ as $$
 begin
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   return plinth.current_user_id();
 end
 $$;
 
-comment on function private.lock_own_account() is 'The signed-in user''s id, whose account cannot be deleted before the transaction ends; PL401 for nobody.';
+comment on function private.lock_own_account() is 'Returns the signed-in user''s id and keeps the account from being deleted before the transaction ends; PL401 if no user is signed in.';
 revoke execute on function private.lock_own_account() from public;
 
--- Holds the lock of one person at one provider until the transaction ends.
+-- Locks one person at one provider until the transaction ends.
 create or replace function private.lock_provider_subject(provider text, provider_user_id text)
   returns void
   language sql
@@ -8090,7 +8090,7 @@ as $$
   )
 $$;
 
-comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Holds the lock of one person at one provider until the transaction ends.';
+comment on function private.lock_provider_subject(provider text, provider_user_id text) is 'Locks one person at one provider until the transaction ends.';
 revoke execute on function private.lock_provider_subject(provider text, provider_user_id text) from public;
 
 -- Locks a room until the transaction ends and returns it; PL404.
@@ -8104,7 +8104,7 @@ declare
 begin
   select r.* into v_room from rooms.chat_rooms r where r.id = lock_room.room_id for no key update;
   if v_room.id is null then
-    raise exception 'There is no such room.' using errcode = 'PL404';
+    raise exception 'Room not found.' using errcode = 'PL404';
   end if;
   return v_room;
 end
@@ -8124,7 +8124,7 @@ declare
   v_room_id uuid;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select msg.room_id into v_room_id
   from rooms.room_messages msg
@@ -8134,9 +8134,9 @@ begin
     perform private.lock_accounts(array[v_user]);
     perform private.lock_room(v_room_id);
   end if;
-  -- As of now.
+  -- Checked again with current data.
   if not private.sees_message(lock_room_of_message.message_id, v_user) then
-    raise exception 'There is no such message.' using errcode = 'PL404';
+    raise exception 'Message not found.' using errcode = 'PL404';
   end if;
   return v_room_id;
 end
@@ -8145,7 +8145,7 @@ $$;
 comment on function private.lock_room_of_message(message_id uuid) is 'Locks the room of a message and returns its id; PL404 for a message that the caller cannot see.';
 revoke execute on function private.lock_room_of_message(message_id uuid) from public;
 
--- Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.
+-- Locks an account and returns its current subscription, brought up to date as of a time, or null. PL401, PL404.
 create or replace function private.lock_subscriber(user_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -8155,11 +8155,11 @@ declare
   v_subscription billing.user_subscriptions;
 begin
   if lock_subscriber.user_id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform from identity.users u where u.id = lock_subscriber.user_id and u.is_active for no key update;
   if not found then
-    raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'Account not found.' using errcode = 'PL404', column = 'user_id';
   end if;
   perform private.advance_subscription(s.id, lock_subscriber.at)
   from billing.user_subscriptions s
@@ -8173,10 +8173,10 @@ begin
 end
 $$;
 
-comment on function private.lock_subscriber(user_id uuid, at timestamp with time zone) is 'Locks an account and returns its current subscription, brought up to a moment, or null. PL401, PL404.';
+comment on function private.lock_subscriber(user_id uuid, at timestamp with time zone) is 'Locks an account and returns its current subscription, brought up to date as of a time, or null. PL401, PL404.';
 revoke execute on function private.lock_subscriber(user_id uuid, at timestamp with time zone) from public;
 
--- Locks a user's ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.
+-- Locks a user's ledger until the end of the transaction, with due holds expired and the month started; returns a time before which no open hold ends, null without one. PL404 for an unknown account.
 create or replace function private.lock_usage(user_id uuid, at timestamp with time zone)
   returns timestamp with time zone
   language plpgsql
@@ -8192,7 +8192,7 @@ begin
       on conflict on constraint usage_tracking_pkey do nothing;
     exception
       when foreign_key_violation or not_null_violation then
-        raise exception 'There is no such account.' using errcode = 'PL404', column = 'user_id';
+        raise exception 'Account not found.' using errcode = 'PL404', column = 'user_id';
     end;
     select t.* into strict v_row from billing.usage_tracking t where t.user_id = lock_usage.user_id for no key update;
   end if;
@@ -8210,10 +8210,10 @@ begin
 end
 $$;
 
-comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, due holds expired and the month begun; returns a time before which no open hold ends, null without one. PL404 for no such account.';
+comment on function private.lock_usage(user_id uuid, at timestamp with time zone) is 'Locks a user''s ledger until the end of the transaction, with due holds expired and the month started; returns a time before which no open hold ends, null without one. PL404 for an unknown account.';
 revoke execute on function private.lock_usage(user_id uuid, at timestamp with time zone) from public;
 
--- For who announces something to several users: locks their counters in one order, so that two that do so do not wait for each other.
+-- Locks the counters of several users in one order before a caller notifies them, so that two callers do not deadlock.
 create or replace function private.lock_user_counters(user_ids uuid[])
   returns void
   language sql
@@ -8222,10 +8222,10 @@ as $$
   select from rooms.user_event_counters c where c.user_id = any (lock_user_counters.user_ids) order by c.user_id for no key update
 $$;
 
-comment on function private.lock_user_counters(user_ids uuid[]) is 'For who announces something to several users: locks their counters in one order, so that two that do so do not wait for each other.';
+comment on function private.lock_user_counters(user_ids uuid[]) is 'Locks the counters of several users in one order before a caller notifies them, so that two callers do not deadlock.';
 revoke execute on function private.lock_user_counters(user_ids uuid[]) from public;
 
--- How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
+-- Returns how long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.
 create or replace function private.lockout_duration(failed_attempts integer)
   returns interval
   language sql
@@ -8237,10 +8237,10 @@ as $$
   end
 $$;
 
-comment on function private.lockout_duration(failed_attempts integer) is 'How long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
+comment on function private.lockout_duration(failed_attempts integer) is 'Returns how long an account stays locked after this many wrong passwords in a row: 0, then 1 minute doubling up to 1 hour.';
 revoke execute on function private.lockout_duration(failed_attempts integer) from public;
 
--- Sets the similarity that search asks for, until the end of the transaction.
+-- Sets the similarity threshold of the search until the end of the transaction.
 create or replace function private.look_for_similar_titles()
   returns void
   language plpgsql
@@ -8253,10 +8253,10 @@ begin
 end
 $$;
 
-comment on function private.look_for_similar_titles() is 'Sets the similarity that search asks for, until the end of the transaction.';
+comment on function private.look_for_similar_titles() is 'Sets the similarity threshold of the search until the end of the transaction.';
 revoke execute on function private.look_for_similar_titles() from public;
 
--- Names of the account and context of the request, for the texts of mails.
+-- Returns the names of the account and the context of the request, for mail texts.
 create or replace function private.mail_variables(user_id uuid)
   returns jsonb
   language sql
@@ -8277,10 +8277,10 @@ as $$
   where u.id = mail_variables.user_id
 $$;
 
-comment on function private.mail_variables(user_id uuid) is 'Names of the account and context of the request, for the texts of mails.';
+comment on function private.mail_variables(user_id uuid) is 'Returns the names of the account and the context of the request, for mail texts.';
 revoke execute on function private.mail_variables(user_id uuid) from public;
 
--- User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.
+-- Returns user names that a text may mention: a row for each place, with the name there and its prefix at each full stop.
 create or replace function private.mentioned_names(content text)
   returns table(names text[])
   language plpgsql
@@ -8288,7 +8288,7 @@ create or replace function private.mentioned_names(content text)
   set search_path to 'pg_catalog'
 as $$
 declare
-  -- Scripts that are written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese, Korean.
+  -- Scripts written without spaces: Thai to Myanmar, Khmer, Chinese, Japanese, Korean.
   v_unspaced constant text := '\u0e00-\u109f\u1780-\u17ff\u2e80-\ua4cf\uac00-\ud7fb\uf900-\ufaff\uff66-\uffdc\U00020000-\U0003ffff';
   v_text text := private.text_without_code(content);
   v_part record;
@@ -8296,7 +8296,7 @@ declare
   v_name text;
 begin
   v_text := regexp_replace(v_text, '[a-z][a-z0-9+.-]*://[^[:space:]<>]*', ' ', 'gi');
-  -- Addresses of pages without https:// before them.
+  -- Web addresses without https://.
   v_text := regexp_replace(v_text, '(^|[^[:alnum:]@.-])[[:alnum:]-]+(\.[[:alnum:]-]+)+/[^[:space:]<>]*', '\1 ', 'g');
   for v_part in
     select p.text, lag(p.text) over places as before, lead(p.text) over places as after, p.place
@@ -8304,16 +8304,16 @@ begin
     window places as (order by p.place)
     offset 1
   loop
-    -- What stands between this @ and the last character that no address has.
+    -- The text between the last character that email addresses lack and this @.
     v_before := substring(right(v_part.before, 64) from '[[:alnum:]._%+-]*$');
     v_before := regexp_replace(v_before, '^.*[' || v_unspaced || ']', '');
     v_name := lower(substring(v_part.text from '^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}'));
     continue when v_name is null
       or v_before ~ '[[:alnum:]]'
-      -- @@john, and @john@example.com, whose parts are no names.
+      -- @@john, and @john@example.com, whose parts are not names.
       or (v_part.place > 2 and v_part.before = '')
       or (length(v_name) = length(v_part.text) and v_part.after ~ '^[[:alnum:]]')
-      -- Another letter goes on with the name.
+      -- Another letter continues the name.
       or substr(v_part.text, length(v_name) + 1, 1) ~ ('^(?![' || v_unspaced || '])[[:alnum:]]$');
     names := array(
       select distinct n.name
@@ -8327,10 +8327,10 @@ begin
 end
 $$;
 
-comment on function private.mentioned_names(content text) is 'User names that a text may mention: a row for each place, with the name that stands there and what is left of it at each full stop.';
+comment on function private.mentioned_names(content text) is 'Returns user names that a text may mention: a row for each place, with the name there and its prefix at each full stop.';
 revoke execute on function private.mentioned_names(content text) from public;
 
--- Merges one event's news of a refund or dispute and returns the payment with the sum of them; the order of calls makes no difference.
+-- Merges one event's data of a refund or dispute and returns the payment with their sum; the order of calls makes no difference.
 create or replace function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb)
   returns billing.payments
   language plpgsql
@@ -8345,7 +8345,7 @@ begin
     merge_payment_reversal.payment_id, v_kind,
     coalesce(news ->> 'reversal', news ->> 'reference', news ->> 'payment'),
     coalesce((news ->> 'refunded')::bigint, 0),
-    -- Events kept by an older version do not say.
+    -- Events stored by an older version omit it.
     coalesce((news ->> 'in_force')::boolean, true),
     merge_payment_reversal.occurred_at, event_order
   )
@@ -8355,7 +8355,7 @@ begin
     is_in_force = case when excluded.latest_order collate "C" >= r.latest_order collate "C" then excluded.is_in_force else r.is_in_force end,
     occurred_at = least(r.occurred_at, excluded.occurred_at),
     latest_order = greatest(r.latest_order collate "C", excluded.latest_order collate "C");
-  -- The event tells of what was known before the ids were kept.
+  -- The event repeats data stored before ids were kept.
   delete from private.payment_reversals r
   where r.payment_id = merge_payment_reversal.payment_id
     and r.kind = v_kind
@@ -8368,7 +8368,7 @@ begin
   from (
     select
       coalesce(sum(r.amount_cents) filter (where r.kind = 'refunded'), 0)
-      -- A later word of the charge counts without the refunds that failed before it.
+      -- A later state of the charge excludes the refunds that failed before it.
       - coalesce(
         sum(r.amount_cents) filter (
           where r.kind = 'refund_failed' and r.is_in_force and r.latest_order collate "C" > coalesce(c.latest_order, '') collate "C"
@@ -8390,10 +8390,10 @@ begin
 end
 $$;
 
-comment on function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb) is 'Merges one event''s news of a refund or dispute and returns the payment with the sum of them; the order of calls makes no difference.';
+comment on function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb) is 'Merges one event''s data of a refund or dispute and returns the payment with their sum; the order of calls makes no difference.';
 revoke execute on function private.merge_payment_reversal(payment_id uuid, event_order text, occurred_at timestamp with time zone, news jsonb) from public;
 
--- Merges one event's news of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.
+-- Merges one event's data of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.
 create or replace function private.merge_provider_invoice(provider text, event_order text, news jsonb)
   returns void
   language sql
@@ -8406,7 +8406,7 @@ as $$
     merge_provider_invoice.provider, coalesce(news ->> 'payment', news ->> 'subscription'), news ->> 'subscription',
     case
       when news ? 'lines' then jsonb_path_query_array(news -> 'lines', '$[*] ? (@.regular == true)')
-      -- A purchase, and an event kept by an older version.
+      -- A purchase, or an event stored by an older version.
       when news ->> 'plan_id' is not null or news ->> 'period_end' is not null or (news ->> 'for_life')::boolean then
         jsonb_build_array(
           jsonb_strip_nulls(
@@ -8433,10 +8433,10 @@ as $$
     failed_order = greatest(i.failed_order collate "C", excluded.failed_order collate "C")
 $$;
 
-comment on function private.merge_provider_invoice(provider text, event_order text, news jsonb) is 'Merges one event''s news of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.';
+comment on function private.merge_provider_invoice(provider text, event_order text, news jsonb) is 'Merges one event''s data of an invoice or purchase into private.provider_invoices; the order of calls makes no difference.';
 revoke execute on function private.merge_provider_invoice(provider text, event_order text, news jsonb) from public;
 
--- Merges one event's news of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.
+-- Merges one event's data of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.
 create or replace function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb)
   returns void
   language plpgsql
@@ -8446,7 +8446,7 @@ declare
   v_status text := case when news ->> 'kind' <> 'invoice' then news ->> 'status' end;
   v_order text collate "C" := case when v_status = 'canceled' then 'z' else '' end || event_order;
   v_object_order text collate "C" := case when news ->> 'kind' = 'subscription' then event_order end;
-  -- Events kept by an older version name one item only.
+  -- Events stored by an older version name one item only.
   v_items jsonb := coalesce(
     news -> 'items',
     jsonb_build_array(
@@ -8504,10 +8504,10 @@ begin
 end
 $$;
 
-comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s news of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.';
+comment on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) is 'Merges one event''s data of a subscription itself into private.provider_subscriptions; the order of calls makes no difference.';
 revoke execute on function private.merge_provider_subscription(provider text, provider_subscription_id text, event_order text, news jsonb) from public;
 
--- How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
+-- Returns how long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.
 create or replace function private.mfa_lockout_duration(failed_attempts integer)
   returns interval
   language sql
@@ -8519,7 +8519,7 @@ as $$
   end
 $$;
 
-comment on function private.mfa_lockout_duration(failed_attempts integer) is 'How long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
+comment on function private.mfa_lockout_duration(failed_attempts integer) is 'Returns how long codes are refused after this many wrong ones in a row: 0, then 1 minute doubling up to 1 day.';
 revoke execute on function private.mfa_lockout_duration(failed_attempts integer) from public;
 
 -- Makes a message the end of its chat's active path.
@@ -8543,7 +8543,7 @@ $$;
 comment on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) is 'Makes a message the end of its chat''s active path.';
 revoke execute on function private.move_head(user_id uuid, chat_id uuid, message_id uuid) from public;
 
--- Whether the request comes from a network the user allows.
+-- Returns whether the request comes from a network the user allows.
 create or replace function private.network_is_allowed(user_id uuid)
   returns boolean
   language sql
@@ -8559,10 +8559,10 @@ as $$
   )
 $$;
 
-comment on function private.network_is_allowed(user_id uuid) is 'Whether the request comes from a network the user allows.';
+comment on function private.network_is_allowed(user_id uuid) is 'Returns whether the request comes from a network the user allows.';
 revoke execute on function private.network_is_allowed(user_id uuid) from public;
 
--- The network of an address, coarsely: /16 for IPv4, /32 for IPv6.
+-- Returns the coarse network of an address: /16 for IPv4, /32 for IPv6.
 create or replace function private.network_of(address inet)
   returns cidr
   language sql
@@ -8571,10 +8571,10 @@ as $$
   select network(set_masklen(address, case family(address) when 4 then 16 else 32 end))::cidr
 $$;
 
-comment on function private.network_of(address inet) is 'The network of an address, coarsely: /16 for IPv4, /32 for IPv6.';
+comment on function private.network_of(address inet) is 'Returns the coarse network of an address: /16 for IPv4, /32 for IPv6.';
 revoke execute on function private.network_of(address inet) from public;
 
--- The mail template that tells an account's owner of an event of the audit log; null for what they are not told.
+-- Returns the mail template that notifies an account's owner of an event of the audit log; null for other events.
 create or replace function private.notification_of(event_type text, event_data jsonb)
   returns text
   language sql
@@ -8586,7 +8586,7 @@ as $$
       'factor_added', 'factor_removed', 'mfa_locked', 'recovery_code_used', 'recovery_codes_replaced', 'passkey_cloned'
     ) then 'mfa-changed'
     when event_type = 'provider_unlinked' then 'oauth-changed'
-    -- An account that was just made with a provider has nothing to be told.
+    -- A new account created with a provider needs no notification.
     when event_type = 'provider_linked' and event_data ->> 'by' = 'link' then 'oauth-changed'
     when event_type = 'api_token_created' then 'api-token-created'
     when event_type = 'security_settings_changed' then 'security-settings-changed'
@@ -8595,7 +8595,7 @@ as $$
   end
 $$;
 
-comment on function private.notification_of(event_type text, event_data jsonb) is 'The mail template that tells an account''s owner of an event of the audit log; null for what they are not told.';
+comment on function private.notification_of(event_type text, event_data jsonb) is 'Returns the mail template that notifies an account''s owner of an event of the audit log; null for other events.';
 revoke execute on function private.notification_of(event_type text, event_data jsonb) from public;
 
 -- Queues a notification when the account is signed in to with a new program or from a new network.
@@ -8626,7 +8626,7 @@ $$;
 comment on function private.notify_new_sign_in(user_id uuid) is 'Queues a notification when the account is signed in to with a new program or from a new network.';
 revoke execute on function private.notify_new_sign_in(user_id uuid) from public;
 
--- Trigger: tells every server of a revocation through NOTIFY plinth_revocation.
+-- Trigger: notifies every server of a revocation through NOTIFY plinth_revocation.
 create or replace function private.notify_revocation()
   returns trigger
   language plpgsql
@@ -8639,16 +8639,16 @@ begin
 end
 $$;
 
-comment on function private.notify_revocation() is 'Trigger: tells every server of a revocation through NOTIFY plinth_revocation.';
+comment on function private.notify_revocation() is 'Trigger: notifies every server of a revocation through NOTIFY plinth_revocation.';
 revoke execute on function private.notify_revocation() from public;
 
--- Queues a notification to the account's address; without an address nothing.
+-- Queues a notification to the account's address; does nothing without an address.
 create or replace function private.notify_user(user_id uuid, template text, variables jsonb default '{}'::jsonb)
   returns void
   language sql
   set search_path to 'pg_catalog'
 as $$
-  -- Materialized: the lock comes before the row that points there.
+  -- Materialized: the lock must precede the row that references it.
   with account as materialized (
     select u.id, u.email
     from identity.users u
@@ -8661,10 +8661,10 @@ as $$
   from account a
 $$;
 
-comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; without an address nothing.';
+comment on function private.notify_user(user_id uuid, template text, variables jsonb) is 'Queues a notification to the account''s address; does nothing without an address.';
 revoke execute on function private.notify_user(user_id uuid, template text, variables jsonb) from public;
 
--- Trigger: gives a change of a room its event number.
+-- Trigger: numbers the event of a change of a room.
 create or replace function private.number_room_change()
   returns trigger
   language plpgsql
@@ -8676,10 +8676,10 @@ begin
 end
 $$;
 
-comment on function private.number_room_change() is 'Trigger: gives a change of a room its event number.';
+comment on function private.number_room_change() is 'Trigger: numbers the event of a change of a room.';
 revoke execute on function private.number_room_change() from public;
 
--- Trigger: gives a message its numbers and time, and announces it.
+-- Trigger: sets the numbers and time of a message, and announces it.
 create or replace function private.number_room_message()
   returns trigger
   language plpgsql
@@ -8691,8 +8691,8 @@ begin
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A message that comes with an earlier time (imported) keeps it. None stands before the last one, whatever time it comes
-    -- with and even if the clock was set back.
+    -- A message with an earlier time (imported) keeps it. No message precedes the last one, whatever its time and even if the
+    -- clock was set back.
     last_activity_at = case
       when new.created_at < now() and r.last_sequence = 0 then new.created_at
       when new.created_at < now() then greatest(new.created_at, r.last_activity_at)
@@ -8702,7 +8702,7 @@ begin
   returning r.last_sequence, r.last_event_sequence, r.last_activity_at
   into new.sequence, new.event_sequence, new.created_at;
   if not found then
-    -- For the foreign key to refuse.
+    -- The foreign key will reject it.
     return new;
   end if;
   new.sender_sequence := 0;
@@ -8720,10 +8720,10 @@ begin
 end
 $$;
 
-comment on function private.number_room_message() is 'Trigger: gives a message its numbers and time, and announces it.';
+comment on function private.number_room_message() is 'Trigger: sets the numbers and time of a message, and announces it.';
 revoke execute on function private.number_room_message() from public;
 
--- The plan, if new subscriptions may choose it; PL404.
+-- Returns a plan that new subscriptions may choose; PL404 for any other.
 create or replace function private.offered_plan(plan_id uuid)
   returns billing.subscription_plans
   language plpgsql
@@ -8737,16 +8737,16 @@ begin
   from billing.subscription_plans p
   where p.id = offered_plan.plan_id and p.is_active and p.superseded_at is null;
   if v_plan.id is null then
-    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+    raise exception 'This plan is not available.' using errcode = 'PL404', column = 'plan_id';
   end if;
   return v_plan;
 end
 $$;
 
-comment on function private.offered_plan(plan_id uuid) is 'The plan, if new subscriptions may choose it; PL404.';
+comment on function private.offered_plan(plan_id uuid) is 'Returns a plan that new subscriptions may choose; PL404 for any other.';
 revoke execute on function private.offered_plan(plan_id uuid) from public;
 
--- The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.
+-- Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.
 create or replace function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone)
   returns record
   language plpgsql
@@ -8795,10 +8795,10 @@ begin
 end
 $$;
 
-comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'The version of an item that is being played, its duration and type, and when access was last decided; reason says why the caller may not play it, or is null.';
+comment on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) is 'Returns the version of an item that is being played, its duration and type, and the time access was last decided; reason says why the caller may not play it, or is null.';
 revoke execute on function private.open_for_recording(item_id uuid, version integer, out reason text, out playable_version integer, out duration_seconds integer, out content_type text, out access_checked_at timestamp with time zone) from public;
 
--- Makes a session and its first refresh token; returns both and the token version to sign with.
+-- Creates a session and its first refresh token; returns both and the token version to sign with.
 create or replace function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone)
   language plpgsql
@@ -8822,10 +8822,10 @@ begin
 end
 $$;
 
-comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Makes a session and its first refresh token; returns both and the token version to sign with.';
+comment on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) is 'Creates a session and its first refresh token; returns both and the token version to sign with.';
 revoke execute on function private.open_session(user_id uuid, methods text[], refresh_token_hash bytea, device_name text) from public;
 
--- Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way and for a key that was used for something else.
+-- Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.
 create or replace function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text)
   returns llm.messages
   language plpgsql
@@ -8849,26 +8849,26 @@ begin
     raise exception 'The number of input tokens must be from 0 to 10^9.' using errcode = 'PL422', column = 'input_tokens';
   end if;
   if open_turn.lease_seconds between 5 and 3600 is not true then
-    raise exception 'A lease lasts from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
+    raise exception 'A lease must last from 5 to 3600 seconds.' using errcode = 'PL422', column = 'lease_seconds';
   end if;
   if length(open_turn.idempotency_key) between 1 and 255 is false then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
-  -- The account before what belongs to it, as everywhere: also because a new period's tokens may have to be granted.
+  -- The account before its rows, as everywhere: also because a new period's tokens may have to be granted.
   perform from identity.users u where u.id = open_turn.user_id for no key update;
   select c.head_id into v_head
   from llm.chats c
   where c.id = open_turn.chat_id and c.user_id = open_turn.user_id
   for no key update;
   if not found then
-    raise exception 'There is no such chat.' using errcode = 'PL404', column = 'chat_id';
+    raise exception 'Chat not found.' using errcode = 'PL404', column = 'chat_id';
   end if;
 
   select m.* into v_message
   from llm.messages m
   where m.user_id = open_turn.user_id and m.idempotency_key = open_turn.idempotency_key;
   if found then
-    -- A message that is older than the digests, or was imported, is compared itself.
+    -- For a message that is older than the digests or was imported, the message itself is compared.
     perform private.refuse_other_request(coalesce(
       (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
       v_message.chat_id = open_turn.chat_id
@@ -8893,9 +8893,9 @@ begin
   end if;
 
   if not private.can_user_use_model(open_turn.user_id, open_turn.model_id) then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
-  -- Its place comes from llm.place_message.
+  -- llm.place_message sets its place.
   insert into llm.messages (chat_id, user_id, parent_id, role, model_id, state, idempotency_key)
   values (
     open_turn.chat_id, open_turn.user_id, open_turn.parent_id, 'assistant', open_turn.model_id, 'streaming',
@@ -8905,7 +8905,7 @@ begin
   if open_turn.idempotency_key is not null then
     insert into private.request_digests (user_id, chat_message_id, digest) values (v_message.user_id, v_message.id, v_digest);
   end if;
-  -- Its end settles the hold long before that, if only the job does.
+  -- Its end settles the hold long before that, if only through the job.
   select h.id into strict v_hold_id
   from private.reserve_tokens(
     open_turn.user_id, open_turn.model_id, open_turn.max_tokens, 'turn:' || v_message.id, interval '6 hours'
@@ -8923,10 +8923,10 @@ begin
 end
 $$;
 
-comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again gives the same one. PL402 when the user has not that many tokens, PL404 for no such chat, message or model, PL409 while another answer is under way and for a key that was used for something else.';
+comment on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) is 'Starts an answer of a model in a chat; the same key again returns the same one. PL402 when the user lacks the tokens, PL404 for an unknown chat, message or model, PL409 while another answer is under way and for a key used for another request.';
 revoke execute on function private.open_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer, writer text) from public;
 
--- Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.
+-- Pauses an active subscription; PL409 when it is not active, free, lifetime, or billed by a provider.
 create or replace function private.pause_subscription(subscription_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -8956,10 +8956,10 @@ begin
 end
 $$;
 
-comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, for life, or billed by a provider.';
+comment on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) is 'Pauses an active subscription; PL409 when it is not active, free, lifetime, or billed by a provider.';
 revoke execute on function private.pause_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
--- The plan that an event's payment is for, and its period; null where it is for none.
+-- Returns the plan of an event's payment and its period; null without one.
 create or replace function private.payment_period(provider text, news jsonb)
   returns table(plan_id uuid, period_start timestamp with time zone, period_end timestamp with time zone)
   language sql
@@ -8984,10 +8984,10 @@ as $$
   ) b on true
 $$;
 
-comment on function private.payment_period(provider text, news jsonb) is 'The plan that an event''s payment is for, and its period; null where it is for none.';
+comment on function private.payment_period(provider text, news jsonb) is 'Returns the plan of an event''s payment and its period; null without one.';
 revoke execute on function private.payment_period(provider text, news jsonb) from public;
 
--- Trigger: sets where a new member begins to see and to read.
+-- Trigger: sets the start of a new member's history and the read mark.
 create or replace function private.place_room_member()
   returns trigger
   language plpgsql
@@ -9000,17 +9000,17 @@ begin
   from rooms.chat_rooms r
   where r.id = new.room_id
   for no key update;
-  -- Without a room the foreign key refuses the row.
+  -- Without a room the foreign key rejects the row.
   new.last_read_sequence := coalesce(new.last_read_sequence, 0);
   new.visible_after := coalesce(new.visible_after, 0);
   return new;
 end
 $$;
 
-comment on function private.place_room_member() is 'Trigger: sets where a new member begins to see and to read.';
+comment on function private.place_room_member() is 'Trigger: sets the start of a new member''s history and the read mark.';
 revoke execute on function private.place_room_member() from public;
 
--- Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.
+-- Adds a heartbeat to its session, joining or creating sessions; returns the created_at of that session.
 create or replace function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone)
   returns timestamp with time zone
   language plpgsql
@@ -9063,7 +9063,7 @@ begin
   update learning.content_consumption c
   set started_at = least(c.started_at, v_others.started_at, place_session.began_at),
     last_activity_at = greatest(c.last_activity_at, v_others.last_activity_at, place_session.occurred_at),
-    -- Sessions are half an hour apart, so their seconds are different ones.
+    -- Sessions are half an hour apart, so their seconds do not overlap.
     active_seconds = c.active_seconds + v_others.active_seconds
       + private.added_seconds(c.active + v_others.active, place_session.stretch, place_session.active_seconds),
     active = private.bounded_stretches(c.active + v_others.active + place_session.stretch),
@@ -9074,10 +9074,10 @@ begin
 end
 $$;
 
-comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to the session it belongs to, joining sessions or making one; returns the created_at of that session.';
+comment on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) is 'Adds a heartbeat to its session, joining or creating sessions; returns the created_at of that session.';
 revoke execute on function private.place_session(user_id uuid, item_id uuid, version integer, covered int4multirange, stretch int4multirange, active_seconds integer, began_at timestamp with time zone, occurred_at timestamp with time zone) from public;
 
--- The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.
+-- Returns the plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.
 create or replace function private.plan_period(provider text, lines jsonb)
   returns table(plan_id uuid, provider_price_id text, period_start timestamp with time zone, period_end timestamp with time zone)
   language sql
@@ -9103,10 +9103,10 @@ as $$
   limit 1
 $$;
 
-comment on function private.plan_period(provider text, lines jsonb) is 'The plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.';
+comment on function private.plan_period(provider text, lines jsonb) is 'Returns the plan, its price and its period among items or lines of a provider; no row when no price there sells a plan.';
 revoke execute on function private.plan_period(provider text, lines jsonb) from public;
 
--- Plans of a subscription's quota period in order, with the time at which each began.
+-- Returns the plans of a subscription's quota period in order, with their start times.
 create or replace function private.plans_of_period(subscription billing.user_subscriptions)
   returns table(plan_id uuid, began_at timestamp with time zone)
   language sql
@@ -9128,7 +9128,7 @@ as $$
     where m.provider = subscription.provider and m.provider_subscription_id = subscription.provider_subscription_id
   ),
   steps as (
-    -- The one that was paid, or that the period began with.
+    -- The plan that was paid, or that the period began with.
     (
       select coalesce(t.paid_plan_id, t.plan_id) as plan_id, '-infinity'::timestamptz as began_at, '' collate "C" as rank
       from told t
@@ -9152,10 +9152,10 @@ as $$
   select s.plan_id, greatest(s.began_at, subscription.quota_period_start) from steps s order by s.rank
 $$;
 
-comment on function private.plans_of_period(subscription billing.user_subscriptions) is 'Plans of a subscription''s quota period in order, with the time at which each began.';
+comment on function private.plans_of_period(subscription billing.user_subscriptions) is 'Returns the plans of a subscription''s quota period in order, with their start times.';
 revoke execute on function private.plans_of_period(subscription billing.user_subscriptions) from public;
 
--- Posts an answer of the room's AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room's creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.
+-- Posts an answer of the room's AI; with recipients, to them only. With token counts it records the model's usage on the account of the sender it replies to, else of the room's creator, unless billed_user_id names another. The same idempotency key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.
 create or replace function private.post_ai_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, audience_version bigint default null::bigint, idempotency_key uuid default null::uuid, model_id uuid default null::uuid, input_tokens bigint default null::bigint, output_tokens bigint default null::bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, billed_user_id uuid default null::uuid)
   returns rooms.room_messages
   language plpgsql
@@ -9171,7 +9171,7 @@ declare
   end;
   v_mentions uuid[];
   v_billed_user_id uuid;
-  -- Without the audience's version: that is a condition and no part of the answer.
+  -- Without the audience version, which is a condition and not part of the answer.
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     post_ai_message.content, post_ai_message.reply_to_id, post_ai_message.mentions, post_ai_message.recipients,
     coalesce(post_ai_message.metadata, '{}'), post_ai_message.model_id, post_ai_message.input_tokens,
@@ -9179,7 +9179,7 @@ declare
     post_ai_message.billed_user_id
   ));
 begin
-  -- Before what may have changed since: who has left the room can still have been mentioned.
+  -- Before anything that may have changed since: a user who has left the room may have been mentioned.
   v_message := private.find_keyed_room_message(
     post_ai_message.room_id, null, post_ai_message.idempotency_key, post_ai_message.content, v_digest
   );
@@ -9216,12 +9216,12 @@ begin
   if v_message.id is not null then
     return v_message;
   end if;
-  -- A private answer goes to who was named when the context was read, whoever joined since.
+  -- A private answer goes to the recipients named when the context was read, whoever has joined since.
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
-    raise exception 'Who would see the answer has changed; read the context again.' using errcode = 'PL409';
+    raise exception 'The audience of the answer has changed; read the context again.' using errcode = 'PL409';
   end if;
   if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   elsif post_ai_message.reply_to_id is not null then
     perform private.require_reply(v_room.id, null, post_ai_message.reply_to_id, v_recipients is not null);
   end if;
@@ -9248,11 +9248,11 @@ begin
 end
 $$;
 
-comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) is 'Posts an answer of the room''s AI, with recipients to them only. With token counts it records what the model used, on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. PL403 where no AI is a member, The same idempotency key returns the message it returned before. PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+comment on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) is 'Posts an answer of the room''s AI; with recipients, to them only. With token counts it records the model''s usage on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. The same idempotency key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
 revoke execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) from public;
 grant execute on function private.post_ai_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, audience_version bigint, idempotency_key uuid, model_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, billed_user_id uuid) to :PLINTH_SERVICE;
 
--- Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user's ledger.
+-- Prices an event, adds it and updates the totals; returns it as stored. The caller has locked the user's ledger.
 create or replace function private.post_usage_event(event billing.usage_events)
   returns billing.usage_events
   language plpgsql
@@ -9265,7 +9265,7 @@ begin
   event.total_tokens := event.input_tokens + event.output_tokens;
   event.charged_tokens := event.total_tokens - event.overdraft_tokens;
   if event.kind = 'usage' then
-    -- As llm.models_price says, by the index that is cheap to read.
+    -- Same as llm.models_price, with the index that is cheap to read.
     select
       p.id,
       p.input_price_per_million_tokens as input,
@@ -9285,7 +9285,7 @@ begin
     event.cached_input_price_per_million_tokens := v_price.cached_input;
     event.reasoning_price_per_million_tokens := v_price.reasoning;
   end if;
-  -- Multiplied and not divided: a product of numerics is exact.
+  -- Multiplied, not divided: a product of numerics is exact.
   event.cost := 0.000001 * (
     (event.input_tokens - event.cached_input_tokens) * event.input_price_per_million_tokens
     + event.cached_input_tokens * event.cached_input_price_per_million_tokens
@@ -9316,7 +9316,7 @@ begin
     and d.day = v_day
     and (d.model_id = event.model_id or (d.model_id is null and event.model_id is null));
   if not found then
-    -- First of the day. Nobody else can be making it: they would need the user's lock.
+    -- First of the day. No other transaction can be creating it, because it would need the user's lock.
     insert into billing.daily_usage (
       user_id, model_id, day, requests, input_tokens, output_tokens, cached_input_tokens, reasoning_tokens, total_tokens,
       overdraft_tokens, unpriced_tokens, self_reported_tokens, cost
@@ -9333,10 +9333,10 @@ begin
 end
 $$;
 
-comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and keeps the totals; returns it as stored. The caller has locked the user''s ledger.';
+comment on function private.post_usage_event(event billing.usage_events) is 'Prices an event, adds it and updates the totals; returns it as stored. The caller has locked the user''s ledger.';
 revoke execute on function private.post_usage_event(event billing.usage_events) from public;
 
--- How many messages for all a sender posted in a room after a watermark and did not lose by deletion.
+-- Returns how many undeleted public messages a sender posted in a room after a watermark.
 create or replace function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint)
   returns bigint
   language plpgsql
@@ -9367,10 +9367,10 @@ begin
 end
 $$;
 
-comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'How many messages for all a sender posted in a room after a watermark and did not lose by deletion.';
+comment on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) is 'Returns how many undeleted public messages a sender posted in a room after a watermark.';
 revoke execute on function private.posted_in_room_after(room_id uuid, sender_id uuid, watermark bigint) from public;
 
--- What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.
+-- Returns the data that a provider needs to sell a plan to the signed-in user. PL401, PL404, PL409 when the plan is not sold or the user already pays.
 create or replace function private.prepare_checkout(plan_id uuid, provider text)
   returns table(user_id uuid, email text, provider_customer_id text, provider_price_id text, billing_cycle text, trial_days integer)
   language plpgsql
@@ -9384,13 +9384,13 @@ declare
 begin
   select u.* into v_user from identity.users u where u.id = plinth.current_user_id() and u.is_active;
   if v_user.id is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select p.* into v_plan
   from billing.subscription_plans p
   where p.id = prepare_checkout.plan_id and p.is_active and p.superseded_at is null;
   if v_plan.id is null then
-    raise exception 'There is no such plan on offer.' using errcode = 'PL404', column = 'plan_id';
+    raise exception 'This plan is not available.' using errcode = 'PL404', column = 'plan_id';
   end if;
   v_price_id := (
     select pp.provider_price_id
@@ -9411,7 +9411,7 @@ begin
       and p.price_cents > 0
       and (s.provider is not null or s.status in ('active', 'paused'))
   ) then
-    raise exception 'You have a paid subscription.'
+    raise exception 'You already have a paid subscription.'
       using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
   end if;
   return query
@@ -9440,11 +9440,11 @@ begin
 end
 $$;
 
-comment on function private.prepare_checkout(plan_id uuid, provider text) is 'What a provider must know to sell a plan to the signed-in user. PL401, PL404, PL409 when it is not sold or they pay already.';
+comment on function private.prepare_checkout(plan_id uuid, provider text) is 'Returns the data that a provider needs to sell a plan to the signed-in user. PL401, PL404, PL409 when the plan is not sold or the user already pays.';
 revoke execute on function private.prepare_checkout(plan_id uuid, provider text) from public;
 grant execute on function private.prepare_checkout(plan_id uuid, provider text) to :PLINTH_SERVICE;
 
--- Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.
+-- Processes one event of the inbox, once, and then the events of the same customer that waited for it; returns its outcome.
 create or replace function private.process_payment_event(event_id uuid)
   returns text
   language plpgsql
@@ -9486,11 +9486,11 @@ begin
 end
 $$;
 
-comment on function private.process_payment_event(event_id uuid) is 'Processes one event of the inbox, once, and then those of the same customer that waited for it; returns its outcome.';
+comment on function private.process_payment_event(event_id uuid) is 'Processes one event of the inbox, once, and then the events of the same customer that waited for it; returns its outcome.';
 revoke execute on function private.process_payment_event(event_id uuid) from public;
 grant execute on function private.process_payment_event(event_id uuid) to :PLINTH_SERVICE;
 
--- Processes up to batch_size events that a server left behind or that wait; returns how many were tried.
+-- Processes up to batch_size events that a server left behind or that wait; returns the number of attempts.
 create or replace function private.process_payment_events(batch_size integer default 50)
   returns integer
   language plpgsql
@@ -9519,11 +9519,11 @@ begin
 end
 $$;
 
-comment on function private.process_payment_events(batch_size integer) is 'Processes up to batch_size events that a server left behind or that wait; returns how many were tried.';
+comment on function private.process_payment_events(batch_size integer) is 'Processes up to batch_size events that a server left behind or that wait; returns the number of attempts.';
 revoke execute on function private.process_payment_events(batch_size integer) from public;
 grant execute on function private.process_payment_events(batch_size integer) to :PLINTH_WORKER;
 
--- Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.
+-- Returns credit (zero or negative) and charge in cents for a plan change at a moment of a period; both zero without a period.
 create or replace function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone)
   returns table(period_seconds bigint, unused_seconds bigint, credit_cents bigint, charge_cents bigint)
   language sql
@@ -9546,10 +9546,10 @@ as $$
   from clamped c
 $$;
 
-comment on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) is 'Credit (zero or negative) and charge in cents for changing plans at a moment of a period; both zero without a period.';
+comment on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) is 'Returns credit (zero or negative) and charge in cents for a plan change at a moment of a period; both zero without a period.';
 revoke execute on function private.proration(old_price_cents bigint, new_price_cents bigint, period_start timestamp with time zone, period_end timestamp with time zone, at timestamp with time zone) from public;
 
--- Queues one message in the caller's transaction; the worker sends it within seconds.
+-- Queues one mail in the caller's transaction; the worker sends it within seconds.
 create or replace function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text default 'email'::text, expires_at timestamp with time zone default null::timestamp with time zone)
   returns void
   language sql
@@ -9562,10 +9562,10 @@ as $$
   )
 $$;
 
-comment on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) is 'Queues one message in the caller''s transaction; the worker sends it within seconds.';
+comment on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) is 'Queues one mail in the caller''s transaction; the worker sends it within seconds.';
 revoke execute on function private.queue_mail(user_id uuid, to_address text, template text, variables jsonb, channel text, expires_at timestamp with time zone) from public;
 
--- Tokens due for a period whose plan changed: quotas in order, and the seconds left of the period when each began. Going to and fro gains nothing and loses nothing.
+-- Returns the tokens due for a period whose plan changed: quotas in order, and the seconds left of the period at the start of each. Switching back and forth neither gains nor loses tokens.
 create or replace function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint)
   returns bigint
   language plpgsql
@@ -9573,7 +9573,7 @@ create or replace function private.quota_of_walk(quotas bigint[], unused_seconds
   set search_path to 'pg_catalog'
 as $$
 declare
-  -- More than any plan gives.
+  -- More than any plan grants.
   c_unlimited constant bigint := 2000000000000000;
   v_first bigint := coalesce(quotas[1], 0);
   v_steps bigint[] := array[v_first];
@@ -9595,7 +9595,7 @@ begin
       exit when cardinality(v_steps) = 0;
     end loop;
     if cardinality(v_steps) = 0 or v_steps[cardinality(v_steps)] < v_quota then
-      -- Down to between two steps: as if the higher one had led there.
+      -- A downgrade to between two steps counts as if the higher step had led there.
       v_steps := v_steps || v_quota;
       v_lefts := v_lefts || coalesce(v_gone_left, v_left);
     end if;
@@ -9614,10 +9614,10 @@ begin
 end
 $$;
 
-comment on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) is 'Tokens due for a period whose plan changed: quotas in order, and the seconds left of the period when each began. Going to and fro gains nothing and loses nothing.';
+comment on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) is 'Returns the tokens due for a period whose plan changed: quotas in order, and the seconds left of the period at the start of each. Switching back and forth neither gains nor loses tokens.';
 revoke execute on function private.quota_of_walk(quotas bigint[], unused_seconds bigint[], period_seconds bigint) from public;
 
--- One piece of an export of the signed-in user; null if it is not there.
+-- Returns one part of an export of the signed-in user; null if it does not exist.
 create or replace function private.read_data_export_part(export_id uuid, part_number integer)
   returns text
   language sql
@@ -9634,11 +9634,11 @@ as $$
     and e.status = 'ready'
 $$;
 
-comment on function private.read_data_export_part(export_id uuid, part_number integer) is 'One piece of an export of the signed-in user; null if it is not there.';
+comment on function private.read_data_export_part(export_id uuid, part_number integer) is 'Returns one part of an export of the signed-in user; null if it does not exist.';
 revoke execute on function private.read_data_export_part(export_id uuid, part_number integer) from public;
 grant execute on function private.read_data_export_part(export_id uuid, part_number integer) to :PLINTH_SERVICE;
 
--- Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.
+-- Marks the calling session as freshly authenticated; returns the time, or null if refused. PL422 for a password where there is a second factor.
 create or replace function private.reauthenticate(proof jsonb)
   returns timestamp with time zone
   language plpgsql
@@ -9660,20 +9660,20 @@ begin
   where s.id = plinth.current_session_id() and s.user_id = v_user.id and s.ended_at is null and s.expires_at > now()
   for update;
   if v_session.id is null or v_user.account_status <> 'active' then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   v_has_factor := cardinality(private.second_factors(v_user.id)) > 0;
-  -- Said before the password is looked at, so that it tells nothing of it.
+  -- Raised before the password is checked, so that it reveals nothing about it.
   if v_is_password and v_has_factor then
-    raise exception 'Your account has a second factor: show that.'
-      using errcode = 'PL422', column = 'password', hint = 'Give a code, a recovery code or a passkey.';
+    raise exception 'Your account has a second factor; use that.'
+      using errcode = 'PL422', column = 'password', hint = 'Enter a code or a recovery code, or use a passkey.';
   end if;
 
   if v_is_password then
     v_refusal := case
       when v_user.locked_until > now() then 'account_locked'
       when not coalesce((reauthenticate.proof ->> 'matches')::boolean, false) then 'wrong_password'
-      -- Changed between the check and now.
+      -- The password was changed between the check and now.
       when v_user.token_version is distinct from (reauthenticate.proof ->> 'token_version')::integer then 'wrong_password'
     end;
     v_methods := array['pwd'];
@@ -9702,11 +9702,11 @@ begin
 end
 $$;
 
-comment on function private.reauthenticate(proof jsonb) is 'Makes the session that asks freshly authenticated; when, or null if refused. PL422 for a password where there is a second factor.';
+comment on function private.reauthenticate(proof jsonb) is 'Marks the calling session as freshly authenticated; returns the time, or null if refused. PL422 for a password where there is a second factor.';
 revoke execute on function private.reauthenticate(proof jsonb) from public;
 grant execute on function private.reauthenticate(proof jsonb) to :PLINTH_SERVICE;
 
--- Keeps an event of a payment provider; returns its id, the same when it was there already.
+-- Stores an event of a payment provider; returns its id, the same for an event stored before.
 create or replace function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb)
   returns uuid
   language plpgsql
@@ -9732,11 +9732,11 @@ begin
 end
 $$;
 
-comment on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) is 'Keeps an event of a payment provider; returns its id, the same when it was there already.';
+comment on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) is 'Stores an event of a payment provider; returns its id, the same for an event stored before.';
 revoke execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) from public;
 grant execute on function private.receive_payment_event(provider text, provider_event_id text, event_type text, provider_customer_id text, occurred_at timestamp with time zone, payload jsonb) to :PLINTH_SERVICE;
 
--- Records which learners had completed one of the courses, and how far their trainings in the skills were, with what was available at a moment. Repeating it changes nothing.
+-- Records the learners who had completed one of the courses, and their progress in the trainings of the skills, with the content available at a moment. Repeating it changes nothing.
 create or replace function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone default clock_timestamp())
   returns void
   language plpgsql
@@ -9806,7 +9806,7 @@ begin
   if v_courses is null and v_trainings is null then
     return;
   end if;
-  -- The accounts before what belongs to them, as everywhere.
+  -- The accounts before their rows, as everywhere.
   perform private.lock_accounts(array(
     select (r ->> 'user_id')::uuid from jsonb_array_elements(coalesce(v_courses, '[]') || coalesce(v_trainings, '[]')) r
   ));
@@ -9816,7 +9816,7 @@ begin
     from jsonb_to_recordset(coalesce(v_courses, '[]')) as r (
       user_id uuid, course_id uuid, current_version integer, started_at timestamptz, last_activity_at timestamptz
     )
-    -- An account that has gone meanwhile takes its progress along.
+    -- If the account was deleted in the meantime, so was its progress.
     join identity.users u on u.id = r.user_id
     order by r.user_id, r.course_id
   loop
@@ -9847,10 +9847,10 @@ begin
 end
 $$;
 
-comment on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) is 'Records which learners had completed one of the courses, and how far their trainings in the skills were, with what was available at a moment. Repeating it changes nothing.';
+comment on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) is 'Records the learners who had completed one of the courses, and their progress in the trainings of the skills, with the content available at a moment. Repeating it changes nothing.';
 revoke execute on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) from public;
 
--- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.
+-- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise columns, columns whose values are not kept.
 create or replace function private.record_data_change()
   returns trigger
   language plpgsql
@@ -9912,10 +9912,10 @@ begin
 end
 $$;
 
-comment on function private.record_data_change() is 'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise, columns whose values are not kept.';
+comment on function private.record_data_change() is 'Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise columns, columns whose values are not kept.';
 revoke execute on function private.record_data_change() from public;
 
--- Records what became complete because the availability of an item began or ended, at up to batch_size moments; returns how many it handled.
+-- Records completions caused by the start or end of an item's availability, at up to batch_size moments; returns the number handled.
 create or replace function private.record_due_completions(batch_size integer default 1000)
   returns integer
   language plpgsql
@@ -9959,11 +9959,11 @@ begin
 end
 $$;
 
-comment on function private.record_due_completions(batch_size integer) is 'Records what became complete because the availability of an item began or ended, at up to batch_size moments; returns how many it handled.';
+comment on function private.record_due_completions(batch_size integer) is 'Records completions caused by the start or end of an item''s availability, at up to batch_size moments; returns the number handled.';
 revoke execute on function private.record_due_completions(batch_size integer) from public;
 grant execute on function private.record_due_completions(batch_size integer) to :PLINTH_WORKER;
 
--- Adds a row to security.error_logs. The caller leaves out secrets and parameters.
+-- Adds a row to security.error_logs. The caller removes secrets and parameters.
 create or replace function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone)
   returns void
   language sql
@@ -9974,7 +9974,7 @@ as $$
     select u.id from identity.users u where u.id = record_error.user_id for key share skip locked
   ),
   known as (
-    -- Of an account that is gone only the kind of error is kept; see private.erase_errors.
+    -- For a deleted account only the kind of error is kept; see private.erase_errors.
     select (select a.id from account a) as user_id, record_error.user_id is null or exists (select from account) as is_kept
   )
   insert into security.error_logs
@@ -9988,18 +9988,18 @@ as $$
     case when k.is_kept then coalesce(record_error.context, '{}') else '{}' end,
     case when k.is_kept then left(record_error.correlation_id, 200) end,
     session_user,
-    -- A server's clock is not believed beyond a day.
+    -- A server's clock is trusted for a day at most.
     least(now(), greatest(now() - interval '1 day', coalesce(record_error.happened_at, now())))
   from known k
-  -- Sent again because the answer was lost.
+  -- Sent again because the response was lost.
   on conflict do nothing
 $$;
 
-comment on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) is 'Adds a row to security.error_logs. The caller leaves out secrets and parameters.';
+comment on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) is 'Adds a row to security.error_logs. The caller removes secrets and parameters.';
 revoke execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) from public;
 grant execute on function private.record_error(error_id uuid, user_id uuid, message text, error_code text, stack_fingerprint text, context jsonb, correlation_id text, happened_at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Brings the ledger to what a message's tokens_used says, unless a service has settled the message.
+-- Brings the ledger up to a message's tokens_used, unless a service has settled the message.
 create or replace function private.record_message_usage(message llm.messages, at timestamp with time zone default now())
   returns void
   language plpgsql
@@ -10011,7 +10011,7 @@ declare
   v_event billing.usage_events;
   v_taken record;
 begin
-  -- The writer holds the message or its chat, which come after the account.
+  -- The writer holds the message or its chat, which rank after the account.
   perform private.ensure_grants_at(message.user_id, now(), false)
   where not exists (
     select from billing.usage_tracking t where t.user_id = message.user_id and t.entitled_until > now()
@@ -10053,19 +10053,19 @@ begin
 end
 $$;
 
-comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger to what a message''s tokens_used says, unless a service has settled the message.';
+comment on function private.record_message_usage(message llm.messages, at timestamp with time zone) is 'Brings the ledger up to a message''s tokens_used, unless a service has settled the message.';
 revoke execute on function private.record_message_usage(message llm.messages, at timestamp with time zone) from public;
 
--- Adds a row to security.security_audit_log with the request's context, and tells the owner where private.notification_of says so.
+-- Adds a row to security.security_audit_log with the request's context, and notifies the owner if private.notification_of lists the event.
 create or replace function private.record_security_event(event_type text, user_id uuid, event_data jsonb default '{}'::jsonb, severity text default 'info'::text)
   returns void
   language sql
   security definer
   set search_path to 'pg_catalog'
 as $$
-  -- The account may be gone (a token of a deleted user), the event still counts. Locked as the foreign key would, so that
-  -- it cannot go between the look and the insert. One that is just being deleted counts as gone: who deletes it may wait
-  -- for a row that the caller has changed, and the two would wait in a circle.
+  -- The account may be gone (a token of a deleted user), but the event still counts. Locked as the foreign key would, so that it
+  -- cannot be deleted between the check and the insert. An account being deleted counts as gone: its deletion may wait for a row
+  -- that the caller has changed, and both would deadlock.
   with subject as materialized (
     select u.id from identity.users u where u.id = record_security_event.user_id for key share skip locked
   ),
@@ -10076,7 +10076,7 @@ as $$
     select
       (select s.id from subject s) as subject_id,
       (select a.id from actor a) as actor_id,
-      -- Where somebody who is gone was, and with which program, is not kept.
+      -- Address and program of a deleted account are not kept.
       (plinth.current_user_id() is null or exists (select from actor))
         and (record_security_event.user_id is null or exists (select from subject) or exists (select from actor)) as is_kept
   )
@@ -10098,10 +10098,10 @@ as $$
   where n.template is not null
 $$;
 
-comment on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) is 'Adds a row to security.security_audit_log with the request''s context, and tells the owner where private.notification_of says so.';
+comment on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) is 'Adds a row to security.security_audit_log with the request''s context, and notifies the owner if private.notification_of lists the event.';
 revoke execute on function private.record_security_event(event_type text, user_id uuid, event_data jsonb, severity text) from public;
 
--- Trigger: writes session_network_changed to the audit log when a session goes on from another network.
+-- Trigger: writes session_network_changed to the audit log when a session continues from another network.
 create or replace function private.record_session_network_change()
   returns trigger
   language plpgsql
@@ -10123,7 +10123,7 @@ begin
 end
 $$;
 
-comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session goes on from another network.';
+comment on function private.record_session_network_change() is 'Trigger: writes session_network_changed to the audit log when a session continues from another network.';
 revoke execute on function private.record_session_network_change() from public;
 
 -- Adds a row to billing.subscription_changes and to the audit log.
@@ -10162,7 +10162,7 @@ $$;
 comment on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) is 'Adds a row to billing.subscription_changes and to the audit log.';
 revoke execute on function private.record_subscription_change(event text, before billing.user_subscriptions, after billing.user_subscriptions, effective_at timestamp with time zone, details jsonb) from public;
 
--- Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.
+-- Records and charges usage without a hold; the same key again returns the same event. PL409 for a key used for another request, PL404 for an unknown user, model or message.
 create or replace function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
   returns billing.usage_events
   language plpgsql
@@ -10195,14 +10195,14 @@ begin
     return v_event;
   end if;
   if record_usage.model_id is not null and not exists (select from llm.models m where m.id = record_usage.model_id) then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
   if record_usage.message_id is not null then
     select m.chat_id into v_event.chat_id
     from llm.messages m
     where m.id = record_usage.message_id and m.user_id = record_usage.user_id;
     if not found then
-      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+      raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
     end if;
   end if;
 
@@ -10235,11 +10235,11 @@ begin
 end
 $$;
 
-comment on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges usage without a hold; the same key again gives the same event. PL409 for a key used otherwise, PL404 for no such user, model or message.';
+comment on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges usage without a hold; the same key again returns the same event. PL409 for a key used for another request, PL404 for an unknown user, model or message.';
 revoke execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
 grant execute on function private.record_usage(user_id uuid, model_id uuid, input_tokens bigint, output_tokens bigint, idempotency_key text, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Brings analytics.content_popularity up to date; returns how many rows it has.
+-- Refreshes analytics.content_popularity; returns its number of rows.
 create or replace function private.refresh_content_popularity()
   returns integer
   language plpgsql
@@ -10252,7 +10252,7 @@ begin
 end
 $$;
 
-comment on function private.refresh_content_popularity() is 'Brings analytics.content_popularity up to date; returns how many rows it has.';
+comment on function private.refresh_content_popularity() is 'Refreshes analytics.content_popularity; returns its number of rows.';
 revoke execute on function private.refresh_content_popularity() from public;
 grant execute on function private.refresh_content_popularity() to :PLINTH_WORKER;
 
@@ -10273,7 +10273,7 @@ comment on function private.refresh_subscription_metrics() is 'Recomputes analyt
 revoke execute on function private.refresh_subscription_metrics() from public;
 grant execute on function private.refresh_subscription_metrics() to :PLINTH_WORKER;
 
--- PL403 when the request was made with an API token.
+-- Raises PL403 when the request was made with an API token.
 create or replace function private.refuse_api_token()
   returns void
   language plpgsql
@@ -10287,10 +10287,10 @@ begin
 end
 $$;
 
-comment on function private.refuse_api_token() is 'PL403 when the request was made with an API token.';
+comment on function private.refuse_api_token() is 'Raises PL403 when the request was made with an API token.';
 revoke execute on function private.refuse_api_token() from public;
 
--- PL403 in a direct room whose members do not want to hear from each other.
+-- Raises PL403 in a direct room in which one member has blocked the other.
 create or replace function private.refuse_blocked_direct(room_id uuid, sender_id uuid)
   returns void
   language plpgsql
@@ -10314,10 +10314,10 @@ begin
 end
 $$;
 
-comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'PL403 in a direct room whose members do not want to hear from each other.';
+comment on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) is 'Raises PL403 in a direct room in which one member has blocked the other.';
 revoke execute on function private.refuse_blocked_direct(room_id uuid, sender_id uuid) from public;
 
--- PL409 unless a request is the one that its idempotency key was used for; null counts as the same.
+-- Raises PL409 unless a request is the one that its idempotency key was used for; null counts as the same.
 create or replace function private.refuse_other_request(is_same boolean)
   returns void
   language plpgsql
@@ -10326,16 +10326,16 @@ create or replace function private.refuse_other_request(is_same boolean)
 as $$
 begin
   if not is_same then
-    raise exception 'The idempotency key was used with other arguments.'
+    raise exception 'The idempotency key was already used with other arguments.'
       using errcode = 'PL409', column = 'idempotency_key', hint = 'Use a new key for a new request.';
   end if;
 end
 $$;
 
-comment on function private.refuse_other_request(is_same boolean) is 'PL409 unless a request is the one that its idempotency key was used for; null counts as the same.';
+comment on function private.refuse_other_request(is_same boolean) is 'Raises PL409 unless a request is the one that its idempotency key was used for; null counts as the same.';
 revoke execute on function private.refuse_other_request(is_same boolean) from public;
 
--- Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.
+-- Raises why something may not be recorded (PL403, or PL404 for content the caller cannot see); does nothing when reason is null.
 create or replace function private.refuse_recording(reason text)
   returns void
   language plpgsql
@@ -10344,21 +10344,21 @@ create or replace function private.refuse_recording(reason text)
 as $$
 begin
   if reason = 'no_such_version' then
-    raise exception 'There is no such version.'
+    raise exception 'Version not found.'
       using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'version';
   elsif reason = 'not_available' then
-    raise exception 'There is no such content.'
+    raise exception 'Content not found.'
       using errcode = 'PL404', schema = 'learning', table = 'content_progress', column = 'item_id';
   elsif reason is not null then
-    raise exception 'You have no access to this content.' using errcode = 'PL403', hint = reason;
+    raise exception 'You do not have access to this content.' using errcode = 'PL403', hint = reason;
   end if;
 end
 $$;
 
-comment on function private.refuse_recording(reason text) is 'Raises why something may not be recorded (PL403, or PL404 for what cannot be seen); nothing when reason is null.';
+comment on function private.refuse_recording(reason text) is 'Raises why something may not be recorded (PL403, or PL404 for content the caller cannot see); does nothing when reason is null.';
 revoke execute on function private.refuse_recording(reason text) from public;
 
--- New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
+-- Stores new recovery codes for the calling user. Needs a recent sign-in (PL403) and a confirmed factor (PL409).
 create or replace function private.regenerate_recovery_codes(code_hashes bytea[])
   returns void
   language plpgsql
@@ -10371,18 +10371,18 @@ begin
   perform from identity.users u where u.id = v_user_id for no key update;
   perform private.require_recent_authentication();
   if not exists (select from identity.mfa_factors f where f.user_id = v_user_id and f.confirmed_at is not null) then
-    raise exception 'Recovery codes stand in for a second factor, and you have none.'
+    raise exception 'Recovery codes replace a second factor, and you have none.'
       using errcode = 'PL409', hint = 'Enrol one with startTotp or startPasskeyRegistration.';
   end if;
   perform private.store_recovery_codes(v_user_id, regenerate_recovery_codes.code_hashes);
 end
 $$;
 
-comment on function private.regenerate_recovery_codes(code_hashes bytea[]) is 'New recovery codes for the user who asks. Needs a recent sign-in (PL403) and a confirmed factor (PL409).';
+comment on function private.regenerate_recovery_codes(code_hashes bytea[]) is 'Stores new recovery codes for the calling user. Needs a recent sign-in (PL403) and a confirmed factor (PL409).';
 revoke execute on function private.regenerate_recovery_codes(code_hashes bytea[]) from public;
 grant execute on function private.regenerate_recovery_codes(code_hashes bytea[]) to :PLINTH_SERVICE;
 
--- Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.
+-- Creates an account without a password and with a free name; returns its id, or null if another account has verified the address.
 create or replace function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text)
   returns uuid
   language plpgsql
@@ -10390,7 +10390,7 @@ create or replace function private.register_by_provider(suggested_username text,
 as $$
 declare
   v_name text := private.username_from(suggested_username);
-  -- What a provider says is believed as it stands. An address that would have to become another text is nobody's.
+  -- The provider's address is trusted as it stands. An address that would need normalizing is treated as missing.
   v_email text := (
     select e.address
     from plinth.normalize_email(verified_email) as e (address)
@@ -10400,9 +10400,9 @@ declare
   v_is_verified boolean;
   v_user_id uuid;
 begin
-  -- A conflict is a name or an address taken, perhaps just now: look again.
+  -- A conflict is a name or an address that was taken, perhaps just now: check again.
   for v_attempt in 1..20 loop
-    -- One question: between two, an account with the verified address could come up.
+    -- One query: between two, an account with the verified address could appear.
     select bool_or(u.email_verified_at is not null) into v_is_verified
     from identity.users u
     where u.email = v_email or u.hashed_email = v_hash;
@@ -10437,10 +10437,10 @@ begin
 end
 $$;
 
-comment on function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text) is 'Makes an account without a password and with a free name; returns its id, or null if somebody else verified the address here.';
+comment on function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text) is 'Creates an account without a password and with a free name; returns its id, or null if another account has verified the address.';
 revoke execute on function private.register_by_provider(suggested_username text, verified_email text, verified_email_hash bytea, display_name text) from public;
 
--- Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.
+-- Creates an account with settings, password and the role user; returns its id. 23505 names the taken field.
 create or replace function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea default null::bytea)
   returns uuid
   language plpgsql
@@ -10467,11 +10467,11 @@ begin
 end
 $$;
 
-comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Makes an account with settings, password and the role user; returns its id. 23505 names the taken field.';
+comment on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) is 'Creates an account with settings, password and the role user; returns its id. 23505 names the taken field.';
 revoke execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) from public;
 grant execute on function private.register_user(username text, email text, display_name text, password_hash text, hash_algorithm text, hashed_email bytea) to :PLINTH_SERVICE;
 
--- Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.
+-- Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.
 create or replace function private.release_hold(hold_id uuid, at timestamp with time zone default now())
   returns billing.token_holds
   language plpgsql
@@ -10485,12 +10485,12 @@ declare
 begin
   select h.user_id into v_hold.user_id from billing.token_holds h where h.id = release_hold.hold_id;
   if not found then
-    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+    raise exception 'Hold not found.' using errcode = 'PL404', column = 'hold_id';
   end if;
   v_locked := private.lock_usage(v_hold.user_id, release_hold.at);
   select h.* into strict v_hold from billing.token_holds h where h.id = release_hold.hold_id;
   if v_hold.state = 'settled' then
-    raise exception 'The hold was settled.' using errcode = 'PL409', column = 'hold_id';
+    raise exception 'The hold was already settled.' using errcode = 'PL409', column = 'hold_id';
   end if;
   if v_hold.state = 'open' then
     update billing.token_grants g
@@ -10503,11 +10503,11 @@ begin
 end
 $$;
 
-comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Gives back all that a hold keeps; again, or when it had expired, nothing changes. PL404 for no such hold, PL409 when it was settled.';
+comment on function private.release_hold(hold_id uuid, at timestamp with time zone) is 'Releases all tokens of a hold; a released or expired hold stays unchanged. PL404 for an unknown hold, PL409 when it was settled.';
 revoke execute on function private.release_hold(hold_id uuid, at timestamp with time zone) from public;
 grant execute on function private.release_hold(hold_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Ends a membership and hands on the room or deletes an empty one; whether there was a membership.
+-- Ends a membership and hands over the room or deletes an empty one; returns whether there was a membership.
 create or replace function private.remove_from_room(room_id uuid, user_id uuid)
   returns boolean
   language plpgsql
@@ -10546,7 +10546,7 @@ begin
 end
 $$;
 
-comment on function private.remove_from_room(room_id uuid, user_id uuid) is 'Ends a membership and hands on the room or deletes an empty one; whether there was a membership.';
+comment on function private.remove_from_room(room_id uuid, user_id uuid) is 'Ends a membership and hands over the room or deletes an empty one; returns whether there was a membership.';
 revoke execute on function private.remove_from_room(room_id uuid, user_id uuid) from public;
 
 -- Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.
@@ -10574,7 +10574,7 @@ begin
   from private.subscription_period(
     v_plan.billing_cycle, v_anchor, case when v_before.status = 'expired' then v_anchor else v_before.current_period_end end
   );
-  -- A period whose first day fell off the anchor (after a change of plan) begins where the last one ended.
+  -- A period whose first day is off the anchor (after a plan change) begins where the last one ended.
   if v_before.status <> 'expired' then
     v_period.period_start := v_before.current_period_end;
   end if;
@@ -10599,7 +10599,7 @@ $$;
 comment on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) is 'Moves a subscription into its next period by the event renewed or payment_succeeded and grants its tokens.';
 revoke execute on function private.renew_subscription(subscription_id uuid, event text, at timestamp with time zone) from public;
 
--- Opens the grants of a subscription's current period again that ended with the subscription.
+-- Reopens the grants of a subscription's current period that ended with the subscription.
 create or replace function private.reopen_plan_grants(subscription_id uuid)
   returns void
   language plpgsql
@@ -10623,10 +10623,10 @@ begin
 end
 $$;
 
-comment on function private.reopen_plan_grants(subscription_id uuid) is 'Opens the grants of a subscription''s current period again that ended with the subscription.';
+comment on function private.reopen_plan_grants(subscription_id uuid) is 'Reopens the grants of a subscription''s current period that ended with the subscription.';
 revoke execute on function private.reopen_plan_grants(subscription_id uuid) from public;
 
--- Replaces a hash by another one of the same password; false if the password was changed meanwhile.
+-- Replaces a hash by another one of the same password; returns false if the password was changed meanwhile.
 create or replace function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text)
   returns boolean
   language sql
@@ -10645,7 +10645,7 @@ as $$
   select exists (select from replaced)
 $$;
 
-comment on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) is 'Replaces a hash by another one of the same password; false if the password was changed meanwhile.';
+comment on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) is 'Replaces a hash by another one of the same password; returns false if the password was changed meanwhile.';
 revoke execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) from public;
 grant execute on function private.replace_password_hash(user_id uuid, old_password_hash text, new_password_hash text, new_hash_algorithm text) to :PLINTH_SERVICE;
 
@@ -10669,7 +10669,7 @@ $$;
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
 
--- Corrects what an ended answer is billed for to what the model counted, whoever wrote it, for a day. The same report again changes nothing. PL404 for no such turn, PL409 for one that has not ended or another report, PL422.
+-- Corrects the billed usage of an ended answer to the model's count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.
 create or replace function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
   returns llm.messages
   language plpgsql
@@ -10683,19 +10683,19 @@ declare
 begin
   select t.* into v_turn from private.turns t where t.message_id = report_turn_usage.message_id;
   if not found then
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
-  -- Account, chat, message, turn: as private.end_turn.
+  -- Account, chat, message, turn: the order of private.end_turn.
   perform from identity.users u where u.id = v_turn.user_id for no key update;
   perform from llm.chats c where c.id = v_turn.chat_id for no key update;
   select m.* into v_message from llm.messages m where m.id = v_turn.message_id for no key update;
   select t.* into v_turn from private.turns t where t.message_id = v_turn.message_id for no key update;
   if not found then
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if v_turn.ended_at is null then
     raise exception 'The turn has not ended.'
-      using errcode = 'PL409', column = 'message_id', hint = 'Report its usage when it has.';
+      using errcode = 'PL409', column = 'message_id', hint = 'Report its usage after it has ended.';
   end if;
   perform private.check_token_counts(
     report_turn_usage.input_tokens, report_turn_usage.output_tokens, report_turn_usage.cached_input_tokens,
@@ -10710,11 +10710,11 @@ begin
 end
 $$;
 
-comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects what an ended answer is billed for to what the model counted, whoever wrote it, for a day. The same report again changes nothing. PL404 for no such turn, PL409 for one that has not ended or another report, PL422.';
+comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects the billed usage of an ended answer to the model''s count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
 revoke execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
--- SHA-256 of the arguments of a request.
+-- Returns the SHA-256 of the arguments of a request.
 create or replace function private.request_digest(arguments jsonb)
   returns bytea
   language sql
@@ -10724,7 +10724,7 @@ as $$
   select sha256(convert_to(arguments::text, 'UTF8'))
 $$;
 
-comment on function private.request_digest(arguments jsonb) is 'SHA-256 of the arguments of a request.';
+comment on function private.request_digest(arguments jsonb) is 'Returns the SHA-256 of the arguments of a request.';
 revoke execute on function private.request_digest(arguments jsonb) from public;
 
 -- Queues a link to a new address; returns accepted (also for a taken one), refused, unchanged or too_many.
@@ -10739,9 +10739,9 @@ declare
   v_address constant text := plinth.normalize_email(request_email_change.new_email);
   v_holder_id uuid;
 begin
-  -- Before the password counts: an error after it would undo the count.
+  -- Before the password counts: a later error would undo the count.
   if v_address is null then
-    raise exception 'This is not an e-mail address.' using errcode = 'PL422', column = 'new_email';
+    raise exception 'This is not a valid email address.' using errcode = 'PL422', column = 'new_email';
   end if;
   if not private.confirm_password(
     request_email_change.user_id, request_email_change.session_id, request_email_change.password_matches,
@@ -10756,13 +10756,13 @@ begin
     return 'too_many';
   end if;
 
-  -- The last one asked for counts.
+  -- The last request counts.
   update private.user_verifications v
   set expires_at = now()
   where v.user_id = v_user.id and v.kind = 'email' and v.purpose = 'change'
     and v.expires_at > now() and v.used_at is null;
   v_holder_id := (select u.id from identity.users u where u.email = v_address and u.id <> v_user.id);
-  -- For a taken address the row is made as well, with a token that goes nowhere: the work is the same, and it counts.
+  -- A taken address also gets a row, with an unusable token: the work is the same, and it counts.
   perform private.send_email_verification(
     v_user.id, v_address, request_email_change.token_hash,
     case when v_holder_id is null then request_email_change.sealed_token end
@@ -10771,7 +10771,7 @@ begin
   set hashed_email = request_email_change.hashed_email
   where v.token_hash = request_email_change.token_hash;
   if v_holder_id is not null then
-    -- Says nothing of who asked.
+    -- Reveals nothing about the caller.
     perform private.queue_mail(
       v_holder_id, v_address, 'address-taken', private.mail_variables(v_holder_id) - 'ip_address' - 'user_agent'
     );
@@ -10787,7 +10787,7 @@ comment on function private.request_email_change(user_id uuid, session_id uuid, 
 revoke execute on function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea) from public;
 grant execute on function private.request_email_change(user_id uuid, session_id uuid, password_matches boolean, checked_token_version integer, checked_password_hash text, new_email text, token_hash bytea, sealed_token text, hashed_email bytea) to :PLINTH_SERVICE;
 
--- Queues a link that proves the account's address; returns sent, no_address, already_verified or too_many.
+-- Queues a link that verifies the account's address; returns sent, no_address, already_verified or too_many.
 create or replace function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text)
   returns text
   language plpgsql
@@ -10816,11 +10816,11 @@ begin
 end
 $$;
 
-comment on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) is 'Queues a link that proves the account''s address; returns sent, no_address, already_verified or too_many.';
+comment on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) is 'Queues a link that verifies the account''s address; returns sent, no_address, already_verified or too_many.';
 revoke execute on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) from public;
 grant execute on function private.request_email_verification(user_id uuid, token_hash bytea, sealed_token text) to :PLINTH_SERVICE;
 
--- Queues a link to set a new password, if there is such an account with an address; tells the caller nothing.
+-- Queues a link to set a new password, if there is such an account with an address; returns nothing.
 create or replace function private.request_password_reset(identifier text, token_hash bytea, sealed_token text)
   returns void
   language plpgsql
@@ -10852,7 +10852,7 @@ begin
       'password_reset_not_sent', v_user.id,
       jsonb_build_object(
         'reason', v_reason,
-        -- Kept so that repeats can be told, not read: it may be a password typed into the wrong field.
+        -- Its hash shows repeats without revealing it: it may be a password typed into the wrong field.
         'identifier_hash', case when v_user.id is null then
           left(encode(sha256(convert_to(
             coalesce(
@@ -10879,7 +10879,7 @@ begin
 end
 $$;
 
-comment on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) is 'Queues a link to set a new password, if there is such an account with an address; tells the caller nothing.';
+comment on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) is 'Queues a link to set a new password, if there is such an account with an address; returns nothing.';
 revoke execute on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) from public;
 grant execute on function private.request_password_reset(identifier text, token_hash bytea, sealed_token text) to :PLINTH_SERVICE;
 
@@ -10898,7 +10898,7 @@ begin
   from identity.users u
   where u.id = request_phone_verification.user_id and u.account_status = 'active'
   for no key update;
-  -- Two accounts may ask for one number at once.
+  -- Two accounts may request one number at the same time.
   perform pg_advisory_xact_lock(hashtextextended('phone ' || request_phone_verification.phone_number, 0));
   if v_user_id is null then
     return 'refused';
@@ -10933,7 +10933,7 @@ comment on function private.request_phone_verification(user_id uuid, phone_numbe
 revoke execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) from public;
 grant execute on function private.request_phone_verification(user_id uuid, phone_number text, code_hash text, sealed_code text) to :PLINTH_SERVICE;
 
--- Trigger: asks for what a deleted account still has at a payment provider to be cancelled there.
+-- Trigger: requests the cancellation of a deleted account's subscriptions at the payment provider.
 create or replace function private.request_provider_cancellation()
   returns trigger
   language plpgsql
@@ -10953,10 +10953,10 @@ begin
 end
 $$;
 
-comment on function private.request_provider_cancellation() is 'Trigger: asks for what a deleted account still has at a payment provider to be cancelled there.';
+comment on function private.request_provider_cancellation() is 'Trigger: requests the cancellation of a deleted account''s subscriptions at the payment provider.';
 revoke execute on function private.request_provider_cancellation() from public;
 
--- PL403 unless the signed-in user has manage_users and every permission of the account.
+-- Raises PL403 unless the signed-in user has manage_users and every permission of the account.
 create or replace function private.require_administration(user_id uuid)
   returns void
   language plpgsql
@@ -10968,15 +10968,15 @@ begin
     raise exception 'This needs the permission manage_users.' using errcode = 'PL403';
   end if;
   if not access.may_administer(require_administration.user_id) then
-    raise exception 'The account may do more than you.' using errcode = 'PL403';
+    raise exception 'The account has permissions that you do not have.' using errcode = 'PL403';
   end if;
 end
 $$;
 
-comment on function private.require_administration(user_id uuid) is 'PL403 unless the signed-in user has manage_users and every permission of the account.';
+comment on function private.require_administration(user_id uuid) is 'Raises PL403 unless the signed-in user has manage_users and every permission of the account.';
 revoke execute on function private.require_administration(user_id uuid) from public;
 
--- PL404 without a subscription, PL409 when a payment provider bills it.
+-- Raises PL404 without a subscription, PL409 when a payment provider bills it.
 create or replace function private.require_own_billing(subscription billing.user_subscriptions)
   returns void
   language plpgsql
@@ -10987,18 +10987,18 @@ begin
   if subscription.id is null then
     raise exception 'You have no subscription.' using errcode = 'PL404';
   end if;
-  -- Changed only here, the provider would go on charging.
+  -- A change made only here would leave the provider charging.
   if subscription.provider is not null then
     raise exception 'The subscription is billed by %.', subscription.provider
-      using errcode = 'PL409', hint = 'Change it where it is billed: createBillingPortal.';
+      using errcode = 'PL409', hint = 'Change it at the provider: createBillingPortal.';
   end if;
 end
 $$;
 
-comment on function private.require_own_billing(subscription billing.user_subscriptions) is 'PL404 without a subscription, PL409 when a payment provider bills it.';
+comment on function private.require_own_billing(subscription billing.user_subscriptions) is 'Raises PL404 without a subscription, PL409 when a payment provider bills it.';
 revoke execute on function private.require_own_billing(subscription billing.user_subscriptions) from public;
 
--- PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.
+-- Raises PL403 with the hint "Confirm it is you with reauthenticate." unless the calling session was authenticated within 10 minutes.
 create or replace function private.require_recent_authentication()
   returns void
   language plpgsql
@@ -11016,20 +11016,20 @@ begin
     and s.ended_at is null
     and s.expires_at > now();
   if v_authenticated_at is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if v_authenticated_at < now() - interval '10 minutes' then
-    raise exception 'This needs a sign-in of the last 10 minutes.'
+    raise exception 'This needs a sign-in within the last 10 minutes.'
       using errcode = 'PL403', hint = 'Confirm it is you with reauthenticate.';
   end if;
 end
 $$;
 
-comment on function private.require_recent_authentication() is 'PL403 with the hint "Confirm it is you with reauthenticate." unless the session that asks showed who it is within 10 minutes.';
+comment on function private.require_recent_authentication() is 'Raises PL403 with the hint "Confirm it is you with reauthenticate." unless the calling session was authenticated within 10 minutes.';
 revoke execute on function private.require_recent_authentication() from public;
 grant execute on function private.require_recent_authentication() to :PLINTH_SERVICE;
 
--- PL404 for a message that cannot be replied to.
+-- Raises PL404 for a message that cannot be replied to.
 create or replace function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean)
   returns void
   language plpgsql
@@ -11045,15 +11045,15 @@ begin
       and (not m.is_private or require_reply.is_private)
       and (require_reply.sender_id is null or private.sees_message(m.id, require_reply.sender_id))
   ) then
-    raise exception 'There is no such message to reply to.' using errcode = 'PL404', column = 'reply_to_id';
+    raise exception 'The message to reply to was not found.' using errcode = 'PL404', column = 'reply_to_id';
   end if;
 end
 $$;
 
-comment on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) is 'PL404 for a message that cannot be replied to.';
+comment on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) is 'Raises PL404 for a message that cannot be replied to.';
 revoke execute on function private.require_reply(room_id uuid, sender_id uuid, reply_to_id uuid, is_private boolean) from public;
 
--- PL403 for a member who does not moderate the room; PL404 for who is no member.
+-- Raises PL403 for a member who does not moderate the room; PL404 for a non-member.
 create or replace function private.require_room_moderator(room_id uuid)
   returns void
   language plpgsql
@@ -11067,10 +11067,10 @@ begin
 end
 $$;
 
-comment on function private.require_room_moderator(room_id uuid) is 'PL403 for a member who does not moderate the room; PL404 for who is no member.';
+comment on function private.require_room_moderator(room_id uuid) is 'Raises PL403 for a member who does not moderate the room; PL404 for a non-member.';
 revoke execute on function private.require_room_moderator(room_id uuid) from public;
 
--- PL422 when both plans cost something in different currencies.
+-- Raises PL422 when both plans cost something in different currencies.
 create or replace function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans)
   returns void
   language plpgsql
@@ -11085,10 +11085,10 @@ begin
 end
 $$;
 
-comment on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'PL422 when both plans cost something in different currencies.';
+comment on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) is 'Raises PL422 when both plans cost something in different currencies.';
 revoke execute on function private.require_same_currency(old_plan billing.subscription_plans, new_plan billing.subscription_plans) from public;
 
--- PL403 unless the signed-in user has manage_subscriptions.
+-- Raises PL403 unless the signed-in user has manage_subscriptions.
 create or replace function private.require_subscription_manager()
   returns void
   language plpgsql
@@ -11097,15 +11097,15 @@ create or replace function private.require_subscription_manager()
 as $$
 begin
   if not access.has_permission('manage_subscriptions') then
-    raise exception 'This needs the permission manage_subscriptions.' using errcode = 'PL403';
+    raise exception 'You need the permission manage_subscriptions.' using errcode = 'PL403';
   end if;
 end
 $$;
 
-comment on function private.require_subscription_manager() is 'PL403 unless the signed-in user has manage_subscriptions.';
+comment on function private.require_subscription_manager() is 'Raises PL403 unless the signed-in user has manage_subscriptions.';
 revoke execute on function private.require_subscription_manager() from public;
 
--- Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.
+-- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.
 create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
   returns billing.token_holds
   language plpgsql
@@ -11126,14 +11126,15 @@ begin
     raise exception 'The number of tokens to hold must be from 1 to 10^12.' using errcode = 'PL422', column = 'max_tokens';
   end if;
   if length(reserve_tokens.idempotency_key) between 1 and 255 is not true then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
   if reserve_tokens.ttl between interval '1 second' and interval '24 hours' is not true then
-    raise exception 'A hold lives from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
+    raise exception 'A hold must last from 1 second to 24 hours.' using errcode = 'PL422', column = 'ttl';
   end if;
-  -- Nearly always the ledger is up to date, the first grant has enough and the key is new. Then four small statements are all.
-  -- Nothing is locked where the account has to be asked first; after the lock, its holder may have to go on without. So that is
-  -- asked of the row as it was before: of what it has become while its lock was waited for, it would be asked with the lock held.
+  -- Nearly always the ledger is up to date, the first grant has enough and the key is new; then four small statements suffice.
+  -- Nothing is locked where the account is needed first, because the holder of the ledger's lock must not wait for the account.
+  -- The check therefore reads the row version from before the lock wait; re-reading it here would run the query while holding the
+  -- lock.
   select
     t.next_hold_expires_at,
     (t.last_reset < date_trunc('month', reserve_tokens.at, 'UTC') or t.next_hold_expires_at <= reserve_tokens.at) is true as is_due,
@@ -11173,7 +11174,7 @@ begin
         reserve_tokens.at
       )
       returning * into v_hold;
-      -- Seldom: the next hold to end is mostly an earlier one.
+      -- Rare: the next hold to end is usually an earlier one.
       if v_ledger.next_hold_expires_at <= v_hold.expires_at is not true then
         update billing.usage_tracking t set next_hold_expires_at = v_hold.expires_at where t.user_id = v_hold.user_id;
       end if;
@@ -11195,7 +11196,7 @@ begin
       or v_hold.max_tokens <> reserve_tokens.max_tokens
       or v_hold.expires_at - v_hold.created_at <> reserve_tokens.ttl
     then
-      raise exception 'The idempotency key was used with other arguments.'
+      raise exception 'The idempotency key was already used with other arguments.'
         using errcode = 'PL409', column = 'idempotency_key';
     end if;
     return v_hold;
@@ -11206,17 +11207,17 @@ begin
     exists (select from billing.usage_limits l where l.is_hard) as has_limits
   into v_check;
   if not v_check.has_model then
-    raise exception 'There is no such model.' using errcode = 'PL404', column = 'model_id';
+    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
   end if;
   if v_check.has_limits and private.limits_passed(
     reserve_tokens.user_id, reserve_tokens.model_id, reserve_tokens.max_tokens, true, reserve_tokens.at
   ) > 0 then
-    raise exception 'A limit on usage does not leave that many tokens.'
-      using errcode = 'PL402', hint = 'The limit starts anew with the next day or month (UTC).';
+    raise exception 'A usage limit does not allow that many tokens.'
+      using errcode = 'PL402', hint = 'The limit resets with the next day or month (UTC).';
   end if;
   v_taken := private.take_tokens(reserve_tokens.user_id, reserve_tokens.max_tokens, true, reserve_tokens.at);
   if v_taken.missing > 0 then
-    raise exception 'There are not that many tokens left.'
+    raise exception 'Not enough tokens are left.'
       using errcode = 'PL402', hint = format('%s are missing.', v_taken.missing);
   end if;
 
@@ -11235,11 +11236,11 @@ begin
 end
 $$;
 
-comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Sets tokens aside for a call; the same key again gives the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used otherwise, PL404 for no such user or model.';
+comment on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) is 'Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.';
 revoke execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) from public;
 grant execute on function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Sets a password with a single-use token and ends all sessions; false for a token that is not valid.
+-- Sets a password with a single-use token and ends all sessions; returns false for an invalid token.
 create or replace function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer)
   returns boolean
   language plpgsql
@@ -11254,7 +11255,7 @@ begin
   from identity.users u
   where u.id = (select t.user_id from private.password_reset_tokens t where t.token_hash = reset_password.token_hash)
   for no key update;
-  -- Looked at only now, with the account locked: who waited for a winner finds the token used, or ended by the clock of a
+  -- Read only now, with the account locked: after waiting for the winner, the token is used, or expired by the clock of a
   -- transaction that began after this one.
   update private.password_reset_tokens t
   set used_at = now()
@@ -11288,11 +11289,11 @@ begin
 end
 $$;
 
-comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; false for a token that is not valid.';
+comment on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) is 'Sets a password with a single-use token and ends all sessions; returns false for an invalid token.';
 revoke execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) from public;
 grant execute on function private.reset_password(token_hash bytea, new_password_hash text, new_hash_algorithm text, suffices_alone boolean, history_length integer) to :PLINTH_SERVICE;
 
--- Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.
+-- Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns their number.
 create or replace function private.reset_usage_tracking(batch_size integer default 1000, at timestamp with time zone default now())
   returns integer
   language plpgsql
@@ -11322,11 +11323,11 @@ begin
 end
 $$;
 
-comment on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) is 'Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns how many.';
+comment on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) is 'Starts the month in up to batch_size rows of usage_tracking that are in an earlier one; returns their number.';
 revoke execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) from public;
 grant execute on function private.reset_usage_tracking(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
--- Retires the ended grants of up to batch_size users; returns of how many.
+-- Retires the ended grants of up to batch_size users; returns the number of users.
 create or replace function private.retire_token_grants(batch_size integer default 1000, at timestamp with time zone default now())
   returns integer
   language plpgsql
@@ -11360,11 +11361,11 @@ begin
 end
 $$;
 
-comment on function private.retire_token_grants(batch_size integer, at timestamp with time zone) is 'Retires the ended grants of up to batch_size users; returns of how many.';
+comment on function private.retire_token_grants(batch_size integer, at timestamp with time zone) is 'Retires the ended grants of up to batch_size users; returns the number of users.';
 revoke execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) from public;
 grant execute on function private.retire_token_grants(batch_size integer, at timestamp with time zone) to :PLINTH_WORKER;
 
--- Trigger: tells the servers of an API token that was revoked or deleted.
+-- Trigger: notifies the servers of an API token that was revoked or deleted.
 create or replace function private.revoke_api_token()
   returns trigger
   language plpgsql
@@ -11378,7 +11379,7 @@ begin
 end
 $$;
 
-comment on function private.revoke_api_token() is 'Trigger: tells the servers of an API token that was revoked or deleted.';
+comment on function private.revoke_api_token() is 'Trigger: notifies the servers of an API token that was revoked or deleted.';
 revoke execute on function private.revoke_api_token() from public;
 
 -- Trigger: revokes a user's API tokens when token_version grows.
@@ -11413,7 +11414,7 @@ as $$
 begin
   insert into private.token_blacklist (kind, subject_id, reason)
   select 'session', old.id, case when tg_op = 'DELETE' then 'session_deleted' else new.end_reason end;
-  -- The family dies with its session: a refresh token is live only while its session is.
+  -- The family ends with its session: a refresh token is live only while its session is.
   return null;
 end
 $$;
@@ -11449,7 +11450,7 @@ $$;
 comment on function private.revoke_user_tokens() is 'Trigger: revokes a user''s access tokens when token_version grows or the account is disabled or deleted.';
 revoke execute on function private.revoke_user_tokens() from public;
 
--- rooms.room_context for the service, which acts for the AI of any room.
+-- Runs rooms.room_context for the service, which acts for the AI of any room.
 create or replace function private.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
   returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
   language plpgsql
@@ -11503,11 +11504,11 @@ begin
 end
 $$;
 
-comment on function private.room_context(room_id uuid, max_count integer, audience_id uuid) is 'rooms.room_context for the service, which acts for the AI of any room.';
+comment on function private.room_context(room_id uuid, max_count integer, audience_id uuid) is 'Runs rooms.room_context for the service, which acts for the AI of any room.';
 revoke execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
 grant execute on function private.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_SERVICE;
 
--- Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.
+-- Returns rooms with an AI member in which a member wrote after its last answer, and the last such message; longest waiting first.
 create or replace function private.rooms_to_answer(room_id uuid default null::uuid, max_count integer default 100)
   returns table(room_id uuid, message_id uuid)
   language sql
@@ -11539,11 +11540,11 @@ as $$
   limit least(greatest(max_count, 0), 1000)
 $$;
 
-comment on function private.rooms_to_answer(room_id uuid, max_count integer) is 'Rooms with an AI member in which somebody wrote after its last answer, and the last such message; longest waiting first.';
+comment on function private.rooms_to_answer(room_id uuid, max_count integer) is 'Returns rooms with an AI member in which a member wrote after its last answer, and the last such message; longest waiting first.';
 revoke execute on function private.rooms_to_answer(room_id uuid, max_count integer) from public;
 grant execute on function private.rooms_to_answer(room_id uuid, max_count integer) to :PLINTH_SERVICE;
 
--- Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.
+-- Exchanges a refresh token for its successor; returns rotated, replayed (same successor again) or refused.
 create or replace function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea)
   returns table(outcome text, user_id uuid, session_id uuid, token_version integer, sealed bytea, refresh_expires_at timestamp with time zone)
   language plpgsql
@@ -11566,7 +11567,7 @@ begin
     return;
   end if;
 
-  -- Account before session, the one order of locks (see private.finish_login).
+  -- Account before session, the global lock order (see private.finish_login).
   perform from identity.users u where u.id = v_token.user_id for key share;
   -- The session's row is the family's lock: parallel refreshes, logout and reuse wait for each other here.
   select s.* into v_session from identity.user_sessions s where s.id = v_token.session_id for update;
@@ -11578,7 +11579,7 @@ begin
     return;
   end if;
   v_idle_limit := private.session_idle_limit(v_user.id);
-  -- A used token is judged by its use below: a replay must not end the session because the token is old by now.
+  -- For a used token the time of use counts, below: a replay must not end the session because the token has expired since.
   if v_session.expires_at <= now()
     or (
       v_token.used_at is null
@@ -11627,7 +11628,7 @@ begin
   set
     used_at = now(),
     successor_sealed = rotate_refresh_token.successor_sealed,
-    -- Kept that long only to know it again when it is used a second time.
+    -- Kept that long only to recognise a second use.
     expires_at = least(t.expires_at, now() + interval '30 days')
   where t.id = v_token.id;
   refresh_expires_at :=
@@ -11643,11 +11644,11 @@ begin
 end
 $$;
 
-comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor: rotated, replayed (same successor again) or refused.';
+comment on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) is 'Exchanges a refresh token for its successor; returns rotated, replayed (same successor again) or refused.';
 revoke execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) from public;
 grant execute on function private.rotate_refresh_token(presented_hash bytea, successor_hash bytea, successor_sealed bytea) to :PLINTH_SERVICE;
 
--- Makes or refreshes a user's account at a provider with its sealed tokens; returns the profile's id.
+-- Creates or updates a user's account at a provider with its sealed tokens; returns the profile's id.
 create or replace function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone)
   returns uuid
   language plpgsql
@@ -11676,7 +11677,7 @@ begin
     user_info = excluded.user_info,
     token_expires_at = excluded.token_expires_at,
     last_used_at = coalesce(excluded.last_used_at, o.last_used_at)
-  -- A net under the callers' checks: a profile never changes hands.
+  -- A safeguard behind the callers' checks: a profile never changes its owner.
   where o.user_id = excluded.user_id
   returning o.id into strict v_id;
 
@@ -11691,10 +11692,10 @@ begin
 end
 $$;
 
-comment on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) is 'Makes or refreshes a user''s account at a provider with its sealed tokens; returns the profile''s id.';
+comment on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) is 'Creates or updates a user''s account at a provider with its sealed tokens; returns the profile''s id.';
 revoke execute on function private.save_provider_profile(user_id uuid, provider text, provider_user_id text, email text, email_verified boolean, user_info jsonb, access_token_sealed text, refresh_token_sealed text, token_expires_at timestamp with time zone, last_used_at timestamp with time zone) from public;
 
--- billing.change_plan for a user at a moment.
+-- Runs billing.change_plan for a user as of a time.
 create or replace function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -11709,24 +11710,24 @@ declare
 begin
   perform private.require_own_billing(v_before);
   if v_before.status not in ('trialing', 'active') then
-    raise exception 'A subscription that is % cannot change its plan.', v_before.status using errcode = 'PL409';
+    raise exception 'A subscription with status % cannot change its plan.', v_before.status using errcode = 'PL409';
   end if;
   if v_before.current_period_end is null then
-    raise exception 'A lifetime plan is paid for good and does not change.' using errcode = 'PL409';
+    raise exception 'A lifetime plan cannot be changed.' using errcode = 'PL409';
   end if;
-  -- The plan one is on: the change that was planned is taken back.
+  -- The current plan: this revokes the planned change.
   if schedule_plan_at.plan_id <> v_before.plan_id then
     v_new := private.offered_plan(schedule_plan_at.plan_id);
     select p.* into strict v_old from billing.subscription_plans p where p.id = v_before.plan_id;
     perform private.require_same_currency(v_old, v_new);
     if private.is_upgrade(v_old, v_new) and v_new.price_cents > 0 then
-      raise exception 'The plan begins with its payment.'
-        using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+      raise exception 'This plan begins with its payment.'
+        using errcode = 'PL402', column = 'plan_id', hint = 'Pay with createCheckout.';
     end if;
     v_wanted := v_new.id;
   end if;
   if v_before.pending_plan_id is not distinct from v_wanted then
-    raise exception 'That is planned already.' using errcode = 'PL409', column = 'plan_id';
+    raise exception 'This change is already planned.' using errcode = 'PL409', column = 'plan_id';
   end if;
   update billing.user_subscriptions s
   set pending_plan_id = v_wanted
@@ -11739,10 +11740,10 @@ begin
 end
 $$;
 
-comment on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.change_plan for a user at a moment.';
+comment on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'Runs billing.change_plan for a user as of a time.';
 revoke execute on function private.schedule_plan_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
 
--- What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.
+-- Returns the second factors of an account: passkey, totp, recovery_code; empty without a confirmed factor.
 create or replace function private.second_factors(user_id uuid)
   returns text[]
   language sql
@@ -11768,10 +11769,10 @@ as $$
   ) methods
 $$;
 
-comment on function private.second_factors(user_id uuid) is 'What the account may show besides its password: passkey, totp, recovery_code; empty when it has no confirmed factor.';
+comment on function private.second_factors(user_id uuid) is 'Returns the second factors of an account: passkey, totp, recovery_code; empty without a confirmed factor.';
 revoke execute on function private.second_factors(user_id uuid) from public;
 
--- Whether a user may see a message of a room.
+-- Returns whether a user may see a message of a room.
 create or replace function private.sees_message(message_id uuid, user_id uuid)
   returns boolean
   language sql
@@ -11795,10 +11796,10 @@ as $$
   )
 $$;
 
-comment on function private.sees_message(message_id uuid, user_id uuid) is 'Whether a user may see a message of a room.';
+comment on function private.sees_message(message_id uuid, user_id uuid) is 'Returns whether a user may see a message of a room.';
 revoke execute on function private.sees_message(message_id uuid, user_id uuid) from public;
 
--- Whether a user may see a room: as a member, by an invite, or because it is public.
+-- Returns whether a user may see a room: as a member, by an invite, or because it is public.
 create or replace function private.sees_room(room_id uuid, user_id uuid)
   returns boolean
   language sql
@@ -11819,10 +11820,10 @@ as $$
   )
 $$;
 
-comment on function private.sees_room(room_id uuid, user_id uuid) is 'Whether a user may see a room: as a member, by an invite, or because it is public.';
+comment on function private.sees_room(room_id uuid, user_id uuid) is 'Returns whether a user may see a room: as a member, by an invite, or because it is public.';
 revoke execute on function private.sees_room(room_id uuid, user_id uuid) from public;
 
--- Stores a verification of an address and queues its link; without a token to send only the former.
+-- Stores a verification of an address and queues its link; without a token it only stores.
 create or replace function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text)
   returns void
   language plpgsql
@@ -11850,7 +11851,7 @@ begin
     plinth.client_ip(),
     left(plinth.user_agent(), 1000)
   );
-  -- No names: who reads there may be a stranger, and the display name is whatever somebody typed.
+  -- No names: the recipient may be a stranger, and the display name can be any text.
   if send_email_verification.sealed_token is not null then
     perform private.queue_mail(
       send_email_verification.user_id, send_email_verification.address, 'verify-email',
@@ -11862,10 +11863,10 @@ begin
 end
 $$;
 
-comment on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) is 'Stores a verification of an address and queues its link; without a token to send only the former.';
+comment on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) is 'Stores a verification of an address and queues its link; without a token it only stores.';
 revoke execute on function private.send_email_verification(user_id uuid, address text, token_hash bytea, sealed_token text) from public;
 
--- How long a user's sessions may stay unused: session_timeout_minutes, or 30 days.
+-- Returns how long a user's sessions may stay idle: session_timeout_minutes, or 30 days.
 create or replace function private.session_idle_limit(user_id uuid)
   returns interval
   language sql
@@ -11882,10 +11883,10 @@ as $$
   )
 $$;
 
-comment on function private.session_idle_limit(user_id uuid) is 'How long a user''s sessions may stay unused: session_timeout_minutes, or 30 days.';
+comment on function private.session_idle_limit(user_id uuid) is 'Returns how long a user''s sessions may stay idle: session_timeout_minutes, or 30 days.';
 revoke execute on function private.session_idle_limit(user_id uuid) from public;
 
--- billing.cancel_subscription and billing.resume_subscription for a user at a moment.
+-- Runs billing.cancel_subscription or billing.resume_subscription for a user as of a time.
 create or replace function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -11897,7 +11898,7 @@ declare
 begin
   perform private.require_own_billing(v_before);
   if cancel and v_before.status in ('past_due', 'paused') then
-    -- There is no paid time left to wait for, or it stands still.
+    -- No paid time is left, or its clock is stopped.
     return private.transition_subscription(v_before.id, 'canceled', set_cancellation_at.at);
   end if;
   if not cancel and v_before.status = 'paused' then
@@ -11907,7 +11908,7 @@ begin
     raise exception 'A lifetime plan does not renew.' using errcode = 'PL409';
   end if;
   if v_before.cancel_at_period_end = cancel then
-    raise exception 'The subscription % already.', case when cancel then 'ends with its period' else 'renews' end
+    raise exception 'The subscription already %.', case when cancel then 'ends with its period' else 'renews' end
       using errcode = 'PL409';
   end if;
   update billing.user_subscriptions s
@@ -11922,10 +11923,10 @@ begin
 end
 $$;
 
-comment on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) is 'billing.cancel_subscription and billing.resume_subscription for a user at a moment.';
+comment on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) is 'Runs billing.cancel_subscription or billing.resume_subscription for a user as of a time.';
 revoke execute on function private.set_cancellation_at(user_id uuid, cancel boolean, at timestamp with time zone) from public;
 
--- Writes a user's encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).
+-- Writes a user's encrypted memory; no row when the key was deleted. PL409 when its version is not the expected one (0: no memory yet).
 create or replace function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint default null::bigint)
   returns table(version bigint, created_at timestamp with time zone, updated_at timestamp with time zone)
   language plpgsql
@@ -11934,7 +11935,7 @@ create or replace function private.set_conversation_memory(user_id uuid, key_id 
 as $$
 #variable_conflict use_column
 begin
-  -- The account before what belongs to it, as everywhere.
+  -- The account before its rows, as everywhere.
   perform from identity.users u where u.id = set_conversation_memory.user_id for key share;
   perform from private.user_keys k
   where k.id = set_conversation_memory.key_id and k.user_id = set_conversation_memory.user_id
@@ -11953,7 +11954,7 @@ begin
     return;
   end if;
 
-  -- A memory to be replaced that is not there, or not the one, is a conflict; none or version 0 asks for a new one.
+  -- If the memory to replace is missing or has another version, the call conflicts; null or version 0 creates a new one.
   if coalesce(set_conversation_memory.expected_version, 0) = 0 then
     return query
       insert into llm.conversation_memories (user_id, key_id, memory)
@@ -11971,7 +11972,7 @@ begin
 end
 $$;
 
-comment on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) is 'Writes a user''s encrypted memory; no row when the key is gone. PL409 when its version is not the expected one (0: there is none).';
+comment on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) is 'Writes a user''s encrypted memory; no row when the key was deleted. PL409 when its version is not the expected one (0: no memory yet).';
 revoke execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) from public;
 grant execute on function private.set_conversation_memory(user_id uuid, key_id uuid, memory text, expected_version bigint) to :PLINTH_SERVICE;
 
@@ -11986,7 +11987,7 @@ begin
   select p.user_id, p.password_hash, p.hash_algorithm
   from private.user_passwords p
   where p.user_id = set_password.user_id;
-  -- The new one counts as one of them.
+  -- The new password counts as one of them.
   delete from private.password_history h
   where h.user_id = set_password.user_id
     and h.id not in (
@@ -12053,7 +12054,7 @@ comment on function private.set_room_password(room_id uuid, password_hash text) 
 revoke execute on function private.set_room_password(room_id uuid, password_hash text) from public;
 grant execute on function private.set_room_password(room_id uuid, password_hash text) to :PLINTH_SERVICE;
 
--- Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.
+-- Records and charges the usage of a call; the same call again returns the same event. PL404 for an unknown hold or message, PL409 for a hold that was released or settled with other token counts.
 create or replace function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0, occurred_at timestamp with time zone default null::timestamp with time zone, message_id uuid default null::uuid, at timestamp with time zone default now())
   returns billing.usage_events
   language plpgsql
@@ -12075,7 +12076,7 @@ begin
   v_valid := private.check_token_counts(
     settle_hold.input_tokens, settle_hold.output_tokens, settle_hold.cached_input_tokens, settle_hold.reasoning_tokens
   );
-  -- Of the hold, only what never changes is true before the lock is there.
+  -- Before the lock, only the columns of the hold that never change can be trusted.
   select
     h.id, h.user_id, h.model_id, h.max_tokens, h.grant_ids, h.grant_tokens, h.idempotency_key,
     t.last_reset < date_trunc('month', settle_hold.at, 'UTC') or t.next_hold_expires_at <= settle_hold.at as is_due
@@ -12085,7 +12086,7 @@ begin
   where h.id = settle_hold.hold_id
   for no key update of t;
   if not found then
-    raise exception 'There is no such hold.' using errcode = 'PL404', column = 'hold_id';
+    raise exception 'Hold not found.' using errcode = 'PL404', column = 'hold_id';
   end if;
   if v_hold.is_due then
     v_locked := private.lock_usage(v_hold.user_id, settle_hold.at);
@@ -12117,7 +12118,7 @@ begin
       )
         or v_event.occurred_at <> least(settle_hold.occurred_at, v_event.created_at)
       then
-        raise exception 'The hold was settled with other numbers.'
+        raise exception 'The hold was already settled with other token counts.'
           using errcode = 'PL409', column = 'hold_id', hint = 'Correct the recorded usage instead.';
       end if;
       return v_event;
@@ -12129,14 +12130,14 @@ begin
     from llm.messages m
     where m.id = settle_hold.message_id and m.user_id = v_hold.user_id;
     if not found then
-      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+      raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
     end if;
   end if;
 
   v_event.grant_ids := '{}';
   v_event.grant_tokens := '{}';
   if v_was_open and cardinality(v_hold.grant_ids) = 1 and v_left <= v_hold.max_tokens then
-    -- Mostly the hold keeps enough of one grant.
+    -- Usually the hold keeps enough of one grant.
     update billing.token_grants g
     set held = g.held - v_hold.max_tokens, consumed = g.consumed + v_left
     where g.id = v_hold.grant_ids[1];
@@ -12181,7 +12182,7 @@ begin
   v_event.cached_input_tokens := settle_hold.cached_input_tokens;
   v_event.reasoning_tokens := settle_hold.reasoning_tokens;
   v_event.overdraft_tokens := v_left;
-  -- A clock that runs ahead must not open tomorrow's books.
+  -- A clock that runs ahead must not add to tomorrow's totals.
   v_event.occurred_at := least(settle_hold.occurred_at, settle_hold.at);
   v_event.created_at := settle_hold.at;
   v_event := private.post_usage_event(v_event);
@@ -12198,11 +12199,11 @@ begin
 end
 $$;
 
-comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges what a call used; the same again gives the same event. PL404 for no such hold or message, PL409 for a hold that was released or settled with other numbers.';
+comment on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) is 'Records and charges the usage of a call; the same call again returns the same event. PL404 for an unknown hold or message, PL409 for a hold that was released or settled with other token counts.';
 revoke execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) from public;
 grant execute on function private.settle_hold(hold_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint, occurred_at timestamp with time zone, message_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Tries an event and notes the outcome: done, or when it is tried next.
+-- Tries to apply an event and stores the outcome: done, or the time of the next attempt.
 create or replace function private.settle_payment_event(event private.payment_events)
   returns text
   language plpgsql
@@ -12214,7 +12215,7 @@ begin
   begin
     v_outcome := private.apply_payment_event(event);
   exception
-    -- Two transactions in each other's way: not the event's fault, and the whole is tried again.
+    -- A conflict between two transactions is not the event's fault; the whole attempt is retried.
     when deadlock_detected or serialization_failure or query_canceled then
       raise;
     when others then
@@ -12233,10 +12234,10 @@ begin
 end
 $$;
 
-comment on function private.settle_payment_event(event private.payment_events) is 'Tries an event and notes the outcome: done, or when it is tried next.';
+comment on function private.settle_payment_event(event private.payment_events) is 'Tries to apply an event and stores the outcome: done, or the time of the next attempt.';
 revoke execute on function private.settle_payment_event(event private.payment_events) from public;
 
--- Remembers what a passkey is to sign, for what and for whom.
+-- Stores the challenge of a passkey with its purpose and account.
 create or replace function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid)
   returns void
   language plpgsql
@@ -12252,10 +12253,10 @@ begin
 end
 $$;
 
-comment on function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid) is 'Remembers what a passkey is to sign, for what and for whom.';
+comment on function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid) is 'Stores the challenge of a passkey with its purpose and account.';
 revoke execute on function private.start_passkey_ceremony(challenge bytea, purpose text, user_id uuid) from public;
 
--- Begins to confirm with a passkey that it is the user who asks; the passkeys to choose among.
+-- Starts a confirmation of the calling user with a passkey; returns the passkeys to choose from.
 create or replace function private.start_passkey_reauthentication(challenge bytea)
   returns jsonb
   language plpgsql
@@ -12267,18 +12268,18 @@ declare
 begin
   perform from identity.users u where u.id = v_user_id for no key update;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform private.start_passkey_ceremony(start_passkey_reauthentication.challenge, 'reauthenticate', v_user_id);
   return private.list_passkeys(v_user_id);
 end
 $$;
 
-comment on function private.start_passkey_reauthentication(challenge bytea) is 'Begins to confirm with a passkey that it is the user who asks; the passkeys to choose among.';
+comment on function private.start_passkey_reauthentication(challenge bytea) is 'Starts a confirmation of the calling user with a passkey; returns the passkeys to choose from.';
 revoke execute on function private.start_passkey_reauthentication(challenge bytea) from public;
 grant execute on function private.start_passkey_reauthentication(challenge bytea) to :PLINTH_SERVICE;
 
--- Begins to add a passkey for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
+-- Starts the registration of a passkey for the calling user. Needs a recent sign-in (PL403); PL409 when there are too many.
 create or replace function private.start_passkey_registration(challenge bytea)
   returns table(user_id uuid, username text, passkeys jsonb)
   language plpgsql
@@ -12301,11 +12302,11 @@ begin
 end
 $$;
 
-comment on function private.start_passkey_registration(challenge bytea) is 'Begins to add a passkey for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
+comment on function private.start_passkey_registration(challenge bytea) is 'Starts the registration of a passkey for the calling user. Needs a recent sign-in (PL403); PL409 when there are too many.';
 revoke execute on function private.start_passkey_registration(challenge bytea) from public;
 grant execute on function private.start_passkey_registration(challenge bytea) to :PLINTH_SERVICE;
 
--- Begins a sign-in with a passkey, alone or as second factor; the passkeys to choose among, null when the challenge is not live.
+-- Starts a sign-in with a passkey, alone or as second factor; returns the passkeys to choose from, null when the challenge is not live.
 create or replace function private.start_passkey_sign_in(challenge bytea, token_hash bytea default null::bytea)
   returns jsonb
   language plpgsql
@@ -12329,11 +12330,11 @@ begin
 end
 $$;
 
-comment on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) is 'Begins a sign-in with a passkey, alone or as second factor; the passkeys to choose among, null when the challenge is not live.';
+comment on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) is 'Starts a sign-in with a passkey, alone or as second factor; returns the passkeys to choose from, null when the challenge is not live.';
 revoke execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) from public;
 grant execute on function private.start_passkey_sign_in(challenge bytea, token_hash bytea) to :PLINTH_SERVICE;
 
--- Begins a sign-in or link at another provider; returns until when it can be finished. PL401 for a link without a session.
+-- Starts a sign-in or link at a provider; returns the time by which it must be finished. PL401 for a link without a session.
 create or replace function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text default null::text)
   returns timestamp with time zone
   language plpgsql
@@ -12365,7 +12366,7 @@ begin
 end
 $$;
 
-comment on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) is 'Begins a sign-in or link at another provider; returns until when it can be finished. PL401 for a link without a session.';
+comment on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) is 'Starts a sign-in or link at a provider; returns the time by which it must be finished. PL401 for a link without a session.';
 revoke execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) from public;
 grant execute on function private.start_provider_flow(provider text, purpose text, flow_hash bytea, state_hash bytea, redirect_uri text, secrets_sealed text, device_name text) to :PLINTH_SERVICE;
 
@@ -12384,12 +12385,12 @@ declare
 begin
   select p.* into strict v_plan from billing.subscription_plans p where p.id = start_subscription.plan_id;
   if trial then
-    -- Days of 24 hours in UTC. What is paid for begins when the trial ends.
+    -- Days of 24 hours in UTC. The paid period begins when the trial ends.
     v_anchor := (start_subscription.at at time zone 'UTC' + make_interval(days => v_plan.trial_days)) at time zone 'UTC';
     select start_subscription.at as period_start, v_anchor as period_end into v_period;
   else
     if v_plan.code = 'free' then
-      -- Its tokens come by calendar month, with or without a subscription.
+      -- Its tokens follow the calendar month, with or without a subscription.
       v_anchor := date_trunc('month', start_subscription.at at time zone 'UTC') at time zone 'UTC';
     end if;
     select * into v_period from private.subscription_period(v_plan.billing_cycle, v_anchor, start_subscription.at);
@@ -12421,7 +12422,7 @@ $$;
 comment on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) is 'Starts a subscription, on trial or active, and grants its first tokens; 23505 when the user has a current one.';
 revoke execute on function private.start_subscription(user_id uuid, plan_id uuid, trial boolean, at timestamp with time zone) from public;
 
--- Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.
+-- Adds an unconfirmed authenticator app for the calling user. Needs a recent sign-in (PL403); PL409 when there are too many.
 create or replace function private.start_totp(name text, sealed_secret text)
   returns table(factor_id uuid, username text)
   language plpgsql
@@ -12446,7 +12447,7 @@ begin
 end
 $$;
 
-comment on function private.start_totp(name text, sealed_secret text) is 'Adds an unconfirmed authenticator app for the user who asks. Needs a recent sign-in (PL403); PL409 when there are too many.';
+comment on function private.start_totp(name text, sealed_secret text) is 'Adds an unconfirmed authenticator app for the calling user. Needs a recent sign-in (PL403); PL409 when there are too many.';
 revoke execute on function private.start_totp(name text, sealed_secret text) from public;
 grant execute on function private.start_totp(name text, sealed_secret text) to :PLINTH_SERVICE;
 
@@ -12467,7 +12468,7 @@ comment on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid
 revoke execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) from public;
 grant execute on function private.start_turn(user_id uuid, chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, input_tokens bigint, idempotency_key text, lease_seconds integer) to :PLINTH_SERVICE;
 
--- Keeps a sealed key where there is none; returns the one that is kept, which may be another's.
+-- Stores a sealed key unless there is one; returns the stored key, which may be another server's.
 create or replace function private.store_lookup_key(name text, sealed_key text)
   returns text
   language plpgsql
@@ -12482,11 +12483,11 @@ begin
 end
 $$;
 
-comment on function private.store_lookup_key(name text, sealed_key text) is 'Keeps a sealed key where there is none; returns the one that is kept, which may be another''s.';
+comment on function private.store_lookup_key(name text, sealed_key text) is 'Stores a sealed key unless there is one; returns the stored key, which may be another server''s.';
 revoke execute on function private.store_lookup_key(name text, sealed_key text) from public;
 grant execute on function private.store_lookup_key(name text, sealed_key text) to :PLINTH_SERVICE;
 
--- Replaces the account's recovery codes; those of before are dead.
+-- Replaces the account's recovery codes; the old codes become invalid.
 create or replace function private.store_recovery_codes(user_id uuid, code_hashes bytea[])
   returns void
   language plpgsql
@@ -12508,10 +12509,10 @@ begin
 end
 $$;
 
-comment on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) is 'Replaces the account''s recovery codes; those of before are dead.';
+comment on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) is 'Replaces the account''s recovery codes; the old codes become invalid.';
 revoke execute on function private.store_recovery_codes(user_id uuid, code_hashes bytea[]) from public;
 
--- Keeps a sealed key for a user who has none; returns the one that is kept, which may be another's.
+-- Stores a sealed key for a user who has none; returns the stored key, which may be another server's.
 create or replace function private.store_user_key(user_id uuid, new_wrapped_key text)
   returns table(key_id uuid, wrapped_key text)
   language plpgsql
@@ -12528,11 +12529,11 @@ begin
 end
 $$;
 
-comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Keeps a sealed key for a user who has none; returns the one that is kept, which may be another''s.';
+comment on function private.store_user_key(user_id uuid, new_wrapped_key text) is 'Stores a sealed key for a user who has none; returns the stored key, which may be another server''s.';
 revoke execute on function private.store_user_key(user_id uuid, new_wrapped_key text) from public;
 grant execute on function private.store_user_key(user_id uuid, new_wrapped_key text) to :PLINTH_SERVICE;
 
--- billing.subscribe for a user at a moment.
+-- Runs billing.subscribe for a user as of a time.
 create or replace function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -12546,7 +12547,7 @@ declare
   );
 begin
   if v_current.id is not null and not (v_on_free_plan and v_plan.price_cents > 0) then
-    raise exception 'You have a subscription; change its plan instead.' using errcode = 'PL409';
+    raise exception 'You already have a subscription. Change its plan instead.' using errcode = 'PL409';
   end if;
   if v_plan.price_cents > 0
     and (
@@ -12558,8 +12559,8 @@ begin
       )
     )
   then
-    raise exception 'The plan begins with its payment.'
-      using errcode = 'PL402', column = 'plan_id', hint = 'Pay for it: createCheckout.';
+    raise exception 'This plan begins with its payment.'
+      using errcode = 'PL402', column = 'plan_id', hint = 'Pay with createCheckout.';
   end if;
   if v_current.id is not null then
     perform private.transition_subscription(v_current.id, 'canceled', subscribe_at.at, 'replaced');
@@ -12568,10 +12569,10 @@ begin
 end
 $$;
 
-comment on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'billing.subscribe for a user at a moment.';
+comment on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) is 'Runs billing.subscribe for a user as of a time.';
 revoke execute on function private.subscribe_at(user_id uuid, plan_id uuid, at timestamp with time zone) from public;
 
--- First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.
+-- Returns the first moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.
 create or replace function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone)
   returns table(period_start timestamp with time zone, period_end timestamp with time zone)
   language plpgsql
@@ -12604,10 +12605,10 @@ begin
 end
 $$;
 
-comment on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) is 'First moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.';
+comment on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) is 'Returns the first moment of the period around a moment, and of the next; null for lifetime. Counted in months from the anchor, in UTC.';
 revoke execute on function private.subscription_period(billing_cycle text, anchor_at timestamp with time zone, at timestamp with time zone) from public;
 
--- Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
+-- Returns subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.
 create or replace function private.suspicious_subjects(at timestamp with time zone)
   returns table(rule_name text, severity text, threshold integer, window_length interval, subject text, user_id uuid, observed bigint, evidence jsonb)
   language sql
@@ -12617,7 +12618,7 @@ as $$
   with rules as (
     select r.* from security.suspicious_activity_rules r where r.is_enabled
   ),
-  -- Where accounts were active: sign-ins, and sessions that moved, with the place they moved from.
+  -- The networks of an account's activity: sign-ins, and sessions that moved, with the network they left.
   activity as (
     select a.user_id, private.network_of(a.ip_address) as network, a.created_at
     from security.login_attempts a
@@ -12655,7 +12656,7 @@ as $$
         'address', private.client_network_of(a.ip_address),
         'failed_accounts', count(distinct coalesce(a.user_id::text, a.email)) filter (where a.status <> 'success'),
         'failed_attempts', count(*) filter (where a.status <> 'success'),
-        -- Whose password may have been guessed.
+        -- Accounts whose password may have been guessed.
         'signed_in_user_ids', coalesce(jsonb_agg(distinct a.user_id) filter (where a.status = 'success'), '[]')
       )
     from rules r
@@ -12710,10 +12711,10 @@ as $$
   where b.observed >= r.threshold
 $$;
 
-comment on function private.suspicious_subjects(at timestamp with time zone) is 'Subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
+comment on function private.suspicious_subjects(at timestamp with time zone) is 'Returns subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
 
--- Leases up to batch_size due messages to the caller, who sends them and calls private.finish_mail for each.
+-- Leases up to batch_size due mails to the caller, which sends them and calls private.finish_mail for each.
 create or replace function private.take_mails(batch_size integer, lease interval default '00:02:00'::interval)
   returns table(id uuid, channel text, to_address text, template text, variables jsonb, created_at timestamp with time zone)
   language plpgsql
@@ -12752,11 +12753,11 @@ begin
 end
 $$;
 
-comment on function private.take_mails(batch_size integer, lease interval) is 'Leases up to batch_size due messages to the caller, who sends them and calls private.finish_mail for each.';
+comment on function private.take_mails(batch_size integer, lease interval) is 'Leases up to batch_size due mails to the caller, which sends them and calls private.finish_mail for each.';
 revoke execute on function private.take_mails(batch_size integer, lease interval) from public;
 grant execute on function private.take_mails(batch_size integer, lease interval) to :PLINTH_WORKER;
 
--- Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.
+-- Returns whether this challenge is open for this purpose and account, and closes it.
 create or replace function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid)
   returns boolean
   language plpgsql
@@ -12774,11 +12775,11 @@ begin
 end
 $$;
 
-comment on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) is 'Whether this was asked, for this purpose and of this account, and not answered yet; it is answered now.';
+comment on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) is 'Returns whether this challenge is open for this purpose and account, and closes it.';
 revoke execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) from public;
 grant execute on function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid) to :PLINTH_SERVICE;
 
--- Counts a try at the account's live code and returns its hash; no row when there is none or its five tries are spent.
+-- Counts an attempt at the account's live code and returns its hash; no row without a live code or after five attempts.
 create or replace function private.take_phone_attempt(user_id uuid)
   returns table(verification_id uuid, code_hash text)
   language sql
@@ -12795,11 +12796,11 @@ as $$
   returning v.id, v.code_hash
 $$;
 
-comment on function private.take_phone_attempt(user_id uuid) is 'Counts a try at the account''s live code and returns its hash; no row when there is none or its five tries are spent.';
+comment on function private.take_phone_attempt(user_id uuid) is 'Counts an attempt at the account''s live code and returns its hash; no row without a live code or after five attempts.';
 revoke execute on function private.take_phone_attempt(user_id uuid) from public;
 grant execute on function private.take_phone_attempt(user_id uuid) to :PLINTH_SERVICE;
 
--- Leases up to batch_size subscriptions to the caller, who cancels them at the provider and calls private.finish_provider_cancellation for each.
+-- Leases up to batch_size subscriptions to the caller, which cancels them at the provider and calls private.finish_provider_cancellation for each.
 create or replace function private.take_provider_cancellations(provider text, batch_size integer, lease interval default '00:02:00'::interval)
   returns table(provider_subscription_id text)
   language plpgsql
@@ -12828,11 +12829,11 @@ begin
 end
 $$;
 
-comment on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) is 'Leases up to batch_size subscriptions to the caller, who cancels them at the provider and calls private.finish_provider_cancellation for each.';
+comment on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) is 'Leases up to batch_size subscriptions to the caller, which cancels them at the provider and calls private.finish_provider_cancellation for each.';
 revoke execute on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) from public;
 grant execute on function private.take_provider_cancellations(provider text, batch_size integer, lease interval) to :PLINTH_WORKER;
 
--- Uses up a flow and returns what is needed to finish it; no row if it is unknown, used, expired or another session's.
+-- Uses up a flow and returns the data to finish it; no row if it is unknown, used, expired or another session's.
 create or replace function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea)
   returns table(flow_id uuid, provider text, redirect_uri text, secrets_sealed text)
   language plpgsql
@@ -12841,7 +12842,7 @@ create or replace function private.take_provider_flow(purpose text, flow_hash by
 as $$
 #variable_conflict use_column
 begin
-  -- Account before token, as everywhere; deleting the account would otherwise meet us half way.
+  -- Account before token, as everywhere; otherwise a deletion of the account could deadlock with this.
   perform from identity.users u where u.id = plinth.current_user_id() for key share;
 
   return query
@@ -12852,7 +12853,7 @@ begin
       and s.purpose = take_provider_flow.purpose
       and s.used_at is null
       and s.expires_at > now()
-      -- A link belongs to the session that began it.
+      -- A link belongs to the session that started it.
       and (
         s.session_id is null
         or s.session_id = plinth.current_session_id() and s.user_id = plinth.current_user_id()
@@ -12869,11 +12870,11 @@ begin
 end
 $$;
 
-comment on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) is 'Uses up a flow and returns what is needed to finish it; no row if it is unknown, used, expired or another session''s.';
+comment on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) is 'Uses up a flow and returns the data to finish it; no row if it is unknown, used, expired or another session''s.';
 revoke execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) from public;
 grant execute on function private.take_provider_flow(purpose text, flow_hash bytea, state_hash bytea) to :PLINTH_SERVICE;
 
--- Takes tokens from the user's grants in force, in their order, and says from which, how many, and how many are missing.
+-- Takes tokens from the user's grants in force, in order; returns the grants, the tokens taken from each, and the missing number.
 create or replace function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint)
   returns record
   language plpgsql
@@ -12883,7 +12884,7 @@ declare
   v_take bigint;
 begin
   missing := 0;
-  -- Mostly the first grant has enough.
+  -- Usually the first grant has enough.
   update billing.token_grants g
   set
     held = g.held + case when for_hold then take_tokens.tokens else 0 end,
@@ -12919,10 +12920,10 @@ begin
   loop
     exit when missing <= 0;
     if v_grant.is_used_up then
-      -- Seen once more and then never again.
+      -- Seen one last time, then retired.
       update billing.token_grants g set retired_at = take_tokens.at where g.id = v_grant.id;
     end if;
-    -- Without an amount there is always enough.
+    -- An unlimited grant always has enough.
     v_take := least(missing, coalesce(v_grant.free, missing));
     continue when v_take <= 0;
     if for_hold then
@@ -12937,10 +12938,10 @@ begin
 end
 $$;
 
-comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in their order, and says from which, how many, and how many are missing.';
+comment on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) is 'Takes tokens from the user''s grants in force, in order; returns the grants, the tokens taken from each, and the missing number.';
 revoke execute on function private.take_tokens(user_id uuid, tokens bigint, for_hold boolean, at timestamp with time zone, out grant_ids uuid[], out grant_tokens bigint[], out missing bigint) from public;
 
--- A text without fenced code and code between backticks.
+-- Returns a text without fenced code and code between backticks.
 create or replace function private.text_without_code(value text)
   returns text
   language plpgsql
@@ -12968,7 +12969,7 @@ begin
       v_fence := null;
     end if;
   end loop;
-  -- Code between backticks ends with as many as it starts with, in the same paragraph.
+  -- Code between backticks ends with as many backticks as it starts with, in the same paragraph.
   foreach v_paragraph in array regexp_split_to_array(v_kept, '\n[ \t]*\n') loop
     v_end := 0;
     for v_part in
@@ -12988,10 +12989,10 @@ begin
 end
 $$;
 
-comment on function private.text_without_code(value text) is 'A text without fenced code and code between backticks.';
+comment on function private.text_without_code(value text) is 'Returns a text without fenced code and code between backticks.';
 revoke execute on function private.text_without_code(value text) from public;
 
--- First line of a text as a title of up to 80 characters; null when there is none.
+-- Returns the first line of a text as a title of up to 80 characters; null without one.
 create or replace function private.title_of(content text)
   returns text
   language sql
@@ -13007,10 +13008,10 @@ as $$
   ) as first
 $$;
 
-comment on function private.title_of(content text) is 'First line of a text as a title of up to 80 characters; null when there is none.';
+comment on function private.title_of(content text) is 'Returns the first line of a text as a title of up to 80 characters; null without one.';
 revoke execute on function private.title_of(content text) from public;
 
--- A user's tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.
+-- Returns a user's tokens at a moment: left, held, used this month, by grant, and the time when they run out at the rate of the last seven whole days.
 create or replace function private.token_balance_at(user_id uuid, at timestamp with time zone default now())
   returns billing.token_balance
   language plpgsql
@@ -13048,7 +13049,7 @@ begin
   into v_balance.tokens_per_day
   from billing.daily_usage d
   where d.user_id = token_balance_at.user_id and d.day between v_today - 7 and v_today - 1;
-  -- Beyond a century it is no forecast.
+  -- Beyond a century a forecast is meaningless.
   if v_balance.available < 36525 * v_balance.tokens_per_day then
     v_balance.exhausted_at := token_balance_at.at
       + make_interval(secs => (86400 * v_balance.available / v_balance.tokens_per_day)::double precision);
@@ -13059,11 +13060,11 @@ begin
 end
 $$;
 
-comment on function private.token_balance_at(user_id uuid, at timestamp with time zone) is 'A user''s tokens at a moment: left, held, used this month, by grant, and when they run out at the pace of the last seven whole days.';
+comment on function private.token_balance_at(user_id uuid, at timestamp with time zone) is 'Returns a user''s tokens at a moment: left, held, used this month, by grant, and the time when they run out at the rate of the last seven whole days.';
 revoke execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) from public;
 grant execute on function private.token_balance_at(user_id uuid, at timestamp with time zone) to :PLINTH_SERVICE;
 
--- Grants what the plans of a subscription's current period give beyond what was granted for it; returns how many tokens.
+-- Grants the tokens due for the plans of a subscription's current period beyond those already granted; returns their number.
 create or replace function private.top_up_quota(subscription_id uuid, at timestamp with time zone)
   returns bigint
   language plpgsql
@@ -13136,7 +13137,7 @@ begin
   from private.plans_of_period(v_subscription) with ordinality w (plan_id, began_at, number)
   join billing.subscription_plans p on p.id = w.plan_id;
   if v_subscription.provider is null then
-    -- What was granted when the period began, and the plan as it is now.
+    -- The tokens granted at the start of the period, and the current plan.
     select g.amount into v_first
     from billing.token_grants g
     where g.user_id = v_subscription.user_id and g.idempotency_key = 'plan:' || v_period;
@@ -13188,10 +13189,10 @@ begin
 end
 $$;
 
-comment on function private.top_up_quota(subscription_id uuid, at timestamp with time zone) is 'Grants what the plans of a subscription''s current period give beyond what was granted for it; returns how many tokens.';
+comment on function private.top_up_quota(subscription_id uuid, at timestamp with time zone) is 'Grants the tokens due for the plans of a subscription''s current period beyond those already granted; returns their number.';
 revoke execute on function private.top_up_quota(subscription_id uuid, at timestamp with time zone) from public;
 
--- Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.
+-- Records time and address of the use of API tokens, at most once a minute; returns the number of changed rows.
 create or replace function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
   language plpgsql
@@ -13224,11 +13225,11 @@ begin
 end
 $$;
 
-comment on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where API tokens were used, once a minute at most; returns how many rows changed.';
+comment on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Records time and address of the use of API tokens, at most once a minute; returns the number of changed rows.';
 revoke execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_api_tokens(token_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
 
--- Notes when and from where sessions were used, once a minute at most; returns how many rows changed.
+-- Records time and address of the use of sessions, at most once a minute; returns the number of changed rows.
 create or replace function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
   returns integer
   language plpgsql
@@ -13239,7 +13240,7 @@ declare
   v_users uuid[];
   v_touched integer;
 begin
-  -- Account before session, the one order of locks (see private.finish_login): a new address is audited, which locks it.
+  -- Account before session, the global lock order (see private.finish_login): a new address is audited, which locks the account.
   select array_agg(locked.id) into v_users
   from (
     select u.id
@@ -13262,9 +13263,9 @@ begin
     where s.user_id = any (v_users)
       and s.ended_at is null
       and s.expires_at > now()
-      -- Once a minute is enough, however many servers tell.
+      -- Once a minute is enough for any number of servers.
       and s.last_activity_at <= seen.at - interval '1 minute'
-      -- A session past its limit is over, also where an access token still works for some minutes.
+      -- A session past its limit is over, even while an access token still works for some minutes.
       and s.last_activity_at > seen.at - private.session_idle_limit(s.user_id)
     order by s.id
     for no key update of s skip locked
@@ -13278,7 +13279,7 @@ begin
 end
 $$;
 
-comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Notes when and from where sessions were used, once a minute at most; returns how many rows changed.';
+comment on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Records time and address of the use of sessions, at most once a minute; returns the number of changed rows.';
 revoke execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 grant execute on function private.touch_sessions(session_ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) to :PLINTH_SERVICE;
 
@@ -13301,7 +13302,7 @@ begin
   where s.id = transition_subscription.subscription_id
   for update;
   if v_before.id is null then
-    raise exception 'There is no such subscription.' using errcode = 'PL404';
+    raise exception 'Subscription not found.' using errcode = 'PL404';
   end if;
   v_status := (
     select t.to_status
@@ -13311,7 +13312,7 @@ begin
       and (v_before.provider is not null or not t.is_providers)
   );
   if v_status is null then
-    raise exception 'A subscription that is % does not allow this (%).', v_before.status, transition_subscription.event
+    raise exception 'A subscription with status % does not allow this (%).', v_before.status, transition_subscription.event
       using errcode = 'PL409';
   end if;
   update billing.user_subscriptions s
@@ -13328,11 +13329,11 @@ begin
   v_change := private.record_subscription_change(
     coalesce(recorded_as, transition_subscription.event), v_before, v_after, transition_subscription.at
   );
-  -- Plan tokens end with the plan; those of the free plan are everybody's.
+  -- Plan tokens end with the plan; tokens of the free plan belong to every user.
   if v_after.ended_at is not null and v_before.ended_at is null and v_after.quota_granted_from is not null
     and not exists (select from billing.subscription_plans p where p.id = v_after.plan_id and p.code = 'free')
   then
-    -- An end that the provider dates before the period's tokens were given takes them all the same, those of an upgrade too.
+    -- An end dated by the provider before the grant of the period's tokens still removes them, and those of an upgrade.
     v_end := greatest(transition_subscription.at, v_after.quota_period_start);
     v_last := (
       select max(g.starts_at)
@@ -13342,7 +13343,7 @@ begin
     if v_last >= v_end then
       v_end := v_last + interval '1 microsecond';
     end if;
-    -- One that was revived may end once more at the same moment: the key is the change's.
+    -- A revived subscription may end again at the same moment: the key belongs to the change.
     perform private.close_plan_grant(v_after.user_id, v_after.id, v_end, 0, v_end, format('end:%s', v_change.id));
   end if;
   return v_after;
@@ -13352,7 +13353,7 @@ $$;
 comment on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) is 'Moves a subscription by an event of private.subscription_transitions; PL409 when its state does not allow it.';
 revoke execute on function private.transition_subscription(subscription_id uuid, event text, at timestamp with time zone, recorded_as text) from public;
 
--- Locks an account until the end of the transaction if that is possible at once; whether it did. False for no such account, too.
+-- Locks an account until the end of the transaction if it is free; returns whether it did. False for an unknown account, too.
 create or replace function private.try_lock_account(user_id uuid)
   returns boolean
   language plpgsql
@@ -13368,10 +13369,10 @@ exception
 end
 $$;
 
-comment on function private.try_lock_account(user_id uuid) is 'Locks an account until the end of the transaction if that is possible at once; whether it did. False for no such account, too.';
+comment on function private.try_lock_account(user_id uuid) is 'Locks an account until the end of the transaction if it is free; returns whether it did. False for an unknown account, too.';
 revoke execute on function private.try_lock_account(user_id uuid) from public;
 
--- Locks a user's ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody's.
+-- Locks a user's ledger unless it is locked; then returns false. A missing ledger counts as unlocked.
 create or replace function private.try_lock_usage(user_id uuid)
   returns boolean
   language plpgsql
@@ -13387,10 +13388,10 @@ exception
 end
 $$;
 
-comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger, unless somebody else holds it: false then. A ledger that is not there yet is nobody''s.';
+comment on function private.try_lock_usage(user_id uuid) is 'Locks a user''s ledger unless it is locked; then returns false. A missing ledger counts as unlocked.';
 revoke execute on function private.try_lock_usage(user_id uuid) from public;
 
--- The last max_count messages before an answer, oldest first: what the model is asked with.
+-- Returns the last max_count messages before an answer, oldest first: the model's input.
 create or replace function private.turn_context(message_id uuid, max_count integer default 50)
   returns setof llm.messages
   language sql
@@ -13414,11 +13415,11 @@ as $$
   order by p.distance desc
 $$;
 
-comment on function private.turn_context(message_id uuid, max_count integer) is 'The last max_count messages before an answer, oldest first: what the model is asked with.';
+comment on function private.turn_context(message_id uuid, max_count integer) is 'Returns the last max_count messages before an answer, oldest first: the model''s input.';
 revoke execute on function private.turn_context(message_id uuid, max_count integer) from public;
 grant execute on function private.turn_context(message_id uuid, max_count integer) to :PLINTH_SERVICE;
 
--- How many messages of a room after a watermark are unread for nobody: deleted and private ones.
+-- Returns how many messages of a room after a watermark count as unread for no member: deleted and private ones.
 create or replace function private.uncounted_in_room_after(room_id uuid, watermark bigint)
   returns bigint
   language plpgsql
@@ -13465,10 +13466,10 @@ begin
 end
 $$;
 
-comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'How many messages of a room after a watermark are unread for nobody: deleted and private ones.';
+comment on function private.uncounted_in_room_after(room_id uuid, watermark bigint) is 'Returns how many messages of a room after a watermark count as unread for no member: deleted and private ones.';
 revoke execute on function private.uncounted_in_room_after(room_id uuid, watermark bigint) from public;
 
--- Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.
+-- Resumes a paused subscription: the period is extended by the length of the pause. PL409 when it is not paused.
 create or replace function private.unpause_subscription(subscription_id uuid, at timestamp with time zone)
   returns billing.user_subscriptions
   language plpgsql
@@ -13484,7 +13485,7 @@ begin
   where s.id = unpause_subscription.subscription_id
   for update;
   v_subscription := private.transition_subscription(v_paused.id, 'resumed', unpause_subscription.at);
-  -- In UTC, so that no zone's clock change makes a day of it longer or shorter.
+  -- In UTC, so that no daylight-saving change makes a day longer or shorter.
   v_end := (
     unpause_subscription.at at time zone 'UTC'
     + (v_paused.current_period_end at time zone 'UTC' - v_paused.paused_at at time zone 'UTC')
@@ -13493,7 +13494,7 @@ begin
   set anchor_at = v_end, current_period_end = v_end, quota_period_end = v_end
   where s.id = v_paused.id
   returning s.* into v_subscription;
-  -- Without a limit there was nothing to carry.
+  -- An unlimited grant had nothing to carry over.
   if exists (select from billing.subscription_plans p where p.id = v_subscription.plan_id and p.token_quota is null) then
     perform private.grant_tokens(
       v_subscription.user_id, null, 'plan', v_subscription.id, 100, unpause_subscription.at, v_end,
@@ -13504,10 +13505,10 @@ begin
 end
 $$;
 
-comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Goes on with a paused subscription: the period ends as much later as the pause was long. PL409 when it is not paused.';
+comment on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) is 'Resumes a paused subscription: the period is extended by the length of the pause. PL409 when it is not paused.';
 revoke execute on function private.unpause_subscription(subscription_id uuid, at timestamp with time zone) from public;
 
--- The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.
+-- Returns the earlier use of the key, or nulls. PL409 when it was used with other arguments, PL422 without a key.
 create or replace function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb)
   returns private.usage_keys
   language plpgsql
@@ -13517,7 +13518,7 @@ declare
   v_key private.usage_keys;
 begin
   if length(used_key.idempotency_key) between 1 and 255 is not true then
-    raise exception 'An idempotency key has 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
+    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
   select k.* into v_key
   from private.usage_keys k
@@ -13525,16 +13526,16 @@ begin
     and k.operation = used_key.operation
     and k.idempotency_key = used_key.idempotency_key;
   if found and v_key.arguments <> used_key.arguments then
-    raise exception 'The idempotency key was used with other arguments.' using errcode = 'PL409', column = 'idempotency_key';
+    raise exception 'The idempotency key was already used with other arguments.' using errcode = 'PL409', column = 'idempotency_key';
   end if;
   return v_key;
 end
 $$;
 
-comment on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) is 'The key as it was used, or nulls. PL409 when it was used with other arguments, PL422 for no key.';
+comment on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) is 'Returns the earlier use of the key, or nulls. PL409 when it was used with other arguments, PL422 without a key.';
 revoke execute on function private.used_key(user_id uuid, operation text, idempotency_key text, arguments jsonb) from public;
 
--- A well-formed username made of a name or address; not necessarily a free one.
+-- Returns a well-formed username made of a name or address; it may be taken.
 create or replace function private.username_from(suggestion text)
   returns text
   language sql
@@ -13552,10 +13553,10 @@ as $$
   ) c
 $$;
 
-comment on function private.username_from(suggestion text) is 'A well-formed username made of a name or address; not necessarily a free one.';
+comment on function private.username_from(suggestion text) is 'Returns a well-formed username made of a name or address; it may be taken.';
 revoke execute on function private.username_from(suggestion text) from public;
 
--- Verifies the account's address, or moves it to the address the link was sent to; false for a token that is not valid.
+-- Verifies the account's address, or moves it to the address the link was sent to; returns false for an invalid token.
 create or replace function private.verify_email(token_hash bytea)
   returns boolean
   language plpgsql
@@ -13571,7 +13572,7 @@ begin
   from identity.users u
   where u.id = (select v.user_id from private.user_verifications v where v.token_hash = verify_email.token_hash)
   for no key update;
-  -- Looked at only now, with the account locked: who waited for a winner finds the token used, or ended by the clock of a
+  -- Read only now, with the account locked: after waiting for the winner, the token is used, or expired by the clock of a
   -- transaction that began after this one.
   update private.user_verifications v
   set used_at = now()
@@ -13596,13 +13597,13 @@ begin
   end if;
 
   begin
-    -- The clock's time differs from any before it: one that stays the same is dropped with the old address.
+    -- The time differs from any earlier one: an unchanged time would be dropped with the old address.
     update identity.users u
     set email = v_address, hashed_email = v_hash, email_verified_at = clock_timestamp()
     where u.id = v_user.id;
   exception
     when unique_violation then
-      -- Somebody else proved it first.
+      -- Another account verified it first.
       perform private.record_security_event(
         'email_verification_failed', v_user.id, jsonb_build_object('reason', 'address_taken')
       );
@@ -13616,11 +13617,11 @@ begin
 end
 $$;
 
-comment on function private.verify_email(token_hash bytea) is 'Verifies the account''s address, or moves it to the address the link was sent to; false for a token that is not valid.';
+comment on function private.verify_email(token_hash bytea) is 'Verifies the account''s address, or moves it to the address the link was sent to; returns false for an invalid token.';
 revoke execute on function private.verify_email(token_hash bytea) from public;
 grant execute on function private.verify_email(token_hash bytea) to :PLINTH_SERVICE;
 
--- Reads the price history of a model to import; USD per million tokens.
+-- Returns the price history of a model to import; USD per million tokens.
 create or replace function private.wanted_prices(price_history jsonb)
   returns table(input_price numeric, output_price numeric, cached_input_price numeric, reasoning_price numeric, effective_from timestamp with time zone, effective_to timestamp with time zone)
   language sql
@@ -13628,7 +13629,7 @@ create or replace function private.wanted_prices(price_history jsonb)
   set search_path to 'pg_catalog'
   set "TimeZone" to 'UTC'
 as $$
-  -- As they were written: a price that the table does not take must not be rounded into one that it does.
+  -- Kept as written: a price that the table would reject must not be rounded to one that it accepts.
   select
     (h ->> 'input')::numeric,
     (h ->> 'output')::numeric,
@@ -13639,10 +13640,10 @@ as $$
   from jsonb_array_elements(coalesce(price_history, '[]')) h
 $$;
 
-comment on function private.wanted_prices(price_history jsonb) is 'Reads the price history of a model to import; USD per million tokens.';
+comment on function private.wanted_prices(price_history jsonb) is 'Returns the price history of a model to import; USD per million tokens.';
 revoke execute on function private.wanted_prices(price_history jsonb) from public;
 
--- A JSON object without the members that sound like secrets.
+-- Returns a JSON object without the members whose names suggest secrets.
 create or replace function private.without_secrets(document jsonb)
   returns jsonb
   language sql
@@ -13659,7 +13660,7 @@ as $$
   end
 $$;
 
-comment on function private.without_secrets(document jsonb) is 'A JSON object without the members that sound like secrets.';
+comment on function private.without_secrets(document jsonb) is 'Returns a JSON object without the members whose names suggest secrets.';
 revoke execute on function private.without_secrets(document jsonb) from public;
 
 -- Writes the next tables of a pending export; returns continued, finished, failed_<sqlstate>, or null when none is pending.
@@ -13680,7 +13681,7 @@ declare
   v_content text := '';
   v_part integer;
   v_size bigint := 0;
-  -- True too when nothing is left after the last table.
+  -- Also true when no table is left.
   v_is_finished boolean := true;
 begin
   select e.* into v_export
@@ -13738,7 +13739,7 @@ begin
       v_is_finished := true;
     end loop;
     if v_is_finished then
-      -- The object is closed by the server, which adds what only it can read.
+      -- The server closes the object, because it adds data that only it can read.
       v_content := v_content || '}';
     end if;
 
@@ -13784,7 +13785,7 @@ comment on function private.write_data_export() is 'Writes the next tables of a 
 revoke execute on function private.write_data_export() from public;
 grant execute on function private.write_data_export() to :PLINTH_WORKER;
 
--- Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.
+-- Appends a delta; returns the last sequence. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for an unknown turn, PL422 for its size.
 create or replace function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text)
   returns integer
   language plpgsql
@@ -13797,7 +13798,7 @@ declare
   v_turn private.turns;
 begin
   if v_bytes not between 1 and 65536 then
-    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'content';
+    raise exception 'A delta must have 1 to 65,536 bytes.' using errcode = 'PL422', column = 'content';
   end if;
   update private.turns t
   set
@@ -13827,7 +13828,7 @@ begin
     and t.writer = write_delta.writer
     and (write_delta.user_id is null or t.user_id = write_delta.user_id);
   if not found then
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if write_delta.sequence between 1 and v_turn.last_sequence then
     if exists (
@@ -13841,25 +13842,25 @@ begin
     ) then
       return v_turn.last_sequence;
     end if;
-    raise exception 'Delta % says something else.', write_delta.sequence using errcode = 'PL409', column = 'sequence';
+    raise exception 'Delta % was already stored with another text.', write_delta.sequence using errcode = 'PL409', column = 'sequence';
   end if;
   if v_turn.ended_at is not null then
     raise exception 'The turn has ended.'
-      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or ended when its lease expired.';
   end if;
   if v_turn.last_sequence <> write_delta.sequence - 1 or write_delta.sequence is null then
     raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_delta.sequence::text, 'null')
       using errcode = 'PL409', column = 'sequence';
   end if;
-  raise exception 'An answer has at most 1,000,000 bytes.'
+  raise exception 'An answer can have at most 1,000,000 bytes.'
     using errcode = 'PL422', column = 'content', hint = 'Finish it with the reason length.';
 end
 $$;
 
-comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence there is. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for its size.';
+comment on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) is 'Appends a delta; returns the last sequence. The same delta again changes nothing. PL409 for a gap, another text or a turn that ended, PL404 for an unknown turn, PL422 for its size.';
 revoke execute on function private.write_delta(message_id uuid, sequence integer, content text, thinking text, user_id uuid, writer text) from public;
 
--- Appends deltas, all or none; returns the last sequence there is. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for their number or size.
+-- Appends deltas, all or none; returns the last sequence. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for an unknown turn, PL422 for their number or size.
 create or replace function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text)
   returns integer
   language plpgsql
@@ -13874,12 +13875,12 @@ declare
   v_different integer;
 begin
   if v_count not between 1 and 1000 or array_ndims(write_deltas.contents) <> 1 then
-    raise exception 'A batch has 1 to 1,000 deltas.' using errcode = 'PL422', column = 'contents';
+    raise exception 'A batch must have 1 to 1,000 deltas.' using errcode = 'PL422', column = 'contents';
   end if;
   if write_deltas.thinking is not null
     and (cardinality(write_deltas.thinking) <> v_count or array_ndims(write_deltas.thinking) <> 1)
   then
-    raise exception 'Send as many thinking pieces as contents; null stands for none.'
+    raise exception 'Send as many thinking pieces as contents; use null for none.'
       using errcode = 'PL422', column = 'thinking';
   end if;
   if exists (
@@ -13888,7 +13889,7 @@ begin
     where coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0)
       not between 1 and 65536
   ) then
-    raise exception 'A delta has 1 to 65,536 bytes.' using errcode = 'PL422', column = 'contents';
+    raise exception 'A delta must have 1 to 65,536 bytes.' using errcode = 'PL422', column = 'contents';
   end if;
 
   select t.* into v_turn
@@ -13898,7 +13899,7 @@ begin
     and (write_deltas.user_id is null or t.user_id = write_deltas.user_id)
   for no key update;
   if not found then
-    raise exception 'There is no such turn.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Turn not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   if write_deltas.first_sequence between 1 and v_turn.last_sequence + 1 is not true then
     raise exception 'The next delta is %, not %.', v_turn.last_sequence + 1, coalesce(write_deltas.first_sequence::text, 'null')
@@ -13917,20 +13918,20 @@ begin
       and d.thinking = coalesce(write_deltas.thinking[i], '')
   );
   if v_different is not null then
-    raise exception 'Delta % says something else.', v_different using errcode = 'PL409', column = 'first_sequence';
+    raise exception 'Delta % was already stored with another text.', v_different using errcode = 'PL409', column = 'first_sequence';
   end if;
   if v_known = v_count then
     return v_turn.last_sequence;
   end if;
   if v_turn.ended_at is not null then
     raise exception 'The turn has ended.'
-      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or broken off when its lease ended.';
+      using errcode = 'PL409', column = 'message_id', hint = 'It was finished, cancelled, or ended when its lease expired.';
   end if;
   select sum(coalesce(octet_length(write_deltas.contents[i]), 0) + coalesce(octet_length(write_deltas.thinking[i]), 0))
   into v_bytes
   from generate_series(v_known + 1, v_count) i;
   if v_turn.streamed_bytes + v_bytes > 1000000 then
-    raise exception 'An answer has at most 1,000,000 bytes.'
+    raise exception 'An answer can have at most 1,000,000 bytes.'
       using errcode = 'PL422', column = 'contents', hint = 'Finish it with the reason length.';
   end if;
 
@@ -13950,5 +13951,5 @@ begin
 end
 $$;
 
-comment on function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text) is 'Appends deltas, all or none; returns the last sequence there is. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for no such turn, PL422 for their number or size.';
+comment on function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text) is 'Appends deltas, all or none; returns the last sequence. The same deltas again change nothing. PL409 for a gap, another text or a turn that ended, PL404 for an unknown turn, PL422 for their number or size.';
 revoke execute on function private.write_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[], user_id uuid, writer text) from public;

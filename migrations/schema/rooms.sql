@@ -85,7 +85,7 @@ comment on constraint chat_rooms_creator_id_fkey on rooms.chat_rooms is '@behavi
 create policy delete_creator on rooms.chat_rooms
   for delete to :PLINTH_USER
   using ((id in (select rooms.own_room_ids())));
-comment on policy delete_creator on rooms.chat_rooms is 'Whose room it is deletes it with all that is in it.';
+comment on policy delete_creator on rooms.chat_rooms is 'Creators delete their rooms with all contents.';
 create policy select_visible on rooms.chat_rooms
   for select to :PLINTH_USER
   using ((id in (select rooms.my_room_ids())) or is_public or (id in (select rooms.invited_room_ids())));
@@ -94,7 +94,7 @@ create policy update_moderator on rooms.chat_rooms
   for update to :PLINTH_USER
   using ((id in (select rooms.moderated_room_ids())))
   with check ((id in (select rooms.moderated_room_ids())));
-comment on policy update_moderator on rooms.chat_rooms is 'Moderators change name and settings of their rooms.';
+comment on policy update_moderator on rooms.chat_rooms is 'Moderators change the name and settings of their rooms.';
 
 grant
   select,
@@ -141,7 +141,7 @@ create policy select_unblocked on rooms.general_chat_messages
   using ((select plinth.current_user_id()) is not null and not (exists ( select
    from rooms.user_blocks b
   where b.user_id = (select plinth.current_user_id()) and b.blocked_id = general_chat_messages.sender_id)));
-comment on policy select_unblocked on rooms.general_chat_messages is 'Who is signed in reads the general chat, but for people they have blocked.';
+comment on policy select_unblocked on rooms.general_chat_messages is 'Signed-in users read the general chat, except messages by users they have blocked.';
 
 grant select on rooms.general_chat_messages to :PLINTH_USER;
 
@@ -175,11 +175,11 @@ create policy all_moderator on rooms.general_chat_mutes
   for all to :PLINTH_USER
   using ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()))
   with check ((select access.has_permission('moderate_general_chat'::text)) and user_id <> (select plinth.current_user_id()) and access.may_administer(user_id));
-comment on policy all_moderator on rooms.general_chat_mutes is 'The permission moderate_general_chat mutes others and lets them speak again, but not who may do more.';
+comment on policy all_moderator on rooms.general_chat_mutes is 'Users with moderate_general_chat mute and unmute others, but not users with more permissions.';
 create policy select_own on rooms.general_chat_mutes
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on rooms.general_chat_mutes is 'Users see that they are muted, and why.';
+comment on policy select_own on rooms.general_chat_mutes is 'Users see whether they are muted, and why.';
 
 grant
   select,
@@ -225,7 +225,7 @@ comment on constraint general_chat_revisions_message_id_fkey on rooms.general_ch
 create policy select_concerned on rooms.general_chat_revisions
   for select to :PLINTH_USER
   using (author_id = (select plinth.current_user_id()) or (select access.has_permission('moderate_general_chat'::text)));
-comment on policy select_concerned on rooms.general_chat_revisions is 'Authors read the earlier texts of their messages, moderators of the general chat all.';
+comment on policy select_concerned on rooms.general_chat_revisions is 'Authors read the earlier texts of their own messages, moderators of the general chat read all.';
 
 grant select on rooms.general_chat_revisions to :PLINTH_USER;
 
@@ -256,12 +256,12 @@ comment on column rooms.general_chat_settings.updated_at is 'Time of the last ch
 create policy select_all on rooms.general_chat_settings
   for select to :PLINTH_USER
   using (true);
-comment on policy select_all on rooms.general_chat_settings is 'Everybody signed in knows how the general chat is run.';
+comment on policy select_all on rooms.general_chat_settings is 'Signed-in users read the settings of the general chat.';
 create policy update_moderator on rooms.general_chat_settings
   for update to :PLINTH_USER
   using ((select access.has_permission('moderate_general_chat'::text)))
   with check ((select access.has_permission('moderate_general_chat'::text)));
-comment on policy update_moderator on rooms.general_chat_settings is 'The permission moderate_general_chat runs the general chat.';
+comment on policy update_moderator on rooms.general_chat_settings is 'Users with moderate_general_chat change the settings of the general chat.';
 
 grant select, update (is_open, slow_mode_seconds) on rooms.general_chat_settings to :PLINTH_USER;
 
@@ -289,7 +289,7 @@ create policy select_fellow_member on rooms.presence
   where m.user_id = presence.user_id and (m.room_id in (select rooms.my_room_ids()))))) and not (user_id = any ((( select array( select b.blocked_id
            from rooms.user_blocks b
           where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
-comment on policy select_fellow_member on rooms.presence is 'Users see who of the people in their rooms is there at the moment, but for people they have blocked.';
+comment on policy select_fellow_member on rooms.presence is 'Users see who of the people in their rooms is present, except users they have blocked.';
 
 grant select on rooms.presence to :PLINTH_USER;
 
@@ -366,7 +366,7 @@ create policy select_member on rooms.room_changes
   using ((exists ( select
    from rooms.room_members m
   where m.room_id = room_changes.room_id and m.user_id = (select plinth.current_user_id()) and m.visible_after < room_changes.sequence)) and (message_id is null or rooms.can_see_message(message_id)));
-comment on policy select_member on rooms.room_changes is 'Members read the events of their rooms that concern what they see.';
+comment on policy select_member on rooms.room_changes is 'Members read the events of their rooms that concern messages they may see.';
 
 grant select on rooms.room_changes to :PLINTH_USER;
 
@@ -426,7 +426,7 @@ comment on policy select_moderator on rooms.room_invites is 'Moderators see the 
 create policy select_own on rooms.room_invites
   for select to :PLINTH_USER
   using (invitee_id = (select plinth.current_user_id()) or inviter_id = (select plinth.current_user_id()));
-comment on policy select_own on rooms.room_invites is 'Users see the invites they got and made.';
+comment on policy select_own on rooms.room_invites is 'Users see the invites they received and sent.';
 
 grant select on rooms.room_invites to :PLINTH_USER;
 
@@ -514,7 +514,7 @@ create policy select_with_message on rooms.room_message_mentions
   using ((exists ( select
    from rooms.room_messages m
   where m.id = room_message_mentions.message_id)));
-comment on policy select_with_message on rooms.room_message_mentions is 'Who sees a message sees this of it.';
+comment on policy select_with_message on rooms.room_message_mentions is 'Users who see a message see its mentions.';
 
 grant select on rooms.room_message_mentions to :PLINTH_USER;
 
@@ -547,7 +547,7 @@ create policy select_with_message on rooms.room_message_reactions
   using ((exists ( select
    from rooms.room_messages m
   where m.id = room_message_reactions.message_id)));
-comment on policy select_with_message on rooms.room_message_reactions is 'Who sees a message sees this of it.';
+comment on policy select_with_message on rooms.room_message_reactions is 'Users who see a message see its reactions.';
 
 grant select on rooms.room_message_reactions to :PLINTH_USER;
 
@@ -573,7 +573,7 @@ comment on constraint room_message_recipients_user_id_fkey on rooms.room_message
 create policy select_concerned on rooms.room_message_recipients
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()) or rooms.can_see_message(message_id));
-comment on policy select_concerned on rooms.room_message_recipients is 'Users see to whom the private messages went that they see.';
+comment on policy select_concerned on rooms.room_message_recipients is 'Users see the recipients of the private messages they see.';
 
 grant select on rooms.room_message_recipients to :PLINTH_USER;
 
@@ -712,7 +712,7 @@ create policy select_member on rooms.room_messages
    from rooms.user_blocks b
   where b.user_id = (select plinth.current_user_id()) and b.blocked_id = room_messages.sender_id
  offset 0)));
-comment on policy select_member on rooms.room_messages is 'Members read what was posted since they may see it, but for private messages of others and people they have blocked.';
+comment on policy select_member on rooms.room_messages is 'Members read the messages from the start of their history, except private messages of others and messages by users they have blocked.';
 
 grant select on rooms.room_messages to :PLINTH_USER;
 
@@ -741,7 +741,7 @@ create policy select_member on rooms.typing
   using (expires_at > statement_timestamp() and (room_id in (select rooms.my_room_ids())) and not (user_id = any ((( select array( select b.blocked_id
            from rooms.user_blocks b
           where b.user_id = (select plinth.current_user_id())) as "array"))::uuid[])));
-comment on policy select_member on rooms.typing is 'Members see who is writing in their rooms at the moment, but for people they have blocked.';
+comment on policy select_member on rooms.typing is 'Members see who is writing in their rooms, except users they have blocked.';
 
 grant select on rooms.typing to :PLINTH_USER;
 
@@ -775,7 +775,7 @@ comment on constraint user_blocks_user_id_fkey on rooms.user_blocks is '@behavio
 create policy select_own on rooms.user_blocks
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
-comment on policy select_own on rooms.user_blocks is 'Users see whom they have blocked.';
+comment on policy select_own on rooms.user_blocks is 'Users see their own blocks.';
 
 grant select on rooms.user_blocks to :PLINTH_USER;
 
@@ -804,7 +804,7 @@ grant select on rooms.user_event_counters to :PLINTH_USER;
 
 -- Views -----------------------------------------------------------------------------------------------
 
--- One row per event of a room that the reader may see. Numbers have no gaps in the room; a reader's may, where something is not theirs to see.
+-- Grain: one row per event of a room that the reader may see. Numbers have no gaps in the room; a reader's numbers may, where an event is hidden from them.
 create view rooms.room_events with (security_invoker=true) as
  select m.room_id,
     m.event_sequence as sequence,
@@ -822,17 +822,17 @@ union all
     c.created_at
    from rooms.room_changes c;
 
-comment on view rooms.room_events is E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nOne row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s may, where something is not theirs to see.';
+comment on view rooms.room_events is E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nGrain: one row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s numbers may, where an event is hidden from them.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
-comment on column rooms.room_events.sequence is E'@notNull\nThe event''s number in the room.';
-comment on column rooms.room_events.kind is E'@notNull\nmessage_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+comment on column rooms.room_events.sequence is E'@notNull\nNumber of the event in the room.';
+comment on column rooms.room_events.kind is E'@notNull\nKind of event: message_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
 comment on column rooms.room_events.message_id is 'The message concerned, or null.';
-comment on column rooms.room_events.user_id is 'Sender, member concerned, or who did it; null for the AI and deleted accounts.';
-comment on column rooms.room_events.created_at is E'@notNull\nWhen.';
+comment on column rooms.room_events.user_id is 'The sender, the member concerned, or the actor; null for the AI and deleted accounts.';
+comment on column rooms.room_events.created_at is E'@notNull\nTime of the event.';
 
 grant select on rooms.room_events to :PLINTH_USER;
 
--- Unread messages and mentions of the signed-in user, one row per room; exact.
+-- Exact counts of unread messages and mentions of the signed-in user. Grain: one row per room.
 create view rooms.unread_counts with (security_invoker=true) as
  select m.room_id,
     c.unread_count,
@@ -844,18 +844,18 @@ create view rooms.unread_counts with (security_invoker=true) as
      cross join lateral rooms.count_unread(m.room_id) c(unread_count, mention_count)
   where m.user_id = (( select plinth.current_user_id() as current_user_id));
 
-comment on view rooms.unread_counts is E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\nUnread messages and mentions of the signed-in user, one row per room; exact.';
+comment on view rooms.unread_counts is E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\nExact counts of unread messages and mentions of the signed-in user. Grain: one row per room.';
 comment on column rooms.unread_counts.room_id is E'@notNull\nThe room.';
-comment on column rooms.unread_counts.unread_count is E'@notNull\nMessages of others that the user may see, after the read mark, not deleted.';
-comment on column rooms.unread_counts.mention_count is E'@notNull\nThose of them that mention the user.';
-comment on column rooms.unread_counts.last_read_sequence is E'@notNull\nThe read mark: the number of the last message read.';
-comment on column rooms.unread_counts.last_sequence is E'@notNull\nThe number of the room''s last message.';
+comment on column rooms.unread_counts.unread_count is E'@notNull\nNumber of messages by others that the user may see, after the read mark, not deleted.';
+comment on column rooms.unread_counts.mention_count is E'@notNull\nNumber of those messages that mention the user.';
+comment on column rooms.unread_counts.last_read_sequence is E'@notNull\nRead mark: the number of the last message read.';
+comment on column rooms.unread_counts.last_sequence is E'@notNull\nNumber of the room''s last message.';
 
 grant select on rooms.unread_counts to :PLINTH_USER;
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- From now on the signed-in user does not see the other's messages, and the other can neither write to nor invite them. Blocking again changes nothing. PL402 above 1000, PL404, PL422.
+-- Blocks a user: the signed-in user no longer sees their messages, and they can neither write to nor invite the signed-in user. Blocking again changes nothing. PL402 above 1000, PL404, PL422.
 create or replace function rooms.block_user(user_id uuid)
   returns boolean
   language plpgsql
@@ -866,17 +866,17 @@ declare
   v_user constant uuid := plinth.current_user_id();
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif block_user.user_id is null or block_user.user_id = v_user then
-    raise exception 'One blocks somebody else.' using errcode = 'PL422', column = 'user_id';
+    raise exception 'You cannot block yourself.' using errcode = 'PL422', column = 'user_id';
   end if;
   perform private.lock_accounts(array[v_user, block_user.user_id]);
   if not exists (select from identity.users u where u.id = block_user.user_id) then
-    raise exception 'There is no such user.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'User not found.' using errcode = 'PL404', column = 'user_id';
   elsif (
     select count(*) >= 1000 from rooms.user_blocks b where b.user_id = v_user and b.blocked_id <> block_user.user_id
   ) then
-    raise exception 'At most 1000 people are blocked.' using errcode = 'PL402';
+    raise exception 'You have reached the limit of 1000 blocked users.' using errcode = 'PL402';
   end if;
   insert into rooms.user_blocks (user_id, blocked_id)
   values (v_user, block_user.user_id)
@@ -888,11 +888,11 @@ begin
 end
 $$;
 
-comment on function rooms.block_user(user_id uuid) is 'From now on the signed-in user does not see the other''s messages, and the other can neither write to nor invite them. Blocking again changes nothing. PL402 above 1000, PL404, PL422.';
+comment on function rooms.block_user(user_id uuid) is 'Blocks a user: the signed-in user no longer sees their messages, and they can neither write to nor invite the signed-in user. Blocking again changes nothing. PL402 above 1000, PL404, PL422.';
 revoke execute on function rooms.block_user(user_id uuid) from public;
 grant execute on function rooms.block_user(user_id uuid) to :PLINTH_USER;
 
--- Whether the caller may see a message of a room.
+-- Returns whether the caller may see a message of a room.
 create or replace function rooms.can_see_message(message_id uuid)
   returns boolean
   language sql
@@ -902,11 +902,11 @@ as $$
   select private.sees_message(can_see_message.message_id, plinth.current_user_id())
 $$;
 
-comment on function rooms.can_see_message(message_id uuid) is E'@behavior -*\nWhether the caller may see a message of a room.';
+comment on function rooms.can_see_message(message_id uuid) is E'@behavior -*\nReturns whether the caller may see a message of a room.';
 revoke execute on function rooms.can_see_message(message_id uuid) from public;
 grant execute on function rooms.can_see_message(message_id uuid) to :PLINTH_USER;
 
--- The last message that the signed-in user may see, or null.
+-- Returns the last message that the signed-in user may see, or null.
 create or replace function rooms.chat_rooms_last_message(room rooms.chat_rooms)
   returns rooms.room_messages
   language sql
@@ -916,11 +916,11 @@ as $$
   select r.* from rooms.recent_room_messages(room.id, null, 1) r
 $$;
 
-comment on function rooms.chat_rooms_last_message(room rooms.chat_rooms) is 'The last message that the signed-in user may see, or null.';
+comment on function rooms.chat_rooms_last_message(room rooms.chat_rooms) is 'Returns the last message that the signed-in user may see, or null.';
 revoke execute on function rooms.chat_rooms_last_message(room rooms.chat_rooms) from public;
 grant execute on function rooms.chat_rooms_last_message(room rooms.chat_rooms) to :PLINTH_USER;
 
--- The signed-in user's membership, with role and read mark; null for who is no member.
+-- Returns the signed-in user's membership, with role and read mark; null for a user who is not a member.
 create or replace function rooms.chat_rooms_my_membership(room rooms.chat_rooms)
   returns rooms.room_members
   language sql
@@ -930,11 +930,11 @@ as $$
   select m.* from rooms.room_members m where m.room_id = room.id and m.user_id = (select plinth.current_user_id())
 $$;
 
-comment on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) is 'The signed-in user''s membership, with role and read mark; null for who is no member.';
+comment on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) is 'Returns the signed-in user''s membership, with role and read mark; null for a user who is not a member.';
 revoke execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) from public;
 grant execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) to :PLINTH_USER;
 
--- Unread messages and mentions of the signed-in user in a room; no row for who is no member.
+-- Returns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.
 create or replace function rooms.count_unread(room_id uuid)
   returns table(unread_count bigint, mention_count bigint)
   language plpgsql
@@ -971,11 +971,11 @@ begin
 end
 $$;
 
-comment on function rooms.count_unread(room_id uuid) is E'@behavior -*\nUnread messages and mentions of the signed-in user in a room; no row for who is no member.';
+comment on function rooms.count_unread(room_id uuid) is E'@behavior -*\nReturns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.';
 revoke execute on function rooms.count_unread(room_id uuid) from public;
 grant execute on function rooms.count_unread(room_id uuid) to :PLINTH_USER;
 
--- The room of the signed-in user and another one; makes it where there is none, and there is never a second. PL404 for who cannot be written to.
+-- Returns the direct room of the signed-in user and another one, and creates it if needed; there is never a second. PL404 for a user who cannot be written to.
 create or replace function rooms.create_direct_room(user_id uuid)
   returns rooms.chat_rooms
   language plpgsql
@@ -989,19 +989,19 @@ declare
   v_room rooms.chat_rooms;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif create_direct_room.user_id is null or create_direct_room.user_id = v_user then
-    raise exception 'A direct room is with somebody else.' using errcode = 'PL422', column = 'user_id';
+    raise exception 'A direct room needs another user.' using errcode = 'PL422', column = 'user_id';
   end if;
   v_first := least(v_user, create_direct_room.user_id);
   v_second := greatest(v_user, create_direct_room.user_id);
   perform private.lock_accounts(array[v_first, v_second]);
-  -- The same answer for an account that does not exist, is not active, or does not want to hear from the caller.
+  -- The same answer for an account that does not exist, is not active, or does not accept messages from the caller.
   if not exists (select from identity.users u where u.id = create_direct_room.user_id and u.is_active)
     or private.is_blocked(v_user, create_direct_room.user_id)
     or private.is_blocked(create_direct_room.user_id, v_user)
   then
-    raise exception 'There is nobody of that id you can write to.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'User not found, or you may not write to them.' using errcode = 'PL404', column = 'user_id';
   end if;
   perform pg_advisory_xact_lock(hashtextextended('rooms.create_direct_room ' || v_first || v_second, 0));
   select r.* into v_room
@@ -1020,11 +1020,11 @@ begin
 end
 $$;
 
-comment on function rooms.create_direct_room(user_id uuid) is 'The room of the signed-in user and another one; makes it where there is none, and there is never a second. PL404 for who cannot be written to.';
+comment on function rooms.create_direct_room(user_id uuid) is 'Returns the direct room of the signed-in user and another one, and creates it if needed; there is never a second. PL404 for a user who cannot be written to.';
 revoke execute on function rooms.create_direct_room(user_id uuid) from public;
 grant execute on function rooms.create_direct_room(user_id uuid) to :PLINTH_USER;
 
--- Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.
+-- Creates a group or private room with the signed-in user as its creator and, where enabled, an AI as a member. The same idempotency key again returns the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.
 create or replace function rooms.create_room(name text, room_type text default 'group'::text, description text default ''::text, is_public boolean default false, ai_enabled boolean default false, history_is_shared boolean default true, idempotency_key uuid default null::uuid)
   returns rooms.chat_rooms
   language plpgsql
@@ -1040,22 +1040,22 @@ declare
   ));
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if create_room.room_type = 'direct' then
-    raise exception 'A direct room is created with the other user, not with a name.' using errcode = 'PL422', column = 'room_type';
+    raise exception 'A direct room needs the other user, not a name. Use createDirectRoom.' using errcode = 'PL422', column = 'room_type';
   elsif coalesce(trim(create_room.name), '') = '' then
-    raise exception 'A room has a name.' using errcode = 'PL422', column = 'name';
+    raise exception 'A room needs a name.' using errcode = 'PL422', column = 'name';
   end if;
   perform private.lock_accounts(array[v_user]);
   if create_room.idempotency_key is not null then
-    -- Two attempts at once: the second waits here and finds the first one's room.
+    -- Of two concurrent attempts, the second waits here and finds the first one's room.
     perform pg_advisory_xact_lock(hashtextextended('rooms.create_room ' || v_user || create_room.idempotency_key, 0));
     select r.* into v_room
     from rooms.chat_rooms r
     where r.creator_id = v_user and r.idempotency_key = create_room.idempotency_key;
     if v_room.id is not null then
-      -- A room that is older than the digests is compared while it is as it was made.
+      -- A room that predates the digests is compared as long as it is unchanged.
       perform private.refuse_other_request(coalesce(
         (select d.digest = v_digest from private.request_digests d where d.chat_room_id = v_room.id),
         v_room.updated_at <> v_room.created_at
@@ -1087,11 +1087,11 @@ begin
 end
 $$;
 
-comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Makes a group or private room with the signed-in user as its creator, and with an AI as a member where it is enabled. The same idempotency key gives the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
+comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Creates a group or private room with the signed-in user as its creator and, where enabled, an AI as a member. The same idempotency key again returns the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
 revoke execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) from public;
 grant execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) to :PLINTH_USER;
 
--- Deletes a message of one's own in the general chat, or with the permission moderate_general_chat anybody's; the text is kept for its moderators. PL403, PL404.
+-- Deletes the signed-in user's own message in the general chat, or with the permission moderate_general_chat any message; the text is kept for its moderators. PL403, PL404.
 create or replace function rooms.delete_general_chat_message(message_id uuid)
   returns rooms.general_chat_messages
   language sql
@@ -1101,11 +1101,11 @@ as $$
   select * from private.change_general_chat_message(message_id, '')
 $$;
 
-comment on function rooms.delete_general_chat_message(message_id uuid) is 'Deletes a message of one''s own in the general chat, or with the permission moderate_general_chat anybody''s; the text is kept for its moderators. PL403, PL404.';
+comment on function rooms.delete_general_chat_message(message_id uuid) is 'Deletes the signed-in user''s own message in the general chat, or with the permission moderate_general_chat any message; the text is kept for its moderators. PL403, PL404.';
 revoke execute on function rooms.delete_general_chat_message(message_id uuid) from public;
 grant execute on function rooms.delete_general_chat_message(message_id uuid) to :PLINTH_USER;
 
--- Deletes a message of one's own, or as a moderator of the room anybody's: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.
+-- Deletes the signed-in user's own message, or as a moderator of the room any message: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.
 create or replace function rooms.delete_room_message(message_id uuid)
   returns rooms.room_messages
   language plpgsql
@@ -1132,11 +1132,11 @@ begin
 end
 $$;
 
-comment on function rooms.delete_room_message(message_id uuid) is 'Deletes a message of one''s own, or as a moderator of the room anybody''s: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.';
+comment on function rooms.delete_room_message(message_id uuid) is 'Deletes the signed-in user''s own message, or as a moderator of the room any message: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.';
 revoke execute on function rooms.delete_room_message(message_id uuid) from public;
 grant execute on function rooms.delete_room_message(message_id uuid) to :PLINTH_USER;
 
--- Changes a message of one's own in the general chat; the text before is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.
+-- Changes the signed-in user's own message in the general chat; the previous text is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.
 create or replace function rooms.edit_general_chat_message(message_id uuid, content text)
   returns rooms.general_chat_messages
   language plpgsql
@@ -1145,17 +1145,17 @@ create or replace function rooms.edit_general_chat_message(message_id uuid, cont
 as $$
 begin
   if edit_general_chat_message.content is null or edit_general_chat_message.content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
   return private.change_general_chat_message(edit_general_chat_message.message_id, edit_general_chat_message.content);
 end
 $$;
 
-comment on function rooms.edit_general_chat_message(message_id uuid, content text) is 'Changes a message of one''s own in the general chat; the text before is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
+comment on function rooms.edit_general_chat_message(message_id uuid, content text) is 'Changes the signed-in user''s own message in the general chat; the previous text is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
 revoke execute on function rooms.edit_general_chat_message(message_id uuid, content text) from public;
 grant execute on function rooms.edit_general_chat_message(message_id uuid, content text) to :PLINTH_USER;
 
--- Changes the text of a message of one's own, and whom it mentions; the text before is kept for its author and the room's moderators. PL403, PL404, PL409 for one that is deleted or no text, PL422.
+-- Changes the text and mentions of the signed-in user's own message; the previous text is kept for its author and the room's moderators. PL403, PL404, PL409 for a deleted or non-text message, PL422.
 create or replace function rooms.edit_room_message(message_id uuid, content text, mentions uuid[] default null::uuid[])
   returns rooms.room_messages
   language plpgsql
@@ -1169,9 +1169,9 @@ declare
   v_gone uuid[];
 begin
   if edit_room_message.content is null or edit_room_message.content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
-  -- Who is mentioned is looked up and locked before the room is.
+  -- Mentioned users are looked up and locked before the room.
   select msg.* into v_message
   from rooms.room_messages msg
   where msg.id = edit_room_message.message_id and msg.sender_id = v_user;
@@ -1187,7 +1187,7 @@ begin
   perform private.lock_room_of_message(edit_room_message.message_id);
   select msg.* into v_message from rooms.room_messages msg where msg.id = edit_room_message.message_id;
   if v_message.sender_id is distinct from v_user then
-    raise exception 'Only its author edits a message.' using errcode = 'PL403';
+    raise exception 'Only the author can edit a message.' using errcode = 'PL403';
   elsif v_message.is_deleted or v_message.message_type <> 'text' then
     raise exception 'This message cannot be edited.' using errcode = 'PL409';
   elsif v_message.content = edit_room_message.content and edit_room_message.mentions is null then
@@ -1216,11 +1216,11 @@ begin
 end
 $$;
 
-comment on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) is 'Changes the text of a message of one''s own, and whom it mentions; the text before is kept for its author and the room''s moderators. PL403, PL404, PL409 for one that is deleted or no text, PL422.';
+comment on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) is 'Changes the text and mentions of the signed-in user''s own message; the previous text is kept for its author and the room''s moderators. PL403, PL404, PL409 for a deleted or non-text message, PL422.';
 revoke execute on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) from public;
 grant execute on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) to :PLINTH_USER;
 
--- Invites somebody, with a few words and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned as it is. Members invite to groups, moderators to private rooms. PL403, PL404 for who cannot be invited, PL409, PL429.
+-- Invites a user, with an optional note and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned unchanged. Members invite to groups, moderators to private rooms. PL403, PL404 for a user who cannot be invited, PL409, PL429.
 create or replace function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text default null::text, announce_in uuid default null::uuid)
   returns rooms.room_invites
   language plpgsql
@@ -1235,14 +1235,14 @@ declare
 begin
   perform private.current_room_role(invite_to_room.room_id);
   perform private.lock_accounts(array[v_user, invite_to_room.invitee_id]);
-  -- Where an invite is made known, that room is locked too: the smaller id first, as everywhere.
+  -- The room in which the invite is announced is locked too: the smaller id first, as everywhere.
   perform private.lock_room(r.id)
   from unnest(array[invite_to_room.room_id, invite_to_room.announce_in]) r (id)
   where r.id is not null
   order by r.id;
   v_room := private.lock_room(invite_to_room.room_id);
   if v_room.room_type = 'direct' then
-    raise exception 'Nobody else is invited to a direct room.' using errcode = 'PL409';
+    raise exception 'You cannot invite anyone to a direct room.' using errcode = 'PL409';
   elsif v_room.room_type = 'private' then
     perform private.require_room_moderator(v_room.id);
   end if;
@@ -1250,9 +1250,9 @@ begin
     or private.is_blocked(v_user, invite_to_room.invitee_id)
     or exists (select from rooms.room_bans b where b.room_id = v_room.id and b.user_id = invite_to_room.invitee_id)
   then
-    raise exception 'There is nobody of that id you can invite.' using errcode = 'PL404', column = 'invitee_id';
+    raise exception 'User not found, or you may not invite them.' using errcode = 'PL404', column = 'invitee_id';
   elsif exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = invite_to_room.invitee_id) then
-    raise exception 'They are a member already.' using errcode = 'PL409', column = 'invitee_id';
+    raise exception 'This user is already a member.' using errcode = 'PL409', column = 'invitee_id';
   end if;
   select i.* into v_invite
   from rooms.room_invites i
@@ -1283,11 +1283,11 @@ begin
 end
 $$;
 
-comment on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) is 'Invites somebody, with a few words and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned as it is. Members invite to groups, moderators to private rooms. PL403, PL404 for who cannot be invited, PL409, PL429.';
+comment on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) is 'Invites a user, with an optional note and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned unchanged. Members invite to groups, moderators to private rooms. PL403, PL404 for a user who cannot be invited, PL409, PL429.';
 revoke execute on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) from public;
 grant execute on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) to :PLINTH_USER;
 
--- Ids of the rooms that the caller is invited to.
+-- Returns the ids of the rooms that the caller is invited to.
 create or replace function rooms.invited_room_ids()
   returns setof uuid
   language sql
@@ -1299,11 +1299,11 @@ as $$
   where i.invitee_id = plinth.current_user_id() and i.status = 'pending'
 $$;
 
-comment on function rooms.invited_room_ids() is E'@behavior -*\nIds of the rooms that the caller is invited to.';
+comment on function rooms.invited_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller is invited to.';
 revoke execute on function rooms.invited_room_ids() from public;
 grant execute on function rooms.invited_room_ids() to :PLINTH_USER;
 
--- Joins a public room, or one the signed-in user is invited to; a member already stays one. PL403 for the banned and where a password is needed, PL404 for rooms one cannot see.
+-- Joins a public room, or one the signed-in user is invited to; a member stays one. PL403 for banned users and where a password is needed, PL404 for rooms the caller cannot see.
 create or replace function rooms.join_room(room_id uuid)
   returns rooms.room_members
   language plpgsql
@@ -1315,16 +1315,16 @@ declare
   v_room rooms.chat_rooms;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   perform private.lock_accounts(array[v_user]);
-  -- Who cannot see the room does not get to lock it. Asked again once it is locked: a statement that waits for a lock goes on with
-  -- what it saw before, and who is removed meanwhile must not join as the member they were.
+  -- A caller who cannot see the room does not lock it. Checked again under the lock: a statement that waits for a lock
+  -- continues with its earlier snapshot, and a member removed during the wait must not join as the member they were.
   if private.sees_room(join_room.room_id, v_user) then
     v_room := private.lock_room(join_room.room_id);
   end if;
   if v_room.id is null or not private.sees_room(v_room.id, v_user) then
-    raise exception 'There is no such room.' using errcode = 'PL404';
+    raise exception 'Room not found.' using errcode = 'PL404';
   elsif v_room.has_password
     and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
     and not exists (
@@ -1337,11 +1337,11 @@ begin
 end
 $$;
 
-comment on function rooms.join_room(room_id uuid) is 'Joins a public room, or one the signed-in user is invited to; a member already stays one. PL403 for the banned and where a password is needed, PL404 for rooms one cannot see.';
+comment on function rooms.join_room(room_id uuid) is 'Joins a public room, or one the signed-in user is invited to; a member stays one. PL403 for banned users and where a password is needed, PL404 for rooms the caller cannot see.';
 revoke execute on function rooms.join_room(room_id uuid) from public;
 grant execute on function rooms.join_room(room_id uuid) to :PLINTH_USER;
 
--- Ends the signed-in user's membership. A creator's place goes to who has been there longest, moderators first; a room nobody is left in is deleted. PL404 for who is no member.
+-- Ends the signed-in user's membership. A creator is succeeded by the longest-standing member, moderators first; a room without members is deleted. PL404 for a caller who is not a member.
 create or replace function rooms.leave_room(room_id uuid)
   returns boolean
   language plpgsql
@@ -1354,17 +1354,17 @@ begin
   perform private.current_room_role(leave_room.room_id);
   perform private.lock_accounts(array[v_user]);
   if (private.lock_room(leave_room.room_id)).room_type = 'direct' then
-    raise exception 'A direct room is not left; archive it or block the other one.' using errcode = 'PL409';
+    raise exception 'You cannot leave a direct room. Archive it or block the other user.' using errcode = 'PL409';
   end if;
   return private.remove_from_room(leave_room.room_id, v_user);
 end
 $$;
 
-comment on function rooms.leave_room(room_id uuid) is 'Ends the signed-in user''s membership. A creator''s place goes to who has been there longest, moderators first; a room nobody is left in is deleted. PL404 for who is no member.';
+comment on function rooms.leave_room(room_id uuid) is 'Ends the signed-in user''s membership. A creator is succeeded by the longest-standing member, moderators first; a room without members is deleted. PL404 for a caller who is not a member.';
 revoke execute on function rooms.leave_room(room_id uuid) from public;
 grant execute on function rooms.leave_room(room_id uuid) to :PLINTH_USER;
 
--- Moves the signed-in user's read mark of a room to a message, or to the last one; never back. Returns the counts after it. PL404.
+-- Moves the signed-in user's read mark of a room forward to a message, or to the last one; never back. Returns the new counts. PL404.
 create or replace function rooms.mark_room_read(room_id uuid, message_id uuid default null::uuid)
   returns rooms.unread_counts
   language plpgsql
@@ -1386,7 +1386,7 @@ begin
       and msg.room_id = mark_room_read.room_id
       and private.sees_message(msg.id, v_user);
     if v_sequence is null then
-      raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+      raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
     end if;
   end if;
   update rooms.room_members m
@@ -1397,11 +1397,11 @@ begin
 end
 $$;
 
-comment on function rooms.mark_room_read(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark of a room to a message, or to the last one; never back. Returns the counts after it. PL404.';
+comment on function rooms.mark_room_read(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark of a room forward to a message, or to the last one; never back. Returns the new counts. PL404.';
 revoke execute on function rooms.mark_room_read(room_id uuid, message_id uuid) from public;
 grant execute on function rooms.mark_room_read(room_id uuid, message_id uuid) to :PLINTH_USER;
 
--- Moves the signed-in user's read mark to before a message, so that it and what follows are unread. Returns the counts after it. PL404.
+-- Moves the signed-in user's read mark to before a message, so that it and later messages are unread. Returns the new counts. PL404.
 create or replace function rooms.mark_room_unread(room_id uuid, message_id uuid)
   returns rooms.unread_counts
   language plpgsql
@@ -1422,18 +1422,18 @@ begin
     and msg.room_id = m.room_id
     and private.sees_message(msg.id, v_user);
   if not found then
-    raise exception 'There is no such message.' using errcode = 'PL404', column = 'message_id';
+    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
   end if;
   select c.* into v_counts from rooms.unread_counts c where c.room_id = mark_room_unread.room_id;
   return v_counts;
 end
 $$;
 
-comment on function rooms.mark_room_unread(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark to before a message, so that it and what follows are unread. Returns the counts after it. PL404.';
+comment on function rooms.mark_room_unread(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark to before a message, so that it and later messages are unread. Returns the new counts. PL404.';
 revoke execute on function rooms.mark_room_unread(room_id uuid, message_id uuid) from public;
 grant execute on function rooms.mark_room_unread(room_id uuid, message_id uuid) to :PLINTH_USER;
 
--- Ids of the rooms that the caller moderates.
+-- Returns the ids of the rooms that the caller moderates.
 create or replace function rooms.moderated_room_ids()
   returns setof uuid
   language sql
@@ -1445,11 +1445,11 @@ as $$
   where m.user_id = plinth.current_user_id() and m.role in ('creator', 'moderator')
 $$;
 
-comment on function rooms.moderated_room_ids() is E'@behavior -*\nIds of the rooms that the caller moderates.';
+comment on function rooms.moderated_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller moderates.';
 revoke execute on function rooms.moderated_room_ids() from public;
 grant execute on function rooms.moderated_room_ids() to :PLINTH_USER;
 
--- Ids of the rooms that the caller is a member of.
+-- Returns the ids of the rooms that the caller is a member of.
 create or replace function rooms.my_room_ids()
   returns setof uuid
   language sql
@@ -1459,11 +1459,11 @@ as $$
   select m.room_id from rooms.room_members m where m.user_id = plinth.current_user_id()
 $$;
 
-comment on function rooms.my_room_ids() is E'@behavior -*\nIds of the rooms that the caller is a member of.';
+comment on function rooms.my_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller is a member of.';
 revoke execute on function rooms.my_room_ids() from public;
 grant execute on function rooms.my_room_ids() to :PLINTH_USER;
 
--- The rooms of the signed-in user, the one with the latest message first.
+-- Returns the rooms of the signed-in user, latest message first.
 create or replace function rooms.my_rooms(include_archived boolean default false)
   returns setof rooms.chat_rooms
   language sql
@@ -1477,11 +1477,11 @@ as $$
   order by r.last_activity_at desc, r.id desc
 $$;
 
-comment on function rooms.my_rooms(include_archived boolean) is 'The rooms of the signed-in user, the one with the latest message first.';
+comment on function rooms.my_rooms(include_archived boolean) is 'Returns the rooms of the signed-in user, latest message first.';
 revoke execute on function rooms.my_rooms(include_archived boolean) from public;
 grant execute on function rooms.my_rooms(include_archived boolean) to :PLINTH_USER;
 
--- Ids of the rooms that the caller is the creator of.
+-- Returns the ids of the rooms that the caller created.
 create or replace function rooms.own_room_ids()
   returns setof uuid
   language sql
@@ -1493,11 +1493,11 @@ as $$
   where m.user_id = plinth.current_user_id() and m.role = 'creator'
 $$;
 
-comment on function rooms.own_room_ids() is E'@behavior -*\nIds of the rooms that the caller is the creator of.';
+comment on function rooms.own_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller created.';
 revoke execute on function rooms.own_room_ids() from public;
 grant execute on function rooms.own_room_ids() to :PLINTH_USER;
 
--- Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.
+-- Posts in the general chat, which all users share. The same idempotency key again returns the same message. PL403 for muted users and when the chat is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.
 create or replace function rooms.post_general_chat_message(content text, idempotency_key uuid default null::uuid)
   returns rooms.general_chat_messages
   language plpgsql
@@ -1513,11 +1513,11 @@ declare
   v_digest constant bytea := private.request_digest(jsonb_build_array(post_general_chat_message.content));
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif post_general_chat_message.content is null or post_general_chat_message.content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
-  -- One message of one user after the other, or two at once would both find that the last was long ago.
+  -- Messages of one user are serialized; otherwise two concurrent ones would both pass slow mode.
   perform from identity.users u where u.id = v_user for key share;
   perform pg_advisory_xact_lock(hashtextextended('rooms.general_chat ' || v_user, 0));
   if post_general_chat_message.idempotency_key is not null then
@@ -1525,7 +1525,7 @@ begin
     from rooms.general_chat_messages m
     where m.sender_id = v_user and m.idempotency_key = post_general_chat_message.idempotency_key;
     if v_message.id is not null then
-      -- Of messages that are older than the digests, the first text is compared.
+      -- Messages that predate the digests are compared by their first text.
       perform private.refuse_other_request(coalesce(
         (select d.digest = v_digest from private.request_digests d where d.general_chat_message_id = v_message.id),
         post_general_chat_message.content = coalesce(
@@ -1544,8 +1544,8 @@ begin
   end if;
   select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
   if v_mute.user_id is not null then
-    raise exception 'You may not write in the general chat at the moment.'
-      using errcode = 'PL403', hint = coalesce('Because: ' || v_mute.reason, '');
+    raise exception 'You cannot post in the general chat at the moment.'
+      using errcode = 'PL403', hint = coalesce('Reason: ' || v_mute.reason, '');
   end if;
   select s.* into v_settings from rooms.general_chat_settings s;
   if not access.has_permission('moderate_general_chat') then
@@ -1556,7 +1556,7 @@ begin
     from rooms.general_chat_messages m
     where m.sender_id = v_user;
     if v_wait > 0 then
-      raise exception 'Slow mode: wait a little between two messages.'
+      raise exception 'Slow mode is on. Wait before posting again.'
         using errcode = 'PL429', hint = format('Try again in %s seconds.', ceil(v_wait));
     end if;
   end if;
@@ -1570,11 +1570,11 @@ begin
 end
 $$;
 
-comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the chat that all share. The same idempotency key gives the message it gave before. PL403 for the muted and when it is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
+comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the general chat, which all users share. The same idempotency key again returns the same message. PL403 for muted users and when the chat is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
 revoke execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) from public;
 grant execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) to :PLINTH_USER;
 
--- Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.
+-- Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.
 create or replace function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid default null::uuid, mentions uuid[] default null::uuid[], recipients uuid[] default null::uuid[], metadata jsonb default null::jsonb, idempotency_key uuid default null::uuid)
   returns rooms.room_messages
   language plpgsql
@@ -1593,21 +1593,21 @@ declare
   v_created_at timestamptz;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if content is null or content = '' then
-    raise exception 'A message has a text.' using errcode = 'PL422', column = 'content';
+    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
-  -- The account is locked before the room, and who is no member does not get to lock the room.
+  -- The account is locked before the room, and callers who are not members do not lock the room.
   perform
   from identity.users u
   join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
   where u.id = v_user
   for key share of u;
   if not found then
-    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
   end if;
-  -- Before what may have changed since: who has left the room can still have been mentioned.
+  -- Before checking what may have changed since: a user who has left the room can still have been mentioned.
   if post_room_message.idempotency_key is not null then
     v_digest := private.request_digest(jsonb_build_array(
       post_room_message.content, post_room_message.reply_to_id, post_room_message.mentions, post_room_message.recipients,
@@ -1625,7 +1625,7 @@ begin
       select distinct r from unnest(post_room_message.recipients) r where r is distinct from v_user order by r
     );
     if cardinality(v_recipients) not between 1 and 50 then
-      raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+      raise exception 'A private message needs 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
     end if;
   end if;
   if strpos(content, '@') > 0 or cardinality(post_room_message.mentions) > 0 then
@@ -1650,18 +1650,18 @@ begin
       post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
     );
   end if;
-  -- The room's lock, held until the end of the transaction, and the message's numbers: all that posting writes besides its row.
-  -- No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
+  -- The room's lock, held until the end of the transaction, and the message's numbers: the only writes besides the message's
+  -- row. No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
   update rooms.chat_rooms r
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A clock that was put back does not put a message before the last one.
+    -- If the clock was set back, a message still does not precede the last one.
     last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
   where r.id = post_room_message.room_id
   returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
   into v_sequence, v_event_sequence, v_created_at, v_type;
-  -- Seen from after the lock: who was a member before may not be one any more. A row with its number needs no trigger.
+  -- Checked after the lock: a previous member may have left since. A row with its number needs no trigger.
   insert into rooms.room_messages as msg (
     room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
     sequence, event_sequence, sender_sequence
@@ -1681,7 +1681,7 @@ begin
   where m.room_id = post_room_message.room_id and m.user_id = v_user
   returning msg.* into v_message;
   if v_message.id is null then
-    raise exception 'There is no such room.' using errcode = 'PL404', column = 'room_id';
+    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
   end if;
   if v_digest is not null then
     insert into private.request_digests (user_id, room_message_id, digest) values (v_user, v_message.id, v_digest);
@@ -1697,11 +1697,11 @@ begin
 end
 $$;
 
-comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients only they and the sender see it. The same idempotency key gives the message it gave before. PL403 for who is blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
+comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
 revoke execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
 grant execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) to :PLINTH_USER;
 
--- Reacts to a message with an emoji, or takes that back; doing it again changes nothing. PL402 above 20, PL404, PL409 for a deleted one.
+-- Adds an emoji reaction to a message, or removes it; repeating it changes nothing. PL402 above 20, PL404, PL409 for a deleted message.
 create or replace function rooms.react(message_id uuid, emoji text, remove boolean default false)
   returns rooms.room_messages
   language plpgsql
@@ -1715,7 +1715,7 @@ declare
 begin
   select msg.* into v_message from rooms.room_messages msg where msg.id = react.message_id;
   if v_message.is_deleted then
-    raise exception 'The message was deleted.' using errcode = 'PL409';
+    raise exception 'This message was deleted.' using errcode = 'PL409';
   end if;
   if react.remove then
     delete from rooms.room_message_reactions r
@@ -1727,7 +1727,7 @@ begin
     if found and (
       select count(*) > 20 from rooms.room_message_reactions r where r.message_id = v_message.id and r.user_id = v_user
     ) then
-      raise exception 'At most 20 reactions of one person to a message.' using errcode = 'PL402';
+      raise exception 'You have reached the limit of 20 reactions to a message.' using errcode = 'PL402';
     end if;
   end if;
   if found then
@@ -1737,11 +1737,11 @@ begin
 end
 $$;
 
-comment on function rooms.react(message_id uuid, emoji text, remove boolean) is 'Reacts to a message with an emoji, or takes that back; doing it again changes nothing. PL402 above 20, PL404, PL409 for a deleted one.';
+comment on function rooms.react(message_id uuid, emoji text, remove boolean) is 'Adds an emoji reaction to a message, or removes it; repeating it changes nothing. PL402 above 20, PL404, PL409 for a deleted message.';
 revoke execute on function rooms.react(message_id uuid, emoji text, remove boolean) from public;
 grant execute on function rooms.react(message_id uuid, emoji text, remove boolean) to :PLINTH_USER;
 
--- The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.
+-- Returns the last messages of a room, or the last before a given one, newest first and without deleted ones; at most 200.
 create or replace function rooms.recent_room_messages(room_id uuid, before_id uuid default null::uuid, max_count integer default 50)
   returns setof rooms.room_messages
   language sql
@@ -1769,11 +1769,11 @@ as $$
   limit plinth.checked_count(max_count, 'max_count', 50, 200)
 $$;
 
-comment on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) is 'The last messages of a room before one of them, or the very last, newest first and without deleted ones; at most 200.';
+comment on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) is 'Returns the last messages of a room, or the last before a given one, newest first and without deleted ones; at most 200.';
 revoke execute on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) from public;
 grant execute on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) to :PLINTH_USER;
 
--- Takes a member out of a room, with ban for good (also somebody who is no member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.
+-- Removes a member from a room; with ban permanently (also a user who is not a member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.
 create or replace function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean default false, reason text default null::text)
   returns boolean
   language plpgsql
@@ -1788,9 +1788,9 @@ begin
   perform private.require_room_moderator(remove_room_member.room_id);
   perform private.lock_accounts(array[v_user, remove_room_member.user_id]);
   if (private.lock_room(remove_room_member.room_id)).room_type = 'direct' then
-    raise exception 'Nobody is removed from a direct room.' using errcode = 'PL409';
+    raise exception 'Members of a direct room cannot be removed.' using errcode = 'PL409';
   end if;
-  -- Again, now that nothing changes any more.
+  -- Checked again under the lock, which prevents further changes.
   perform private.require_room_moderator(remove_room_member.room_id);
   v_own_role := private.current_room_role(remove_room_member.room_id);
   select m.role into v_role
@@ -1799,11 +1799,11 @@ begin
   if v_role = 'creator' or (v_role = 'moderator' and v_own_role <> 'creator') or remove_room_member.user_id = v_user then
     raise exception 'You may not remove this member.' using errcode = 'PL403';
   elsif v_role is null and not remove_room_member.ban then
-    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
   end if;
   if remove_room_member.ban then
     if not exists (select from identity.users u where u.id = remove_room_member.user_id) then
-      raise exception 'There is no such user.' using errcode = 'PL404', column = 'user_id';
+      raise exception 'User not found.' using errcode = 'PL404', column = 'user_id';
     end if;
     insert into rooms.room_bans as b (room_id, user_id, banned_by, reason)
     values (remove_room_member.room_id, remove_room_member.user_id, v_user, remove_room_member.reason)
@@ -1816,11 +1816,11 @@ begin
 end
 $$;
 
-comment on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) is 'Takes a member out of a room, with ban for good (also somebody who is no member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
+comment on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) is 'Removes a member from a room; with ban permanently (also a user who is not a member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
 revoke execute on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) from public;
 grant execute on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) to :PLINTH_USER;
 
--- Accepts an invite, which makes the signed-in user a member whether or not the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 when it was answered otherwise.
+-- Accepts an invite, which makes the signed-in user a member even if the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 if the invite was answered differently.
 create or replace function rooms.respond_to_invite(invite_id uuid, accept boolean)
   returns rooms.room_invites
   language plpgsql
@@ -1833,24 +1833,24 @@ declare
   v_status constant text := case when accept then 'accepted' else 'declined' end;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   elsif accept is null then
-    raise exception 'An invite is accepted or declined.' using errcode = 'PL422', column = 'accept';
+    raise exception 'accept must be true or false.' using errcode = 'PL422', column = 'accept';
   end if;
   select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user;
   if v_invite.id is null then
-    raise exception 'There is no such invite.' using errcode = 'PL404';
+    raise exception 'Invite not found.' using errcode = 'PL404';
   end if;
   perform private.lock_accounts(array[v_user, v_invite.inviter_id]);
   perform private.lock_room(v_invite.room_id);
-  -- It may have been answered or taken back meanwhile.
+  -- It may have been answered or revoked since.
   select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user for update;
   if v_invite.id is null then
-    raise exception 'There is no such invite.' using errcode = 'PL404';
+    raise exception 'Invite not found.' using errcode = 'PL404';
   elsif v_invite.status = v_status then
     return v_invite;
   elsif v_invite.status <> 'pending' then
-    raise exception 'The invite was answered before.' using errcode = 'PL409';
+    raise exception 'This invite was already answered.' using errcode = 'PL409';
   end if;
   if accept then
     perform private.add_to_room(v_invite.room_id, v_user);
@@ -1863,11 +1863,11 @@ begin
 end
 $$;
 
-comment on function rooms.respond_to_invite(invite_id uuid, accept boolean) is 'Accepts an invite, which makes the signed-in user a member whether or not the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 when it was answered otherwise.';
+comment on function rooms.respond_to_invite(invite_id uuid, accept boolean) is 'Accepts an invite, which makes the signed-in user a member even if the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 if the invite was answered differently.';
 revoke execute on function rooms.respond_to_invite(invite_id uuid, accept boolean) from public;
 grant execute on function rooms.respond_to_invite(invite_id uuid, accept boolean) to :PLINTH_USER;
 
--- Takes a deletion back: authors what they deleted themselves, moderators anything. PL403, PL404, PL409 for a message of an account that is gone.
+-- Restores a deleted message: authors those they deleted themselves, moderators any. PL403, PL404, PL409 for a message of a deleted account.
 create or replace function rooms.restore_room_message(message_id uuid)
   returns rooms.room_messages
   language plpgsql
@@ -1889,12 +1889,12 @@ begin
   where r.message_id = v_message.id and r.change = 'deleted'
   order by r.revision desc
   limit 1;
-  -- Authors take back their own deletion, not a moderator's.
+  -- Authors may undo their own deletion, but not a moderator's.
   if v_message.sender_id is distinct from v_user or v_revision.actor_id is distinct from v_user then
     perform private.require_room_moderator(v_room_id);
   end if;
   if v_revision.message_id is null then
-    raise exception 'The text of this message is gone.' using errcode = 'PL409';
+    raise exception 'The text of this message no longer exists.' using errcode = 'PL409';
   end if;
   update rooms.room_messages msg
   set content = v_revision.content, is_deleted = false, deleted_at = null
@@ -1904,11 +1904,11 @@ begin
 end
 $$;
 
-comment on function rooms.restore_room_message(message_id uuid) is 'Takes a deletion back: authors what they deleted themselves, moderators anything. PL403, PL404, PL409 for a message of an account that is gone.';
+comment on function rooms.restore_room_message(message_id uuid) is 'Restores a deleted message: authors those they deleted themselves, moderators any. PL403, PL404, PL409 for a message of a deleted account.';
 revoke execute on function rooms.restore_room_message(message_id uuid) from public;
 grant execute on function rooms.restore_room_message(message_id uuid) to :PLINTH_USER;
 
--- Takes an open invite back; its inviter and the room's moderators may. PL404, PL409 when it was answered.
+-- Revokes an open invite, as its inviter or a moderator of the room. PL404, PL409 if it was answered.
 create or replace function rooms.revoke_invite(invite_id uuid)
   returns boolean
   language plpgsql
@@ -1920,30 +1920,30 @@ declare
   v_invite rooms.room_invites;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   select i.* into v_invite
   from rooms.room_invites i
   where i.id = invite_id
     and (i.inviter_id = v_user or i.room_id in (select rooms.moderated_room_ids()));
   if v_invite.id is null then
-    raise exception 'There is no such invite.' using errcode = 'PL404';
+    raise exception 'Invite not found.' using errcode = 'PL404';
   end if;
   perform private.lock_accounts(array[v_invite.inviter_id, v_invite.invitee_id]);
   perform private.lock_room(v_invite.room_id);
   delete from rooms.room_invites i where i.id = v_invite.id and i.status = 'pending';
   if not found then
-    raise exception 'The invite was answered before.' using errcode = 'PL409';
+    raise exception 'This invite was already answered.' using errcode = 'PL409';
   end if;
   return true;
 end
 $$;
 
-comment on function rooms.revoke_invite(invite_id uuid) is 'Takes an open invite back; its inviter and the room''s moderators may. PL404, PL409 when it was answered.';
+comment on function rooms.revoke_invite(invite_id uuid) is 'Revokes an open invite, as its inviter or a moderator of the room. PL404, PL409 if it was answered.';
 revoke execute on function rooms.revoke_invite(invite_id uuid) from public;
 grant execute on function rooms.revoke_invite(invite_id uuid) to :PLINTH_USER;
 
--- The last messages of a room that every member may see, or with the signed-in user as the audience what they may see: what an AI may be told before it answers. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for who is no member.
+-- Returns the last messages of a room that every member may see, or those that the signed-in user may see if they are the audience: the context for an AI's answer. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for a caller who is not a member.
 create or replace function rooms.room_context(room_id uuid, max_count integer default 50, audience_id uuid default null::uuid)
   returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
   language plpgsql
@@ -1953,7 +1953,7 @@ as $$
 begin
   perform private.current_room_role(room_context.room_id);
   if room_context.audience_id <> plinth.current_user_id() then
-    raise exception 'You may ask for yourself or for all members.' using errcode = 'PL403', column = 'audience_id';
+    raise exception 'The audience must be you or all members.' using errcode = 'PL403', column = 'audience_id';
   end if;
   return query
     select c.*
@@ -1965,11 +1965,11 @@ begin
 end
 $$;
 
-comment on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) is 'The last messages of a room that every member may see, or with the signed-in user as the audience what they may see: what an AI may be told before it answers. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for who is no member.';
+comment on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) is 'Returns the last messages of a room that every member may see, or those that the signed-in user may see if they are the audience: the context for an AI''s answer. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for a caller who is not a member.';
 revoke execute on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
 grant execute on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) to :PLINTH_USER;
 
--- The next events of a room after a number that the caller may see, in order; at most 1000.
+-- Returns the next events of a room after a number that the caller may see, in order; at most 1000.
 create or replace function rooms.room_events_after(room_id uuid, after bigint, max_count integer default 100)
   returns setof rooms.room_events
   language sql
@@ -1983,11 +1983,11 @@ as $$
   limit plinth.checked_count(room_events_after.max_count, 'max_count', 100, 1000)
 $$;
 
-comment on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) is E'@behavior -*\nThe next events of a room after a number that the caller may see, in order; at most 1000.';
+comment on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) is E'@behavior -*\nReturns the next events of a room after a number that the caller may see, in order; at most 1000.';
 revoke execute on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) from public;
 grant execute on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) to :PLINTH_USER;
 
--- Read receipts: the other members who have read as far as the message.
+-- Returns the read receipts of a message: the other members who have read up to it.
 create or replace function rooms.room_messages_read_by(message rooms.room_messages)
   returns setof rooms.room_members
   language sql
@@ -2004,11 +2004,11 @@ as $$
   order by m.joined_at, m.id
 $$;
 
-comment on function rooms.room_messages_read_by(message rooms.room_messages) is 'Read receipts: the other members who have read as far as the message.';
+comment on function rooms.room_messages_read_by(message rooms.room_messages) is 'Returns the read receipts of a message: the other members who have read up to it.';
 revoke execute on function rooms.room_messages_read_by(message rooms.room_messages) from public;
 grant execute on function rooms.room_messages_read_by(message rooms.room_messages) to :PLINTH_USER;
 
--- Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.
+-- Returns the messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.
 create or replace function rooms.search_room_messages(query text, room_id uuid default null::uuid, max_count integer default 50)
   returns setof rooms.room_messages
   language sql
@@ -2022,7 +2022,7 @@ as $$
       select o.id, o.created_at
       from rooms.room_members m
       cross join (select plinth.search_query('en', search_room_messages.query) as query offset 0) asked
-      -- `offset 0`: each room's matches are found before anything else is asked about them.
+      -- `offset 0`: each room's matches are found before any other check on them.
       cross join lateral (
         select r.id, r.created_at
         from rooms.room_messages r
@@ -2044,11 +2044,11 @@ as $$
   order by msg.created_at desc, msg.id desc
 $$;
 
-comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
+comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Returns the messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
 revoke execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) from public;
 grant execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) to :PLINTH_USER;
 
--- Tells the members of the signed-in user's rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.
+-- Announces to the members of the signed-in user's rooms that the user is present (online or away) for a minute: repeat it every 30 seconds, or send offline when leaving. Returns the time it expires. A user who never calls this is never shown as present.
 create or replace function rooms.set_presence(status text default 'online'::text)
   returns timestamp with time zone
   language plpgsql
@@ -2061,16 +2061,16 @@ declare
   v_before text;
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
-    raise exception 'The status is online, away or offline.' using errcode = 'PL422', column = 'status';
+    raise exception 'The status must be online, away or offline.' using errcode = 'PL422', column = 'status';
   end if;
   perform from identity.users u where u.id = v_user for key share;
   if not found then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
-  -- Two devices at once: the second waits here for the first, and sees what it wrote.
+  -- Two concurrent devices: the second waits here for the first, and sees what it wrote.
   insert into rooms.presence (user_id, status, expires_at)
   values (v_user, 'offline', '-infinity')
   on conflict on constraint presence_pkey do nothing;
@@ -2091,11 +2091,11 @@ begin
 end
 $$;
 
-comment on function rooms.set_presence(status text) is E'@resultFieldName expiresAt\nTells the members of the signed-in user''s rooms that the user is there (online or away) for a minute: say it again every half, or offline when leaving. Returns until when it holds. Who never says it is never seen.';
+comment on function rooms.set_presence(status text) is E'@resultFieldName expiresAt\nAnnounces to the members of the signed-in user''s rooms that the user is present (online or away) for a minute: repeat it every 30 seconds, or send offline when leaving. Returns the time it expires. A user who never calls this is never shown as present.';
 revoke execute on function rooms.set_presence(status text) from public;
 grant execute on function rooms.set_presence(status text) to :PLINTH_USER;
 
--- Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.
+-- Changes a member's role; a creator who names a new creator becomes a moderator. For the creator only. PL403, PL404, PL422.
 create or replace function rooms.set_room_role(room_id uuid, user_id uuid, role text)
   returns rooms.room_members
   language plpgsql
@@ -2108,14 +2108,14 @@ declare
 begin
   perform private.current_room_role(set_room_role.room_id);
   if set_room_role.role is null or set_room_role.role not in ('creator', 'moderator', 'member') then
-    raise exception 'A role is creator, moderator or member.' using errcode = 'PL422', column = 'role';
+    raise exception 'A role must be creator, moderator or member.' using errcode = 'PL422', column = 'role';
   end if;
   perform private.lock_accounts(array[v_user, set_room_role.user_id]);
   perform private.lock_room(set_room_role.room_id);
   if private.current_room_role(set_room_role.room_id) <> 'creator' then
-    raise exception 'Only the creator gives roles.' using errcode = 'PL403';
+    raise exception 'Only the creator can change roles.' using errcode = 'PL403';
   elsif set_room_role.user_id = v_user then
-    raise exception 'Make somebody else the creator instead.' using errcode = 'PL409';
+    raise exception 'You cannot change your own role. Make another member the creator.' using errcode = 'PL409';
   end if;
   perform private.lock_user_counters(array[v_user, set_room_role.user_id]);
   update rooms.room_members m
@@ -2123,7 +2123,7 @@ begin
   where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id
   returning m.* into v_member;
   if v_member.id is null then
-    raise exception 'There is no such member.' using errcode = 'PL404', column = 'user_id';
+    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
   end if;
   if set_room_role.role = 'creator' then
     update rooms.room_members m set role = 'moderator' where m.room_id = set_room_role.room_id and m.user_id = v_user;
@@ -2132,11 +2132,11 @@ begin
 end
 $$;
 
-comment on function rooms.set_room_role(room_id uuid, user_id uuid, role text) is 'Gives a member another role; whoever makes somebody the creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
+comment on function rooms.set_room_role(room_id uuid, user_id uuid, role text) is 'Changes a member''s role; a creator who names a new creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
 revoke execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) from public;
 grant execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) to :PLINTH_USER;
 
--- Tells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.
+-- Announces to the other members of a room that the signed-in user is writing, for six seconds: repeat it every few seconds, or send false when done. Returns the time it expires. NOT_FOUND for a caller who is not a member.
 create or replace function rooms.set_typing(room_id uuid, is_typing boolean default true)
   returns timestamp with time zone
   language plpgsql
@@ -2149,7 +2149,7 @@ declare
   v_is_news boolean;
 begin
   perform private.current_room_role(set_typing.room_id);
-  -- The account before what is of it, as everywhere: who deletes it deletes this.
+  -- Account before its rows, as everywhere: deleting the account deletes this.
   perform private.lock_accounts(array[v_user]);
   delete from rooms.typing t
   where t.room_id = set_typing.room_id
@@ -2169,11 +2169,11 @@ begin
 end
 $$;
 
-comment on function rooms.set_typing(room_id uuid, is_typing boolean) is E'@resultFieldName expiresAt\nTells the other members of a room that the signed-in user is writing, for six seconds: say it again every few seconds, or false when done. Returns until when it holds. NOT_FOUND for who is no member.';
+comment on function rooms.set_typing(room_id uuid, is_typing boolean) is E'@resultFieldName expiresAt\nAnnounces to the other members of a room that the signed-in user is writing, for six seconds: repeat it every few seconds, or send false when done. Returns the time it expires. NOT_FOUND for a caller who is not a member.';
 revoke execute on function rooms.set_typing(room_id uuid, is_typing boolean) from public;
 grant execute on function rooms.set_typing(room_id uuid, is_typing boolean) to :PLINTH_USER;
 
--- Takes a block back; whether there was one.
+-- Unblocks a user; returns whether there was a block.
 create or replace function rooms.unblock_user(user_id uuid)
   returns boolean
   language plpgsql
@@ -2184,7 +2184,7 @@ declare
   v_user constant uuid := plinth.current_user_id();
 begin
   if v_user is null then
-    raise exception 'Sign in first.' using errcode = 'PL401';
+    raise exception 'You must be signed in.' using errcode = 'PL401';
   end if;
   delete from rooms.user_blocks b where b.user_id = v_user and b.blocked_id = unblock_user.user_id;
   if found then
@@ -2195,6 +2195,6 @@ begin
 end
 $$;
 
-comment on function rooms.unblock_user(user_id uuid) is 'Takes a block back; whether there was one.';
+comment on function rooms.unblock_user(user_id uuid) is 'Unblocks a user; returns whether there was a block.';
 revoke execute on function rooms.unblock_user(user_id uuid) from public;
 grant execute on function rooms.unblock_user(user_id uuid) to :PLINTH_USER;

@@ -58,11 +58,11 @@ comment on column security.audit_trail.created_at is 'Time of the transaction; t
 create policy select_auditor on security.audit_trail
   for select to :PLINTH_USER
   using ((select access.has_permission('view_audit_log'::text)));
-comment on policy select_auditor on security.audit_trail is 'The permission view_audit_log reads all changes.';
+comment on policy select_auditor on security.audit_trail is 'Users with view_audit_log read all changes.';
 create policy select_own on security.audit_trail
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()) and (actor_id = (select plinth.current_user_id()) or ip_address is null));
-comment on policy select_own on security.audit_trail is 'Users read changes of their own rows, made by themselves or by nobody with an address.';
+comment on policy select_own on security.audit_trail is 'Users read the changes of their own rows that they made themselves, and those without an address.';
 
 grant select on security.audit_trail to :PLINTH_USER;
 
@@ -106,7 +106,7 @@ comment on column security.error_logs.created_at is 'Time of the error; the part
 create policy select_auditor on security.error_logs
   for select to :PLINTH_USER
   using ((select access.has_permission('view_audit_log'::text)));
-comment on policy select_auditor on security.error_logs is 'The permission view_audit_log reads all errors.';
+comment on policy select_auditor on security.error_logs is 'Users with view_audit_log read all errors.';
 
 grant select on security.error_logs to :PLINTH_USER;
 
@@ -148,7 +148,7 @@ comment on column security.login_attempts.created_at is 'Time of the attempt; th
 create policy select_auditor on security.login_attempts
   for select to :PLINTH_USER
   using ((select access.has_permission('view_audit_log'::text)));
-comment on policy select_auditor on security.login_attempts is 'The permission view_audit_log reads all attempts.';
+comment on policy select_auditor on security.login_attempts is 'Users with view_audit_log read all attempts.';
 create policy select_own on security.login_attempts
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));
@@ -244,12 +244,12 @@ comment on column security.rate_limit_rules.updated_at is 'Time of the last chan
 create policy select_permitted on security.rate_limit_rules
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_security'::text)) or (select access.has_permission('view_audit_log'::text)));
-comment on policy select_permitted on security.rate_limit_rules is 'The permissions manage_security and view_audit_log read the limits.';
+comment on policy select_permitted on security.rate_limit_rules is 'Users with manage_security or view_audit_log read the limits.';
 create policy update_manager on security.rate_limit_rules
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_security'::text)))
   with check ((select access.has_permission('manage_security'::text)));
-comment on policy update_manager on security.rate_limit_rules is 'The permission manage_security changes the limits.';
+comment on policy update_manager on security.rate_limit_rules is 'Users with manage_security change the limits.';
 
 grant
   select,
@@ -304,11 +304,11 @@ comment on column security.security_audit_log.created_at is 'Time of the event; 
 create policy select_auditor on security.security_audit_log
   for select to :PLINTH_USER
   using ((select access.has_permission('view_audit_log'::text)));
-comment on policy select_auditor on security.security_audit_log is 'The permission view_audit_log reads all events.';
+comment on policy select_auditor on security.security_audit_log is 'Users with view_audit_log read all events.';
 create policy select_own on security.security_audit_log
   for select to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()) and (actor_id is null or actor_id = (select plinth.current_user_id()) or ip_address is null));
-comment on policy select_own on security.security_audit_log is 'Users read the events of their own account, but for what somebody else did from an address.';
+comment on policy select_own on security.security_audit_log is 'Users read the events of their own account, except those that another user caused from an address.';
 
 grant select on security.security_audit_log to :PLINTH_USER;
 
@@ -353,12 +353,12 @@ comment on column security.suspicious_activity_rules.updated_at is 'Time of the 
 create policy select_permitted on security.suspicious_activity_rules
   for select to :PLINTH_USER
   using ((select access.has_permission('manage_security'::text)) or (select access.has_permission('view_audit_log'::text)));
-comment on policy select_permitted on security.suspicious_activity_rules is 'The permissions manage_security and view_audit_log read the rules of suspicion.';
+comment on policy select_permitted on security.suspicious_activity_rules is 'Users with manage_security or view_audit_log read the rules for suspicious activity.';
 create policy update_manager on security.suspicious_activity_rules
   for update to :PLINTH_USER
   using ((select access.has_permission('manage_security'::text)))
   with check ((select access.has_permission('manage_security'::text)));
-comment on policy update_manager on security.suspicious_activity_rules is 'The permission manage_security changes the rules of suspicion.';
+comment on policy update_manager on security.suspicious_activity_rules is 'Users with manage_security change the rules for suspicious activity.';
 
 grant
   select,
@@ -367,7 +367,7 @@ grant
 
 -- Functions -------------------------------------------------------------------------------------------
 
--- Counts a call against a limit (fixed_window, sliding_window or token_bucket) or refuses it; exact when many call at once. remaining: calls left; retry_after: when this call could pass; reset_at: when nothing counts any more. PL422 for bad arguments.
+-- Counts a call against a limit (fixed_window, sliding_window or token_bucket) or rejects it; exact under concurrent calls. remaining: calls left; retry_after: when this call could pass; reset_at: when no past call counts any more. PL422 for bad arguments.
 create or replace function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer default 1)
   returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
   language sql
@@ -378,10 +378,10 @@ as $$
   from private.consume_rate_limit_at(key, algorithm, limit_value, window_length, cost) c
 $$;
 
-comment on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) is 'Counts a call against a limit (fixed_window, sliding_window or token_bucket) or refuses it; exact when many call at once. remaining: calls left; retry_after: when this call could pass; reset_at: when nothing counts any more. PL422 for bad arguments.';
+comment on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) is 'Counts a call against a limit (fixed_window, sliding_window or token_bucket) or rejects it; exact under concurrent calls. remaining: calls left; retry_after: when this call could pass; reset_at: when no past call counts any more. PL422 for bad arguments.';
 revoke execute on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) from public;
 
--- A client's address as text, with a port, brackets or a zone; null for what is not an address.
+-- Returns a client's address as text, without a port, brackets or a zone; null if the text is not an address.
 create or replace function security.read_client_address(address text)
   returns inet
   language plpgsql
@@ -403,10 +403,10 @@ exception
 end
 $$;
 
-comment on function security.read_client_address(address text) is E'@behavior -*\nA client''s address as text, with a port, brackets or a zone; null for what is not an address.';
+comment on function security.read_client_address(address text) is E'@behavior -*\nReturns a client''s address as text, without a port, brackets or a zone; null if the text is not an address.';
 revoke execute on function security.read_client_address(address text) from public;
 
--- Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt's id.
+-- Records a sign-in attempt, counts failures and locks or clears the account; returns the attempt's id.
 create or replace function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text)
   returns uuid
   language plpgsql
@@ -418,7 +418,7 @@ declare
   v_user_id uuid;
   v_locked_until timestamptz;
 begin
-  -- Locked as the foreign key would lock it: an account that is deleted meanwhile must not fail the record.
+  -- Takes the lock the foreign key would take: deleting the account concurrently must not fail the record.
   select u.id into v_user_id from identity.users u where u.id = track_login_attempt.user_id for key share;
   insert into security.login_attempts (user_id, email, ip_address, user_agent, status, failure_reason, correlation_id)
   values (
@@ -439,7 +439,7 @@ begin
     set failed_login_attempts = 0, locked_until = null, last_login_at = now()
     where u.id = v_user_id;
   elsif track_login_attempt.status = 'failed'
-    -- Second factors are counted on their own, in private.mfa_attempts.
+    -- Second factors are counted separately, in private.mfa_attempts.
     and coalesce(track_login_attempt.failure_reason, '') not in (
       'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
       'passkey_cloned'
@@ -455,7 +455,7 @@ begin
       perform private.record_security_event(
         'account_locked', v_user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
       );
-      -- Once a lock: attempts while it lasts do not come here.
+      -- Once per lock: attempts during the lock do not reach this point.
       perform private.notify_user(
         v_user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
       );
@@ -465,11 +465,11 @@ begin
 end
 $$;
 
-comment on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) is 'Records an attempt to sign in, counts failures and locks or clears the account; returns the attempt''s id.';
+comment on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) is 'Records a sign-in attempt, counts failures and locks or clears the account; returns the attempt''s id.';
 revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) from public;
 grant execute on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) to :PLINTH_SERVICE;
 
--- Records an attempt to sign in from an address that is given as text; see track_login_attempt(uuid, text, inet, text, text, text).
+-- Records a sign-in attempt from an address given as text; see track_login_attempt(uuid, text, inet, text, text, text).
 create or replace function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text)
   returns uuid
   language sql
@@ -486,6 +486,6 @@ as $$
   )
 $$;
 
-comment on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) is 'Records an attempt to sign in from an address that is given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
+comment on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) is 'Records a sign-in attempt from an address given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
 revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) from public;
 grant execute on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) to :PLINTH_SERVICE;
