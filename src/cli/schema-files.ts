@@ -1,9 +1,11 @@
 import { DEFAULT_ROLE_PREFIX } from "../config/roles.ts";
 import { withConnection } from "../database/connection.ts";
 import type { EmbeddedServer } from "../database/embedded/server.ts";
+import { functionFixtures } from "../database/fixtures.ts";
 import { dumpSchema } from "../schema-dump/dump.ts";
 import { printGraphqlSchema } from "../schema-dump/graphql-schema.ts";
 import { dumpFiles, type SchemaFiles } from "../schema-dump/schema-files.ts";
+import { MIGRATIONS_FOLDER } from "../support/paths.ts";
 import { withMigratedServer } from "./migrated-server.ts";
 
 /** Generates the files of migrations/schema/ by running all migrations on a temporary embedded server. */
@@ -13,8 +15,9 @@ export function generateSchemaFiles(): Promise<SchemaFiles> {
 
 async function generateOn(server: EmbeddedServer): Promise<SchemaFiles> {
   const rolePrefix = DEFAULT_ROLE_PREFIX;
+  const fixtures = await functionFixtures(MIGRATIONS_FOLDER);
   const dump = await withConnection({ connectionString: server.url("owner") }, (client) =>
-    dumpSchema(client, { rolePrefix }),
+    dumpSchema(client, { rolePrefix, fixtures }),
   );
   const authenticatorUrl = server.url("authenticator");
   return dumpFiles(dump).set("schema.graphql", await printGraphqlSchema({ authenticatorUrl, rolePrefix }));

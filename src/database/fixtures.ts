@@ -14,6 +14,17 @@ export async function listFixtures(migrationsFolder: string): Promise<string[]> 
     .sort();
 }
 
+/** Which fixture defines a function, by the function's name with its schema. Overloads stand in one file. */
+export async function functionFixtures(migrationsFolder: string): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of await listFixtures(migrationsFolder)) {
+    const text = await readFile(join(migrationsFolder, "fixtures", name), "utf8");
+    for (const [, defined] of text.matchAll(/^ *create or replace function ([a-z_0-9]+\.[a-z_0-9]+)/gm))
+      found.set(defined!, `fixtures/${name}`);
+  }
+  return found;
+}
+
 /**
  * Runs all fixtures again on a migrated database, in one transaction. Fixtures can be re-run, so the schema must not change; a
  * difference means that a fixture was edited without a migration that includes it.

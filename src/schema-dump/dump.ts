@@ -1,6 +1,6 @@
 import type pg from "pg";
 import { readCatalog, withPrintSettings } from "./catalog.ts";
-import { dumpFunctions } from "./functions.ts";
+import { dumpFunctions, type FunctionFixtures } from "./functions.ts";
 import { readRelationParts } from "./relation-parts.ts";
 import { dumpDatabase, dumpSchemas } from "./schemas.ts";
 import { dumpTables } from "./tables.ts";
@@ -16,10 +16,11 @@ const DATABASE_KEY = "database";
  * give equal texts, regardless of server, role prefix and date. The texts are for reading and comparing, not for loading: tables
  * are sorted by name. Omits the schemas of the job queue and of graphile-migrate, objects of extensions, and monthly partitions.
  * @param client connected as the owner; may be inside a transaction, whose changes are then visible
+ * @param options.fixtures the files that hold the bodies of functions, which are then omitted; without it, the dump holds every body
  */
 export async function dumpSchema(
   client: pg.ClientBase,
-  options: { rolePrefix: string; schemas?: readonly string[] },
+  options: { rolePrefix: string; schemas?: readonly string[]; fixtures?: FunctionFixtures },
 ): Promise<Map<string, string>> {
   return withPrintSettings(client, async () => {
     const catalog = await readCatalog(client, options);
@@ -29,7 +30,7 @@ export async function dumpSchema(
       { title: "Text search", texts: await dumpTextSearch(catalog) },
       { title: "Tables", texts: await dumpTables(catalog, parts) },
       { title: "Views", texts: await dumpViews(catalog, parts) },
-      { title: "Functions", texts: await dumpFunctions(catalog) },
+      { title: "Functions", texts: await dumpFunctions(catalog, options.fixtures) },
     ];
     const dump = new Map([
       [DATABASE_KEY, file("Objects outside the schemas", [await dumpDatabase(catalog)])],

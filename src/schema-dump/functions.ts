@@ -4,6 +4,7 @@ import { addTo, commentOn, firstSentence, lowerCaseKeywords, paragraphs } from "
 
 interface FunctionRow extends AclRow {
   schema: string;
+  name: string;
   signature: string;
   owner: string;
   kind: string;
@@ -13,11 +14,21 @@ interface FunctionRow extends AclRow {
   aggregate: string | null;
 }
 
-/** Dumps functions, procedures and aggregates by schema, each with its comment and privileges. */
-export async function dumpFunctions(catalog: Catalog): Promise<Map<string, string[]>> {
+/** Paths of the fixtures by the function they define (`identity.logout`); see functionFixtures(). */
+export type FunctionFixtures = ReadonlyMap<string, string>;
+
+/**
+ * Dumps functions, procedures and aggregates by schema, each with its comment and privileges.
+ * @param fixtures the files that hold the bodies: the bodies of these functions are omitted and the path is named
+ */
+export async function dumpFunctions(
+  catalog: Catalog,
+  fixtures: FunctionFixtures = new Map(),
+): Promise<Map<string, string[]>> {
   const functions = await catalog.query<FunctionRow>(`
     select
       n.nspname as schema,
+      format('%I.%I', n.nspname, p.proname) as name,
       format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)) as signature,
       p.proowner::text as owner,
       p.prokind as kind,
@@ -38,12 +49,15 @@ export async function dumpFunctions(catalog: Catalog): Promise<Map<string, strin
     const signature = lowerCaseKeywords(row.signature);
     const target = `${word} ${signature}`;
     const privilegeWord = row.kind === "p" ? ACL_KINDS.procedure.word : ACL_KINDS.function.word;
+    const path = fixtures.get(row.name);
     const text = paragraphs([
       [
         ...firstSentence(row.comment),
         row.definition === null
           ? `create aggregate ${signature} (${row.aggregate});`
-          : `${tidyDefinition(row.definition)};`,
+          : path === undefined
+            ? `${tidyDefinition(row.definition)};`
+            : `${withoutBody(tidyDefinition(row.definition))}; -- ${path}`,
       ],
       [
         ...ownerStatement(target, row.owner, catalog),
@@ -61,4 +75,9 @@ function tidyDefinition(definition: string): string {
   const text = lowerCaseKeywords(definition.trimEnd()).replace(/^ (?=[a-z])/gm, "  ");
   const [tag] = /\$(?:function|procedure)\d*\$/.exec(text) ?? [];
   return tag === undefined || text.includes("$$") ? text : text.replaceAll(tag, "$$$$");
+}
+
+/** Signature and attributes: the server prints the body last, as a string or as SQL. */
+function withoutBody(definition: string): string {
+  return definition.replace(/\n(?:as \$|begin atomic\n|return )[\s\S]*$/i, "");
 }

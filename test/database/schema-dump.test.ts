@@ -60,6 +60,25 @@ test("does not depend on the prefix of the roles, nor on what the session has se
   }
 });
 
+test("names the fixture in place of a body where it is told one; the rest stays", async () => {
+  const total = "fixtures/shop/functions/total.sql";
+  const twice = "fixtures/shop/functions/twice.sql";
+  const fixtures = new Map([
+    ["shop.total", total],
+    ["shop.twice", twice],
+  ]);
+  const lean = await withClient(db.url("owner"), (client) =>
+    dumpSchema(client, { rolePrefix: db.rolePrefix, fixtures }),
+  );
+  const whole = (await dump(db)).get("shop")!;
+  // One body is a string, the other SQL.
+  const expected = whole
+    .replace(/(  set search_path to 'pg_catalog')\nas \$\$\n  select total [\s\S]*?\$\$;/, `$1; -- ${total}`)
+    .replace("\nreturn (n * 2);", `; -- ${twice}`);
+  expect(lean.get("shop")).toBe(expected);
+  expect(expected).not.toContain("select total");
+});
+
 test("only the schemas asked for", async () => {
   await withClient(db.url("owner"), async (client) => {
     const texts = await dumpSchema(client, { rolePrefix: db.rolePrefix, schemas: ["public"] });

@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
+import { functionFixtures } from "../../src/database/fixtures.ts";
 import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { checkSchemaFiles, dumpFiles } from "../../src/schema-dump/schema-files.ts";
-import { SCHEMA_FOLDER } from "../../src/support/paths.ts";
+import { MIGRATIONS_FOLDER, SCHEMA_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 // The committed files are of PostgreSQL 18, the embedded server's. Others print views and versioned functions differently;
@@ -24,7 +25,12 @@ test("migrations/schema is the schema as the migrations leave it (otherwise: pli
       "select current_setting('server_version_num')::integer / 10000 as major",
     );
     return {
-      files: dumpFiles(await dumpSchema(client, { rolePrefix: db.rolePrefix })),
+      files: dumpFiles(
+        await dumpSchema(client, {
+          rolePrefix: db.rolePrefix,
+          fixtures: await functionFixtures(MIGRATIONS_FOLDER),
+        }),
+      ),
       major: rows[0]!.major,
     };
   });
