@@ -1,14 +1,44 @@
--- Drops every schema of Plinth. `restrict` on purpose: the later rollbacks must have emptied them.
-drop extension btree_gist;
+-- Drops every schema of Plinth. `restrict` on purpose: the later ways back must have emptied them.
 drop function
-  plinth.current_user_id(), plinth.current_session_id(), plinth.correlation_id(), plinth.client_ip(),
-  plinth.user_agent(), plinth.uuid_v7(), plinth.touch_updated_at(), access.has_permission(text);
-drop schema plinth;
-drop schema identity;
-drop schema access;
+  plinth.announce(text, bigint),
+  plinth.ascii_label(text),
+  plinth.checked_count(integer, text, integer, integer),
+  plinth.cjk_pairs(text),
+  plinth.client_ip(),
+  plinth.correlation_id(),
+  plinth.current_api_token_id(),
+  plinth.current_session_id(),
+  plinth.current_user_id(),
+  plinth.is_cjk(text),
+  plinth.keep_scale(),
+  plinth.normalize_email(text),
+  plinth.normalize_username(text),
+  plinth.search_document(text, text),
+  plinth.search_headline(text, text, tsquery, text),
+  plinth.search_query(text, text),
+  plinth.search_text(text),
+  plinth.touch_updated_at(),
+  plinth.user_agent(),
+  plinth.uuid_v7(),
+  plinth.without_accents(text),
+  private.ensure_partitions(integer),
+  private.lock_for_new_partition(regclass),
+  private.refuse_other_request(boolean),
+  private.request_digest(jsonb);
+
+drop text search configuration plinth.english_words;
+drop text search dictionary plinth.english_words;
+drop extension pg_trgm;
+drop extension btree_gin;
+drop extension btree_gist;
+drop schema private;
+drop schema analytics;
+drop schema learning;
+drop schema rooms;
 drop schema billing;
 drop schema llm;
 drop schema security;
-drop schema analytics;
-drop schema private;
+drop schema access;
+drop schema identity;
+drop schema plinth;
 alter default privileges grant execute on functions to public;

@@ -271,15 +271,7 @@ create or replace function access.audit_deleted_role()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.record_security_event(
-    'role_deleted', null, jsonb_build_object('role_id', old.id, 'role_name', old.role_name), 'warning'
-  );
-  return old;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/roles.sql
 
 comment on function access.audit_deleted_role() is 'Trigger: writes role_deleted to the audit log.';
 revoke execute on function access.audit_deleted_role() from public;
@@ -289,24 +281,7 @@ create or replace function access.audit_role_permission()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_row access.role_permissions := case when tg_op = 'DELETE' then old else new end;
-begin
-  perform private.record_security_event(
-    case when tg_op = 'DELETE' then 'role_permission_removed' else 'role_permission_added' end,
-    null,
-    jsonb_build_object(
-      'role_id', v_row.role_id,
-      'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
-      'permission_name', (select p.permission_name from access.permissions p where p.id = v_row.permission_id)
-    ),
-    'warning'
-  );
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/role_permissions.sql
 
 comment on function access.audit_role_permission() is 'Trigger: writes role_permission_added or role_permission_removed to the audit log.';
 revoke execute on function access.audit_role_permission() from public;
@@ -316,30 +291,7 @@ create or replace function access.audit_user_role()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_row access.user_roles := case when tg_op = 'DELETE' then old else new end;
-begin
-  perform private.record_security_event(
-    case when tg_op = 'DELETE' then 'role_revoked' else 'role_granted' end,
-    v_row.user_id,
-    jsonb_build_object(
-      'user_id', v_row.user_id,
-      'role_id', v_row.role_id,
-      'role_name', (select r.role_name from access.roles r where r.id = v_row.role_id),
-      'expires_at', v_row.expires_at
-    ),
-    -- A role with permissions deserves attention; the plain role of every new account does not.
-    case
-      when tg_op <> 'DELETE' and exists (select from access.role_permissions rp where rp.role_id = v_row.role_id)
-      then 'warning'
-      else 'info'
-    end
-  );
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/user_roles.sql
 
 comment on function access.audit_user_role() is 'Trigger: writes role_granted or role_revoked to the audit log.';
 revoke execute on function access.audit_user_role() from public;
@@ -349,10 +301,7 @@ create or replace function access.can_use_model(model_id uuid)
   returns boolean
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select exists (select from access.usable_model_ids() as usable (id) where usable.id = can_use_model.model_id)
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/can_use_model.sql
 
 comment on function access.can_use_model(model_id uuid) is 'Returns whether the signed-in user may use the model.';
 revoke execute on function access.can_use_model(model_id uuid) from public;
@@ -362,23 +311,7 @@ grant execute on function access.can_use_model(model_id uuid) to :PLINTH_USER;
 create or replace function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone default null::timestamp with time zone)
   returns access.user_roles
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_role_id uuid := (select r.id from access.roles r where r.role_name = grant_role.role_name);
-  v_result access.user_roles;
-begin
-  if v_role_id is null then
-    raise exception 'Role not found.'
-      using errcode = 'PL404', schema = 'access', table = 'roles', column = 'role_name';
-  end if;
-  insert into access.user_roles as ur (user_id, role_id, expires_at)
-  values (grant_role.user_id, v_role_id, grant_role.expires_at)
-  on conflict on constraint user_roles_pkey do update set expires_at = excluded.expires_at
-  returning * into v_result;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/grant_role.sql
 
 comment on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) is 'Grants a user a role, or changes when it expires. Needs manage_roles. PL404 for an unknown role.';
 revoke execute on function access.grant_role(user_id uuid, role_name text, expires_at timestamp with time zone) from public;
@@ -389,33 +322,7 @@ create or replace function access.has_permission(permission text)
   returns boolean
   language plpgsql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  return exists (
-    select
-    from access.user_roles ur
-    join identity.users u on u.id = ur.user_id and u.is_active
-    join access.roles r on r.id = ur.role_id
-    join access.role_permissions rp on rp.role_id = ur.role_id
-    join access.permissions p on p.id = rp.permission_id
-    where ur.user_id = plinth.current_user_id()
-      and (ur.expires_at is null or ur.expires_at > now())
-      and p.permission_name = permission
-      -- If the role requires it, the session must have passed a second factor.
-      and (
-        not r.requires_mfa
-        or exists (
-          select
-          from identity.user_sessions s
-          where s.id = plinth.current_session_id()
-            and s.user_id = ur.user_id
-            and 'mfa' = any (s.authentication_methods)
-        )
-      )
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/has_permission.sql
 
 comment on function access.has_permission(permission text) is 'Returns whether the signed-in user, whose account is active, holds the permission through a role that has not expired and, where the role requires it, in a session that passed a second factor.';
 revoke execute on function access.has_permission(permission text) from public;
@@ -425,13 +332,7 @@ grant execute on function access.has_permission(permission text) to :PLINTH_ANON
 create or replace function access.keep_role_name()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  raise exception 'The roles admin and user cannot be renamed.'
-    using errcode = 'PL409', schema = 'access', table = 'roles', column = 'role_name';
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/triggers/roles.sql
 
 comment on function access.keep_role_name() is 'Trigger: rejects renaming the roles admin and user (PL409).';
 revoke execute on function access.keep_role_name() from public;
@@ -441,23 +342,7 @@ create or replace function access.may_administer(user_id uuid)
   returns boolean
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select not exists (
-    select rp.permission_id
-    from access.user_roles ur
-    join access.role_permissions rp on rp.role_id = ur.role_id
-    where ur.user_id = may_administer.user_id
-      and (ur.expires_at is null or ur.expires_at > now())
-    except
-    select rp.permission_id
-    from access.user_roles ur
-    join identity.users u on u.id = ur.user_id and u.is_active
-    join access.role_permissions rp on rp.role_id = ur.role_id
-    where ur.user_id = plinth.current_user_id()
-      and (ur.expires_at is null or ur.expires_at > now())
-  )
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/may_administer.sql
 
 comment on function access.may_administer(user_id uuid) is E'@behavior -*\nReturns whether the signed-in user holds every permission that the other account holds.';
 revoke execute on function access.may_administer(user_id uuid) from public;
@@ -467,23 +352,7 @@ grant execute on function access.may_administer(user_id uuid) to :PLINTH_USER;
 create or replace function access.revoke_role(user_id uuid, role_name text)
   returns access.user_roles
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_result access.user_roles;
-begin
-  delete from access.user_roles ur
-  using access.roles r
-  where r.id = ur.role_id
-    and ur.user_id = revoke_role.user_id
-    and r.role_name = revoke_role.role_name
-  returning ur.* into v_result;
-  if v_result is null then
-    raise exception 'The user does not have that role, or you may not revoke it.' using errcode = 'PL404';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/revoke_role.sql
 
 comment on function access.revoke_role(user_id uuid, role_name text) is 'Revokes a user''s role. Needs manage_roles. PL404 when the user does not have it or the caller may not revoke it.';
 revoke execute on function access.revoke_role(user_id uuid, role_name text) from public;
@@ -494,24 +363,7 @@ create or replace function access.usable_model_ids()
   returns setof uuid
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select m.id
-  from llm.models m
-  join llm.model_providers p on p.id = m.provider_id
-  where m.is_active
-    and p.is_active
-    and (
-      m.is_public
-      or exists (
-        select
-        from access.user_model_access a
-        where a.user_id = plinth.current_user_id()
-          and a.model_id = m.id
-          and a.is_active
-      )
-    )
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/access/functions/usable_model_ids.sql
 
 comment on function access.usable_model_ids() is E'@behavior -*\nReturns the ids of the models that the caller may use: public ones and those granted to them.';
 revoke execute on function access.usable_model_ids() from public;

@@ -1006,10 +1006,7 @@ create or replace function billing.cancel_subscription()
   returns billing.user_subscriptions
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select private.set_cancellation_at(plinth.current_user_id(), true, now())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/cancel_subscription.sql
 
 comment on function billing.cancel_subscription() is 'Cancels the signed-in user''s subscription at the end of its period (at once when past_due or paused). PL404 without a subscription, PL409 when it is already canceled or a provider bills it.';
 revoke execute on function billing.cancel_subscription() from public;
@@ -1020,10 +1017,7 @@ create or replace function billing.change_plan(plan_id uuid)
   returns billing.user_subscriptions
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select private.schedule_plan_at(plinth.current_user_id(), change_plan.plan_id, now())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/change_plan.sql
 
 comment on function billing.change_plan(plan_id uuid) is 'Changes the signed-in user''s plan at the end of the period; naming the current plan revokes a planned change. PL402 for an upgrade, which begins with its payment.';
 revoke execute on function billing.change_plan(plan_id uuid) from public;
@@ -1034,21 +1028,7 @@ create or replace function billing.check_subscription_status()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if not exists (
-    select
-    from private.subscription_transitions t
-    where t.from_status = old.status
-      and t.to_status = new.status
-      and (new.provider is not null or not t.is_providers)
-  ) then
-    raise exception 'A subscription with status % cannot become %.', old.status, new.status using errcode = 'PL409';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/user_subscriptions.sql
 
 comment on function billing.check_subscription_status() is 'Trigger: rejects transitions that private.subscription_transitions does not list (PL409).';
 revoke execute on function billing.check_subscription_status() from public;
@@ -1057,13 +1037,7 @@ revoke execute on function billing.check_subscription_status() from public;
 create or replace function billing.current_subscription(user_id uuid default plinth.current_user_id())
   returns billing.user_subscriptions
   language sql
-  stable
-as $$
-  select s
-  from billing.user_subscriptions s
-  where s.user_id = current_subscription.user_id
-    and s.status in ('trialing', 'active', 'past_due', 'paused')
-$$;
+  stable; -- fixtures/billing/functions/current_subscription.sql
 
 comment on function billing.current_subscription(user_id uuid) is 'Returns the user''s subscription that is trialing, active, past_due or paused, the caller''s own by default; null if there is none.';
 revoke execute on function billing.current_subscription(user_id uuid) from public;
@@ -1074,17 +1048,7 @@ create or replace function billing.end_subscription(user_id uuid)
   returns billing.user_subscriptions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_current billing.user_subscriptions;
-begin
-  perform private.require_subscription_manager();
-  v_current := private.lock_subscriber(end_subscription.user_id, now());
-  perform private.require_own_billing(v_current);
-  return private.transition_subscription(v_current.id, 'canceled', now());
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/end_subscription.sql
 
 comment on function billing.end_subscription(user_id uuid) is 'Ends a subscription at once. Needs manage_subscriptions (PL403). PL404, PL409.';
 revoke execute on function billing.end_subscription(user_id uuid) from public;
@@ -1095,15 +1059,7 @@ create or replace function billing.forget_entitlement()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  update billing.usage_tracking t
-  set entitled_until = '-infinity'
-  where t.user_id = new.user_id and t.entitled_until > '-infinity';
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/user_subscriptions.sql
 
 comment on function billing.forget_entitlement() is 'Trigger: a change of a subscription may add or end tokens, so the ledger reads the entitlement again.';
 revoke execute on function billing.forget_entitlement() from public;
@@ -1113,14 +1069,7 @@ create or replace function billing.forget_usage_account()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  delete from billing.token_holds h where h.user_id = old.user_id;
-  update billing.usage_events e set user_id = null, idempotency_key = null where e.user_id = old.user_id;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/usage_tracking.sql
 
 comment on function billing.forget_usage_account() is 'Trigger: deletes the holds of a deleted account and keeps its usage without the user.';
 revoke execute on function billing.forget_usage_account() from public;
@@ -1130,31 +1079,7 @@ create or replace function billing.grant_subscription(user_id uuid, plan_id uuid
   returns billing.user_subscriptions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_arguments constant jsonb := jsonb_build_array(grant_subscription.plan_id);
-  v_current billing.user_subscriptions;
-  v_locked timestamptz;
-  v_key private.usage_keys;
-begin
-  perform private.require_subscription_manager();
-  if grant_subscription.idempotency_key is not null then
-    v_current := private.lock_subscriber(grant_subscription.user_id, now());
-    v_locked := private.lock_usage(grant_subscription.user_id, now());
-    v_key := private.used_key(
-      grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments
-    );
-    if v_key.operation is not null then
-      return v_current;
-    end if;
-    insert into private.usage_keys (user_id, operation, idempotency_key, arguments)
-    values (grant_subscription.user_id, 'grant_subscription', grant_subscription.idempotency_key, v_arguments);
-  end if;
-  return private.grant_subscription_at(grant_subscription.user_id, grant_subscription.plan_id, now());
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/grant_subscription.sql
 
 comment on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) is 'Grants a user a period of a plan: starts it, adds a period, or changes to it at once with proration. The same idempotency key again grants nothing more and returns the current subscription. Needs manage_subscriptions (PL403). PL404, PL409, PL422.';
 revoke execute on function billing.grant_subscription(user_id uuid, plan_id uuid, idempotency_key text) from public;
@@ -1165,11 +1090,7 @@ create or replace function billing.has_tokens(amount bigint default 1)
   returns boolean
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select coalesce(bool_or(g.available is null) or sum(g.available) >= has_tokens.amount, false)
-  from private.available_grants(plinth.current_user_id(), now()) g
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/has_tokens.sql
 
 comment on function billing.has_tokens(amount bigint) is 'Returns whether the signed-in user''s grants have this many tokens left now. It reserves nothing; reserve_tokens does.';
 revoke execute on function billing.has_tokens(amount bigint) from public;
@@ -1179,21 +1100,7 @@ grant execute on function billing.has_tokens(amount bigint) to :PLINTH_USER;
 create or replace function billing.keep_plan_terms()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if (
-    old.code, old.version, old.billing_cycle, old.price_cents, old.currency, old.trial_days, old.token_quota,
-    old.rollover_limit, old.features, old.access_level
-  ) is distinct from (
-    new.code, new.version, new.billing_cycle, new.price_cents, new.currency, new.trial_days, new.token_quota,
-    new.rollover_limit, new.features, new.access_level
-  ) then
-    raise exception 'The terms of a plan cannot be changed. Create a new version with revisePlan.' using errcode = 'PL409';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/subscription_plans.sql
 
 comment on function billing.keep_plan_terms() is 'Trigger: rejects changes to the terms of a plan''s version (PL409).';
 revoke execute on function billing.keep_plan_terms() from public;
@@ -1203,29 +1110,7 @@ create or replace function billing.number_plan_version()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  -- One version at a time; uses a separate lock because the first version has no row to lock.
-  perform pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'plinth plan', new.code, new.billing_cycle, new.currency), 0));
-  new.version := 1 + coalesce(
-    (
-      select max(p.version)
-      from billing.subscription_plans p
-      where p.code = new.code and p.billing_cycle = new.billing_cycle and p.currency = new.currency
-    ),
-    0
-  );
-  update billing.subscription_plans p
-  set superseded_at = now()
-  where p.code = new.code
-    and p.billing_cycle = new.billing_cycle
-    and p.currency = new.currency
-    and p.superseded_at is null;
-  new.superseded_at := null;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/triggers/subscription_plans.sql
 
 comment on function billing.number_plan_version() is 'Trigger: numbers a new version of an offer and supersedes the previous one.';
 revoke execute on function billing.number_plan_version() from public;
@@ -1235,17 +1120,7 @@ create or replace function billing.pause_subscription(user_id uuid)
   returns billing.user_subscriptions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_current billing.user_subscriptions;
-begin
-  perform private.require_subscription_manager();
-  v_current := private.lock_subscriber(pause_subscription.user_id, now());
-  perform private.require_own_billing(v_current);
-  return private.pause_subscription(v_current.id, now());
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/pause_subscription.sql
 
 comment on function billing.pause_subscription(user_id uuid) is 'Stops a paid period''s clock until its user resumes. Needs manage_subscriptions (PL403). PL404, PL409.';
 revoke execute on function billing.pause_subscription(user_id uuid) from public;
@@ -1256,20 +1131,7 @@ create or replace function billing.record_plan_change()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_row jsonb := to_jsonb(case when tg_op = 'DELETE' then old else new end);
-begin
-  perform private.record_security_event(
-    case tg_table_name when 'plan_prices' then 'plan_price_changed' else 'plan_changed' end,
-    null,
-    jsonb_build_object('operation', lower(tg_op))
-      || (v_row - array['features', 'plan_name', 'created_at', 'updated_at', 'superseded_at'])
-  );
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/record_plan_change.sql
 
 comment on function billing.record_plan_change() is 'Trigger: records a change of plans or their prices in the audit log.';
 revoke execute on function billing.record_plan_change() from public;
@@ -1279,21 +1141,7 @@ create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigi
   returns billing.token_holds
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  -- The same answer for a model that the user may not use and for one that does not exist.
-  if access.can_use_model(reserve_tokens.model_id) is not true then
-    raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
-  end if;
-  return private.reserve_tokens(
-    plinth.current_user_id(), reserve_tokens.model_id, reserve_tokens.max_tokens, reserve_tokens.idempotency_key
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/reserve_tokens.sql
 
 comment on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) is 'Reserves tokens of the signed-in user for five minutes; the same key again returns the same hold. QUOTA_EXCEEDED when the tokens left do not cover it, CONFLICT for a key that was used with other arguments.';
 revoke execute on function billing.reserve_tokens(model_id uuid, max_tokens bigint, idempotency_key text) from public;
@@ -1304,10 +1152,7 @@ create or replace function billing.resume_subscription()
   returns billing.user_subscriptions
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select private.set_cancellation_at(plinth.current_user_id(), false, now())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/resume_subscription.sql
 
 comment on function billing.resume_subscription() is 'Revokes a cancellation before the period ends, or resumes a paused subscription. PL404 without a subscription, PL409 when there is nothing to resume.';
 revoke execute on function billing.resume_subscription() from public;
@@ -1317,41 +1162,7 @@ grant execute on function billing.resume_subscription() to :PLINTH_USER;
 create or replace function billing.revise_plan(plan_id uuid, changes jsonb)
   returns billing.subscription_plans
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_plan billing.subscription_plans;
-  v_result billing.subscription_plans;
-begin
-  if jsonb_typeof(changes) is distinct from 'object'
-    or changes - array['plan_name', 'price_cents', 'trial_days', 'token_quota', 'rollover_limit', 'features', 'access_level', 'is_active'] <> '{}'
-  then
-    raise exception 'changes may contain plan_name, price_cents, trial_days, token_quota, rollover_limit, features, access_level and is_active.'
-      using errcode = 'PL422', column = 'changes';
-  end if;
-  select p.* into v_plan from billing.subscription_plans p where p.id = revise_plan.plan_id;
-  if v_plan.id is null then
-    raise exception 'Plan not found.' using errcode = 'PL404', column = 'plan_id';
-  end if;
-  -- Callers who may change the plan lock it, so that one of two concurrent versions is rejected: based on the same terms, the
-  -- second would undo the changes of the first. Other callers are rejected by the insert.
-  perform from billing.subscription_plans p where p.id = v_plan.id for no key update;
-  select p.* into v_plan from billing.subscription_plans p where p.id = v_plan.id;
-  if v_plan.superseded_at is not null then
-    raise exception 'The plan has a newer version.' using errcode = 'PL409', column = 'plan_id';
-  end if;
-  v_plan := jsonb_populate_record(v_plan, changes);
-  insert into billing.subscription_plans (
-    code, plan_name, billing_cycle, price_cents, currency, trial_days, token_quota, rollover_limit, features, access_level,
-    is_active
-  ) values (
-    v_plan.code, v_plan.plan_name, v_plan.billing_cycle, v_plan.price_cents, v_plan.currency, v_plan.trial_days,
-    v_plan.token_quota, v_plan.rollover_limit, v_plan.features, v_plan.access_level, v_plan.is_active
-  )
-  returning * into v_result;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/revise_plan.sql
 
 comment on function billing.revise_plan(plan_id uuid, changes jsonb) is 'Creates a new version of a plan with some terms changed, given by column name. Needs manage_plans. PL404, PL409, PL422.';
 revoke execute on function billing.revise_plan(plan_id uuid, changes jsonb) from public;
@@ -1362,10 +1173,7 @@ create or replace function billing.subscribe(plan_id uuid)
   returns billing.user_subscriptions
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select private.subscribe_at(plinth.current_user_id(), subscribe.plan_id, now())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/subscribe.sql
 
 comment on function billing.subscribe(plan_id uuid) is 'Subscribes the signed-in user to a free plan, or starts a plan''s trial, once per user. PL402 for a plan that must be paid, PL409 if the user already has a subscription.';
 revoke execute on function billing.subscribe(plan_id uuid) from public;
@@ -1376,15 +1184,7 @@ create or replace function billing.token_balance()
   returns billing.token_balance
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    return null;
-  end if;
-  return private.token_balance_at(plinth.current_user_id(), now());
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/token_balance.sql
 
 comment on function billing.token_balance() is 'Returns the signed-in user''s tokens: left, held, used this month, by grant, and when they run out at the current rate. Null for a visitor.';
 revoke execute on function billing.token_balance() from public;

@@ -877,21 +877,7 @@ create or replace function identity.audit_security_settings()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.record_security_event(
-    'security_settings_changed', new.user_id,
-    (
-      select jsonb_object_agg(n.key, jsonb_build_object('old', o.value, 'new', n.value))
-      from jsonb_each(to_jsonb(new)) n
-      join jsonb_each(to_jsonb(old)) o on o.key = n.key
-      where n.value is distinct from o.value and n.key <> 'updated_at'
-    )
-  );
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/user_security_settings.sql
 
 comment on function identity.audit_security_settings() is 'Trigger: writes security_settings_changed with old and new values to the audit log.';
 revoke execute on function identity.audit_security_settings() from public;
@@ -901,26 +887,7 @@ create or replace function identity.cancel_account_deletion()
   returns identity.account_deletions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user_id constant uuid := plinth.current_user_id();
-  v_deletion identity.account_deletions;
-begin
-  perform private.refuse_api_token();
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  perform from identity.users u where u.id = v_user_id for no key update;
-  delete from identity.account_deletions d where d.user_id = v_user_id returning d.* into v_deletion;
-  if v_deletion.user_id is null then
-    raise exception 'No deletion of your account is pending.' using errcode = 'PL404';
-  end if;
-  perform private.record_security_event('account_deletion_canceled', v_user_id, '{}', 'warning');
-  perform private.notify_user(v_user_id, 'account-deletion-canceled');
-  return v_deletion;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/cancel_account_deletion.sql
 
 comment on function identity.cancel_account_deletion() is 'Cancels the pending deletion of the signed-in account and returns the canceled deletion; PL404 if none is pending.';
 revoke execute on function identity.cancel_account_deletion() from public;
@@ -930,16 +897,7 @@ grant execute on function identity.cancel_account_deletion() to :PLINTH_USER;
 create or replace function identity.check_default_model()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is not null and not access.can_use_model(new.default_model_id) then
-    raise exception 'Model not found.'
-      using errcode = 'PL404', schema = 'identity', table = 'user_settings', column = 'default_model_id';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/user_settings.sql
 
 comment on function identity.check_default_model() is 'Trigger: the default model must be one the user may use. PL404 otherwise.';
 revoke execute on function identity.check_default_model() from public;
@@ -949,26 +907,7 @@ create or replace function identity.check_security_settings()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.refuse_api_token();
-  if plinth.current_user_id() is not null
-    and new.allowed_networks is distinct from old.allowed_networks
-    and current_setting('plinth.allow_lockout', true) is distinct from 'on'
-    and not coalesce(plinth.client_ip() <<= any (new.allowed_networks), new.allowed_networks is null)
-  then
-    raise exception 'The networks do not contain your current address. You would lock yourself out.'
-      using
-        errcode = 'PL422',
-        hint = 'Add your network, or use setAllowedNetworks with force.',
-        schema = 'identity',
-        table = 'user_security_settings',
-        column = 'allowed_networks';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/user_security_settings.sql
 
 comment on function identity.check_security_settings() is 'Trigger: allows only a person to change sign-in rules, and rejects an accidental lockout. PL403, PL422.';
 revoke execute on function identity.check_security_settings() from public;
@@ -978,13 +917,7 @@ create or replace function identity.current_consent_purposes()
   returns setof identity.consent_purposes
   language sql
   stable rows 10
-  set search_path to 'pg_catalog'
-as $$
-  select distinct on (p.name) p.*
-  from identity.consent_purposes p
-  where p.published_at <= now()
-  order by p.name, p.version desc
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/current_consent_purposes.sql
 
 comment on function identity.current_consent_purposes() is 'Returns the newest published version of each purpose.';
 revoke execute on function identity.current_consent_purposes() from public;
@@ -995,39 +928,7 @@ create or replace function identity.delete_my_account()
   returns identity.account_deletions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user_id constant uuid := plinth.current_user_id();
-  v_deletion identity.account_deletions;
-  v_ended integer;
-begin
-  perform private.refuse_api_token();
-  perform private.require_recent_authentication();
-  -- Account before the rest: the one lock order.
-  perform from identity.users u where u.id = v_user_id for no key update;
-  select d.* into v_deletion from identity.account_deletions d where d.user_id = v_user_id;
-  if v_deletion.user_id is not null then
-    return v_deletion;
-  end if;
-  perform private.guard_last_administrator(v_user_id);
-
-  insert into identity.account_deletions (user_id, due_at, next_attempt_at)
-  select v_user_id, now() + s.deletion_grace_period, now() + s.deletion_grace_period
-  from identity.data_rights_settings s
-  returning * into strict v_deletion;
-  v_ended := private.end_sessions(v_user_id, 'account_deletion', plinth.current_session_id());
-  update identity.api_tokens t set revoked_at = now() where t.user_id = v_user_id and t.revoked_at is null;
-  perform private.record_security_event(
-    'account_deletion_requested', v_user_id,
-    jsonb_build_object('due_at', v_deletion.due_at, 'ended_sessions', v_ended), 'warning'
-  );
-  perform private.notify_user(
-    v_user_id, 'account-deletion-requested', jsonb_build_object('due_at', v_deletion.due_at)
-  );
-  return v_deletion;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/delete_my_account.sql
 
 comment on function identity.delete_my_account() is 'Requests the deletion of the signed-in account after the grace period; ends its other sessions and API tokens at once. A repeated call returns the pending deletion. Needs a recent sign-in (PL403 otherwise); PL409 for the last administrator.';
 revoke execute on function identity.delete_my_account() from public;
@@ -1038,44 +939,7 @@ create or replace function identity.describe_session()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_known jsonb := coalesce(new.security_context -> 'addresses', '[]');
-begin
-  if tg_op = 'INSERT' then
-    if new.device_info = '{}' then
-      new.device_info := private.describe_user_agent(new.user_agent);
-    end if;
-    if new.ip_address is not null then
-      new.security_context := new.security_context || jsonb_build_object(
-        'sign_in_address', host(new.ip_address),
-        'addresses', jsonb_build_array(jsonb_build_object('address', host(new.ip_address), 'since', now()))
-      );
-    end if;
-    return new;
-  end if;
-
-  new.security_context := new.security_context || jsonb_build_object(
-    'addresses',
-    (
-      select jsonb_agg(latest.entry order by latest.place)
-      from (
-        select jsonb_build_object('address', host(new.ip_address), 'since', now()) as entry, 0 as place
-        union all
-        (
-          select k.entry, k.place
-          from jsonb_array_elements(v_known) with ordinality as k (entry, place)
-          where k.entry ->> 'address' is distinct from host(new.ip_address)
-          order by k.place
-          limit 4
-        )
-      ) latest
-    )
-  );
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/user_sessions.sql
 
 comment on function identity.describe_session() is 'Trigger: fills device_info from the User-Agent header, and keeps the last five addresses in security_context.';
 revoke execute on function identity.describe_session() from public;
@@ -1084,15 +948,7 @@ revoke execute on function identity.describe_session() from public;
 create or replace function identity.drop_stale_email_hash()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if new.hashed_email is not distinct from old.hashed_email then
-    new.hashed_email := null;
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.drop_stale_email_hash() is 'Trigger: clears the hash of the old address when the address changes.';
 revoke execute on function identity.drop_stale_email_hash() from public;
@@ -1101,15 +957,7 @@ revoke execute on function identity.drop_stale_email_hash() from public;
 create or replace function identity.drop_stale_email_proof()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if identity.is_another_address(old, new) and new.email_verified_at is not distinct from old.email_verified_at then
-    new.email_verified_at := null;
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.drop_stale_email_proof() is 'Trigger: clears the proof of the old address when the address changes.';
 revoke execute on function identity.drop_stale_email_proof() from public;
@@ -1119,33 +967,7 @@ create or replace function identity.end_open_links()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_is_another_address constant boolean := identity.is_another_address(old, new);
-  v_is_another_number constant boolean := new.phone_number is distinct from old.phone_number;
-  v_ends_all constant boolean :=
-    v_is_another_address and (old.email is not null or old.hashed_email is not null)
-    or v_is_another_number and old.phone_number is not null;
-begin
-  update private.user_verifications v
-  set expires_at = now()
-  where v.user_id = new.id
-    and v.expires_at > now()
-    and v.used_at is null
-    and (
-      v_ends_all
-      or v.kind = 'email' and v_is_another_address
-      or v.kind = 'phone' and v_is_another_number
-    );
-  if v_ends_all or v_is_another_address then
-    update private.password_reset_tokens t
-    set expires_at = now()
-    where t.user_id = new.id and t.expires_at > now() and t.used_at is null;
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.end_open_links() is 'Trigger: revokes the account''s open links, codes and password resets when its address or phone number changes.';
 revoke execute on function identity.end_open_links() from public;
@@ -1155,28 +977,7 @@ create or replace function identity.end_other_sessions()
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_ended integer;
-begin
-  perform private.refuse_api_token();
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  -- Without a session of the caller, "the others" are all sessions: use logout_everywhere.
-  if plinth.current_session_id() is null then
-    raise exception 'You must be signed in with a session.' using errcode = 'PL403';
-  end if;
-  -- Account before session: the one lock order. It also blocks a concurrent sign-in.
-  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
-  v_ended := private.end_sessions(plinth.current_user_id(), 'ended_by_user', plinth.current_session_id());
-  perform private.record_security_event(
-    'other_sessions_ended', plinth.current_user_id(), jsonb_build_object('sessions', v_ended)
-  );
-  return v_ended;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/end_other_sessions.sql
 
 comment on function identity.end_other_sessions() is 'Ends all other sessions of the signed-in user and their tokens at once; returns how many.';
 revoke execute on function identity.end_other_sessions() from public;
@@ -1187,26 +988,7 @@ create or replace function identity.end_session(session_id uuid)
   returns identity.user_sessions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_session identity.user_sessions;
-begin
-  perform private.refuse_api_token();
-  perform from identity.users u where u.id = plinth.current_user_id() for key share;
-  update identity.user_sessions s
-  set ended_at = now(), end_reason = 'ended_by_user'
-  where s.id = end_session.session_id
-    and s.user_id = plinth.current_user_id()
-    and s.ended_at is null
-  returning s.* into v_session;
-  if v_session.id is null then
-    raise exception 'You have no active session with this id.' using errcode = 'PL404';
-  end if;
-  perform private.record_security_event('session_ended', v_session.user_id, jsonb_build_object('session_id', v_session.id));
-  return v_session;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/end_session.sql
 
 comment on function identity.end_session(session_id uuid) is 'Ends one of the signed-in user''s own sessions; PL404 when there is no such active session.';
 revoke execute on function identity.end_session(session_id uuid) from public;
@@ -1217,23 +999,7 @@ create or replace function identity.end_user_sessions(user_id uuid)
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_ended integer;
-begin
-  perform private.require_administration(end_user_sessions.user_id);
-  update identity.users u set token_version = u.token_version + 1 where u.id = end_user_sessions.user_id;
-  if not found then
-    raise exception 'Account not found.' using errcode = 'PL404';
-  end if;
-  v_ended := private.end_sessions(end_user_sessions.user_id, 'ended_by_administrator');
-  perform private.record_security_event(
-    'sessions_ended_by_administrator', end_user_sessions.user_id, jsonb_build_object('sessions', v_ended), 'warning'
-  );
-  return v_ended;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/end_user_sessions.sql
 
 comment on function identity.end_user_sessions(user_id uuid) is 'Ends all sessions and tokens of an account at once; returns how many sessions. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.end_user_sessions(user_id uuid) from public;
@@ -1244,45 +1010,7 @@ create or replace function identity.give_consent(purpose text, version integer)
   returns identity.consents
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_current integer;
-  v_last identity.consents;
-  v_new identity.consents;
-begin
-  perform private.refuse_api_token();
-  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
-  if not found then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  select p.version into v_current from identity.current_consent_purposes() p where p.name = give_consent.purpose;
-  if v_current is null or give_consent.version is null or give_consent.version not between 1 and v_current then
-    raise exception 'This purpose or version was not found.' using errcode = 'PL404';
-  end if;
-  if give_consent.version < v_current then
-    raise exception 'This version is no longer the current one.'
-      using errcode = 'PL409', hint = 'Show the current version.', schema = 'identity', table = 'consents', column = 'version';
-  end if;
-
-  v_last := private.last_consent(plinth.current_user_id(), give_consent.purpose);
-  if v_last.granted_at is not null and v_last.version = v_current then
-    return v_last;
-  end if;
-  insert into identity.consents (user_id, purpose, version, granted_at, ip_address, user_agent)
-  values (
-    plinth.current_user_id(), give_consent.purpose, v_current,
-    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
-    plinth.client_ip(), left(plinth.user_agent(), 1000)
-  )
-  returning * into v_new;
-  perform private.record_security_event(
-    'consent_given', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
-  );
-  return v_new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/give_consent.sql
 
 comment on function identity.give_consent(purpose text, version integer) is 'Records consent to a purpose in its current version. PL404 for an unknown purpose or version, PL409 when there is a newer version.';
 revoke execute on function identity.give_consent(purpose text, version integer) from public;
@@ -1292,13 +1020,7 @@ grant execute on function identity.give_consent(purpose text, version integer) t
 create or replace function identity.guard_published_purpose()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  raise exception 'A published version cannot be changed.'
-    using errcode = 'PL409', hint = 'Publish a new version.', schema = 'identity', table = 'consent_purposes';
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/consent_purposes.sql
 
 comment on function identity.guard_published_purpose() is 'Trigger: rejects changes to a published version of a purpose. PL409.';
 revoke execute on function identity.guard_published_purpose() from public;
@@ -1307,19 +1029,7 @@ revoke execute on function identity.guard_published_purpose() from public;
 create or replace function identity.guard_token_version()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if new.account_status <> 'active' and old.account_status = 'active' then
-    new.token_version := greatest(new.token_version, old.token_version + 1);
-  end if;
-  if new.token_version < old.token_version then
-    raise exception 'A token version cannot decrease.'
-      using errcode = 'PL422', schema = 'identity', table = 'users', column = 'token_version';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.guard_token_version() is 'Trigger: rejects a lower token_version, and increments it when an account is disabled or deleted.';
 revoke execute on function identity.guard_token_version() from public;
@@ -1329,20 +1039,7 @@ create or replace function identity.has_consent(purpose text)
   returns boolean
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select coalesce(
-    (
-      select c.granted_at is not null
-        and c.version = (select p.version from identity.current_consent_purposes() p where p.name = has_consent.purpose)
-      from identity.consents c
-      where c.user_id = plinth.current_user_id() and c.purpose = has_consent.purpose
-      order by c.decided_at desc
-      limit 1
-    ),
-    false
-  )
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/has_consent.sql
 
 comment on function identity.has_consent(purpose text) is 'Returns whether the signed-in user''s latest decision on a purpose is a consent to its current version.';
 revoke execute on function identity.has_consent(purpose text) from public;
@@ -1353,14 +1050,7 @@ create or replace function identity.insert_settings()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  insert into identity.user_settings (user_id) values (new.id) on conflict do nothing;
-  insert into identity.user_security_settings (user_id) values (new.id) on conflict do nothing;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.insert_settings() is 'Trigger: inserts the settings rows of a new account.';
 revoke execute on function identity.insert_settings() from public;
@@ -1370,14 +1060,7 @@ create or replace function identity.is_another_address(old_user identity.users, 
   returns boolean
   language sql
   immutable
-  set search_path to 'pg_catalog'
-as $$
-  select case
-    when (new_user).email is not null then (new_user).email is distinct from (old_user).email
-    when (new_user).hashed_email is null then (old_user).email is not null or (old_user).hashed_email is not null
-    else (new_user).hashed_email is distinct from (old_user).hashed_email
-  end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/is_another_address.sql
 
 comment on function identity.is_another_address(old_user identity.users, new_user identity.users) is E'@behavior -*\nReturns whether an account''s address, clear or hashed, differs between two versions of its row.';
 revoke execute on function identity.is_another_address(old_user identity.users, new_user identity.users) from public;
@@ -1387,23 +1070,7 @@ create or replace function identity.logout()
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.refuse_api_token();
-  -- Account before session: the one lock order (see private.finish_login).
-  perform from identity.users u where u.id = plinth.current_user_id() for key share;
-  update identity.user_sessions s
-  set ended_at = now(), end_reason = 'logout'
-  where s.id = plinth.current_session_id()
-    and s.user_id = plinth.current_user_id()
-    and s.ended_at is null;
-  if found then
-    perform private.record_security_event('logout', plinth.current_user_id());
-  end if;
-  return found;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/logout.sql
 
 comment on function identity.logout() is 'Ends the current session and its access and refresh tokens at once; returns false if it had already ended.';
 revoke execute on function identity.logout() from public;
@@ -1414,21 +1081,7 @@ create or replace function identity.logout_everywhere()
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_ended integer;
-begin
-  perform private.refuse_api_token();
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  update identity.users u set token_version = u.token_version + 1 where u.id = plinth.current_user_id();
-  v_ended := private.end_sessions(plinth.current_user_id(), 'logout_everywhere');
-  perform private.record_security_event('logout_everywhere', plinth.current_user_id(), jsonb_build_object('sessions', v_ended));
-  return v_ended;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/logout_everywhere.sql
 
 comment on function identity.logout_everywhere() is 'Ends all sessions of the signed-in user, including the current one; returns how many.';
 revoke execute on function identity.logout_everywhere() from public;
@@ -1438,19 +1091,7 @@ grant execute on function identity.logout_everywhere() to :PLINTH_USER;
 create or replace function identity.normalize_user()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  new.username := plinth.normalize_username(new.username);
-  if tg_op = 'INSERT' or new.email is distinct from old.email then
-    new.email := coalesce(plinth.normalize_email(new.email), new.email);
-    new.has_irregular_address := false;
-  else
-    new.has_irregular_address := new.has_irregular_address and old.has_irregular_address;
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/triggers/users.sql
 
 comment on function identity.normalize_user() is 'Trigger: stores the username and the e-mail address in their normal form.';
 revoke execute on function identity.normalize_user() from public;
@@ -1460,13 +1101,7 @@ create or replace function identity.recovery_codes_left()
   returns integer
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select count(*)::integer
-  from private.recovery_codes c
-  where c.user_id = plinth.current_user_id()
-    and c.used_at is null
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/recovery_codes_left.sql
 
 comment on function identity.recovery_codes_left() is 'Returns the number of the signed-in user''s unused recovery codes.';
 revoke execute on function identity.recovery_codes_left() from public;
@@ -1477,43 +1112,7 @@ create or replace function identity.remove_mfa_factor(factor_id uuid)
   returns identity.mfa_factors
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user_id uuid := plinth.current_user_id();
-  v_factor identity.mfa_factors;
-begin
-  perform from identity.users u where u.id = v_user_id for no key update;
-  perform private.require_recent_authentication();
-  select f.* into v_factor
-  from identity.mfa_factors f
-  where f.id = remove_mfa_factor.factor_id and f.user_id = v_user_id;
-  if v_factor.id is null then
-    raise exception 'You have no second factor with this id.' using errcode = 'PL404';
-  end if;
-  if v_factor.confirmed_at is not null and not private.has_another_way_in(v_user_id, v_factor.id) then
-    raise exception 'You could not sign in without this factor.'
-      using errcode = 'PL409', hint = 'Set a password, link a provider or add another passkey first.';
-  end if;
-  delete from identity.mfa_factors f where f.id = v_factor.id;
-  if cardinality(private.second_factors(v_user_id)) = 0 then
-    if v_factor.confirmed_at is not null
-      and exists (select from private.user_passwords p where p.user_id = v_user_id and not p.suffices_alone)
-    then
-      raise exception 'Your password is too short to protect the account alone.'
-        using errcode = 'PL409', hint = 'First change it to one of at least 15 characters.';
-    end if;
-    delete from private.recovery_codes c where c.user_id = v_user_id;
-    delete from private.mfa_attempts a where a.user_id = v_user_id;
-  end if;
-  perform private.record_security_event(
-    'factor_removed', v_user_id,
-    jsonb_build_object('factor_id', v_factor.id, 'kind', v_factor.kind, 'was_confirmed', v_factor.confirmed_at is not null),
-    'warning'
-  );
-  return v_factor;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/remove_mfa_factor.sql
 
 comment on function identity.remove_mfa_factor(factor_id uuid) is 'Removes one of the signed-in user''s own second factors. Needs a recent sign-in (PL403 otherwise); PL404 for an unknown factor, PL409 when no way to sign in, or only a short password, would remain.';
 revoke execute on function identity.remove_mfa_factor(factor_id uuid) from public;
@@ -1523,21 +1122,7 @@ grant execute on function identity.remove_mfa_factor(factor_id uuid) to :PLINTH_
 create or replace function identity.replace_default_settings()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if tg_table_name = 'user_settings' then
-    delete from identity.user_settings s
-    where s.user_id = new.user_id
-      and jsonb_strip_nulls(to_jsonb(s) - array['user_id', 'created_at', 'updated_at']) = '{"preferences": {}}';
-  else
-    delete from identity.user_security_settings s
-    where s.user_id = new.user_id
-      and jsonb_strip_nulls(to_jsonb(s) - array['user_id', 'created_at', 'updated_at']) = '{}';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/replace_default_settings.sql
 
 comment on function identity.replace_default_settings() is 'Trigger: inserted settings replace the account''s default ones.';
 revoke execute on function identity.replace_default_settings() from public;
@@ -1547,29 +1132,7 @@ create or replace function identity.request_data_export()
   returns identity.data_exports
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user_id constant uuid := plinth.current_user_id();
-  v_export identity.data_exports;
-begin
-  perform private.refuse_api_token();
-  perform private.require_recent_authentication();
-  -- This lock merges two concurrent requests into one export.
-  perform from identity.users u where u.id = v_user_id for no key update;
-  select e.* into v_export from identity.data_exports e where e.user_id = v_user_id and e.status = 'pending';
-  if v_export.id is not null then
-    return v_export;
-  end if;
-  perform private.enforce_rate_limit('data_export_per_user', v_user_id::text);
-  insert into identity.data_exports (user_id) values (v_user_id) returning * into v_export;
-  perform private.record_security_event(
-    'data_export_requested', v_user_id, jsonb_build_object('export_id', v_export.id), 'warning'
-  );
-  perform private.notify_user(v_user_id, 'data-export-requested');
-  return v_export;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/request_data_export.sql
 
 comment on function identity.request_data_export() is 'Requests an export of the signed-in user''s own data; a job writes it, and status reports when it is ready. Returns the pending export if there is one. Needs a recent sign-in (PL403 otherwise); PL429 after five requests a day.';
 revoke execute on function identity.request_data_export() from public;
@@ -1580,31 +1143,7 @@ create or replace function identity.revoke_api_token(id uuid)
   returns identity.api_tokens
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_owner uuid;
-  v_token identity.api_tokens;
-begin
-  perform private.refuse_api_token();
-  select t.user_id into v_owner
-  from identity.api_tokens t
-  where t.id = revoke_api_token.id
-    and (t.user_id = plinth.current_user_id() or access.has_permission('manage_users'));
-  -- Account before token: the one lock order (see private.finish_login).
-  perform from identity.users u where u.id = v_owner for key share;
-  update identity.api_tokens t
-  set revoked_at = now()
-  where t.id = revoke_api_token.id and t.user_id = v_owner and t.revoked_at is null
-  returning t.* into v_token;
-  if v_token.id is null then
-    raise exception 'Active token not found.' using errcode = 'PL404';
-  end if;
-  perform private.record_security_event('api_token_revoked', v_owner, jsonb_build_object('token_id', v_token.id));
-  return v_token;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/revoke_api_token.sql
 
 comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 when there is no such active token.';
 revoke execute on function identity.revoke_api_token(id uuid) from public;
@@ -1615,25 +1154,7 @@ create or replace function identity.set_account_status(user_id uuid, account_sta
   returns identity.users
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user identity.users;
-begin
-  perform private.require_administration(set_account_status.user_id);
-  update identity.users u
-  set account_status = set_account_status.account_status
-  where u.id = set_account_status.user_id
-  returning u.* into v_user;
-  if v_user.id is null then
-    raise exception 'Account not found.' using errcode = 'PL404';
-  end if;
-  perform private.record_security_event(
-    'account_status_changed', v_user.id, jsonb_build_object('account_status', v_user.account_status), 'warning'
-  );
-  return v_user;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/set_account_status.sql
 
 comment on function identity.set_account_status(user_id uuid, account_status text) is 'Disables, enables or soft-deletes an account. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.set_account_status(user_id uuid, account_status text) from public;
@@ -1643,23 +1164,7 @@ grant execute on function identity.set_account_status(user_id uuid, account_stat
 create or replace function identity.set_allowed_networks(networks cidr[] default null::cidr[], force boolean default false)
   returns identity.user_security_settings
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_settings identity.user_security_settings;
-begin
-  perform set_config('plinth.allow_lockout', case when set_allowed_networks.force then 'on' else 'off' end, true);
-  update identity.user_security_settings s
-  set allowed_networks = set_allowed_networks.networks
-  where s.user_id = plinth.current_user_id()
-  returning s.* into v_settings;
-  perform set_config('plinth.allow_lockout', 'off', true);
-  if v_settings.user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return v_settings;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/set_allowed_networks.sql
 
 comment on function identity.set_allowed_networks(networks cidr[], force boolean) is 'Sets the networks from which the user may sign in, refresh and use API tokens; null, the default, allows any. PL422 when the caller''s address is not in them, unless forced.';
 revoke execute on function identity.set_allowed_networks(networks cidr[], force boolean) from public;
@@ -1670,29 +1175,7 @@ create or replace function identity.unlink_provider(provider text)
   returns identity.oauth_profiles
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_profile identity.oauth_profiles;
-begin
-  perform private.check_provider_change();
-  select o.* into v_profile
-  from identity.oauth_profiles o
-  where o.user_id = plinth.current_user_id() and o.provider = unlink_provider.provider;
-  if v_profile.id is null then
-    raise exception 'Your account is not linked to this provider.' using errcode = 'PL404', column = 'provider';
-  end if;
-  if not private.has_another_way_in(v_profile.user_id, v_profile.id) then
-    raise exception 'This provider is your only way to sign in.'
-      using errcode = 'PL409', column = 'provider', hint = 'Set a password, link another provider or add a passkey first.';
-  end if;
-  delete from identity.oauth_profiles o where o.id = v_profile.id;
-  perform private.record_security_event(
-    'provider_unlinked', v_profile.user_id, jsonb_build_object('provider', v_profile.provider)
-  );
-  return v_profile;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/unlink_provider.sql
 
 comment on function identity.unlink_provider(provider text) is 'Unlinks a provider from the signed-in account and deletes its tokens. Needs a recent sign-in (PL403 otherwise); PL409 if it is the only way to sign in, PL404 if it is not linked.';
 revoke execute on function identity.unlink_provider(provider text) from public;
@@ -1703,23 +1186,7 @@ create or replace function identity.unlock_account(user_id uuid)
   returns identity.users
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user identity.users;
-begin
-  perform private.require_administration(unlock_account.user_id);
-  update identity.users u
-  set failed_login_attempts = 0, locked_until = null
-  where u.id = unlock_account.user_id
-  returning u.* into v_user;
-  if v_user.id is null then
-    raise exception 'Account not found.' using errcode = 'PL404';
-  end if;
-  perform private.record_security_event('account_unlocked', v_user.id);
-  return v_user;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/unlock_account.sql
 
 comment on function identity.unlock_account(user_id uuid) is 'Unlocks a locked account at once. Needs manage_users and every permission of the account (PL403); PL404 for an unknown account.';
 revoke execute on function identity.unlock_account(user_id uuid) from public;
@@ -1729,10 +1196,7 @@ grant execute on function identity.unlock_account(user_id uuid) to :PLINTH_USER;
 create or replace function identity.user_sessions_is_current(s identity.user_sessions)
   returns boolean
   language sql
-  stable parallel safe
-as $$
-  select s.id = plinth.current_session_id()
-$$;
+  stable parallel safe; -- fixtures/identity/functions/user_sessions_is_current.sql
 
 comment on function identity.user_sessions_is_current(s identity.user_sessions) is 'Returns whether this is the session of the access token in use.';
 revoke execute on function identity.user_sessions_is_current(s identity.user_sessions) from public;
@@ -1743,14 +1207,7 @@ create or replace function identity.users_missing_consents(u identity.users)
   returns setof identity.consent_purposes
   language sql
   stable rows 10
-  set search_path to 'pg_catalog'
-as $$
-  select p.*
-  from identity.current_consent_purposes() p
-  -- A caller cannot see the decisions of other users; the result must not suggest that there are none.
-  where u.id = plinth.current_user_id() and not identity.has_consent(p.name)
-  order by p.name
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/users_missing_consents.sql
 
 comment on function identity.users_missing_consents(u identity.users) is 'Returns the purposes to whose current version the user has not consented; empty for users other than the caller.';
 revoke execute on function identity.users_missing_consents(u identity.users) from public;
@@ -1761,23 +1218,7 @@ create or replace function identity.users_role(u identity.users)
   returns text
   language plpgsql
   stable parallel safe
-  set search_path to 'pg_catalog'
-as $$
-begin
-  return coalesce(
-    (
-      select r.role_name
-      from access.user_roles ur
-      join access.roles r on r.id = ur.role_id
-      where ur.user_id = u.id
-        and (ur.expires_at is null or ur.expires_at > now())
-      order by r.rank desc, r.role_name
-      limit 1
-    ),
-    'guest'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/users_role.sql
 
 comment on function identity.users_role(u identity.users) is 'Returns the account''s highest-ranking role that has not expired; guest without a role.';
 revoke execute on function identity.users_role(u identity.users) from public;
@@ -1788,21 +1229,7 @@ create or replace function identity.users_tier(u identity.users)
   returns text
   language plpgsql
   stable parallel safe
-  set search_path to 'pg_catalog'
-as $$
-begin
-  return coalesce(
-    (
-      select p.code
-      from billing.user_subscriptions s
-      join billing.subscription_plans p on p.id = s.plan_id
-      where s.user_id = u.id
-        and s.status in ('trialing', 'active', 'past_due')
-    ),
-    'free'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/billing/functions/users_tier.sql
 
 comment on function identity.users_tier(u identity.users) is 'Returns the code of the account''s current plan (trialing, active or past_due), or free.';
 revoke execute on function identity.users_tier(u identity.users) from public;
@@ -1812,12 +1239,7 @@ grant execute on function identity.users_tier(u identity.users) to :PLINTH_USER;
 create or replace function identity.viewer()
   returns identity.users
   language sql
-  stable
-as $$
-  select u
-  from identity.users u
-  where u.id = plinth.current_user_id()
-$$;
+  stable; -- fixtures/identity/functions/viewer.sql
 
 comment on function identity.viewer() is E'@name currentUser\nReturns the signed-in account, or null.';
 revoke execute on function identity.viewer() from public;
@@ -1828,35 +1250,7 @@ create or replace function identity.withdraw_consent(purpose text)
   returns identity.consents
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_last identity.consents;
-  v_new identity.consents;
-begin
-  perform private.refuse_api_token();
-  perform from identity.users u where u.id = plinth.current_user_id() for no key update;
-  if not found then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  v_last := private.last_consent(plinth.current_user_id(), withdraw_consent.purpose);
-  if v_last.granted_at is null then
-    raise exception 'You have not consented to this purpose.' using errcode = 'PL404';
-  end if;
-  insert into identity.consents (user_id, purpose, version, withdrawn_at, ip_address, user_agent)
-  values (
-    v_last.user_id, v_last.purpose, v_last.version,
-    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
-    plinth.client_ip(), left(plinth.user_agent(), 1000)
-  )
-  returning * into v_new;
-  perform private.record_security_event(
-    'consent_withdrawn', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
-  );
-  return v_new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/identity/functions/withdraw_consent.sql
 
 comment on function identity.withdraw_consent(purpose text) is 'Withdraws a consent, whatever its version. PL404 when there is none.';
 revoke execute on function identity.withdraw_consent(purpose text) from public;

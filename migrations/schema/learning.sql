@@ -1146,21 +1146,7 @@ grant select on learning.user_content_access to :PLINTH_USER;
 create or replace function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean)
   returns text
   language sql
-  immutable parallel safe
-as $$
-  select case
-    when is_editor then 'editor'
-    when is_author then 'author'
-    when is_available is not true then 'not_available'
-    when permission = 'deny' then 'denied'
-    when is_preview then 'preview'
-    when not is_signed_in then 'sign_in_required'
-    when permission is null and required_level > plan_level then 'plan_required'
-    when waives_prerequisites is not true and misses_prerequisites then 'prerequisites_missing'
-    when permission = 'allow' then 'permission'
-    else 'plan'
-  end
-$$;
+  immutable parallel safe; -- fixtures/learning/functions/access_reason.sql
 
 comment on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) is E'@behavior -*\nReturns why a user has or lacks access to an item.';
 revoke execute on function learning.access_reason(is_editor boolean, is_author boolean, is_available boolean, permission text, is_preview boolean, is_signed_in boolean, required_level integer, plan_level integer, waives_prerequisites boolean, misses_prerequisites boolean) from public;
@@ -1171,34 +1157,7 @@ create or replace function learning.assess_skill(user_id uuid, skill_id uuid, de
   returns learning.skill_evidence
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if not access.has_permission('manage_skills') then
-    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
-  end if;
-  if assess_skill.delta is null or assess_skill.delta not between -10 and 10 or assess_skill.delta <> round(assess_skill.delta, 2) then
-    raise exception 'delta must be from -10 to 10, with at most two decimals.'
-      using errcode = 'PL422', schema = 'learning', table = 'skill_evidence', column = 'delta';
-  end if;
-  if not exists (select from identity.users u where u.id = assess_skill.user_id) then
-    raise exception 'User not found.'
-      using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'user_id';
-  end if;
-  if not exists (select from learning.skills s where s.id = assess_skill.skill_id) then
-    raise exception 'Skill not found.'
-      using errcode = 'PL404', schema = 'learning', table = 'skill_evidence', column = 'skill_id';
-  end if;
-  return private.add_skill_evidence(
-    assess_skill.user_id, assess_skill.skill_id, 'assessment', assess_skill.delta, 'event:' || assess_skill.event_key, assess_skill.note,
-    private.request_digest(jsonb_build_array(assess_skill.delta, assess_skill.note))
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/assess_skill.sql
 
 comment on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) is 'Raises or lowers a user''s level (within 0 to 10) and stores the change as evidence; repeating it with the same event_key changes nothing. Needs manage_skills. PL409 for an event_key that was used for another assessment, PL404 for an unknown user or skill, PL422 for a delta outside -10 to 10.';
 revoke execute on function learning.assess_skill(user_id uuid, skill_id uuid, delta numeric, note text, event_key text) from public;
@@ -1209,22 +1168,7 @@ create or replace function learning.check_moved_lesson()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if exists (
-    select
-    from learning.content_prerequisites p
-    cross join lateral private.content_required_for(p.required_item_id) as r (id)
-    where p.item_id in (new.id, new.course_id)
-      and r.id in (new.id, new.course_id)
-  ) then
-    raise exception 'This would make the prerequisites circular.'
-      using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'course_id';
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_items.sql
 
 comment on function learning.check_moved_lesson() is 'Trigger: raises PL409 when a move to another course makes prerequisites circular.';
 revoke execute on function learning.check_moved_lesson() from public;
@@ -1234,22 +1178,7 @@ create or replace function learning.check_prerequisite()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  -- The item, or a part of it: a course's requirements apply to its lessons, too.
-  if exists (
-    select
-    from private.content_required_for(new.required_item_id) as r (id)
-    join learning.content_items i on i.id = r.id
-    where i.id = new.item_id or i.course_id = new.item_id
-  ) then
-    raise exception 'This would make the prerequisites circular.'
-      using errcode = 'PL409', schema = 'learning', table = 'content_prerequisites', column = 'required_item_id';
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_prerequisites.sql
 
 comment on function learning.check_prerequisite() is 'Trigger: raises PL409 for circular prerequisites.';
 revoke execute on function learning.check_prerequisite() from public;
@@ -1259,47 +1188,7 @@ create or replace function learning.complete_item(item_id uuid, version integer 
   returns learning.content_progress
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := private.lock_own_account();
-  v_open record;
-  v_progress learning.content_progress;
-begin
-  select * into v_open from private.open_for_recording(item_id, version);
-  perform private.refuse_recording(v_open.reason);
-  if v_open.content_type = 'course' then
-    raise exception 'A course is completed by completing its parts.' using errcode = 'PL409';
-  end if;
-  if v_open.content_type = 'video' and v_open.duration_seconds is not null then
-    raise exception 'A video is completed by playing it.' using errcode = 'PL409', hint = 'Record a heartbeat for each part that was played.';
-  end if;
-  insert into learning.content_progress (user_id, item_id, version, started_at, last_activity_at)
-  values (v_user_id, item_id, v_open.playable_version, now(), now())
-  on conflict do nothing;
-  perform from learning.content_progress p where p.user_id = v_user_id and p.item_id = complete_item.item_id for no key update;
-  update learning.content_progress p
-  set version = greatest(p.version, v_open.playable_version),
-    -- The seconds seen belong to another version.
-    covered = case when p.version < v_open.playable_version then '{}' else p.covered end,
-    covered_seconds = case when p.version < v_open.playable_version then 0 else p.covered_seconds end,
-    position_seconds = case when p.version < v_open.playable_version then 0 else p.position_seconds end,
-    completed_version = v_open.playable_version,
-    completed_at = now(),
-    last_activity_at = greatest(p.last_activity_at, now())
-  where p.user_id = v_user_id
-    and p.item_id = complete_item.item_id
-    and coalesce(p.completed_version, 0) < v_open.playable_version;
-  if found then
-    perform private.credit_completions(v_user_id, array[item_id]);
-  end if;
-  select p.* into v_progress
-  from learning.content_progress p
-  where p.user_id = v_user_id and p.item_id = complete_item.item_id;
-  return v_progress;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/complete_item.sql
 
 comment on function learning.complete_item(item_id uuid, version integer) is E'@resultFieldName progress\nMarks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the reason as hint, PL404.';
 revoke execute on function learning.complete_item(item_id uuid, version integer) from public;
@@ -1310,24 +1199,7 @@ create or replace function learning.content_access(item_ids uuid[])
   returns table(item_id uuid, has_access boolean, reason text, required_access_level integer, missing_prerequisites uuid[])
   language sql
   stable rows 50
-  set search_path to 'pg_catalog'
-as $$
-  select
-    asked.id,
-    coalesce(a.has_access, false),
-    coalesce(a.reason, 'not_available'),
-    a.required_access_level,
-    case when a.reason = 'prerequisites_missing' then array(
-      select p.required_item_id
-      from learning.content_items i
-      join learning.content_prerequisites p on p.item_id in (i.id, i.course_id)
-      where i.id = asked.id and not learning.is_prerequisite_met(plinth.current_user_id(), p.required_item_id)
-      order by 1
-    ) else '{}' end
-  from unnest(content_access.item_ids) with ordinality as asked (id, place)
-  left join learning.my_content_access a on a.content_id = asked.id
-  order by asked.place
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/content_access.sql
 
 comment on function learning.content_access(item_ids uuid[]) is 'Returns for each of these items, in their order, whether the caller may read its text, the reason, and the prerequisites still to be completed.';
 revoke execute on function learning.content_access(item_ids uuid[]) from public;
@@ -1338,16 +1210,7 @@ create or replace function learning.content_categories_progress(category learnin
   returns learning.progress_summary
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select learning.sum_progress(
-    count(*), count(*) filter (where m.is_completed), sum(m.progress),
-    learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
-  )
-  from learning.content_categories c
-  join learning.my_item_progress m on m.category_id = c.id
-  where c.id = category.id or c.path like category.path || '/%'
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/content_categories_progress.sql
 
 comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nProgress of the signed-in user in all items of the category and its subcategories.';
 revoke execute on function learning.content_categories_progress(category learning.content_categories) from public;
@@ -1358,19 +1221,7 @@ create or replace function learning.content_items_progress(item learning.content
   returns learning.progress_summary
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select learning.sum_progress(
-    count(*), count(*) filter (where m.is_completed), sum(m.progress),
-    learning.time_spent(sum(m.active_seconds), array_agg(m.active)), max(m.last_activity_at)
-  )
-  from (
-    -- A course is not among these rows, and only a course has parts.
-    select own.* from learning.my_item_progress own where own.item_id = item.id
-    union all
-    select part.* from learning.my_item_progress part where part.course_id = item.id
-  ) m
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/content_items_progress.sql
 
 comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nProgress of the signed-in user in the item; for a course, in its parts.';
 revoke execute on function learning.content_items_progress(item learning.content_items) from public;
@@ -1382,66 +1233,7 @@ create or replace function learning.content_search_facets(query text default '':
   language plpgsql
   stable security definer rows 50
   set search_path to 'pg_catalog'
-  set plan_cache_mode to 'force_custom_plan'
-as $$
-#variable_conflict use_variable
-declare
-  v_text constant text := left(btrim(coalesce(query, '')), 500);
-  v_terms record;
-  v_query tsquery;
-  v_similar text;
-  v_categories constant uuid[] := case when category_id is not null
-    then coalesce(private.content_subtree(category_id), '{}') end;
-  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
-begin
-  select * into v_terms from private.content_search_terms(v_text, language);
-  if v_text <> '' then
-    if numnode(v_terms.any_query) > 0 and exists (
-      select
-      from private.content_matching(
-        v_terms.any_query, v_terms.languages, v_terms.queries, null,
-        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-      )
-    ) then
-      v_query := v_terms.any_query;
-    else
-      v_similar := v_text;
-      perform private.look_for_similar_titles();
-    end if;
-  end if;
-  return query
-    with hits as materialized (
-      select m.content_type, m.level, m.language, m.category_id, m.tags
-      from private.content_matching(
-        v_query, v_terms.languages, v_terms.queries, v_similar,
-        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-      ) m
-    ),
-    counts as (
-      select 'content_type' as facet, h.content_type as value, h.content_type as label, count(*) as item_count
-      from hits h
-      group by h.content_type
-      union all
-      select 'level', h.level::text, h.level::text, count(*) from hits h group by h.level
-      union all
-      select 'language', h.language, h.language, count(*) from hits h group by h.language
-      union all
-      select 'category', c.id::text, c.name, h.item_count
-      from (select h.category_id, count(*) as item_count from hits h group by h.category_id) h
-      join learning.content_categories c on c.id = h.category_id
-      union all
-      (
-        select 'tag', t.tag, t.tag, count(*)
-        from hits h
-        cross join unnest(h.tags) as t (tag)
-        group by t.tag
-        order by 4 desc, 2
-        limit 30
-      )
-    )
-    select c.facet, c.value, c.label, c.item_count from counts c order by c.facet, c.item_count desc, c.value;
-end
-$$;
+  set plan_cache_mode to 'force_custom_plan'; -- fixtures/learning/functions/content_search_facets.sql
 
 comment on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) is 'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.';
 revoke execute on function learning.content_search_facets(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer) from public;
@@ -1452,13 +1244,7 @@ create or replace function learning.count_completed_items()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.advance_training(new.user_id, new.skill_id);
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/training.sql
 
 comment on function learning.count_completed_items() is 'Trigger: starts a training at the progress of the items its user has completed.';
 revoke execute on function learning.count_completed_items() from public;
@@ -1468,22 +1254,7 @@ create or replace function learning.count_rating()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if tg_op = 'UPDATE' and (new.item_id, new.user_id) <> (old.item_id, old.user_id) then
-    raise exception 'The item and user of a rating cannot be changed.' using errcode = 'PL409';
-  end if;
-  update learning.content_items i
-  set
-    rating_count = i.rating_count + case tg_op when 'INSERT' then 1 when 'DELETE' then -1 else 0 end,
-    rating_sum = i.rating_sum
-      + case when tg_op = 'DELETE' then 0 else new.rating end
-      - case when tg_op = 'INSERT' then 0 else old.rating end
-  where i.id = case when tg_op = 'DELETE' then old.item_id else new.item_id end;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_ratings.sql
 
 comment on function learning.count_rating() is 'Trigger: updates an item''s rating_count and rating_sum.';
 revoke execute on function learning.count_rating() from public;
@@ -1493,47 +1264,7 @@ create or replace function learning.course_learners(course_id uuid)
   returns table(user_id uuid, item_count integer, completed_count integer, progress numeric, active_seconds bigint, last_activity_at timestamp with time zone, completed_version integer, completed_at timestamp with time zone)
   language plpgsql
   stable security definer rows 100
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-begin
-  if not exists (
-    select
-    from learning.content_items c
-    where c.id = course_learners.course_id
-      and c.content_type = 'course'
-      and (c.author_id = plinth.current_user_id() or access.has_permission('manage_skills'))
-  ) then
-    raise exception 'Course not found, or you may not see its report.' using errcode = 'PL404';
-  end if;
-  return query
-    with parts as (
-      select i.id
-      from learning.content_items i
-      where i.course_id = course_learners.course_id
-        and i.available_from <= now()
-        and (i.available_until is null or i.available_until > now())
-    ),
-    total as (
-      select count(*) as item_count from parts
-    ),
-    done as (
-      select
-        p.user_id, count(p.completed_at) as completed_count, sum(p.progress) as progress,
-        learning.time_spent(sum(p.active_seconds), array_agg(p.active)) as active_seconds, max(p.last_activity_at) as last_activity_at
-      from learning.content_progress p
-      join parts on parts.id = p.item_id
-      group by p.user_id
-    )
-    select
-      d.user_id, t.item_count::integer, d.completed_count::integer, trunc(d.progress / t.item_count, 4),
-      d.active_seconds, d.last_activity_at, c.completed_version, c.completed_at
-    from done d
-    cross join total t
-    left join learning.content_progress c on c.user_id = d.user_id and c.item_id = course_learners.course_id
-    order by 4 desc, d.user_id;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/course_learners.sql
 
 comment on function learning.course_learners(course_id uuid) is 'Returns the learners of a course and their progress in its parts, furthest first. For its author and for users with manage_skills; PL404 for other callers.';
 revoke execute on function learning.course_learners(course_id uuid) from public;
@@ -1544,17 +1275,7 @@ create or replace function learning.credit_training()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.add_skill_evidence(
-    new.user_id, new.skill_id, 'training',
-    (select s.training_gain from learning.skills s where s.id = new.skill_id),
-    'training:' || new.run
-  );
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/training.sql
 
 comment on function learning.credit_training() is 'Trigger: records a completed training as evidence of the skill.';
 revoke execute on function learning.credit_training() from public;
@@ -1564,18 +1285,7 @@ create or replace function learning.delete_content(item_id uuid)
   returns learning.content_items
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item learning.content_items := private.lock_content_item(delete_content.item_id);
-begin
-  update learning.content_items i
-  set deleted_at = coalesce(i.deleted_at, clock_timestamp())
-  where i.id = v_item.id
-  returning i.* into v_item;
-  return v_item;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/delete_content.sql
 
 comment on function learning.delete_content(item_id uuid) is 'Hides an item, and all parts of a course, and keeps all data. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.delete_content(item_id uuid) from public;
@@ -1586,22 +1296,7 @@ create or replace function learning.forget_checked_access()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_permission learning.user_content_permissions := case when tg_op = 'DELETE' then old else new end;
-begin
-  update learning.content_progress p
-  set access_checked_at = null
-  from learning.content_items i
-  where p.user_id = v_permission.user_id
-    and p.item_id = i.id
-    and p.access_checked_at is not null
-    -- A permission on a course applies to its parts.
-    and (i.id = v_permission.item_id or i.course_id = v_permission.item_id);
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/user_content_permissions.sql
 
 comment on function learning.forget_checked_access() is 'Trigger: a changed permission applies from the next heartbeat on.';
 revoke execute on function learning.forget_checked_access() from public;
@@ -1610,10 +1305,7 @@ revoke execute on function learning.forget_checked_access() from public;
 create or replace function learning.gives_access(reason text)
   returns boolean
   language sql
-  immutable parallel safe
-as $$
-  select reason in ('editor', 'author', 'preview', 'permission', 'plan')
-$$;
+  immutable parallel safe; -- fixtures/learning/functions/gives_access.sql
 
 comment on function learning.gives_access(reason text) is E'@behavior -*\nReturns whether a reason grants access: editor, author, preview, permission or plan.';
 revoke execute on function learning.gives_access(reason text) from public;
@@ -1624,30 +1316,7 @@ create or replace function learning.guard_published_body()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item_id uuid := case when tg_op = 'INSERT' then new.item_id else old.item_id end;
-  v_version integer := case when tg_op = 'INSERT' then new.version else old.version end;
-begin
-  -- When the text is deleted with its version, no row is found. The lock blocks concurrent publication.
-  if exists (
-    select from (
-      select v.published_at
-      from learning.content_versions v
-      where v.item_id = v_item_id and v.version = v_version
-      for share
-    ) v
-    where v.published_at is not null
-  ) then
-    raise exception 'The text of a published version cannot be changed.' using errcode = 'PL409';
-  end if;
-  if tg_op = 'UPDATE' and (new.item_id, new.version) <> (old.item_id, old.version) then
-    raise exception 'A text cannot be moved to another version.' using errcode = 'PL409';
-  end if;
-  return case when tg_op = 'DELETE' then old else new end;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_bodies.sql
 
 comment on function learning.guard_published_body() is 'Trigger: rejects changing, deleting or adding the text of a published version (PL409).';
 revoke execute on function learning.guard_published_body() from public;
@@ -1657,23 +1326,7 @@ create or replace function learning.guard_published_version()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if old.published_at is not null then
-    if tg_op = 'DELETE' then
-      -- It may be deleted with the whole item.
-      if exists (select from learning.content_items i where i.id = old.item_id) then
-        raise exception 'A published version cannot be deleted.' using errcode = 'PL409';
-      end if;
-    -- The versions of a deleted account remain, without an author.
-    elsif to_jsonb(new) - 'created_by' is distinct from to_jsonb(old) - 'created_by' or new.created_by is not null then
-      raise exception 'A published version cannot be changed.' using errcode = 'PL409';
-    end if;
-  end if;
-  return case when tg_op = 'DELETE' then old else new end;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_versions.sql
 
 comment on function learning.guard_published_version() is 'Trigger: rejects changing or deleting a published version (PL409).';
 revoke execute on function learning.guard_published_version() from public;
@@ -1683,22 +1336,7 @@ create or replace function learning.has_completed(user_id uuid, item_id uuid)
   returns boolean
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  return learning.may_ask_about(user_id)
-    and (
-      exists (
-        select
-        from learning.content_progress p
-        where p.user_id = has_completed.user_id
-          and p.item_id = has_completed.item_id
-          and p.completed_at is not null
-      )
-      or private.has_completed_parts(has_completed.user_id, has_completed.item_id)
-    );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/has_completed.sql
 
 comment on function learning.has_completed(user_id uuid, item_id uuid) is E'@behavior -*\nReturns whether the user has completed the item in any version, or all parts of the course; false for a caller who may not know.';
 revoke execute on function learning.has_completed(user_id uuid, item_id uuid) from public;
@@ -1709,21 +1347,7 @@ create or replace function learning.is_content_editor(user_id uuid)
   returns boolean
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select case
-    when is_content_editor.user_id = plinth.current_user_id() then access.has_permission('edit_content')
-    else learning.may_ask_about(is_content_editor.user_id) and exists (
-      select
-      from access.user_roles ur
-      join access.role_permissions rp on rp.role_id = ur.role_id
-      join access.permissions p on p.id = rp.permission_id
-      where ur.user_id = is_content_editor.user_id
-        and (ur.expires_at is null or ur.expires_at > now())
-        and p.permission_name = 'edit_content'
-    )
-  end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/is_content_editor.sql
 
 comment on function learning.is_content_editor(user_id uuid) is E'@behavior -*\nReturns whether the user holds edit_content; false for a caller who may not know.';
 revoke execute on function learning.is_content_editor(user_id uuid) from public;
@@ -1734,18 +1358,7 @@ create or replace function learning.is_prerequisite_met(user_id uuid, required_i
   returns boolean
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  return not exists (
-    select
-    from learning.content_items i
-    where i.id = is_prerequisite_met.required_item_id
-      and i.available_from <= now()
-      and (i.available_until is null or i.available_until > now())
-  ) or learning.has_completed(is_prerequisite_met.user_id, is_prerequisite_met.required_item_id);
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/is_prerequisite_met.sql
 
 comment on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) is E'@behavior -*\nReturns whether the user has completed the item, or no user can because it is not available.';
 revoke execute on function learning.is_prerequisite_met(user_id uuid, required_item_id uuid) from public;
@@ -1756,13 +1369,7 @@ create or replace function learning.lock_content_tree()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  update private.content_locks l set taken = l.taken + 1 where l.lock_name = 'categories';
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_categories.sql
 
 comment on function learning.lock_content_tree() is 'Trigger: serializes changes of the category tree.';
 revoke execute on function learning.lock_content_tree() from public;
@@ -1772,13 +1379,7 @@ create or replace function learning.lock_prerequisites()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  update private.content_locks l set taken = l.taken + 1 where l.lock_name = 'prerequisites';
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/lock_prerequisites.sql
 
 comment on function learning.lock_prerequisites() is 'Trigger: serializes changes of prerequisites.';
 revoke execute on function learning.lock_prerequisites() from public;
@@ -1788,15 +1389,7 @@ create or replace function learning.may_ask_about(user_id uuid)
   returns boolean
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select case
-    when may_ask_about.user_id = plinth.current_user_id() then true
-    -- The owner, or a function of the owner that a job runs.
-    when pg_has_role(session_user, current_user, 'member') then true
-    else access.has_permission('manage_content_access')
-  end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/may_ask_about.sql
 
 comment on function learning.may_ask_about(user_id uuid) is E'@behavior -*\nReturns whether the caller may know what a user has access to.';
 revoke execute on function learning.may_ask_about(user_id uuid) from public;
@@ -1806,21 +1399,7 @@ grant execute on function learning.may_ask_about(user_id uuid) to :PLINTH_ANONYM
 create or replace function learning.move_category(category_id uuid, new_parent_id uuid default null::uuid)
   returns learning.content_categories
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_result learning.content_categories;
-begin
-  update learning.content_categories c
-  set parent_id = move_category.new_parent_id
-  where c.id = move_category.category_id
-  returning c.* into v_result;
-  if v_result.id is null then
-    raise exception 'Category not found, or you may not move it.' using errcode = 'PL404';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/move_category.sql
 
 comment on function learning.move_category(category_id uuid, new_parent_id uuid) is 'Moves a category and its subcategories under another category, or to the top. Needs edit_content (PL404); PL409 for a move below itself.';
 revoke execute on function learning.move_category(category_id uuid, new_parent_id uuid) from public;
@@ -1831,13 +1410,7 @@ create or replace function learning.move_subcategories()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  update learning.content_categories c set parent_id = c.parent_id where c.parent_id = new.id;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_categories.sql
 
 comment on function learning.move_subcategories() is 'Trigger: updates the paths of the categories below a moved one.';
 revoke execute on function learning.move_subcategories() from public;
@@ -1846,48 +1419,7 @@ revoke execute on function learning.move_subcategories() from public;
 create or replace function learning.move_training()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if tg_op = 'INSERT' then
-    if new.status = 'active' and new.progress = 1 then
-      new.status := 'completed';
-    end if;
-    new.started_at := case when new.status <> 'pending' then coalesce(new.started_at, clock_timestamp()) end;
-    new.completed_at := case when new.status = 'completed' then coalesce(new.completed_at, clock_timestamp()) end;
-    return new;
-  end if;
-
-  -- Full progress and completion imply each other.
-  if old.status = 'active' and (new.progress = 1 or new.status = 'completed') and new.status <> 'pending' then
-    new.status := 'completed';
-    new.progress := 1;
-  end if;
-  if old.status = 'completed' and new.status = 'active' and new.run = old.run then
-    new.run := old.run + 1;
-    new.progress := case when new.progress = old.progress then 0 else new.progress end;
-  end if;
-
-  if (old.status, new.status) in (('pending', 'completed'), ('completed', 'pending')) then
-    raise exception 'A % training cannot become %.', old.status, new.status
-      using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
-  end if;
-  if new.status = old.status and new.status <> 'active' and new.progress <> old.progress then
-    raise exception 'Only an active training can make progress.'
-      using errcode = 'PL409', schema = 'learning', table = 'training', column = 'status';
-  end if;
-
-  if new.status = 'active' and old.status <> 'active' and (old.status = 'completed' or old.started_at is null) then
-    new.started_at := clock_timestamp();
-  end if;
-  new.completed_at := case
-    when new.status <> 'completed' then null
-    when old.status <> 'completed' then clock_timestamp()
-    else old.completed_at
-  end;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/training.sql
 
 comment on function learning.move_training() is 'Trigger: the state machine of a training; PL409 for an invalid transition.';
 revoke execute on function learning.move_training() from public;
@@ -1897,23 +1429,7 @@ create or replace function learning.note_skill_level()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_unexplained numeric;
-begin
-  select new.level - coalesce(sum(e.delta), 0) into v_unexplained
-  from learning.skill_evidence e
-  where e.user_id = new.user_id and e.skill_id = new.skill_id;
-  if v_unexplained <> 0 then
-    insert into learning.skill_evidence (user_id, skill_id, kind, delta)
-    values (
-      new.user_id, new.skill_id, case tg_op when 'INSERT' then 'initial' else 'adjustment' end, v_unexplained
-    );
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/user_skills.sql
 
 comment on function learning.note_skill_level() is 'Trigger: adds evidence for a level that was written directly.';
 revoke execute on function learning.note_skill_level() from public;
@@ -1923,23 +1439,7 @@ create or replace function learning.pause_training(skill_id uuid)
   returns learning.training
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := private.lock_own_account();
-  v_result learning.training;
-begin
-  update learning.training t
-  set status = 'pending'
-  where t.user_id = v_user_id and t.skill_id = pause_training.skill_id
-  returning * into v_result;
-  if not found then
-    raise exception 'Training not found.' using errcode = 'PL404';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/pause_training.sql
 
 comment on function learning.pause_training(skill_id uuid) is 'Pauses the signed-in user''s training; its progress is kept. PL404 when there is none, PL409 when it is completed.';
 revoke execute on function learning.pause_training(skill_id uuid) from public;
@@ -1950,35 +1450,7 @@ create or replace function learning.place_category()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_parent learning.content_categories;
-begin
-  if new.parent_id is null then
-    new.path := new.slug;
-    new.depth := 1;
-    return new;
-  end if;
-  -- Walks up by parents and not by paths: in a statement that moves several categories, not all paths are new yet.
-  if exists (
-    with recursive above as (
-      select c.id, c.parent_id from learning.content_categories c where c.id = new.parent_id
-      union
-      select c.id, c.parent_id from above a join learning.content_categories c on c.id = a.parent_id
-    )
-    select from above where above.id = new.id
-  ) then
-    raise exception 'A category cannot be moved below itself.'
-      using errcode = 'PL409', schema = 'learning', table = 'content_categories', column = 'parent_id';
-  end if;
-  select * into v_parent from learning.content_categories c where c.id = new.parent_id;
-  -- The foreign key rejects an unknown parent.
-  new.path := coalesce(v_parent.path || '/', '') || new.slug;
-  new.depth := coalesce(v_parent.depth, 0) + 1;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_categories.sql
 
 comment on function learning.place_category() is 'Trigger: sets a category''s path and depth; PL409 for a cycle.';
 revoke execute on function learning.place_category() from public;
@@ -1988,41 +1460,7 @@ create or replace function learning.publish_content(item_id uuid, publish_from t
   returns learning.content_items
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item learning.content_items := private.lock_content_item(publish_content.item_id);
-  v_version integer;
-begin
-  if v_item.deleted_at is not null then
-    raise exception 'The content is deleted.' using errcode = 'PL409', hint = 'Restore it first.';
-  end if;
-  update learning.content_versions v
-  set published_at = clock_timestamp()
-  where v.item_id = v_item.id and v.published_at is null
-  returning v.version into v_version;
-  if v_version is null then
-    select max(v.version) into v_version from learning.content_versions v where v.item_id = v_item.id;
-  end if;
-  if v_version is null then
-    -- A course may consist of lessons only.
-    if v_item.content_type <> 'course' then
-      raise exception 'The content has no text to publish.'
-        using errcode = 'PL422', hint = 'Save a draft first.', schema = 'learning', table = 'content_items', column = 'item_id';
-    end if;
-    v_version := 1;
-    insert into learning.content_versions (item_id, version, published_at) values (v_item.id, 1, clock_timestamp());
-  end if;
-  update learning.content_items i
-  set
-    current_version = v_version,
-    publish_from = coalesce(publish_content.publish_from, i.publish_from, now()),
-    publish_until = coalesce(publish_content.publish_until, i.publish_until)
-  where i.id = v_item.id
-  returning i.* into v_item;
-  return v_item;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/publish_content.sql
 
 comment on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) is 'Publishes an item''s draft, or its newest version again, now or within a window. Needs edit_content (PL403); PL404 for an unknown item, PL409 for a deleted one, PL422 without a text.';
 revoke execute on function learning.publish_content(item_id uuid, publish_from timestamp with time zone, publish_until timestamp with time zone) from public;
@@ -2032,28 +1470,7 @@ grant execute on function learning.publish_content(item_id uuid, publish_from ti
 create or replace function learning.rate_content(item_id uuid, rating integer, review text default ''::text)
   returns learning.content_ratings
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_result learning.content_ratings;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if rate_content.rating not between 1 and 5 then
-    raise exception 'A rating must be from 1 to 5.' using errcode = 'PL422', schema = 'learning', table = 'content_ratings', column = 'rating';
-  end if;
-  if not (select a.has_access from learning.content_access(array[rate_content.item_id]) a) then
-    raise exception 'Content not found, or you may not read it.' using errcode = 'PL404';
-  end if;
-  insert into learning.content_ratings as r (item_id, rating, review)
-  values (rate_content.item_id, rate_content.rating, coalesce(rate_content.review, ''))
-  on conflict on constraint content_ratings_pkey
-  do update set rating = excluded.rating, review = excluded.review
-  returning r.* into v_result;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/rate_content.sql
 
 comment on function learning.rate_content(item_id uuid, rating integer, review text) is 'Rates an item from 1 to 5, or changes the caller''s rating. PL401 for visitors, PL404 for an item the caller may not read, PL422 for another number.';
 revoke execute on function learning.rate_content(item_id uuid, rating integer, review text) from public;
@@ -2064,33 +1481,7 @@ create or replace function learning.read_content(item_id uuid)
   returns learning.content_bodies
   language plpgsql
   stable
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_reason text := (select a.reason from learning.content_access(array[read_content.item_id]) a);
-  v_result learning.content_bodies;
-begin
-  case v_reason
-    when 'denied' then
-      raise exception 'Your access to this content was withdrawn.' using errcode = 'PL403', hint = v_reason;
-    when 'sign_in_required' then
-      raise exception 'You must be signed in.' using errcode = 'PL401', hint = v_reason;
-    when 'plan_required' then
-      raise exception 'Your plan does not include this content.' using errcode = 'PL403', hint = v_reason;
-    when 'prerequisites_missing' then
-      raise exception 'You must complete other content first.' using errcode = 'PL403', hint = v_reason;
-    else
-      select b.* into v_result
-      from learning.content_items i
-      join learning.content_bodies b on b.item_id = i.id and b.version = i.current_version
-      where i.id = read_content.item_id;
-  end case;
-  if v_result.item_id is null then
-    raise exception 'Content not found, or it has no text.' using errcode = 'PL404';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/read_content.sql
 
 comment on function learning.read_content(item_id uuid) is 'Returns the published text of an item. PL401 or PL403 with the reason as hint (denied, sign_in_required, plan_required, prerequisites_missing), PL404 when there is none.';
 revoke execute on function learning.read_content(item_id uuid) from public;
@@ -2101,163 +1492,7 @@ create or replace function learning.recommend_items(max_count integer default 10
   returns table(item_id uuid, slug text, title text, reason text, score numeric, level_fit numeric, popularity numeric, trains_skill boolean, is_begun boolean, is_next_in_course boolean, item_level integer, user_level numeric, skill_names text[], prerequisites_completed integer)
   language plpgsql
   stable security definer rows 10
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := plinth.current_user_id();
-  v_general_level numeric;
-  v_candidates uuid[];
-  v_limit integer;
-begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  v_limit := plinth.checked_count(max_count, 'max_count', 10, 100);
-  -- An item without skills is compared with the user's overall level.
-  select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
-
-  v_candidates := array(
-    (
-      select p.item_id
-      from learning.content_progress p
-      where p.user_id = v_user_id and p.completed_at is null
-      order by p.last_activity_at desc
-      limit 100
-    )
-    union
-    -- The first part of each begun course that is not completed.
-    select part.id
-    from (
-      select distinct i.course_id
-      from learning.content_progress p
-      join learning.content_items i on i.id = p.item_id
-      where p.user_id = v_user_id and i.course_id is not null
-    ) begun
-    cross join lateral (
-      select i.id
-      from learning.content_items i
-      where i.course_id = begun.course_id
-        and i.available_from <= now()
-        and not exists (
-          select
-          from learning.content_progress p
-          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
-        )
-      order by i.position, i.id
-      limit 1
-    ) part
-    union
-    (
-      select cs.item_id
-      from learning.user_skills us
-      join learning.content_skills cs on cs.skill_id = us.skill_id
-      join learning.content_items i on i.id = cs.item_id
-      left join learning.training t on t.user_id = us.user_id and t.skill_id = us.skill_id
-      where us.user_id = v_user_id
-        and i.available_from <= now()
-        and not exists (
-          select
-          from learning.content_progress p
-          where p.user_id = v_user_id and p.item_id = i.id and p.completed_at is not null
-        )
-      order by t.status = 'active' desc nulls last, abs(i.level - us.level), i.id
-      limit 200
-    )
-    union
-    (select cp.item_id from analytics.content_popularity cp order by cp.popularity_score desc limit 200)
-    union
-    (select i.id from learning.content_items i where i.available_from <= now() order by i.available_from desc, i.id limit 100)
-  );
-
-  return query
-    with candidates as (
-      select
-        i.id, i.slug, i.title, i.level, i.course_id, i.position,
-        p.user_id is not null as is_begun,
-        coalesce(cp.popularity_score, 0) as popularity_score,
-        s.skill_names,
-        coalesce(s.trains_skill, false) as trains_skill,
-        coalesce(s.user_level, v_general_level) as user_level
-      from learning.my_content_access a
-      join learning.content_items i on i.id = a.content_id
-      left join learning.content_progress p on p.user_id = v_user_id and p.item_id = i.id
-      left join analytics.content_popularity cp on cp.item_id = i.id
-      left join lateral (
-        select
-          array_agg(sk.skill_name order by sk.skill_name) as skill_names,
-          bool_or(t.status = 'active') as trains_skill,
-          max(coalesce(us.level, 0)) as user_level
-        from learning.content_skills cs
-        join learning.skills sk on sk.id = cs.skill_id and sk.is_active
-        left join learning.user_skills us on us.user_id = v_user_id and us.skill_id = cs.skill_id
-        left join learning.training t on t.user_id = v_user_id and t.skill_id = cs.skill_id
-        where cs.item_id = i.id
-      ) s on true
-      where a.content_id = any (v_candidates)
-        and a.has_access
-        -- An editor has access to everything, including content that is not available to learners.
-        and i.available_from <= now()
-        and (i.available_until is null or i.available_until > now())
-        and i.content_type <> 'course'
-        and p.completed_at is null
-        -- Regardless of the reason for access, items whose prerequisites are missing are not recommended.
-        and not exists (
-          select
-          from learning.content_prerequisites pr
-          join learning.content_items required on required.id = pr.required_item_id
-          where pr.item_id in (i.id, i.course_id)
-            and required.available_from <= now()
-            and (required.available_until is null or required.available_until > now())
-            and not learning.has_completed(v_user_id, required.id)
-        )
-        -- Only the next part of a course.
-        and (i.course_id is null or p.user_id is not null or not exists (
-          select
-          from learning.content_items earlier
-          left join learning.content_progress done on done.user_id = v_user_id and done.item_id = earlier.id
-          where earlier.course_id = i.course_id
-            and (earlier.position, earlier.id) < (i.position, i.id)
-            and earlier.available_from <= now()
-            and (earlier.available_until is null or earlier.available_until > now())
-            and done.completed_at is null
-        ))
-    ),
-    measured as (
-      select
-        c.*,
-        round(1 - abs(c.level - c.user_level) / 10, 4) as level_fit,
-        round(c.popularity_score / nullif(max(c.popularity_score) over (), 0), 4) as popularity,
-        c.course_id is not null and exists (
-          select
-          from learning.content_items sibling
-          join learning.content_progress p on p.item_id = sibling.id and p.user_id = v_user_id
-          where sibling.course_id = c.course_id
-        ) as is_next_in_course,
-        (
-          select count(*)::integer from learning.content_prerequisites pr where pr.item_id in (c.id, c.course_id)
-        ) as prerequisites_completed
-      from candidates c
-    )
-    select
-      m.id, m.slug, m.title,
-      case
-        when m.is_begun then 'begun'
-        when m.is_next_in_course then 'next_in_course'
-        when m.trains_skill then 'trains_skill'
-        when m.popularity >= 0.5 then 'popular'
-        when m.level_fit >= 0.8 then 'fits_level'
-        else 'available'
-      end,
-      0.4 * m.level_fit + 0.2 * coalesce(m.popularity, 0) + 0.2 * m.trains_skill::integer
-        + 0.1 * m.is_begun::integer + 0.1 * m.is_next_in_course::integer,
-      m.level_fit, coalesce(m.popularity, 0), m.trains_skill, m.is_begun, m.is_next_in_course,
-      m.level::integer, m.user_level, coalesce(m.skill_names, '{}'), m.prerequisites_completed
-    from measured m
-    order by 5 desc, m.id
-    limit v_limit;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/recommend_items.sql
 
 comment on function learning.recommend_items(max_count integer) is E'Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, and only the next part of a course.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that applies: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
 revoke execute on function learning.recommend_items(max_count integer) from public;
@@ -2268,67 +1503,7 @@ create or replace function learning.record_changed_content()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_items uuid[];
-  v_courses uuid[];
-  v_durations uuid[];
-  v_can_complete boolean;
-begin
-  if tg_op = 'UPDATE' then
-    select
-      array_agg(n.id),
-      array_remove(array_agg(distinct o.course_id) || array_agg(distinct n.course_id), null),
-      array_agg(n.id) filter (where o.duration_seconds is distinct from n.duration_seconds and n.duration_seconds is not null),
-      -- Content that only grows completes nothing, unless a user had completed it before.
-      bool_or(
-        o.course_id is distinct from n.course_id
-        or o.available_from is not null and (
-          n.available_from is null
-          or n.available_from > o.available_from
-          or coalesce(n.available_until, 'infinity') < coalesce(o.available_until, 'infinity')
-        )
-        or exists (select from learning.content_progress p where p.item_id = n.id and p.completed_at is not null)
-      )
-    into v_items, v_courses, v_durations, v_can_complete
-    from old_items o
-    join new_items n on n.id = o.id
-    where (o.course_id, o.available_from, o.available_until, o.duration_seconds)
-      is distinct from (n.course_id, n.available_from, n.available_until, n.duration_seconds);
-    if v_items is null then
-      return null;
-    end if;
-    delete from private.completion_checks c where c.item_id = any (v_items);
-    insert into private.completion_checks (item_id, due_at)
-    select i.id, t.due_at
-    from learning.content_items i
-    cross join lateral (values (i.available_from), (i.available_until)) as t (due_at)
-    where i.id = any (v_items) and i.available_from is not null and t.due_at > now() and isfinite(t.due_at)
-    on conflict do nothing;
-    if current_setting('plinth.settles_lessons', true) = 'on' then
-      return null;
-    end if;
-    -- The parts that followed a course have had their own statement.
-    v_items := v_items || array(select i.id from learning.content_items i where i.course_id = any (v_items));
-    v_courses := v_courses || v_items;
-  else
-    select array_agg(o.id), array_remove(array_agg(distinct o.course_id), null), true
-    into v_items, v_courses, v_can_complete
-    from old_items o;
-  end if;
-  if v_durations is not null then
-    perform private.complete_played_items(v_durations);
-  end if;
-  if v_can_complete then
-    perform private.record_completions(
-      v_courses,
-      array(select distinct cs.skill_id from learning.content_skills cs where cs.item_id = any (v_items))
-    );
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_items.sql
 
 comment on function learning.record_changed_content() is 'Trigger: records which courses and trainings a change of content completed, and the next time that availability changes.';
 revoke execute on function learning.record_changed_content() from public;
@@ -2338,24 +1513,7 @@ create or replace function learning.record_changed_skills()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_skills uuid[];
-begin
-  if tg_op = 'INSERT' then
-    v_skills := array(select distinct n.skill_id from new_skills n);
-  elsif tg_op = 'DELETE' then
-    v_skills := array(select distinct o.skill_id from old_skills o);
-  else
-    v_skills := array(select n.skill_id from new_skills n union select o.skill_id from old_skills o);
-  end if;
-  if v_skills <> '{}' then
-    perform private.record_completions('{}', v_skills);
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_skills.sql
 
 comment on function learning.record_changed_skills() is 'Trigger: records which trainings a change of a skill''s items completed.';
 revoke execute on function learning.record_changed_skills() from public;
@@ -2365,14 +1523,7 @@ create or replace function learning.record_content_before()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  while private.record_due_completions(1000) = 1000 loop
-  end loop;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/record_content_before.sql
 
 comment on function learning.record_content_before() is 'Trigger: records completions by time before content changes.';
 revoke execute on function learning.record_content_before() from public;
@@ -2383,41 +1534,7 @@ create or replace function learning.record_heartbeat(item_id uuid, event_id uuid
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
-  set plan_cache_mode to 'force_generic_plan'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := plinth.current_user_id();
-  v_active_seconds constant integer := coalesce(active_seconds, to_seconds - from_seconds);
-  v_occurred_at constant timestamptz := coalesce(occurred_at, now());
-  v_problem constant text := private.heartbeat_problem(event_id, from_seconds, to_seconds, v_active_seconds, v_occurred_at);
-  v_open record;
-  v_progress learning.content_progress;
-begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if v_problem is not null then
-    raise exception 'Invalid heartbeat.'
-      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
-        hint = 'The played part must not end before it starts, and may be at most 4 times as long as the active time. The active time is at most 600 seconds, and the heartbeat at most 30 days old.';
-  end if;
-  v_open := private.open_for_recording(item_id, version);
-  if v_open.reason is not null then
-    perform private.refuse_recording(v_open.reason);
-  end if;
-  v_progress := private.apply_heartbeat(
-    v_user_id, item_id, event_id, v_open.playable_version, v_open.duration_seconds,
-    from_seconds, to_seconds, v_active_seconds, v_occurred_at, v_open.access_checked_at,
-    private.heartbeat_digest(item_id, from_seconds, to_seconds, v_active_seconds, occurred_at, version)
-  );
-  if v_progress.completed_version is distinct from v_progress.credited_version then
-    perform private.credit_completions(v_user_id, array[item_id]);
-    v_progress.credited_version := v_progress.completed_version;
-  end if;
-  return v_progress;
-end
-$$;
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/learning/functions/record_heartbeat.sql
 
 comment on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) is E'@resultFieldName progress\nRecords that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
 revoke execute on function learning.record_heartbeat(item_id uuid, event_id uuid, from_seconds integer, to_seconds integer, active_seconds integer, occurred_at timestamp with time zone, version integer) from public;
@@ -2429,97 +1546,7 @@ create or replace function learning.record_heartbeats(heartbeats jsonb)
   language plpgsql
   security definer
   set search_path to 'pg_catalog'
-  set plan_cache_mode to 'force_generic_plan'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id uuid;
-  v_element jsonb;
-  v_readable jsonb[] := '{}';
-  v_heartbeat record;
-  v_open record;
-  v_recorded record;
-  v_progress learning.content_progress;
-  v_completed uuid[] := '{}';
-  v_result learning.heartbeat_result;
-begin
-  v_user_id := private.lock_own_account();
-  if jsonb_typeof(heartbeats) is distinct from 'array' or jsonb_array_length(heartbeats) > 500 then
-    raise exception 'heartbeats must be a list of at most 500 objects.'
-      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
-  end if;
-  if jsonb_path_exists(heartbeats, '$[*] ? (@.type() != "object")') then
-    raise exception 'Each of the heartbeats must be an object.'
-      using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = 'heartbeats';
-  end if;
-  for v_element in select e.value from jsonb_array_elements(heartbeats) e loop
-    begin
-      select f.* into v_heartbeat from private.heartbeat_fields(v_element) f;
-      v_readable := v_readable || v_element;
-    exception
-      when data_exception then
-        v_result := (
-          case when v_element ->> 'eventId' ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then (v_element ->> 'eventId')::uuid end,
-          null, 'refused', 'malformed'
-        );
-        return next v_result;
-    end;
-  end loop;
-  perform p.item_id
-  from learning.content_progress p
-  where p.user_id = v_user_id
-    and p.item_id in (select (h ->> 'itemId')::uuid from unnest(v_readable) h)
-  order by p.item_id
-  for no key update;
-
-  for v_heartbeat in
-    select
-      f.*,
-      private.heartbeat_digest(
-        f.item_id, f.from_seconds, f.to_seconds, f.active_seconds,
-        case when e ->> 'occurredAt' is not null then f.occurred_at end, f.version
-      ) as digest
-    from unnest(v_readable) e
-    cross join lateral private.heartbeat_fields(e) f
-    order by f.item_id, f.occurred_at, f.event_id
-  loop
-    v_result.event_id := v_heartbeat.event_id;
-    v_result.item_id := v_heartbeat.item_id;
-    v_result.outcome := 'refused';
-    v_result.reason := private.heartbeat_problem(
-      v_heartbeat.event_id, v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at
-    );
-    if v_result.reason is null then
-      v_open := private.open_for_recording(v_heartbeat.item_id, v_heartbeat.version);
-      v_result.reason := v_open.reason;
-    end if;
-    if v_result.reason is null then
-      select r.digest into v_recorded
-      from private.recorded_heartbeats r
-      where r.user_id = v_user_id and r.event_id = v_heartbeat.event_id;
-      if found and v_recorded.digest <> v_heartbeat.digest then
-        v_result.reason := 'event_id';
-      else
-        v_result.outcome := case when found then 'repeated' else 'recorded' end;
-      end if;
-    end if;
-    if v_result.reason is null then
-      v_progress := private.apply_heartbeat(
-        v_user_id, v_heartbeat.item_id, v_heartbeat.event_id, v_open.playable_version, v_open.duration_seconds,
-        v_heartbeat.from_seconds, v_heartbeat.to_seconds, v_heartbeat.active_seconds, v_heartbeat.occurred_at,
-        v_open.access_checked_at, v_heartbeat.digest
-      );
-      if v_progress.completed_version is distinct from v_progress.credited_version then
-        v_completed := v_completed || v_heartbeat.item_id;
-      end if;
-    end if;
-    return next v_result;
-  end loop;
-  if v_completed <> '{}' then
-    perform private.credit_completions(v_user_id, v_completed);
-  end if;
-end
-$$;
+  set plan_cache_mode to 'force_generic_plan'; -- fixtures/learning/functions/record_heartbeats.sql
 
 comment on function learning.record_heartbeats(heartbeats jsonb) is E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why (malformed for an unreadable one). PL401, PL422.';
 revoke execute on function learning.record_heartbeats(heartbeats jsonb) from public;
@@ -2530,41 +1557,7 @@ create or replace function learning.record_training_progress(user_id uuid, skill
   returns learning.training
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_result learning.training;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if not access.has_permission('manage_skills') then
-    raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
-  end if;
-  if record_training_progress.progress is null or record_training_progress.progress not between 0 and 1 then
-    raise exception 'progress must be from 0 to 1.'
-      using errcode = 'PL422', schema = 'learning', table = 'training', column = 'progress';
-  end if;
-  perform from identity.users u where u.id = record_training_progress.user_id for key share;
-  select t.* into v_result
-  from learning.training t
-  where t.user_id = record_training_progress.user_id and t.skill_id = record_training_progress.skill_id
-  for no key update;
-  if not found then
-    raise exception 'Training not found.' using errcode = 'PL404';
-  end if;
-  -- A late or repeated report never reduces progress.
-  if trunc(record_training_progress.progress, 4) <= v_result.progress then
-    return v_result;
-  end if;
-  update learning.training t
-  set progress = trunc(record_training_progress.progress, 4)
-  where t.user_id = v_result.user_id and t.skill_id = v_result.skill_id
-  returning * into v_result;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/record_training_progress.sql
 
 comment on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) is 'Records the progress of a user''s active training, from 0 to 1; 1 completes it. A value below the current progress changes nothing. Needs manage_skills. PL404 when there is no such training, PL409 when it is not active.';
 revoke execute on function learning.record_training_progress(user_id uuid, skill_id uuid, progress numeric) from public;
@@ -2575,24 +1568,7 @@ create or replace function learning.restart_training(skill_id uuid)
   returns learning.training
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := private.lock_own_account();
-  v_result learning.training;
-begin
-  perform private.lock_completions(false);
-  update learning.training t
-  set status = 'active'
-  where t.user_id = v_user_id and t.skill_id = restart_training.skill_id
-  returning * into v_result;
-  if not found then
-    raise exception 'Training not found.' using errcode = 'PL404';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/restart_training.sql
 
 comment on function learning.restart_training(skill_id uuid) is 'Restarts the signed-in user''s completed training, as its next run from 0; one that is not completed continues. PL404 when there is none.';
 revoke execute on function learning.restart_training(skill_id uuid) from public;
@@ -2603,18 +1579,7 @@ create or replace function learning.restore_content(item_id uuid)
   returns learning.content_items
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item learning.content_items := private.lock_content_item(restore_content.item_id);
-begin
-  update learning.content_items i
-  set deleted_at = null
-  where i.id = v_item.id
-  returning i.* into v_item;
-  return v_item;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/restore_content.sql
 
 comment on function learning.restore_content(item_id uuid) is 'Restores a deleted item. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.restore_content(item_id uuid) from public;
@@ -2625,38 +1590,7 @@ create or replace function learning.save_draft(item_id uuid, body text default n
   returns learning.content_versions
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item learning.content_items := private.lock_content_item(save_draft.item_id);
-  v_draft learning.content_versions;
-begin
-  select * into v_draft from learning.content_versions v where v.item_id = v_item.id and v.published_at is null;
-  if v_draft.item_id is null then
-    insert into learning.content_versions as v (item_id, version, change_note)
-    values (
-      v_item.id,
-      (select coalesce(max(o.version), 0) + 1 from learning.content_versions o where o.item_id = v_item.id),
-      coalesce(save_draft.change_note, '')
-    )
-    returning v.* into v_draft;
-  else
-    update learning.content_versions v
-    set change_note = coalesce(save_draft.change_note, '')
-    where v.item_id = v_draft.item_id and v.version = v_draft.version
-    returning v.* into v_draft;
-  end if;
-  if save_draft.body is null then
-    delete from learning.content_bodies b where b.item_id = v_draft.item_id and b.version = v_draft.version;
-  else
-    insert into learning.content_bodies as b (item_id, version, body_format, body)
-    values (v_draft.item_id, v_draft.version, coalesce(save_draft.body_format, 'markdown'), save_draft.body)
-    on conflict on constraint content_bodies_pkey
-    do update set body_format = excluded.body_format, body = excluded.body;
-  end if;
-  return v_draft;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/save_draft.sql
 
 comment on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) is 'Writes the draft of an item''s next version, replacing an earlier draft. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.save_draft(item_id uuid, body text, body_format text, change_note text) from public;
@@ -2666,42 +1600,7 @@ grant execute on function learning.save_draft(item_id uuid, body text, body_form
 create or replace function learning.search_configuration(language text)
   returns regconfig
   language sql
-  immutable parallel safe
-as $$
-  select case split_part(language, '-', 1)
-    when 'ar' then 'pg_catalog.arabic'::regconfig
-    when 'ca' then 'pg_catalog.catalan'::regconfig
-    when 'da' then 'pg_catalog.danish'::regconfig
-    when 'de' then 'pg_catalog.german'::regconfig
-    when 'el' then 'pg_catalog.greek'::regconfig
-    when 'en' then 'pg_catalog.english'::regconfig
-    when 'es' then 'pg_catalog.spanish'::regconfig
-    when 'eu' then 'pg_catalog.basque'::regconfig
-    when 'fi' then 'pg_catalog.finnish'::regconfig
-    when 'fr' then 'pg_catalog.french'::regconfig
-    when 'ga' then 'pg_catalog.irish'::regconfig
-    when 'hi' then 'pg_catalog.hindi'::regconfig
-    when 'hu' then 'pg_catalog.hungarian'::regconfig
-    when 'hy' then 'pg_catalog.armenian'::regconfig
-    when 'id' then 'pg_catalog.indonesian'::regconfig
-    when 'it' then 'pg_catalog.italian'::regconfig
-    when 'lt' then 'pg_catalog.lithuanian'::regconfig
-    when 'nb' then 'pg_catalog.norwegian'::regconfig
-    when 'ne' then 'pg_catalog.nepali'::regconfig
-    when 'nl' then 'pg_catalog.dutch'::regconfig
-    when 'nn' then 'pg_catalog.norwegian'::regconfig
-    when 'no' then 'pg_catalog.norwegian'::regconfig
-    when 'pt' then 'pg_catalog.portuguese'::regconfig
-    when 'ro' then 'pg_catalog.romanian'::regconfig
-    when 'ru' then 'pg_catalog.russian'::regconfig
-    when 'sr' then 'pg_catalog.serbian'::regconfig
-    when 'sv' then 'pg_catalog.swedish'::regconfig
-    when 'ta' then 'pg_catalog.tamil'::regconfig
-    when 'tr' then 'pg_catalog.turkish'::regconfig
-    when 'yi' then 'pg_catalog.yiddish'::regconfig
-    else 'pg_catalog.simple'::regconfig
-  end
-$$;
+  immutable parallel safe; -- fixtures/learning/functions/search_configuration.sql
 
 comment on function learning.search_configuration(language text) is E'@behavior -*\nReturns the text search configuration of a language tag; simple if PostgreSQL has none.';
 revoke execute on function learning.search_configuration(language text) from public;
@@ -2713,109 +1612,7 @@ create or replace function learning.search_content(query text default ''::text, 
   language plpgsql
   stable security definer rows 20
   set search_path to 'pg_catalog'
-  set plan_cache_mode to 'force_custom_plan'
-as $$
-#variable_conflict use_variable
-declare
-  v_text constant text := left(btrim(coalesce(query, '')), 500);
-  v_terms record;
-  v_categories constant uuid[] := case when category_id is not null
-    then coalesce(private.content_subtree(category_id), '{}') end;
-  v_tags constant text[] := array(select lower(btrim(t)) from unnest(tags) as t);
-  v_limit constant integer := plinth.checked_count(max_results, 'max_results', 20, 100);
-  v_skip constant integer := greatest(coalesce(skip, 0), 0);
-begin
-  select * into v_terms from private.content_search_terms(v_text, language);
-
-  if v_text = '' then
-    -- Without a query: newest first.
-    return query
-      select m, null::real, private.escape_html(m.title), private.escape_html(m.summary), false
-      from private.content_matching(
-        null, v_terms.languages, null, null, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-      ) m
-      order by m.available_from desc, m.id
-      limit v_limit offset v_skip;
-    return;
-  end if;
-
-  if numnode(v_terms.any_query) > 0 then
-    return query
-      with hits as (
-        select
-          m.id,
-          ts_rank(
-            m.search_document,
-            case when cardinality(v_terms.queries) = 1 then v_terms.any_query
-              else v_terms.queries[array_position(v_terms.languages, m.language)] end
-          ) as rank
-        from private.content_matching(
-          v_terms.any_query, v_terms.languages, v_terms.queries, null,
-          content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-        ) m
-        order by 2 desc, 1
-        limit v_limit offset v_skip
-      )
-      -- Marks are set only for the page.
-      select
-        i,
-        h.rank,
-        plinth.search_headline(
-          i.language, i.title, v_terms.queries[array_position(v_terms.languages, i.language)], 'HighlightAll=true'
-        ),
-        plinth.search_headline(
-          i.language, i.summary, v_terms.queries[array_position(v_terms.languages, i.language)], 'MaxWords=40, MinWords=20'
-        ),
-        false
-      from hits h
-      join learning.content_items i on i.id = h.id
-      order by h.rank desc, i.id;
-    -- A later page may be empty while an earlier one was not.
-    if found or exists (
-      select
-      from private.content_matching(
-        v_terms.any_query, v_terms.languages, v_terms.queries, null,
-        content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-      )
-    ) then
-      return;
-    end if;
-  end if;
-
-  -- If no item has these words: the most similar titles, with their matching words marked.
-  perform private.look_for_similar_titles();
-  return query
-    with hits as (
-      select m.id, plinth.word_similarity(v_text, m.title) as rank
-      from private.content_matching(
-        null, v_terms.languages, null, v_text, content_types, v_categories, nullif(v_tags, '{}'), min_level, max_level
-      ) m
-      order by 2 desc, 1
-      limit v_limit offset v_skip
-    )
-    select
-      i,
-      h.rank,
-      ts_headline(
-        'pg_catalog.simple', private.escape_html(i.title), websearch_to_tsquery('pg_catalog.simple', alike.words),
-        'StartSel=<mark>, StopSel=</mark>, HighlightAll=true'
-      ),
-      private.escape_html(i.summary),
-      true
-    from hits h
-    join learning.content_items i on i.id = h.id
-    cross join lateral (
-      select coalesce(string_agg(format('"%s"', t.word), ' or '), '') as words
-      from regexp_split_to_table(i.title, '[^[:alnum:]]+') as t (word)
-      where t.word <> ''
-        and exists (
-          select from regexp_split_to_table(v_text, '[^[:alnum:]]+') as a (word)
-          where a.word <> '' and plinth.similarity(a.word, t.word) >= 0.25
-        )
-    ) alike
-    order by h.rank desc, i.id;
-end
-$$;
+  set plan_cache_mode to 'force_custom_plan'; -- fixtures/learning/functions/search_content.sql
 
 comment on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) is E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are similar.';
 revoke execute on function learning.search_content(query text, language text, content_types text[], category_id uuid, tags text[], min_level integer, max_level integer, max_results integer, skip integer) from public;
@@ -2825,10 +1622,7 @@ grant execute on function learning.search_content(query text, language text, con
 create or replace function learning.search_document(language text, title text, summary text, tags text[])
   returns tsvector
   language sql
-  immutable parallel safe
-begin atomic
-  select ((setweight(plinth.search_document(language, title), 'A'::"char") || setweight(plinth.search_document(language, array_to_string(tags, ' '::text)), 'B'::"char")) || setweight(plinth.search_document(language, summary), 'C'::"char"));
-end;
+  immutable parallel safe; -- fixtures/learning/functions/search_document.sql
 
 comment on function learning.search_document(language text, title text, summary text, tags text[]) is E'@behavior -*\nReturns the words of an item, stemmed in its language and weighted: title A, tags B, summary C.';
 revoke execute on function learning.search_document(language text, title text, summary text, tags text[]) from public;
@@ -2839,42 +1633,7 @@ create or replace function learning.settle_content_item()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_course learning.content_items;
-begin
-  new.tags := array(
-    select distinct lower(btrim(t.tag)) from unnest(new.tags) as t (tag) where btrim(t.tag) <> '' order by 1
-  );
-  if exists (select from unnest(new.tags) as t (tag) where length(t.tag) > 60 or t.tag ~ '[[:cntrl:],]') then
-    raise exception 'A tag must have at most 60 characters and no comma.'
-      using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'tags';
-  end if;
-
-  new.effective_access_level := coalesce(new.required_access_level, 0);
-  new.available_from := case when new.deleted_at is null and new.current_version is not null then new.publish_from end;
-  new.available_until := new.publish_until;
-  if new.course_id is not null then
-    select * into v_course from learning.content_items c where c.id = new.course_id for share;
-    if v_course.content_type <> 'course' then
-      raise exception 'Only a course can have parts.'
-        using errcode = 'PL422', schema = 'learning', table = 'content_items', column = 'course_id';
-    end if;
-    new.effective_access_level := coalesce(new.required_access_level, v_course.effective_access_level, 0);
-    -- greatest() would ignore the null of a course that does not exist.
-    new.available_from := case when v_course.available_from is not null and new.available_from is not null
-      then greatest(new.available_from, v_course.available_from) end;
-    new.available_until := least(new.available_until, v_course.available_until);
-  elsif tg_op = 'UPDATE' and new.content_type <> 'course' and old.content_type = 'course'
-    and exists (select from learning.content_items i where i.course_id = new.id)
-  then
-    raise exception 'A course with parts must stay a course.'
-      using errcode = 'PL409', schema = 'learning', table = 'content_items', column = 'content_type';
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_items.sql
 
 comment on function learning.settle_content_item() is 'Trigger: normalizes the tags, and computes level and window from those of the item and its course.';
 revoke execute on function learning.settle_content_item() from public;
@@ -2884,16 +1643,7 @@ create or replace function learning.settle_lessons()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  -- For learning.record_changed_content, which runs at the end of the whole statement.
-  perform set_config('plinth.settles_lessons', 'on', true);
-  update learning.content_items i set available_from = i.available_from where i.course_id = new.id;
-  perform set_config('plinth.settles_lessons', 'off', true);
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/content_items.sql
 
 comment on function learning.settle_lessons() is 'Trigger: copies a course''s new window or level to its lessons.';
 revoke execute on function learning.settle_lessons() from public;
@@ -2903,36 +1653,7 @@ create or replace function learning.start_training(skill_id uuid)
   returns learning.training
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id constant uuid := private.lock_own_account();
-  v_result learning.training;
-begin
-  if not exists (select from learning.skills s where s.id = start_training.skill_id and s.is_active) then
-    raise exception 'Skill not found.'
-      using errcode = 'PL404', schema = 'learning', table = 'training', column = 'skill_id';
-  end if;
-  -- It begins with the items already completed; see private.record_completions.
-  perform private.lock_completions(false);
-  insert into learning.user_skills (user_id, skill_id) values (v_user_id, start_training.skill_id) on conflict do nothing;
-  insert into learning.training as t (user_id, skill_id, status)
-  values (v_user_id, start_training.skill_id, 'active')
-  on conflict (user_id, skill_id) do update set status = 'active' where t.status = 'pending'
-  returning * into v_result;
-  if not found then
-    select t.* into v_result
-    from learning.training t
-    where t.user_id = v_user_id and t.skill_id = start_training.skill_id;
-  end if;
-  if v_result.status = 'completed' then
-    raise exception 'This training is already completed.'
-      using errcode = 'PL409', hint = 'Restart the training instead.', schema = 'learning', table = 'training', column = 'status';
-  end if;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/start_training.sql
 
 comment on function learning.start_training(skill_id uuid) is 'Starts the signed-in user''s training in a skill, or resumes it after a pause; an active one is unchanged. PL404 for an unknown skill, PL409 for a completed training.';
 revoke execute on function learning.start_training(skill_id uuid) from public;
@@ -2942,16 +1663,7 @@ grant execute on function learning.start_training(skill_id uuid) to :PLINTH_USER
 create or replace function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone)
   returns learning.progress_summary
   language sql
-  immutable
-as $$
-  select row(
-    item_count::integer,
-    completed_count::integer,
-    coalesce(trunc(progress_sum / nullif(item_count, 0), 4), 0),
-    coalesce(active_seconds, 0)::bigint,
-    last_activity_at
-  )::learning.progress_summary
-$$;
+  immutable; -- fixtures/learning/functions/sum_progress.sql
 
 comment on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) is E'@behavior -*\nCombines sums over items into a summary; progress is their average.';
 revoke execute on function learning.sum_progress(item_count bigint, completed_count bigint, progress_sum numeric, active_seconds numeric, last_activity_at timestamp with time zone) from public;
@@ -2962,24 +1674,7 @@ create or replace function learning.sum_skill_evidence()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_row learning.skill_evidence := case when tg_op = 'DELETE' then old else new end;
-  v_level numeric;
-begin
-  perform from learning.user_skills us
-  where us.user_id = v_row.user_id and us.skill_id = v_row.skill_id
-  for no key update;
-  select coalesce(sum(e.delta), 0) into v_level
-  from learning.skill_evidence e
-  where e.user_id = v_row.user_id and e.skill_id = v_row.skill_id;
-  update learning.user_skills us
-  set level = v_level
-  where us.user_id = v_row.user_id and us.skill_id = v_row.skill_id and us.level <> v_level;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/triggers/skill_evidence.sql
 
 comment on function learning.sum_skill_evidence() is 'Trigger: sets a level to the sum of its evidence.';
 revoke execute on function learning.sum_skill_evidence() from public;
@@ -2989,18 +1684,7 @@ create or replace function learning.time_spent(active_seconds numeric, stretches
   returns bigint
   language sql
   immutable parallel safe
-  set search_path to 'pg_catalog'
-as $$
-  select (
-    coalesce(active_seconds, 0)
-    - coalesce((select sum(upper(r) - lower(r)) from unnest(stretches) s (active) cross join unnest(s.active) r), 0)
-    + coalesce((
-      select sum(upper(r) - lower(r))
-      from (select range_agg(s.active) as active from unnest(stretches) s (active)) u
-      cross join unnest(u.active) r
-    ), 0)
-  )::bigint
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/time_spent.sql
 
 comment on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) is E'@behavior -*\nReturns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.';
 revoke execute on function learning.time_spent(active_seconds numeric, stretches int4multirange[]) from public;
@@ -3011,18 +1695,7 @@ create or replace function learning.unpublish_content(item_id uuid)
   returns learning.content_items
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_item learning.content_items := private.lock_content_item(unpublish_content.item_id);
-begin
-  update learning.content_items i
-  set current_version = null, publish_from = null, publish_until = null
-  where i.id = v_item.id
-  returning i.* into v_item;
-  return v_item;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/unpublish_content.sql
 
 comment on function learning.unpublish_content(item_id uuid) is 'Withdraws an item, and all parts of a course. Its versions stay. Needs edit_content (PL403); PL404 for an unknown item.';
 revoke execute on function learning.unpublish_content(item_id uuid) from public;
@@ -3033,18 +1706,7 @@ create or replace function learning.user_plan_level(user_id uuid)
   returns integer
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if user_id is distinct from plinth.current_user_id() and not learning.may_ask_about(user_id) then
-    return 0;
-  end if;
-  return coalesce(
-    (select max(s.access_level) from billing.active_user_subscriptions s where s.user_id = user_plan_level.user_id),
-    0
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/learning/functions/user_plan_level.sql
 
 comment on function learning.user_plan_level(user_id uuid) is E'@behavior -*\nReturns the access level of the user''s current plan; 0 without a plan, and for a caller who may not know.';
 revoke execute on function learning.user_plan_level(user_id uuid) from public;

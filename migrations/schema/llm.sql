@@ -711,18 +711,7 @@ create or replace function llm.append_delta(message_id uuid, sequence integer, c
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.write_delta(
-    append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking,
-    plinth.current_user_id(), 'client'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/append_delta.sql
 
 comment on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) is E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
 revoke execute on function llm.append_delta(message_id uuid, sequence integer, content text, thinking text) from public;
@@ -733,18 +722,7 @@ create or replace function llm.append_deltas(message_id uuid, first_sequence int
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.write_deltas(
-    append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking,
-    plinth.current_user_id(), 'client'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/append_deltas.sql
 
 comment on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) is E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; repeated pieces change nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
 revoke execute on function llm.append_deltas(message_id uuid, first_sequence integer, contents text[], thinking text[]) from public;
@@ -755,46 +733,7 @@ create or replace function llm.are_prompt_variables(variables jsonb)
   returns boolean
   language plpgsql
   immutable parallel safe
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_variable jsonb;
-  v_names text[] := '{}';
-  v_default jsonb;
-begin
-  if jsonb_typeof(are_prompt_variables.variables) is distinct from 'array'
-    or jsonb_array_length(are_prompt_variables.variables) > 50
-  then
-    return false;
-  end if;
-  for v_variable in select jsonb_array_elements(are_prompt_variables.variables) loop
-    if jsonb_typeof(v_variable) <> 'object'
-      or v_variable - array['name', 'type', 'choices', 'default', 'description'] <> '{}'
-      or jsonb_typeof(v_variable -> 'name') is distinct from 'string'
-      or v_variable ->> 'name' !~ '^[a-z][A-Za-z0-9_]{0,49}$'
-      or v_variable ->> 'name' = any (v_names)
-      or (v_variable ->> 'type' in ('text', 'integer', 'number', 'boolean', 'choice')) is not true
-      or jsonb_typeof(coalesce(v_variable -> 'description', '""')) <> 'string'
-      or (v_variable ->> 'type' = 'choice') <> (v_variable ? 'choices')
-    then
-      return false;
-    end if;
-    if v_variable ? 'choices' and (
-      jsonb_typeof(v_variable -> 'choices') <> 'array'
-      or v_variable -> 'choices' = '[]'
-      or exists (select from jsonb_array_elements(v_variable -> 'choices') c where jsonb_typeof(c) <> 'string')
-    ) then
-      return false;
-    end if;
-    v_default := v_variable -> 'default';
-    if v_default is not null and not llm.fits_prompt_variable(v_default, v_variable) then
-      return false;
-    end if;
-    v_names := v_names || (v_variable ->> 'name');
-  end loop;
-  return true;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/are_prompt_variables.sql
 
 comment on function llm.are_prompt_variables(variables jsonb) is E'@behavior -*\nReturns whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
 revoke execute on function llm.are_prompt_variables(variables jsonb) from public;
@@ -805,18 +744,7 @@ create or replace function llm.break_off_turn(message_id uuid, error_code text d
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.end_turn(
-    break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
-    break_off_turn.input_tokens, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/break_off_turn.sql
 
 comment on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds a failed answer with the text that has arrived. An answer that had already ended is returned unchanged.';
 revoke execute on function llm.break_off_turn(message_id uuid, error_code text, error_message text, output_tokens bigint, input_tokens bigint) from public;
@@ -827,15 +755,7 @@ create or replace function llm.cancel_turn(message_id uuid)
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => plinth.current_user_id());
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/cancel_turn.sql
 
 comment on function llm.cancel_turn(message_id uuid) is E'@resultFieldName message\nEnds an answer in the signed-in user''s chat, whichever client writes it, with the text that has arrived; the writer''s next delta is rejected. An answer that had already ended is returned unchanged.';
 revoke execute on function llm.cancel_turn(message_id uuid) from public;
@@ -846,33 +766,7 @@ create or replace function llm.chats_active_path(chat llm.chats, max_count integ
   returns setof llm.messages
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  with recursive head as (
-    select m.id, m.parent_id, m.depth
-    from llm.messages m
-    where m.user_id = chat.user_id
-      and m.chat_id = chat.id
-      and m.id = coalesce(chat.head_id, llm.newest_message_id(chat.user_id, chat.id))
-  ),
-  page as (
-    select least(h.depth, before_depth - 1) - plinth.checked_count(max_count, 'max_count', null, null) as ends_above from head h
-  ),
-  path as (
-    select h.id, h.parent_id, h.depth from head h
-    union all
-    select m.id, m.parent_id, m.depth
-    from path p
-    join llm.messages m on m.user_id = chat.user_id and m.chat_id = chat.id and m.id = p.parent_id
-    where (m.depth > (select e.ends_above from page e)) is not false
-  )
-  select m.*
-  from path p
-  join llm.messages m on m.user_id = chat.user_id and m.chat_id = chat.id and m.id = p.id
-  where (p.depth < before_depth) is not false
-    and (p.depth > (select e.ends_above from page e)) is not false
-  order by p.depth
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/chats_active_path.sql
 
 comment on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) is 'Returns the messages of the active path in order: all, or the last max_count, or those before a depth.';
 revoke execute on function llm.chats_active_path(chat llm.chats, max_count integer, before_depth integer) from public;
@@ -883,66 +777,7 @@ create or replace function llm.chats_export_json(chat llm.chats)
   returns jsonb
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select jsonb_build_object(
-    'format', 'plinth-chat',
-    'version', 1,
-    'id', chat.id,
-    'title', chat.title,
-    'isArchived', chat.is_archived,
-    'createdAt', chat.created_at,
-    'updatedAt', chat.updated_at,
-    'activePath', coalesce((select jsonb_agg(m.id order by m.depth) from llm.chats_active_path(chat) m), '[]'),
-    'messages', coalesce(
-      (
-        select jsonb_agg(
-          -- Only its own nulls are removed: jsonb_strip_nulls would also remove those inside metadata and tool calls.
-          (
-            select jsonb_object_agg(part.key, part.value)
-            from jsonb_each(jsonb_build_object(
-              'id', m.id,
-              'parentId', m.parent_id,
-              'role', m.role,
-              'content', m.content,
-              'thinking', m.thinking,
-              'toolCalls', m.tool_calls,
-              'images', m.images,
-              'model', p.name || '/' || mo.name,
-              'tokensUsed', m.tokens_used,
-              'state', m.state,
-              'finishReason', m.finish_reason,
-              'errorCode', m.error_code,
-              'errorMessage', m.error_message,
-              'metadata', nullif(m.extended_metadata, '{}'),
-              'createdAt', m.created_at,
-              'attachments', (
-                select jsonb_agg(
-                  jsonb_build_object('url', a.url, 'mimeType', a.mime_type, 'sizeBytes', a.size_bytes, 'name', a.name)
-                  order by a.position
-                )
-                from llm.message_attachments a
-                where a.message_id = m.id
-              ),
-              'feedback', (
-                select jsonb_build_object('rating', f.rating, 'comment', f.comment)
-                from llm.message_feedback f
-                where f.message_id = m.id
-              )
-            )) as part
-            where part.value <> 'null'
-          )
-          order by m.depth, m.id
-        )
-        from llm.messages m
-        left join llm.models mo on mo.id = m.model_id
-        left join llm.model_providers p on p.id = mo.provider_id
-        where m.user_id = chat.user_id and m.chat_id = chat.id
-      ),
-      '[]'
-    )
-  )
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/chats_export_json.sql
 
 comment on function llm.chats_export_json(chat llm.chats) is 'Returns the whole chat as JSON {format, version, title, activePath: [id], messages: [{id, parentId, role, content, …}]}.';
 revoke execute on function llm.chats_export_json(chat llm.chats) from public;
@@ -953,41 +788,7 @@ create or replace function llm.chats_export_markdown(chat llm.chats)
   returns text
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select
-    '# ' || regexp_replace(regexp_replace(chat.title, '[[:cntrl:]]+', ' ', 'g'), '([\\`*_{}<>#|[\]])', '\\\1', 'g') || E'\n'
-    || coalesce(
-      string_agg(
-        E'\n## ' || initcap(m.role) || to_char(m.created_at at time zone 'UTC', ', YYYY-MM-DD HH24:MI "UTC"') || E'\n'
-        || case when m.content <> '' then E'\n' || rtrim(m.content, E'\n') || E'\n' else '' end
-        || coalesce(
-          (
-            select string_agg(
-              format(
-                E'\n- [%s](<%s>) (%s, %s bytes)\n',
-                regexp_replace(a.name, '([\\`*_{}<>#|[\]])', '\\\1', 'g'),
-                -- Escapes characters that would end the link early; the rest of an address is harmless.
-                replace(replace(replace(a.url, '\', '%5C'), '<', '%3C'), '>', '%3E'),
-                a.mime_type, a.size_bytes
-              ),
-              '' order by a.position
-            )
-            from llm.message_attachments a
-            where a.message_id = m.id
-          ),
-          ''
-        )
-        || case m.state
-          when 'complete' then ''
-          else format(E'\n*(%s)*\n', replace(m.state, '_', ' '))
-        end,
-        '' order by m.depth
-      ),
-      ''
-    )
-  from llm.chats_active_path(chat) m
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/chats_export_markdown.sql
 
 comment on function llm.chats_export_markdown(chat llm.chats) is 'Returns the active path of the chat as Markdown: a heading for each message, its unchanged text, its attachments as links.';
 revoke execute on function llm.chats_export_markdown(chat llm.chats) from public;
@@ -997,19 +798,7 @@ grant execute on function llm.chats_export_markdown(chat llm.chats) to :PLINTH_U
 create or replace function llm.count_prompt_version()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if tg_op = 'INSERT' then
-    new.current_version := 1;
-  elsif (new.content, new.variables) is distinct from (old.content, old.variables) then
-    new.current_version := old.current_version + 1;
-  else
-    new.current_version := old.current_version;
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/prompts.sql
 
 comment on function llm.count_prompt_version() is 'Trigger: numbers new content or variables as the next version.';
 revoke execute on function llm.count_prompt_version() from public;
@@ -1019,72 +808,7 @@ create or replace function llm.edit_chat_message(message_id uuid, content text, 
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id uuid := plinth.current_user_id();
-  v_original llm.messages;
-  v_message llm.messages;
-  v_digest constant bytea := private.request_digest(jsonb_build_array(
-    'edit', edit_chat_message.message_id, edit_chat_message.content, edit_chat_message.attachments
-  ));
-begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  perform from identity.users u where u.id = v_user_id for key share;
-  select m.* into v_original
-  from llm.messages m
-  where m.id = edit_chat_message.message_id and m.user_id = v_user_id;
-  if not found then
-    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
-  end if;
-  if v_original.role not in ('user', 'system') then
-    raise exception 'Only user and system messages can be edited. To get another answer, start a turn with the same parent.'
-      using errcode = 'PL422', column = 'message_id';
-  end if;
-  perform from llm.chats c where c.id = v_original.chat_id for no key update;
-  select m.* into v_message
-  from llm.messages m
-  where m.user_id = v_user_id and m.idempotency_key = edit_chat_message.idempotency_key;
-  if found then
-    -- A message that predates the digests, or was imported, is compared itself.
-    perform private.refuse_other_request(coalesce(
-      (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
-      v_message.chat_id = v_original.chat_id
-        and v_message.role = v_original.role
-        and v_message.parent_id is not distinct from v_original.parent_id
-        and v_message.content = edit_chat_message.content
-    ));
-    return v_message;
-  end if;
-  if exists (select from llm.messages m where m.chat_id = v_original.chat_id and m.state = 'streaming') then
-    raise exception 'An answer is being written in this chat.'
-      using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
-  end if;
-  insert into llm.messages (chat_id, user_id, parent_id, depth, role, content, images, idempotency_key)
-  values (
-    v_original.chat_id, v_user_id, v_original.parent_id, v_original.depth, v_original.role, edit_chat_message.content,
-    v_original.images, edit_chat_message.idempotency_key
-  )
-  returning * into v_message;
-  if edit_chat_message.idempotency_key is not null then
-    insert into private.request_digests (user_id, chat_message_id, digest) values (v_user_id, v_message.id, v_digest);
-  end if;
-  perform private.move_head(v_user_id, v_message.chat_id, v_message.id);
-  if edit_chat_message.attachments is null then
-    insert into llm.message_attachments (user_id, chat_id, message_id, position, url, mime_type, size_bytes, name)
-    select a.user_id, a.chat_id, v_message.id, a.position, a.url, a.mime_type, a.size_bytes, a.name
-    from llm.message_attachments a
-    where a.message_id = v_original.id
-    order by a.position;
-  else
-    perform private.insert_attachments(v_message, edit_chat_message.attachments);
-  end if;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/edit_chat_message.sql
 
 comment on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds an edited message beside one of the signed-in user''s own and selects it; attachments are kept unless given. NOT_FOUND for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.';
 revoke execute on function llm.edit_chat_message(message_id uuid, content text, attachments jsonb, idempotency_key text) from public;
@@ -1095,18 +819,7 @@ create or replace function llm.finish_turn(message_id uuid, finish_reason text d
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.end_turn(
-    finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
-    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/finish_turn.sql
 
 comment on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) is E'@resultFieldName message\nEnds a complete answer (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. An answer that had already ended is returned unchanged: check its state.';
 revoke execute on function llm.finish_turn(message_id uuid, finish_reason text, last_sequence integer, tool_calls jsonb, output_tokens bigint, input_tokens bigint) from public;
@@ -1117,18 +830,7 @@ create or replace function llm.fits_prompt_variable(value jsonb, variable jsonb)
   returns boolean
   language sql
   immutable parallel safe
-  set search_path to 'pg_catalog'
-as $$
-  select case variable ->> 'type'
-    when 'text' then jsonb_typeof(value) = 'string'
-    when 'number' then jsonb_typeof(value) = 'number'
-    -- Through text: a value that is not a number must not be cast.
-    when 'integer' then jsonb_typeof(value) = 'number' and (value #>> '{}') ~ '^-?[0-9]+([.]0+)?$'
-    when 'boolean' then jsonb_typeof(value) = 'boolean'
-    when 'choice' then jsonb_typeof(value) = 'string' and variable -> 'choices' @> value
-    else false
-  end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/fits_prompt_variable.sql
 
 comment on function llm.fits_prompt_variable(value jsonb, variable jsonb) is E'@behavior -*\nReturns whether a value is of the type that a prompt variable declares.';
 revoke execute on function llm.fits_prompt_variable(value jsonb, variable jsonb) from public;
@@ -1139,16 +841,7 @@ create or replace function llm.keep_prompt_version()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if tg_op = 'INSERT' or new.current_version <> old.current_version then
-    insert into llm.prompt_versions (prompt_id, version, content, variables)
-    values (new.id, new.current_version, new.content, new.variables);
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/prompts.sql
 
 comment on function llm.keep_prompt_version() is 'Trigger: stores each version of a prompt.';
 revoke execute on function llm.keep_prompt_version() from public;
@@ -1158,49 +851,7 @@ create or replace function llm.label_prompt(prompt_id uuid, label text, version 
   returns llm.prompt_labels
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_owner uuid;
-  v_label llm.prompt_labels;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  select p.user_id into v_owner
-  from llm.prompts p
-  where p.id = label_prompt.prompt_id
-    and (
-      p.user_id = plinth.current_user_id()
-      or p.user_id is null and access.has_permission('edit_content')
-    )
-  for key share;
-  if not found then
-    raise exception 'Prompt not found.' using errcode = 'PL404', column = 'prompt_id';
-  end if;
-  if label_prompt.version is null then
-    delete from llm.prompt_labels l
-    where l.prompt_id = label_prompt.prompt_id and l.label = label_prompt.label;
-    return null;
-  end if;
-  if label_prompt.label ~ '^[a-z0-9][a-z0-9_.-]{0,49}$' is not true then
-    raise exception 'A label must have 1 to 50 characters: lowercase letters, digits, _ . or -, starting with a letter or digit.' using errcode = 'PL422', column = 'label';
-  end if;
-  if not exists (
-    select
-    from llm.prompt_versions v
-    where v.prompt_id = label_prompt.prompt_id and v.version = label_prompt.version
-  ) then
-    raise exception 'Version not found.' using errcode = 'PL404', column = 'version';
-  end if;
-  insert into llm.prompt_labels as l (prompt_id, label, version)
-  values (label_prompt.prompt_id, label_prompt.label, label_prompt.version)
-  on conflict on constraint prompt_labels_pkey do update set version = excluded.version
-  returning * into v_label;
-  return v_label;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/label_prompt.sql
 
 comment on function llm.label_prompt(prompt_id uuid, label text, version integer) is E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.';
 revoke execute on function llm.label_prompt(prompt_id uuid, label text, version integer) from public;
@@ -1211,16 +862,7 @@ create or replace function llm.message_deltas_after(message_id uuid, after integ
   returns setof llm.message_deltas
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select d.*
-  from llm.message_deltas d
-  where d.user_id = (select plinth.current_user_id())
-    and d.message_id = message_deltas_after.message_id
-    and d.sequence > coalesce(message_deltas_after.after, 0)
-  order by d.sequence
-  limit plinth.checked_count(message_deltas_after.max_count, 'max_count', 100, 1000)
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/message_deltas_after.sql
 
 comment on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) is E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nReturns the deltas of an answer after a sequence, in order, up to 1,000.';
 revoke execute on function llm.message_deltas_after(message_id uuid, after integer, max_count integer) from public;
@@ -1231,15 +873,7 @@ create or replace function llm.messages_alternatives(message llm.messages)
   returns setof llm.messages
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select m.*
-  from llm.messages m
-  where m.user_id = message.user_id
-    and m.chat_id = message.chat_id
-    and (m.parent_id = message.parent_id or message.parent_id is null and m.parent_id is null)
-  order by m.id
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/messages_alternatives.sql
 
 comment on function llm.messages_alternatives(message llm.messages) is 'Returns the messages with the same parent, this one included, oldest first: edits, or answers to one question.';
 revoke execute on function llm.messages_alternatives(message llm.messages) from public;
@@ -1250,20 +884,7 @@ create or replace function llm.messages_current_content(message llm.messages)
   returns text
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select case
-    when message.state <> 'streaming' then message.content
-    else coalesce(
-      (
-        select string_agg(d.content, '' order by d.sequence)
-        from llm.message_deltas d
-        where d.user_id = message.user_id and d.message_id = message.id
-      ),
-      ''
-    )
-  end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/messages_current_content.sql
 
 comment on function llm.messages_current_content(message llm.messages) is 'Returns the current text: for an answer that streams, the text that has arrived; for any other message, its content.';
 revoke execute on function llm.messages_current_content(message llm.messages) from public;
@@ -1273,14 +894,7 @@ grant execute on function llm.messages_current_content(message llm.messages) to 
 create or replace function llm.models_price(m llm.models, at timestamp with time zone default now(), currency text default 'USD'::text)
   returns billing.model_prices
   language sql
-  stable
-as $$
-  select p
-  from billing.model_prices p
-  where p.model_id = m.id
-    and p.currency = models_price.currency
-    and tstzrange(p.effective_from, p.effective_to) @> models_price.at
-$$;
+  stable; -- fixtures/billing/functions/models_price.sql
 
 comment on function llm.models_price(m llm.models, at timestamp with time zone, currency text) is 'Returns the model''s price at a time, now by default; null when no price is known.';
 revoke execute on function llm.models_price(m llm.models, at timestamp with time zone, currency text) from public;
@@ -1291,16 +905,7 @@ create or replace function llm.newest_message_id(user_id uuid, chat_id uuid)
   returns uuid
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select m.id
-  from llm.messages m
-  where (m.user_id, m.chat_id, m.id)
-    between (newest_message_id.user_id, newest_message_id.chat_id, '00000000-0000-0000-0000-000000000000'::uuid)
-    and (newest_message_id.user_id, newest_message_id.chat_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
-  order by m.user_id desc, m.chat_id desc, m.id desc
-  limit 1
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/newest_message_id.sql
 
 comment on function llm.newest_message_id(user_id uuid, chat_id uuid) is E'@behavior -*\nReturns the id of the newest message of a chat, on any path; null when there is none.';
 revoke execute on function llm.newest_message_id(user_id uuid, chat_id uuid) from public;
@@ -1311,58 +916,7 @@ create or replace function llm.place_message()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_chat record;
-  v_newest uuid;
-  v_parent record;
-begin
-  -- Account before chat, as everywhere: changing a chat twice in one transaction checks its account again, and a concurrent
-  -- deletion of the account may by then be waiting for the chat.
-  perform from identity.users u where u.id = new.user_id for key share;
-  select c.head_id, c.title into v_chat
-  from llm.chats c
-  where c.id = new.chat_id and c.user_id = new.user_id
-  for no key update;
-  if not found then
-    -- The foreign key rejects it, with the same answer for another user's chat and for one that does not exist.
-    new.depth := 1;
-    new.parent_id := null;
-    return new;
-  end if;
-  v_newest := llm.newest_message_id(new.user_id, new.chat_id);
-  new.parent_id := coalesce(new.parent_id, v_chat.head_id, v_newest);
-  if new.parent_id is null then
-    new.depth := 1;
-    if new.role = 'user' and v_chat.title = 'New chat' then
-      update llm.chats c set title = private.title_of(new.content)
-      where c.id = new.chat_id and private.title_of(new.content) is not null;
-    end if;
-  else
-    select m.depth, m.state into v_parent
-    from llm.messages m
-    where m.user_id = new.user_id and m.chat_id = new.chat_id and m.id = new.parent_id;
-    if not found then
-      raise exception 'Message not found in this chat.' using errcode = 'PL404', column = 'parent_id';
-    end if;
-    if v_parent.state = 'streaming' then
-      raise exception 'The answer is still being written.' using errcode = 'PL409', column = 'parent_id';
-    end if;
-    new.depth := v_parent.depth + 1;
-  end if;
-  -- As private.move_head, for a message that is not stored yet. Ids of two servers, or after a clock was set back, need not
-  -- increase.
-  if v_chat.head_id is not null and new.id > v_newest then
-    update llm.chats c set head_id = null where c.id = new.chat_id;
-  elsif new.id < v_newest then
-    -- The foreign key waits for the row.
-    set constraints llm.chats_head_id_fkey deferred;
-    update llm.chats c set head_id = new.id where c.id = new.chat_id;
-  end if;
-  return new;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/messages.sql
 
 comment on function llm.place_message() is 'Trigger: places a message after the one it names, or at the end of the active path.';
 revoke execute on function llm.place_message() from public;
@@ -1372,10 +926,7 @@ create or replace function llm.prompts_usage_count(prompt llm.prompts)
   returns bigint
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select coalesce(sum(up.usage_count), 0)::bigint from llm.user_prompts up where up.prompt_id = prompt.id
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/prompts_usage_count.sql
 
 comment on function llm.prompts_usage_count(prompt llm.prompts) is 'Returns the number of uses of the prompt by all users whose account still exists.';
 revoke execute on function llm.prompts_usage_count(prompt llm.prompts) from public;
@@ -1386,42 +937,7 @@ create or replace function llm.rate_message(message_id uuid, rating text default
   returns llm.message_feedback
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_message record;
-  v_feedback llm.message_feedback;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  select m.user_id, m.chat_id, m.role into v_message
-  from llm.messages m
-  where m.id = rate_message.message_id and m.user_id = plinth.current_user_id();
-  if not found then
-    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
-  end if;
-  if v_message.role <> 'assistant' then
-    raise exception 'Only answers can be rated.' using errcode = 'PL422', column = 'message_id';
-  end if;
-  if rate_message.rating is null then
-    delete from llm.message_feedback f where f.message_id = rate_message.message_id;
-    return null;
-  end if;
-  if rate_message.rating not in ('up', 'down') then
-    raise exception 'A rating must be up or down.' using errcode = 'PL422', column = 'rating';
-  end if;
-  insert into llm.message_feedback as f (message_id, user_id, chat_id, rating, comment)
-  values (
-    rate_message.message_id, v_message.user_id, v_message.chat_id, rate_message.rating, coalesce(rate_message.comment, '')
-  )
-  on conflict on constraint message_feedback_pkey
-  do update set rating = excluded.rating, comment = excluded.comment
-  returning * into v_feedback;
-  return v_feedback;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/rate_message.sql
 
 comment on function llm.rate_message(message_id uuid, rating text, comment text) is E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.';
 revoke execute on function llm.rate_message(message_id uuid, rating text, comment text) from public;
@@ -1432,31 +948,7 @@ create or replace function llm.record_messages_usage()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_message llm.messages;
-begin
-  if tg_op = 'INSERT' then
-    for v_message in
-      select n.* from new_messages n where n.role = 'assistant' and n.tokens_used > 0 order by n.user_id, n.id
-    loop
-      perform private.record_message_usage(v_message);
-    end loop;
-  else
-    for v_message in
-      select n.*
-      from new_messages n
-      join old_messages o on o.id = n.id
-      where n.role = 'assistant' and n.tokens_used is distinct from o.tokens_used
-      order by n.user_id, n.id
-    loop
-      perform private.record_message_usage(v_message);
-    end loop;
-  end if;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/messages.sql
 
 comment on function llm.record_messages_usage() is 'Trigger: records tokens_used of an assistant''s message as usage of its owner.';
 revoke execute on function llm.record_messages_usage() from public;
@@ -1465,19 +957,7 @@ revoke execute on function llm.record_messages_usage() from public;
 create or replace function llm.refuse_version_change()
   returns trigger
   language plpgsql
-  set search_path to 'pg_catalog'
-as $$
-begin
-  -- Deleting an account removes its name; nothing else may change.
-  if new.created_by is null
-    and (new.prompt_id, new.version, new.content, new.variables, new.created_at)
-      is not distinct from (old.prompt_id, old.version, old.content, old.variables, old.created_at)
-  then
-    return new;
-  end if;
-  raise exception 'A version of a prompt cannot be changed.' using errcode = 'PL403';
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/prompt_versions.sql
 
 comment on function llm.refuse_version_change() is 'Trigger: rejects changes to versions of prompts.';
 revoke execute on function llm.refuse_version_change() from public;
@@ -1487,80 +967,7 @@ create or replace function llm.render_prompt(prompt_id uuid, prompt_values jsonb
   returns text
   language plpgsql
   stable
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_version integer := version;
-  v_prompt record;
-  v_variable jsonb;
-  v_value jsonb;
-  v_texts jsonb := '{}';
-  v_unknown text;
-begin
-  if jsonb_typeof(prompt_values) is distinct from 'object' then
-    raise exception 'Values must be an object {name: value}.' using errcode = 'PL422', column = 'prompt_values';
-  end if;
-  if label is not null and version is not null then
-    raise exception 'Give a label or a version, not both.' using errcode = 'PL422', column = 'version';
-  end if;
-  if label is not null then
-    select l.version into v_version
-    from llm.prompt_labels l
-    where l.prompt_id = render_prompt.prompt_id and l.label = render_prompt.label;
-    if not found then
-      raise exception 'The prompt has no such label.' using errcode = 'PL404', column = 'label';
-    end if;
-  end if;
-  if v_version is null then
-    select p.content, p.variables into v_prompt from llm.prompts p where p.id = render_prompt.prompt_id;
-  else
-    select v.content, v.variables into v_prompt
-    from llm.prompt_versions v
-    where v.prompt_id = render_prompt.prompt_id and v.version = v_version;
-  end if;
-  if not found then
-    raise exception 'Prompt or version not found.' using errcode = 'PL404', column = 'prompt_id';
-  end if;
-
-  select k.key into v_unknown
-  from jsonb_object_keys(prompt_values) as k (key)
-  where not v_prompt.variables @> jsonb_build_array(jsonb_build_object('name', k.key))
-  order by k.key
-  limit 1;
-  if found then
-    raise exception 'The prompt has no variable "%".', v_unknown using errcode = 'PL422', column = 'prompt_values';
-  end if;
-  for v_variable in select jsonb_array_elements(v_prompt.variables) loop
-    v_value := coalesce(prompt_values -> (v_variable ->> 'name'), v_variable -> 'default');
-    if v_value is null then
-      raise exception 'The variable "%" needs a value.', v_variable ->> 'name'
-        using errcode = 'PL422', column = 'prompt_values';
-    end if;
-    if not llm.fits_prompt_variable(v_value, v_variable) then
-      raise exception 'The variable "%" must be %.', v_variable ->> 'name', case v_variable ->> 'type'
-        when 'choice' then 'one of ' || (v_variable ->> 'choices')
-        when 'integer' then 'a whole number'
-        when 'number' then 'a number'
-        when 'boolean' then 'true or false'
-        else 'text'
-      end
-        using errcode = 'PL422', column = 'prompt_values';
-    end if;
-    v_texts := v_texts || jsonb_build_object(v_variable ->> 'name', v_value #>> '{}');
-  end loop;
-
-  return (
-    -- Text, placeholder, text, placeholder … text: the pieces between the placeholders, each followed by its value.
-    select string_agg(
-      pieces.piece || coalesce(v_texts ->> (found.match)[2], (found.match)[1], ''), '' order by pieces.ordinality
-    )
-    from regexp_split_to_table(v_prompt.content, '\{\{\s*[a-z][A-Za-z0-9_]{0,49}\s*\}\}') with ordinality as pieces (piece, ordinality)
-    left join regexp_matches(v_prompt.content, '(\{\{\s*([a-z][A-Za-z0-9_]{0,49})\s*\}\})', 'g')
-      with ordinality as found (match, ordinality)
-      on found.ordinality = pieces.ordinality
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/render_prompt.sql
 
 comment on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) is 'Returns the content of a prompt (current, or a version, or the version of a label) with its variables filled in. BAD_USER_INPUT for a value that is missing, unknown or of the wrong type; NOT_FOUND for a prompt the caller cannot see.';
 revoke execute on function llm.render_prompt(prompt_id uuid, prompt_values jsonb, label text, version integer) from public;
@@ -1571,44 +978,7 @@ create or replace function llm.search_chat_messages(query text, max_count intege
   returns table(message_id uuid, chat_id uuid, chat_title text, role text, headline text, rank real, created_at timestamp with time zone)
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_limit constant integer := plinth.checked_count(search_chat_messages.max_count, 'max_count', 20, 100);
-  v_query tsquery := plinth.search_query('en', search_chat_messages.query);
-begin
-  return query
-    with matches as (
-      select m.id, m.chat_id, c.title, m.role, m.content, m.created_at
-      from llm.messages m
-      join llm.chats c on c.user_id = m.user_id and c.id = m.chat_id
-      where m.user_id = plinth.current_user_id()
-        and m.role in ('user', 'assistant')
-        and plinth.search_document('en', m.content) @@ v_query
-        and (search_chat_messages.include_archived or not c.is_archived)
-      order by m.id desc
-      limit 1000
-    ),
-    page as (
-      select
-        s.*,
-        ts_rank_cd(plinth.search_document('en', s.content), v_query, 1) as rank
-      from matches s
-      order by rank desc, s.id desc
-      limit v_limit
-      offset greatest(search_chat_messages.skip, 0)
-    )
-    select
-      p.id, p.chat_id, p.title, p.role,
-      plinth.search_headline(
-        'en', p.content, v_query, 'MaxFragments=2, MaxWords=30, MinWords=10, ShortWord=0, FragmentDelimiter=" … "'
-      ),
-      p.rank, p.created_at
-    from page p
-    order by p.rank desc, p.id desc;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/search_chat_messages.sql
 
 comment on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) is 'Searches the signed-in user''s own messages: words, "phrases", or, -not. Best first. headline is HTML: escaped text with <mark> around matches.';
 revoke execute on function llm.search_chat_messages(query text, max_count integer, skip integer, include_archived boolean) from public;
@@ -1619,50 +989,7 @@ create or replace function llm.select_branch(message_id uuid)
   returns llm.chats
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_message record;
-  v_leaf uuid;
-  v_chat llm.chats;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  select m.user_id, m.chat_id into v_message
-  from llm.messages m
-  where m.id = select_branch.message_id and m.user_id = plinth.current_user_id();
-  if not found then
-    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
-  end if;
-  perform from llm.chats c where c.id = v_message.chat_id for no key update;
-  if exists (select from llm.messages m where m.chat_id = v_message.chat_id and m.state = 'streaming') then
-    raise exception 'An answer is being written in this chat.'
-      using errcode = 'PL409', column = 'message_id', hint = 'Wait for it, or cancel it.';
-  end if;
-  with recursive branch as (
-    select select_branch.message_id as id
-    union all
-    select m.id
-    from branch b
-    join llm.messages m
-      on m.user_id = v_message.user_id and m.chat_id = v_message.chat_id and m.parent_id = b.id
-  )
-  -- Only ends: after a clock was set back a child can have the lower id.
-  select b.id into v_leaf
-  from branch b
-  where not exists (
-    select
-    from llm.messages m
-    where m.user_id = v_message.user_id and m.chat_id = v_message.chat_id and m.parent_id = b.id
-  )
-  order by b.id desc
-  limit 1;
-  perform private.move_head(v_message.user_id, v_message.chat_id, v_leaf);
-  select c.* into v_chat from llm.chats c where c.id = v_message.chat_id;
-  return v_chat;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/select_branch.sql
 
 comment on function llm.select_branch(message_id uuid) is E'@resultFieldName chat\nMakes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for an unknown message, CONFLICT while an answer is being written.';
 revoke execute on function llm.select_branch(message_id uuid) from public;
@@ -1673,55 +1000,7 @@ create or replace function llm.send_chat_message(chat_id uuid, content text, par
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-#variable_conflict use_column
-declare
-  v_user_id uuid := plinth.current_user_id();
-  v_message llm.messages;
-  v_digest constant bytea := private.request_digest(jsonb_build_array(
-    'send', send_chat_message.chat_id, send_chat_message.content, send_chat_message.parent_id,
-    coalesce(send_chat_message.attachments, '[]')
-  ));
-begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  perform from identity.users u where u.id = v_user_id for key share;
-  perform
-  from llm.chats c
-  where c.id = send_chat_message.chat_id and c.user_id = v_user_id
-  for no key update;
-  if not found then
-    raise exception 'Chat not found.' using errcode = 'PL404', column = 'chat_id';
-  end if;
-  select m.* into v_message
-  from llm.messages m
-  where m.user_id = v_user_id and m.idempotency_key = send_chat_message.idempotency_key;
-  if found then
-    -- A message that predates the digests, or was imported, is compared itself.
-    perform private.refuse_other_request(coalesce(
-      (select d.digest = v_digest from private.request_digests d where d.chat_message_id = v_message.id),
-      v_message.chat_id = send_chat_message.chat_id
-        and v_message.role = 'user'
-        and v_message.content = send_chat_message.content
-        and (send_chat_message.parent_id is null or v_message.parent_id is not distinct from send_chat_message.parent_id)
-    ));
-    return v_message;
-  end if;
-  insert into llm.messages (chat_id, user_id, parent_id, role, content, idempotency_key)
-  values (
-    send_chat_message.chat_id, v_user_id, send_chat_message.parent_id, 'user', send_chat_message.content,
-    send_chat_message.idempotency_key
-  )
-  returning * into v_message;
-  if send_chat_message.idempotency_key is not null then
-    insert into private.request_digests (user_id, chat_message_id, digest) values (v_user_id, v_message.id, v_digest);
-  end if;
-  perform private.insert_attachments(v_message, send_chat_message.attachments);
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/send_chat_message.sql
 
 comment on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) is E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT while the previous answer is being written and for a key that was used for another message.';
 revoke execute on function llm.send_chat_message(chat_id uuid, content text, parent_id uuid, attachments jsonb, idempotency_key text) from public;
@@ -1732,18 +1011,7 @@ create or replace function llm.start_turn(chat_id uuid, model_id uuid, parent_id
   returns llm.messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.open_turn(
-    plinth.current_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
-    start_turn.idempotency_key, start_turn.lease_seconds, 'client'
-  );
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/start_turn.sql
 
 comment on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) is E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again returns the same answer. Reserves max_tokens. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written.';
 revoke execute on function llm.start_turn(chat_id uuid, model_id uuid, parent_id uuid, max_tokens bigint, idempotency_key text, lease_seconds integer) from public;
@@ -1754,26 +1022,7 @@ create or replace function llm.touch_chats()
   returns trigger
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  update llm.chats c
-  set updated_at = greatest(c.updated_at, case when touched.newest < now() then touched.newest else clock_timestamp() end)
-  from (
-    select l.id, n.newest
-    from (
-      select n.chat_id, n.user_id, max(n.created_at) as newest
-      from new_messages n
-      group by n.chat_id, n.user_id
-    ) as n
-    join llm.chats l on l.id = n.chat_id and l.user_id = n.user_id
-    order by l.user_id, l.id
-    for no key update of l
-  ) as touched
-  where c.id = touched.id;
-  return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/triggers/messages.sql
 
 comment on function llm.touch_chats() is 'Trigger: a new message updates its chat''s time of last activity.';
 revoke execute on function llm.touch_chats() from public;
@@ -1783,60 +1032,7 @@ create or replace function llm.use_prompt(prompt_id uuid, idempotency_key text d
   returns llm.user_prompts
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_key private.prompt_use_keys;
-  v_result llm.user_prompts;
-begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if length(use_prompt.idempotency_key) between 1 and 255 is false then
-    raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
-  end if;
-  -- The same answer for another user's prompt and for one that does not exist.
-  if not exists (
-    select
-    from llm.prompts p
-    where p.id = use_prompt.prompt_id
-      and (
-        p.user_id is null
-        or p.user_id = plinth.current_user_id()
-        or p.visibility = 'public'
-        or p.visibility = 'shared' and exists (
-          select from llm.prompt_shares s where s.prompt_id = p.id and s.user_id = plinth.current_user_id()
-        )
-      )
-  ) then
-    raise exception 'Prompt not found.' using errcode = 'PL404';
-  end if;
-  if use_prompt.idempotency_key is not null then
-    insert into private.prompt_use_keys (user_id, idempotency_key, prompt_id)
-    values (plinth.current_user_id(), use_prompt.idempotency_key, use_prompt.prompt_id)
-    on conflict on constraint prompt_use_keys_pkey do nothing;
-    if not found then
-      select k.* into v_key
-      from private.prompt_use_keys k
-      where k.user_id = plinth.current_user_id() and k.idempotency_key = use_prompt.idempotency_key;
-      if v_key.prompt_id is distinct from use_prompt.prompt_id then
-        raise exception 'The idempotency key was used with other arguments.'
-          using errcode = 'PL409', column = 'idempotency_key';
-      end if;
-      select up.* into v_result
-      from llm.user_prompts up
-      where up.user_id = plinth.current_user_id() and up.prompt_id = use_prompt.prompt_id;
-      return v_result;
-    end if;
-  end if;
-  insert into llm.user_prompts as up (user_id, prompt_id, usage_count, last_used_at)
-  values (plinth.current_user_id(), use_prompt.prompt_id, 1, now())
-  on conflict on constraint user_prompts_pkey
-  do update set usage_count = up.usage_count + 1, last_used_at = excluded.last_used_at
-  returning * into v_result;
-  return v_result;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/llm/functions/use_prompt.sql
 
 comment on function llm.use_prompt(prompt_id uuid, idempotency_key text) is 'Counts one use of a prompt by the signed-in user; returns the count. The same key again counts nothing. PL404 for a prompt the user cannot see.';
 revoke execute on function llm.use_prompt(prompt_id uuid, idempotency_key text) from public;

@@ -860,33 +860,7 @@ create or replace function rooms.block_user(user_id uuid)
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif block_user.user_id is null or block_user.user_id = v_user then
-    raise exception 'You cannot block yourself.' using errcode = 'PL422', column = 'user_id';
-  end if;
-  perform private.lock_accounts(array[v_user, block_user.user_id]);
-  if not exists (select from identity.users u where u.id = block_user.user_id) then
-    raise exception 'User not found.' using errcode = 'PL404', column = 'user_id';
-  elsif (
-    select count(*) >= 1000 from rooms.user_blocks b where b.user_id = v_user and b.blocked_id <> block_user.user_id
-  ) then
-    raise exception 'You have reached the limit of 1000 blocked users.' using errcode = 'PL402';
-  end if;
-  insert into rooms.user_blocks (user_id, blocked_id)
-  values (v_user, block_user.user_id)
-  on conflict on constraint user_blocks_pkey do nothing;
-  if found then
-    perform private.announce_user(v_user);
-  end if;
-  return true;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/block_user.sql
 
 comment on function rooms.block_user(user_id uuid) is 'Blocks a user: the signed-in user no longer sees their messages, and they can neither write to nor invite the signed-in user. Blocking again changes nothing. PL402 above 1000, PL404, PL422.';
 revoke execute on function rooms.block_user(user_id uuid) from public;
@@ -897,10 +871,7 @@ create or replace function rooms.can_see_message(message_id uuid)
   returns boolean
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select private.sees_message(can_see_message.message_id, plinth.current_user_id())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/can_see_message.sql
 
 comment on function rooms.can_see_message(message_id uuid) is E'@behavior -*\nReturns whether the caller may see a message of a room.';
 revoke execute on function rooms.can_see_message(message_id uuid) from public;
@@ -911,10 +882,7 @@ create or replace function rooms.chat_rooms_last_message(room rooms.chat_rooms)
   returns rooms.room_messages
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select r.* from rooms.recent_room_messages(room.id, null, 1) r
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/chat_rooms_last_message.sql
 
 comment on function rooms.chat_rooms_last_message(room rooms.chat_rooms) is 'Returns the last message that the signed-in user may see, or null.';
 revoke execute on function rooms.chat_rooms_last_message(room rooms.chat_rooms) from public;
@@ -925,10 +893,7 @@ create or replace function rooms.chat_rooms_my_membership(room rooms.chat_rooms)
   returns rooms.room_members
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select m.* from rooms.room_members m where m.room_id = room.id and m.user_id = (select plinth.current_user_id())
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/chat_rooms_my_membership.sql
 
 comment on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) is 'Returns the signed-in user''s membership, with role and read mark; null for a user who is not a member.';
 revoke execute on function rooms.chat_rooms_my_membership(room rooms.chat_rooms) from public;
@@ -939,37 +904,7 @@ create or replace function rooms.count_unread(room_id uuid)
   returns table(unread_count bigint, mention_count bigint)
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_watermark bigint;
-  v_last bigint;
-  v_blocked uuid[];
-begin
-  unread_count := 0;
-  mention_count := 0;
-  select m.last_read_sequence, r.last_sequence into v_watermark, v_last
-  from rooms.room_members m
-  join rooms.chat_rooms r on r.id = m.room_id
-  where m.room_id = count_unread.room_id and m.user_id = v_user;
-  if v_watermark is null then
-    return;
-  end if;
-  if v_watermark < v_last then
-    v_blocked := array(select b.blocked_id from rooms.user_blocks b where b.user_id = v_user);
-    unread_count := v_last - v_watermark
-      - private.uncounted_in_room_after(count_unread.room_id, v_watermark)
-      + private.counted_in_room_after(count_unread.room_id, 'private', v_user, v_watermark, v_blocked)
-      - (
-        select coalesce(sum(private.posted_in_room_after(count_unread.room_id, s.id, v_watermark)), 0)
-        from unnest(v_blocked || v_user) s (id)
-      );
-    mention_count := private.counted_in_room_after(count_unread.room_id, 'mention', v_user, v_watermark, v_blocked);
-  end if;
-  return next;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/count_unread.sql
 
 comment on function rooms.count_unread(room_id uuid) is E'@behavior -*\nReturns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.';
 revoke execute on function rooms.count_unread(room_id uuid) from public;
@@ -980,45 +915,7 @@ create or replace function rooms.create_direct_room(user_id uuid)
   returns rooms.chat_rooms
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_first uuid;
-  v_second uuid;
-  v_room rooms.chat_rooms;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif create_direct_room.user_id is null or create_direct_room.user_id = v_user then
-    raise exception 'A direct room needs another user.' using errcode = 'PL422', column = 'user_id';
-  end if;
-  v_first := least(v_user, create_direct_room.user_id);
-  v_second := greatest(v_user, create_direct_room.user_id);
-  perform private.lock_accounts(array[v_first, v_second]);
-  -- The same answer for an account that does not exist, is not active, or does not accept messages from the caller.
-  if not exists (select from identity.users u where u.id = create_direct_room.user_id and u.is_active)
-    or private.is_blocked(v_user, create_direct_room.user_id)
-    or private.is_blocked(create_direct_room.user_id, v_user)
-  then
-    raise exception 'User not found, or you may not write to them.' using errcode = 'PL404', column = 'user_id';
-  end if;
-  perform pg_advisory_xact_lock(hashtextextended('rooms.create_direct_room ' || v_first || v_second, 0));
-  select r.* into v_room
-  from private.direct_rooms d
-  join rooms.chat_rooms r on r.id = d.room_id
-  where d.first_user_id = v_first and d.second_user_id = v_second;
-  if v_room.id is not null then
-    return v_room;
-  end if;
-  perform private.enforce_rate_limit('room_create_per_account', v_user::text);
-  insert into rooms.chat_rooms as r (creator_id, room_type) values (v_user, 'direct') returning r.* into v_room;
-  insert into private.direct_rooms (first_user_id, second_user_id, room_id) values (v_first, v_second, v_room.id);
-  insert into rooms.room_members (room_id, user_id, role) values (v_room.id, v_first, 'member'), (v_room.id, v_second, 'member');
-  select r.* into v_room from rooms.chat_rooms r where r.id = v_room.id;
-  return v_room;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/create_direct_room.sql
 
 comment on function rooms.create_direct_room(user_id uuid) is 'Returns the direct room of the signed-in user and another one, and creates it if needed; there is never a second. PL404 for a user who cannot be written to.';
 revoke execute on function rooms.create_direct_room(user_id uuid) from public;
@@ -1029,63 +926,7 @@ create or replace function rooms.create_room(name text, room_type text default '
   returns rooms.chat_rooms
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room rooms.chat_rooms;
-  v_digest constant bytea := private.request_digest(jsonb_build_array(
-    trim(create_room.name), create_room.room_type, create_room.description, create_room.is_public, create_room.ai_enabled,
-    create_room.history_is_shared
-  ));
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if create_room.room_type = 'direct' then
-    raise exception 'A direct room needs the other user, not a name. Use createDirectRoom.' using errcode = 'PL422', column = 'room_type';
-  elsif coalesce(trim(create_room.name), '') = '' then
-    raise exception 'A room needs a name.' using errcode = 'PL422', column = 'name';
-  end if;
-  perform private.lock_accounts(array[v_user]);
-  if create_room.idempotency_key is not null then
-    -- Of two concurrent attempts, the second waits here and finds the first one's room.
-    perform pg_advisory_xact_lock(hashtextextended('rooms.create_room ' || v_user || create_room.idempotency_key, 0));
-    select r.* into v_room
-    from rooms.chat_rooms r
-    where r.creator_id = v_user and r.idempotency_key = create_room.idempotency_key;
-    if v_room.id is not null then
-      -- A room that predates the digests is compared as long as it is unchanged.
-      perform private.refuse_other_request(coalesce(
-        (select d.digest = v_digest from private.request_digests d where d.chat_room_id = v_room.id),
-        v_room.updated_at <> v_room.created_at
-          or v_digest = private.request_digest(jsonb_build_array(
-            v_room.name, v_room.room_type, v_room.description, v_room.is_public, v_room.ai_enabled, v_room.history_is_shared
-          ))
-      ));
-      return v_room;
-    end if;
-  end if;
-  perform private.enforce_rate_limit('room_create_per_account', v_user::text);
-  insert into rooms.chat_rooms as r (
-    creator_id, name, room_type, description, is_public, ai_enabled, history_is_shared, idempotency_key
-  )
-  values (
-    v_user, trim(create_room.name), create_room.room_type, create_room.description, create_room.is_public,
-    create_room.ai_enabled, create_room.history_is_shared, create_room.idempotency_key
-  )
-  returning r.* into v_room;
-  if create_room.idempotency_key is not null then
-    insert into private.request_digests (user_id, chat_room_id, digest) values (v_user, v_room.id, v_digest);
-  end if;
-  insert into rooms.room_members (room_id, user_id, role) values (v_room.id, v_user, 'creator');
-  if v_room.ai_enabled then
-    insert into rooms.room_members (room_id, user_id, role) values (v_room.id, null, 'ai');
-  end if;
-  select r.* into v_room from rooms.chat_rooms r where r.id = v_room.id;
-  return v_room;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/create_room.sql
 
 comment on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) is 'Creates a group or private room with the signed-in user as its creator and, where enabled, an AI as a member. The same idempotency key again returns the same room. PL409 for a key that was used for another room, PL422 for a bad type or no name, PL429 for too many.';
 revoke execute on function rooms.create_room(name text, room_type text, description text, is_public boolean, ai_enabled boolean, history_is_shared boolean, idempotency_key uuid) from public;
@@ -1096,10 +937,7 @@ create or replace function rooms.delete_general_chat_message(message_id uuid)
   returns rooms.general_chat_messages
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select * from private.change_general_chat_message(message_id, '')
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/delete_general_chat_message.sql
 
 comment on function rooms.delete_general_chat_message(message_id uuid) is 'Deletes the signed-in user''s own message in the general chat, or with the permission moderate_general_chat any message; the text is kept for its moderators. PL403, PL404.';
 revoke execute on function rooms.delete_general_chat_message(message_id uuid) from public;
@@ -1110,27 +948,7 @@ create or replace function rooms.delete_room_message(message_id uuid)
   returns rooms.room_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room_id constant uuid := private.lock_room_of_message(delete_room_message.message_id);
-  v_message rooms.room_messages;
-begin
-  select msg.* into v_message from rooms.room_messages msg where msg.id = delete_room_message.message_id;
-  if v_message.sender_id is distinct from v_user then
-    perform private.require_room_moderator(v_room_id);
-  end if;
-  if not v_message.is_deleted then
-    perform private.keep_revision(v_message, 'deleted');
-    update rooms.room_messages msg
-    set content = '', is_deleted = true, deleted_at = clock_timestamp()
-    where msg.id = v_message.id
-    returning msg.* into v_message;
-  end if;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/delete_room_message.sql
 
 comment on function rooms.delete_room_message(message_id uuid) is 'Deletes the signed-in user''s own message, or as a moderator of the room any message: its row stays without the text, which its author and the moderators can still read. Deleting it again changes nothing. PL403, PL404.';
 revoke execute on function rooms.delete_room_message(message_id uuid) from public;
@@ -1141,15 +959,7 @@ create or replace function rooms.edit_general_chat_message(message_id uuid, cont
   returns rooms.general_chat_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  if edit_general_chat_message.content is null or edit_general_chat_message.content = '' then
-    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
-  end if;
-  return private.change_general_chat_message(edit_general_chat_message.message_id, edit_general_chat_message.content);
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/edit_general_chat_message.sql
 
 comment on function rooms.edit_general_chat_message(message_id uuid, content text) is 'Changes the signed-in user''s own message in the general chat; the previous text is kept for its moderators. PL403, PL404, PL409 when deleted, PL422.';
 revoke execute on function rooms.edit_general_chat_message(message_id uuid, content text) from public;
@@ -1160,61 +970,7 @@ create or replace function rooms.edit_room_message(message_id uuid, content text
   returns rooms.room_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_message rooms.room_messages;
-  v_mentions uuid[];
-  v_gone uuid[];
-begin
-  if edit_room_message.content is null or edit_room_message.content = '' then
-    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
-  end if;
-  -- Mentioned users are looked up and locked before the room.
-  select msg.* into v_message
-  from rooms.room_messages msg
-  where msg.id = edit_room_message.message_id and msg.sender_id = v_user;
-  if v_message.id is not null then
-    v_mentions := private.find_mentions(
-      v_message.room_id, v_user, edit_room_message.content, edit_room_message.mentions,
-      case when v_message.is_private then array(
-        select r.user_id from rooms.room_message_recipients r where r.message_id = v_message.id
-      ) end
-    );
-    perform private.lock_accounts(v_mentions || v_user);
-  end if;
-  perform private.lock_room_of_message(edit_room_message.message_id);
-  select msg.* into v_message from rooms.room_messages msg where msg.id = edit_room_message.message_id;
-  if v_message.sender_id is distinct from v_user then
-    raise exception 'Only the author can edit a message.' using errcode = 'PL403';
-  elsif v_message.is_deleted or v_message.message_type <> 'text' then
-    raise exception 'This message cannot be edited.' using errcode = 'PL409';
-  elsif v_message.content = edit_room_message.content and edit_room_message.mentions is null then
-    return v_message;
-  end if;
-  if v_message.content <> edit_room_message.content then
-    perform private.keep_revision(v_message, 'edited');
-    update rooms.room_messages msg
-    set content = edit_room_message.content, edited_at = clock_timestamp()
-    where msg.id = v_message.id;
-  end if;
-  with gone as (
-    delete from rooms.room_message_mentions m
-    where m.message_id = v_message.id and not m.user_id = any (v_mentions)
-    returning m.user_id
-  )
-  select array_agg(g.user_id) into v_gone from gone g;
-  perform private.count_in_room(v_message.room_id, 'mention', g, v_user, v_message.sequence, -1) from unnest(v_gone) g;
-  perform private.add_mentions(v_message, array(
-    select u
-    from unnest(v_mentions) u
-    where not exists (select from rooms.room_message_mentions m where m.message_id = v_message.id and m.user_id = u)
-  ));
-  select msg.* into v_message from rooms.room_messages msg where msg.id = v_message.id;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/edit_room_message.sql
 
 comment on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) is 'Changes the text and mentions of the signed-in user''s own message; the previous text is kept for its author and the room''s moderators. PL403, PL404, PL409 for a deleted or non-text message, PL422.';
 revoke execute on function rooms.edit_room_message(message_id uuid, content text, mentions uuid[]) from public;
@@ -1225,63 +981,7 @@ create or replace function rooms.invite_to_room(room_id uuid, invitee_id uuid, m
   returns rooms.room_invites
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room rooms.chat_rooms;
-  v_invite rooms.room_invites;
-  v_message_id uuid;
-begin
-  perform private.current_room_role(invite_to_room.room_id);
-  perform private.lock_accounts(array[v_user, invite_to_room.invitee_id]);
-  -- The room in which the invite is announced is locked too: the smaller id first, as everywhere.
-  perform private.lock_room(r.id)
-  from unnest(array[invite_to_room.room_id, invite_to_room.announce_in]) r (id)
-  where r.id is not null
-  order by r.id;
-  v_room := private.lock_room(invite_to_room.room_id);
-  if v_room.room_type = 'direct' then
-    raise exception 'You cannot invite anyone to a direct room.' using errcode = 'PL409';
-  elsif v_room.room_type = 'private' then
-    perform private.require_room_moderator(v_room.id);
-  end if;
-  if not exists (select from identity.users u where u.id = invite_to_room.invitee_id and u.is_active)
-    or private.is_blocked(v_user, invite_to_room.invitee_id)
-    or exists (select from rooms.room_bans b where b.room_id = v_room.id and b.user_id = invite_to_room.invitee_id)
-  then
-    raise exception 'User not found, or you may not invite them.' using errcode = 'PL404', column = 'invitee_id';
-  elsif exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = invite_to_room.invitee_id) then
-    raise exception 'This user is already a member.' using errcode = 'PL409', column = 'invitee_id';
-  end if;
-  select i.* into v_invite
-  from rooms.room_invites i
-  where i.room_id = v_room.id and i.invitee_id = invite_to_room.invitee_id
-  for update;
-  if v_invite.status = 'pending' then
-    return v_invite;
-  end if;
-  perform private.enforce_rate_limit('room_invite_per_account', v_user::text);
-  if invite_to_room.announce_in is not null then
-    perform private.current_room_role(invite_to_room.announce_in);
-    perform private.refuse_blocked_direct(invite_to_room.announce_in, v_user);
-    insert into rooms.room_messages as m (room_id, sender_id, message_type, content, metadata)
-    values (
-      invite_to_room.announce_in, v_user, 'invite', coalesce(invite_to_room.message, v_room.name),
-      jsonb_build_object('room_id', v_room.id)
-    )
-    returning m.id into v_message_id;
-  end if;
-  insert into rooms.room_invites as i (room_id, inviter_id, invitee_id, message, message_id)
-  values (v_room.id, v_user, invite_to_room.invitee_id, invite_to_room.message, v_message_id)
-  on conflict on constraint room_invites_room_id_invitee_id_key do update
-  set
-    inviter_id = excluded.inviter_id, message = excluded.message, message_id = excluded.message_id,
-    status = 'pending', responded_at = null, created_at = excluded.created_at
-  returning i.* into v_invite;
-  return v_invite;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/invite_to_room.sql
 
 comment on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) is 'Invites a user, with an optional note and, in announceIn (a room that both may be in), as a message of type invite. An open invite is returned unchanged. Members invite to groups, moderators to private rooms. PL403, PL404 for a user who cannot be invited, PL409, PL429.';
 revoke execute on function rooms.invite_to_room(room_id uuid, invitee_id uuid, message text, announce_in uuid) from public;
@@ -1292,12 +992,7 @@ create or replace function rooms.invited_room_ids()
   returns setof uuid
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select i.room_id
-  from rooms.room_invites i
-  where i.invitee_id = plinth.current_user_id() and i.status = 'pending'
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/invited_room_ids.sql
 
 comment on function rooms.invited_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller is invited to.';
 revoke execute on function rooms.invited_room_ids() from public;
@@ -1308,34 +1003,7 @@ create or replace function rooms.join_room(room_id uuid)
   returns rooms.room_members
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room rooms.chat_rooms;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  perform private.lock_accounts(array[v_user]);
-  -- A caller who cannot see the room does not lock it. Checked again under the lock: a statement that waits for a lock
-  -- continues with its earlier snapshot, and a member removed during the wait must not join as the member they were.
-  if private.sees_room(join_room.room_id, v_user) then
-    v_room := private.lock_room(join_room.room_id);
-  end if;
-  if v_room.id is null or not private.sees_room(v_room.id, v_user) then
-    raise exception 'Room not found.' using errcode = 'PL404';
-  elsif v_room.has_password
-    and not exists (select from rooms.room_members m where m.room_id = v_room.id and m.user_id = v_user)
-    and not exists (
-      select from rooms.room_invites i where i.room_id = v_room.id and i.invitee_id = v_user and i.status = 'pending'
-    )
-  then
-    raise exception 'This room has a password.' using errcode = 'PL403', hint = 'Use joinRoomWithPassword.';
-  end if;
-  return private.add_to_room(v_room.id, v_user);
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/join_room.sql
 
 comment on function rooms.join_room(room_id uuid) is 'Joins a public room, or one the signed-in user is invited to; a member stays one. PL403 for banned users and where a password is needed, PL404 for rooms the caller cannot see.';
 revoke execute on function rooms.join_room(room_id uuid) from public;
@@ -1346,19 +1014,7 @@ create or replace function rooms.leave_room(room_id uuid)
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-begin
-  perform private.current_room_role(leave_room.room_id);
-  perform private.lock_accounts(array[v_user]);
-  if (private.lock_room(leave_room.room_id)).room_type = 'direct' then
-    raise exception 'You cannot leave a direct room. Archive it or block the other user.' using errcode = 'PL409';
-  end if;
-  return private.remove_from_room(leave_room.room_id, v_user);
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/leave_room.sql
 
 comment on function rooms.leave_room(room_id uuid) is 'Ends the signed-in user''s membership. A creator is succeeded by the longest-standing member, moderators first; a room without members is deleted. PL404 for a caller who is not a member.';
 revoke execute on function rooms.leave_room(room_id uuid) from public;
@@ -1369,33 +1025,7 @@ create or replace function rooms.mark_room_read(room_id uuid, message_id uuid de
   returns rooms.unread_counts
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_sequence bigint;
-  v_counts rooms.unread_counts;
-begin
-  perform private.current_room_role(mark_room_read.room_id);
-  if mark_room_read.message_id is null then
-    select r.last_sequence into v_sequence from rooms.chat_rooms r where r.id = mark_room_read.room_id;
-  else
-    select msg.sequence into v_sequence
-    from rooms.room_messages msg
-    where msg.id = mark_room_read.message_id
-      and msg.room_id = mark_room_read.room_id
-      and private.sees_message(msg.id, v_user);
-    if v_sequence is null then
-      raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
-    end if;
-  end if;
-  update rooms.room_members m
-  set last_read_sequence = v_sequence, last_read_at = clock_timestamp()
-  where m.room_id = mark_room_read.room_id and m.user_id = v_user and m.last_read_sequence < v_sequence;
-  select c.* into v_counts from rooms.unread_counts c where c.room_id = mark_room_read.room_id;
-  return v_counts;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/mark_room_read.sql
 
 comment on function rooms.mark_room_read(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark of a room forward to a message, or to the last one; never back. Returns the new counts. PL404.';
 revoke execute on function rooms.mark_room_read(room_id uuid, message_id uuid) from public;
@@ -1406,28 +1036,7 @@ create or replace function rooms.mark_room_unread(room_id uuid, message_id uuid)
   returns rooms.unread_counts
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_counts rooms.unread_counts;
-begin
-  perform private.current_room_role(mark_room_unread.room_id);
-  update rooms.room_members m
-  set last_read_sequence = msg.sequence - 1, last_read_at = clock_timestamp()
-  from rooms.room_messages msg
-  where m.room_id = mark_room_unread.room_id
-    and m.user_id = v_user
-    and msg.id = mark_room_unread.message_id
-    and msg.room_id = m.room_id
-    and private.sees_message(msg.id, v_user);
-  if not found then
-    raise exception 'Message not found.' using errcode = 'PL404', column = 'message_id';
-  end if;
-  select c.* into v_counts from rooms.unread_counts c where c.room_id = mark_room_unread.room_id;
-  return v_counts;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/mark_room_unread.sql
 
 comment on function rooms.mark_room_unread(room_id uuid, message_id uuid) is 'Moves the signed-in user''s read mark to before a message, so that it and later messages are unread. Returns the new counts. PL404.';
 revoke execute on function rooms.mark_room_unread(room_id uuid, message_id uuid) from public;
@@ -1438,12 +1047,7 @@ create or replace function rooms.moderated_room_ids()
   returns setof uuid
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select m.room_id
-  from rooms.room_members m
-  where m.user_id = plinth.current_user_id() and m.role in ('creator', 'moderator')
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/moderated_room_ids.sql
 
 comment on function rooms.moderated_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller moderates.';
 revoke execute on function rooms.moderated_room_ids() from public;
@@ -1454,10 +1058,7 @@ create or replace function rooms.my_room_ids()
   returns setof uuid
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select m.room_id from rooms.room_members m where m.user_id = plinth.current_user_id()
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/my_room_ids.sql
 
 comment on function rooms.my_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller is a member of.';
 revoke execute on function rooms.my_room_ids() from public;
@@ -1468,14 +1069,7 @@ create or replace function rooms.my_rooms(include_archived boolean default false
   returns setof rooms.chat_rooms
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select r.*
-  from rooms.chat_rooms r
-  join rooms.room_members m on m.room_id = r.id and m.user_id = (select plinth.current_user_id())
-  where include_archived or not m.is_archived
-  order by r.last_activity_at desc, r.id desc
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/my_rooms.sql
 
 comment on function rooms.my_rooms(include_archived boolean) is 'Returns the rooms of the signed-in user, latest message first.';
 revoke execute on function rooms.my_rooms(include_archived boolean) from public;
@@ -1486,12 +1080,7 @@ create or replace function rooms.own_room_ids()
   returns setof uuid
   language sql
   stable parallel safe security definer
-  set search_path to 'pg_catalog'
-as $$
-  select m.room_id
-  from rooms.room_members m
-  where m.user_id = plinth.current_user_id() and m.role = 'creator'
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/own_room_ids.sql
 
 comment on function rooms.own_room_ids() is E'@behavior -*\nReturns the ids of the rooms that the caller created.';
 revoke execute on function rooms.own_room_ids() from public;
@@ -1502,73 +1091,7 @@ create or replace function rooms.post_general_chat_message(content text, idempot
   returns rooms.general_chat_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_settings rooms.general_chat_settings;
-  v_mute rooms.general_chat_mutes;
-  v_wait numeric;
-  v_message rooms.general_chat_messages;
-  v_digest constant bytea := private.request_digest(jsonb_build_array(post_general_chat_message.content));
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif post_general_chat_message.content is null or post_general_chat_message.content = '' then
-    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
-  end if;
-  -- Messages of one user are serialized; otherwise two concurrent ones would both pass slow mode.
-  perform from identity.users u where u.id = v_user for key share;
-  perform pg_advisory_xact_lock(hashtextextended('rooms.general_chat ' || v_user, 0));
-  if post_general_chat_message.idempotency_key is not null then
-    select m.* into v_message
-    from rooms.general_chat_messages m
-    where m.sender_id = v_user and m.idempotency_key = post_general_chat_message.idempotency_key;
-    if v_message.id is not null then
-      -- Messages that predate the digests are compared by their first text.
-      perform private.refuse_other_request(coalesce(
-        (select d.digest = v_digest from private.request_digests d where d.general_chat_message_id = v_message.id),
-        post_general_chat_message.content = coalesce(
-          (
-            select r.content
-            from rooms.general_chat_revisions r
-            where r.message_id = v_message.id
-            order by r.revision
-            limit 1
-          ),
-          v_message.content
-        )
-      ));
-      return v_message;
-    end if;
-  end if;
-  select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
-  if v_mute.user_id is not null then
-    raise exception 'You cannot post in the general chat at the moment.'
-      using errcode = 'PL403', hint = coalesce('Reason: ' || v_mute.reason, '');
-  end if;
-  select s.* into v_settings from rooms.general_chat_settings s;
-  if not access.has_permission('moderate_general_chat') then
-    if not v_settings.is_open then
-      raise exception 'The general chat is closed.' using errcode = 'PL403';
-    end if;
-    select v_settings.slow_mode_seconds - extract(epoch from clock_timestamp() - max(m.created_at)) into v_wait
-    from rooms.general_chat_messages m
-    where m.sender_id = v_user;
-    if v_wait > 0 then
-      raise exception 'Slow mode is on. Wait before posting again.'
-        using errcode = 'PL429', hint = format('Try again in %s seconds.', ceil(v_wait));
-    end if;
-  end if;
-  insert into rooms.general_chat_messages as m (sender_id, content, idempotency_key)
-  values (v_user, post_general_chat_message.content, post_general_chat_message.idempotency_key)
-  returning m.* into v_message;
-  if post_general_chat_message.idempotency_key is not null then
-    insert into private.request_digests (user_id, general_chat_message_id, digest) values (v_user, v_message.id, v_digest);
-  end if;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/post_general_chat_message.sql
 
 comment on function rooms.post_general_chat_message(content text, idempotency_key uuid) is 'Posts in the general chat, which all users share. The same idempotency key again returns the same message. PL403 for muted users and when the chat is closed, PL409 for a key that was used for another message, PL422, PL429 in slow mode.';
 revoke execute on function rooms.post_general_chat_message(content text, idempotency_key uuid) from public;
@@ -1579,123 +1102,7 @@ create or replace function rooms.post_room_message(room_id uuid, content text, r
   returns rooms.room_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_type text;
-  v_mentions uuid[];
-  v_recipients uuid[];
-  v_message rooms.room_messages;
-  v_digest bytea;
-  v_sequence bigint;
-  v_event_sequence bigint;
-  v_created_at timestamptz;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if content is null or content = '' then
-    raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
-  end if;
-  -- The account is locked before the room, and callers who are not members do not lock the room.
-  perform
-  from identity.users u
-  join rooms.room_members m on m.user_id = u.id and m.room_id = post_room_message.room_id
-  where u.id = v_user
-  for key share of u;
-  if not found then
-    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
-  end if;
-  -- Before checking what may have changed since: a user who has left the room can still have been mentioned.
-  if post_room_message.idempotency_key is not null then
-    v_digest := private.request_digest(jsonb_build_array(
-      post_room_message.content, post_room_message.reply_to_id, post_room_message.mentions, post_room_message.recipients,
-      coalesce(post_room_message.metadata, '{}')
-    ));
-    v_message := private.find_keyed_room_message(
-      post_room_message.room_id, v_user, post_room_message.idempotency_key, post_room_message.content, v_digest
-    );
-    if v_message.id is not null then
-      return v_message;
-    end if;
-  end if;
-  if post_room_message.recipients is not null then
-    v_recipients := array(
-      select distinct r from unnest(post_room_message.recipients) r where r is distinct from v_user order by r
-    );
-    if cardinality(v_recipients) not between 1 and 50 then
-      raise exception 'A private message needs 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
-    end if;
-  end if;
-  if strpos(content, '@') > 0 or cardinality(post_room_message.mentions) > 0 then
-    v_mentions := private.find_mentions(
-      post_room_message.room_id, v_user, content, post_room_message.mentions, v_recipients
-    );
-  end if;
-  if v_recipients is not null or cardinality(v_mentions) > 0 then
-    perform private.lock_accounts(v_mentions || v_recipients);
-  end if;
-  if post_room_message.idempotency_key is not null then
-    perform private.lock_room(post_room_message.room_id);
-    v_message := private.find_keyed_room_message(
-      post_room_message.room_id, v_user, post_room_message.idempotency_key, post_room_message.content, v_digest
-    );
-    if v_message.id is not null then
-      return v_message;
-    end if;
-  end if;
-  if post_room_message.reply_to_id is not null then
-    perform private.require_reply(
-      post_room_message.room_id, v_user, post_room_message.reply_to_id, v_recipients is not null
-    );
-  end if;
-  -- The room's lock, held until the end of the transaction, and the message's numbers: the only writes besides the message's
-  -- row. No member's row is written, since unread is the difference to the read mark (rooms.count_unread).
-  update rooms.chat_rooms r
-  set
-    last_sequence = r.last_sequence + 1,
-    last_event_sequence = r.last_event_sequence + 1,
-    -- If the clock was set back, a message still does not precede the last one.
-    last_activity_at = greatest(clock_timestamp(), r.last_activity_at)
-  where r.id = post_room_message.room_id
-  returning r.last_sequence, r.last_event_sequence, r.last_activity_at, r.room_type
-  into v_sequence, v_event_sequence, v_created_at, v_type;
-  -- Checked after the lock: a previous member may have left since. A row with its number needs no trigger.
-  insert into rooms.room_messages as msg (
-    room_id, sender_id, content, reply_to_id, metadata, is_private, idempotency_key, created_at,
-    sequence, event_sequence, sender_sequence
-  )
-  select
-    m.room_id, v_user, post_room_message.content, post_room_message.reply_to_id,
-    coalesce(post_room_message.metadata, '{}'), v_recipients is not null, post_room_message.idempotency_key, v_created_at,
-    v_sequence, v_event_sequence,
-    coalesce((
-      select o.sender_sequence
-      from rooms.room_messages o
-      where o.sender_id = v_user and o.room_id = post_room_message.room_id
-      order by o.sequence desc
-      limit 1
-    ), 0) + (v_recipients is null)::integer
-  from rooms.room_members m
-  where m.room_id = post_room_message.room_id and m.user_id = v_user
-  returning msg.* into v_message;
-  if v_message.id is null then
-    raise exception 'Room not found.' using errcode = 'PL404', column = 'room_id';
-  end if;
-  if v_digest is not null then
-    insert into private.request_digests (user_id, room_message_id, digest) values (v_user, v_message.id, v_digest);
-  end if;
-  perform plinth.announce('room:' || v_message.room_id, v_event_sequence);
-  if v_recipients is not null or cardinality(v_mentions) > 0 then
-    perform private.address_message(v_message, v_recipients, v_mentions);
-  end if;
-  if v_type = 'direct' then
-    perform private.refuse_blocked_direct(post_room_message.room_id, v_user);
-  end if;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/post_room_message.sql
 
 comment on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) is 'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
 revoke execute on function rooms.post_room_message(room_id uuid, content text, reply_to_id uuid, mentions uuid[], recipients uuid[], metadata jsonb, idempotency_key uuid) from public;
@@ -1706,36 +1113,7 @@ create or replace function rooms.react(message_id uuid, emoji text, remove boole
   returns rooms.room_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room_id constant uuid := private.lock_room_of_message(react.message_id);
-  v_message rooms.room_messages;
-begin
-  select msg.* into v_message from rooms.room_messages msg where msg.id = react.message_id;
-  if v_message.is_deleted then
-    raise exception 'This message was deleted.' using errcode = 'PL409';
-  end if;
-  if react.remove then
-    delete from rooms.room_message_reactions r
-    where r.message_id = v_message.id and r.user_id = v_user and r.emoji = react.emoji;
-  else
-    insert into rooms.room_message_reactions (message_id, user_id, emoji)
-    values (v_message.id, v_user, react.emoji)
-    on conflict on constraint room_message_reactions_pkey do nothing;
-    if found and (
-      select count(*) > 20 from rooms.room_message_reactions r where r.message_id = v_message.id and r.user_id = v_user
-    ) then
-      raise exception 'You have reached the limit of 20 reactions to a message.' using errcode = 'PL402';
-    end if;
-  end if;
-  if found then
-    perform private.append_room_event(v_room_id, 'reactions_changed', v_message.id, v_user);
-  end if;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/react.sql
 
 comment on function rooms.react(message_id uuid, emoji text, remove boolean) is 'Adds an emoji reaction to a message, or removes it; repeating it changes nothing. PL402 above 20, PL404, PL409 for a deleted message.';
 revoke execute on function rooms.react(message_id uuid, emoji text, remove boolean) from public;
@@ -1746,28 +1124,7 @@ create or replace function rooms.recent_room_messages(room_id uuid, before_id uu
   returns setof rooms.room_messages
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select m.*
-  from rooms.room_messages m
-  where m.room_id = recent_room_messages.room_id
-    and m.event_sequence > (
-      select o.visible_after
-      from rooms.room_members o
-      where o.room_id = recent_room_messages.room_id and o.user_id = (select plinth.current_user_id())
-    )
-    and m.event_sequence < case
-      when before_id is null then 9223372036854775807
-      else (
-        select b.event_sequence
-        from rooms.room_messages b
-        where b.id = before_id and b.room_id = recent_room_messages.room_id
-      )
-    end
-    and not m.is_deleted
-  order by m.event_sequence desc
-  limit plinth.checked_count(max_count, 'max_count', 50, 200)
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/recent_room_messages.sql
 
 comment on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) is 'Returns the last messages of a room, or the last before a given one, newest first and without deleted ones; at most 200.';
 revoke execute on function rooms.recent_room_messages(room_id uuid, before_id uuid, max_count integer) from public;
@@ -1778,43 +1135,7 @@ create or replace function rooms.remove_room_member(room_id uuid, user_id uuid, 
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_role text;
-  v_own_role text;
-begin
-  perform private.require_room_moderator(remove_room_member.room_id);
-  perform private.lock_accounts(array[v_user, remove_room_member.user_id]);
-  if (private.lock_room(remove_room_member.room_id)).room_type = 'direct' then
-    raise exception 'Members of a direct room cannot be removed.' using errcode = 'PL409';
-  end if;
-  -- Checked again under the lock, which prevents further changes.
-  perform private.require_room_moderator(remove_room_member.room_id);
-  v_own_role := private.current_room_role(remove_room_member.room_id);
-  select m.role into v_role
-  from rooms.room_members m
-  where m.room_id = remove_room_member.room_id and m.user_id = remove_room_member.user_id;
-  if v_role = 'creator' or (v_role = 'moderator' and v_own_role <> 'creator') or remove_room_member.user_id = v_user then
-    raise exception 'You may not remove this member.' using errcode = 'PL403';
-  elsif v_role is null and not remove_room_member.ban then
-    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
-  end if;
-  if remove_room_member.ban then
-    if not exists (select from identity.users u where u.id = remove_room_member.user_id) then
-      raise exception 'User not found.' using errcode = 'PL404', column = 'user_id';
-    end if;
-    insert into rooms.room_bans as b (room_id, user_id, banned_by, reason)
-    values (remove_room_member.room_id, remove_room_member.user_id, v_user, remove_room_member.reason)
-    on conflict on constraint room_bans_pkey do update set reason = coalesce(excluded.reason, b.reason);
-  end if;
-  delete from rooms.room_invites i
-  where i.room_id = remove_room_member.room_id and i.invitee_id = remove_room_member.user_id;
-  perform private.remove_from_room(remove_room_member.room_id, remove_room_member.user_id);
-  return true;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/remove_room_member.sql
 
 comment on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) is 'Removes a member from a room; with ban permanently (also a user who is not a member yet). Moderators remove members, the creator removes moderators too. PL403, PL404.';
 revoke execute on function rooms.remove_room_member(room_id uuid, user_id uuid, ban boolean, reason text) from public;
@@ -1825,43 +1146,7 @@ create or replace function rooms.respond_to_invite(invite_id uuid, accept boolea
   returns rooms.room_invites
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_invite rooms.room_invites;
-  v_status constant text := case when accept then 'accepted' else 'declined' end;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif accept is null then
-    raise exception 'accept must be true or false.' using errcode = 'PL422', column = 'accept';
-  end if;
-  select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user;
-  if v_invite.id is null then
-    raise exception 'Invite not found.' using errcode = 'PL404';
-  end if;
-  perform private.lock_accounts(array[v_user, v_invite.inviter_id]);
-  perform private.lock_room(v_invite.room_id);
-  -- It may have been answered or revoked since.
-  select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user for update;
-  if v_invite.id is null then
-    raise exception 'Invite not found.' using errcode = 'PL404';
-  elsif v_invite.status = v_status then
-    return v_invite;
-  elsif v_invite.status <> 'pending' then
-    raise exception 'This invite was already answered.' using errcode = 'PL409';
-  end if;
-  if accept then
-    perform private.add_to_room(v_invite.room_id, v_user);
-  end if;
-  update rooms.room_invites i
-  set status = v_status, responded_at = clock_timestamp()
-  where i.id = v_invite.id and i.status = 'pending';
-  select i.* into v_invite from rooms.room_invites i where i.id = v_invite.id;
-  return v_invite;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/respond_to_invite.sql
 
 comment on function rooms.respond_to_invite(invite_id uuid, accept boolean) is 'Accepts an invite, which makes the signed-in user a member even if the room has a password, or declines it. The same answer again changes nothing. PL404, PL409 if the invite was answered differently.';
 revoke execute on function rooms.respond_to_invite(invite_id uuid, accept boolean) from public;
@@ -1872,37 +1157,7 @@ create or replace function rooms.restore_room_message(message_id uuid)
   returns rooms.room_messages
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_room_id constant uuid := private.lock_room_of_message(restore_room_message.message_id);
-  v_message rooms.room_messages;
-  v_revision rooms.room_message_revisions;
-begin
-  select msg.* into v_message from rooms.room_messages msg where msg.id = restore_room_message.message_id;
-  if not v_message.is_deleted then
-    return v_message;
-  end if;
-  select r.* into v_revision
-  from rooms.room_message_revisions r
-  where r.message_id = v_message.id and r.change = 'deleted'
-  order by r.revision desc
-  limit 1;
-  -- Authors may undo their own deletion, but not a moderator's.
-  if v_message.sender_id is distinct from v_user or v_revision.actor_id is distinct from v_user then
-    perform private.require_room_moderator(v_room_id);
-  end if;
-  if v_revision.message_id is null then
-    raise exception 'The text of this message no longer exists.' using errcode = 'PL409';
-  end if;
-  update rooms.room_messages msg
-  set content = v_revision.content, is_deleted = false, deleted_at = null
-  where msg.id = v_message.id
-  returning msg.* into v_message;
-  return v_message;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/restore_room_message.sql
 
 comment on function rooms.restore_room_message(message_id uuid) is 'Restores a deleted message: authors those they deleted themselves, moderators any. PL403, PL404, PL409 for a message of a deleted account.';
 revoke execute on function rooms.restore_room_message(message_id uuid) from public;
@@ -1913,31 +1168,7 @@ create or replace function rooms.revoke_invite(invite_id uuid)
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_invite rooms.room_invites;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  select i.* into v_invite
-  from rooms.room_invites i
-  where i.id = invite_id
-    and (i.inviter_id = v_user or i.room_id in (select rooms.moderated_room_ids()));
-  if v_invite.id is null then
-    raise exception 'Invite not found.' using errcode = 'PL404';
-  end if;
-  perform private.lock_accounts(array[v_invite.inviter_id, v_invite.invitee_id]);
-  perform private.lock_room(v_invite.room_id);
-  delete from rooms.room_invites i where i.id = v_invite.id and i.status = 'pending';
-  if not found then
-    raise exception 'This invite was already answered.' using errcode = 'PL409';
-  end if;
-  return true;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/revoke_invite.sql
 
 comment on function rooms.revoke_invite(invite_id uuid) is 'Revokes an open invite, as its inviter or a moderator of the room. PL404, PL409 if it was answered.';
 revoke execute on function rooms.revoke_invite(invite_id uuid) from public;
@@ -1948,22 +1179,7 @@ create or replace function rooms.room_context(room_id uuid, max_count integer de
   returns table(message_id uuid, sequence bigint, sender_id uuid, sender_type text, sender_name text, reply_to_id uuid, content text, created_at timestamp with time zone, audience_version bigint)
   language plpgsql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-begin
-  perform private.current_room_role(room_context.room_id);
-  if room_context.audience_id <> plinth.current_user_id() then
-    raise exception 'The audience must be you or all members.' using errcode = 'PL403', column = 'audience_id';
-  end if;
-  return query
-    select c.*
-    from private.room_context(
-      room_context.room_id,
-      plinth.checked_count(room_context.max_count, 'max_count', 50, 500),
-      room_context.audience_id
-    ) c;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/room_context.sql
 
 comment on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) is 'Returns the last messages of a room that every member may see, or those that the signed-in user may see if they are the audience: the context for an AI''s answer. Oldest first, at most 500. Post the answer with the audience_version. PL403, PL404 for a caller who is not a member.';
 revoke execute on function rooms.room_context(room_id uuid, max_count integer, audience_id uuid) from public;
@@ -1974,14 +1190,7 @@ create or replace function rooms.room_events_after(room_id uuid, after bigint, m
   returns setof rooms.room_events
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select e.*
-  from rooms.room_events e
-  where e.room_id = room_events_after.room_id and e.sequence > room_events_after.after
-  order by e.sequence
-  limit plinth.checked_count(room_events_after.max_count, 'max_count', 100, 1000)
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/room_events_after.sql
 
 comment on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) is E'@behavior -*\nReturns the next events of a room after a number that the caller may see, in order; at most 1000.';
 revoke execute on function rooms.room_events_after(room_id uuid, after bigint, max_count integer) from public;
@@ -1992,17 +1201,7 @@ create or replace function rooms.room_messages_read_by(message rooms.room_messag
   returns setof rooms.room_members
   language sql
   stable
-  set search_path to 'pg_catalog'
-as $$
-  select m.*
-  from rooms.room_members m
-  where m.room_id = message.room_id
-    and m.user_id is not null
-    and m.user_id is distinct from message.sender_id
-    and m.last_read_sequence >= message.sequence
-    and m.visible_after < message.event_sequence
-  order by m.joined_at, m.id
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/room_messages_read_by.sql
 
 comment on function rooms.room_messages_read_by(message rooms.room_messages) is 'Returns the read receipts of a message: the other members who have read up to it.';
 revoke execute on function rooms.room_messages_read_by(message rooms.room_messages) from public;
@@ -2013,36 +1212,7 @@ create or replace function rooms.search_room_messages(query text, room_id uuid d
   returns setof rooms.room_messages
   language sql
   stable security definer
-  set search_path to 'pg_catalog'
-as $$
-  select msg.*
-  from (
-    select found.id
-    from (
-      select o.id, o.created_at
-      from rooms.room_members m
-      cross join (select plinth.search_query('en', search_room_messages.query) as query offset 0) asked
-      -- `offset 0`: each room's matches are found before any other check on them.
-      cross join lateral (
-        select r.id, r.created_at
-        from rooms.room_messages r
-        where r.room_id = m.room_id
-          and plinth.search_document('en', r.content) @@ asked.query
-          and not r.is_deleted
-          and r.event_sequence > m.visible_after
-        offset 0
-      ) o
-      where m.user_id = plinth.current_user_id()
-        and (search_room_messages.room_id is null or m.room_id = search_room_messages.room_id)
-      order by o.created_at desc, o.id desc
-      offset 0
-    ) found
-    where private.sees_message(found.id, plinth.current_user_id())
-    limit plinth.checked_count(search_room_messages.max_count, 'max_count', 50, 200)
-  ) seen
-  join rooms.room_messages msg on msg.id = seen.id
-  order by msg.created_at desc, msg.id desc
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/search_room_messages.sql
 
 comment on function rooms.search_room_messages(query text, room_id uuid, max_count integer) is 'Returns the messages with all of these words (or "a phrase", or -without) in the rooms of the signed-in user, or in one of them, newest first; at most 200.';
 revoke execute on function rooms.search_room_messages(query text, room_id uuid, max_count integer) from public;
@@ -2053,43 +1223,7 @@ create or replace function rooms.set_presence(status text default 'online'::text
   returns timestamp with time zone
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_expires_at timestamptz;
-  v_before text;
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
-    raise exception 'The status must be online, away or offline.' using errcode = 'PL422', column = 'status';
-  end if;
-  perform from identity.users u where u.id = v_user for key share;
-  if not found then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  -- Two concurrent devices: the second waits here for the first, and sees what it wrote.
-  insert into rooms.presence (user_id, status, expires_at)
-  values (v_user, 'offline', '-infinity')
-  on conflict on constraint presence_pkey do nothing;
-  select case when p.expires_at > clock_timestamp() then p.status else 'offline' end into v_before
-  from rooms.presence p
-  where p.user_id = v_user
-  for no key update;
-  v_expires_at := case when set_presence.status <> 'offline' then clock_timestamp() + interval '60 seconds' end;
-  update rooms.presence p
-  set status = set_presence.status, expires_at = coalesce(v_expires_at, '-infinity')
-  where p.user_id = v_user;
-  if set_presence.status is distinct from v_before then
-    perform plinth.announce('presence:' || m.room_id, 0)
-    from rooms.room_members m
-    where m.user_id = v_user;
-  end if;
-  return v_expires_at;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/set_presence.sql
 
 comment on function rooms.set_presence(status text) is E'@resultFieldName expiresAt\nAnnounces to the members of the signed-in user''s rooms that the user is present (online or away) for a minute: repeat it every 30 seconds, or send offline when leaving. Returns the time it expires. A user who never calls this is never shown as present.';
 revoke execute on function rooms.set_presence(status text) from public;
@@ -2100,37 +1234,7 @@ create or replace function rooms.set_room_role(room_id uuid, user_id uuid, role 
   returns rooms.room_members
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_member rooms.room_members;
-begin
-  perform private.current_room_role(set_room_role.room_id);
-  if set_room_role.role is null or set_room_role.role not in ('creator', 'moderator', 'member') then
-    raise exception 'A role must be creator, moderator or member.' using errcode = 'PL422', column = 'role';
-  end if;
-  perform private.lock_accounts(array[v_user, set_room_role.user_id]);
-  perform private.lock_room(set_room_role.room_id);
-  if private.current_room_role(set_room_role.room_id) <> 'creator' then
-    raise exception 'Only the creator can change roles.' using errcode = 'PL403';
-  elsif set_room_role.user_id = v_user then
-    raise exception 'You cannot change your own role. Make another member the creator.' using errcode = 'PL409';
-  end if;
-  perform private.lock_user_counters(array[v_user, set_room_role.user_id]);
-  update rooms.room_members m
-  set role = set_room_role.role
-  where m.room_id = set_room_role.room_id and m.user_id = set_room_role.user_id
-  returning m.* into v_member;
-  if v_member.id is null then
-    raise exception 'Member not found.' using errcode = 'PL404', column = 'user_id';
-  end if;
-  if set_room_role.role = 'creator' then
-    update rooms.room_members m set role = 'moderator' where m.room_id = set_room_role.room_id and m.user_id = v_user;
-  end if;
-  return v_member;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/set_room_role.sql
 
 comment on function rooms.set_room_role(room_id uuid, user_id uuid, role text) is 'Changes a member''s role; a creator who names a new creator becomes a moderator. For the creator only. PL403, PL404, PL422.';
 revoke execute on function rooms.set_room_role(room_id uuid, user_id uuid, role text) from public;
@@ -2141,33 +1245,7 @@ create or replace function rooms.set_typing(room_id uuid, is_typing boolean defa
   returns timestamp with time zone
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-  v_expires_at timestamptz;
-  v_is_news boolean;
-begin
-  perform private.current_room_role(set_typing.room_id);
-  -- Account before its rows, as everywhere: deleting the account deletes this.
-  perform private.lock_accounts(array[v_user]);
-  delete from rooms.typing t
-  where t.room_id = set_typing.room_id
-    and (t.expires_at <= clock_timestamp() or (not set_typing.is_typing and t.user_id = v_user));
-  v_is_news := found and not set_typing.is_typing;
-  if set_typing.is_typing then
-    v_expires_at := clock_timestamp() + interval '6 seconds';
-    insert into rooms.typing as t (room_id, user_id, expires_at)
-    values (set_typing.room_id, v_user, v_expires_at)
-    on conflict on constraint typing_pkey do update set expires_at = excluded.expires_at
-    returning t.xmax = 0 into v_is_news;
-  end if;
-  if v_is_news then
-    perform plinth.announce('typing:' || set_typing.room_id, 0);
-  end if;
-  return v_expires_at;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/set_typing.sql
 
 comment on function rooms.set_typing(room_id uuid, is_typing boolean) is E'@resultFieldName expiresAt\nAnnounces to the other members of a room that the signed-in user is writing, for six seconds: repeat it every few seconds, or send false when done. Returns the time it expires. NOT_FOUND for a caller who is not a member.';
 revoke execute on function rooms.set_typing(room_id uuid, is_typing boolean) from public;
@@ -2178,22 +1256,7 @@ create or replace function rooms.unblock_user(user_id uuid)
   returns boolean
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_user constant uuid := plinth.current_user_id();
-begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  delete from rooms.user_blocks b where b.user_id = v_user and b.blocked_id = unblock_user.user_id;
-  if found then
-    perform private.announce_user(v_user);
-    return true;
-  end if;
-  return false;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/rooms/functions/unblock_user.sql
 
 comment on function rooms.unblock_user(user_id uuid) is 'Unblocks a user; returns whether there was a block.';
 revoke execute on function rooms.unblock_user(user_id uuid) from public;

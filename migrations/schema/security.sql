@@ -372,11 +372,7 @@ create or replace function security.consume_rate_limit(key text, algorithm text,
   returns table(allowed boolean, remaining integer, retry_after interval, reset_at timestamp with time zone)
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select c.allowed, c.remaining, c.retry_after, c.reset_at
-  from private.consume_rate_limit_at(key, algorithm, limit_value, window_length, cost) c
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/security/functions/consume_rate_limit.sql
 
 comment on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) is 'Counts a call against a limit (fixed_window, sliding_window or token_bucket) or rejects it; exact under concurrent calls. remaining: calls left; retry_after: when this call could pass; reset_at: when no past call counts any more. PL422 for bad arguments.';
 revoke execute on function security.consume_rate_limit(key text, algorithm text, limit_value integer, window_length interval, cost integer) from public;
@@ -386,22 +382,7 @@ create or replace function security.read_client_address(address text)
   returns inet
   language plpgsql
   immutable
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_first constant text := btrim(split_part(read_client_address.address, ',', 1));
-begin
-  return coalesce(
-    substring(v_first from '^\[([0-9A-Fa-f:.]+)(?:%[^]]*)?\](?::[0-9]+)?$'),
-    substring(v_first from '^([0-9.]+):[0-9]+$'),
-    substring(v_first from '^([0-9A-Fa-f:.]+)%.*$'),
-    v_first
-  )::inet;
-exception
-  when invalid_text_representation then
-    return null;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/security/functions/read_client_address.sql
 
 comment on function security.read_client_address(address text) is E'@behavior -*\nReturns a client''s address as text, without a port, brackets or a zone; null if the text is not an address.';
 revoke execute on function security.read_client_address(address text) from public;
@@ -411,59 +392,7 @@ create or replace function security.track_login_attempt(user_id uuid, email text
   returns uuid
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-declare
-  v_id uuid;
-  v_user_id uuid;
-  v_locked_until timestamptz;
-begin
-  -- Takes the lock the foreign key would take: deleting the account concurrently must not fail the record.
-  select u.id into v_user_id from identity.users u where u.id = track_login_attempt.user_id for key share;
-  insert into security.login_attempts (user_id, email, ip_address, user_agent, status, failure_reason, correlation_id)
-  values (
-    v_user_id,
-    coalesce(
-      plinth.normalize_email(track_login_attempt.email), plinth.normalize_username(left(track_login_attempt.email, 320))
-    ),
-    track_login_attempt.ip_address,
-    left(track_login_attempt.user_agent, 1000),
-    track_login_attempt.status,
-    case when track_login_attempt.status <> 'success' then left(track_login_attempt.failure_reason, 1000) end,
-    plinth.correlation_id()
-  )
-  returning id into v_id;
-
-  if track_login_attempt.status = 'success' then
-    update identity.users u
-    set failed_login_attempts = 0, locked_until = null, last_login_at = now()
-    where u.id = v_user_id;
-  elsif track_login_attempt.status = 'failed'
-    -- Second factors are counted separately, in private.mfa_attempts.
-    and coalesce(track_login_attempt.failure_reason, '') not in (
-      'account_disabled', 'network_not_allowed', 'challenge_expired', 'wrong_code', 'code_reused', 'wrong_passkey',
-      'passkey_cloned'
-    )
-  then
-    update identity.users u
-    set
-      failed_login_attempts = u.failed_login_attempts + 1,
-      locked_until = nullif(now() + private.lockout_duration(u.failed_login_attempts + 1), now())
-    where u.id = v_user_id
-    returning u.locked_until into v_locked_until;
-    if v_locked_until is not null then
-      perform private.record_security_event(
-        'account_locked', v_user_id, jsonb_build_object('locked_until', v_locked_until), 'warning'
-      );
-      -- Once per lock: attempts during the lock do not reach this point.
-      perform private.notify_user(
-        v_user_id, 'account-locked', jsonb_build_object('locked_until', v_locked_until)
-      );
-    end if;
-  end if;
-  return v_id;
-end
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/security/functions/track_login_attempt.sql
 
 comment on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) is 'Records a sign-in attempt, counts failures and locks or clears the account; returns the attempt''s id.';
 revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address inet, user_agent text, status text, failure_reason text) from public;
@@ -474,17 +403,7 @@ create or replace function security.track_login_attempt(user_id uuid, email text
   returns uuid
   language sql
   security definer
-  set search_path to 'pg_catalog'
-as $$
-  select security.track_login_attempt(
-    track_login_attempt.user_id,
-    track_login_attempt.email,
-    security.read_client_address(track_login_attempt.ip_address),
-    track_login_attempt.user_agent,
-    track_login_attempt.status,
-    track_login_attempt.failure_reason
-  )
-$$;
+  set search_path to 'pg_catalog'; -- fixtures/security/functions/track_login_attempt.sql
 
 comment on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) is 'Records a sign-in attempt from an address given as text; see track_login_attempt(uuid, text, inet, text, text, text).';
 revoke execute on function security.track_login_attempt(user_id uuid, email text, ip_address text, user_agent text, status text, failure_reason text) from public;

@@ -73,7 +73,7 @@ test("names the fixture in place of a body where it is told one; the rest stays"
   const whole = (await dump(db)).get("shop")!;
   // One body is a string, the other SQL.
   const expected = whole
-    .replace(/(  set search_path to 'pg_catalog')\nas \$\$\n  select total [\s\S]*?\$\$;/, `$1; -- ${total}`)
+    .replace(/(set search_path to .pg_catalog.)\nas \$\$\n\s+select total [\s\S]*?\$\$;/, `$1; -- ${total}`)
     .replace("\nreturn (n * 2);", `; -- ${twice}`);
   expect(lean.get("shop")).toBe(expected);
   expect(expected).not.toContain("select total");

@@ -1,5 +1,8 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { listFixtures, runFixtures, unusedFixtures } from "../../src/database/fixtures.ts";
+import { SCHEMAS } from "../../src/database/schemas.ts";
 import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
@@ -15,6 +18,35 @@ afterAll(async () => {
 test("every fixture reaches databases through a migration", async () => {
   expect(await listFixtures(MIGRATIONS_FOLDER)).not.toEqual([]);
   expect(await unusedFixtures(MIGRATIONS_FOLDER)).toEqual([]);
+});
+
+/** What a fixture may define, by the folder it stands in: the schemas and names of the objects. */
+const DEFINES: Record<string, RegExp> = {
+  functions: /^ *create or replace function (?!private\.)\w+\.(\w+)/gm,
+  private: /^ *create or replace function private\.(\w+)/gm,
+  policies: /^create policy \w+ on \w+\.(\w+)/gm,
+  triggers: /^create or replace (?:constraint )?trigger (?:_\d+_)?(\w+)\s[^;]*?\son \w+\.(\w+)/gm,
+  views: /^create (?:or replace |materialized )view \w+\.(\w+)/gm,
+};
+
+test("a fixture stands in its domain, in the folder of its kind, and is named after what it defines", async () => {
+  const domains = SCHEMAS.filter((schema) => schema !== "private");
+  for (const path of await listFixtures(MIGRATIONS_FOLDER)) {
+    const [domain, kind, file] = path.split("/") as [string, string, string];
+    expect({ path, known: domains.some((each) => each === domain) }).toEqual({ path, known: true });
+    const name = file.replace(/\.sql$/, "");
+    const text = await readFile(join(MIGRATIONS_FOLDER, "fixtures", path), "utf8");
+    const found = [...text.matchAll(DEFINES[kind] ?? /$^/g)];
+    const others = found.filter((match) => !match.slice(1).includes(name)).map(([line]) => line);
+    expect({ path, others }).toEqual({ path, others: [] });
+    // Policies may be none: a table that nobody may touch.
+    if (kind !== "policies") expect({ path, count: found.length }).not.toEqual({ path, count: 0 });
+    if (kind !== "triggers" && kind !== "policies")
+      expect({ path, kinds: text.match(/^ *create (?!unique|index)(?:or replace )?\w+/gm)?.length }).toEqual({
+        path,
+        kinds: found.length,
+      });
+  }
 });
 
 test("run again on a migrated database, the fixtures change nothing: none was edited without being committed", async () => {

@@ -1,1 +1,0 @@
---!restore learning/functions/search_document.sql

@@ -1,1 +1,0 @@
---!restore rooms/policies/room_messages.sql

@@ -1,1 +1,0 @@
---!restore private/functions/accept_second_factor.sql

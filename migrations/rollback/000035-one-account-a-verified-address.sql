@@ -1,1 +1,0 @@
---!restore private/functions/register_by_provider.sql

@@ -1,7 +1,0 @@
---!restore private/functions/grant_free_quotas.sql
---!restore private/functions/advance_subscriptions.sql
---!restore private/functions/settle_hold.sql
---!restore private/functions/close_plan_grant.sql
---!restore private/functions/check_token_counts.sql
---!restore private/functions/insert_attachments.sql
---!restore learning/functions/complete_item.sql
