@@ -2,10 +2,10 @@ import { createHash } from "node:crypto";
 import pg from "pg";
 import { type ChatMessage, type Model, streamCompletion, type Usage } from "./stream-completion.ts";
 
-/** The audience of an answer has changed, or somebody else gave it: look again. */
+/** The audience has changed, or another worker has answered: read the context again. */
 const CONFLICT = "PL409";
 const RETRY_MS = 500;
-/** Notifications may be lost without a word, behind a pooler for example: what is unanswered is asked for this often. */
+/** Notifications can be lost silently, for example behind a pooler, so unanswered rooms are also polled at this interval. */
 const LOOK_AGAIN_MS = 5_000;
 
 interface ContextRow {
@@ -17,9 +17,9 @@ interface ContextRow {
 }
 
 /**
- * Lets the AI member of every room with one answer. Keeps nothing: what is unanswered is asked of the database when it
- * starts, when it has been away, when a room has news and every few seconds. So it may be killed at any time and run several times at once;
- * each answer carries a key made of the message it answers, by which a second one is the first.
+ * Answers as the AI member of every room that has one. It is stateless: it reads unanswered rooms from the database at start, after a
+ * reconnection, when a room has news and every few seconds. So it can be killed at any time and run several times in parallel. Each
+ * answer has an idempotency key derived from the message it answers, so it is posted only once.
  * @param options.serviceUrl connection as the service role
  */
 export function startAiMember(options: { serviceUrl: string; model: Model; log?: (text: string) => void }): {
@@ -34,7 +34,7 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
       try {
         await listenAndAnswer();
       } catch (error) {
-        if (!isClosed) log(`again in a moment: ${(error as Error).message}`);
+        if (!isClosed) log(`retrying in a moment: ${(error as Error).message}`);
       }
       await client?.end().catch(() => {});
       if (!isClosed) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -49,7 +49,7 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     lost.promise.catch(() => {});
     connection.on("error", lost.reject);
     connection.on("end", () => lost.reject(new Error("The connection ended.")));
-    /** Rooms that have news; null stands for all. */
+    /** Rooms with news; null means all rooms. */
     const news = new Set<string | null>([null]);
     let wake = () => {};
     connection.on("notification", ({ payload = "" }) => {
@@ -58,7 +58,7 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
       wake();
     });
     await connection.connect();
-    // First listen, then read: nothing falls between.
+    // Listen before reading, so that no message is missed in between.
     await connection.query("listen plinth_live");
     while (!isClosed) {
       const [roomId] = news;
@@ -81,7 +81,7 @@ export function startAiMember(options: { serviceUrl: string; model: Model; log?:
     }
   }
 
-  /** @param spent what answers used that could not be posted: they are paid for with the one that is */
+  /** @param spent usage of answers that could not be posted; it is billed with the one that is */
   async function answer(connection: pg.Client, roomId: string, spent: Usage = NOTHING): Promise<void> {
     const { rows } = await connection.query<ContextRow>(
       `select message_id, sender_type, sender_name, content, audience_version
@@ -146,7 +146,7 @@ function sum(a: Usage, b: Usage): Usage {
   };
 }
 
-/** A UUID that is the same for the same message. */
+/** A UUID derived from the message's id. */
 function keyOf(messageId: string): string {
   const hex = createHash("sha256").update(`answer to ${messageId}`).digest("hex");
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-8${hex.slice(17, 20)}-${hex.slice(20, 32)}`;

@@ -7,10 +7,10 @@ const RETRY_MS = 300;
 const MAX_TRIES = 100;
 
 /**
- * Answers the last message of somebody's chat, streaming, with the token they passed on. Every call can be repeated: the
- * turn by its key, a piece by its number. So a server, database or network that goes away only makes it wait.
- * @returns the id of the answer, as soon as there is one; `done` settles when it has ended
- * @throws Error with the API's code for what trying again would not help
+ * Answers the last message of a user's chat with a stream, using the user's token. Every call can be retried: the
+ * turn by its key, a piece by its number. So an outage of a server, the database or the network only delays it.
+ * @returns the id of the answer once it is started; `done` settles when the answer has ended
+ * @throws Error with the API's code if retrying would not help
  */
 export async function answerChat(options: {
   plinthUrl: string;
@@ -18,7 +18,7 @@ export async function answerChat(options: {
   chatId: string;
   modelId: string;
   model: Model;
-  /** Connection as the service role, to tell what the model counted; without it the user's word counts, see docs/chat.md. */
+  /** Connection as the service role, to report the model's token counts; without it the user's report counts, see docs/chat.md. */
   serviceUrl?: string | undefined;
 }): Promise<{ messageId: string; done: Promise<void> }> {
   const { plinthUrl, authorization, chatId, modelId, model, serviceUrl } = options;
@@ -49,7 +49,7 @@ export async function answerChat(options: {
     let usage: Usage | undefined;
     let sent = 0;
     try {
-      // What comes while a call is under way leaves with the next one: a fast model needs no more calls than a slow one.
+      // Pieces that arrive during a call are sent with the next one: a fast model needs no more calls than a slow one.
       for await (const contents of inBatches(
         streamCompletion(model, messages, (counted) => (usage = counted)),
       )) {
@@ -70,7 +70,7 @@ export async function answerChat(options: {
         { id: messageId, last: sent, ...tokens(usage) },
       );
     } catch (error) {
-      // What has arrived is kept; the owner may ask for another answer.
+      // The text so far is kept; the owner may request another answer.
       await ask(
         `mutation ($id: UUID!, $text: String!, $input: BigInt, $output: BigInt) {
            breakOffTurn(
@@ -85,12 +85,12 @@ export async function answerChat(options: {
   return { messageId, done: startTurn.message.state === "streaming" ? write() : Promise.resolve() };
 }
 
-/** As BigInt, which is a text in JSON. */
+/** Token counts as BigInt, which is a string in JSON. */
 function tokens(usage: Usage | undefined): { input: string | undefined; output: string | undefined } {
   return { input: usage && String(usage.inputTokens), output: usage && String(usage.outputTokens) };
 }
 
-/** One operation over HTTP, tried again while nobody is there to answer it, and when it may be after too many. */
+/** Sends one operation over HTTP; retries while the server is unavailable, and after the rate limit's waiting time. */
 async function graphql(
   plinthUrl: string,
   authorization: string,

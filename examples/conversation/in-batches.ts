@@ -1,11 +1,11 @@
-/** As many as one call takes. */
+/** The maximum for one call. */
 const MAX_BATCH = 1_000;
-/** A batch that is longer leaves as it is, well below the size of a request. */
+/** A batch ends once it has this many characters, well below the maximum size of a request. */
 const MAX_CHARACTERS = 50_000;
 
 /**
- * The pieces of a stream, those together that came while nobody asked: the slower who takes them, the more at once.
- * @throws what the stream throws, after the pieces that came before
+ * Groups the pieces of a stream: each batch contains the pieces that arrived since the last one was taken.
+ * @throws the stream's error, after all pieces before it
  */
 export async function* inBatches(pieces: AsyncIterable<string>): AsyncGenerator<string[]> {
   const waiting: string[] = [];
@@ -16,7 +16,7 @@ export async function* inBatches(pieces: AsyncIterable<string>): AsyncGenerator<
   void (async () => {
     try {
       for await (const piece of pieces) {
-        // Ends the stream where it comes from.
+        // Ends the source stream.
         if (isLeft) break;
         waiting.push(piece);
         wake();

@@ -2,7 +2,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A text for the answer to a conversation. */
+/** Returns the answer to a conversation. */
 export type Answerer = (messages: readonly { role: string; content: string }[]) => string;
 
 const echo: Answerer = (messages) => {
@@ -11,9 +11,9 @@ const echo: Answerer = (messages) => {
 };
 
 /**
- * Stands for a model: speaks the streaming format of OpenAI's chat completions (server-sent events, one word each) and
- * knows nothing. Any server of that format can take its place, see the README.
- * @returns its base URL, as such clients want it (`http://127.0.0.1:port/v1`)
+ * A stand-in for a model: it streams an echo in the format of OpenAI's chat completions (server-sent events, one word each).
+ * Any server of that format can replace it, see the README.
+ * @returns its base URL in the form that clients expect (`http://127.0.0.1:port/v1`)
  */
 export async function startModel(
   options: { port?: number; wordMs?: number; answer?: Answerer } = {},
@@ -44,7 +44,7 @@ export async function startModel(
       send({ content: word }, null);
     }
     send({}, "stop");
-    // Counts words as tokens, in the last chunk, which has no choices.
+    // Reports words as tokens in the last chunk, which has no choices.
     const prompt_tokens = messages.flatMap(({ content }: { content: string }) => content.split(/\s+/)).length;
     const usage = {
       prompt_tokens,

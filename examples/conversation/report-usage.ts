@@ -6,8 +6,8 @@ const RETRY_MS = 300;
 const MAX_TRIES = 100;
 
 /**
- * Tells the ledger what an ended answer used, in place of what was estimated. The user's own word counts for no less than was
- * streamed, so a service says it. Telling it again changes nothing, so it is tried until the database has heard it.
+ * Reports the usage of an ended answer to the ledger, in place of the estimate. A user cannot report less than was streamed, so a
+ * service reports it. The call is idempotent, so it is retried until it succeeds.
  * @param serviceUrl connection as the service role
  */
 export async function reportUsage(serviceUrl: string, messageId: string, usage: Usage): Promise<void> {

@@ -11,12 +11,12 @@ const FILES: Readonly<Record<string, string>> = {
 };
 const TYPES = { html: "text/html; charset=utf-8", js: "text/javascript; charset=utf-8" } as const;
 
-/** Serves the page, and answers chats with the token that the page passes on: what a backend of an application does. */
+/** Serves the page and answers chats with the token that the page sends, like the backend of an application. */
 export async function servePage(options: {
   port: number;
   plinthUrl: string;
   model: Model;
-  /** Connection as the service role, to tell what answers used. */
+  /** Connection as the service role, to report the usage of answers. */
   serviceUrl?: string | undefined;
 }): Promise<{ url: string; close(): Promise<void> }> {
   const { port, plinthUrl, model, serviceUrl } = options;
@@ -44,9 +44,9 @@ export async function servePage(options: {
           model,
           serviceUrl,
         });
-        done.catch((error: Error) => console.error(`an answer was lost: ${error.message}`));
+        done.catch((error: Error) => console.error(`An answer was lost: ${error.message}`));
         json(200, { messageId });
-      } else json(404, { error: "There is nothing here." });
+      } else json(404, { error: "Not found." });
     } catch (error) {
       json(500, { error: (error as Error).message });
     }

@@ -5,13 +5,13 @@ export interface ChatMessage {
 }
 
 export interface Model {
-  /** Up to and with `/v1`. */
+  /** Base URL, ending in `/v1`. */
   readonly url: string;
   readonly name: string;
   readonly apiKey?: string | undefined;
 }
 
-/** What an answer used, as the model counted it. */
+/** Tokens used by an answer, as counted by the model. */
 export interface Usage {
   readonly inputTokens: number;
   readonly outputTokens: number;
@@ -20,9 +20,9 @@ export interface Usage {
 }
 
 /**
- * The pieces of a model's answer, as they come.
- * @param onUsage called with what the answer used, when the model says so
- * @throws Error when the model refuses, or when its answer breaks off before its end
+ * Yields the pieces of a model's answer as they arrive.
+ * @param onUsage called with the usage of the answer, if the model reports it
+ * @throws Error if the model rejects the request or its answer ends early
  */
 export async function* streamCompletion(
   model: Model,
@@ -42,13 +42,13 @@ export async function* streamCompletion(
       stream_options: { include_usage: true },
     }),
   });
-  if (!response.ok || !response.body) throw new Error(`The model answered ${response.status}.`);
+  if (!response.ok || !response.body) throw new Error(`The model returned status ${response.status}.`);
   let rest = "";
   for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split(/\r?\n/);
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      // Anything else is a comment or a field that the format does not use.
+      // Other lines are comments or fields that the format does not use.
       if (!line.startsWith("data:")) continue;
       const data = line.slice("data:".length).trim();
       if (data === "[DONE]") return;
@@ -58,10 +58,10 @@ export async function* streamCompletion(
       if (typeof content === "string" && content !== "") yield content;
     }
   }
-  throw new Error("The model's answer broke off.");
+  throw new Error("The model's answer ended early.");
 }
 
-/** Cached tokens are part of the input, reasoning tokens of the output, here as there. */
+/** In both formats, cached tokens are part of the input and reasoning tokens part of the output. */
 function usageOf(usage: {
   prompt_tokens?: number;
   completion_tokens?: number;

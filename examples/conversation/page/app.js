@@ -9,7 +9,7 @@ let token;
 let refreshToken;
 let expiresAt = 0;
 
-/** One operation over HTTP; tries again while nobody is there, so mutations carry a key that makes repeating harmless. */
+/** Sends one operation over HTTP; retries while the server is unavailable, so mutations carry an idempotency key. */
 async function ask(query, variables = {}, authorization = token) {
   for (;;) {
     try {
@@ -41,7 +41,7 @@ function keep(credentials) {
 
 const CREDENTIALS = "accessToken accessTokenExpiresAt refreshToken";
 
-/** The access token, exchanged for another when it is about to expire. */
+/** Returns the access token, refreshed when it is about to expire. */
 async function freshToken() {
   if (Date.now() > expiresAt - 30_000) {
     const { refresh } = await ask(
@@ -84,7 +84,7 @@ onSubmit("sign-in", async ({ identifier, password }) => {
   client = createLiveClient({
     url: `${plinthUrl.replace("http", "ws")}/graphql`,
     getToken: freshToken,
-    onState: (now) => state(now === "open" ? "Connected." : "The connection is lost; trying again …"),
+    onState: (now) => state(now === "open" ? "Connected." : "Connection lost. Reconnecting …"),
   });
   element("sign-in").hidden = true;
   element("room").hidden = false;

@@ -6,9 +6,9 @@ export interface Payload {
 
 export interface LiveClient {
   /**
-   * @param variables asked each time the subscription is begun, also after a lost connection
-   * @param onEnd told when it has completed, or which errors ended it
-   * @returns ends it
+   * @param variables called each time the subscription starts, also after a lost connection
+   * @param onEnd called on completion, or with the errors that ended it
+   * @returns a function that ends the subscription
    */
   subscribe(
     query: string,
@@ -22,7 +22,7 @@ export interface LiveClient {
 export function createLiveClient(options: {
   /** `ws://host:port/graphql` */
   url: string;
-  /** Asked before each connection, so that it can be a fresh one. */
+  /** Called before each connection, so that it can return a fresh token. */
   getToken: () => string | undefined | Promise<string | undefined>;
   onState?: (state: "open" | "waiting") => void;
 }): LiveClient;

@@ -1,14 +1,14 @@
-// A client for GraphQL subscriptions (graphql-transport-ws) in one file, for browsers and Node. It connects again by itself and
-// then goes on with everything that was open: the variables are asked anew, so that a cursor in them takes it up where it was.
+// A client for GraphQL subscriptions (graphql-transport-ws) in one file, for browsers and Node. It reconnects automatically and
+// restarts all open subscriptions. It reads their variables again, so that a cursor in them resumes at the right place.
 
 const FIRST_RETRY_MS = 200;
 const LONGEST_RETRY_MS = 5_000;
-/** A connection that is silent for longer, although it was asked, is dead: a broken network may never say so. */
+/** A connection that stays silent longer than this, even after a ping, is dead; a broken network may not close it. */
 const SILENCE_MS = 10_000;
-/** Errors that are gone after a while. */
+/** Temporary errors. */
 const PASSING = new Set(["UNAVAILABLE", "TIMEOUT", "RATE_LIMITED"]);
 
-/** See live-client.d.ts for what it takes and gives. */
+/** See live-client.d.ts for parameters and results. */
 export function createLiveClient({ url, getToken, onState = () => {} }) {
   const open = new Map();
   let socket;
@@ -34,7 +34,7 @@ export function createLiveClient({ url, getToken, onState = () => {} }) {
       if (Date.now() - lastHeard > SILENCE_MS && current.readyState === 1) send({ type: "ping" });
     }, SILENCE_MS / 2);
     const send = (message) => current.send(JSON.stringify(message));
-    // Whichever sign of the end comes first; a network that is gone never lets the socket close.
+    // Called by the first sign of the end; without a network, the socket never closes itself.
     function lost() {
       clearInterval(watching);
       if (socket !== current) return;
@@ -117,7 +117,7 @@ const ROOM_EVENTS = `subscription ($room: UUID!, $after: BigInt) {
   }
 }`;
 
-/** Follows a room from an event on (0 is its beginning): every event once and in order, whatever happens in between. */
+/** Follows a room after an event (0 is its beginning): delivers every event once and in order, across reconnections. */
 export function followRoom(client, room, after, onEvent, onEnd) {
   let cursor = after;
   return client.subscribe(
@@ -138,7 +138,7 @@ const MESSAGE_DELTAS = `subscription ($message: UUID!, $after: Int) {
   }
 }`;
 
-/** Follows an answer: `onText` gets all of its text so far, each time there is more of it. */
+/** Follows an answer: calls `onText` with its whole text so far whenever it grows. */
 export function followAnswer(client, message, onText, onEnd) {
   let cursor = 0;
   let text = "";
