@@ -27,9 +27,6 @@ const EXCEPTIONS: Readonly<Record<string, string>> = {
     "The preset is the one place that lists the plugins, which use its context.",
 };
 
-/** Folders whose files still import each other in a circle, each with its reason. A folder without a circle fails the test. */
-const CIRCLES: Readonly<Record<string, string>> = {};
-
 type Graph = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Static, dynamic and type imports, and workers by `new URL(…)`. */
@@ -130,11 +127,7 @@ test.each(Object.keys(EXCEPTIONS))("the exception %s is still needed", (edge) =>
 });
 
 test("no files import each other in a circle", () => {
-  expect(fileCircles.filter((files) => !files.every((file) => dirname(file) in CIRCLES))).toEqual([]);
-});
-
-test.each(Object.keys(CIRCLES))("the exception for circles in %s is still needed", (folder) => {
-  expect(fileCircles.flat().map((file) => dirname(file))).toContain(folder);
+  expect(fileCircles).toEqual([]);
 });
 
 test("no folders import each other in a circle, except through the preset", () => {

@@ -212,7 +212,8 @@ const OURS = new Set(["INTERNAL", "TIMEOUT", "UNAVAILABLE", undefined]);
 /** What a server says that lacks what only some have, such as a payment provider. */
 function isOurs({ message, extensions }: Told): boolean {
   return (
-    OURS.has(extensions?.code) && !(extensions?.code === "UNAVAILABLE" && /^This server|e-mail/.test(message))
+    OURS.has(extensions?.code) &&
+    !(extensions?.code === "UNAVAILABLE" && /this server|e-?mail/i.test(message))
   );
 }
 

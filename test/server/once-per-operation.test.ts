@@ -90,7 +90,7 @@ test("no generated mutation takes a secret, which a client could guess at throug
 
 test("the description says so", () => {
   for (const mutation of mutations)
-    expect([mutation.name, /may hold this field only once/.test(mutation.description ?? "")]).toEqual([
+    expect([mutation.name, /may contain this field only once/.test(mutation.description ?? "")]).toEqual([
       mutation.name,
       !isGenerated(mutation),
     ]);

@@ -266,8 +266,8 @@ test("a cursor of another order, of another list and of nowhere is the client's 
   const read = (paging: string) => api.ask(`{ chats(first: 3 ${paging}) { edges { cursor } } }`);
   const { chats } = await read("orderBy: UPDATED_AT_DESC");
   const after = `after: "${chats.edges[0].cursor}"`;
-  await expect(read(`orderBy: TITLE_ASC ${after}`)).rejects.toThrow("of another order");
-  await expect(read(after)).rejects.toThrow("of another order");
+  await expect(read(`orderBy: TITLE_ASC ${after}`)).rejects.toThrow("belongs to another order");
+  await expect(read(after)).rejects.toThrow("belongs to another order");
   await expect(read('after: "bm93aGVyZQ=="')).rejects.toThrow("not a cursor");
 });
 

@@ -155,7 +155,7 @@ describe("a transaction", () => {
     await runInTransaction(pool, asUser("u1"), async (client) => {
       kept = client;
     });
-    await expect(kept!.query({ text: "select 1" })).rejects.toThrow("over");
+    await expect(kept!.query({ text: "select 1" })).rejects.toThrow("has ended");
   });
 
   test("of a query cannot write", async () => {
