@@ -7,7 +7,7 @@ import { type TestDatabase, withClient } from "../support/database.ts";
 import { at, type PlayedStripe, playStripe } from "./stripe.ts";
 import { billingDatabase } from "./support.ts";
 
-// Who deletes the account must not go on paying. Stripe's API is played by a server of ours.
+// A deleted account must stop paying. A local server stands in for Stripe's API.
 
 const SECRET = "sk_test_canary";
 let db: TestDatabase;
@@ -33,7 +33,7 @@ const owner = (sql: string, values: unknown[] = []) =>
 const waiting = () =>
   owner("select provider_subscription_id as id, attempts, last_error from private.provider_cancellations");
 
-/** An account that pays, as the webhook of a checkout leaves it. */
+/** Registers a paying account in the state that a checkout webhook leaves. */
 async function payer(name: string, news: Record<string, unknown> = {}): Promise<string> {
   const id = await registerUser(db, name);
   await withClient(db.url("service"), async (client) => {
@@ -57,7 +57,7 @@ async function payer(name: string, news: Record<string, unknown> = {}): Promise<
 }
 const leave = (id: string) => owner("delete from identity.users where id = $1", [id]);
 
-/** One run of the job, as the role that runs it. */
+/** Runs the job once in its own role. */
 const run = (secret: string | undefined = SECRET) =>
   withClient(db.url("worker"), (client) => {
     const query: JobContext["query"] = async (sql, values) => (await client.query(sql, values)).rows;
@@ -70,7 +70,7 @@ const run = (secret: string | undefined = SECRET) =>
     return cancelProviderSubscriptions({ query, signal: new AbortController().signal, payments });
   });
 
-test("what a deleted account still pays for is cancelled at Stripe, once", async () => {
+test("cancels a deleted account's subscription at Stripe once", async () => {
   await leave(await payer("leaver"));
   expect(await waiting()).toEqual([{ id: "sub_leaver", attempts: 0, last_error: null }]);
   stripe.answer = { status: 200, body: { id: "sub_leaver", object: "subscription", status: "canceled" } };
@@ -86,18 +86,18 @@ test("what a deleted account still pays for is cancelled at Stripe, once", async
 test.each([
   ["has ended", { status: "canceled", ended_at: at("2026-02-01") }],
   ["is for life", { for_life: true, paid: true, period_end: null }],
-])("nothing is cancelled that %s", async (name, news) => {
+])("cancels no subscription that %s", async (name, news) => {
   await leave(await payer(name.replaceAll(" ", ""), news));
   expect(await waiting()).toEqual([]);
 });
 
-test("a row that goes while its account stays cancels nothing", async () => {
+test("cancels nothing when a row is deleted but its account stays", async () => {
   const id = await payer("stayer");
   await owner("delete from private.provider_subscriptions where user_id = $1", [id]);
   expect(await waiting()).toEqual([]);
 });
 
-test("one that Stripe does not know is done", async () => {
+test("treats a subscription unknown to Stripe as canceled", async () => {
   await leave(await payer("unknown"));
   stripe.answer = {
     status: 404,
@@ -107,7 +107,7 @@ test("one that Stripe does not know is done", async () => {
   expect(await waiting()).toEqual([]);
 });
 
-test("a failure is kept, tells no secret, and waits before it is tried again", async () => {
+test("records a failure without secrets and delays its retry", async () => {
   await leave(await payer("patient"));
   stripe.answer = {
     status: 401,
@@ -128,13 +128,13 @@ test("a failure is kept, tells no secret, and waits before it is tried again", a
   expect(await run()).toEqual({ canceled: 1, retried: 0 });
 });
 
-test("without a key it waits for a worker that has one", async () => {
+test("waits for a worker with a key", async () => {
   await leave(await payer("keyless"));
   expect(await run("")).toEqual({ canceled: 0, retried: 0 });
   expect(await waiting()).toMatchObject([{ id: "sub_keyless", attempts: 0 }]);
 });
 
-test("two workers share the work, and one that dies holds it for two minutes only", async () => {
+test("divides the work between two workers and leases it for at most two minutes", async () => {
   await leave(await payer("shared"));
   const take = () =>
     withClient(db.url("worker"), async (client) => {

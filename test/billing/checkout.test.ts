@@ -5,7 +5,7 @@ import { type TestDatabase, withClient } from "../support/database.ts";
 import { at, deliver, event, type PlayedStripe, playStripe, WEBHOOK_SECRET } from "./stripe.ts";
 import { billingDatabase } from "./support.ts";
 
-// Stripe's API is played by a server of ours: what the SDK sends is checked, what Stripe makes of it is not.
+// A local server stands in for Stripe's API: the tests check what the SDK sends, not what Stripe does with it.
 
 let db: TestDatabase;
 let api: Api;
@@ -64,8 +64,8 @@ const checkout = (planId: string | undefined, token?: string) =>
   });
 const codeOf = (result: Awaited<ReturnType<typeof checkout>>) => result.errors?.[0]?.extensions.code;
 
-describe("A3 createCheckout", () => {
-  test("asks Stripe for a page and says whose it is where only we write", async () => {
+describe("createCheckout [A3]", () => {
+  test("requests a page from Stripe and names the user in metadata that only the server writes", async () => {
     const ann = await signUp("ann");
     expect(ann.tier).toBe("free");
     stripe.answer = page;
@@ -96,7 +96,7 @@ describe("A3 createCheckout", () => {
     ]);
   });
 
-  test("a plan for life is a payment; a known customer comes back as the same, and has a portal", async () => {
+  test("sells a lifetime plan as a payment, reuses a known customer and opens the customer's portal", async () => {
     const ben = await signUp("ben");
     const portal = () => api.ask("mutation { createBillingPortal { url } }", { token: ben.token });
     expect(codeOf(await portal())).toBe("NOT_FOUND");
@@ -123,7 +123,7 @@ describe("A3 createCheckout", () => {
     });
   });
 
-  test("is refused before Stripe is asked", async () => {
+  test("rejects an invalid request before it calls Stripe", async () => {
     const cem = await signUp("cem");
     stripe.asked.length = 0;
     expect(codeOf(await checkout(plans.premium))).toBe("UNAUTHENTICATED");
@@ -137,7 +137,7 @@ describe("A3 createCheckout", () => {
     expect(stripe.asked).toEqual([]);
   });
 
-  test("says no more than that the provider does not answer, and never the key", async () => {
+  test("reports only that the provider is unavailable and never the key", async () => {
     const dan = await signUp("dan");
     stripe.answer = {
       status: 401,
@@ -149,7 +149,7 @@ describe("A3 createCheckout", () => {
     expect(JSON.stringify(api.logLines)).not.toContain(SECRET);
   });
 
-  test("a server without a key sells nothing", async () => {
+  test("returns UNAVAILABLE on a server without a key", async () => {
     const closed = await startApi(db);
     const eve = await signUp("eve");
     const { errors } = await closed.ask(
@@ -161,8 +161,8 @@ describe("A3 createCheckout", () => {
   });
 });
 
-describe("A3 one's own subscription over GraphQL", () => {
-  test("free plan, trial, cancel, resume, downgrade", async () => {
+describe("a user's own subscription over GraphQL [A3]", () => {
+  test("starts free, then takes a trial, a cancellation, a resumption and a downgrade", async () => {
     const { token } = await signUp("fay");
     const plan = (name: string) => `input: { planId: "${plans[name]}" }`;
     const run = async (field: string) => {
@@ -202,7 +202,7 @@ describe("A3 one's own subscription over GraphQL", () => {
     expect(await run(`changePlan(${plan("premium")})`)).toMatchObject({ pendingPlan: null });
   });
 
-  test("who has the permissions changes plans and gives subscriptions; others do not", async () => {
+  test("lets only callers with the permissions revise plans and grant subscriptions", async () => {
     const admin = await signUp("gus");
     const someone = await signUp("hal");
     await grantRole(db, admin.id, "admin");
@@ -213,7 +213,7 @@ describe("A3 one's own subscription over GraphQL", () => {
       );
     expect((await give(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
     expect((await give(admin.token)).data.grantSubscription.result).toEqual({ status: "active" });
-    // A period is money: the same key twice is one period, and without a key each call is another.
+    // A period is worth money: the same key grants one period, and each call without a key grants another.
     const end = (key: string, planId = plans.basic) =>
       api.ask(
         `mutation { grantSubscription(input: { userId: "${someone.id}", planId: "${planId}", idempotencyKey: "${key}" }) { result { currentPeriodEnd } } }`,

@@ -7,8 +7,8 @@ import { brokenLaws, withoutFreeTokens } from "../support/ledger.ts";
 import { type Hold, LedgerModel, type Part, Refused, type Usage } from "../support/ledger-model.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// Every operation of the ledger at random, in lists and in SQL, with the clock running through a leap day and month ends.
-// After each step both must have answered the same. PLINTH_SEED repeats a run.
+// Runs every ledger operation at random, in lists and in SQL, while the clock passes a leap day and month ends. After each step
+// both must have returned the same. PLINTH_SEED repeats a run.
 
 const STEPS = 1500;
 const MINUTE = 60_000;
@@ -38,7 +38,7 @@ const time = (ms: number) => (ms === Infinity ? null : new Date(ms).toISOString(
 const parts = (row: { grant_ids: string[]; grant_tokens: string[] }): Part[] =>
   row.grant_ids.map((id, i) => [id, Number(row.grant_tokens[i])]);
 
-test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
+test(`returns the same from lists and SQL at every step (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
   const pick = <T>(items: readonly T[]): T | undefined => items[random(items.length)];
   const user = await registerUser(db, "ada");
@@ -46,10 +46,10 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
   const ledger = new LedgerModel();
   let overdrafts = 0;
   let now = Date.parse("2028-02-27T20:00:00Z");
-  /** What was asked and what came back, to ask it again. */
+  /** Earlier calls with their results, for replays. */
   const asked: { sql: string; values: unknown[]; result: string }[] = [];
 
-  /** Runs both; returns the row, or undefined when both refused alike. */
+  /** Runs both; returns the row, or undefined when both rejected the call with the same code. */
   const both = async <T>(sql: string, values: unknown[], inLists: () => T) => {
     let row: Record<string, unknown> | undefined;
     let code: string | undefined;
@@ -79,7 +79,7 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
       const sql = "select private.grant_tokens($1, $2, $3, $4, $5, $6, $7, $8, $9) as id";
       const amount = random(30) ? 100 + random(2_000) : Infinity;
       const starts = now + (random(4) ? 0 : random(3) * DAY);
-      // Without limit only for a moment, or nothing would run out.
+      // An unlimited grant lasts only a moment, or no grant would run out.
       const expires =
         amount === Infinity ? starts + 30 * MINUTE : random(4) ? starts + random(20) * DAY : Infinity;
       const source = random(2) ? randomUUID() : null;
@@ -126,7 +126,7 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
     },
     async function record() {
       const sql = "select * from private.record_usage($1, $2, $3, $4, $5, 0, 0, $6, null, $7)";
-      // Now and then more than there can be, or nothing would run out in some lives.
+      // Some usages exceed every grant, or some runs would never reach an overdraft.
       const used = counts(random(8) ? 200 : 6_000);
       const when = occurred();
       const values = [user, random(3) ? model : null, ...used, randomUUID(), time(when)];
@@ -223,7 +223,7 @@ test(`lists and SQL agree at every step (PLINTH_SEED=${SEED})`, async () => {
     if (step % 100 === 99) expect(await brokenLaws(owner)).toEqual([]);
   }
   expect(await brokenLaws(owner)).toEqual([]);
-  // It was worth the while: all that can happen did.
+  // The run must have exercised every kind of outcome.
   expect(ledger.usages.length).toBeGreaterThan(100);
   expect(new Set(ledger.holds.map((hold) => hold.state)).size).toBeGreaterThanOrEqual(3);
   expect(overdrafts).toBeGreaterThan(0);

@@ -6,8 +6,8 @@ import { createTestDatabase, cutOff, type TestDatabase, withClient } from "../su
 import { brokenLawsAt, withoutFreeTokens } from "../support/ledger.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// 200 clients at once over connections that die at random. Who loses an answer asks again with the same key, as a real
-// caller does; some never come back. PLINTH_SEED repeats the choices.
+// Runs 200 clients at once over connections that die at random. A client that loses an answer retries with the same key, as a
+// real caller does; some never return. PLINTH_SEED repeats the choices.
 
 const CLIENTS = 200;
 const CONNECTIONS = 16;
@@ -25,7 +25,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED=${SEED})`, async () => {
+test(`neither overspends nor charges twice with 200 clients whose connections are killed at random (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
   const model = await addModel(db, { isPublic: true });
   const users = await Promise.all(Array.from({ length: USERS }, (_, i) => registerUser(db, `user${i}`)));
@@ -49,14 +49,14 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
   const unexpected: string[] = [];
   let lost = 0;
   let refused = 0;
-  /** Longer on a slow machine, so that the tokens run out there, too. */
+  /** Runs longer on a slow machine, so that the tokens run out there, too. */
   const goesOn = () => Date.now() - startedAt < (refused > 0 ? RUN_MS : LONGEST_RUN_MS);
-  /** Runs a call until it is answered, as often as the connection dies; undefined when it was refused. */
+  /** Retries a call until a connection survives it; returns undefined when the call was rejected. */
   const insist = async (sql: string, values: unknown[]): Promise<Record<string, string> | undefined> => {
     for (;;) {
       const client = await pool.connect().catch(() => undefined);
       if (!client) continue;
-      // Now and then the client itself goes, with the call under way.
+      // Sometimes the client itself dies during the call.
       const dies = random(40) === 0;
       try {
         const call = client.query(sql, values);
@@ -81,7 +81,7 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
     }
   };
 
-  /** What every finished call must have cost, by event. */
+  /** The expected cost of every finished call, by event. */
   const settled = new Map<string, number>();
   const run = async () => {
     while (goesOn()) {
@@ -102,7 +102,7 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
         1 + random(100),
         randomUUID(),
       ]);
-      // Some are never heard of again.
+      // Some clients never return.
       if (!hold || random(10) === 0) continue;
       if (random(10) === 0) {
         await insist("select id from private.release_hold($1)", [hold.id]);
@@ -142,7 +142,7 @@ test(`killed at random, 200 clients neither overspend nor pay twice (PLINTH_SEED
     );
     for (const { charged } of grants.rows) expect(Number(charged)).toBeLessThanOrEqual(GRANTED);
   });
-  // No hold stays: a quarter of an hour later all that was abandoned is free again.
+  // No hold remains: a quarter of an hour later every abandoned hold has been released.
   const later = new Date(Date.now() + 15 * 60_000);
   await withClient(db.url("worker"), (client) =>
     client.query("select private.expire_token_holds(1000, $1)", [later]),

@@ -26,7 +26,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Each test's ledger, with laws checked at its end. */
+/** Runs a test on a ledger of its own and checks the laws at its end. */
 const ledgerTest = (title: string, use: (tx: Transaction) => Promise<void>) =>
   test(title, async () => {
     await inRolledBackTransaction(db, async (tx) => {
@@ -82,7 +82,7 @@ const settle = async (
   )[0]!;
 const state = { code: "PL409" };
 
-ledgerTest("a hold is all or nothing, and gives back what was not used", async (tx) => {
+ledgerTest("rejects a hold that exceeds the balance and releases its unused tokens", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   await expect(reserve(tx, 101)).rejects.toMatchObject({ code: "PL402" });
@@ -92,7 +92,7 @@ ledgerTest("a hold is all or nothing, and gives back what was not used", async (
   await reserve(tx, 70);
 });
 
-ledgerTest("more than the hold is charged as far as grants go, the rest is overdraft", async (tx) => {
+ledgerTest("charges usage beyond the hold as far as grants last, the rest as overdraft", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   const hold = await reserve(tx, 50);
@@ -103,7 +103,7 @@ ledgerTest("more than the hold is charged as far as grants go, the rest is overd
 });
 
 ledgerTest(
-  "the same key or settlement again gives the same answer, other arguments a conflict",
+  "returns the same result for a repeated key or settlement and rejects other arguments with a conflict",
   async (tx) => {
     await grant(tx, 100);
     await tx.asService();
@@ -121,13 +121,13 @@ ledgerTest(
   },
 );
 
-ledgerTest("an expired hold counts no more, before any job has run, and can still be settled", async (tx) => {
+ledgerTest("ignores an expired hold before any job has run and still settles it", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   const first = await reserve(tx, 100);
   const later = "2026-04-01T00:05:00Z";
   const second = await reserve(tx, 60, later);
-  // Of what is left, not of what it had kept.
+  // Charged from what is left, not from what the hold had reserved.
   expect(await settle(tx, first.id, [25, 25], { at: later })).toMatchObject({
     charged_tokens: "40",
     overdraft_tokens: "10",
@@ -135,7 +135,7 @@ ledgerTest("an expired hold counts no more, before any job has run, and can stil
   expect(await settle(tx, second.id, [30, 30], { at: later })).toMatchObject({ charged_tokens: "60" });
 });
 
-ledgerTest("impossible counts and accounts that do not exist are refused", async (tx) => {
+ledgerTest("rejects impossible counts and accounts that do not exist", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   const hold = await reserve(tx, 50);
@@ -150,7 +150,7 @@ ledgerTest("impossible counts and accounts that do not exist are refused", async
   ).rejects.toMatchObject({ code: "PL404" });
 });
 
-ledgerTest("the price in force when it occurred is pinned; no price is no cost, not 0", async (tx) => {
+ledgerTest("keeps the price in force at the usage and leaves the cost null without one", async (tx) => {
   await grant(tx, null);
   const price = (input: number, reasoning: number | null, from: string | null, to: string | null) =>
     tx.rows(
@@ -185,7 +185,7 @@ ledgerTest("the price in force when it occurred is pinned; no price is no cost, 
   ]);
 });
 
-ledgerTest("a correction restates the day it occurred and gives back what was charged", async (tx) => {
+ledgerTest("restates the day of a corrected usage and refunds the difference", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   const event = await settle(tx, (await reserve(tx, 100)).id, [60, 60]);
@@ -215,7 +215,7 @@ ledgerTest("a correction restates the day it occurred and gives back what was ch
 });
 
 ledgerTest(
-  "H5 the count starts anew with each month in UTC, whoever asks from wherever, leap days included",
+  "resets the count with each UTC month, in any session time zone and with leap days [H5]",
   async (tx) => {
     await grant(tx, 1_000, "2028-02-01T00:00:00Z");
     await tx.asService();
@@ -246,7 +246,7 @@ ledgerTest(
   },
 );
 
-ledgerTest("limits: a hard one refuses, a soft one tells; by user, model and plan", async (tx) => {
+ledgerTest("rejects usage beyond a hard limit and reports a soft one (user, model, plan)", async (tx) => {
   await grant(tx, null);
   const limit = (columns: string, values: string) =>
     tx.rows(`insert into billing.usage_limits (${columns}) values (${values})`);
@@ -267,12 +267,12 @@ ledgerTest("limits: a hard one refuses, a soft one tells; by user, model and pla
   await reserve(tx, 100);
   expect(await soft()).toBe(1);
   await expect(reserve(tx, 1)).rejects.toMatchObject({ code: "PL402" });
-  // The next day, also of the next month: holds that still run count for it.
+  // On the next day, which is also in the next month, holds that still run count.
   await reserve(tx, 100, "2026-04-02T00:00:00Z");
   await expect(reserve(tx, 1, "2026-04-02T00:00:00Z")).rejects.toMatchObject({ code: "PL402" });
 });
 
-ledgerTest("a closed plan grant carries over what is neither used nor held, once", async (tx) => {
+ledgerTest("carries over once the unused and unheld tokens of a closed plan grant", async (tx) => {
   const source = "00000000-0000-7000-8000-0000000000aa";
   await tx.asService();
   await tx.rows("select private.grant_tokens($1, 1000, 'plan', $2, 1, $3, '2026-04-30T00:00:00Z', 'p', $3)", [
@@ -299,7 +299,7 @@ ledgerTest("a closed plan grant carries over what is neither used nor held, once
 });
 
 ledgerTest(
-  "R5 a message's tokens_used are counted exactly once, and corrected when they change",
+  "counts a message's tokens_used exactly once and corrects the count when it changes [R5]",
   async (tx) => {
     const events = async () => {
       await tx.asOwner();
@@ -324,7 +324,7 @@ ledgerTest(
       { kind: "correction", source: "self_reported", n: -2 },
     ];
     expect(await events()).toEqual(before);
-    // What a service settles replaces what the user said, and later changes of the column move nothing.
+    // A settlement by a service replaces the user's own count; later changes of the column have no effect.
     await grant(tx, 1_000, "2026-03-01T00:00:00Z");
     await tx.asService();
     const now = new Date().toISOString();
@@ -348,7 +348,7 @@ ledgerTest(
 );
 
 ledgerTest(
-  "clients can reserve for themselves, and neither settle, release, record, correct nor grant",
+  "lets clients reserve for themselves but not settle, release, record, correct or grant",
   async (tx) => {
     await grant(tx, 100);
     await tx.asUser(ada);
@@ -383,7 +383,7 @@ ledgerTest(
   },
 );
 
-ledgerTest("a deleted account takes its holds along and leaves its usage without a name", async (tx) => {
+ledgerTest("deletes the holds of a deleted account and makes its usage anonymous", async (tx) => {
   await grant(tx, 100);
   await tx.asService();
   await settle(tx, (await reserve(tx, 50)).id, [20, 20]);
@@ -402,7 +402,7 @@ ledgerTest("a deleted account takes its holds along and leaves its usage without
   ).toEqual([{ day: "2026-03-31", n: 40, users: 0 }]);
 });
 
-test("reserves of one user in parallel wait for each other and never fail for it", async () => {
+test("queues parallel reservations of a user without failing them", async () => {
   const user = await registerUser(db, "carol");
   const call = (sql: string, values: unknown[]) =>
     withClient(db.url("service"), async (client: pg.Client) => (await client.query(sql, values)).rows[0]);
@@ -417,7 +417,7 @@ test("reserves of one user in parallel wait for each other and never fail for it
   expect(new Set(results.flatMap((r) => (r.status === "fulfilled" ? [r.value.id] : []))).size).toBe(7);
 });
 
-test("tokenBalance answers in one call what is left, held, used and until when", async () => {
+test("returns balance, holds, usage and exhaustion time from tokenBalance in one call", async () => {
   const api: Api = await startApi(db);
   try {
     const { data } = await api.ask(

@@ -10,7 +10,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("A7 subscription_metrics: MRR, churn and trial conversion by month, refreshed by the worker, read by analysts", async () => {
+test("computes MRR, churn and trial conversion by month in subscription_metrics, refreshed by the worker and read by analysts [A7]", async () => {
   await withClient(db.url("owner"), async (client) => {
     await client.query(`
       insert into subscription_plans (code, plan_name, billing_cycle, price_cents, trial_days)
@@ -34,7 +34,7 @@ test("A7 subscription_metrics: MRR, churn and trial conversion by month, refresh
     }
     await client.query("select renew_subscription($1, 'payment_succeeded', '2026-02-15Z')", [made.cem]);
     await client.query("select advance_subscription($1, '2026-03-01Z')", [made.dan]);
-    // ann does not pay in February and is gone on the 17th.
+    // ann does not pay in February and expires on the 17th.
     await client.query("select advance_subscription($1, '2026-03-01Z')", [made.ann]);
   });
   await withClient(db.url("worker"), (client) =>
@@ -57,7 +57,7 @@ test("A7 subscription_metrics: MRR, churn and trial conversion by month, refresh
         churn_rate: null,
         trials_started: "0",
       },
-      // ben and, since its trial, cem: its payment began its period on the 15th
+      // ben and, since its trial, cem, whose payment began its period on the 15th
       {
         month: "Feb",
         mrr_cents: "1833",

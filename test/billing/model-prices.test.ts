@@ -24,7 +24,7 @@ const price = (tx: Transaction, input: string, from: string | null, to: string |
     [model, input, from, to],
   );
 
-test("R3 a model has one price at any moment, and the one of that moment is found", async () => {
+test("keeps one price of a model for any moment and returns that of the moment asked for [R3]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await price(tx, "0.075", null, "2026-01-01");
     await price(tx, "3", "2026-01-01", null);
@@ -49,7 +49,7 @@ test.each([
   ["NaN", null, null, "model_prices_input_price_is_not_negative"],
   ["1", "2026-02-01", "2026-01-01", "model_prices_effective_from_before_effective_to"],
   ["1", "2026-01-01", "2026-01-01", "model_prices_effective_from_before_effective_to"],
-])("refuses %s from %s to %s", async (input, from, to, constraint) => {
+])("rejects %s from %s to %s", async (input, from, to, constraint) => {
   await inRolledBackTransaction(db, async (tx) => {
     await expect(price(tx, input, from, to)).rejects.toMatchObject(
       constraint ? { constraint } : { code: "22000" },
@@ -62,7 +62,7 @@ const imported = (tx: Transaction, models: unknown[]) =>
     JSON.stringify(models),
   ]);
 
-test("an import takes each model whole or not at all, and the others in any case", async () => {
+test("imports each model completely or not at all, independently of the others", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const good = {
       vendor: "v",

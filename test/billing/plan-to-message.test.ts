@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { brokenLaws } from "../support/ledger.ts";
 import { deliver, event, invoice, subscription, WEBHOOK_SECRET } from "./stripe.ts";
 
-// One user's way through both halves of billing, over HTTP and with Stripe's signatures: nothing is played but the model.
+// Takes one user through both halves of billing, over HTTP and with Stripe's signatures; only the model is simulated.
 
 let db: TestDatabase;
 let api: Api;
@@ -33,7 +33,7 @@ const today = new Date().toISOString().slice(0, 10);
 const nextMonth = new Date(Date.now() + 30 * 86_400_000).toISOString().slice(0, 10);
 const seconds = Math.floor(Date.now() / 1000);
 
-test("H5 H6 A3 C1 sign up, free tokens, pay, premium tokens, a paid message counted once, cancel, free again", async () => {
+test("takes a user from sign-up through free tokens, payment, a paid message counted once and cancellation back to free [H5, H6, A3, C1]", async () => {
   const model = await addModel(db, { isPublic: true });
   const { data } = await api.ask(
     `mutation { register(input: { username: "paula", email: "paula@example.com", password: "${PASSWORD}" }) {
@@ -56,7 +56,7 @@ test("H5 H6 A3 C1 sign up, free tokens, pay, premium tokens, a paid message coun
       { token, variables: { model, max: maxTokens, key } },
     );
 
-  // The month's free tokens are there before anything has been used, or any job has run.
+  // The month's free tokens are available before any usage and before any job has run.
   expect(await ask(BALANCE)).toMatchObject({
     tokenBalance: { available: `${FREE}`, grants: [{ source: "plan", available: `${FREE}` }] },
     currentSubscription: null,
@@ -94,7 +94,7 @@ test("H5 H6 A3 C1 sign up, free tokens, pay, premium tokens, a paid message coun
     currentSubscription: { status: "active" },
   });
 
-  // The message says what it used, and then the service that made it says it better: one usage.
+  // The message reports its usage, then the service that wrote it reports the exact count: one usage.
   const held = await reserve("60000", "answer 1");
   expect(held.data.reserveTokens.result.state).toBe("open");
   const chat = (await ask("mutation { createChat(input: { chat: {} }) { chat { id } } }")).createChat.chat.id;
@@ -127,7 +127,7 @@ test("H5 H6 A3 C1 sign up, free tokens, pay, premium tokens, a paid message coun
     ),
   ).toBe(55_000);
 
-  // A call under way when the plan ends is still paid by what it had set aside.
+  // A call that runs when the plan ends is still paid from its hold.
   const last = await reserve("100000", "answer 2");
   await send(
     "deleted",
@@ -143,7 +143,7 @@ test("H5 H6 A3 C1 sign up, free tokens, pay, premium tokens, a paid message coun
       ])
     ).rows,
   ).toEqual([{ charged_tokens: "100000" }]);
-  // Of the plan nothing is left; the month's free tokens nobody had taken yet.
+  // The plan's tokens are gone; the month's free tokens had not been granted yet.
   expect((await ask(BALANCE)).tokenBalance).toMatchObject({
     available: `${FREE}`,
     grants: [{ source: "plan", available: `${FREE}` }],

@@ -5,7 +5,7 @@ import { makeRandom, SEED } from "../support/random.ts";
 import { tokensOfWalk } from "./stripe-story.ts";
 import { withBilling } from "./support.ts";
 
-// Tokens of a period in which the plan changes: going to and fro gains nothing and loses nothing.
+// Tokens of a period in which the plan changes: changing back and forth gains nothing and loses nothing.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -36,7 +36,7 @@ const change = async ({ tx, plan }: Billing, id: string, to: string, time: strin
   tx.rows("select private.change_subscription_plan($1, $2, $3)", [id, await plan(to), time]);
 const dayOf = (day: number) => new Date(Date.UTC(2030, 3, 1 + day)).toISOString();
 
-/** Tokens after a walk through plans, one a time of April 2030. */
+/** Tokens after a sequence of plans, each at a time in April 2030. */
 const walked = (...walk: readonly [plan: string, time: string][]) =>
   withBilling(db, async (billing) => {
     await addPlans(billing);
@@ -46,30 +46,30 @@ const walked = (...walk: readonly [plan: string, time: string][]) =>
     return given(billing);
   });
 
-describe("to and fro", () => {
+describe("changes of plan within a period", () => {
   test.each([
     ["an hour between the steps", ["2030-04-10T23:00Z", "2030-04-11T00:00Z", "2030-04-11T01:00Z"]],
     ["at one moment", ["2030-04-11Z", "2030-04-11Z", "2030-04-11Z"]],
     ["at the first moment", ["2030-04-01Z", "2030-04-01Z", "2030-04-01Z"]],
     ["days apart", ["2030-04-03Z", "2030-04-12Z", "2030-04-13Z"]],
-  ])("basic, premium, basic, max is as much as basic, max: %s", async (_name, [there, back, up]) => {
+  ])("grant the same for basic, premium, basic, max and basic, max: %s", async (_name, [there, back, up]) => {
     const detour = await walked(["basic", ""], ["premium", there!], ["basic", back!], ["max", up!]);
     expect(detour).toBe(await walked(["basic", ""], ["max", up!]));
   });
 
-  test("steps up, one after the other, are each paid for and each give their difference", async () => {
+  test("grant the difference of each successive upgrade", async () => {
     expect(await walked(["basic", ""], ["premium", dayOf(10)], ["max", dayOf(20)])).toBe(
       30_000 + (570_000 * 20) / 30 + (2_400_000 * 10) / 30,
     );
   });
 
-  test("down and up again is not less than up at once", async () => {
+  test("grant as much for a downgrade and an upgrade as for the direct upgrade", async () => {
     expect(await walked(["premium", ""], ["basic", dayOf(10)], ["max", dayOf(20)])).toBe(
       await walked(["premium", ""], ["max", dayOf(20)]),
     );
   });
 
-  test("by way of a plan without limit nothing is lost and nothing won", async () => {
+  test("neither gain nor lose tokens on the way through an unlimited plan", async () => {
     await withBilling(db, async (billing) => {
       const { tx, user, start } = billing;
       const id = await start("basic", "2030-04-01Z");
@@ -87,7 +87,7 @@ describe("to and fro", () => {
   });
 });
 
-test(`random walks give what brute force gives, never less than before or than the direct change, never more than the best plan at once (PLINTH_SEED=${SEED})`, async () => {
+test(`computes random sequences of plans like brute force, never below the previous or the direct change, never above the best plan at once (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
   for (let round = 0; round < 40; round += 1)
     await withBilling(db, async (billing) => {
@@ -117,7 +117,7 @@ test(`random walks give what brute force gives, never less than before or than t
     });
 });
 
-test("whole tokens of the largest quotas in any second of a period", async () => {
+test("computes whole tokens of the largest quotas at any second of a period", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.rows("select setseed(0.36)");
     const bad = await tx.rows(

@@ -7,7 +7,7 @@ import { brokenLaws, brokenLawsAt } from "../support/ledger.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 import { billingDatabase, withBilling } from "./support.ts";
 
-// Where plans and the ledger meet: what each change of a subscription does to the tokens, and that their locks never cross.
+// Where plans and the ledger meet: how each change of a subscription affects the tokens, and that their locks never deadlock.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -41,8 +41,8 @@ const change = async ({ tx, plan }: Billing, id: string, to: string, at: string)
     )
   )[0]!.n;
 
-describe("tokens follow the plan", () => {
-  test("an upgrade's tokens and the first ones carry over together, up to the limit", async () => {
+describe("tokens of a plan", () => {
+  test("carry over up to the limit, those of an upgrade together with the first ones", async () => {
     await withBilling(db, async (billing) => {
       const { tx, start, plan } = billing;
       const id = await start("basic", "2030-04-01Z");
@@ -59,7 +59,7 @@ describe("tokens follow the plan", () => {
     });
   });
 
-  test("to and fro between two plans adds tokens once and fails never", async () => {
+  test("are added once and never fail when two plans alternate", async () => {
     await withBilling(db, async (billing) => {
       const id = await billing.start("basic", "2030-04-01Z");
       expect(await change(billing, id, "pro", "2030-04-16Z")).toBe(1_500);
@@ -69,7 +69,7 @@ describe("tokens follow the plan", () => {
     });
   });
 
-  test("without limit only while on that plan, however often it changes", async () => {
+  test("are unlimited only while the plan is, however often it changes", async () => {
     await withBilling(db, async (billing) => {
       const id = await billing.start("pro", "2030-04-01Z");
       await use(billing, 4_000, "2030-04-02Z");
@@ -83,7 +83,7 @@ describe("tokens follow the plan", () => {
     });
   });
 
-  test("a pause keeps what was not used, the end of a plan takes it", async () => {
+  test("are kept when a pause begins and deleted when a plan ends", async () => {
     await withBilling(db, async (billing) => {
       const { tx } = billing;
       const id = await billing.start("pro", "2030-04-01Z");
@@ -96,13 +96,13 @@ describe("tokens follow the plan", () => {
     await withBilling(db, async (billing) => {
       const { tx } = billing;
       const id = await billing.start("pro", "2030-04-01Z");
-      // Dated by the provider before the period that was paid.
+      // The provider dated this before the period that was paid.
       await tx.rows("select private.transition_subscription($1, 'canceled', '2030-03-31Z')", [id]);
       expect(await left(billing, "2030-04-02Z")).toEqual([]);
     });
   });
 
-  test("a plan's limits hold for who is on it, and no longer", async () => {
+  test("are limited by the plan only while the user is on it", async () => {
     await withBilling(db, async (billing) => {
       const { tx, user } = billing;
       await tx.rows(
@@ -124,7 +124,7 @@ describe("tokens follow the plan", () => {
   });
 });
 
-describe("what cannot be is refused", () => {
+describe("the ledger with invalid input", () => {
   const NOTHING = "00000000-0000-7000-8000-000000000000";
   test.each([
     ["grant_tokens($1, 0, 'manual', null, 1, null, null, 'k')"],
@@ -143,13 +143,13 @@ describe("what cannot be is refused", () => {
     ["record_usage($1, null, -1, 0, 'k')"],
     ["record_usage($1, null, 1, null, 'k')"],
     ["record_usage($1, null, 1, 0, 'k', 2)"],
-  ])("%s", async (call) => {
+  ])("rejects %s", async (call) => {
     await withBilling(db, async ({ tx, user }) => {
       await expect(tx.attempt(`select private.${call}`, [user])).rejects.toMatchObject({ code: "PL422" });
     });
   });
 
-  test("an event in a currency that is none is kept, and changes nothing; another currency is what was paid", async () => {
+  test("keeps an event with an invalid currency without effect and records a valid one as paid", async () => {
     await withBilling(db, async ({ tx, user, latest, plan }) => {
       await tx.rows(
         "insert into billing.plan_prices (plan_id, provider, provider_price_id) values ($1, 'stripe', 'price_euro')",
@@ -192,7 +192,7 @@ describe("what cannot be is refused", () => {
     });
   });
 
-  test("a clock that goes back and forth breaks no law", async () => {
+  test("breaks no law when the clock moves back and forth", async () => {
     await withBilling(db, async (billing) => {
       const { tx, user } = billing;
       const model = await tx.rows<{ id: string }>(
@@ -231,7 +231,7 @@ describe("what cannot be is refused", () => {
   });
 });
 
-test(`events, jobs, messages, calls and deletions at once never wait in a circle (PLINTH_SEED=${SEED})`, async () => {
+test(`never deadlocks with events, jobs, messages, calls and deletions at once (PLINTH_SEED=${SEED})`, async () => {
   const random = makeRandom(SEED);
   const model = await addModel(db, { isPublic: true });
   const users: string[] = [];
@@ -255,13 +255,13 @@ test(`events, jobs, messages, calls and deletions at once never wait in a circle
   const services = new pg.Pool({ connectionString: db.url("service"), max: 10 });
   const workers = new pg.Pool({ connectionString: db.url("worker"), max: 4 });
   const unexpected: string[] = [];
-  /** Refusals are answers; anything else, deadlocks above all, is not. */
+  /** Rejections are expected; any other error, above all a deadlock, is not. */
   const attempt = async (pool: pg.Pool, sql: string, values: unknown[] = []) => {
     try {
       return (await pool.query(sql, values)).rows[0];
     } catch (error) {
       const { code, message } = error as pg.DatabaseError;
-      // 23503: the account went between a message's two checks.
+      // 23503: the account was deleted between a message's two checks.
       if (!/^(PL4\d\d|23503)$/.test(code ?? ""))
         unexpected.push(
           `${code} ${message} ${sql} ${(error as pg.DatabaseError).detail} ${(error as pg.DatabaseError).where}`,
@@ -359,7 +359,7 @@ test(`events, jobs, messages, calls and deletions at once never wait in a circle
   await Promise.all([owners.end(), services.end(), workers.end()]);
   expect(unexpected).toEqual([]);
   expect(done).toBeGreaterThan(100);
-  // An event whose account went meanwhile is tried again and finds nobody.
+  // An event whose account was deleted meanwhile is retried and finds no account.
   await withClient(db.url("owner"), async (owner) => {
     const { rows } = await owner.query(
       "select outcome from private.payment_events where outcome like 'failed%' and outcome <> 'failed_23503' and provider_event_id like 'evt_storm%'",

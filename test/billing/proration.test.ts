@@ -9,7 +9,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-// Worked out by hand: unused seconds over seconds of the period, each line to the nearest cent, half a cent up.
+// Calculated by hand: unused seconds over seconds of the period, each line to the nearest cent, half a cent up.
 const JAN = ["2026-01-01", "2026-02-01"] as const; // 31 days, 2 678 400 s
 const FEB = ["2026-02-01", "2026-03-01"] as const; // 28 days
 const LEAP = ["2028-02-01", "2028-03-01"] as const; // 29 days
@@ -48,10 +48,10 @@ const ROWS: [string, number, number, readonly [string, string], string, number, 
   ["the largest price", 1_000_000_000, 999_999_999, YEAR, "2026-07-02 12:00:00", -500_000_000, 500_000_000],
 ];
 
-describe("A3 proration", () => {
+describe("proration [A3]", () => {
   test.each(ROWS)("%s", async (_name, oldPrice, newPrice, [start, end], at, credit, charge) => {
     await inRolledBackTransaction(db, async (tx) => {
-      // Zones with clock changes inside the periods: the rule knows only UTC.
+      // Zones with clock changes inside the periods: the rule uses only UTC.
       for (const zone of ["UTC", "America/New_York", "Pacific/Apia"]) {
         await tx.set("timezone", zone);
         const [row] = await tx.rows(
@@ -63,7 +63,7 @@ describe("A3 proration", () => {
     });
   });
 
-  test("agrees with whole-number arithmetic for ten thousand random changes", async () => {
+  test("agrees with integer arithmetic for ten thousand random changes", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows("select setseed(0.42)");
       const rows = await tx.rows<Record<"old" | "new" | "whole" | "unused" | "credit" | "charge", string>>(
@@ -87,7 +87,7 @@ describe("A3 proration", () => {
   });
 });
 
-describe("A3 periods", () => {
+describe("periods [A3]", () => {
   const period = (cycle: string, anchor: string, at: string) =>
     inRolledBackTransaction(db, async (tx) => {
       const answers = new Set<string>();

@@ -18,7 +18,7 @@ export interface Line {
   readonly end: number;
 }
 
-/** A line as the version shows it. */
+/** A line in the shape of the version. */
 function lineOf(version: ApiVersion, line: Line, sub: string): Record<string, unknown> {
   const isProration = line.kind === "proration" || line.kind === "credit";
   const common = {
@@ -86,8 +86,8 @@ interface Invoice {
 const IN_FORCE = ["needs_response", "under_review", "lost"];
 
 /**
- * Stripe's side of one subscription: it keeps the truth and writes down the events that Stripe would send for it. What the
- * events must lead to is read off the truth, never off the events.
+ * Stripe's side of one subscription: it holds the true state and records the events that Stripe would send. The expected outcome
+ * is derived from the true state, never from the events.
  */
 export class StripeStory {
   readonly events: StripeEvent[] = [];
@@ -103,7 +103,7 @@ export class StripeStory {
   cancelAt: number | null = null;
   cancelAtPeriodEnd = false;
   endedAt: number | null = null;
-  /** Plans of the current period with the day on which each began. */
+  /** Plans of the current period, each with the day on which it began. */
   walk: { price: string; day: number }[] = [];
   addOn: { price: string; first: boolean } | undefined;
   #events = 0;
@@ -132,7 +132,7 @@ export class StripeStory {
     this.events.push(event(`evt_${this.names.prefix}_${this.#events}`, type, this.now, object));
   }
 
-  /** Hours go by, inside the period. */
+  /** Lets hours pass within the period. */
   pass(hours: number): void {
     this.now += hours * 3600;
   }
@@ -232,7 +232,7 @@ export class StripeStory {
     return { kind: "single", price: "price_setup_help", amount: 500, start: this.now, end: this.now };
   }
 
-  /** A one-off line stands after the period's, an add-on before it. */
+  /** A one-off line follows the period's line, an add-on precedes it. */
   linesOfPeriod(): Line[] {
     const { addOn, start } = this;
     return [
@@ -268,14 +268,14 @@ export class StripeStory {
     return invoice;
   }
 
-  /** The open invoice of the period is paid. */
+  /** Pays the open invoice of the period. */
   payLate(invoice: Invoice): void {
     this.charge(invoice, true);
     this.status = "active";
     this.tell();
   }
 
-  /** On a whole day of the period, so that parts of it are whole. */
+  /** Changes the plan on a whole day of the period, so that its parts are whole. */
   change(price: string, day: number): Invoice {
     this.now = this.start + day * DAY;
     const lines: Line[] = [
@@ -288,7 +288,7 @@ export class StripeStory {
     return this.bill("subscription_update", lines, true);
   }
 
-  /** With `payment_behavior=pending_if_incomplete`: nothing changes unless it is paid, and it is not. */
+  /** With `payment_behavior=pending_if_incomplete`: nothing changes without a payment, and this one fails. */
   changeInVain(price: string): Invoice {
     const line = { ...this.period(price, 9000), start: this.now, end: this.now + 365 * DAY };
     const invoice = this.bill("subscription_update", [line], false);
@@ -366,7 +366,7 @@ export class StripeStory {
     )!;
   }
 
-  /** What the truth makes of the user's subscription. */
+  /** The user's subscription according to the true state. */
   outcome(quotas: Readonly<Record<string, number>>): Record<string, unknown> {
     const revoked = this.isGivenBack(this.current) && this.status !== "canceled";
     const status = revoked ? "expired" : this.status;
@@ -395,8 +395,8 @@ export class StripeStory {
 }
 
 /**
- * By brute force, a hundred tokens of quota at a time: each level is held since a day, a way down lets go of those above, and what
- * was given is not taken away. At least what one direct change from the first plan gives.
+ * By brute force, a hundred tokens of quota at a time: each level is held since a day, a downgrade releases the levels above, and
+ * granted tokens stay granted. Returns at least what one direct change from the first plan grants.
  */
 export function tokensOfWalk(
   walk: readonly { price: string; day: number }[],

@@ -8,8 +8,8 @@ import { makeRandom, SEED } from "../support/random.ts";
 import { at, deliver, type StripeEvent, WEBHOOK_SECRET } from "./stripe.ts";
 import { API_VERSIONS, type ApiVersion, StripeStory } from "./stripe-story.ts";
 
-// Events in the shapes of two of Stripe's API versions. Stripe's side is played with its truth; whatever events tell of it, in
-// whatever order and however often, the database must come to that truth.
+// Events in the shapes of two of Stripe's API versions. The test simulates Stripe with a true state; whatever the events' order
+// and repetition, the database must reach that state.
 
 const QUOTAS = { price_plan_basic: 3_000, price_plan_premium: 9_000, price_plan_max: 30_000 } as const;
 const PRICES = Object.keys(QUOTAS) as (keyof typeof QUOTAS)[];
@@ -65,7 +65,7 @@ async function send(events: readonly StripeEvent[]): Promise<void> {
   await withClient(db.url("worker"), (client) => client.query("select private.process_payment_events(1000)"));
 }
 
-/** What the database made of a story. */
+/** The state of a story in the database. */
 async function outcome({ names, start }: StripeStory): Promise<Record<string, unknown>> {
   const [found] = await rows(
     `select s.status, p.code as plan, s.current_period_start as start, s.current_period_end as end,
@@ -97,13 +97,13 @@ const shuffled = <T>(items: readonly T[], random: (below: number) => number): T[
 };
 
 describe.each(API_VERSIONS)("events of %s", (version) => {
-  /** Tells a story up to a moment, and checks that the database is at its truth. */
+  /** Delivers a story up to a moment and checks that the database is in its true state. */
   const tell = async (story: StripeStory) => {
     await send(story.events.splice(0));
     expect(await outcome(story)).toEqual(story.outcome(QUOTAS));
   };
 
-  test("a refund of an upgrade's proration takes the payment back and nothing else", async () => {
+  test("takes back only the payment when an upgrade's proration is refunded", async () => {
     const story = await newStory(version);
     story.begin();
     const proration = story.change("price_plan_premium", 10);
@@ -116,7 +116,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     await tell(story);
   });
 
-  test("a refund of the period's own invoice ends the access, until the next period is paid", async () => {
+  test("ends the access on a refund of the period's own invoice until the next period is paid", async () => {
     const story = await newStory(version);
     const first = story.begin();
     story.pass(30);
@@ -132,7 +132,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     await tell(story);
   });
 
-  test("a refund that fails has not happened", async () => {
+  test("undoes a refund that failed", async () => {
     const story = await newStory(version);
     const first = story.begin();
     story.pass(1);
@@ -142,7 +142,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     story.failRefund(first, first.amount);
     expect(story.outcome(QUOTAS)).toMatchObject({ status: "active", tokens: 3_000 });
     await tell(story);
-    // Its charge then counts without it.
+    // A later refund of the charge counts without it.
     story.pass(1);
     story.refund(first, 100);
     await tell(story);
@@ -151,7 +151,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
   test.each([
     ["before the plan's", true],
     ["after the plan's", false],
-  ])("an add-on's item %s changes neither plan nor tokens", async (_name, first) => {
+  ])("changes neither plan nor tokens for an add-on's item %s", async (_name, first) => {
     const story = await newStory(version);
     story.addOn = { price: "price_seats", first };
     story.begin();
@@ -161,7 +161,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     await tell(story);
   });
 
-  test("to be cancelled in five months is not the period's end, and then it is", async () => {
+  test("ends at the period's end only in the period of a scheduled cancellation", async () => {
     const story = await newStory(version);
     story.begin();
     story.pass(1);
@@ -182,27 +182,30 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
 
   test.each([
     ["canceled", true, "with its period"],
-    ["expired", false, "for want of news"],
-  ])("what our own clock %s %s is revived by what the provider says later", async (status, ends, _how) => {
-    const story = await newStory(version);
-    story.begin();
-    story.pass(1);
-    story.cancel(null, ends);
-    await tell(story);
-    const clock = async (days: number) =>
-      rows("select advance_subscriptions_at(100, to_timestamp($1))", [story.end + days * 86_400]);
-    await clock(10);
-    expect(await outcome(story)).toMatchObject({ status });
-    // It was withdrawn in the last minute, and paid.
-    story.now = story.end - 60;
-    story.cancelAtPeriodEnd = false;
-    story.tell();
-    story.renew(true);
-    expect(story.outcome(QUOTAS)).toMatchObject({ status: "active", tokens: 3_000 });
-    await tell(story);
-  });
+    ["expired", false, "for lack of news"],
+  ])(
+    "revives what the local clock set to %s %s on later news from the provider",
+    async (status, ends, _how) => {
+      const story = await newStory(version);
+      story.begin();
+      story.pass(1);
+      story.cancel(null, ends);
+      await tell(story);
+      const clock = async (days: number) =>
+        rows("select advance_subscriptions_at(100, to_timestamp($1))", [story.end + days * 86_400]);
+      await clock(10);
+      expect(await outcome(story)).toMatchObject({ status });
+      // The cancellation was withdrawn in the last minute, and the period paid.
+      story.now = story.end - 60;
+      story.cancelAtPeriodEnd = false;
+      story.tell();
+      story.renew(true);
+      expect(story.outcome(QUOTAS)).toMatchObject({ status: "active", tokens: 3_000 });
+      await tell(story);
+    },
+  );
 
-  test("an old word does not revive what our own clock ended", async () => {
+  test("does not revive a subscription that the local clock ended when the provider reports older news", async () => {
     const story = await newStory(version);
     const first = story.begin();
     story.pass(1);
@@ -228,7 +231,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
           false,
         ),
     ],
-  ])("%s that cannot be paid leaves the subscription as it is", async (_name, fail) => {
+  ])("leaves the subscription unchanged when the payment of %s fails", async (_name, fail) => {
     const story = await newStory(version);
     story.begin();
     await tell(story);
@@ -241,7 +244,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     ).toEqual([{ event: "started" }]);
   });
 
-  test("a single item that is paid does not pay what is past due", async () => {
+  test("does not settle a past due period by paying a single item", async () => {
     const story = await newStory(version);
     story.begin();
     const open = story.renew(false);
@@ -256,7 +259,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     await tell(story);
   });
 
-  test("an inquiry takes nothing, whether it is closed or becomes a dispute", async () => {
+  test("takes nothing for an inquiry, whether it is closed or becomes a dispute", async () => {
     const story = await newStory(version);
     const first = story.begin();
     story.pass(1);
@@ -272,8 +275,8 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     expect(await outcome(story)).toMatchObject({ status: "expired", tokens: 0 });
   });
 
-  test("a dispute that is won gives back what it took, tokens of an upgrade too; once more, and lost, it takes it", async () => {
-    // Ahead, so that the use of tokens does not set our own clock going.
+  test("restores access and an upgrade's tokens when a dispute is won, and removes them when it is lost again", async () => {
+    // The dates lie in the future, so that using tokens does not advance the local clock.
     const story = await newStory(version, "price_plan_basic", "2036-03-01");
     const first = story.begin();
     story.change("price_plan_premium", 10);
@@ -297,7 +300,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     expect(await brokenLaws(owner)).toEqual([]);
   });
 
-  test("an upgrade gives the same tokens whether its event, the first one or the payment comes first", async () => {
+  test("grants the same tokens for an upgrade whether its event, the first one or the payment arrives first", async () => {
     for (const order of [
       [0, 1, 2],
       [0, 2, 1],
@@ -317,7 +320,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
     }
   });
 
-  test("a new subscription that stood back for an old one takes its place when the old one has ended", async () => {
+  test("activates a new subscription once the old one that it waited for has ended", async () => {
     const old = await newStory(version);
     old.begin();
     await tell(old);
@@ -342,7 +345,7 @@ describe.each(API_VERSIONS)("events of %s", (version) => {
   });
 });
 
-/** A life at Stripe, by chance, in the order in which it happens. */
+/** A random sequence of changes at Stripe, in the order in which they happen. */
 function live(story: StripeStory, random: (below: number) => number): void {
   story.begin();
   let day = 0;
@@ -400,7 +403,7 @@ function live(story: StripeStory, random: (below: number) => number): void {
 }
 
 test.each(API_VERSIONS)(
-  `lives of %s end at Stripe's truth in every order and however often their events come (PLINTH_SEED=${SEED})`,
+  `ends lives of %s in Stripe's true state in every order and with repeated events (PLINTH_SEED=${SEED})`,
   async (version) => {
     for (let life = 0; life < 12; life += 1) {
       const seed = SEED + life;

@@ -131,13 +131,13 @@ const refund = (name: string, of: string, amount: number, day: string) =>
 describe("the signature", () => {
   const body = () => JSON.stringify(created("active"));
   test.each([
-    ["none", () => null],
+    ["that is missing", () => null],
     ["of another body", () => signature(`${body()} `)],
     ["of another secret", () => signature(body(), undefined, "whsec_another")],
     ["older than five minutes", () => signature(body(), Math.floor(Date.now() / 1000) - 310)],
     ["without its scheme", () => signature(body()).replace("v1=", "v0=")],
-    ["that is nonsense", () => "t=1,v1=zz"],
-  ])("%s is refused without a word about why, and nothing is kept", async (_name, header) => {
+    ["that is malformed", () => "t=1,v1=zz"],
+  ])("%s is rejected without a reason, and nothing is stored", async (_name, header) => {
     const { status, text } = await deliver(api.url, body(), header());
     expect({ status, text }).toEqual({
       status: 400,
@@ -146,15 +146,15 @@ describe("the signature", () => {
     expect(await inbox([prefixed("created")])).toEqual([]);
   });
 
-  test("without a secret there is no such path", async () => {
+  test("has no path on a server without a secret", async () => {
     const closed = await startApi(db);
     expect((await deliver(closed.url, body())).status).toBe(404);
     await closed.close();
   });
 });
 
-describe("A3 one life at Stripe", () => {
-  test("checkout, payment, renewal, failure, recovery, end", async () => {
+describe("a subscription at Stripe [A3]", () => {
+  test("follows checkout, payment, renewal, failure, recovery and end", async () => {
     const send = async (...events: StripeEvent[]) => {
       for (const each of events) expect((await deliver(api.url, each)).status).toBe(200);
     };
@@ -207,12 +207,12 @@ describe("A3 one life at Stripe", () => {
     );
     expect(await state()).toMatchObject([{ status: "canceled", ended_at: new Date("2026-04-20Z") }]);
     expect(await tier()).toBe("free");
-    // Nothing revives it.
+    // No later event revives it.
     await send(created("active", { ...next, day: "2026-04-21", type: "updated", name: "after" }));
     expect(await state()).toMatchObject([{ status: "canceled" }]);
   });
 
-  test("an upgrade at Stripe is prorated in the history, and its tokens are added", async () => {
+  test("prorates an upgrade at Stripe in the history and adds its tokens", async () => {
     for (const each of [
       created("active"),
       paid("one"),
@@ -229,7 +229,7 @@ describe("A3 one life at Stripe", () => {
     ).toEqual([{ event: "upgraded", credit: -484, charge: 1452, tokens: 1452 }]);
   });
 
-  test("a plan for life is bought once and lost by a full refund", async () => {
+  test("grants a lifetime plan once and ends it on a full refund", async () => {
     const [{ id: planId }] = await rows("select id from subscription_plans where code = 'forever'");
     await deliver(
       api.url,
@@ -254,7 +254,7 @@ describe("A3 one life at Stripe", () => {
     expect(await state()).toMatchObject([{ status: "expired" }]);
   });
 
-  test("a part refunded changes nothing but the payment; all of it, or a dispute, ends the access", async () => {
+  test("records a partial refund without effect and ends the access on a dispute", async () => {
     for (const each of [created("active"), paid("one"), refund("part", "one", 400, "2026-03-03")])
       await deliver(api.url, each);
     expect(await payments()).toMatchObject([{ status: "partially_refunded", refunded: 400 }]);
@@ -270,12 +270,12 @@ describe("A3 one life at Stripe", () => {
     );
     expect(await payments()).toMatchObject([{ status: "disputed" }]);
     expect(await state()).toMatchObject([{ status: "expired" }]);
-    // The next period is paid: it is theirs.
+    // The next period is paid and gives access again.
     await deliver(api.url, paid("two", { day: "2026-04-01", start: "2026-04-01", end: "2026-05-01" }));
     expect(await state()).toMatchObject([{ status: "active", end: new Date("2026-05-01Z") }]);
   });
 
-  test("a trial of one's own gives way to what is paid; a paid one of one's own does not", async () => {
+  test("replaces a local trial but not a local paid subscription", async () => {
     const [{ id: planId }] = await rows("select id from subscription_plans where code = 'premium'");
     await owner.query("select subscribe_at($1, $2, now())", [user, planId]);
     for (const each of [created("active"), paid("one")]) await deliver(api.url, each);
@@ -289,7 +289,7 @@ describe("A3 one life at Stripe", () => {
   });
 });
 
-describe("order and repetition", () => {
+describe("events in any order", () => {
   const life = () => [
     event(prefixed("checkout"), "checkout.session.completed", at("2026-03-01"), {
       id: "cs_1",
@@ -299,7 +299,7 @@ describe("order and repetition", () => {
       subscription: sub,
       metadata: { plinth_user_id: user },
     }),
-    // Without the user in its metadata: only the checkout knows whose it is.
+    // Without the user in its metadata: only the checkout names the user.
     { ...created("incomplete"), data: { object: { ...created("incomplete").data.object, metadata: {} } } },
     paid("one"),
     created("active", { type: "updated", name: "active" }),
@@ -339,7 +339,7 @@ describe("order and repetition", () => {
       object: { ended_at: at(day), cancel_at_period_end: true },
     });
 
-  /** Numbers of a test's own user are not part of the outcome. */
+  /** The numbers of a test's own user are not part of the outcome. */
   const outcome = async () =>
     JSON.stringify([await state(), await payments()]).replaceAll(new RegExp(`_${users}(?=[_"])`, "g"), "");
 
@@ -361,10 +361,10 @@ describe("order and repetition", () => {
   };
 
   test.each([
-    ["that goes on", false],
+    ["that continues", false],
     ["that ends", true],
   ])(
-    "60 orders of one life %s, with repetitions, end in the same state",
+    "end in the same state for 60 orders of one life %s, with repetitions",
     async (_name, ends) => {
       let expected: string | undefined;
       for (let round = 0; round < 60; round += 1) {
@@ -396,7 +396,7 @@ describe("order and repetition", () => {
     60_000,
   );
 
-  test("20 deliveries of one event at once act once", async () => {
+  test("apply once when one is delivered 20 times at once", async () => {
     await deliver(api.url, created("active"));
     const sent = paid("one");
     const answers = await Promise.all(Array.from({ length: 20 }, () => deliver(api.url, sent)));
@@ -411,10 +411,10 @@ describe("order and repetition", () => {
     ]);
   });
 
-  test("all events of one life at once lose nothing", async () => {
+  test("lose nothing when all of one life arrive at once", async () => {
     const events = life();
     await Promise.all(shuffled(events).map((each) => deliver(api.url, each)));
-    // What found its customer's other events locked is the job's to finish.
+    // Events that found their customer's other events locked are left to the job.
     await owner.query("update payment_events set next_attempt_at = now() where processed_at is null");
     await withClient(db.url("worker"), (client) =>
       client.query("select private.process_payment_events(100)"),
@@ -423,7 +423,7 @@ describe("order and repetition", () => {
     expect(await payments()).toMatchObject([{ status: "partially_refunded" }, { status: "succeeded" }]);
   });
 
-  test("a server that dies between keeping an event and acting on it loses nothing: the job goes on", async () => {
+  test("are applied by the job when the server dies between storing and applying them", async () => {
     await withClient(db.url("service"), async (client) => {
       await client.query("begin");
       await client.query(
@@ -463,7 +463,7 @@ describe("order and repetition", () => {
     ]);
   });
 
-  test("an event that fails is kept with its reason and tried again later", async () => {
+  test("are kept with their reason and retried later when they fail", async () => {
     await deliver(api.url, created("active", { end: "2026-02-01" }));
     expect(await inbox([prefixed("created")])).toEqual([
       { id: prefixed("created"), outcome: "failed_23514", done: false },
@@ -477,8 +477,8 @@ describe("order and repetition", () => {
   });
 });
 
-describe("what is kept", () => {
-  test("unknown events, without their content", async () => {
+describe("storage of events", () => {
+  test("keeps unknown events without their content", async () => {
     await deliver(
       api.url,
       event(prefixed("new"), "terminal.reader.sings", at("2026-03-01"), { customer, song: "canary" }),
@@ -490,7 +490,7 @@ describe("what is kept", () => {
     ).toEqual([{ event_type: "terminal.reader.sings", outcome: "ignored", payload: {} }]);
   });
 
-  test("nothing of cards, names, addresses or secrets, wherever an event carries it", async () => {
+  test("keeps nothing of cards, names, addresses or secrets, wherever an event carries it", async () => {
     const canaries = {
       number: "4242424242424242",
       last4: "canary-4242",

@@ -22,7 +22,7 @@ export const event = (
   object: Record<string, unknown>,
 ): StripeEvent => ({ id, object: "event", type, created, data: { object } });
 
-/** A subscription as Stripe's API of 2025 and later shows it: the period is on its items. */
+/** A subscription in the shape of Stripe's API since 2025: its items carry the period. */
 export const subscription = (
   id: string,
   options: {
@@ -137,7 +137,7 @@ export interface Asked {
   readonly form: Record<string, string>;
 }
 
-/** A server in place of Stripe's API: notes what it is asked and answers what it is told to. */
+/** A stand-in for Stripe's API that records each request and returns the prepared answer. */
 export interface PlayedStripe {
   readonly url: string;
   readonly asked: Asked[];

@@ -13,9 +13,9 @@ afterAll(async () => {
 
 const refused = (code: string) => expect.objectContaining({ code });
 
-describe("H6 A3 the state machine", () => {
+describe("the state machine [H6, A3]", () => {
   const STATES = ["trialing", "active", "past_due", "paused", "canceled", "expired"] as const;
-  // What each event leads to, in the order of STATES; null is refused.
+  // The result of each event, in the order of STATES; null is a rejection.
   const MACHINE: Record<string, (string | null)[]> = {
     payment_succeeded: ["active", "active", "active", null, null, "active"],
     payment_failed: ["past_due", "past_due", "past_due", null, null, null],
@@ -33,14 +33,14 @@ describe("H6 A3 the state machine", () => {
     unheard_of: [null, null, null, null, null, null],
   };
 
-  test("knows no event but these", async () => {
+  test("knows only these events", async () => {
     await withBilling(db, async ({ tx }) => {
       const events = await tx.rows<{ event: string }>("select distinct event from subscription_transitions");
       expect([...events.map(({ event }) => event), "unheard_of"].sort()).toEqual(Object.keys(MACHINE).sort());
     });
   });
 
-  /** A subscription in a state, made as it is without going through others. */
+  /** A subscription in a state, created directly in it. */
   const INSERT = `
     insert into user_subscriptions (user_id, plan_id, status, started_at, anchor_at, current_period_start, current_period_end,
       trial_end, past_due_since, paused_at, ended_at, quota_period_start, quota_period_end)
@@ -79,7 +79,7 @@ describe("H6 A3 the state machine", () => {
     });
   });
 
-  test("holds for psql too: no update takes a step that is not listed", async () => {
+  test("rejects every update in psql that takes an unlisted step", async () => {
     const allowed = new Set(CASES.filter(([, , to]) => to !== null).map(([from, , to]) => `${from}>${to}`));
     for (const from of STATES)
       for (const to of STATES)
@@ -99,8 +99,8 @@ describe("H6 A3 the state machine", () => {
   });
 });
 
-describe("H6 one current subscription", () => {
-  test("a second one is refused by the database, a past one is not in the way", async () => {
+describe("the one current subscription [H6]", () => {
+  test("excludes a second one in the database but not a past one", async () => {
     await withBilling(db, async ({ tx, start }) => {
       const id = await start("basic", "2026-01-10Z");
       await tx.rows("savepoint before");
@@ -112,8 +112,8 @@ describe("H6 one current subscription", () => {
   });
 });
 
-describe("A3 time", () => {
-  test("a free plan renews by itself and grants each month's tokens, however late the job comes", async () => {
+describe("a subscription over time [A3]", () => {
+  test("renews a free plan automatically and grants each month's tokens, however late the job runs", async () => {
     const run = (moments: string[]) =>
       withBilling(db, async ({ start, advance, latest, ledger }) => {
         const id = await start("gift", "2026-01-31 10:00Z");
@@ -147,7 +147,7 @@ describe("A3 time", () => {
     ).toEqual(late);
   });
 
-  test("a paid plan whose payment does not come is past_due, then expired after seven days", async () => {
+  test("sets an unpaid paid plan to past_due, then expires it after seven days", async () => {
     await withBilling(db, async ({ tx, start, advance, latest, events }) => {
       const id = await start("basic", "2026-01-31 10:00Z");
       expect(await advance(id, "2026-02-28 09:59Z")).toBe(0);
@@ -166,7 +166,7 @@ describe("A3 time", () => {
     });
   });
 
-  test("a late payment pays for the period that was owed, with its tokens and what is carried over", async () => {
+  test("applies a late payment to the period that was owed, with its tokens and those carried over", async () => {
     await withBilling(db, async ({ tx, user, plan, start, advance, latest, ledger }) => {
       const id = await start("basic", "2026-01-31 10:00Z");
       await advance(id, "2026-03-03Z");
@@ -184,7 +184,7 @@ describe("A3 time", () => {
     });
   });
 
-  test("a trial ends in expired without payment, and cannot be had twice, in no other plan either", async () => {
+  test("expires a trial without payment and rejects a second one in any plan", async () => {
     await withBilling(db, async ({ tx, user, plan, latest, advance }) => {
       const subscribe = async (name: string, at: string) =>
         tx.attempt<{ id: string; status: string }>("select id, status from subscribe_at($1, $2, $3)", [
@@ -198,17 +198,17 @@ describe("A3 time", () => {
       expect((await latest())!.status).toBe("expired");
       await expect(subscribe("pro", "2028-03-06Z")).rejects.toEqual(refused("PL402"));
       await expect(subscribe("basic", "2028-03-06Z")).rejects.toEqual(refused("PL402"));
-      // Nor by hand.
+      // A direct insert is rejected, too.
       await expect(
         tx.attempt("select start_subscription($1, $2, true, '2028-03-07Z')", [user, await plan("pro")]),
       ).rejects.toEqual(refused("23505"));
-      // A trial that becomes one's plan begins its first period where it ends.
+      // A trial that becomes a subscription begins its first period at its end.
       await tx.rows("select subscribe_at($1, $2, '2028-03-08Z')", [user, await plan("gift")]);
       expect(await latest()).toMatchObject({ status: "active", plan: "gift" });
     });
   });
 
-  test("canceled at the period's end, resumed before it, and not after", async () => {
+  test("cancels at the period's end and resumes only before it", async () => {
     await withBilling(db, async ({ tx, user, start, advance, latest, events }) => {
       const set = (cancel: boolean, at: string) =>
         tx.attempt("select set_cancellation_at($1, $2, $3)", [user, cancel, at]);
@@ -236,7 +236,7 @@ describe("A3 time", () => {
     });
   });
 
-  test("a pause stops the clock and keeps the tokens", async () => {
+  test("stops the clock and keeps the tokens during a pause", async () => {
     await withBilling(db, async ({ tx, user, start, advance, latest, ledger }) => {
       const id = await start("basic", "2026-03-01Z");
       await tx.rows("select pause_subscription($1, '2026-03-11Z')", [id]);
@@ -252,7 +252,7 @@ describe("A3 time", () => {
     });
   });
 
-  test("a pause over a change of the clocks takes and gives no hour", async () => {
+  test("loses and gains no hour when clocks change during a pause", async () => {
     // In New Zealand the clocks change on 27 September 2026.
     await withBilling(db, async ({ tx, user, start, latest }) => {
       const id = await start("basic", "2026-08-20Z");
@@ -262,7 +262,7 @@ describe("A3 time", () => {
     });
   });
 
-  test("a plan for life never ends and grants by the month", async () => {
+  test("grants a lifetime plan's tokens by the month without end", async () => {
     await withBilling(db, async ({ tx, start, advance, ledger }) => {
       const id = await start("forever", "2027-12-31Z");
       expect(await advance(id, "2028-03-01Z")).toBe(2);
@@ -283,11 +283,11 @@ describe("A3 time", () => {
   });
 });
 
-describe("A3 changes of plan", () => {
+describe("a change of plan [A3]", () => {
   const change =
     "select event, credit_cents::integer as credit, charge_cents::integer as charge, amount_cents::integer as amount, tokens_granted::integer as tokens from change_subscription_plan($1, $2, $3)";
 
-  test("an upgrade takes effect at once, prorated in money and tokens", async () => {
+  test("takes effect at once for an upgrade, prorated in money and tokens", async () => {
     await withBilling(db, async ({ tx, plan, start, latest, ledger }) => {
       const id = await start("basic", "2026-04-01Z");
       expect(await tx.rows(change, [id, await plan("pro"), "2026-04-21Z"])).toEqual([
@@ -306,7 +306,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("changing to and fro adds a plan's tokens once a period", async () => {
+  test("adds a plan's tokens once a period when two plans alternate", async () => {
     await withBilling(db, async ({ tx, plan, start, ledger }) => {
       const id = await start("basic", "2026-04-01Z");
       for (const [name, day] of [
@@ -324,7 +324,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("another cycle begins a new period, charged in full", async () => {
+  test("begins a new period, charged in full, for another cycle", async () => {
     await withBilling(db, async ({ tx, plan, start, latest, ledger }) => {
       const id = await start("basic", "2026-04-01Z");
       expect(await tx.rows(change, [id, await plan("basic yearly"), "2026-04-16Z"])).toEqual([
@@ -343,7 +343,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("within a trial nothing is owed", async () => {
+  test("costs nothing within a trial", async () => {
     await withBilling(db, async ({ tx, plan, start, latest }) => {
       const id = await start("basic", "2026-04-01Z", true);
       expect(await tx.rows(change, [id, await plan("pro"), "2026-04-05Z"])).toMatchObject([
@@ -356,7 +356,7 @@ describe("A3 changes of plan", () => {
   test.each([
     ["another currency", "euro", "PL422"],
     ["the same plan", "basic", "PL409"],
-  ])("%s is refused", async (_name, target, code) => {
+  ])("is rejected to %s", async (_name, target, code) => {
     await withBilling(db, async ({ tx, plan, start }) => {
       const id = await start("basic", "2026-04-01Z");
       await expect(tx.attempt(change, [id, await plan(target), "2026-04-02Z"])).rejects.toEqual(
@@ -365,7 +365,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("unlimited tokens come and go with their plan", async () => {
+  test("grants an unlimited plan's tokens only while the plan lasts", async () => {
     await withBilling(db, async ({ tx, plan, start, ledger }) => {
       const id = await start("basic", "2026-04-01Z");
       await tx.rows(change, [id, await plan("endless"), "2026-04-11Z"]);
@@ -379,7 +379,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("a downgrade waits for the period's end; an upgrade is not a user's to take; both can be taken back", async () => {
+  test("waits for the period's end for a downgrade, needs payment for an upgrade and can be withdrawn", async () => {
     await withBilling(db, async ({ tx, user, plan, start, advance, latest, events }) => {
       const schedule = async (name: string, at: string) =>
         tx.attempt("select schedule_plan_at($1, $2, $3)", [user, await plan(name), at]);
@@ -409,7 +409,7 @@ describe("A3 changes of plan", () => {
     });
   });
 
-  test("a plan's terms do not change: a new version is made, and who is on the old one stays on it", async () => {
+  test("leaves subscribers on the old version when a plan's terms are revised", async () => {
     await withBilling(db, async ({ tx, user, plan, start }) => {
       const old = await plan("basic");
       await start("basic", "2026-04-01Z");
@@ -449,8 +449,8 @@ describe("A3 changes of plan", () => {
   });
 });
 
-describe("A9 A11 C1 H6 what the documents ask", () => {
-  test("H6 A11 the documented queries run as written", async () => {
+describe("the documented queries [A9, A11, C1, H6]", () => {
+  test("run as written [H6, A11]", async () => {
     await withBilling(db, async ({ tx, user, start }) => {
       await start("basic", "2026-04-01Z");
       expect(
@@ -473,7 +473,7 @@ describe("A9 A11 C1 H6 what the documents ask", () => {
     });
   });
 
-  test("C1 the tier is the plan's code while it gives access, else free", async () => {
+  test("return the plan's code as tier while it gives access, else free [C1]", async () => {
     await withBilling(db, async ({ tx, user, start, advance }) => {
       const lookup = async () =>
         (
@@ -496,7 +496,7 @@ describe("A9 A11 C1 H6 what the documents ask", () => {
     });
   });
 
-  test("A9 users see their own subscription, and others nothing of it", async () => {
+  test("show users their own subscription only [A9]", async () => {
     await withBilling(db, async ({ tx, user, start }) => {
       const [other] = await tx.rows<{ id: string }>(
         "insert into users (username) values ('other') returning id",
@@ -520,7 +520,7 @@ describe("A9 A11 C1 H6 what the documents ask", () => {
     });
   });
 
-  test("of two versions made at once one is refused, or it would take back what the other changed", async () => {
+  test("reject the second of two concurrent plan versions, which would undo the first one's changes", async () => {
     const [{ id }] = (await withClient(db.url("owner"), async (client) => {
       const { rows } = await client.query(
         `insert into billing.subscription_plans (code, plan_name, billing_cycle, price_cents, currency, token_quota)

@@ -14,7 +14,7 @@ export interface Subscription {
   readonly end: string | null;
 }
 
-/** A database that notes what plans ask of the ledger. */
+/** A database that records the calls of plans to the ledger. */
 export async function billingDatabase(): Promise<TestDatabase> {
   const db = await createTestDatabase();
   await recordLedgerCalls(db);
@@ -32,7 +32,7 @@ const PLANS = `
     ('endless', 'Endless', 'monthly', 9000, 'USD', 0, null, 0, 40),
     ('gift', 'Gift', 'monthly', 0, 'USD', 0, 10, 0, 1)`;
 
-/** A rolled-back transaction of the owner with plans and one user, and short words for what billing tests do. */
+/** A rolled-back transaction of the owner with plans, one user, and helpers for billing tests. */
 export async function withBilling<T>(
   db: TestDatabase,
   use: (billing: {
@@ -41,11 +41,11 @@ export async function withBilling<T>(
     plan(name: string): Promise<string>;
     /** The user's latest subscription. */
     latest(): Promise<Subscription | undefined>;
-    /** Starts a subscription that is paid for, or a trial. */
+    /** Starts a paid subscription, or a trial. */
     start(plan: string, at: string, trial?: boolean): Promise<string>;
     advance(id: string, at: string): Promise<number>;
     events(): Promise<string[]>;
-    /** Calls of the ledger: what, how many, from, until. */
+    /** Calls of the ledger: call, amount, start, end. */
     ledger(): Promise<string[]>;
   }) => Promise<T>,
 ): Promise<T> {

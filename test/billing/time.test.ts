@@ -15,7 +15,7 @@ afterAll(async () => {
 const rowsAs = async (role: "owner" | "worker", sql: string, values: unknown[] = []) =>
   withClient(db.url(role), async (client) => (await client.query(sql, values)).rows);
 
-test("A3 two workers at once bring a hundred subscriptions up to date once each", async () => {
+test("advances a hundred subscriptions once each with two workers at once [A3]", async () => {
   await withClient(db.url("owner"), async (client) => {
     await client.query(`
       insert into subscription_plans (code, plan_name, price_cents, token_quota) values ('gift', 'Gift', 0, 10);
@@ -44,7 +44,7 @@ test("A3 two workers at once bring a hundred subscriptions up to date once each"
   expect(await rowsAs("worker", "select private.advance_subscriptions(10) as n")).toEqual([{ n: 0 }]);
 });
 
-test("H5 the free plan's tokens come once a calendar month, by the job or at the first use, whoever is first", async () => {
+test("grants the free plan's tokens once a calendar month, by the job or at the first use [H5]", async () => {
   const ids = await Promise.all(["free-1", "free-2", "free-3"].map((name) => registerUser(db, name)));
   await rowsAs("owner", "update users set last_login_at = now() where id = any ($1)", [ids.slice(0, 2)]);
   const ensure = () =>
@@ -57,7 +57,7 @@ test("H5 the free plan's tokens come once a calendar month, by the job or at the
       [ids],
     ),
   ).toEqual([{ n: 3, amount: 50000 }]);
-  // The next month, a job that was down for the one between.
+  // The next month, with a job that was down for the one between.
   await rowsAs("owner", "select grant_free_quotas_at(100, now() + interval '45 days')");
   await rowsAs("owner", "select grant_free_quotas_at(100, now() + interval '45 days')");
   expect(
@@ -72,7 +72,7 @@ test("H5 the free plan's tokens come once a calendar month, by the job or at the
   ]);
 });
 
-test("the first use in a new period grants its tokens before the job does, and a plan that ended gives way to the free one", async () => {
+test("grants a new period's tokens at the first use before the job does, and the free plan's after a plan that ended", async () => {
   await withBilling(db, async ({ tx, user, start, ledger, latest }) => {
     const ensure = (at: string) => tx.rows("select ensure_grants_at($1, $2)", [user, at]);
     await ensure("2026-01-05Z");
@@ -88,7 +88,7 @@ test("the first use in a new period grants its tokens before the job does, and a
   });
 });
 
-// What the rules say, again, in the plainest way: days since 2026-01-01 on a calendar without SQL.
+// The rules again in the simplest form: days since 2026-01-01 on a calendar without SQL.
 type Model = {
   status: string;
   plan: "gift" | "basic" | "pro";
@@ -125,7 +125,7 @@ const pass = (model: Model, now: Date) => {
   }
 };
 
-test("A3 random sequences of clock, users and payments agree with a model of the rules", async () => {
+test("agrees with a model of the rules for random sequences of clock, users and payments [A3]", async () => {
   const random = makeRandom(7);
   const seen = new Set<string>();
   for (let round = 0; round < 40; round += 1)
@@ -144,7 +144,7 @@ test("A3 random sequences of clock, users and payments agree with a model of the
         owed: null,
       };
       await start(first, now.toISOString());
-      /** What the database says: done, or its refusal. */
+      /** The database's answer: done, or the code of its rejection. */
       const attempt = async (sql: string, values: unknown[]) =>
         tx.attempt(sql, values).then(
           () => "done",
@@ -180,7 +180,7 @@ test("A3 random sequences of clock, users and payments agree with a model of the
             else model.cancel = cancel;
           }
         } else if (live) {
-          // Somebody paid for the plan it is on.
+          // A payment for the current plan arrived.
           expect(
             await attempt("select grant_subscription_at($1, $2, $3)", [user, await plan(model.plan), now]),
           ).toBe("done");
@@ -192,7 +192,7 @@ test("A3 random sequences of clock, users and payments agree with a model of the
           );
           model.pending = "gift";
         }
-        // A payment for a period that is over as well leaves the next one owed.
+        // A payment for a period that has also ended leaves the next one owed.
         pass(model, now);
         await tx.rows("select advance_subscription(id, $2) from user_subscriptions where user_id = $1", [
           user,

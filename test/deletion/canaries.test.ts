@@ -12,7 +12,7 @@ import {
 import { tablesWith } from "../support/whole-database.ts";
 
 // A deleted account leaves no trace. Every column of text, addresses and JSON of an account's rows gets a canary; after the
-// deletion the whole database is searched. The columns come from the catalogue, so a new table is covered without being named.
+// deletion the whole database is searched. The columns come from the catalog, so a new table is covered automatically.
 
 let db: TestDatabase;
 beforeEach(async () => {
@@ -41,18 +41,18 @@ const WORDS_OF_THE_PRODUCT: ReadonlySet<string> = new Set([
   "security.security_audit_log.source",
 ]);
 
-/** Tables whose rows outlive who made them, with their texts. */
+/** Tables whose rows outlive their author, with their texts. */
 const STAYS: ReadonlySet<string> = new Set([
   "billing.payments", // bookkeeping: ids of the payment provider, no name
   "learning.content_items", // published content belongs to the product
   "learning.content_versions", // likewise
-  "learning.skill_evidence", // a note on somebody else's skill
-  "rooms.chat_rooms", // a room goes on with its other members
-  "rooms.general_chat_mutes", // the reason of somebody else's mute
-  "rooms.room_bans", // the reason of somebody else's ban
+  "learning.skill_evidence", // a note on another user's skill
+  "rooms.chat_rooms", // a room continues with its other members
+  "rooms.general_chat_mutes", // the reason of another user's mute
+  "rooms.room_bans", // the reason of another user's ban
 ]);
 
-/** One row of each kind that SEED has none of, and sign-ins by names that only later turn out to be an account's. */
+/** One row of each kind that SEED lacks, and sign-ins by names that only later become an account's. */
 const MORE_ROWS = `
   update identity.users set email = 'ada@example.com' where id = :ada;
   insert into private.mail_outbox (user_id, to_address, template) values (:ada, 'x@example.com', 'password-changed');
@@ -73,7 +73,7 @@ const MORE_ROWS = `
   update rooms.general_chat_mutes set muted_by = :ada where user_id = :bob;
   update rooms.room_bans set banned_by = :ada;`;
 
-/** Sign-ins by the account's names while they were nobody's, such as before it was registered. */
+/** Sign-ins by the account's names before they belonged to an account, such as before it was registered. */
 async function tryUnknownNames(): Promise<void> {
   await inTransaction(db.url("service"), async (client) => {
     await client.query(
@@ -90,7 +90,7 @@ async function seed(): Promise<Set<string>> {
     await client.query(withIds(SEED));
     await client.query(withIds(MORE_ROWS));
     const planted = await plantCanaries(client, ada, WORDS_OF_THE_PRODUCT);
-    // What another person did to the account was done from that person's address, and what the account did to another person
+    // An action of another person on the account came from that person's address, and an action of the account on another person
     // is about that person.
     await client.query(
       withIds(`
@@ -104,13 +104,13 @@ async function seed(): Promise<Set<string>> {
   });
 }
 
-/** Tables that still know the person; partitions by the name of their table. */
+/** Tables that still contain the person; partitions by the name of their table. */
 async function remains(): Promise<string[]> {
   const found = [...(await tablesWith(db, CANARY)), ...(await tablesWith(db, CANARY_ADDRESS))];
   return [...new Set(found.map((table) => table.replace(/_(\d{4}_\d{2}|default)$/, "")))];
 }
 
-/** Where the traces of the issue were. */
+/** The columns with traces in the original issue. */
 const MUST_BE_PLANTED = [
   "identity.users.username",
   "identity.users.email",
@@ -152,7 +152,7 @@ const WAYS: Readonly<Record<string, () => Promise<unknown>>> = {
     }),
 };
 
-test.each(Object.keys(WAYS))("a deletion by %s leaves no canary in the database", async (way) => {
+test.each(Object.keys(WAYS))("leaves no canary in the database after a deletion by %s", async (way) => {
   const planted = await seed();
   // Otherwise nothing below could fail.
   expect(MUST_BE_PLANTED.filter((column) => !planted.has(column))).toEqual([]);
@@ -166,7 +166,7 @@ test.each(Object.keys(WAYS))("a deletion by %s leaves no canary in the database"
   ]);
 });
 
-test("accounts that acted on each other are deleted at the same moment, while others sign in to them", async () => {
+test("deletes accounts that acted on each other at the same moment, while others sign in to them", async () => {
   for (let round = 0; round < 8; round++) {
     const pair = await Promise.all(["a", "b"].map((name) => registerUser(db, `${name}${round}`)));
     await withClient(db.url("owner"), (client) =>

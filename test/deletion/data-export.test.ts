@@ -30,7 +30,7 @@ const download = (id: string, token?: string) =>
 const request = async (token: string): Promise<string> =>
   (await api.ask(REQUEST, { token })).data.requestDataExport.result.id;
 
-test("an export is requested, written by the job, downloaded by its owner, and expires", async () => {
+test("requests an export, writes it in the job, lets its owner download it, and expires it", async () => {
   const { token, userId } = await signUp(api, "ada1");
   await api.ask(
     'mutation { setConversationMemory(input: { memory: { likes: "tea" } }) { conversationMemory { version } } }',
@@ -67,7 +67,7 @@ test("an export is requested, written by the job, downloaded by its owner, and e
   expect((await api.ask(STATUS, { token })).data.dataExports.nodes[0].status).toBe("expired");
 });
 
-test("nobody else sees or downloads an export: no other user, administrator, visitor or API token", async () => {
+test("hides an export from other users, administrators, visitors and API tokens", async () => {
   const { token } = await signUp(api, "ada2");
   const id = await request(token);
   await runJob();
@@ -89,7 +89,7 @@ test("nobody else sees or downloads an export: no other user, administrator, vis
   expect((await download(id, token)).status).toBe(200);
 });
 
-test("a request needs a recent sign-in, and there are five a day", async () => {
+test("requires a recent sign-in for a request and allows five a day", async () => {
   const { token, userId } = await signUp(api, "ada3");
   expect(codeOf(await api.ask(REQUEST))).toBe("UNAUTHENTICATED");
   await asOwner(
@@ -105,7 +105,7 @@ test("a request needs a recent sign-in, and there are five a day", async () => {
   expect(codeOf(await api.ask(REQUEST, { token }))).toBe("RATE_LIMITED");
 });
 
-test("holds the rows of every table that has some of the user, none of another's, and no secret", async () => {
+test("exports the user's rows from every table, no row of another user, and no secret", async () => {
   const seeded = await createTestDatabase();
   try {
     const { text, tables } = await withClient(seeded.url("owner"), async (client) => {
@@ -125,7 +125,7 @@ test("holds the rows of every table that has some of the user, none of another's
       const parts = await client.query<{ content: string }>(
         "select content from private.data_export_parts order by part_number",
       );
-      // Every table with a row that names ada in its own column user_id, asked without the functions that are tested.
+      // Every table with a row that names ada in its own column user_id, queried without the functions under test.
       await client.query("set search_path = ''");
       const candidates = await client.query<{ name: string }>(
         `select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -152,7 +152,7 @@ test("holds the rows of every table that has some of the user, none of another's
     expect(
       [...columns].filter((column) => /hash|secret|sealed|password_|salt|wrapped/.test(column)).sort(),
     ).toEqual(["password_changed_at"]);
-    // Whom others have blocked or invited, and what they wrote, is theirs.
+    // Other users' blocks, invites and messages are theirs.
     for (const { user_id } of document.tables["rooms.user_blocks"] ?? []) expect(user_id).toBe(IDS.ada);
     for (const { sender_id } of document.tables["rooms.room_messages"]) expect(sender_id).toBe(IDS.ada);
   } finally {
@@ -160,7 +160,7 @@ test("holds the rows of every table that has some of the user, none of another's
   }
 });
 
-test("a large export is written in pieces, continued after a kill, and streamed without holding it", async () => {
+test("writes a large export in pieces, continues it after a kill, and streams it without buffering", async () => {
   const { token, userId } = await signUp(api, "ada4");
   await asOwner(
     `with c as (insert into llm.chats (user_id) values ($1) returning id)
@@ -189,7 +189,7 @@ test("a large export is written in pieces, continued after a kill, and streamed 
   const answer = await download(id, token);
   const document = JSON.parse(await answer.text());
   expect(document.tables["llm.prompts"]).toHaveLength(200);
-  // A client that goes away in the middle leaves the server well.
+  // A client that disconnects in the middle does not harm the server.
   const cut = new AbortController();
   const half = await fetch(`${api.url}/exports/${id}`, {
     headers: { authorization: `Bearer ${token}` },

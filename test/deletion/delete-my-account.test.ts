@@ -44,7 +44,7 @@ beforeEach(async () => {
 const as = (token: string) => ({ token });
 
 describe("the request", () => {
-  test("keeps the account for the grace period, says so by mail, and can be repeated", async () => {
+  test("keeps the account for the grace period, sends a mail, and can be repeated", async () => {
     const { data, errors } = await api.ask(DELETE, as(user.token));
     expect(errors).toBeUndefined();
     const { userId, requestedAt, dueAt } = data.deleteMyAccount.result;
@@ -71,7 +71,7 @@ describe("the request", () => {
     expect(Date.parse(dueAt) - Date.parse(requestedAt)).toBe(3 * 86_400_000);
   });
 
-  test("ends the other sessions and the API tokens, and leaves the session that asks", async () => {
+  test("ends the other sessions and the API tokens but keeps the current session", async () => {
     const other = await signIn(api, name);
     await asOwner(
       `insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
@@ -93,7 +93,7 @@ describe("the request", () => {
     expect(other.token).not.toBe(user.token);
   });
 
-  test("needs a session with a recent sign-in, and no visitor or API token makes it", async () => {
+  test("requires a session with a recent sign-in and rejects visitors and API tokens", async () => {
     expect(codeOf(await api.ask(DELETE))).toBe("UNAUTHENTICATED");
     await asOwner(
       "update identity.user_sessions set authenticated_at = now() - interval '11 minutes' where user_id = $1",
@@ -110,8 +110,8 @@ describe("the request", () => {
   });
 });
 
-describe("canceling", () => {
-  test("keeps the account, also after a new sign-in, and is told by mail", async () => {
+describe("a cancellation", () => {
+  test("keeps the account, also after a new sign-in, and sends a mail", async () => {
     await api.ask(DELETE, as(user.token));
     const again = await signIn(api, name);
     expect((await api.ask(CANCEL, as(again.token))).data.cancelAccountDeletion.result.userId).toBe(
@@ -123,7 +123,7 @@ describe("canceling", () => {
     expect(await exists(user.userId)).toBe(true);
   });
 
-  test("and seeing are nobody else's, an administrator's neither", async () => {
+  test("is possible and visible only to the account, not even to an administrator", async () => {
     await api.ask(DELETE, as(user.token));
     const admin = await signUp(api, `admin${counter}`);
     await grantRole(db, admin.userId, "admin");
@@ -141,7 +141,7 @@ describe("canceling", () => {
 });
 
 describe("the job", () => {
-  test("deletes what is due, sends a last mail, and forgets the address when it was sent", async () => {
+  test("deletes due accounts, sends a last mail, and forgets the address when it was sent", async () => {
     await api.ask(DELETE, as(user.token));
     await makeDue(user.userId);
     expect(await runJob()).toEqual({ deleted: 1, postponed: 0, canceled: 0 });
@@ -159,7 +159,7 @@ describe("the job", () => {
     expect(await runJob()).toEqual({ deleted: 0, postponed: 0, canceled: 0 });
   });
 
-  test("asks for what the account still has at its payment provider to be canceled", async () => {
+  test("requests the cancellation of the account's subscriptions at its payment provider", async () => {
     await asOwner(
       `insert into private.provider_subscriptions (provider, provider_subscription_id, user_id, status)
        values ('stripe', $2, $1, 'active')`,
@@ -180,14 +180,14 @@ describe("the job", () => {
     ).toHaveLength(1);
   });
 
-  test("that is killed leaves the account whole and due; two workers delete it once", async () => {
+  test("leaves the account whole and due when it is killed, and deletes it once with two workers", async () => {
     await api.ask(DELETE, as(user.token));
     await makeDue(user.userId);
     await withClient(db.url("worker"), async (client) => {
       const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
       await client.query("begin");
       await client.query("select private.delete_due_account()");
-      // What kill -9 of the worker does to its connection.
+      // The effect of kill -9 of the worker on its connection.
       await withClient(db.adminUrl, (other) =>
         other.query("select pg_terminate_backend($1)", [rows[0]!.pid]),
       );
@@ -199,7 +199,7 @@ describe("the job", () => {
     expect(await exists(user.userId)).toBe(false);
   });
 
-  test("postpones an account that cannot go, and deletes the others", async () => {
+  test("postpones an account that cannot be deleted and deletes the others", async () => {
     const lone = user;
     await api.ask(DELETE, as(lone.token));
     const other = await signUp(api, `second${counter}`);
@@ -220,7 +220,7 @@ describe("the job", () => {
 });
 
 describe("the last administrator", () => {
-  test("cannot leave, by whatever way, and of two who leave at the same moment one stays", async () => {
+  test("cannot be deleted in any way, and one of two concurrent deletions is rejected", async () => {
     await asOwner(
       "delete from access.user_roles where role_id = (select id from access.roles where role_name = 'admin')",
     );

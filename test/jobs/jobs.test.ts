@@ -20,7 +20,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** What a job gets, on a connection of the worker role. */
+/** The context of a job, on a connection of the worker role. */
 const context = (signal = new AbortController().signal): JobContext => ({
   signal,
   query: async (sql, values) => (await worker.query(sql, values)).rows,
@@ -32,7 +32,7 @@ const job = (name: string) => {
   return entry;
 };
 
-/** Sessions with one refresh token each, made at one time and ending at another. */
+/** Creates sessions with one refresh token each, with a start and an end. */
 const makeSessions = (count: number, begun: string, ends: string) =>
   withClient(db.url("owner"), async (client) => {
     for (let index = 0; index < count; index += 1)
@@ -53,7 +53,7 @@ const count = (sql: string) =>
 const TOKENS = "select count(*)::integer as n from private.refresh_tokens";
 const OPEN = "select count(*)::integer as n from identity.user_sessions where ended_at is null";
 
-test("the timetable says for each job when and why, and each has a queue with a dead letter queue", () => {
+test("gives each job in the timetable a schedule and a reason, and a queue with a dead letter queue", () => {
   for (const { name, cron, reason } of TIMETABLE) {
     expect(name).toMatch(/^[a-z]+(-[a-z]+)*$/);
     expect(cron.split(" ")).toHaveLength(5);
@@ -65,27 +65,27 @@ test("the timetable says for each job when and why, and each has a queue with a 
   expect(QUEUES).toContainEqual(expect.objectContaining({ name: "dead-letter" }));
 });
 
-test("each job finds nothing to do on a fresh database, as the worker role", async () => {
+test("finds nothing to do for any job on a fresh database as the worker role", async () => {
   for (const { name, run } of TIMETABLE) {
     const counts = await run(context());
     expect({ name, counts: [...new Set(Object.values(counts))] }).toEqual({ name, counts: [0] });
   }
 });
 
-test("delete-expired-tokens deletes what expired and nothing else", async () => {
+test("deletes only expired tokens in delete-expired-tokens", async () => {
   await makeSessions(3, "-2 days", "-1 day");
   await makeSessions(2, "-2 days", "1 day");
   expect(await job("delete-expired-tokens").run(context())).toEqual({ rows: 3 });
   expect(await count(TOKENS)).toBe(2);
 });
 
-test("end-expired-sessions ends what expired and nothing else", async () => {
+test("ends only expired sessions in end-expired-sessions", async () => {
   expect(await count(OPEN)).toBe(5);
   expect(await job("end-expired-sessions").run(context())).toEqual({ rows: 3 });
   expect(await count(OPEN)).toBe(2);
 });
 
-test("delete-old-mails and delete-expired-verifications delete what is old and nothing else", async () => {
+test("deletes only old rows in delete-old-mails and delete-expired-verifications", async () => {
   await withClient(db.url("owner"), (client) =>
     client.query(
       `with mails (status, age) as (values ('sent', 8), ('sent', 6), ('failed', 31), ('failed', 29), ('pending', 99))
@@ -109,7 +109,7 @@ test("delete-old-mails and delete-expired-verifications delete what is old and n
   expect(await count("select count(*)::integer as n from private.user_verifications")).toBe(1);
 });
 
-test("ensure-partitions makes months that are missing", async () => {
+test("creates missing months in ensure-partitions", async () => {
   const months =
     "select count(*)::integer as n from pg_inherits where inhparent = 'security.login_attempts'::regclass";
   const before = await count(months);
@@ -124,7 +124,7 @@ test("ensure-partitions makes months that are missing", async () => {
 });
 
 describe("a job in batches", () => {
-  /** A SQL function's stand-in that has `rows` to handle. */
+  /** A stand-in for a SQL function with `rows` to handle. */
   const pretend = (rows: number, onCall: () => void = () => {}) => {
     const sizes: number[] = [];
     let left = rows;
@@ -138,13 +138,13 @@ describe("a job in batches", () => {
     return { query, sizes };
   };
 
-  test("goes on until a batch comes back short", async () => {
+  test("continues until a batch is not full", async () => {
     const { query, sizes } = pretend(25);
     expect(await inBatches("", 10)({ query, signal: new AbortController().signal })).toEqual({ rows: 25 });
     expect(sizes).toEqual([10, 10, 5]);
   });
 
-  test("stops between two batches when told to", async () => {
+  test("stops between two batches on a signal", async () => {
     const controller = new AbortController();
     const { query, sizes } = pretend(1_000, () => controller.abort());
     expect(await inBatches("", 10)({ query, signal: controller.signal })).toEqual({ rows: 10 });

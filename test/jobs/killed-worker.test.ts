@@ -25,7 +25,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** As pg-boss makes a job of a schedule. */
+/** Creates a job from a schedule, as pg-boss does. */
 const send = (name: string) =>
   owner.query(
     `insert into pgboss.job (name, policy, retry_limit, retry_delay, dead_letter, expire_seconds, heartbeat_seconds)
@@ -35,7 +35,7 @@ const send = (name: string) =>
     [name],
   );
 
-test("every queue that is worked has a heartbeat, in databases that are there already too", async () => {
+test("gives every worked queue a heartbeat, also in existing databases", async () => {
   await owner.query("update pgboss.queue set heartbeat_seconds = null");
   await migrateDatabase({ ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, queues: QUEUES });
   const { rows } = await owner.query<{ name: string; heartbeat_seconds: number | null }>(
@@ -46,8 +46,8 @@ test("every queue that is worked has a heartbeat, in databases that are there al
     if (name !== DEAD_LETTER_QUEUE) expect([name, heartbeat_seconds]).toEqual([name, 20]);
 });
 
-test("the jobs of a worker that was killed with kill -9 are free within a minute", async () => {
-  // One that is tried again and one that is not, whose next run only needs the queue.
+test("releases the jobs of a worker within a minute after kill -9", async () => {
+  // One job that is retried and one that is not, whose next run only needs the queue.
   const names = ["expire-token-holds", "detect-suspicious-activity"];
   const victim = spawn(
     process.execPath,
@@ -79,8 +79,8 @@ test("the jobs of a worker that was killed with kill -9 are free within a minute
   }
 });
 
-test("a job that takes longer than its heartbeat is not taken for dead while all connections are at work", async () => {
-  // As many as there are connections for jobs; who shared one with them could not say for 30 seconds that they are at work.
+test("keeps a job alive beyond its heartbeat while all connections are busy", async () => {
+  // As many jobs as there are connections for jobs; heartbeats that shared those connections would be late by 30 seconds.
   const names = TIMETABLE.slice(1, 6).map(({ name }) => name);
   const log: Record<string, unknown>[] = [];
   let runs = 0;

@@ -21,7 +21,7 @@ let owner: pg.Client;
 let worker: Worker | undefined;
 let log: Record<string, unknown>[];
 
-/** Jobs whose behaviour a test sets. */
+/** Jobs whose behavior a test sets. */
 const behaviour: Record<string, () => Promise<Record<string, number>>> = {};
 const entry = (name: string): TimetableEntry => ({
   name,
@@ -90,7 +90,7 @@ const workerSessions = async (): Promise<number> =>
     )
   ).rowCount!;
 
-/** What `plinth doctor` says of jobs. */
+/** The findings of `plinth doctor` on jobs. */
 async function diagnose(): Promise<Record<string, Finding>> {
   const config = loadConfig({ PLINTH_ROLE_PREFIX: db.rolePrefix });
   const database = {
@@ -103,7 +103,7 @@ async function diagnose(): Promise<Record<string, Finding>> {
   return Object.fromEntries(findings.map((finding) => [finding.check, finding]));
 }
 
-test("runs the real timetable as the worker role, with a schedule a job", async () => {
+test("runs the real timetable as the worker role with one schedule per job", async () => {
   worker = await startWorker({ workerUrl: db.url("worker"), logger: collect() });
   const { rows } = await owner.query("select name, cron, timezone from pgboss.schedule order by name");
   expect(rows).toEqual(
@@ -117,14 +117,14 @@ test("runs the real timetable as the worker role, with a schedule a job", async 
   expect((await diagnose()).worker).toMatchObject({ status: "ok" });
 });
 
-test("takes jobs that left the timetable off the schedule", async () => {
+test("removes jobs that left the timetable from the schedule", async () => {
   behaviour.works = async () => ({});
   await start(["works"]);
   const { rows } = await owner.query("select name from pgboss.schedule");
   expect(rows).toEqual([{ name: "works" }]);
 });
 
-test("leaves the schedules of an application alone, on its own queues and on ours", async () => {
+test("keeps an application's schedules, on its own queues and on Plinth's", async () => {
   behaviour.works = async () => ({});
   const application: unknown[][] = [
     ["fails", "", null],
@@ -150,7 +150,7 @@ test("leaves the schedules of an application alone, on its own queues and on our
   }
 });
 
-test("a job that fails is tried again, then lies in the dead letter queue, where doctor shows it", async () => {
+test("retries a failed job, then moves it to the dead letter queue, which doctor reports", async () => {
   let tries = 0;
   behaviour.fails = async () => {
     tries += 1;
@@ -178,7 +178,7 @@ test("a job that fails is tried again, then lies in the dead letter queue, where
   const errors = log.filter(({ level }) => level === 50);
   expect(errors).toHaveLength(2);
   for (const error of errors) expect(error).toMatchObject({ job: "fails", code: "XX123" });
-  // Neither the log nor what is kept in the queue quotes rows; payloads stay in the queue.
+  // Neither the log nor the job's stored output quotes rows; payloads stay in the queue.
   expect(JSON.stringify(log)).not.toMatch(/payload-0815|ada@example/);
   const { rows } = await owner.query(
     "select output, source_output from pgboss.job where name in ('fails', 'dead-letter')",
@@ -186,7 +186,7 @@ test("a job that fails is tried again, then lies in the dead letter queue, where
   expect(JSON.stringify(rows)).not.toContain("ada@example");
 });
 
-test("once the job has run well again, its dead letters are a warning", async () => {
+test("reports dead letters as a warning once the job has succeeded again", async () => {
   behaviour.fails = async () => ({});
   await start(["fails"]);
   await send("fails");
@@ -194,7 +194,7 @@ test("once the job has run well again, its dead letters are a warning", async ()
   expect((await diagnose())["dead-letters"]).toMatchObject({ status: "warn" });
 });
 
-test("makes partitions before it says that it runs; if that fails, the queue tries again", async () => {
+test("creates partitions before it reports that it runs, and retries in the queue after a failure", async () => {
   let runs = 0;
   behaviour["ensure-partitions"] = async () => {
     runs += 1;
@@ -206,12 +206,12 @@ test("makes partitions before it says that it runs; if that fails, the queue tri
   await until(() => runs === 2);
 });
 
-describe("when connections break", () => {
-  test("it says so once, goes on, and works what comes later", async () => {
+describe("a worker with broken connections", () => {
+  test("reports it once, continues, and works later jobs", async () => {
     behaviour.works = async () => ({});
     await start(["works"]);
     await withClient(db.adminUrl, async (admin) => {
-      // Two seconds in which every connection of the worker is cut off as soon as it is there.
+      // For two seconds every connection of the worker is cut off as soon as it opens.
       for (let round = 0; round < 20; round += 1) {
         await admin.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'plinth-worker' and datname = current_database()",
@@ -226,8 +226,8 @@ describe("when connections break", () => {
   });
 });
 
-describe("stopping", () => {
-  test("lets the running job finish, and can be asked for twice", async () => {
+describe("a stopping worker", () => {
+  test("lets the running job finish and accepts a second request", async () => {
     let finished = false;
     let started = false;
     behaviour.works = async () => {
@@ -246,19 +246,19 @@ describe("stopping", () => {
   });
 });
 
-describe("a worker that cannot start is a sentence and leaves nothing open", () => {
+describe("a worker that cannot start", () => {
   test.each([
     ["no server", () => "postgres://plinth_worker@127.0.0.1:1/plinth"],
-    ["a role that there is not", () => db.url("worker").replace(/\/\/[^@/]*@/, "//nobody:s3cret@")],
+    ["a role that does not exist", () => db.url("worker").replace(/\/\/[^@/]*@/, "//nobody:s3cret@")],
     ["a database without the job queue", () => db.url("worker").replace(db.name, "postgres")],
-  ])("%s", async (_what, url) => {
+  ])("reports one error and leaves nothing open with %s", async (_what, url) => {
     const error = await startWorker({ workerUrl: url(), logger: collect() }).catch((cause) => cause);
     expect(error).toBeInstanceOf(PlinthError);
     expect(error).toMatchObject({ code: "WORKER_CANNOT_START", hint: expect.any(String) });
     expect(error.message).not.toContain("s3cret");
   });
 
-  test("a job that fails at the start and cannot be sent to its queue either", async () => {
+  test("reports one error when a job fails at the start and cannot be queued either", async () => {
     behaviour["ensure-partitions"] = async () => {
       await owner.query(`revoke insert on all tables in schema pgboss from ${db.rolePrefix}_worker`);
       throw new Error("not now");

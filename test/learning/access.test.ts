@@ -48,7 +48,7 @@ const reasons = async (tx: Transaction, ...items: string[]): Promise<string[]> =
   ).map(({ has_access, reason }) => `${has_access ? "+" : "-"}${reason}`);
 
 test.each(["disabled", "deleted"])(
-  "an account that is %s has access to nothing, whatever it has",
+  "gives an account that is %s access to nothing, whatever it has",
   async (status) => {
     await inRolledBackTransaction(db, async (tx) => {
       const free = await addItem(tx.client);
@@ -136,7 +136,7 @@ describe("the reason", () => {
     });
   });
 
-  test("heeds permissions while they last, on the item before on its course", async () => {
+  test("considers permissions until they expire, those on the item before those on its course", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const course = await addItem(tx.client, { type: "course", accessLevel: 5 });
       const lesson = await addItem(tx.client, { course, accessLevel: null });
@@ -170,7 +170,7 @@ describe("the reason", () => {
     });
   });
 
-  test("is told by read_content as an error that can be acted on", async () => {
+  test("is reported by read_content as an error that the caller can act on", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const free = await addItem(tx.client, { body: "the text" });
       const paid = await addItem(tx.client, { accessLevel: 5 });
@@ -196,7 +196,7 @@ describe("the reason", () => {
     });
   });
 
-  test("of others is told to who manages access and to nobody else", async () => {
+  test("for another user is visible only to callers who manage access", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const paid = await addItem(tx.client, { accessLevel: 5 });
       await subscribe(tx.client, bob, 5);
@@ -221,7 +221,7 @@ describe("the reason", () => {
   });
 });
 
-test("A9 A11 the documents' queries on user_content_access run as written", async () => {
+test("runs the documented queries on user_content_access as written [A9, A11]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const free = await addItem(tx.client);
     const paid = await addItem(tx.client, { accessLevel: 5 });
@@ -233,13 +233,13 @@ test("A9 A11 the documents' queries on user_content_access run as written", asyn
       WHERE uca.user_id = $1 AND uca.has_access = true`;
     const ids = async (user: string) =>
       (await tx.rows<{ content_id: string }>(list, [user])).map((row) => row.content_id).sort();
-    // As the DBA, who has the domains on the search path, for anybody.
+    // As the DBA, with the domains on the search path, for any user.
     expect(await tx.rows(check, [ada, paid])).toEqual([{ has_access: true }]);
     expect(await tx.rows(check, [bob, paid])).toEqual([{ has_access: false }]);
     expect(await ids(ada)).toEqual([free, paid].sort());
     expect(await ids(bob)).toEqual([free]);
     expect(await ids(editor)).toEqual([free, paid, other].sort());
-    // As a user, for oneself alone.
+    // As a user, only for themselves.
     await tx.asUser(ada);
     await tx.set("search_path", "plinth, identity, access, billing, llm, learning");
     expect(await tx.rows(check, [ada, other])).toEqual([{ has_access: false }]);
@@ -248,7 +248,7 @@ test("A9 A11 the documents' queries on user_content_access run as written", asyn
   });
 });
 
-/** What the rule says, written once more and without SQL. */
+/** The rule once more, without SQL. */
 interface World {
   items: (ItemOptions & { id: string; requires: string[] })[];
   permissions: { user: string; item: string; permission: string; waives: boolean; expires: number | null }[];
@@ -284,7 +284,7 @@ function expected(world: World, user: string | null, isEditor: boolean, id: stri
   return permission ? "+permission" : "+plan";
 }
 
-/** Reproducible: a failing seed is in the test's title. */
+/** Reproducible: the test's title contains the seed. */
 function randomOf(seed: number) {
   const below = makeRandom(seed);
   return {
@@ -293,7 +293,7 @@ function randomOf(seed: number) {
   };
 }
 
-test.each([1, 2, 3, 4, 5, 6])("access is what the rule says, in a random world (%i)", async (seed) => {
+test.each([1, 2, 3, 4, 5, 6])("gives access according to the rule in a random world (%i)", async (seed) => {
   const random = randomOf(seed);
   await inRolledBackTransaction(db, async (tx) => {
     const users = [ada, bob];
@@ -365,7 +365,7 @@ test.each([1, 2, 3, 4, 5, 6])("access is what the rule says, in a random world (
       const wanted = ids.map((id) => expected(world, user, name === "editor", id));
       expect(await reasons(tx, ...ids)).toEqual(wanted);
       for (const reason of wanted) seen.add(reason);
-      // One at a time, the bodies that row security shows, and what the view says of the user.
+      // Checks single items, the bodies that row security shows, and the view's rows for the user.
       expect(await reasons(tx, ids[7]!)).toEqual([wanted[7]]);
       const open = ids.filter((_, index) => wanted[index]!.startsWith("+"));
       const bodies = await tx.rows<{ id: string }>(

@@ -10,8 +10,8 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// Time spent is time of the clock: each second counts once in the item, the session, the course and every view, however many
-// tabs report it. Heartbeats one by one are in heartbeats.test.ts.
+// Time spent is clock time: each second counts once in the item, the session, the course and every view, however many tabs report
+// it. heartbeats.test.ts covers single heartbeats.
 
 let db: TestDatabase;
 let ada: string;
@@ -59,7 +59,7 @@ const secondsOf = (beats: readonly Beat[]) =>
   new Set(beats.flatMap(({ ended, seconds }) => Array.from({ length: seconds }, (_, i) => ended - 1 - i)))
     .size;
 
-/** What every place that sums time says. */
+/** The value in every place that sums time. */
 async function everywhere(tx: Transaction): Promise<Record<string, number>> {
   const one = async (sql: string, params: unknown[] = []) =>
     Number((await tx.rows<{ n: string | null }>(sql, params))[0]?.n ?? 0);
@@ -86,7 +86,7 @@ async function everywhere(tx: Transaction): Promise<Record<string, number>> {
     "select active_seconds as n from analytics.user_activity_summary where user_id = $1",
     [ada],
   );
-  // A materialized view shows what it was refreshed with.
+  // A materialized view shows the state of its last refresh.
   await tx.asOwner();
   await tx.rows("refresh materialized view analytics.content_popularity");
   found.popularity = await one(
@@ -113,7 +113,7 @@ const stored = (tx: Transaction) =>
     [ada, parts],
   );
 
-test("two tabs with one item, and two items at once, are the time that passed", async () => {
+test("counts elapsed time once for two tabs with one item and for two items at once", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     for (let ended = 1_010; ended <= 1_060; ended += 10)
@@ -125,7 +125,7 @@ test("two tabs with one item, and two items at once, are the time that passed", 
   });
 });
 
-test("twenty heartbeats at one instant are one", async () => {
+test("counts twenty heartbeats at one instant once", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     for (let i = 0; i < 20; i++) await record(tx, { item: parts[0]!, ended: 1_000, seconds: 600 });
@@ -134,7 +134,7 @@ test("twenty heartbeats at one instant are one", async () => {
   });
 });
 
-test("in any order, everything that sums time is the union of the stretches", async () => {
+test("sums the union of the intervals everywhere, in any order", async () => {
   for (let round = 0; round < 5; round++)
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
@@ -152,7 +152,7 @@ test("in any order, everything that sums time is the union of the stretches", as
     });
 });
 
-test("what was counted before the place on the clock was kept counts on", async () => {
+test("keeps time that was counted before clock positions were stored", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.rows(
       `insert into learning.content_progress (user_id, item_id, version, active_seconds, started_at, last_activity_at)
@@ -173,7 +173,7 @@ test("what was counted before the place on the clock was kept counts on", async 
   });
 });
 
-test("a row stays small however many pauses there are, and no time is gained or lost by it", async () => {
+test("keeps a row small after many pauses without gaining or losing time", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     const beats = Array.from({ length: 3_000 }, (_, i) => ({
@@ -193,7 +193,7 @@ test("a row stays small however many pauses there are, and no time is gained or 
       [ada],
     );
     expect(size).toBeLessThan(40_000);
-    // Said again under other ids, it is the same time.
+    // The same time again under other ids adds nothing.
     await tx.rows("select learning.record_heartbeats($1)", [
       JSON.stringify(beats.slice(0, 500).map((beat) => ({ ...beat, eventId: randomUUID() }))),
     ]);

@@ -22,7 +22,7 @@ afterAll(async () => {
 
 const PAGE = `{ contentItems(orderBy: TITLE_ASC) { nodes { title access { hasAccess reason requiredAccessLevel } } } }`;
 
-test("A4 an editor publishes a course over the API, and everybody sees what is open to them", async () => {
+test("publishes an editor's course over the API and shows users the items open to them [A4]", async () => {
   const ask = async (query: string, variables = {}) => {
     const answer = await api.ask(query, { token: editor.token, variables });
     expect(answer.errors).toBeUndefined();
@@ -134,7 +134,7 @@ test("A4 an editor publishes a course over the API, and everybody sees what is o
   });
 });
 
-test("denials have codes: a learner writes nothing, and bodies are in no list", async () => {
+test("returns codes for denials: a learner can write nothing, and no list contains bodies", async () => {
   const item = await withClient(db.url("owner"), (client) =>
     addItem(client, { accessLevel: 9, body: "the secret text" }),
   );
@@ -158,7 +158,7 @@ test("denials have codes: a learner writes nothing, and bodies are in no list", 
   expect(list.text).not.toContain("secret");
 });
 
-test("a number outside its range is refused as it was written, before it is rounded into it", async () => {
+test("rejects a number outside its range before rounding would bring it into the range", async () => {
   const admin = await signUp(api, "manager");
   await grantRole(db, admin.userId, "admin");
   const create = (trainingGain: string, skillName: string) =>

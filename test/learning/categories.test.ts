@@ -22,7 +22,7 @@ const paths = async (tx: Transaction): Promise<string[]> =>
     ({ path }) => path,
   );
 
-test("A4 a subtree moves with all below it, and back to the top", async () => {
+test("moves a subtree with everything below it, and back to the top [A4]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const a = await addCategory(tx.client, "a");
     const b = await addCategory(tx.client, "b", a);
@@ -41,7 +41,7 @@ test("A4 a subtree moves with all below it, and back to the top", async () => {
   });
 });
 
-test("no category comes below itself, not even in one statement, and the path is nobody's to write", async () => {
+test("rejects a category below itself, even in one statement, and any write to the path", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const a = await addCategory(tx.client, "a");
     const b = await addCategory(tx.client, "b", a);
@@ -66,7 +66,7 @@ test("no category comes below itself, not even in one statement, and the path is
   });
 });
 
-test("several move in one statement, each with what is below it", async () => {
+test("moves several categories in one statement, each with its subtree", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const a = await addCategory(tx.client, "a");
     await addCategory(tx.client, "b", a);
@@ -81,7 +81,7 @@ test("several move in one statement, each with what is below it", async () => {
   });
 });
 
-test("slugs are unique among siblings, at the top too; parents with content or children stay", async () => {
+test("keeps slugs unique among siblings and at the top, and keeps parents with content or children", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     const a = await addCategory(tx.client, "a");
     const b = await addCategory(tx.client, "b", a);
@@ -97,13 +97,13 @@ test("slugs are unique among siblings, at the top too; parents with content or c
     await expect(
       tx.attempt("delete from learning.content_categories where id = $1", [a]),
     ).rejects.toMatchObject({
-      code: expect.stringMatching(/23001|23503/), // restrict is told apart from PostgreSQL 18 on
+      code: expect.stringMatching(/23001|23503/), // PostgreSQL 18 and later report restrict separately
     });
     await addItem(tx.client, { category: top });
     await expect(
       tx.attempt("delete from learning.content_categories where id = $1", [top]),
     ).rejects.toMatchObject({
-      code: expect.stringMatching(/23001|23503/), // restrict is told apart from PostgreSQL 18 on
+      code: expect.stringMatching(/23001|23503/), // PostgreSQL 18 and later report restrict separately
     });
     let parent: string | null = null;
     for (let depth = 1; depth <= 10; depth++) parent = await addCategory(tx.client, `deep-${depth}`, parent);
@@ -112,7 +112,7 @@ test("slugs are unique among siblings, at the top too; parents with content or c
   });
 });
 
-describe("moves at the same time", () => {
+describe("concurrent moves", () => {
   const connect = async () => {
     const client = new pg.Client(db.url("owner"));
     await client.connect();
@@ -120,7 +120,7 @@ describe("moves at the same time", () => {
   };
 
   test.each(["read committed", "repeatable read", "serializable"])(
-    "that are harmless alone make no circle together (%s)",
+    "that are harmless alone form no circle together (%s)",
     async (isolation) => {
       const [one, two] = [await connect(), await connect()];
       try {
@@ -145,7 +145,7 @@ describe("moves at the same time", () => {
     },
   );
 
-  test("leave a tree whose paths are those of its parents", async () => {
+  test("leave a tree whose paths match the parents", async () => {
     const ids = await withClient(db.url("owner"), async (client) => {
       const made: string[] = [];
       for (let i = 0; i < 12; i++) made.push(await addCategory(client, `n${i}`));

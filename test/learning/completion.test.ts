@@ -13,7 +13,7 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// Completion is recorded by whatever brings it about, once, and no later change takes it away.
+// Every change that completes an item or course records the completion once, and no later change removes it.
 
 let db: TestDatabase;
 let ada: string;
@@ -32,7 +32,7 @@ const name = () => `c-${randomUUID()}`;
 const complete = (tx: Transaction, item: string) => tx.rows("select learning.complete_item($1)", [item]);
 const asOwner = (sql: string, params: unknown[] = []) =>
   withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rows);
-/** Runs one statement as the owner and goes back to being who one was. */
+/** Runs one statement as the owner and returns to the previous role. */
 async function owner(
   tx: Transaction,
   sql: string,
@@ -103,10 +103,10 @@ describe("a course of two parts, one of them completed,", () => {
           [b],
         ),
     ],
-    ["is put off", (tx) => tx.rows("select learning.publish_content($1, now() + interval '1 day')", [b])],
-    ["is removed for good", (tx) => owner(tx, "delete from learning.content_items where id = $1", [b])],
+    ["is postponed", (tx) => tx.rows("select learning.publish_content($1, now() + interval '1 day')", [b])],
+    ["is deleted permanently", (tx) => owner(tx, "delete from learning.content_items where id = $1", [b])],
   ];
-  test.each(WAYS)("is completed when the other %s, and stays so", async (_, way) => {
+  test.each(WAYS)("is completed when the other %s, and stays completed", async (_, way) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await complete(tx, a);
@@ -115,11 +115,11 @@ describe("a course of two parts, one of them completed,", () => {
       await way(tx);
       expect(await recorded(tx, ada, course)).toEqual(DONE);
       expect(await recorded(tx, bob, course)).toEqual([]);
-      // It is evidence, once.
+      // The completion is evidence, once.
       expect(
         await tx.rows("select delta::float8 as delta from learning.skill_evidence where user_id = $1", [ada]),
       ).toEqual([{ delta: 0.5 }]);
-      // A part that comes later closes nothing.
+      // A part that is added later completes nothing.
       const [added] = await tx.rows<{ id: string }>(
         `insert into learning.content_items (category_id, slug, content_type, title, course_id)
          select category_id, $2, 'article', 'New', id from learning.content_items where id = $1 returning id`,
@@ -142,7 +142,7 @@ describe("a course of two parts, one of them completed,", () => {
     });
   });
 
-  test("is not completed by a withdrawal of the whole course, nor by the order in which its parts go", async () => {
+  test("is not completed by withdrawing the whole course, in any order of its parts", async () => {
     for (const way of [
       "update learning.content_items set deleted_at = now() where id = $1",
       "update learning.content_items set current_version = null, publish_from = null where id = $1",
@@ -159,7 +159,7 @@ describe("a course of two parts, one of them completed,", () => {
       });
   });
 
-  test("is completed by time, as it was then, before a part that begins later counts", async () => {
+  test("is completed at the moment its part expires, before a later part counts", async () => {
     const [{ ends }] = (await asOwner(
       "update learning.content_items set publish_until = date_trunc('milliseconds', clock_timestamp()) + interval '1 second' where id = $1 returning publish_until as ends",
       [b],
@@ -176,7 +176,7 @@ describe("a course of two parts, one of them completed,", () => {
       await client.query("commit");
     });
     await asOwner("select pg_sleep(1.5)");
-    // Both moments have passed: the next one to look is the job, or an editor.
+    // Both moments have passed; the job or an editor evaluates them next.
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asWorker();
       const [{ n } = { n: 0 }] = await tx.rows<{ n: number }>("select private.record_due_completions() as n");
@@ -196,7 +196,7 @@ describe("a course of two parts, one of them completed,", () => {
     });
   });
 
-  test("is completed whoever comes first, the learner or the editor, at the same time", async () => {
+  test("is completed when learner and editor act at the same time, in either order", async () => {
     const pool = new pg.Pool({ connectionString: db.url("authenticator"), max: 4 });
     try {
       for (let round = 0; round < 12; round++) {
@@ -232,7 +232,7 @@ describe("a course of two parts, one of them completed,", () => {
   });
 });
 
-test("a completed item that is moved into a course completes it, when that is all there is", async () => {
+test("is completed when its only item moves into it completed", async () => {
   const course = await addItem(db, name(), { type: "course", duration: null });
   const item = await addItem(db, name(), { type: "article", duration: null });
   await inRolledBackTransaction(db, async (tx) => {
@@ -243,8 +243,8 @@ test("a completed item that is moved into a course completes it, when that is al
   });
 });
 
-describe("a duration that is corrected", () => {
-  test("completes for those who have played enough, with all that follows", async () => {
+describe("a corrected duration", () => {
+  test("completes for users who have played enough, with all consequences", async () => {
     const course = await addItem(db, name(), { type: "course", duration: null });
     const video = await addItem(db, name(), { type: "video", duration: 100, course });
     const skill = await addSkill([video]);
@@ -273,13 +273,13 @@ describe("a duration that is corrected", () => {
           [ada, skill],
         ),
       ).toEqual([{ level: 2.5 }]);
-      // Longer again: what was completed stays.
+      // Longer again: existing completions stay.
       await tx.rows("update learning.content_items set duration_seconds = 500 where id = $1", [video]);
       expect(await recorded(tx, ada, course)).toEqual(DONE);
     });
   });
 
-  test("does not wait for a heartbeat that is being recorded, and is made up for by the job", async () => {
+  test("does not wait for a heartbeat that is being recorded; the job completes it later", async () => {
     const video = await addItem(db, name(), { type: "video", duration: 100 });
     await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
@@ -326,7 +326,7 @@ describe("a training in a skill that two items teach, one of them completed,", (
       "delete from learning.content_skills where item_id = $2 and skill_id = $1",
     ],
   ];
-  test.each(WAYS)("is completed when %s, once", async (_, sql) => {
+  test.each(WAYS)("is completed once when %s", async (_, sql) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await tx.rows("select learning.start_training($1)", [skill]);
@@ -341,7 +341,7 @@ describe("a training in a skill that two items teach, one of them completed,", (
     });
   });
 
-  test("goes on when a completed item is named as teaching it, and a pause ends where it is", async () => {
+  test("continues when a completed item is added to the skill, and a pause keeps the progress", async () => {
     const third = await addItem(db, name(), { type: "exercise", duration: null });
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
@@ -364,7 +364,7 @@ describe("a training in a skill that two items teach, one of them completed,", (
   });
 });
 
-test("completions are recorded by the worker and the content, and by nobody who signs in", async () => {
+test("records completions for the worker and the content but rejects signed-in users", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     for (const call of [

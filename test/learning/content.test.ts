@@ -22,8 +22,8 @@ afterAll(async () => {
   await db.drop();
 });
 
-describe("A4 from a draft to a published item and back", () => {
-  test("an editor writes, publishes, revises, withdraws, deletes and restores", async () => {
+describe("an item from draft to publication and back [A4]", () => {
+  test("is written, published, revised, withdrawn, deleted and restored by an editor", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows("insert into learning.content_categories (slug, name) values ('c', 'C')");
       await tx.asUser(editor);
@@ -81,7 +81,7 @@ describe("A4 from a draft to a published item and back", () => {
     });
   });
 
-  test("only with the permission; what cannot be found says so", async () => {
+  test("requires the permission and reports missing items", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const id = await addItem(tx.client);
       for (const call of [
@@ -102,7 +102,7 @@ describe("A4 from a draft to a published item and back", () => {
     });
   });
 
-  test("what was published never changes, not even for the owner; a deleted account leaves its versions", async () => {
+  test("keeps published versions unchanged even for the owner and after the author's deletion", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const id = await addItem(tx.client);
       await tx.rows("alter table learning.content_versions disable trigger user");
@@ -125,7 +125,7 @@ describe("A4 from a draft to a published item and back", () => {
     });
   });
 
-  test("two who publish at once make one version", async () => {
+  test("gets one version from concurrent publications", async () => {
     const id = await withClient(db.url("owner"), (client) => addItem(client, { published: false }));
     await Promise.all(
       Array.from({ length: 8 }, () =>
@@ -154,7 +154,7 @@ describe("A4 from a draft to a published item and back", () => {
 });
 
 describe("a course's window and level", () => {
-  test("hold for its lessons, whichever changes", async () => {
+  test("apply to its lessons, whichever changes", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const course = await addItem(tx.client, { type: "course", accessLevel: 5, until: 10 });
       const inherits = await addItem(tx.client, { course, accessLevel: null, until: 20 });
@@ -187,7 +187,7 @@ describe("a course's window and level", () => {
     });
   });
 
-  test("only a course has parts, and stays one while it has", async () => {
+  test("allow parts only in a course, which stays a course while it has them", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const lesson = await addItem(tx.client);
       const course = await addItem(tx.client, { type: "course" });
@@ -213,7 +213,7 @@ describe("prerequisites", () => {
       required,
     ]);
 
-  test("never go in a circle, through courses and lessons neither", async () => {
+  test("never form a circle, not even through courses and lessons", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const [a, b, c] = [await addItem(tx.client), await addItem(tx.client), await addItem(tx.client)];
       const course = await addItem(tx.client, { type: "course" });
@@ -225,12 +225,12 @@ describe("prerequisites", () => {
         [c, a],
         [b, a],
         [c, course],
-        [c, lesson], // the lesson waits for what its course requires
+        [c, lesson], // the lesson depends on its course's prerequisites
         [course, lesson],
         [lesson, course],
       ] as const)
         await expect(require(tx.attempt, item, required)).rejects.toMatchObject({ code: "PL409" });
-      // A lesson that waits for nothing, moved into a course that waits for it.
+      // A lesson without prerequisites, moved into a course that depends on it.
       const other = await addItem(tx.client);
       await require(tx.attempt, c, other);
       await expect(
@@ -239,7 +239,7 @@ describe("prerequisites", () => {
     });
   });
 
-  test("added at the same time make no circle together", async () => {
+  test("form no circle together when added at the same time", async () => {
     await withClient(db.url("owner"), async (one) => {
       const [a, b] = [await addItem(one), await addItem(one)];
       await withClient(db.url("owner"), async (two) => {
@@ -256,8 +256,8 @@ describe("prerequisites", () => {
   });
 });
 
-describe("A4 ratings", () => {
-  test("one per user of what they may read; rating again changes it", async () => {
+describe("ratings [A4]", () => {
+  test("are limited to one per user for items that the user may read, and can be changed", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const item = await addItem(tx.client);
       const gated = await addItem(tx.client, { accessLevel: 1 });
@@ -298,7 +298,7 @@ describe("A4 ratings", () => {
     });
   });
 
-  test("by many at once are all counted, each at its last word", async () => {
+  test("are all counted when many users rate at once, each with its latest value", async () => {
     const users = await Promise.all(Array.from({ length: 12 }, (_, i) => registerUser(db, `rater${i}`)));
     const items = await withClient(db.url("owner"), async (client) => [
       await addItem(client),
@@ -352,7 +352,7 @@ describe("A4 ratings", () => {
   });
 });
 
-test("who is deleted while they save a draft of their item is deleted", async () => {
+test("deletes an account while it saves a draft of its item", async () => {
   const author = await registerUser(db, "author");
   await grantRole(db, author, "moderator");
   const item = await withClient(db.url("owner"), async (client) => {

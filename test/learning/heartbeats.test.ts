@@ -13,8 +13,8 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// Heartbeats become sessions and progress: once each, in any order, at the same time, and for who has access only. A model
-// that knows nothing of rows and locks says what must come out.
+// Heartbeats become sessions and progress once each, in any order, concurrently, and only for users with access. A model without
+// rows and locks computes the expected result.
 
 let db: TestDatabase;
 let ada: string;
@@ -66,7 +66,7 @@ const heartbeat = (from: number, ago: number, more: Partial<Heartbeat> = {}): He
 });
 const NOW = Math.floor(Date.now() / 1_000) * 1_000 - 5_000;
 
-/** What is stored of one user, without what depends on the order of arrival. */
+/** The stored state of one user, without values that depend on the order of arrival. */
 async function state(tx: Transaction, user = ada, item = video) {
   const [progress] = await tx.rows(
     `select version, covered::text as covered, covered_seconds, active_seconds::integer as active, position_seconds,
@@ -85,7 +85,7 @@ async function state(tx: Transaction, user = ada, item = video) {
 const GAP_MS = 30 * 60_000;
 const DURATION = 100;
 
-/** Seconds of a video as a set, printed as PostgreSQL prints them. */
+/** Seconds of a video as a set, in PostgreSQL's notation. */
 function ranges(seconds: ReadonlySet<number>): string {
   const sorted = [...seconds].sort((a, b) => a - b);
   const found: [number, number][] = [];
@@ -112,7 +112,7 @@ const active = (beats: readonly Heartbeat[]) => {
 const startOf = (beat: Heartbeat) => Date.parse(beat.occurredAt) - beat.activeSeconds * 1_000;
 const endOf = (beat: Heartbeat) => Date.parse(beat.occurredAt);
 
-/** Brute force: each event once, sessions as what is connected by gaps of half an hour at most. */
+/** Brute force: each event once, sessions as chains of events at most half an hour apart. */
 function model(all: readonly Heartbeat[]) {
   const beats = [...new Map(all.map((beat) => [beat.eventId, beat])).values()];
   const versions = [...new Set(beats.map((beat) => beat.version))].sort();
@@ -175,7 +175,7 @@ function someHeartbeats(count: number): Heartbeat[] {
       version: randomInt(1, 3),
     });
   });
-  // Some come again, also with other values: the first counts, so they come after it.
+  // Repeated heartbeats, also with other values, follow the first, which counts.
   return beats;
 }
 const shuffled = <T>(list: readonly T[]): T[] =>
@@ -184,7 +184,7 @@ const shuffled = <T>(list: readonly T[]): T[] =>
     .sort(([a], [b]) => a - b)
     .map(([, value]) => value);
 
-test("in any order and repeated, sessions and progress are what a model says", async () => {
+test("produces the model's sessions and progress for heartbeats in any order and repeated", async () => {
   for (let round = 0; round < 25; round++) {
     const beats = someHeartbeats(randomInt(1, 26));
     await inRolledBackTransaction(db, async (tx) => {
@@ -196,7 +196,7 @@ test("in any order and repeated, sessions and progress are what a model says", a
   }
 });
 
-test("a list of them gives the same as one by one", async () => {
+test("records a list like single heartbeats", async () => {
   for (let round = 0; round < 10; round++) {
     const beats = someHeartbeats(randomInt(1, 26));
     await inRolledBackTransaction(db, async (tx) => {
@@ -214,7 +214,7 @@ test("a list of them gives the same as one by one", async () => {
   }
 });
 
-test("from several devices at once and with retries, nothing is lost and nothing counted twice", async () => {
+test("loses and repeats nothing with several devices at once and retries", async () => {
   const bob = await registerUser(db, "bob");
   const beats = someHeartbeats(120);
   const queue = shuffled([...beats, ...beats, ...beats.slice(0, 40)]);
@@ -227,7 +227,7 @@ test("from several devices at once and with retries, nothing is lost and nothing
           await client.query("begin");
           await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: bob });
           await client.query(RECORD, valuesOf(beat));
-          // Some lose their connection before they are sure; the others send it, too.
+          // Some devices lose their connection before the commit; another device sends the heartbeat, too.
           await client.query(queue.length > 160 && randomInt(4) === 0 ? "rollback" : "commit");
         } finally {
           client.release();
@@ -247,7 +247,7 @@ test("from several devices at once and with retries, nothing is lost and nothing
 });
 
 describe("a session", () => {
-  test("goes on for as long as the pauses are under half an hour", async () => {
+  test("continues while pauses are shorter than half an hour", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (const ago of [10_000, 9_990, 8_200, 6_300]) await record(tx, heartbeat(0, ago));
@@ -255,7 +255,7 @@ describe("a session", () => {
     });
   });
 
-  test("takes in another when a late heartbeat fills the gap, also the one that was going on", async () => {
+  test("absorbs another, even the current one, when a late heartbeat fills the gap", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await record(tx, heartbeat(0, 9_000));
@@ -268,7 +268,7 @@ describe("a session", () => {
     });
   });
 
-  test("lies in the partition of the month in which it arrived, however late", async () => {
+  test("is stored in the partition of the month in which it arrived, however late", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await record(tx, heartbeat(0, 29 * 86_400));
@@ -284,19 +284,19 @@ describe("a session", () => {
 });
 
 describe("progress", () => {
-  test("tells where to go on: the place of the latest heartbeat, not of the last to arrive", async () => {
+  test("resumes at the place of the latest heartbeat, not of the last to arrive", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await record(tx, heartbeat(40, 60));
       await record(tx, heartbeat(10, 120));
       expect((await state(tx)).progress).toMatchObject({ position_seconds: 50, progress: 0.2 });
-      // Back to the beginning is where they are now.
+      // A return to the beginning is the current place.
       const [answer] = await record(tx, heartbeat(0, 30));
       expect(answer).toMatchObject({ position_seconds: 10, covered_seconds: 30, progress: "0.3000" });
     });
   });
 
-  test("completes at nine tenths, pinned to the version, and a new version does not undo it", async () => {
+  test("completes at nine tenths in its version and stays completed in a new version", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (let from = 0; from < 80; from += 10)
@@ -323,7 +323,7 @@ describe("progress", () => {
     });
   });
 
-  test("of an article is its reader's word, of a video with a duration it is not", async () => {
+  test("is set by the reader for an article but not for a video with a duration", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const complete = (item: string, version: number | null = null) =>
@@ -340,7 +340,7 @@ describe("progress", () => {
     });
   });
 
-  test("is one's own to read and nobody's to write", async () => {
+  test("is readable only by its user and writable by no user", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await record(tx, heartbeat(0, 60));
@@ -363,16 +363,16 @@ describe("progress", () => {
 describe("a heartbeat", () => {
   test.each([
     ["without an id", { eventId: null }],
-    ["that begins before the beginning", { fromSeconds: -1 }],
-    ["that ends before it begins", { fromSeconds: 20, toSeconds: 10 }],
-    ["without a place", { toSeconds: null }],
-    ["played faster than anybody plays", { toSeconds: 60, activeSeconds: 14 }],
-    ["of negative time", { activeSeconds: -1 }],
-    ["of too long a time", { activeSeconds: 601 }],
-    ["of tomorrow", { occurredAt: new Date(NOW + 86_400_000).toISOString() }],
-    ["of the end of time", { occurredAt: "infinity" }],
-    ["of six weeks ago", { occurredAt: new Date(NOW - 42 * 86_400_000).toISOString() }],
-  ])("%s is refused", async (_, more) => {
+    ["that starts before the beginning", { fromSeconds: -1 }],
+    ["that ends before it starts", { fromSeconds: 20, toSeconds: 10 }],
+    ["without a position", { toSeconds: null }],
+    ["played faster than possible", { toSeconds: 60, activeSeconds: 14 }],
+    ["with a negative time", { activeSeconds: -1 }],
+    ["with too long a time", { activeSeconds: 601 }],
+    ["from tomorrow", { occurredAt: new Date(NOW + 86_400_000).toISOString() }],
+    ["from the end of time", { occurredAt: "infinity" }],
+    ["from six weeks ago", { occurredAt: new Date(NOW - 42 * 86_400_000).toISOString() }],
+  ])("%s is rejected", async (_, more) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const wrong = heartbeat(0, 60, more as Partial<Heartbeat>);
@@ -384,7 +384,7 @@ describe("a heartbeat", () => {
     });
   });
 
-  test("is taken from who may access the item, and of versions that were published", async () => {
+  test("is accepted only with access to the item and for published versions", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows("insert into learning.content_versions (item_id, version) values ($1, 3)", [video]);
@@ -412,7 +412,7 @@ describe("a heartbeat", () => {
     });
   });
 
-  test("that is refused holds up no other of its list", async () => {
+  test("that is rejected does not block others in its list", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const list = [heartbeat(0, 60), heartbeat(0, 50, { itemId: gated, version: 1 }), heartbeat(10, 40)];
@@ -431,14 +431,14 @@ describe("a heartbeat", () => {
   });
 
   test.each([
-    ["a place between seconds", { toSeconds: 10.5 }],
-    ["a place beyond all numbers", { toSeconds: 1e11 }],
-    ["places too far apart", { fromSeconds: -(2 ** 31), toSeconds: 2 ** 31 - 1, activeSeconds: null }],
-    ["no time", { occurredAt: "yesterday-ish" }],
-    ["no version", { version: "newest" }],
-    ["another item id", { itemId: "x" }],
-    ["another id", { eventId: "x" }],
-  ])("with %s holds up no other of its list", async (_, more) => {
+    ["a position between seconds", { toSeconds: 10.5 }],
+    ["a position out of range", { toSeconds: 1e11 }],
+    ["positions too far apart", { fromSeconds: -(2 ** 31), toSeconds: 2 ** 31 - 1, activeSeconds: null }],
+    ["an invalid time", { occurredAt: "yesterday-ish" }],
+    ["an invalid version", { version: "newest" }],
+    ["an invalid item id", { itemId: "x" }],
+    ["an invalid event id", { eventId: "x" }],
+  ])("with %s does not block others in its list", async (_, more) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const wrong = { ...heartbeat(0, 60), ...more };
@@ -458,18 +458,18 @@ describe("a heartbeat", () => {
   });
 
   test.each([
-    ["no list", "{}", "PL422"],
+    ["an object", "{}", "PL422"],
     ["null", "null", "PL422"],
-    ["a list of something else", "[1]", "PL422"],
+    ["a list of other values", "[1]", "PL422"],
     ["too long a list", JSON.stringify(Array.from({ length: 501 }, () => ({}))), "PL422"],
-  ])("does not come in %s", async (_, list, code) => {
+  ])("is rejected in %s", async (_, list, code) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await expectSqlState(tx.attempt("select learning.record_heartbeats($1)", [list]), code);
     });
   });
 
-  test("is forgotten when it is too old to be repeated, by a job", async () => {
+  test("is deleted by a job when it is too old to be repeated", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (let i = 0; i < 5; i++) await record(tx, heartbeat(0, 60));
@@ -490,7 +490,7 @@ describe("a heartbeat", () => {
   });
 });
 
-test("a user's consumption goes with the user", async () => {
+test("deletes a user's consumption with the user", async () => {
   const eve = await registerUser(db, "eve");
   await withClient(db.url("owner"), async (client) => {
     await client.query("begin");

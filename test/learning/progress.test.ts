@@ -13,8 +13,8 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// Items, courses and categories always tell the same story about a learner's progress, and what is completed has consequences:
-// the course, the training and the level.
+// Items, courses and categories always report the same progress of a learner, and a completion affects the course, the training
+// and the level.
 
 let db: TestDatabase;
 let ada: string;
@@ -66,8 +66,8 @@ const ofCategory = async (tx: Transaction, id: string) =>
 /** Ten thousandths, so that sums are exact. */
 const parts = (progress: number) => Math.round(progress * 10_000);
 
-test("items, courses and categories agree with a model after anything that happens", async () => {
-  // Two trees of three categories; four courses with parts in various categories, and items that are in none.
+test("keeps items, courses and categories equal to a model after any change", async () => {
+  // Two trees of three categories; four courses with parts in various categories, and items outside of courses.
   const categories: { id: string; above: number[] }[] = [];
   for (let i = 0; i < 6; i++) {
     const parent = i % 3 === 0 ? undefined : i - 1;
@@ -113,7 +113,7 @@ test("items, courses and categories agree with a model after anything that happe
           item_count: there.length,
           completed_count: there.filter((id) => model.get(id)!.done).length,
           progress: there.length === 0 ? 0 : Math.floor(sum / there.length) / 10_000,
-          // A second spent with two of them at once is one second.
+          // A second spent on two of them at once is one second.
           active_seconds: new Set(there.flatMap((id) => [...model.get(id)!.active])).size,
         };
       };
@@ -149,7 +149,7 @@ test("items, courses and categories agree with a model after anything that happe
       for (const [index, course] of courses.entries()) {
         const ids = items.filter((item) => item.course === index).map(({ id }) => id);
         expect(await ofItem(tx, course)).toEqual(summary(ids));
-        // Whoever has once completed it has completed it; and all parts there are is all.
+        // A completion lasts, and a course is complete when all its parts are.
         const { item_count, completed_count } = summary(ids);
         const [{ done } = { done: false }] = await tx.rows<{ done: boolean }>(
           "select learning.has_completed($1, $2) as done",
@@ -168,7 +168,7 @@ test("items, courses and categories agree with a model after anything that happe
           .map((item) => item.id);
         expect(await ofCategory(tx, id)).toEqual(summary(ids));
       }
-      // A category is the sum of those below it and of its own items.
+      // A category is the sum of its subcategories and its own items.
       const whole = await ofCategory(tx, categories[0]!.id);
       const below = await ofCategory(tx, categories[1]!.id);
       const own = summary(items.filter((item) => item.category === 0).map(({ id }) => id));
@@ -195,7 +195,7 @@ describe("a course", () => {
     );
   });
 
-  test("is completed by its last part, in its version of that day, and stays so when it grows", async () => {
+  test("is completed by its last part in its current version and stays completed when it grows", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await expectSqlState(tx.attempt("select learning.complete_item($1)", [course]), "PL409");
@@ -233,7 +233,7 @@ describe("a course", () => {
     });
   });
 
-  test("opens what requires it", async () => {
+  test("unlocks its dependent items", async () => {
     const next = await addItem(db, "after-sql", { type: "article", duration: null });
     await withClient(db.url("owner"), (client) =>
       client.query("insert into learning.content_prerequisites (item_id, required_item_id) values ($1, $2)", [
@@ -252,7 +252,7 @@ describe("a course", () => {
     });
   });
 
-  test("is completed by two devices that bring the last two parts at once", async () => {
+  test("is completed when two devices complete the last two parts at once", async () => {
     const pool = new pg.Pool({ connectionString: db.url("authenticator"), max: 4 });
     try {
       for (let round = 0; round < 10; round++) {
@@ -284,7 +284,7 @@ describe("a course", () => {
     }
   });
 
-  test("is reported to its author and to trainers, and to nobody else", async () => {
+  test("is reported only to its author and to trainers", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await complete(tx, lessons[0]!);
@@ -333,7 +333,7 @@ describe("skills", () => {
       )
     )[0];
 
-  test("grow with each completed item, once whatever its version, and carry the training", async () => {
+  test("grow once with each completed item, whatever its version, and advance the training", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await complete(tx, taught[0]!);
@@ -345,7 +345,7 @@ describe("skills", () => {
         completed: 1,
         evidence: 1,
       });
-      // What was completed before counts for the training that begins.
+      // Earlier completions count for a training that begins.
       await tx.rows("select learning.start_training($1)", [skill]);
       expect(await analytics(tx)).toMatchObject({ status: "active", progress: 0.25 });
       for (const item of taught.slice(0, 3)) await complete(tx, item);
@@ -366,13 +366,13 @@ describe("skills", () => {
       await tx.asUser(ada);
       expect(await complete(tx, taught[0]!)).toMatchObject([{ completed_version: 2 }]);
       expect(await analytics(tx)).toMatchObject({ level: 4, evidence: 5 });
-      // A further run counts what is completed since it began: nothing yet.
+      // A further run counts only completions since its start: none yet.
       await tx.rows("select learning.restart_training($1)", [skill]);
       expect(await analytics(tx)).toMatchObject({ status: "active", progress: 0 });
     });
   });
 
-  test("are analysed for their user and for trainers", async () => {
+  test("are analyzed for their user and for trainers", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await complete(tx, taught[0]!);
@@ -383,7 +383,7 @@ describe("skills", () => {
     });
   });
 
-  test("are written to items by editors", async () => {
+  test("are assigned to items by editors", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const add = () =>
         tx.attempt(
@@ -398,7 +398,7 @@ describe("skills", () => {
   });
 });
 
-test("a new version of an item is offered again, its completion stays", async () => {
+test("offers a new version of an item again and keeps its completion", async () => {
   const item = await addItem(db, "twice", { type: "quiz", duration: null });
   await publishVersion(db, item, 2);
   await inRolledBackTransaction(db, async (tx) => {

@@ -12,7 +12,7 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// What people take to, and what they are sent to next.
+// The popularity of content, and the recommendations for a user.
 
 let db: TestDatabase;
 let ada: string;
@@ -72,7 +72,7 @@ const beat = (tx: Transaction, slug: string) =>
   tx.rows("select learning.record_heartbeat($1, $2, 0, 10)", [items[slug], randomUUID()]);
 
 describe("recommendations", () => {
-  test("are what one may read, is ready for and has not completed; of a course the next part", async () => {
+  test("contain items that the user may read, is ready for and has not completed, and the next part of a course", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const slugs = async () => (await recommended(tx)).map(({ slug }) => slug).sort();
@@ -91,7 +91,7 @@ describe("recommendations", () => {
     });
   });
 
-  test("come best first, each with its reason, and the score is what its columns say", async () => {
+  test("are ordered by score, each with its reason, and the score matches its columns", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(bob);
       await beat(tx, "hard");
@@ -100,7 +100,7 @@ describe("recommendations", () => {
         ada,
         skill,
       ]);
-      // Refreshing concurrently needs a transaction of its own to see other sessions; here it sees its own.
+      // A concurrent refresh needs a transaction of its own to see other sessions; here it sees its own.
       await tx.rows("select private.refresh_content_popularity()");
       await tx.asUser(ada);
       await tx.rows("select learning.start_training($1)", [skill]);
@@ -132,7 +132,7 @@ describe("recommendations", () => {
     });
   });
 
-  test("are for somebody, and not without end", async () => {
+  test("require a user and a valid count", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (const count of [0, -1, 101])
@@ -148,8 +148,8 @@ describe("recommendations", () => {
   });
 });
 
-describe("A7 content_popularity", () => {
-  test("counts users, sessions and completions, halves them every two weeks and forgets them after half a year", async () => {
+describe("content_popularity [A7]", () => {
+  test("counts users, sessions and completions, halves them every two weeks and drops them after half a year", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       const session =
@@ -191,7 +191,7 @@ describe("A7 content_popularity", () => {
     });
   });
 
-  test("a course that is completed has the sums of its parts, and nothing for itself", async () => {
+  test("sums the parts of a completed course and adds nothing for the course", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (const part of [0, 1, 2]) await complete(tx, `part-${part}`);
@@ -213,7 +213,7 @@ describe("A7 content_popularity", () => {
     });
   });
 
-  test("is brought up to date by its job while people read it", async () => {
+  test("is refreshed by its job while users read it", async () => {
     expect(TIMETABLE.map(({ name }) => name)).toEqual(
       expect.arrayContaining(["refresh-content-popularity", "delete-old-heartbeats"]),
     );
@@ -240,7 +240,7 @@ describe("A7 content_popularity", () => {
   });
 });
 
-test("A9 user_activity_summary aggregates consumption, completion rates and sign-ins", async () => {
+test("aggregates consumption, completion rates and sign-ins in user_activity_summary [A9]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     await beat(tx, "easy");
@@ -248,7 +248,7 @@ test("A9 user_activity_summary aggregates consumption, completion rates and sign
     await tx.asOwner();
     await tx.rows("select track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')", [ada]);
     await tx.rows("select track_login_attempt($1, 'ada', null, null, 'success', null)", [ada]);
-    // The right password, before the second factor: nobody was refused.
+    // The right password, before the second factor: not a rejected sign-in.
     await tx.rows("select track_login_attempt($1, 'ada', null, null, 'challenged', null)", [ada]);
     await tx.asAnalyst();
     expect(
@@ -266,7 +266,7 @@ test("A9 user_activity_summary aggregates consumption, completion rates and sign
   });
 });
 
-test("A8 content_consumption is partitioned by month", async () => {
+test("partitions content_consumption by month [A8]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     await beat(tx, "easy");

@@ -42,8 +42,8 @@ const search = (tx: Transaction, query: string, named = "") =>
 const titles = async (tx: Transaction, query: string, named = ""): Promise<string[]> =>
   (await search(tx, query, named)).map(({ title }) => title);
 
-describe("A4 full-text search", () => {
-  test("ranks title before tags before summary, for visitors too", async () => {
+describe("full-text search [A4]", () => {
+  test("ranks title before tags before summary, also for visitors", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await addItem(tx.client, { title: "In the summary", summary: "about gradients" });
       await addItem(tx.client, { title: "In the tags", tags: ["gradient"] });
@@ -54,7 +54,7 @@ describe("A4 full-text search", () => {
     });
   });
 
-  test("finds nothing that is not available, whoever asks", async () => {
+  test("finds no unavailable item for any caller", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await addItem(tx.client, { title: "Secret plan one", published: false });
       await addItem(tx.client, { title: "Secret plan two", deleted: true });
@@ -75,7 +75,7 @@ describe("A4 full-text search", () => {
     });
   });
 
-  test("stems in the language of each item, and leaves out in it", async () => {
+  test("stems and drops stop words in the language of each item", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await addItem(tx.client, { title: "Running models", language: "en" });
       await addItem(tx.client, { title: "Die Häuser der Modelle", language: "de" });
@@ -106,7 +106,7 @@ describe("A4 full-text search", () => {
     ["nb", "norwegian"],
     ["vi", "simple"],
     ["zxx", "simple"],
-  ])("%s is read as %s", async (language, configuration) => {
+  ])("reads %s as %s", async (language, configuration) => {
     await inRolledBackTransaction(db, async (tx) => {
       expect(await tx.rows("select learning.search_configuration($1)::text as c", [language])).toEqual([
         { c: configuration },
@@ -114,7 +114,7 @@ describe("A4 full-text search", () => {
     });
   });
 
-  test("every language of the map is one that PostgreSQL reads", async () => {
+  test("maps every language to a configuration of PostgreSQL", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const languages =
         "ar ca da de el en es eu fi fr ga hi hu hy id it lt nb ne nl nn no pt ro ru sr sv ta tr yi".split(
@@ -128,7 +128,7 @@ describe("A4 full-text search", () => {
     });
   });
 
-  test("marks what was found in text that is escaped", async () => {
+  test("marks hits in escaped text", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await addItem(tx.client, {
         title: 'Gradients <script>alert("x")</script> & <b>bold</b> gradients',
@@ -150,7 +150,7 @@ describe("A4 full-text search", () => {
     });
   });
 
-  test("narrows by type, category with all below it, tags and level, a page at a time", async () => {
+  test("filters by type, category with subcategories, tags and level, page by page", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const top = await addCategory(tx.client, "top");
       const below = await addCategory(tx.client, "below", top);
@@ -203,7 +203,7 @@ describe("A4 full-text search", () => {
     "(((",
     "-",
     "or or or",
-  ])("takes whatever people type (%#)", async (query) => {
+  ])("accepts any input (%#)", async (query) => {
     await inRolledBackTransaction(db, async (tx) => {
       await addItem(tx.client, { title: "The model" });
       await tx.asAnonymous();
@@ -213,7 +213,7 @@ describe("A4 full-text search", () => {
   });
 });
 
-describe("in the curriculum", () => {
+describe("search in the curriculum", () => {
   test.each([
     ["attention", "Attention"],
     ["atention", "Attention"],
@@ -223,14 +223,14 @@ describe("in the curriculum", () => {
     ["Fehlerspanne Umfrage", "Übung: eine Umfrage lesen"],
     ["réseau", "Réseaux de neurones"],
     ["herramientas agentes", "Agentes con herramientas"],
-  ])("%s finds %s among the first", async (query, title) => {
+  ])("finds for %s among the first %s", async (query, title) => {
     await inRolledBackTransaction(curriculum, async (tx) => {
       await tx.asAnonymous();
       expect((await titles(tx, query)).slice(0, 5)).toContain(title);
     });
   });
 
-  test("typing errors are marked as such, and the words that look alike are marked", async () => {
+  test("flags hits for typing errors and marks the similar words", async () => {
     await inRolledBackTransaction(curriculum, async (tx) => {
       await tx.asAnonymous();
       const [hit] = await search(tx, "bakpropagation");
@@ -240,7 +240,7 @@ describe("in the curriculum", () => {
     });
   });
 
-  test("facets add up to the hits", async () => {
+  test("returns facets that add up to the hits", async () => {
     await inRolledBackTransaction(curriculum, async (tx) => {
       await tx.asAnonymous();
       const hits = await search(tx, "model", "max_results => 100");

@@ -12,7 +12,7 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// Levels are what their evidence says, whoever writes what, and a training has states.
+// A level equals the sum of its evidence, whatever the writer, and a training has states.
 
 let db: TestDatabase;
 let ada: string;
@@ -62,7 +62,7 @@ const assess = (
 ) => tx.attempt("select * from learning.assess_skill($1, $2, $3, 'talk', $4)", [user, skill, delta, key]);
 
 describe("a level", () => {
-  test("is raised and lowered by assessments, within 0 to 10, and keeps what moved it", async () => {
+  test("is raised and lowered by assessments within 0 to 10 and keeps their evidence", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(trainer);
       await assess(tx, 4);
@@ -82,7 +82,7 @@ describe("a level", () => {
     });
   });
 
-  test("moves once for one event, and another assessment under its key is refused", async () => {
+  test("changes once for one event and rejects another assessment under its key", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(trainer);
       const first = await assess(tx, 2, "review-1");
@@ -96,19 +96,19 @@ describe("a level", () => {
   });
 
   test.each([
-    ["too much", 11, "PL422"],
-    ["too little", -10.5, "PL422"],
-    ["nothing", null, "PL422"],
-    ["no number", Number.NaN, "PL422"],
+    ["too high a value", 11, "PL422"],
+    ["too low a value", -10.5, "PL422"],
+    ["null", null, "PL422"],
+    ["NaN", Number.NaN, "PL422"],
     ["a third decimal", 0.125, "PL422"],
-  ])("is not moved by %s", async (_, delta, code) => {
+  ])("is not changed by %s", async (_, delta, code) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(trainer);
       await expectSqlState(assess(tx, delta), code);
     });
   });
 
-  test("is assessed by who has manage_skills, of users and skills that exist", async () => {
+  test("is assessed only by callers with manage_skills, for existing users and skills", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await expectSqlState(assess(tx, 1), "PL403");
@@ -122,7 +122,7 @@ describe("a level", () => {
     });
   });
 
-  test("written directly by the owner leaves evidence, and evidence that goes takes its share along", async () => {
+  test("leaves evidence when the owner writes it and drops when evidence is deleted", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows("insert into learning.user_skills (user_id, skill_id, level) values ($1, $2, 3)", [
@@ -138,13 +138,13 @@ describe("a level", () => {
       expect(await level(tx)).toBe(2.5);
       await tx.rows("update learning.skill_evidence set delta = 1");
       expect(await level(tx)).toBe(1);
-      // A sum outside of 0 to 10 is no level.
+      // A sum outside of 0 to 10 is not a valid level.
       await expectSqlState(tx.attempt("update learning.skill_evidence set delta = -1"), "23514");
       await expectSqlState(tx.attempt("update learning.user_skills set level = 10.01"), "23514");
     });
   });
 
-  test("cannot be written by its user, who takes on skills in use at 0", async () => {
+  test("cannot be written by its user, who can add skills in use at 0", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await tx.rows("insert into learning.user_skills (skill_id) values ($1)", [empathy]);
@@ -172,7 +172,7 @@ describe("a level", () => {
     });
   });
 
-  test("is the sum of its evidence after anything, as a model says", async () => {
+  test("equals the sum of its evidence after any change, according to a model", async () => {
     for (let round = 0; round < 8; round++)
       await inRolledBackTransaction(db, async (tx) => {
         await tx.asUser(trainer);
@@ -199,7 +199,7 @@ describe("a level", () => {
       });
   });
 
-  test("loses nothing to assessments at the same time", async () => {
+  test("loses nothing with concurrent assessments", async () => {
     const pool = new pg.Pool({ connectionString: db.url("authenticator"), max: 8 });
     try {
       const keys = Array.from({ length: 60 }, (_, i) => `race-${i % 30}`);
@@ -238,7 +238,7 @@ describe("a training", () => {
   const report = (tx: Transaction, progress: number | null, skill = empathy) =>
     tx.attempt("select * from learning.record_training_progress($1, $2, $3)", [ada, skill, progress]);
 
-  test("is started, paused, goes on, is completed and begun anew; each call may be repeated", async () => {
+  test("starts, pauses, resumes, completes and restarts, and each call is repeatable", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await expectSqlState(call(tx, "pause"), "PL404");
@@ -284,20 +284,20 @@ describe("a training", () => {
     });
   });
 
-  test("is never set back by a report that comes late", async () => {
+  test("is never set back by a late report", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await call(tx, "start");
       await tx.asUser(trainer);
       await report(tx, 0.7);
       await report(tx, 0.2);
-      // Four decimals are kept, and what is rounded is not completed.
+      // Four decimals are stored, and rounding never completes a training.
       await report(tx, 0.99999);
       expect(await training(tx)).toMatchObject([{ status: "active", progress: 0.9999 }]);
     });
   });
 
-  test("is reported by who has manage_skills, from 0 to 1", async () => {
+  test("accepts reports from 0 to 1 only from callers with manage_skills", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await call(tx, "start");
@@ -310,7 +310,7 @@ describe("a training", () => {
     });
   });
 
-  test("is of a skill in use, by somebody", async () => {
+  test("requires a skill in use and a user", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (const skill of [retired, randomUUID(), null])
@@ -320,7 +320,7 @@ describe("a training", () => {
     });
   });
 
-  test("has one row per user and skill, and its states for whoever writes it", async () => {
+  test("has one row per user and skill, and restricts its states for every writer", async () => {
     const move = (tx: Transaction, set: string) => tx.attempt(`update learning.training set ${set}`);
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
@@ -341,7 +341,7 @@ describe("a training", () => {
     });
   });
 
-  test("that was completed elsewhere comes with its evidence", async () => {
+  test("includes its evidence when it was completed elsewhere", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows(

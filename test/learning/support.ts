@@ -28,7 +28,7 @@ export interface ItemOptions {
   readonly body?: string;
 }
 
-/** A category, as the owner; returns its id. */
+/** Adds a category as the owner; returns its id. */
 export async function addCategory(
   client: Client,
   slug: string,
@@ -43,7 +43,7 @@ export async function addCategory(
 
 let made = 0;
 
-/** An item with a text, as the owner; returns its id. The category defaults to one called "any". */
+/** Adds an item with a text as the owner; returns its id. The category defaults to one called "any". */
 export async function addItem(client: Client, options: ItemOptions = {}): Promise<string> {
   made += 1;
   const { slug = `item-${made}` } = options;
@@ -96,7 +96,7 @@ export async function addItem(client: Client, options: ItemOptions = {}): Promis
   return id;
 }
 
-/** Gives a user a subscription to a plan of an access level, as the owner. */
+/** Subscribes a user to a plan of an access level, as the owner. */
 export async function subscribe(client: Client, userId: string, accessLevel: number): Promise<void> {
   await client.query(
     `insert into billing.subscription_plans (code, plan_name, price_cents, access_level)
@@ -110,7 +110,7 @@ export async function subscribe(client: Client, userId: string, accessLevel: num
   );
 }
 
-/** Notes that a user completed an item, as the owner. */
+/** Records that a user completed an item, as the owner. */
 export async function complete(client: Client, userId: string, itemId: string): Promise<void> {
   await client.query(
     `insert into learning.content_progress

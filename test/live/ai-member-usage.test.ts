@@ -23,7 +23,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("the example's AI also answers without notifications, and its usage is charged to the asking user", async () => {
+test("answers without notifications in the example's AI and charges the usage to the asking user", async () => {
   const model = await startModel({ wordMs: 0, answer: () => "Because it is so." });
   const member = startAiMember({
     serviceUrl: pooler.urlThrough(db.url("service")),

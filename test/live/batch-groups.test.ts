@@ -55,7 +55,7 @@ async function takeBatch(
   return answers.map((answer) => answer === ANSWER);
 }
 
-test("an answer is shared with members for whom every statement returns the same rows", async () => {
+test("shares an answer with members for whom every statement returns the same rows", async () => {
   const second = { name: "more", text: "select more" };
   const { reads } = makeReads((user, { name }) =>
     name === "more" && user === "eve" ? [["1"], ["2"]] : user === "joe" ? [] : [["1"]],
@@ -65,7 +65,7 @@ test("an answer is shared with members for whom every statement returns the same
   expect(await takeBatch(members, [STATEMENT, second])).toEqual([false, true, false, false, true]);
 });
 
-test("comparing rows distinguishes null from an empty string and respects the order", async () => {
+test("distinguishes null from an empty string and compares rows in order", async () => {
   for (const rows of [
     [["", "b"]],
     [["a", ""]],
@@ -81,7 +81,7 @@ test("comparing rows distinguishes null from an empty string and respects the or
   }
 });
 
-test("members behind a failing one, or without any statement, execute the operation themselves", async () => {
+test("lets members behind a failing one, or without any statement, execute the operation themselves", async () => {
   const { reads } = makeReads((user) => {
     if (user === "eve") throw new Error("no luck");
     return [["1"]];
@@ -96,7 +96,7 @@ test("members behind a failing one, or without any statement, execute the operat
   expect(await takeBatch(joinAll(reads, ["ada", "bob"]).members, [])).toEqual([false, false]);
 });
 
-test("members with another cursor or operation, or that join later, execute their own batch", async () => {
+test("gives members with another cursor or operation, or that join later, their own batch", async () => {
   const { reads } = makeReads(() => [["1"]]);
   const { groups, members } = joinAll(reads, ["ada", "bob", "eve"]);
   const other = groups.join({ operation: "another", settings: settingsOf("joe") });
@@ -113,7 +113,7 @@ test("members with another cursor or operation, or that join later, execute thei
   expect(groups.size).toBe(0);
 });
 
-test("waiting members execute the operation themselves when the leader leaves or fails", async () => {
+test("lets waiting members execute the operation themselves when the leader leaves or fails", async () => {
   const { reads } = makeReads(() => [["1"]]);
   for (const end of ["leave", "fail", "leave at once"]) {
     const [ada, bob, eve] = joinAll(reads, ["ada", "bob", "eve"]).members;
@@ -128,7 +128,7 @@ test("waiting members execute the operation themselves when the leader leaves or
   }
 });
 
-test("a predicted statement runs once, before the leader executes, and is used only if the leader issues it", async () => {
+test("runs a predicted statement once before the leader executes and uses it only if the leader issues it", async () => {
   const { reads, asked, flushed } = makeReads((_user, { values }) => [[String(values?.at(-1))]]);
   const { members } = joinAll(reads, ["ada", "bob"]);
   await takeBatch(members);
@@ -149,7 +149,7 @@ test("a predicted statement runs once, before the leader executes, and is used o
   await Promise.all(batches);
 });
 
-test("a group whose members see different rows tries sharing less and less often", async () => {
+test("tries sharing less and less often in a group whose members see different rows", async () => {
   let tries = 0;
   const { reads } = makeReads((user) => {
     if (user !== "ada") tries += 1;
@@ -161,7 +161,7 @@ test("a group whose members see different rows tries sharing less and less often
   expect(tries).toBeLessThan(40);
 });
 
-test("an operation that reads caller-specific context is never shared", async () => {
+test("never shares an operation that reads caller-specific context", async () => {
   const { reads } = makeReads(() => [["1"]]);
   const looks: ((context: Grafast.Context) => unknown)[] = [
     ({ plinth }) => plinth.request,

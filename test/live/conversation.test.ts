@@ -20,7 +20,7 @@ import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, type SignedIn, signUp, until } from "../support/api.ts";
 import { ROOM_EVENTS } from "./support.ts";
 
-// The example's conversation while everything in it is killed in turn: two real clients, an AI member, and a Plinth with its own
+// The example's conversation while each of its parts is killed in turn: two real clients, an AI member, and a Plinth with its own
 // database, as a user starts it.
 
 const parts = new AsyncDisposableStack();
@@ -57,7 +57,7 @@ const environment = () => ({
 });
 const PROGRAM = join(PACKAGE_ROOT, "src/cli/plinth.js");
 
-/** Runs Plinth and starts it again whenever it ends, as a service manager does. */
+/** Runs Plinth and restarts it whenever it ends, as a service manager does. */
 function supervise(): void {
   if (isStopping) return;
   starts += 1;
@@ -83,7 +83,7 @@ async function databaseUrl(role: string): Promise<string> {
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "plinth-conversation-"));
-  // PostgreSQL runs as somebody else when this is root.
+  // As root, PostgreSQL runs as another user.
   await chmod(folder, 0o711);
   ports = { api: await freePort(), database: await freePort(), network: await freePort() };
   network = createServer((socket) => {
@@ -119,7 +119,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Tries until it has an answer: what a client with an idempotency key may do. */
+/** Retries until it gets a response, as a client with an idempotency key may. */
 async function insist(query: string, variables: Record<string, unknown>, token: string) {
   for (;;) {
     try {
@@ -143,7 +143,7 @@ const say = ({ token }: SignedIn, room: string, content: string) =>
     token,
   );
 
-/** What a client of graphql-ws's own does: the library connects again, we resume from the last number. */
+/** A client of graphql-ws itself: the library reconnects, and the client resumes from the last number. */
 function followWithGraphqlWs(token: string, room: string): { client: Client; sequences: number[] } {
   const sequences: number[] = [];
   let cursor = "0";
@@ -171,7 +171,7 @@ function followWithGraphqlWs(token: string, room: string): { client: Client; seq
   return { client, sequences };
 }
 
-/** Ends server, database and network, each in its own way and in the middle of things. */
+/** Ends server, database and network, each in its own way and during other work. */
 const ACCIDENTS: readonly (() => Promise<void> | void)[] = [
   () => {
     for (const socket of openConnections) socket.destroy();
@@ -186,7 +186,7 @@ const ACCIDENTS: readonly (() => Promise<void> | void)[] = [
   },
 ];
 
-test("two clients and an AI hold a conversation; killing server, database and network loses and duplicates nothing", async () => {
+test("keeps a conversation of two clients and an AI complete and free of duplicates while server, database and network are killed", async () => {
   const model = await startModel({ wordMs: 2 });
   parts.defer(() => model.close());
   const aiMember = startAiMember({ serviceUrl, model: { url: model.url, name: "echo" } });
@@ -219,7 +219,7 @@ test("two clients and an AI hold a conversation; killing server, database and ne
     }),
   );
 
-  // A chat of Ada's, whose answer is long enough to be under way through all of it.
+  // A chat of Ada's with an answer that lasts through the whole test.
   const owner = new pg.Client({ connectionString: ownerUrl });
   await owner.connect();
   await owner.query("select private.grant_tokens($1, 1000000, 'purchase', null, 100, null, null, 'enough')", [
@@ -276,7 +276,7 @@ test("two clients and an AI hold a conversation; killing server, database and ne
   }
   await done;
   await until(async () => (await isReady()) && ended === "complete", { timeoutMs: 60_000, everyMs: 100 });
-  // The AI has answered what was said last, and everybody has heard of it.
+  // The AI has answered the last message, and both clients received the answer.
   const last = said.at(-1)!;
   await until(() => bobs.some(({ sender, content }) => sender === "ai" && content.includes(last)), {
     timeoutMs: 60_000,
@@ -301,18 +301,18 @@ test("two clients and an AI hold a conversation; killing server, database and ne
   const everything = Array.from({ length: Number(log[0]!.last) }, (_, i) => i + 1);
   await until(() => adas.sequences.length >= everything.length, { timeoutMs: 60_000 });
   expect(starts).toBeGreaterThanOrEqual(3);
-  // In the database: what was said once, and no message answered twice.
+  // In the database: each text once, and no message answered twice.
   const byUsers = posted.filter(({ sender_type }) => sender_type === "user").map(({ content }) => content);
   expect(byUsers.toSorted()).toEqual(said.toSorted());
   const answered = posted
     .filter(({ sender_type }) => sender_type === "ai")
     .map(({ reply_to_id }) => reply_to_id);
   expect(new Set(answered).size).toBe(answered.length);
-  // At both clients: all of it, once and in order. (Ada was a member from the first event on, Bob sees it too.)
+  // At both clients: all events, once and in order. (Ada was a member from the first event on, Bob sees it too.)
   expect(adas.sequences.filter((n) => n > 1)).toEqual(everything.filter((n) => n > 1));
   expect(bobs.map(({ sequence }) => sequence)).toEqual(everything.filter((n) => n >= bobs[0]!.sequence));
   expect(bobs.filter(({ sender }) => sender === "user").map(({ content }) => content)).toEqual(said);
-  // The streamed answer: whole, and only ever longer.
+  // The streamed answer: complete, and it only ever grew.
   expect(texts.at(-1)).toBe(words);
   for (const [i, text] of texts.entries()) expect(text.startsWith(texts[i - 1] ?? "")).toBe(true);
 }, 300_000);

@@ -10,7 +10,7 @@ import { until } from "../support/api.ts";
 
 const TOPIC = "room:1";
 
-/** A log in memory, and Grafast as it is: it begins a turn as soon as it may, whether anybody takes its answers or not. */
+/** A log in memory, and Grafast as it is: it starts a turn as soon as it may, even if no subscriber takes its answers. */
 function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
   const hub = new Hub();
   const log: number[] = [];
@@ -88,7 +88,7 @@ function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
 
 const away = () => Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
 
-test("nothing is read for a subscriber that has not taken the last answer", async () => {
+test("reads nothing for a subscriber that has not taken the last answer", async () => {
   const { stage, next, add } = makeStage();
   expect(await next()).toEqual([]);
   for (let n = 1; n <= 8; n++) {
@@ -104,7 +104,7 @@ test("nothing is read for a subscriber that has not taken the last answer", asyn
   expect(stage.turns).toBe(4);
 });
 
-test("a batch that fails because the database is unavailable is retried from the same cursor", async () => {
+test("retries a batch from the same cursor when it failed because the database is unavailable", async () => {
   const { stage, next, add } = makeStage();
   await next();
   stage.fail = away();
@@ -115,7 +115,7 @@ test("a batch that fails because the database is unavailable is retried from the
   expect(await answer).toEqual([1, 2]);
 });
 
-test("a batch that fails permanently is the last", async () => {
+test("ends after a batch that fails permanently", async () => {
   const { stage, next, answers, add, ended } = makeStage();
   await next();
   stage.fail = new PlinthError("FORBIDDEN", "No.");
@@ -125,7 +125,7 @@ test("a batch that fails permanently is the last", async () => {
   expect(ended()).toBe(1);
 });
 
-test("a gap triggers a read", async () => {
+test("reads after a gap", async () => {
   const { stage, next } = makeStage();
   await next();
   const answer = next();
@@ -134,7 +134,7 @@ test("a gap triggers a read", async () => {
   expect(await answer).toEqual([1]);
 });
 
-test("a subscriber that loses access gets NOT_FOUND and nothing else", async () => {
+test("sends only NOT_FOUND to a subscriber that loses access", async () => {
   const { stage, next, answers, add, ended } = makeStage();
   await next();
   stage.mayRead = false;
@@ -144,7 +144,7 @@ test("a subscriber that loses access gets NOT_FOUND and nothing else", async () 
   expect(stage.hub.size).toBe(0);
 });
 
-test("invisible entries are scanned once, and later entries are not missed", async () => {
+test("scans invisible entries once and misses no later entries", async () => {
   const { stage, next, add } = makeStage();
   await next();
   const answer = next();
@@ -158,7 +158,7 @@ test("invisible entries are scanned once, and later entries are not missed", asy
   expect(stage.afters.at(-1)).toBeGreaterThanOrEqual(5);
 });
 
-test("a state is sent when it changes, at most once per interval", async () => {
+test("sends a state when it changes, at most once per interval", async () => {
   const { stage, next, add } = makeStage({ isLog: false, after: null, minIntervalMs: 100 });
   expect(await next()).toBe(0);
   const answer = next();
@@ -177,7 +177,7 @@ test("a state is sent when it changes, at most once per interval", async () => {
   expect(await same).toBe(21);
 });
 
-test("an ended subscription releases everything, also while it waits", async () => {
+test("releases everything when a subscription ends, also while it waits", async () => {
   const { stage, answers, next, ended } = makeStage();
   await next();
   expect(stage.hub.size).toBe(1);
@@ -186,7 +186,7 @@ test("an ended subscription releases everything, also while it waits", async () 
   expect([stage.hub.size, ended()]).toEqual([0, 1]);
 });
 
-test("slots are limited per socket and per account, and are released once", () => {
+test("limits slots per socket and per account and releases them once", () => {
   const limits = new SubscriptionLimits({ perSocket: 2, perUser: 3 });
   const [a, b] = [{}, {}];
   const first = limits.take(a, "ada");
@@ -202,7 +202,7 @@ test("slots are limited per socket and per account, and are released once", () =
   expect(limits.take(a, "ada")).toBeUndefined();
 });
 
-test("the hub ignores payloads that are not hints", () => {
+test("ignores payloads in the hub that are not hints", () => {
   const hub = new Hub();
   const heard: [string, bigint][] = [];
   const forget = hub.add(TOPIC, {

@@ -28,7 +28,7 @@ function open(user: SignedIn, count: number): Heard[] {
   return Array.from({ length: count }, () => listen(client, ROOM_EVENTS, { room }));
 }
 
-test("a thousand subscriptions receive the same events over three connections without loss", async () => {
+test("delivers the same events to a thousand subscriptions over three connections without loss", async () => {
   const [ada, bob] = people as [SignedIn, SignedIn];
   const heard = Array.from({ length: 10 }, (_, i) => open(i % 2 ? ada : bob, 100)).flat();
   await until(() => heard.every(({ answers }) => answers.length > 0), { timeoutMs: 60_000 });
@@ -51,7 +51,7 @@ test("a thousand subscriptions receive the same events over three connections wi
   expect(most).toBeLessThanOrEqual(9);
   for (const one of heard) expect(contents(one)).toEqual(["one", "two", "three"]);
 
-  // Both have as many as an account may have.
+  // Both accounts have reached their limit.
   const [refused] = open(ada, 1);
   await until(() => refused!.ended !== undefined);
   expect(refused!.ended).toBe("RATE_LIMITED");
@@ -63,7 +63,7 @@ test("a thousand subscriptions receive the same events over three connections wi
   });
 });
 
-test("a socket has its own subscription limit, and other operations still run on it", async () => {
+test("limits the subscriptions of a socket and still runs other operations on it", async () => {
   const eve = people[2]!;
   const heard = open(eve, 100);
   await until(() => heard.every(({ answers }) => answers.length > 0), { timeoutMs: 30_000 });

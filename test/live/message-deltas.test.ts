@@ -73,7 +73,7 @@ const sequences = ({ answers }: Heard): number[] =>
   answers.flatMap(({ deltas }) => deltas.map(({ sequence }: { sequence: number }) => sequence));
 const upTo = (last: number, first = 1) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
-test("an answer streams in from its start and completes at its end", async () => {
+test("streams an answer from its start and completes at its end", async () => {
   const message = await startTurn();
   await append(message, 1);
   const heard = hear(ada, message);
@@ -96,7 +96,7 @@ test("an answer streams in from its start and completes at its end", async () =>
   );
 });
 
-test("an answer resumes at any delta, also after its end", async () => {
+test("resumes an answer at any delta, also after its end", async () => {
   const message = await startTurn();
   for (const sequence of upTo(5)) await append(message, sequence);
   const first = hear(ada, message, 3);
@@ -113,7 +113,7 @@ test("an answer resumes at any delta, also after its end", async () => {
   expect(latest.answers).toMatchObject([{ deltas: [], sequence: 6, isOver: true }]);
 });
 
-test("an answer with deleted deltas is returned whole", async () => {
+test("returns an answer with deleted deltas whole", async () => {
   const message = await startTurn();
   for (const sequence of upTo(3)) await append(message, sequence);
   await finish(message);
@@ -126,7 +126,7 @@ test("an answer with deleted deltas is returned whole", async () => {
   expect(heard.answers.at(-1)).toMatchObject({ sequence: 3, isOver: true, message: { content: "1 2 3 " } });
 });
 
-test("a cancelled answer ends with the deltas received so far", async () => {
+test("ends a cancelled answer with the deltas received so far", async () => {
   const message = await startTurn();
   await append(message, 1);
   const heard = hear(ada, message);
@@ -139,7 +139,7 @@ test("a cancelled answer ends with the deltas received so far", async () => {
   expect(heard.answers.at(-1).message).toMatchObject({ state: "cancelled", content: "1 " });
 });
 
-test("other users' answers, and messages that are not answers, are NOT_FOUND", async () => {
+test("returns NOT_FOUND for other users' answers and for messages that are not answers", async () => {
   const message = await startTurn();
   for (const heard of [hear(bob, message), hear(ada, ada.userId)]) {
     await until(() => heard.ended !== undefined);
@@ -151,7 +151,7 @@ test("other users' answers, and messages that are not answers, are NOT_FOUND", a
   await finish(message);
 });
 
-test("killed connections lose and duplicate no delta", async () => {
+test("loses and duplicates no delta when connections are killed", async () => {
   const message = await startTurn();
   const heard = [hear(ada, message), hear(ada, message)];
   for (const sequence of upTo(150)) {

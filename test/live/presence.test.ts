@@ -48,7 +48,7 @@ const setPresence = ({ token }: SignedIn, status: string | null) =>
     token,
     variables: { status },
   });
-/** As if the time had passed. */
+/** Lets rows expire shortly, as if the time had passed. */
 const expire = (table: string) =>
   withClient(db.url("owner"), (owner) =>
     owner.query(`update rooms.${table} set expires_at = clock_timestamp() + interval '300 milliseconds'`),
@@ -83,7 +83,7 @@ describe("typing", () => {
     expect(names(bobs)).toEqual([["ada"], []]);
   });
 
-  test("is for members only", async () => {
+  test("is available to members only", async () => {
     const room = await makeRoom(api, [ada]);
     expect(codeOf(await setTyping(eve, room))).toBe("NOT_FOUND");
     expect((await hear(eve, TYPING, { room })).ended).toBe("NOT_FOUND");

@@ -42,7 +42,7 @@ function client(user?: SignedIn): Client {
   return connected;
 }
 
-/** Subscribes and waits until the server says that it listens. */
+/** Subscribes and waits until the server confirms that it listens. */
 async function hear(user: SignedIn, room: string, after?: string | number): Promise<Heard> {
   const heard = listen(client(user), ROOM_EVENTS, { room, after });
   await until(() => heard.answers.length > 0 || heard.ended !== undefined);
@@ -72,7 +72,7 @@ describe("roomEvents", () => {
       events.map(({ sequence }: { sequence: string }) => sequence),
     );
     expect(new Set(sequences).size).toBe(sequences.length);
-    // Answers have a limit, and each says where the next one goes on.
+    // Answers have a limit, and each carries the cursor of the next one.
     expect(Math.max(...heard.answers.map(({ events }) => events.length))).toBe(50);
     for (const { events, sequence } of heard.answers)
       if (events.length) expect(events.at(-1).sequence).toBe(sequence);
@@ -170,8 +170,8 @@ describe("roomEvents", () => {
   });
 });
 
-describe("when a connection is lost", () => {
-  test("to the database for listening, missed events are read", async () => {
+describe("after a lost connection", () => {
+  test("to the database for listening, reads missed events", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const heard = await hear(bob, room);
     expect(await killConnections(db, "plinth-live")).toBe(1);
@@ -185,7 +185,7 @@ describe("when a connection is lost", () => {
     expect(heard.ended).toBeUndefined();
   });
 
-  test("to the database repeatedly, no event is lost or duplicated", async () => {
+  test("to the database repeatedly, loses and duplicates no event", async () => {
     const room = await makeRoom(api, [ada, bob]);
     const heard = [await hear(bob, room), await hear(ada, room), await hear(bob, room)];
     const texts = Array.from({ length: 60 }, (_, i) => `text ${i}`);
@@ -203,7 +203,7 @@ describe("when a connection is lost", () => {
   });
 });
 
-describe("a token that ends", () => {
+describe("a revoked token", () => {
   test("ends its subscriptions", async () => {
     const mallory = await signUp(api, "mallory");
     const room = await makeRoom(api, [ada, mallory]);
@@ -229,7 +229,7 @@ describe("a token that ends", () => {
     const payload = { query: ROOM_EVENTS, variables: { room } };
     socket.send(JSON.stringify({ id: "1", type: "subscribe", payload }));
     expect(JSON.parse(String(await next()))).toMatchObject({ type: "next" });
-    // Does not answer that the server closes, which takes until it does.
+    // Does not confirm the server's close, which delays it.
     socket.pause();
     await api.ask("mutation { logout(input: {}) { result } }", { token: mallory.token });
     api.logLines.length = 0;

@@ -33,7 +33,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Subscribes over a socket of its own and waits until the server says that it listens. */
+/** Subscribes over a socket of its own and waits until the server confirms that it listens. */
 async function hear(user: SignedIn, room: string, query = ROOM_EVENTS, after?: string): Promise<Heard> {
   const client = connect(api, user);
   clients.push(client);
@@ -61,7 +61,7 @@ async function atOnce(...steps: [SignedIn, string, ...unknown[]][]): Promise<Rec
 
 const POST = "select (rooms.post_room_message($1, $2)).id";
 
-/** Counts the subscriptions that shared another one's answer, and those that were tried and could not. */
+/** Counts the subscriptions that shared another one's answer, and those that tried and could not. */
 function watchSharing() {
   const executions: Promise<[shared: number, tried: number]>[] = [];
   const settle = SharedExecution.prototype.settle;
@@ -97,7 +97,7 @@ function watchExecutions(before: (item: LiveItem) => void = () => {}): { count: 
   return executions;
 }
 
-test("subscribers that see the same rows share one execution", async () => {
+test("runs one execution for subscribers that see the same rows", async () => {
   const room = await makeRoom(api, people);
   const heard = await Promise.all([...people, ...people].map((user) => hear(user, room)));
   const executions = watchExecutions();
@@ -112,7 +112,7 @@ test("subscribers that see the same rows share one execution", async () => {
   expect(executions.count).toBeLessThan((texts.length * heard.length) / 2);
 });
 
-test("subscriptions with different operations, variables or cursors are executed separately", async () => {
+test("executes subscriptions with different operations, variables or cursors separately", async () => {
   const room = await makeRoom(api, people);
   const other = await makeRoom(api, people);
   const [ada] = people as [SignedIn];
@@ -164,7 +164,7 @@ async function enter(user: SignedIn, room: string): Promise<Member> {
 const eventsOf = ({ answers }: Heard) => answers.flatMap(({ events }) => events);
 
 test.each([1, 2, 3])(
-  "each subscriber receives exactly the events it would receive alone (%i)",
+  "delivers to each subscriber exactly the events it would receive alone (%i)",
   async (seed) => {
     const random = makeRandom(seed);
     const pick = <T>(all: readonly T[]): T => all[random(all.length)]!;

@@ -44,14 +44,14 @@ const WHO = {
            nullif(current_setting('jwt.claims.api_token_id', true), '') as token`,
 };
 
-test("each read runs under its caller's claims, whatever ran before it", async () => {
+test("runs each read under its caller's claims, whatever ran before it", async () => {
   const asked = Array.from({ length: 300 }, (_, i) => ({
     userId: i % 7 === 0 ? undefined : id(i % 50),
     token: i % 3 === 0 ? id(1_000 + i) : undefined,
   }));
   const answers = await Promise.all(
     asked.map(async ({ userId, token }, i) => {
-      // Some at once, some later, as news comes in.
+      // Some at once, some later, as events arrive.
       await new Promise((resolve) => setTimeout(resolve, i % 5));
       const settings = settingsOf(userId, token ? { "jwt.claims.api_token_id": token } : {});
       return (await reads.read<{ id: string; role: string; token: string }>(settings, WHO)).rows[0];
@@ -66,7 +66,7 @@ test("each read runs under its caller's claims, whatever ran before it", async (
   );
 });
 
-test("many reads share two connections and release them", async () => {
+test("shares two connections between many reads and releases them", async () => {
   let most = 0;
   const watch = setInterval(() => {
     most = Math.max(most, pool.totalCount - pool.idleCount);
@@ -78,7 +78,7 @@ test("many reads share two connections and release them", async () => {
   await until(() => pool.idleCount === pool.totalCount);
 });
 
-test("a failing read does not affect others", async () => {
+test("isolates a failing read from others", async () => {
   const outcomes = await Promise.allSettled(
     Array.from({ length: 120 }, (_, i) =>
       reads.read<{ id: string }>(
@@ -97,7 +97,7 @@ test("a failing read does not affect others", async () => {
     else expect(outcome).toMatchObject({ value: { rows: [{ id: id(i) }] } });
 });
 
-test("reads cannot write, and a wrong setting returns no rows", async () => {
+test("rejects writes and returns no rows for a wrong setting", async () => {
   await expect(
     reads.read(settingsOf(id(1)), { text: "select rooms.set_presence('online')" }),
   ).rejects.toMatchObject({ code: "25006" });
@@ -107,7 +107,7 @@ test("reads cannot write, and a wrong setting returns no rows", async () => {
   expect((await reads.read(settingsOf(id(2)), WHO)).rows).toMatchObject([{ id: id(2) }]);
 });
 
-test("a connection that is lost while idle is not reused", async () => {
+test("does not reuse a connection that was lost while idle", async () => {
   const own = "select pg_backend_pid() as pid";
   const isLost = new Promise((resolve) => {
     pool.once("connect", (client) => client.once("error", resolve));
@@ -119,7 +119,7 @@ test("a connection that is lost while idle is not reused", async () => {
   expect(next!.pid).not.toBe(lost!.pid);
 });
 
-test("a killed connection rejects its reads and is replaced", async () => {
+test("rejects the reads of a killed connection and replaces it", async () => {
   const slow = [1, 2, 3].map((n) => reads.read(settingsOf(id(n)), { text: "select pg_sleep(5)" }));
   const outcomes = Promise.allSettled(slow);
   await until(async () => {

@@ -2,7 +2,7 @@ import { type Client, createClient } from "graphql-ws";
 import { type Api, codeOf, type SignedIn } from "../support/api.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
 
-/** What a subscription sent, and how it ended. */
+/** The answers of a subscription, and how it ended. */
 export interface Heard {
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
   readonly answers: any[];
@@ -45,7 +45,7 @@ export function listen(client: Client, query: string, variables: Record<string, 
 
 const CREATE = "mutation ($input: CreateRoomInput!) { createRoom(input: $input) { result { id } } }";
 
-/** Makes a public room of the first member, which the others join. */
+/** Creates a public room of the first member, which the others join. */
 export async function makeRoom(api: Pick<Api, "ask">, members: readonly SignedIn[]): Promise<string> {
   const [creator, ...others] = members;
   const created = await api.ask(CREATE, {
@@ -87,7 +87,7 @@ export const ROOM_EVENTS = `subscription ($room: UUID!, $after: BigInt) {
   roomEvents(roomId: $room, after: $after) { sequence events { sequence kind message { content } } }
 }`;
 
-/** What the messages in all answers say, in the order in which they came. */
+/** The contents of the messages in all answers, in order of arrival. */
 export function contents({ answers }: Heard): string[] {
   return answers.flatMap(({ events }) =>
     events.flatMap((event: { kind: string; message: { content: string } | null }) =>

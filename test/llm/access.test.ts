@@ -8,7 +8,7 @@ import {
   type TestDatabase,
 } from "../support/database.ts";
 
-// Who sees and writes what in schema llm. Each denial is proven twice: the role gets nothing, and the row was there.
+// Access rights in schema llm. Each denial is proven twice: the role gets nothing, and the row existed.
 
 let db: TestDatabase;
 let ada: string;
@@ -34,7 +34,7 @@ afterAll(async () => {
 });
 
 describe("chats and messages", () => {
-  test("are their owner's alone, administrators included", async () => {
+  test("are visible only to their owner, not even to administrators", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [chat] = await tx.rows<{ id: string }>(
@@ -57,12 +57,12 @@ describe("chats and messages", () => {
     });
   });
 
-  test("a message cannot be put into somebody else's chat", async () => {
+  test("reject a message in another user's chat", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [chat] = await tx.rows<{ id: string }>("insert into llm.chats default values returning id");
       await tx.asUser(bob);
-      // The same answer as for a chat that does not exist.
+      // The same error as for a chat that does not exist.
       for (const id of [chat!.id, randomUUID()])
         await expectSqlState(
           tx.attempt("insert into llm.messages (chat_id, role) values ($1, 'user')", [id]),
@@ -71,7 +71,7 @@ describe("chats and messages", () => {
     });
   });
 
-  test("a message names only models its author may use", async () => {
+  test("reject a message with a model that its author may not use", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [chat] = await tx.rows<{ id: string }>("insert into llm.chats default values returning id");
@@ -89,7 +89,7 @@ describe("chats and messages", () => {
     });
   });
 
-  test("a message is neither changed nor deleted, and its owner is not chosen", async () => {
+  test("reject changing or deleting a message and choosing its owner", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await expectSqlState(tx.attempt("update llm.messages set content = 'x'"), "42501");
@@ -106,7 +106,7 @@ describe("chats and messages", () => {
       "messages_model_id_only_for_assistant",
     ],
     [
-      "tool calls that are no array",
+      "tool calls that are not an array",
       `insert into llm.messages (chat_id, role, tool_calls) values ($1, 'assistant', '{}')`,
       "messages_tool_calls_check",
     ],
@@ -125,7 +125,7 @@ describe("chats and messages", () => {
       `insert into llm.messages (chat_id, role, content) values ($1, 'user', repeat('x', 1000001))`,
       "messages_content_check",
     ],
-  ])("refuses a wrong %s by name", async (_, sql, constraint) => {
+  ])("reject a wrong %s by constraint name", async (_, sql, constraint) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [chat] = await tx.rows<{ id: string }>("insert into llm.chats default values returning id");
@@ -133,7 +133,7 @@ describe("chats and messages", () => {
     });
   });
 
-  test("a message is activity of its chat, archiving keeps it", async () => {
+  test("count a message as activity of its chat and keep it when the chat is archived", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [chat] = await tx.rows<{ id: string }>("insert into llm.chats default values returning id");
@@ -156,7 +156,7 @@ describe("chats and messages", () => {
 });
 
 describe("models", () => {
-  test("visitors see public ones, users also those granted, managers all", async () => {
+  test("are visible to visitors if public, to users also if granted, to managers always", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows("insert into access.user_model_access (user_id, model_id) values ($1, $2)", [
@@ -177,7 +177,7 @@ describe("models", () => {
     });
   });
 
-  test("a suspended grant counts no more", async () => {
+  test("are not usable with a suspended grant", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(manager);
       await tx.rows("insert into access.user_model_access (user_id, model_id) values ($1, $2)", [
@@ -195,7 +195,7 @@ describe("models", () => {
     });
   });
 
-  test("only managers write the catalogue and the grants", async () => {
+  test("are writable only by managers, grants included", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (const user of [ada, editor]) {
         await tx.asUser(user);
@@ -216,7 +216,7 @@ describe("models", () => {
     });
   });
 
-  test("a default model is one the user may use", async () => {
+  test("are accepted as default only if the user may use them", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       for (const model of [grantedModel, randomUUID()])
@@ -230,7 +230,7 @@ describe("models", () => {
 });
 
 describe("prompts", () => {
-  test("the library is everybody's to read and an editor's to write", async () => {
+  test("in the library are readable by all and writable only by editors", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const add = "insert into llm.prompts (user_id, name, content) values (null, 'Library', 'text')";
       for (const user of [ada, bob]) {
@@ -247,7 +247,7 @@ describe("prompts", () => {
     });
   });
 
-  test("a user's own are theirs, and their names taken by nobody else", async () => {
+  test("of a user are private, and their names stay free for others", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const add = "insert into llm.prompts (name, content) values ('Mine', 'text')";
       await tx.asUser(ada);
@@ -265,7 +265,7 @@ describe("prompts", () => {
     });
   });
 
-  test("using one counts, exactly, and not for what the user cannot see", async () => {
+  test("count their uses exactly and only for users who see them", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const [prompt] = await tx.rows<{ id: string }>(

@@ -18,7 +18,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("a chat is taken away as Markdown, the active path to read, and as JSON, with everything", async () => {
+test("exports a chat's active path as Markdown and the whole chat as JSON", async () => {
   const { chat, question } = await startChat(ada, "What is\na plinth?");
   const [turn] = await ada.rows<Message>("select * from llm.start_turn($1, $2)", [chat, model]);
   await ada.rows("select llm.append_delta($1, 1, $2)", [turn!.id, "The base of a column.\n"]);
@@ -75,7 +75,7 @@ See this
   expect(await bob.rows("select llm.chats_export_json(c) from llm.chats c")).toEqual([]);
 });
 
-test("a row of somebody else's chat that a caller makes up gives nothing away", async () => {
+test("exports nothing for a forged row of another user's chat", async () => {
   const { chat } = await startChat(ada, "secret");
   const [row] = await ada.rows<{ user_id: string }>("select user_id from llm.chats where id = $1", [chat]);
   const forged = `jsonb_populate_record(null::llm.chats, '{"id": "${chat}", "user_id": "${row!.user_id}", "title": "x"}')`;

@@ -5,7 +5,8 @@ import { connect, connectAs, type UserConnection } from "../support/chat.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase } from "../support/database.ts";
 import { untilWaiting, whileLocked } from "../support/waiting.ts";
 
-// Prompts: every version kept, labels that point at one, variables with types, readers one chooses, uses counted.
+// Prompts: every version is kept, labels point at a version, variables have types, the owner chooses readers, and uses are
+// counted.
 
 let db: TestDatabase;
 let ada: UserConnection;
@@ -51,7 +52,7 @@ const render = async (prompt: string, values: unknown = {}, args = "", user = ad
   )[0]!.text;
 
 describe("versions", () => {
-  test("are made by each change of content or variables, and by nothing else", async () => {
+  test("are created only by a change of content or variables", async () => {
     const id = await make("one");
     await ada.rows("update llm.prompts set content = 'two' where id = $1", [id]);
     await ada.rows("update llm.prompts set is_for_developers = true, content = 'two' where id = $1", [id]);
@@ -74,7 +75,7 @@ describe("versions", () => {
     await expectSqlState(ada.rows("update llm.prompts set current_version = 9"), "42501");
   });
 
-  test("never change, not even by the owner of the database", async () => {
+  test("never change, not even by the database owner", async () => {
     const id = await make("one");
     await expectSqlState(ada.rows("update llm.prompt_versions set content = 'x'"), "42501");
     await expectSqlState(ada.rows("delete from llm.prompt_versions"), "42501");
@@ -84,7 +85,7 @@ describe("versions", () => {
     );
   });
 
-  test("have no gap when many write at once", async () => {
+  test("have no gap after concurrent changes", async () => {
     const id = await make("0");
     const connections = await Promise.all(Array.from({ length: 8 }, () => connectAs(db, adaId)));
     await Promise.all(
@@ -103,7 +104,7 @@ describe("versions", () => {
     expect(await render(id)).toBe(await render(id, {}, ", version => 41"));
   });
 
-  test("outlive who wrote them, when the prompt does", async () => {
+  test("outlive their author when the prompt does", async () => {
     const id = await registerUser(db, "leaver");
     await grantRole(db, id, "moderator");
     const leaver = await connectAs(db, id);
@@ -119,7 +120,7 @@ describe("versions", () => {
 });
 
 describe("labels", () => {
-  test("point at a version, move, and are taken away", async () => {
+  test("point at a version, move and can be removed", async () => {
     const id = await make("one");
     await ada.rows("update llm.prompts set content = 'two' where id = $1", [id]);
     const label = (name: string, version: number | null, user = ada) =>
@@ -137,7 +138,7 @@ describe("labels", () => {
     await expectSqlState(render(id, {}, ", 'x', 1"), "PL422");
   });
 
-  test("of the library are an editor's to set", async () => {
+  test("in the library can be set only by editors", async () => {
     const [prompt] = await editor.rows<{ id: string }>(
       "insert into llm.prompts (user_id, name, content) values (null, 'labelled', 'x') returning id",
     );
@@ -156,7 +157,7 @@ describe("variables", () => {
     { name: "tone", type: "choice", choices: ["dry", "warm"], default: "dry" },
   ];
 
-  test("are filled in by type, defaults included", async () => {
+  test("are inserted by type, including defaults", async () => {
     const id = await make("{{topic}}/{{ count }}/{{ratio}}/{{loud}}/{{tone}}/{{topic}}", VARIABLES);
     expect(await render(id, { topic: "sea" })).toBe("sea/3/0.5/false/dry/sea");
     expect(await render(id, { topic: "", count: 10, ratio: -1e3, loud: true, tone: "warm" })).toBe(
@@ -165,21 +166,21 @@ describe("variables", () => {
   });
 
   test.each<[string, Record<string, unknown>]>([
-    ["one that is missing", {}],
-    ["one nobody declared", { topic: "x", other: 1 }],
+    ["a missing value", {}],
+    ["an undeclared value", { topic: "x", other: 1 }],
     ["a number for a text", { topic: 1 }],
     ["null", { topic: null }],
-    ["a fraction for a whole number", { topic: "x", count: 1.5 }],
+    ["a fraction for an integer", { topic: "x", count: 1.5 }],
     ["a text for a number", { topic: "x", ratio: "1" }],
-    ["a text for a truth", { topic: "x", loud: "true" }],
-    ["what is no choice", { topic: "x", tone: "cold" }],
+    ["a text for a boolean", { topic: "x", loud: "true" }],
+    ["an unknown choice", { topic: "x", tone: "cold" }],
     ["an object", { topic: { a: 1 } }],
-  ])("are refused for %s", async (_, values) => {
+  ])("reject %s", async (_, values) => {
     const id = await make("{{topic}}", VARIABLES);
     await expect(render(id, values)).rejects.toMatchObject({ code: "PL422", column: "prompt_values" });
   });
 
-  test("are filled in once: what a value holds stays as it is, and so do braces nobody declared", async () => {
+  test("are inserted once: values and undeclared braces stay unchanged", async () => {
     const id = await make("{{a}} {{b}} {{c}} {{ {a} }} \\1 \\& {{A}}", [
       { name: "a", type: "text" },
       { name: "b", type: "text" },
@@ -190,10 +191,10 @@ describe("variables", () => {
   });
 
   test.each<[string, unknown]>([
-    ["no list", {}],
+    ["an object", {}],
     ["no name", [{ type: "text" }]],
     [
-      "a name twice",
+      "a repeated name",
       [
         { name: "a", type: "text" },
         { name: "a", type: "text" },
@@ -209,7 +210,7 @@ describe("variables", () => {
     ["a default that is no choice", [{ name: "a", type: "choice", choices: ["x"], default: "y" }]],
     ["an unknown key", [{ name: "a", type: "text", required: true }]],
     ["fifty-one", Array.from({ length: 51 }, (_, n) => ({ name: `a${n}`, type: "text" }))],
-  ])("are not declared with %s", async (_, variables) => {
+  ])("are rejected when declared with %s", async (_, variables) => {
     await expect(make("x", variables)).rejects.toMatchObject({
       constraint: "prompts_variables_are_declarations",
     });
@@ -220,7 +221,7 @@ describe("sharing", () => {
   const sees = async (user: UserConnection, id: string) =>
     (await user.rows("select from llm.prompts where id = $1", [id])).length === 1;
 
-  test("private is one's own, shared is whom one names, public is everybody", async () => {
+  test("limits private prompts to the owner and shared ones to named users, and shows public ones to all", async () => {
     const id = await make("x");
     const setTo = (visibility: string) =>
       ada.rows("update llm.prompts set visibility = $2 where id = $1", [id, visibility]);
@@ -247,7 +248,7 @@ describe("sharing", () => {
     expect(await sees(bob, id)).toBe(false);
   });
 
-  test("is the owner's to decide", async () => {
+  test("is controlled by the owner", async () => {
     const id = await make("x");
     await expectSqlState(
       bob.rows("insert into llm.prompt_shares (prompt_id, user_id) values ($1, $2)", [id, adaId]),
@@ -268,7 +269,7 @@ describe("sharing", () => {
 });
 
 describe("uses", () => {
-  test("are counted exactly when many use it at once, each key once", async () => {
+  test("are counted exactly under concurrency, each key once", async () => {
     const [prompt] = await editor.rows<{ id: string }>(
       "insert into llm.prompts (user_id, name, content) values (null, 'popular', 'x') returning id",
     );
@@ -279,7 +280,7 @@ describe("uses", () => {
       connections.map(async (one) => {
         for (let i = 0; i < 10; i++) {
           await one.rows("select llm.use_prompt($1)", [prompt!.id]);
-          // Three connections of each user tell the same ten.
+          // Three connections of each user report the same ten.
           await one.rows("select llm.use_prompt($1, $2)", [prompt!.id, `key ${i}`]);
         }
       }),
@@ -300,7 +301,7 @@ describe("uses", () => {
     await expectSqlState(ada.rows("select llm.use_prompt($1, 'key 1')", [other]), "PL409");
   });
 
-  test("forget their keys after a week", async () => {
+  test("lose their keys after a week", async () => {
     const worker = await connect(db, "worker");
     const id = await make("x");
     await ada.rows("select llm.use_prompt($1, 'old')", [id]);
@@ -312,7 +313,7 @@ describe("uses", () => {
   });
 });
 
-test("who is deleted while they write a version of their prompt is deleted", async () => {
+test("deletes an account while it writes a version of its prompt", async () => {
   const id = await registerUser(db, "dan");
   const dan = await connectAs(db, id);
   const prompt = await make("x", [], dan);

@@ -3,7 +3,7 @@ import { registerUser } from "../support/accounts.ts";
 import { connect, connectAs, startChat, type UserConnection } from "../support/chat.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
-// One's own words, found, ranked and marked; nobody else's, and never as markup.
+// A user's own messages are found, ranked and marked; other users' are not, and hits never contain markup.
 
 let db: TestDatabase;
 let ada: UserConnection;
@@ -31,7 +31,7 @@ const search = (query: string, args = "", user = ada) =>
   user.rows<Found>(`select * from llm.search_chat_messages($1${args})`, [query]);
 const say = async (text: string, user = ada) => (await startChat(user, text)).chat;
 
-test("finds words in any form, phrases, either of two, and not what is excluded; best first", async () => {
+test("finds words in any form, phrases and alternatives, drops exclusions and ranks the best first", async () => {
   const boats = await say("The boats leave at noon. Boats are slow, boats are wet.");
   const boat = await say("One boat among a great many other things that have nothing at all to do with it");
   await say("A train leaves at noon");
@@ -46,21 +46,21 @@ test("finds words in any form, phrases, either of two, and not what is excluded;
   await expect(search("leave", ", 1000")).rejects.toMatchObject({ code: "PL422" });
 });
 
-test("finds nobody else's, administrators included, and nothing for nobody", async () => {
+test("finds no message of other users, not even for administrators, and nothing without a user", async () => {
   await say("platypus", bob);
   expect(await search("platypus")).toEqual([]);
   expect(await search("platypus", "", bob)).toHaveLength(1);
   expect(await owner.rows("select from llm.search_chat_messages('platypus')")).toEqual([]);
 });
 
-test("leaves archived chats out unless asked for", async () => {
+test("skips archived chats by default", async () => {
   const chat = await say("walrus");
   await ada.rows("update llm.chats set is_archived = true where id = $1", [chat]);
   expect(await search("walrus")).toEqual([]);
   expect(await search("walrus", ", include_archived => true")).toMatchObject([{ chat_title: "walrus" }]);
 });
 
-test("marks what it found, in text that can do no harm", async () => {
+test("marks hits in harmless text", async () => {
   await say(
     `<img src=x onerror=alert(1)> the "otter" & 'friends' <b>otter</b> </mark><script>otter</script> \u{e000}otter\u{e001}`,
   );
@@ -72,11 +72,11 @@ test("marks what it found, in text that can do no harm", async () => {
   expect(headline.match(/<mark>/g)!.length).toBe(headline.match(/<\/mark>/g)!.length);
 });
 
-test("finds what stands in the first 100,000 characters, of texts of any size", async () => {
+test("finds words in the first 100,000 characters of texts of any size", async () => {
   const chat = await say(`start ${"ab cd ".repeat(15_000)} needle ${"ef ".repeat(5_000)} haystack`);
   expect(await search("needle")).toMatchObject([{ chat_id: chat }]);
   expect(await search("haystack")).toEqual([]);
-  // More different words than a vector could hold, if all were taken.
+  // More distinct words than one vector could hold.
   const [many] = await ada.rows<{ id: string }>("insert into llm.chats default values returning id");
   await ada.rows(
     "insert into llm.messages (chat_id, role, content) select $1, 'user', left(string_agg(to_hex(n * 7919), ' '), 990000) from generate_series(1, 120000) n",
@@ -84,7 +84,7 @@ test("finds what stands in the first 100,000 characters, of texts of any size", 
   );
 });
 
-test("reads the index, the owner first, and no message of anybody else", async () => {
+test("reads the index with the owner first and no message of other users", async () => {
   await owner.rows(
     `insert into llm.chats (id, user_id) select 'cccccccc-0000-7000-8000-000000000001', id from identity.users where username = 'bob';
      insert into llm.messages (chat_id, user_id, depth, role, content)

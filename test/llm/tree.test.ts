@@ -5,7 +5,7 @@ import { connect, connectAs, type Message, startChat, type UserConnection } from
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// A chat is a tree with one active path: edits and other answers stand beside what they replace.
+// A chat is a tree with one active path: edits and further answers stand beside the messages that they replace.
 
 let db: TestDatabase;
 let ada: UserConnection;
@@ -50,11 +50,11 @@ const answer = async (chat: string, content: string, parent: string | null = nul
 };
 
 describe("a chat", () => {
-  test("is a path as long as nobody goes back, whoever writes how", async () => {
+  test("is a single path without edits, for any way of writing", async () => {
     const { chat, question } = await startChat(ada, "q1");
     const first = await answer(chat, "a1");
     expect(first.parent_id).toBe(question);
-    // A plain insert, as before there were trees; several at once too.
+    // A plain insert, as before chats were trees; several at once too.
     await ada.rows(
       "insert into llm.messages (chat_id, role, content) select $1, 'user', 'p' || n from generate_series(1, 3) n",
       [chat],
@@ -65,7 +65,7 @@ describe("a chat", () => {
     );
   });
 
-  test("keeps an edit and another answer beside the original, and goes back to either", async () => {
+  test("keeps an edit and another answer beside the original and returns to either", async () => {
     const { chat, question } = await startChat(ada, "q");
     const a1 = await answer(chat, "a1");
     await send(chat, "thanks");
@@ -79,7 +79,7 @@ describe("a chat", () => {
     ).toEqual([{ content: "a1" }, { content: "a2" }]);
     await select(a1.id);
     expect(await path(chat)).toEqual(["q", "a1", "thanks"]);
-    // Goes on where one is.
+    // Continues at the selected message.
     await send(chat, "more");
     expect(await path(chat)).toEqual(["q", "a1", "thanks", "more"]);
     // Also the first message.
@@ -94,7 +94,7 @@ describe("a chat", () => {
     expect(await path(chat)).toEqual(["q", "a1", "thanks", "more"]);
   });
 
-  test("gives its path by pages, from the end", async () => {
+  test("returns its path page by page from the end", async () => {
     const { chat } = await startChat(ada, "1");
     for (const content of ["2", "3", "4", "5"]) await send(chat, content);
     expect(await path(chat, ", 2")).toEqual(["4", "5"]);
@@ -106,7 +106,7 @@ describe("a chat", () => {
     expect(await path(empty!.id)).toEqual([]);
   });
 
-  test("takes nothing from elsewhere and gives nothing away", async () => {
+  test("rejects foreign messages and reveals nothing", async () => {
     const { chat, question } = await startChat(ada);
     const other = await startChat(ada);
     await expectSqlState(send(chat, "x", other.question), "PL404");
@@ -135,7 +135,7 @@ describe("a chat", () => {
     );
   });
 
-  test("does not branch while an answer is under way", async () => {
+  test("does not branch while a turn is running", async () => {
     const { chat, question } = await startChat(ada);
     const [turn] = await ada.rows<Message>("select * from llm.start_turn($1, $2)", [chat, model]);
     await expectSqlState(edit(question, "x"), "PL409");
@@ -144,7 +144,7 @@ describe("a chat", () => {
     await edit(question, "x");
   });
 
-  test("deletes as a whole", async () => {
+  test("is deleted as a whole", async () => {
     const { chat, question } = await startChat(ada);
     const a1 = await answer(chat, "a1");
     await answer(chat, "a2", question);
@@ -156,7 +156,7 @@ describe("a chat", () => {
   });
 });
 
-test("a message sent twice under a key is there once, also at the same time", async () => {
+test("stores a message once per key, also concurrently", async () => {
   const { chat } = await startChat(ada);
   const connections = await Promise.all(Array.from({ length: 6 }, () => connectAs(db, adaId)));
   const sql = `select (llm.send_chat_message($1, 'once', null, '[{"url": "https://x.example/a.pdf", "mimeType": "application/pdf", "sizeBytes": 9, "name": "a.pdf"}]', 'key')).id`;
@@ -171,7 +171,7 @@ test("a message sent twice under a key is there once, also at the same time", as
   await Promise.all(connections.map((one) => one.end()));
 });
 
-test("many who write into one chat at once make one path, without a fork", async () => {
+test("keeps one path without a fork for concurrent writers", async () => {
   const { chat } = await startChat(ada, "0");
   const connections = await Promise.all(Array.from({ length: 10 }, () => connectAs(db, adaId)));
   await Promise.all(
@@ -189,8 +189,8 @@ test("many who write into one chat at once make one path, without a fork", async
   expect(await path(chat)).toHaveLength(51);
 });
 
-test("an id older than the chat's newest message is the end all the same", async () => {
-  // Clocks of two servers differ, or one was set back.
+test("appends after an id older than the chat's newest message", async () => {
+  // The clocks of two servers differ, or one was set back.
   const { chat } = await startChat(ada, "first");
   await send(chat, "second");
   await owner.rows(
@@ -202,7 +202,7 @@ test("an id older than the chat's newest message is the end all the same", async
   expect(await path(chat)).toEqual(["first", "second", "third", "fourth"]);
 });
 
-test("the end of a chat is found in the chat, not among everybody's newer messages", async () => {
+test("finds the end of a chat within the chat, not among newer messages of others", async () => {
   const { chat } = await startChat(ada, "old");
   await owner.rows(
     `insert into llm.chats (id, user_id) values ('cccccccc-0000-7000-8000-000000000001', '${adaId}');
@@ -226,8 +226,8 @@ test("the end of a chat is found in the chat, not among everybody's newer messag
   }
 });
 
-// Anything in any order against a tree in memory. PLINTH_SEED repeats a run.
-test("random edits, answers and choices leave the path that a plain tree has", async () => {
+// Any operations in any order against a tree in memory. PLINTH_SEED repeats a run.
+test("keeps the path of a simple tree after random edits, answers and choices", async () => {
   const random = makeRandom(SEED);
   interface Node {
     readonly id: string;
@@ -269,7 +269,7 @@ test("random edits, answers and choices leave the path that a plain tree has", a
           for (let one: Node | null = node; one; one = one.parent) if (one === at) return true;
           return false;
         });
-        // The newest end below it. Nodes are in the order in which they were made.
+        // The newest end below it. Nodes are in order of creation.
         head = below.filter((node) => !nodes.some((child) => child.parent === node)).at(-1)!;
       }
     }
@@ -289,7 +289,7 @@ describe("attachments", () => {
       JSON.stringify(attachments),
     ]);
 
-  test("come by reference, in order, and stay with an edit unless others are given", async () => {
+  test("are stored by reference, in order, and stay with an edit unless it replaces them", async () => {
     const { chat } = await startChat(ada);
     const [message] = await attach(chat, [good, { ...good, name: "b.png" }]);
     const names = (id: string) =>
@@ -309,28 +309,28 @@ describe("attachments", () => {
   });
 
   test.each<[string, unknown]>([
-    ["eleven of them", Array.from({ length: 11 }, () => good)],
-    ["no list", good],
+    ["eleven attachments", Array.from({ length: 11 }, () => good)],
+    ["an object", good],
     ["a name without a reference", [{ name: "a.png" }]],
-    ["http", [{ ...good, url: "http://files.example/a.png" }]],
-    ["a script", [{ ...good, url: "javascript:alert(1)" }]],
-    ["data", [{ ...good, url: "data:image/png;base64,AAAA" }]],
+    ["an http address", [{ ...good, url: "http://files.example/a.png" }]],
+    ["a script address", [{ ...good, url: "javascript:alert(1)" }]],
+    ["a data address", [{ ...good, url: "data:image/png;base64,AAAA" }]],
     ["a password in the address", [{ ...good, url: "https://me:secret@files.example/a.png" }]],
     ["a line break in the address", [{ ...good, url: "https://files.example/a\nb" }]],
     ["HTML", [{ ...good, mimeType: "text/html" }]],
     ["SVG", [{ ...good, mimeType: "image/svg+xml" }]],
-    ["nothing", [{ ...good, sizeBytes: 0 }]],
+    ["an empty file", [{ ...good, sizeBytes: 0 }]],
     ["more than 100 MiB", [{ ...good, sizeBytes: 104_857_601 }]],
     ["a size that is no number", [{ ...good, sizeBytes: "big" }]],
     ["a path", [{ ...good, name: "../../etc/passwd" }]],
-  ])("are refused as a whole for %s", async (_, attachments) => {
+  ])("are rejected as a whole for %s", async (_, attachments) => {
     const { chat } = await startChat(ada);
     await expect(attach(chat, attachments)).rejects.toMatchObject({ code: "PL422", column: "attachments" });
     expect(await ada.rows("select from llm.messages where chat_id = $1", [chat])).toHaveLength(1);
   });
 });
 
-test("an answer is rated, rated again, and the rating taken back; nothing else is rated", async () => {
+test("rates answers only, replaces a rating and removes it", async () => {
   const { chat, question } = await startChat(ada);
   const { id } = await answer(chat, "a");
   const rate = (message: string, rating: string | null, comment = "") =>
@@ -347,7 +347,7 @@ test("an answer is rated, rated again, and the rating taken back; nothing else i
   await expectSqlState(rate(question, "up"), "PL422");
 });
 
-describe("a title", () => {
+describe("a chat's title", () => {
   const titled = async (text: string) => {
     const { chat } = await startChat(ada, text);
     return (await ada.rows<{ title: string }>("select title from llm.chats where id = $1", [chat]))[0]!.title;
@@ -362,7 +362,7 @@ describe("a title", () => {
     expect(await titled(" \n ")).toBe("New chat");
   });
 
-  test("stays as it was given", async () => {
+  test("stays unchanged when the user sets it", async () => {
     const [chat] = await ada.rows<{ id: string }>(
       "insert into llm.chats (title) values ('Mine') returning id",
     );
@@ -373,7 +373,7 @@ describe("a title", () => {
   });
 });
 
-test("last activity is also an answer's end, not a delta", async () => {
+test("counts the end of an answer but not a delta as last activity", async () => {
   const { chat } = await startChat(ada);
   const at = async () =>
     (await ada.rows<{ at: string }>("select updated_at::text as at from llm.chats where id = $1", [chat]))[0]!

@@ -13,7 +13,7 @@ import { createTestDatabase, expectSqlState, type TestDatabase } from "../suppor
 import { brokenLawsAt } from "../support/ledger.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// Answers that stream in: started once, appended without a gap, ended once, billed once, whoever is killed when.
+// Streamed answers: started once, appended without a gap, ended once, billed once, whichever process is killed.
 
 let db: TestDatabase;
 let ada: UserConnection;
@@ -53,7 +53,7 @@ const append = (message: string, sequence: number | null, text: string) =>
   ada.rows<{ n: number }>("select llm.append_delta($1, $2, $3) as n", [message, sequence, text]);
 const read = async (message: string) =>
   (await ada.rows<Message>("select * from llm.messages where id = $1", [message]))[0]!;
-/** What the ledger says about an answer: [input, output] summed over events, and the state of its hold. */
+/** The ledger's view of an answer: [input, output] summed over events, and the state of its hold. */
 const billed = async (message: string) =>
   (
     await owner.rows<{ input: number; output: number; hold: string }>(
@@ -66,8 +66,8 @@ const billed = async (message: string) =>
     )
   )[0]!;
 
-describe("an answer", () => {
-  test("streams in, is readable meanwhile, and is one message in the end", async () => {
+describe("a turn", () => {
+  test("streams in, is readable meanwhile and ends as one message", async () => {
     const { chat, question } = await startChat(ada);
     const turn = await start(chat);
     expect(turn).toMatchObject({
@@ -109,11 +109,11 @@ describe("an answer", () => {
       tokens_used: 5,
       tool_calls: [{ name: "f" }],
     });
-    // The reader who is behind still gets them.
+    // A reader that lags still receives them.
     expect(await deltasAfter(1)).toHaveLength(2);
   });
 
-  test("is nobody else's to read, write or end", async () => {
+  test("is readable, writable and endable only by its owner", async () => {
     const { chat } = await startChat(ada);
     const turn = await start(chat);
     await append(turn.id, 1, "secret");
@@ -133,7 +133,7 @@ describe("an answer", () => {
     await ada.rows("select llm.cancel_turn($1)", [turn.id]);
   });
 
-  test("names a model its reader may use and a place in the chat", async () => {
+  test("requires a model that its reader may use and a place in the chat", async () => {
     const { chat } = await startChat(ada);
     const other = await startChat(ada);
     for (const id of [secretModel, randomUUID(), null])
@@ -153,7 +153,7 @@ describe("an answer", () => {
       );
   });
 
-  test("is one at a time in a chat, also when two start at once", async () => {
+  test("is the only one in a chat, also for concurrent starts", async () => {
     const { chat } = await startChat(ada);
     const second = await connectAs(db, adaId);
     const results = await Promise.allSettled([
@@ -171,11 +171,11 @@ describe("an answer", () => {
         [chat, adaId],
       ),
     ).rejects.toMatchObject({ constraint: "messages_one_turn_a_chat_idx" });
-    // Nor does anything else come in between.
+    // No other message is inserted in between either.
     await expectSqlState(ada.rows("select llm.send_chat_message($1, 'and?')", [chat]), "PL409");
   });
 
-  test("asked for again with its key is the same one, at once and later", async () => {
+  test("is returned again for its key, at once and later", async () => {
     const { chat } = await startChat(ada);
     const connections = await Promise.all(Array.from({ length: 4 }, () => connectAs(db, adaId)));
     const sql = "select * from llm.start_turn($1, $2, idempotency_key => 'one')";
@@ -192,7 +192,7 @@ describe("an answer", () => {
 });
 
 describe("deltas", () => {
-  test("have no gap, and the same one again changes nothing", async () => {
+  test("have no gap, and a repeated one changes nothing", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await append(id, 1, "one");
@@ -200,7 +200,7 @@ describe("deltas", () => {
     await expectSqlState(append(id, 1, "two"), "PL409");
     for (const sequence of [0, -1, 3, null]) await expectSqlState(append(id, sequence, "x"), "PL409");
     await append(id, 2, "two");
-    // The first, sent again late, says where things stand.
+    // A late repetition of the first reports the current number.
     expect(await append(id, 1, "one")).toEqual([{ n: 2 }]);
     await expectSqlState(append(id, 3, ""), "PL422");
     await expectSqlState(append(id, 3, "x".repeat(65_537)), "PL422");
@@ -212,7 +212,7 @@ describe("deltas", () => {
     expect(await append(id, 2, "two")).toEqual([{ n: 2 }]);
   });
 
-  test("are a megabyte at most, and what had come is kept", async () => {
+  test("are limited to a megabyte, and earlier ones are kept", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     const piece = "x".repeat(65_536);
@@ -222,7 +222,7 @@ describe("deltas", () => {
     expect(message!.content).toHaveLength(15 * 65_536);
   });
 
-  test("sent by twenty at once are appended once each", async () => {
+  test("are appended once each when twenty clients send them at once", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     const connections = await Promise.all(Array.from({ length: 20 }, () => connectAs(db, adaId)));
@@ -237,7 +237,7 @@ describe("deltas", () => {
     expect(message!.content).toBe("1 2 3 4 5 ");
   });
 
-  test("are announced when they are committed, and so is the end", async () => {
+  test("are announced when they commit, and so is the end", async () => {
     const { default: pg } = await import("pg");
     const listener = new pg.Client(db.url("owner"));
     await listener.connect();
@@ -254,7 +254,7 @@ describe("deltas", () => {
     await listener.end();
   });
 
-  test("are forgotten a day after the end, when the message says it all", async () => {
+  test("are deleted a day after the end, when the message is complete", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await append(id, 1, "kept");
@@ -268,7 +268,7 @@ describe("deltas", () => {
     expect(n).toBeGreaterThan(0);
     expect(await ada.rows("select from llm.message_deltas_after($1)", [id])).toEqual([]);
     expect(await read(id)).toMatchObject({ content: "kept", state: "complete", last_sequence: 1 });
-    // Told again, after all that time.
+    // A repeated end after that time.
     expect(await ada.rows("select * from llm.finish_turn($1)", [id])).toMatchObject([{ content: "kept" }]);
     if (running) await ada.rows("select llm.cancel_turn($1)", [running.id]);
   });
@@ -288,11 +288,11 @@ describe("a batch of deltas", () => {
       thinking,
     ]);
 
-  test("is as its pieces one by one, and the same again changes nothing, whatever the batches", async () => {
+  test("equals its single deltas, and a repetition changes nothing in any split", async () => {
     const turn = await start((await startChat(ada)).chat);
     await append(turn.id, 1, "A ");
     expect(await appendAll(turn.id, 2, ["pl", null, "inth"], [null, "hm", null])).toEqual([{ n: 4 }]);
-    // The answer was lost, and more has come meanwhile.
+    // The client lost the response, and more deltas have arrived meanwhile.
     expect(await appendAll(turn.id, 1, ["A ", "pl", null], [null, null, "hm"])).toEqual([{ n: 4 }]);
     expect(await appendAll(turn.id, 4, ["inth", "."])).toEqual([{ n: 5 }]);
     expect(await append(turn.id, 5, ".")).toEqual([{ n: 5 }]);
@@ -302,7 +302,7 @@ describe("a batch of deltas", () => {
     await expectSqlState(appendAll(turn.id, 5, [".", "late"]), "PL409");
   });
 
-  test("is refused whole when one of its pieces is", async () => {
+  test("is rejected as a whole when one delta is", async () => {
     const turn = await start((await startChat(ada)).chat);
     expect(await appendAll(turn.id, 1, ["a", "b"])).toEqual([{ n: 2 }]);
     const refused: [string, number | null, unknown[], unknown[] | null][] = [
@@ -326,7 +326,7 @@ describe("a batch of deltas", () => {
     await ada.rows("select llm.cancel_turn($1)", [turn.id]);
   });
 
-  test("sent by twenty at once is appended once", async () => {
+  test("is appended once when twenty clients send it at once", async () => {
     const turn = await start((await startChat(ada)).chat);
     const contents = Array.from({ length: 100 }, (_, i) => `${i} `);
     const outcomes = await Promise.all(
@@ -346,8 +346,8 @@ describe("a batch of deltas", () => {
   });
 });
 
-describe("an end", () => {
-  test("by an error keeps what had come and says what it was", async () => {
+describe("the end of a turn", () => {
+  test("by an error keeps the content so far and the error", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await append(id, 1, "half an ans");
@@ -362,7 +362,7 @@ describe("an end", () => {
       error_message: "Try later.",
       content: "half an ans",
     });
-    // Once: whoever ends it again gets it as it ended.
+    // Only once: a later end returns the first one.
     expect(await ada.rows("select * from llm.finish_turn($1)", [id])).toMatchObject([
       { state: "broken_off" },
     ]);
@@ -391,7 +391,7 @@ describe("an end", () => {
     ]);
   });
 
-  test("comes by itself when the writer is silent: for the next who asks, or by the job", async () => {
+  test("follows a silent writer's lease at the next start or by the job", async () => {
     const { chat } = await startChat(ada);
     const first = await start(chat);
     await append(first.id, 1, "The writer was kill");
@@ -411,7 +411,7 @@ describe("an end", () => {
     await expectSqlState(append(second.id, 1, "late"), "PL409");
   });
 
-  test("of one that cannot be ended does not stop that of the others", async () => {
+  test("that fails does not block that of others", async () => {
     const ids: string[] = [];
     for (let i = 0; i < 3; i++) {
       const { chat } = await startChat(ada);
@@ -434,7 +434,7 @@ describe("an end", () => {
     for (const id of ids) expect((await read(id)).state).toBe("broken_off");
   });
 
-  test("does not come while deltas do, however long it takes", async () => {
+  test("does not follow while deltas arrive, however long the turn takes", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await expireLease(db, id);
@@ -448,7 +448,7 @@ describe("the ledger", () => {
   test.each([
     ["settled", "select private.settle_hold(id, 5, 7)", { input: 5, output: 7, hold: "settled" }],
     ["released", "select private.release_hold(id)", { input: 0, output: 1, hold: "released" }],
-  ])("an answer whose hold was %s by somebody else ends, and is paid for once", async (_, end, expected) => {
+  ])("charges an answer once whose hold was %s by another process", async (_, end, expected) => {
     for (const how of ["finish", "expire", "delete"]) {
       const { chat } = await startChat(ada);
       const { id } = await start(chat);
@@ -477,7 +477,7 @@ describe("the ledger", () => {
     }
   });
 
-  test("an estimate for an answer whose hold was released is corrected by what the service counted", async () => {
+  test("corrects the estimate for a released hold by the service's count", async () => {
     const { chat } = await startChat(ada);
     const [turn] = await service.rows<Message>("select * from private.start_turn($1, $2, $3)", [
       adaId,
@@ -500,7 +500,7 @@ describe("the ledger", () => {
     ).toEqual([{ input: 3, output: 9 }]);
   });
 
-  test("sets aside at the start and is told by a service what was used, once", async () => {
+  test("reserves at the start and records the service's usage once", async () => {
     const { chat } = await startChat(ada);
     const [turn] = await service.rows<Message>(
       "select * from private.start_turn($1, $2, $3, max_tokens => 600, input_tokens => 90)",
@@ -514,7 +514,7 @@ describe("the ledger", () => {
     expect(await billed(turn!.id)).toEqual({ input: 100, output: 40, hold: "settled" });
   });
 
-  test("counts what streamed of an answer that was cancelled, until the service says better", async () => {
+  test("counts the streamed part of a cancelled answer until the service reports", async () => {
     const { chat } = await startChat(ada);
     const [turn] = await service.rows<Message>(
       "select * from private.start_turn($1, $2, $3, input_tokens => 90)",
@@ -529,7 +529,7 @@ describe("the ledger", () => {
     expect(await read(turn!.id)).toMatchObject({ state: "cancelled", tokens_used: 120 });
   });
 
-  test("gives everything back when nothing came, and still hears of it later", async () => {
+  test("releases everything for an empty answer and still accepts a later report", async () => {
     const { chat } = await startChat(ada);
     const [turn] = await service.rows<Message>("select * from private.start_turn($1, $2, $3)", [
       adaId,
@@ -546,7 +546,7 @@ describe("the ledger", () => {
     expect(await billed(turn!.id)).toEqual({ input: 7, output: 0, hold: "released" });
   });
 
-  test("of an answer that a client wrote has what a service says that the model counted, once", async () => {
+  test("accepts a service's count once for an answer that a client wrote", async () => {
     const turn = await start((await startChat(ada)).chat);
     await append(turn.id, 1, "You said it again.");
     const report = (input: number, output: number) =>
@@ -564,7 +564,7 @@ describe("the ledger", () => {
     await expectSqlState(ada.rows("select private.report_turn_usage($1, 1, 1)", [turn.id]), "42501");
   });
 
-  test("does not believe a client that says it used less than it streamed", async () => {
+  test("ignores a client's report below the streamed amount", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await append(id, 1, "x".repeat(400));
@@ -572,7 +572,7 @@ describe("the ledger", () => {
     expect(await billed(id)).toEqual({ input: 0, output: 100, hold: "settled" });
   });
 
-  test("counts what streamed of an answer whose chat is deleted", async () => {
+  test("counts the streamed part of an answer in a deleted chat", async () => {
     const { chat } = await startChat(ada);
     const { id } = await start(chat);
     await append(id, 1, "x".repeat(400));
@@ -580,7 +580,7 @@ describe("the ledger", () => {
     expect(await billed(id)).toEqual({ input: 0, output: 100, hold: "settled" });
   });
 
-  test("refuses who has not that many tokens left, and leaves no trace of the answer", async () => {
+  test("rejects a turn beyond the balance without leaving a trace of it", async () => {
     const { chat, question } = await startChat(ada);
     await expectSqlState(
       ada.rows("select * from llm.start_turn($1, $2, max_tokens => 900000000)", [chat, model]),
@@ -591,7 +591,7 @@ describe("the ledger", () => {
     ]);
   });
 
-  test("goes with the account, a running answer too", async () => {
+  test("deletes a running turn with its account", async () => {
     const eveId = await registerUser(db, "eve");
     const eve = await connectAs(db, eveId);
     const { chat } = await startChat(eve);
@@ -603,7 +603,7 @@ describe("the ledger", () => {
   });
 });
 
-test("the context of an answer is its own path, not what was edited away", async () => {
+test("builds the context of a turn from its own path without replaced messages", async () => {
   const { chat, question } = await startChat(ada, "first wording");
   const [edited] = await ada.rows<Message>("select * from llm.edit_chat_message($1, 'second wording')", [
     question,
@@ -616,9 +616,9 @@ test("the context of an answer is its own path, not what was edited away", async
   await ada.rows("select llm.cancel_turn($1)", [turn.id]);
 });
 
-// Writers that are killed at any step, readers that follow, and a reader who cancels now and then. Whatever survives, each answer is
-// a prefix of what its writer sent, as readers saw it, and the ledger counts each answer once. PLINTH_SEED repeats a run.
-test("kill -9 at any step leaves no gap, no duplicate and no answer that is billed twice", async () => {
+// Writers are killed at any step while readers follow and sometimes cancel. Each surviving answer must be a prefix of its
+// writer's deltas, as readers saw it, and the ledger must count it once. PLINTH_SEED repeats a run.
+test("survives kill -9 at any step without a gap, a duplicate or an answer billed twice", async () => {
   const random = makeRandom(SEED);
   const users = await Promise.all(
     [1, 2, 3].map(async (n) => {
@@ -633,7 +633,7 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
   const violations: string[] = [];
   const expected = new Set(["PL409", "PL404"]);
 
-  /** One writer: streams answers, dies at random between or within statements, and comes back as another process. */
+  /** A writer: streams answers, dies at random between or within statements, and returns as another process. */
   async function write({ id, chat }: (typeof users)[number]): Promise<void> {
     for (let answer = 0; answer < 6; answer++) {
       let connection = await connect(db, "service");
@@ -642,7 +642,7 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
         { length: 1 + random(6) },
         (_, n) => `${answer}.${n}${"x".repeat(random(50))} `,
       );
-      /** Runs until it got an answer; each lost connection is a new process that knows only the key. */
+      /** Retries until it gets a result; each lost connection is a new process that knows only the key. */
       const insist = async (sql: string, params: unknown[]): Promise<Record<string, unknown>[]> => {
         for (;;) {
           const running = connection.rows(sql, params);
@@ -671,11 +671,11 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
         for (const [index, piece] of pieces.slice(0, dies).entries())
           await insist("select private.append_delta($1, $2, $3)", [message, index + 1, piece]);
         if (dies < pieces.length) {
-          // Gone for good. Somebody else ends it.
+          // The writer is dead. Another process ends its turn.
           await expireLease(db, message);
           if (random(2)) await worker.rows("select private.break_off_expired_turns()");
         }
-        // More than what the pieces are taken for, so that the two can be told apart.
+        // More than the estimate for the deltas, so that the two differ.
         else
           await insist(
             "select * from private.finish_turn($1, 'stop', $2, input_tokens => 10, output_tokens => 200)",
@@ -688,7 +688,7 @@ test("kill -9 at any step leaves no gap, no duplicate and no answer that is bill
       await connection.end();
     }
   }
-  /** A reader: follows each answer by its cursor, and cancels now and then. */
+  /** A reader: follows each answer by its cursor and sometimes cancels. */
   let writing = true;
   async function follow({ connection, chat }: (typeof users)[number]): Promise<void> {
     const cursors = new Map<string, number>();

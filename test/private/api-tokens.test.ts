@@ -9,7 +9,7 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// API tokens as the service and the API's roles meet them in SQL, on real parallel connections.
+// API tokens as the service and the API's roles use them in SQL, on real parallel connections.
 
 let db: TestDatabase;
 let admin: string;
@@ -76,7 +76,7 @@ const blacklisted = async (id: string) =>
   (await run("owner", "select from private.token_blacklist where kind = 'token' and subject_id = $1", [id]))
     .length;
 
-/** One statement as the API runs it for somebody. */
+/** Runs one statement as the API does for a user. */
 const asUser = <T extends object>(
   userId: string,
   sql: string,
@@ -93,8 +93,8 @@ const asUser = <T extends object>(
     return rows;
   });
 
-describe("A5 an API token", () => {
-  test("is found by its hash, which is all that is kept of it", async () => {
+describe("an API token [A5]", () => {
+  test("is found by its hash, the only part of it that is stored", async () => {
     const { id, hash } = await create({ scopes: ["write"] });
     expect(await find(hash)).toMatchObject({
       token_id: id,
@@ -116,21 +116,21 @@ describe("A5 an API token", () => {
     ["no scope", { scopes: [] }, "PL422"],
     ["an unknown scope", { scopes: ["read", "admin"] }, "PL422"],
     ["a null scope", { scopes: [null] }, "PL422"],
-    ["the past", { expiresAt: "2020-01-01" }, "PL422"],
-    ["infinity", { expiresAt: "infinity" }, "PL422"],
+    ["a past expiry", { expiresAt: "2020-01-01" }, "PL422"],
+    ["an infinite expiry", { expiresAt: "infinity" }, "PL422"],
     ["no name", { name: "" }, "23514"],
     ["a blank name", { name: "  " }, "23514"],
     ["a name with a line end", { name: "a\nb" }, "23514"],
     ["a name too long", { name: "x".repeat(101) }, "23514"],
     ["no session", { sessionId: null }, "PL401"],
-    ["a session of nobody", { sessionId: "00000000-0000-7000-8000-000000000000" }, "PL401"],
-  ])("is not made with %s, and nothing is half done", async (_what, options, code) => {
+    ["an unknown session", { sessionId: "00000000-0000-7000-8000-000000000000" }, "PL401"],
+  ])("is not created with %s, and nothing is left behind", async (_what, options, code) => {
     await expectSqlState(create(options), code);
     expect(await run("owner", "select from identity.api_tokens where user_id = $1", [user])).toEqual([]);
     expect(await events("api_token_created")).toEqual([]);
   });
 
-  test("lives 366 days at most, and the table says so too", async () => {
+  test("expires after at most 366 days, which the table enforces", async () => {
     const inDays = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString();
     await create({ expiresAt: inDays(365.9) });
     await expectSqlState(create({ expiresAt: inDays(366.1) }), "PL422");
@@ -144,7 +144,7 @@ describe("A5 an API token", () => {
     );
   });
 
-  test("is not made in a session that ended or where nobody has shown who they are for ten minutes", async () => {
+  test("is not created in an ended session or more than ten minutes after the last authentication", async () => {
     await run(
       "owner",
       "update identity.user_sessions set authenticated_at = now() - interval '11 minutes' where id = $1",
@@ -163,7 +163,7 @@ describe("A5 an API token", () => {
     await expectSqlState(create({ sessionId: fresh }), "PL401");
   });
 
-  test("is one of 50 at most, however many are asked for at once", async () => {
+  test("is limited to 50 per user, also with concurrent requests", async () => {
     const outcomes = await Promise.allSettled(Array.from({ length: 51 }, () => create()));
     expect(outcomes.filter(({ status }) => status === "fulfilled")).toHaveLength(50);
     expect(outcomes.find(({ status }) => status === "rejected")).toMatchObject({ reason: { code: "PL402" } });
@@ -173,7 +173,7 @@ describe("A5 an API token", () => {
       [user],
     )) as [{ n: number }];
     expect(n).toBe(50);
-    // A dead one makes room.
+    // An expired token does not count.
     await run(
       "owner",
       "update identity.api_tokens set revoked_at = now() where id = (select id from identity.api_tokens where user_id = $1 limit 1)",
@@ -183,7 +183,7 @@ describe("A5 an API token", () => {
     await expectSqlState(create(), "PL402");
   });
 
-  test("is revoked by its owner and by who manages users, by nobody else, and once", async () => {
+  test("is revoked once, by its owner or a user manager only", async () => {
     const { id, hash } = await create();
     const revoke = (by: string) => asUser(by, "select * from identity.revoke_api_token($1)", [id]);
     const stranger = await registerUser(db, `stranger${sequence++}`);
@@ -199,7 +199,7 @@ describe("A5 an API token", () => {
     expect(await find(other.hash)).toBeUndefined();
   });
 
-  test("has one winner when it is revoked many times at once", async () => {
+  test("is revoked by one of many concurrent calls", async () => {
     const { id } = await create();
     const outcomes = await Promise.allSettled(
       Array.from({ length: 10 }, () => asUser(user, "select * from identity.revoke_api_token($1)", [id])),
@@ -214,21 +214,21 @@ describe("A5 an API token", () => {
     ["a deleted account (soft)", "update identity.users set account_status = 'deleted' where id = $1"],
     ["a deleted account", "delete from identity.users where id = $1"],
     ["a deleted row", "delete from identity.api_tokens where user_id = $1"],
-  ])("ends with %s, and every server is told", async (_what, sql) => {
+  ])("ends with %s, which is broadcast to every server", async (_what, sql) => {
     const { id, hash } = await create();
     await run("owner", sql, [user]);
     expect(await find(hash)).toBeUndefined();
     expect(await blacklisted(id)).toBe(1);
   });
 
-  test("stays ended when the account comes back", async () => {
+  test("stays ended when the account is enabled again", async () => {
     const { hash } = await create();
     for (const status of ["disabled", "active"])
       await run("owner", "update identity.users set account_status = $2 where id = $1", [user, status]);
     expect(await find(hash)).toBeUndefined();
   });
 
-  test("is not lost between a new token and a raised token_version at the same time", async () => {
+  test("is never left live by a concurrent increase of token_version", async () => {
     for (let i = 0; i < 5; i++) {
       const opened = await openSession().catch(() => undefined);
       const creating = create(opened ? { sessionId: opened } : {}).catch(() => undefined);
@@ -239,7 +239,7 @@ describe("A5 an API token", () => {
     }
   });
 
-  test("is not live after its time", async () => {
+  test("is not live after its expiry", async () => {
     const { id, hash } = await create();
     await run(
       "owner",
@@ -255,7 +255,7 @@ describe("A5 an API token", () => {
   });
 });
 
-describe("A5 with an API token", () => {
+describe("a request with an API token [A5]", () => {
   test.each([
     "select identity.logout()",
     "select identity.logout_everywhere()",
@@ -266,7 +266,7 @@ describe("A5 with an API token", () => {
     "select identity.withdraw_consent('terms')",
     "select identity.set_allowed_networks(null)",
     "update identity.user_security_settings set session_timeout_minutes = 5",
-  ])("nobody may %s", async (sql) => {
+  ])("cannot %s", async (sql) => {
     const { id } = await create();
     await expectSqlState(
       asUser(user, sql, [], { "jwt.claims.api_token_id": id, "jwt.claims.session_id": session }),
@@ -274,7 +274,7 @@ describe("A5 with an API token", () => {
     );
   });
 
-  test("nobody makes another", async () => {
+  test("cannot create another", async () => {
     const { id } = await create();
     await expectSqlState(
       withClient(db.url("service"), async (client) => {
@@ -297,7 +297,7 @@ describe("A5 with an API token", () => {
     "set transaction read write",
     "select set_config('transaction_read_only', 'off', true)",
     "do $$ begin update identity.user_settings set display_name = 'x'; end $$",
-  ])("that only reads, psql cannot %s", async (sql) => {
+  ])("cannot, with a read-only token, %s through psql", async (sql) => {
     const code = await withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
       await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: user });
@@ -315,7 +315,7 @@ describe("A5 with an API token", () => {
   });
 });
 
-describe("A5 the last use", () => {
+describe("the last use [A5]", () => {
   const touch = (ids: string[], at: Date, ip: string | null = "198.51.100.1") =>
     run<{ n: number }>("service", "select private.touch_api_tokens($1, $2, $3) as n", [
       ids,
@@ -323,7 +323,7 @@ describe("A5 the last use", () => {
       ids.map(() => ip),
     ]);
 
-  test("is written once a minute, whoever tells", async () => {
+  test("is written once a minute, whatever the number of servers", async () => {
     const { id } = await create();
     const now = Date.now();
     const told = await Promise.all(Array.from({ length: 10 }, () => touch([id], new Date(now - 70_000))));
@@ -339,7 +339,7 @@ describe("A5 the last use", () => {
     ).toEqual([{ ip: "198.51.100.1", ok: true }]);
   });
 
-  test("does not wait for who holds the row", async () => {
+  test("does not wait for a locked row", async () => {
     const { id } = await create();
     await withClient(db.url("owner"), async (holder) => {
       await holder.query("begin");
@@ -348,7 +348,7 @@ describe("A5 the last use", () => {
     });
   });
 
-  test("of the future is now", async () => {
+  test("is stored as now when it lies in the future", async () => {
     const { id } = await create();
     await touch([id], new Date(Date.now() + 3_600_000));
     expect(
@@ -357,7 +357,7 @@ describe("A5 the last use", () => {
   });
 });
 
-test("A14 tokens dead for 90 days are forgotten, others kept", async () => {
+test("deletes tokens dead for 90 days and keeps others [A14]", async () => {
   const dead = await create();
   const kept = await create();
   await run("owner", "update identity.api_tokens set revoked_at = now() - interval '91 days' where id = $1", [

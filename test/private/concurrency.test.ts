@@ -6,11 +6,11 @@ import { grantRole, registerUser, SOME_HASH, someHash } from "../support/account
 import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// Everything that ends, renews or opens sessions, at random on parallel connections. No statement may fail, deadlocks
-// included, and what is true at the end was true for somebody at every moment. PLINTH_SEED repeats a run's choices.
+// Everything that ends, renews or opens sessions, at random on parallel connections. No statement may fail, not even by a
+// deadlock, and the final state must be consistent with every earlier one. PLINTH_SEED repeats a run's choices.
 
 const RUN_MS = 3_000;
-/** A busy machine gets longer, until everything happened. */
+/** A busy machine gets more time, until every operation has run. */
 const MAX_RUN_MS = 30_000;
 const ACCOUNTS = 3;
 
@@ -20,7 +20,7 @@ beforeAll(async () => {
   db = await createTestDatabase();
   admin = await registerUser(db, "admin");
   await grantRole(db, admin, "admin");
-  // A deleted account's attempts lose the name, so they are counted as they are made.
+  // A deleted account's attempts lose the name, so they are counted when they are made.
   await withClient(db.url("owner"), (client) =>
     client.query(`
       create table private.made_attempts (email text);
@@ -47,11 +47,11 @@ type Operation = (run: Run) => Promise<unknown>;
 
 let users: string[];
 let tokens: Token[];
-/** Sessions whose end somebody was told of. */
+/** Sessions whose end was reported to a caller. */
 let ended: Set<string>;
 let violations: string[];
 let logins: number;
-/** API tokens that were seen. */
+/** API tokens seen so far. */
 let apiTokens: string[];
 let createdApiTokens: number;
 let challenges: { readonly user: string; readonly challenge: Buffer }[];
@@ -72,7 +72,7 @@ beforeEach(async () => {
 
 const random = makeRandom(SEED);
 const pick = <T>(items: readonly T[]): T | undefined => items[random(items.length)];
-/** The newest tokens, most of which are live; now and then an old one, as a thief has. */
+/** The newest tokens, most of which are live; sometimes an old one, as a thief has. */
 const pickToken = () => pick(random(8) ? tokens.slice(-ACCOUNTS * 3) : tokens);
 const sessionsOf = (user: string) => tokens.filter((token) => token.user === user).map((t) => t.session);
 
@@ -92,7 +92,7 @@ async function login(run: Run, matches = true): Promise<void> {
   else if (opened) challenges.push({ user, challenge });
 }
 
-/** The second half of a sign-in, right or wrong, perhaps for the second time. */
+/** The second half of a sign-in, right or wrong, sometimes repeated. */
 async function complete(run: Run): Promise<void> {
   const half = pick(challenges.slice(-ACCOUNTS * 3));
   if (!half) return;
@@ -143,7 +143,7 @@ async function changePassword(run: Run): Promise<void> {
   tokens.push({ ...token, hash });
 }
 
-/** What the servers tell of sessions' use, from ever new addresses, which are audited. */
+/** The servers' reports of sessions' use, from ever new addresses, which are audited. */
 async function touch(run: Run): Promise<void> {
   const sessions = Array.from({ length: 5 }, () => pickToken()?.session).filter((id) => id !== undefined);
   const now = new Date();
@@ -164,7 +164,7 @@ async function createToken(run: Run): Promise<void> {
   ]).then(
     () => createdApiTokens++,
     (error: pg.DatabaseError) => {
-      // The session had ended, or there are 50.
+      // The session had ended, or the limit of 50 is reached.
       if (!["PL401", "PL402"].includes(error.code!)) throw error;
     },
   );
@@ -177,7 +177,7 @@ const touchTokens = (run: Run) =>
     [apiTokens.slice(-10)],
   );
 
-/** Asks for a link and opens it, as somebody who reads the account's mail. */
+/** Requests a link and opens it, as a reader of the account's mail. */
 async function resetPassword(run: Run): Promise<void> {
   const user = pick(users)!;
   const [account] = await run<{ username: string }>("select username from private.find_password_owner($1)", [
@@ -193,7 +193,7 @@ async function resetPassword(run: Run): Promise<void> {
   if (answer!.done) for (const session of before) ended.add(session);
 }
 
-/** Asks for another address, now and then one that somebody has, and opens the link. */
+/** Requests another address, sometimes one that is taken, and opens the link. */
 async function changeEmail(run: Run): Promise<void> {
   const token = pickToken();
   if (!token) return;
@@ -231,7 +231,7 @@ const end = (sql: string) =>
     for (const session of before) ended.add(session);
   });
 
-/** PL404 is the right answer when somebody else was faster. */
+/** PL404 is the right answer when another caller was faster. */
 const unlessGone = (run: Run, statement: Promise<unknown>) =>
   statement.catch((error: pg.DatabaseError) => {
     if (error.code !== "PL404") throw error;
@@ -323,7 +323,7 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
     },
     (run) => run("select private.delete_old_mails(10), private.delete_expired_verifications(10)"),
   ],
-  // Time passes for some, and some get or lose a second factor.
+  // Time passes for some accounts, and some gain or lose a second factor.
   owner: [
     (run) =>
       run(
@@ -373,7 +373,7 @@ async function loop(role: keyof typeof OPERATIONS, startedAt: number): Promise<v
 const count = async (sql: string, params: unknown[] = []): Promise<number> =>
   withClient(db.url("owner"), async (client) => (await client.query(sql, params)).rowCount!);
 
-test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
+test(`keeps sessions and tokens consistent (PLINTH_SEED=${SEED})`, async () => {
   const startedAt = Date.now();
   const crew = { service: 8, authenticator: 4, worker: 2, owner: 1 } as const;
   await Promise.all(
@@ -418,7 +418,7 @@ test(`sessions and tokens stay consistent (PLINTH_SEED=${SEED})`, async () => {
   });
 });
 
-test("parallel uses of a prompt are all counted", async () => {
+test("counts all parallel uses of a prompt", async () => {
   const prompt = await withClient(db.url("owner"), async (client) => {
     const sql = "insert into llm.prompts (name, content) values ('p', 'p') returning id";
     return (await client.query<{ id: string }>(sql)).rows[0]!.id;
@@ -436,7 +436,7 @@ test("parallel uses of a prompt are all counted", async () => {
   expect(await count("select from llm.user_prompts where usage_count = 80")).toBe(1);
 });
 
-test("sign-ins go on while the month they fall in gets its partition", async () => {
+test("accepts sign-ins while the partition of their month is created", async () => {
   await withClient(db.url("owner"), async (client) => {
     const name = "'security.login_attempts_' || to_char(now() at time zone 'UTC', 'YYYY_MM')";
     const { rows } = await client.query<{ name: string }>(`select ${name} as name`);

@@ -3,7 +3,7 @@ import pg from "pg";
 import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// What the service calls, on twenty real connections at once.
+// The service's calls, on twenty real connections at once.
 
 const CONNECTIONS = 20;
 
@@ -35,14 +35,14 @@ beforeEach(async () => {
 const asOwner = rowsAs("owner", () => db);
 const service = async <TRow extends object>(text: string, values: unknown[]): Promise<TRow[]> =>
   (await clients[0]!.query(text, values)).rows;
-/** The same statement on every connection at once; the values that they return. */
+/** Runs the same statement on every connection at once; returns the values. */
 const everywhere = async <T>(text: string, values: (index: number) => unknown[]): Promise<T[]> =>
   Promise.all(
     clients.map(
       async (client, index) => (await client.query<{ value: T }>(text, values(index))).rows[0]?.value as T,
     ),
   );
-/** A well-formed hash that is not another's. */
+/** A well-formed hash, different for each index. */
 const hashNumber = (index: number) => SOME_HASH.replace(/.$/, String.fromCharCode(65 + index));
 const events = async (type: string) =>
   (
@@ -52,7 +52,7 @@ const events = async (type: string) =>
     )
   )[0]!.n;
 
-test("C4 a reset token has one winner, whose password it is; C6 each loser is audited", async () => {
+test("accepts a reset token once, sets the winner's password and audits each loser [C4, C6]", async () => {
   const token = someHash();
   await service("select private.request_password_reset($1, $2, 'sealed')", [name, token]);
   const won = await everywhere<boolean>(
@@ -72,7 +72,7 @@ test("C4 a reset token has one winner, whose password it is; C6 each loser is au
   ).toEqual([{ n: 1 }]);
 });
 
-test("several live reset tokens used at once have one winner too", async () => {
+test("accepts one of several live reset tokens used at once", async () => {
   const tokens = [someHash(), someHash(), someHash()];
   for (const token of tokens)
     await service("select private.request_password_reset($1, $2, 'sealed')", [name, token]);
@@ -83,7 +83,7 @@ test("several live reset tokens used at once have one winner too", async () => {
   expect(won.filter(Boolean)).toHaveLength(1);
 });
 
-test("twenty requests for a reset at once make three links", async () => {
+test("creates three links for twenty concurrent reset requests", async () => {
   await everywhere("select private.request_password_reset($1, $2, 'sealed') as value", () => [
     name,
     someHash(),
@@ -101,7 +101,7 @@ test("twenty requests for a reset at once make three links", async () => {
   ]);
 });
 
-test("A1 one address proven by twenty accounts at once becomes one account's", async () => {
+test("assigns an address that twenty accounts prove at once to one account [A1]", async () => {
   const tokens = await Promise.all(
     clients.map(async (_client, index) => {
       const id = await registerUser(db, `${name}-${index}`);
@@ -123,7 +123,7 @@ test("A1 one address proven by twenty accounts at once becomes one account's", a
   ).toHaveLength(1);
 });
 
-test("A1 a code gives out five tries, however many ask at once, and works once", async () => {
+test("allows five attempts at a code, also concurrently, and accepts it once [A1]", async () => {
   await service("select private.request_phone_verification($1, $2, $3, 'sealed')", [
     user,
     `+1202555${1000 + count}`,
@@ -143,7 +143,7 @@ test("A1 a code gives out five tries, however many ask at once, and works once",
   expect(outcomes.filter((outcome) => outcome === "refused")).toHaveLength(CONNECTIONS - 1);
 });
 
-test("A2 the history keeps the newest, as many as are asked for", async () => {
+test("keeps the newest passwords in the history, up to the requested number [A2]", async () => {
   for (let index = 0; index < 8; index++)
     await asOwner("select private.set_password($1, $2, 'argon2id', true, 4)", [user, hashNumber(index)]);
   const known = await service<{ password_hash: string }>(
@@ -154,7 +154,7 @@ test("A2 the history keeps the newest, as many as are asked for", async () => {
   expect(await service("select * from private.find_password_history($1, 0)", [user])).toEqual([]);
 });
 
-test("the service reaches the outbox and the tokens through functions only, and may not send mail itself", async () => {
+test("restricts the service to functions on the outbox and the tokens and forbids it to send mail", async () => {
   for (const statement of [
     "select * from private.mail_outbox",
     "select * from private.password_reset_tokens",

@@ -10,8 +10,8 @@ import {
 } from "../support/database.ts";
 import { untilWaiting } from "../support/waiting.ts";
 
-// What decides over second factors, as the service calls it, on real parallel connections. The secrets are opened and
-// the signatures checked outside: here a proof says what came of it.
+// The decisions on second factors, called as the service does, on real parallel connections. Decryption and signature checks
+// happen outside; here a proof carries their result.
 
 let db: TestDatabase;
 let user: string;
@@ -150,8 +150,8 @@ const sessionMethods = async (id: string) =>
     )
   )[0];
 
-describe("A2 a sign-in by one factor", () => {
-  test("opens a session where there is no second factor, an unconfirmed one does not count", async () => {
+describe("a sign-in with one factor [A2]", () => {
+  test("opens a session without a confirmed second factor", async () => {
     await asOwner("insert into identity.mfa_factors (user_id, kind, name) values ($1, 'totp', 'half')", [
       user,
     ]);
@@ -161,7 +161,7 @@ describe("A2 a sign-in by one factor", () => {
     expect(await statuses()).toEqual(["success"]);
   });
 
-  test("opens a challenge for ten minutes and nothing else where there is one", async () => {
+  test("opens only a challenge for ten minutes when a second factor exists", async () => {
     await addTotp();
     await addPasskey();
     await addRecoveryCode();
@@ -180,7 +180,7 @@ describe("A2 a sign-in by one factor", () => {
     expect(await asOwner("select from private.refresh_tokens where user_id = $1", [user])).toHaveLength(0);
   });
 
-  test("is the same for another provider's word: a challenge", async () => {
+  test("opens a challenge for an external provider, too", async () => {
     await addTotp();
     const rows = await asOwner<Opened>("select * from private.complete_sign_in($1, '{fed}', $2, null, $3)", [
       ...[user, someHash(), someHash()],
@@ -188,7 +188,7 @@ describe("A2 a sign-in by one factor", () => {
     expect(rows).toMatchObject([{ session_id: null, challenge_methods: ["totp"] }]);
   });
 
-  test("cannot be had without a challenge by leaving its hash out", async () => {
+  test("requires a challenge even when the call omits its hash", async () => {
     await addTotp();
     await expectSqlState(
       asOwner("select * from private.complete_sign_in($1, '{fed,mfa}', $2, null, null)", [user, someHash()]),
@@ -196,7 +196,7 @@ describe("A2 a sign-in by one factor", () => {
     );
   });
 
-  test("is no success half way: failures stay counted, the last sign-in is the one before", async () => {
+  test("does not count as a success: failures and the last sign-in stay unchanged", async () => {
     await addTotp();
     await asOwner("update identity.users set failed_login_attempts = 3 where id = $1", [user]);
     const challenge = await challenged();
@@ -211,8 +211,8 @@ describe("A2 a sign-in by one factor", () => {
   });
 });
 
-describe("the second half", () => {
-  test("opens a session that says what was shown, under the name given at first", async () => {
+describe("the second step", () => {
+  test("opens a session that records the methods used and the device name of the first step", async () => {
     const factor = await addTotp();
     const opened = await finish(await challenged(), totp(factor, 100));
     expect(opened!.user_id).toBe(user);
@@ -224,7 +224,7 @@ describe("the second half", () => {
     expect(row!.used).toBe(true);
   });
 
-  test("happens once: twenty at once open one session", async () => {
+  test("opens one session for twenty concurrent attempts", async () => {
     const codes = await Promise.all(Array.from({ length: 20 }, addRecoveryCode));
     await addTotp();
     const challenge = await challenged();
@@ -240,7 +240,7 @@ describe("the second half", () => {
     ["the password changed", "update identity.users set token_version = token_version + 1 where id = $1"],
     ["the account was disabled", "update identity.users set account_status = 'disabled' where id = $1"],
     [
-      "it was disabled and enabled again",
+      "the account was disabled and enabled again",
       `update identity.users set account_status = 'disabled' where id = $1;
        update identity.users set account_status = 'active' where id = $1`,
     ],
@@ -248,7 +248,7 @@ describe("the second half", () => {
       "too many passwords were guessed",
       "update identity.users set locked_until = now() + interval '1 hour' where id = $1",
     ],
-    ["ten minutes went by", "update private.sign_in_challenges set expires_at = now() where user_id = $1"],
+    ["ten minutes passed", "update private.sign_in_challenges set expires_at = now() where user_id = $1"],
     [
       "ten answers were wrong",
       "update private.sign_in_challenges set failed_attempts = 10 where user_id = $1",
@@ -258,7 +258,7 @@ describe("the second half", () => {
       "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
     ],
     ["the factor was removed", "delete from identity.mfa_factors where user_id = $1"],
-  ])("is refused once %s", async (_what, sql) => {
+  ])("is rejected once %s", async (_what, sql) => {
     const factor = await addTotp();
     const challenge = await challenged();
     for (const statement of sql.split(";")) await asOwner(statement, [user]);
@@ -266,7 +266,7 @@ describe("the second half", () => {
     expect((await events("login_failed")).length).toBe(1);
   });
 
-  test("is refused after signing out everywhere", async () => {
+  test("is rejected after signing out everywhere", async () => {
     const factor = await addTotp();
     const challenge = await challenged();
     await withClient(db.url("authenticator"), async (client) => {
@@ -280,7 +280,7 @@ describe("the second half", () => {
     expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
   });
 
-  test("tries do not extend the challenge, and the tenth wrong one ends it", async () => {
+  test("does not extend the challenge by attempts and ends it at the tenth wrong one", async () => {
     const factor = await addTotp();
     const challenge = await challenged();
     const read = async () =>
@@ -297,11 +297,11 @@ describe("the second half", () => {
     expect(await finish(challenge, totp(factor, 100))).toBeUndefined();
   });
 
-  test("of an unknown challenge does nothing", async () => {
+  test("ignores an unknown challenge", async () => {
     expect(await finish(someHash(), WRONG)).toBeUndefined();
   });
 
-  test("by somebody else's factor is refused", async () => {
+  test("rejects another user's factor", async () => {
     await addTotp();
     const other = await addTotp(await registerUser(db, `user${sequence++}`));
     expect(await finish(await challenged(), totp(other, 100))).toBeUndefined();
@@ -310,25 +310,22 @@ describe("the second half", () => {
   test.each([
     ["an authenticator app", addTotp, (id: string) => totp(id, 1)],
     ["a passkey", addPasskey, (id: string) => passkey(id, 1)],
-  ])(
-    "by %s that is removed meanwhile is refused, and keeps nobody from removing it",
-    async (_, add, proofOf) => {
-      const factor = await add();
-      const challenge = await challenged();
-      const finished = await withClient(db.url("owner"), async (client) => {
-        await client.query("begin");
-        await client.query("select from identity.mfa_factors where id = $1 for no key update", [factor]);
-        const finishing = finish(challenge, proofOf(factor));
-        await untilWaiting(db);
-        await client.query("delete from identity.mfa_factors where id = $1", [factor]);
-        await client.query("commit");
-        return finishing;
-      });
-      expect(finished).toBeUndefined();
-    },
-  );
+  ])("rejects %s that is removed meanwhile and does not block its removal", async (_, add, proofOf) => {
+    const factor = await add();
+    const challenge = await challenged();
+    const finished = await withClient(db.url("owner"), async (client) => {
+      await client.query("begin");
+      await client.query("select from identity.mfa_factors where id = $1 for no key update", [factor]);
+      const finishing = finish(challenge, proofOf(factor));
+      await untilWaiting(db);
+      await client.query("delete from identity.mfa_factors where id = $1", [factor]);
+      await client.query("commit");
+      return finishing;
+    });
+    expect(finished).toBeUndefined();
+  });
 
-  test("by a factor that was not confirmed is refused", async () => {
+  test("rejects an unconfirmed factor", async () => {
     await addTotp();
     const factor = await addTotp();
     await asOwner("update identity.mfa_factors set confirmed_at = null where id = $1", [factor]);
@@ -336,27 +333,27 @@ describe("the second half", () => {
   });
 });
 
-describe("A2 a code", () => {
-  test("works once: of twenty at once on challenges of their own one signs in, and no one is locked out", async () => {
+describe("a code [A2]", () => {
+  test("signs in one of twenty concurrent challenges and locks no account", async () => {
     const factor = await addTotp();
     const challenges = await Promise.all(Array.from({ length: 20 }, challenged));
     const opened = await Promise.all(challenges.map((challenge) => finish(challenge, totp(factor, 5_000))));
     expect(opened.filter(Boolean)).toHaveLength(1);
-    // They were right, only late: nobody guessed.
+    // The codes were right, only late: no guess is counted.
     expect(await attempts()).toBeUndefined();
     expect((await events("mfa_failed")).map((event) => event.event_data.reason)).toEqual(
       Array.from({ length: 19 }, () => "code_reused"),
     );
   });
 
-  test("of an earlier step is dead once a later one was used", async () => {
+  test("is rejected when it is older than the last one used", async () => {
     const factor = await addTotp();
     expect(await finish(await challenged(), totp(factor, 5_000))).toBeDefined();
     expect(await finish(await challenged(), totp(factor, 4_999))).toBeUndefined();
     expect(await finish(await challenged(), totp(factor, 5_001))).toBeDefined();
   });
 
-  test("that is wrong counts for the account, whatever the challenge: the tenth locks, right ones included", async () => {
+  test("counts for the account when wrong, whatever the challenge: the tenth locks right codes, too", async () => {
     const factor = await addTotp();
     const code = await addRecoveryCode();
     await guess(9);
@@ -366,14 +363,14 @@ describe("A2 a code", () => {
     expect(await events("mfa_locked")).toMatchObject([{ severity: "warning" }]);
     expect(await finish(await challenged(), totp(factor, 100))).toBeUndefined();
     expect(await finish(await challenged(), recovery(code))).toBeUndefined();
-    // Tries while it is locked neither count nor lengthen it.
+    // Attempts during the lock neither count nor extend it.
     expect((await attempts())!.failed_attempts).toBe(10);
     await unlock();
     expect(await finish(await challenged(), totp(factor, 100))).toBeDefined();
     expect(await attempts()).toBeUndefined();
   });
 
-  test("guessed on twenty connections at once is counted one by one", async () => {
+  test("is counted one by one when guessed on twenty connections at once", async () => {
     await addTotp();
     const challenges = await Promise.all(Array.from({ length: 20 }, challenged));
     await Promise.all(challenges.map((challenge) => finish(challenge, WRONG)));
@@ -392,7 +389,7 @@ describe("A2 a code", () => {
     expect(seconds).toEqual([0, 60, 120, 240, 61_440, 86_400, 86_400, 86_400]);
   });
 
-  test("is over after a hundred wrong ones in a row, until something that cannot be guessed was shown", async () => {
+  test("is disabled after a hundred wrong ones in a row until another factor that cannot be guessed succeeds", async () => {
     const factor = await addTotp();
     const code = await addRecoveryCode();
     await guess(1);
@@ -403,8 +400,8 @@ describe("A2 a code", () => {
   });
 });
 
-describe("A2 a recovery code", () => {
-  test("works once, in a race too, and says how many are left", async () => {
+describe("a recovery code [A2]", () => {
+  test("works once, even concurrently, and reports how many are left", async () => {
     await addTotp();
     const code = await addRecoveryCode();
     await addRecoveryCode();
@@ -414,7 +411,7 @@ describe("A2 a recovery code", () => {
     expect(await events("recovery_code_used")).toEqual([{ severity: "warning", event_data: { left: 1 } }]);
   });
 
-  test("of somebody else is wrong", async () => {
+  test("is rejected for another user", async () => {
     await addTotp();
     const code = await addRecoveryCode();
     user = await registerUser(db, `user${sequence++}`);
@@ -423,8 +420,8 @@ describe("A2 a recovery code", () => {
   });
 });
 
-describe("A2 a passkey", () => {
-  test("opens a session as second factor, and is told apart by whether it can be copied", async () => {
+describe("a passkey [A2]", () => {
+  test("opens a session as second factor and is recorded as hardware-bound or synced", async () => {
     const bound = await addPasskey();
     const first = await finish(await challenged(), passkey(bound, 1));
     expect((await sessionMethods(first!.session_id))!.m).toEqual(["pwd", "hwk", "mfa"]);
@@ -437,7 +434,7 @@ describe("A2 a passkey", () => {
     [5, 5],
     [5, 4],
     [5, 0],
-  ])("that counted %i and now says %i was copied: refused, with a warning", async (before, now) => {
+  ])("is rejected as a copy, with a warning, when its counter goes from %i to %i", async (before, now) => {
     const factor = await addPasskey(before);
     expect(await finish(await challenged(), passkey(factor, now))).toBeUndefined();
     expect(await events("passkey_cloned")).toMatchObject([{ severity: "warning" }]);
@@ -449,18 +446,18 @@ describe("A2 a passkey", () => {
     expect(await finish(await challenged(), passkey(factor, before + 1))).toBeDefined();
   });
 
-  test("that does not count at all is accepted again and again", async () => {
+  test("is accepted repeatedly without a counter", async () => {
     const factor = await addPasskey();
     for (let i = 0; i < 2; i++) expect(await finish(await challenged(), passkey(factor, 0))).toBeDefined();
   });
 
-  test("that failed its check is refused", async () => {
+  test("is rejected when its verification failed", async () => {
     const factor = await addPasskey();
     expect(await finish(await challenged(), passkey(factor, 1, { verified: false }))).toBeUndefined();
     expect(await attempts()).toBeUndefined();
   });
 
-  test("goes through the lock on codes, or a thief of the password could shut the owner out", async () => {
+  test("bypasses the lock on codes, so that a thief of the password cannot lock the owner out", async () => {
     await addTotp();
     const factor = await addPasskey();
     await guess(10);
@@ -480,13 +477,13 @@ describe("A2 a passkey", () => {
       ])
     )[0]!.taken;
 
-  test("challenge is taken once, by one of twenty at once", async () => {
+  test("has a challenge that one of twenty concurrent calls takes", async () => {
     const challenge = await ceremonyOf("sign_in", null);
     const taken = await Promise.all(Array.from({ length: 20 }, () => take(challenge, "sign_in", null)));
     expect(taken.filter(Boolean)).toHaveLength(1);
   });
 
-  test("challenge is good for its purpose, its account and five minutes only", async () => {
+  test("has a challenge valid only for its purpose, its account and five minutes", async () => {
     const other = await registerUser(db, `user${sequence++}`);
     const challenge = await ceremonyOf("second_factor", user);
     expect(await take(challenge, "reauthenticate", user)).toBe(false);
@@ -496,7 +493,7 @@ describe("A2 a passkey", () => {
     const late = await ceremonyOf("register", user);
     await asOwner("update private.passkey_challenges set expires_at = now() where challenge = $1", [late]);
     expect(await take(late, "register", user)).toBe(false);
-    // One under way a purpose: beginning again forgets the last.
+    // Each purpose has one current challenge: a new one deletes the last.
     const first = await ceremonyOf("register", user);
     await ceremonyOf("register", user);
     expect(await take(first, "register", user)).toBe(false);
@@ -514,7 +511,7 @@ describe("step-up", () => {
   };
   const require = (claims: Claims) => service("select private.require_recent_authentication()", [], claims);
 
-  test("is content with ten minutes, of a live session of the account that asks", async () => {
+  test("accepts a live session of the caller's account authenticated within ten minutes", async () => {
     await require(await session("9 minutes"));
     await expect(require(await session("601 seconds"))).rejects.toMatchObject({
       ...{ code: "PL403", hint: "Confirm it is you with reauthenticate." },
@@ -530,7 +527,7 @@ describe("step-up", () => {
     await expectSqlState(require(claims), "PL401");
   });
 
-  test("is asked for by everything that changes factors", async () => {
+  test("is required by every change of factors", async () => {
     const claims = await session("11 minutes");
     const factor = await addTotp();
     const statements: [string, unknown[]][] = [
@@ -551,7 +548,7 @@ describe("step-up", () => {
     });
   });
 
-  test("A1 the last factor stays while the password is one that was allowed only beside it", async () => {
+  test("keeps the last factor while the password is allowed only beside it [A1]", async () => {
     const claims = await session("0");
     const factor = await addTotp();
     const remove = () =>
@@ -588,7 +585,7 @@ describe("step-up", () => {
     )[0]!.at;
   const password = (matches: boolean): Proof => ({ method: "password", matches, token_version: 1 });
 
-  test("is opened by the password where there is no second factor, and wrong ones lock the account", async () => {
+  test("accepts the password without a second factor and locks the account after wrong ones", async () => {
     const claims = await session("1 hour");
     expect(await reauthenticate(claims, password(true))).toBeInstanceOf(Date);
     await require(claims);
@@ -598,7 +595,7 @@ describe("step-up", () => {
     expect((await events("reauthentication_failed")).length).toBe(6);
   });
 
-  test("is opened by the second factor where there is one, and not by the password", async () => {
+  test("accepts only the second factor when one exists", async () => {
     const claims = await session("1 hour");
     const factor = await addTotp();
     await expectSqlState(reauthenticate(claims, password(true)), "PL422");
@@ -609,7 +606,7 @@ describe("step-up", () => {
     expect(await reauthenticate(claims, totp(factor, 7))).toBeNull();
   });
 
-  test("counts wrong codes with those of sign-ins", async () => {
+  test("counts wrong codes together with those of sign-ins", async () => {
     const claims = await session("1 hour");
     await addTotp();
     await guess(9);
@@ -622,7 +619,7 @@ describe("step-up", () => {
   });
 });
 
-describe("enrolling", () => {
+describe("enrolment", () => {
   const signedIn = async (): Promise<Claims> => {
     const [row] = await asOwner<{ id: string }>(
       "insert into identity.user_sessions (user_id) values ($1) returning id",
@@ -632,7 +629,7 @@ describe("enrolling", () => {
   };
   const codes = () => Array.from({ length: 10 }, someHash);
 
-  test("an authenticator app counts from its first code on, which is used up; one of twenty confirms", async () => {
+  test("uses up an authenticator app's first code and confirms in one of twenty concurrent calls", async () => {
     const claims = await signedIn();
     const [started] = await service<{ factor_id: string }>(
       "select * from private.start_totp('x', 'v1.x')",
@@ -652,7 +649,7 @@ describe("enrolling", () => {
     expect((await sessionMethods(claims.session_id!))!.m).toEqual(["mfa", "otp"]);
   });
 
-  test("beginning again forgets the enrolment before; a fourth app is refused", async () => {
+  test("replaces an earlier start and rejects a fourth app", async () => {
     const claims = await signedIn();
     const start = () =>
       service<{ factor_id: string }>("select * from private.start_totp('x', 'v1.x')", [], claims);
@@ -667,7 +664,7 @@ describe("enrolling", () => {
     await expectSqlState(start(), "PL409");
   });
 
-  test("of somebody else cannot be confirmed or read", async () => {
+  test("of another user cannot be confirmed or read", async () => {
     const mine = await signedIn();
     const [started] = await service<{ factor_id: string }>(
       "select * from private.start_totp('x', 'v1.x')",
@@ -683,7 +680,7 @@ describe("enrolling", () => {
     ]);
   });
 
-  test("a second factor leaves the recovery codes of the first; new codes kill the old", async () => {
+  test("keeps the recovery codes of the first factor for a second, and new codes invalidate old ones", async () => {
     const claims = await signedIn();
     const old = codes();
     const add = (hashes: Buffer[]) =>
@@ -698,7 +695,7 @@ describe("enrolling", () => {
     expect(await finish(await challenged(), recovery(old[0]!.toString("hex")))).toBeUndefined();
   });
 
-  test("recovery codes need something to recover", async () => {
+  test("creates recovery codes only beside a factor", async () => {
     await expectSqlState(
       service("select private.regenerate_recovery_codes($1)", [codes()], await signedIn()),
       "PL409",
@@ -706,7 +703,7 @@ describe("enrolling", () => {
   });
 });
 
-test("the clean-up deletes what nobody went on with, and nothing else", async () => {
+test("deletes only abandoned challenges and enrolments in the clean-up", async () => {
   await addTotp();
   const live = await challenged();
   const dead = await challenged();

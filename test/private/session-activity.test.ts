@@ -9,7 +9,7 @@ import {
   withClient,
 } from "../support/database.ts";
 
-// What a session knows of its device and use, and when it is over.
+// A session's record of its device and use, and its end.
 
 let db: TestDatabase;
 let user: string;
@@ -86,7 +86,7 @@ const setTimeoutMinutes = (minutes: number | null) =>
     minutes,
   ]);
 
-describe("C3 the limits of a session", () => {
+describe("the limits of a session [C3]", () => {
   test("are not moved by rotation or use", async () => {
     const { id, hash } = await signIn();
     const { expires_at } = await session(id);
@@ -97,7 +97,7 @@ describe("C3 the limits of a session", () => {
     expect((await session(id)).expires_at).toEqual(expires_at);
   });
 
-  test("a refresh token never outlives the absolute one, whatever the idle limit", async () => {
+  test("end a refresh token at the absolute limit, whatever the idle limit", async () => {
     const { id, hash } = await signIn();
     await asOwner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
       id,
@@ -107,7 +107,7 @@ describe("C3 the limits of a session", () => {
     expect(refresh_expires_at).toEqual((await session(id)).expires_at);
   });
 
-  test("past the absolute one nothing goes on, however recently it was used", async () => {
+  test("end a session at the absolute limit, however recently it was used", async () => {
     const { id, hash } = await signIn();
     await asOwner("update identity.user_sessions set expires_at = now() where id = $1", [id]);
     expect(await touch([id], new Date())).toBe(0);
@@ -115,7 +115,7 @@ describe("C3 the limits of a session", () => {
     expect(await session(id)).toMatchObject({ end_reason: "expired" });
   });
 
-  test("a lower idle limit holds at once, for sessions that are already idle too", async () => {
+  test("apply a lower idle limit at once, even to idle sessions", async () => {
     const { id, hash } = await signIn();
     await age(id, 60);
     await setTimeoutMinutes(30);
@@ -123,7 +123,7 @@ describe("C3 the limits of a session", () => {
     expect(await session(id)).toMatchObject({ end_reason: "expired" });
   });
 
-  test("use keeps a session alive that is never idle for long, between two refreshes too", async () => {
+  test("keep a session alive that is used within the idle limit, even between two refreshes", async () => {
     await setTimeoutMinutes(5);
     const { id, hash } = await signIn();
     // Twelve minutes after the token was issued, used three minutes ago.
@@ -137,7 +137,7 @@ describe("C3 the limits of a session", () => {
     expect(refresh_expires_at.getTime() - Date.now()).toBeLessThanOrEqual(5 * 60_000);
   });
 
-  test("use does not bring back a session that was idle for too long", async () => {
+  test("end a session after the idle limit despite later use", async () => {
     await setTimeoutMinutes(5);
     const { id, hash } = await signIn();
     await age(id, 6);
@@ -146,8 +146,8 @@ describe("C3 the limits of a session", () => {
   });
 });
 
-describe("C3 the last activity", () => {
-  test("is written once a minute, however many servers tell at once", async () => {
+describe("the last activity [C3]", () => {
+  test("is written once a minute, however many servers report it at once", async () => {
     const { id } = await signIn();
     await age(id, 2);
     const told = await Promise.all(Array.from({ length: 10 }, () => touch([id])));
@@ -155,7 +155,7 @@ describe("C3 the last activity", () => {
     expect(await touch([id])).toBe(0);
   });
 
-  test("is written for many in one call, none of them twice", async () => {
+  test("is written once each for many sessions in one call", async () => {
     const ids = [];
     for (let i = 0; i < 5; i++) ids.push((await signIn()).id);
     await Promise.all(ids.map((id) => age(id, 2)));
@@ -164,7 +164,7 @@ describe("C3 the last activity", () => {
     expect(told.reduce((a, b) => a + b)).toBe(5);
   });
 
-  test("of a session that ended is not written", async () => {
+  test("is not written for an ended session", async () => {
     const { id } = await signIn();
     await age(id, 2);
     await asOwner("update identity.user_sessions set ended_at = now(), end_reason = 'logout' where id = $1", [
@@ -173,7 +173,7 @@ describe("C3 the last activity", () => {
     expect(await touch([id])).toBe(0);
   });
 
-  test("does not wait for who holds the account or the session", async () => {
+  test("does not wait for a locked account or session", async () => {
     const { id } = await signIn();
     await age(id, 2);
     for (const lock of [
@@ -189,8 +189,8 @@ describe("C3 the last activity", () => {
   });
 });
 
-describe("C3 where a session has been", () => {
-  test("is kept: the address of the sign-in and the last five", async () => {
+describe("the addresses of a session [C3]", () => {
+  test("are kept: that of the sign-in and the last five", async () => {
     const { id, hash } = await signIn({ ip: "192.0.2.1" });
     let token = hash;
     for (const last of [2, 3, 4, 5, 6]) token = (await rotate(token, `192.0.2.${last}`)).successor;
@@ -204,7 +204,7 @@ describe("C3 where a session has been", () => {
     );
   });
 
-  test("is audited when it is another network", async () => {
+  test("are audited when the network changes", async () => {
     const { hash } = await signIn({ ip: "192.0.2.1" });
     let token = hash;
     for (const ip of ["192.0.2.2", "2001:db8::1", "2001:db8::2", "198.51.100.9"])
@@ -245,12 +245,12 @@ test.each([
   ["curl/8.5.0", { browser: "curl" }],
   ["<script>alert(1)</script>", {}],
   ["", {}],
-])("C3 the device of %j is known", async (agent, expected) => {
+])("recognizes the device of %j [C3]", async (agent, expected) => {
   const { id } = await signIn({ agent });
   expect((await session(id)).device_info).toEqual(expected);
 });
 
-test("C3 what the application says of a device is an object of up to 2 kB, of one's own session", async () => {
+test("accepts an application's device description of up to 2 kB for the user's own session [C3]", async () => {
   const { id } = await signIn();
   const describeDevice = (by: string, info: string) =>
     withClient(db.url("authenticator"), async (client) => {
@@ -270,7 +270,7 @@ test("C3 what the application says of a device is an object of up to 2 kB, of on
   expect(await describeDevice(await registerUser(db, `stranger${sequence++}`), "{}")).toBe(0);
 });
 
-describe("C3 ending the other sessions", () => {
+describe("ending the other sessions [C3]", () => {
   const endOthers = (sessionId: string | null) =>
     withClient(db.url("authenticator"), async (client) => {
       await client.query("begin");
@@ -280,7 +280,7 @@ describe("C3 ending the other sessions", () => {
       return rows[0]!.n;
     });
 
-  test("leaves the one that asks, and everybody else's", async () => {
+  test("keeps the caller's session and those of other users", async () => {
     const here = await signIn();
     const there = await signIn();
     const mine = user;
@@ -308,7 +308,7 @@ describe("C3 ending the other sessions", () => {
     ).toHaveLength(1);
   });
 
-  test("from two devices at once leaves one of them at most, without an error", async () => {
+  test("leaves at most one session when two devices call at once, without an error", async () => {
     const [one, two] = [await signIn(), await signIn()];
     await Promise.all([endOthers(one.id), endOthers(two.id)]);
     const alive = [await session(one.id), await session(two.id)].filter(

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/g
 import { registerUser, SOME_HASH, someHash } from "../support/accounts.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 
-// private.finish_login, rotate_refresh_token and change_password as the service calls them, on real parallel connections.
+// private.finish_login, rotate_refresh_token and change_password, called as the service does, on real parallel connections.
 
 let db: TestDatabase;
 let user: string;
@@ -93,7 +93,7 @@ describe("lockout", () => {
     expect(seconds).toEqual([0, 60, 120, 240, 1920, 3600, 3600, 3600]);
   });
 
-  test("refuses the right password while it lasts and lets it in when it is over", async () => {
+  test("rejects the right password until it ends", async () => {
     for (let i = 0; i < 5; i++) expect(await login(false)).toBeUndefined();
     expect((await account()).locked).toBe(true);
     expect(await login(true)).toBeUndefined();
@@ -104,7 +104,7 @@ describe("lockout", () => {
     expect(await account()).toMatchObject({ failed_login_attempts: 0, locked: null });
   });
 
-  test("is not lengthened by attempts while it lasts", async () => {
+  test("is not extended by attempts while it lasts", async () => {
     for (let i = 0; i < 5; i++) await login(false);
     for (let i = 0; i < 5; i++) await login(false);
     expect(await account()).toMatchObject({ failed_login_attempts: 5 });
@@ -119,7 +119,7 @@ describe("lockout", () => {
 });
 
 describe("finish_login", () => {
-  test("refuses, counts and audits an unknown account without an error", async () => {
+  test("rejects, counts and audits an unknown account without an error", async () => {
     const rows = await service(
       "select * from private.finish_login(null, 'Nobody@Example.com', false, null, $1)",
       [someHash()],
@@ -131,7 +131,7 @@ describe("finish_login", () => {
     expect(attempt).toEqual({ status: "failed", failure_reason: "unknown_account", ip: "203.0.113.7" });
   });
 
-  test("keeps the name of nobody unreadable: it may be a password in the wrong field", async () => {
+  test("hashes the name of an unknown account, which may be a password in the wrong field", async () => {
     for (let i = 0; i < 2; i++)
       await service("select * from private.finish_login(null, 'My Secret Password', false, null, $1)", [
         someHash(),
@@ -144,12 +144,12 @@ describe("finish_login", () => {
     expect(rows[1]).toEqual(rows[0]);
   });
 
-  test("refuses a disabled account although the password is right", async () => {
+  test("rejects a disabled account with the right password", async () => {
     await asOwner("update identity.users set account_status = 'disabled' where id = $1", [user]);
     expect(await login(true)).toBeUndefined();
   });
 
-  test("refuses when the password was changed after it was checked", async () => {
+  test("rejects a password that was changed after its check", async () => {
     const rows = await service("select * from private.finish_login($1, 'x', true, 1, $2)", [
       user,
       someHash(),
@@ -161,7 +161,7 @@ describe("finish_login", () => {
     ).toEqual([]);
   });
 
-  test("keeps to the networks the user allows", async () => {
+  test("accepts only networks that the user allows", async () => {
     await asOwner(
       "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
       [user],
@@ -171,8 +171,8 @@ describe("finish_login", () => {
   });
 });
 
-describe("refresh tokens", () => {
-  test("rotate, and the parent of the live one replays its successor", async () => {
+describe("a refresh token", () => {
+  test("is rotated, and the parent of the live one replays its successor", async () => {
     const first = someHash();
     await signIn(first);
     expect((await rotate(first, someHash(), Buffer.from("one"))).outcome).toBe("rotated");
@@ -181,7 +181,7 @@ describe("refresh tokens", () => {
     expect(replay.sealed?.toString()).toBe("one");
   });
 
-  test("an older one kills the family, and the kill is committed", async () => {
+  test("revokes the family when it is older, and the revocation is committed", async () => {
     const [first, second, third] = [someHash(), someHash(), someHash()];
     const { session_id } = await signIn(first);
     await rotate(first, second);
@@ -192,7 +192,7 @@ describe("refresh tokens", () => {
     expect(await events()).toContain("refresh_token_reused");
   });
 
-  test("the parent kills the family when it comes back after the window", async () => {
+  test("revokes the family when it is the parent and returns after the window", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
     await rotate(first);
@@ -204,7 +204,7 @@ describe("refresh tokens", () => {
     expect(await session(session_id)).toMatchObject({ is_active: false, end_reason: "token_reuse" });
   });
 
-  test("twenty at once leave one live descendant, and all callers get it", async () => {
+  test("leaves one live descendant for twenty concurrent callers, who all receive it", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
     const answers = await Promise.all(
@@ -221,7 +221,7 @@ describe("refresh tokens", () => {
     expect(live!.n).toBe(1);
   });
 
-  test("an unknown one is refused and an expired one ends its session", async () => {
+  test("is rejected when unknown and ends its session when expired", async () => {
     expect((await rotate(someHash())).outcome).toBe("refused");
     const first = someHash();
     const { session_id } = await signIn(first);
@@ -230,7 +230,7 @@ describe("refresh tokens", () => {
     expect(await session(session_id)).toMatchObject({ end_reason: "expired" });
   });
 
-  test("rotation never goes past the session's absolute limit", async () => {
+  test("never outlives the session's absolute limit", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
     await asOwner("update identity.user_sessions set expires_at = now() + interval '1 hour' where id = $1", [
@@ -245,7 +245,7 @@ describe("refresh tokens", () => {
     expect(row!.ok).toBe(true);
   });
 
-  test("a replay is answered although the token has expired since it was used", async () => {
+  test("is replayed although it has expired since its use", async () => {
     const first = someHash();
     await signIn(first);
     await rotate(first);
@@ -253,7 +253,7 @@ describe("refresh tokens", () => {
     expect((await rotate(first)).outcome).toBe("replayed");
   });
 
-  test("a session unused for longer than its user allows ends", async () => {
+  test("ends its session when the session was idle for longer than its user allows", async () => {
     const first = someHash();
     const { session_id } = await signIn(first);
     await asOwner(
@@ -268,7 +268,7 @@ describe("refresh tokens", () => {
     expect(await session(session_id)).toMatchObject({ end_reason: "expired" });
   });
 
-  test("end with a disabled account", async () => {
+  test("ends with a disabled account", async () => {
     const first = someHash();
     await signIn(first);
     await asOwner("update identity.users set account_status = 'disabled' where id = $1", [user]);
@@ -283,7 +283,7 @@ describe("change_password", () => {
       [user, sessionId, matches, version, SOME_HASH, someHash()],
     );
 
-  test("ends the other sessions and all access tokens, and goes on with this one", async () => {
+  test("ends the other sessions and all access tokens but keeps the current session", async () => {
     const oldToken = someHash();
     const here = await signIn(oldToken);
     const there = await signIn();
@@ -294,7 +294,7 @@ describe("change_password", () => {
     expect((await rotate(oldToken)).outcome).toBe("refused");
   });
 
-  test("counts a wrong current password like one at sign-in", async () => {
+  test("counts a wrong current password like a wrong one at sign-in", async () => {
     const here = await signIn();
     for (let i = 0; i < 5; i++) expect(await change(here.session_id, false, here.token_version)).toEqual([]);
     expect((await account()).locked).toBe(true);
@@ -330,7 +330,7 @@ describe("revocation", () => {
     ["disabling the account", "update identity.users set account_status = 'disabled' where id = $1"],
     ["deleting the account", "delete from identity.users where id = $1"],
     ["deleting the session", "delete from identity.user_sessions where user_id = $1"],
-  ])("%s by hand kills the access token and tells every server", async (_, sql) => {
+  ])("follows %s by hand for the access token and reaches every server", async (_, sql) => {
     const here = await signIn();
     expect(await isLive(here)).toBe(true);
     await withClient(db.url("service"), async (listener) => {
@@ -339,7 +339,7 @@ describe("revocation", () => {
       );
       await listener.query("listen plinth_revocation");
       await asOwner(sql, [user]);
-      // Every role may listen, so what was revoked is not in it.
+      // Every role may listen, so the payload does not name the revoked token.
       expect(await heard).toBe("");
     });
     expect(await isLive(here)).toBe(false);
@@ -349,7 +349,7 @@ describe("revocation", () => {
     );
   });
 
-  test("token_version never goes down", async () => {
+  test("never lowers token_version", async () => {
     await expect(
       asOwner("update identity.users set token_version = 0 where id = $1", [user]),
     ).rejects.toMatchObject({ code: "PL422" });

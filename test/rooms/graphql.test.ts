@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// Rooms over HTTP: what a client of Socializer does.
+// Rooms over HTTP, as a client of Socializer uses them.
 
 let db: TestDatabase;
 const asOwner = rowsAs("owner", () => db);
@@ -20,7 +20,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Asks as somebody; fails on errors. */
+/** Runs a query as a user; fails on errors. */
 async function ask(person: SignedIn, query: string, variables: Record<string, unknown> = {}) {
   const answer = await api.ask(query, { token: person.token, variables });
   expect(answer.errors).toBeUndefined();
@@ -37,7 +37,7 @@ const POST = `mutation ($room: UUID!, $content: String!, $key: UUID) {
 const createRoom = async (input: Record<string, unknown>): Promise<string> =>
   (await ask(ada, CREATE, { input })).createRoom.result.id;
 
-test("S6 S7 S8 S10 a room is made, somebody invited, and what is said is read, marked and counted", async () => {
+test("creates a room, invites a user, and reads, marks and counts its messages [S6, S7, S8, S10]", async () => {
   const room = await createRoom({ name: "Plans", aiEnabled: true });
   const invite = await ask(
     ada,
@@ -126,7 +126,7 @@ test("S6 S7 S8 S10 a room is made, somebody invited, and what is said is read, m
   const search = await ask(bob, '{ searchRoomMessages(query: "hello all") { nodes { content } } }');
   expect(search.searchRoomMessages.nodes).toEqual([{ content: "Hello all" }]);
 
-  // Eve is told of nothing, and of no difference between this room and none.
+  // Eve receives nothing, and no difference between this room and a missing one.
   const seen = await ask(
     eve,
     "query ($room: UUID!, $id: UUID!) { chatRoom(id: $room) { name } roomMessage(id: $id) { content } roomMessages { nodes { content } } roomMembers { nodes { id } } }",
@@ -156,7 +156,7 @@ const SET =
 const ENTER =
   "mutation ($input: JoinRoomWithPasswordInput!) { joinRoomWithPassword(input: $input) { roomMember { role room { name } } } }";
 
-test("S6 a room with a password lets in who knows it; the hash is like an account's and never readable", async () => {
+test("admits callers with a room's password, whose hash is like an account's and never readable [S6]", async () => {
   const room = await createRoom({ name: "Vault", isPublic: true });
   const password = "canary-of-the-vault";
   expect(await refusal(bob, SET, { input: { roomId: room, password } })).toBe("NOT_FOUND");
@@ -183,7 +183,7 @@ test("S6 a room with a password lets in who knows it; the hash is like an accoun
   await ask(eve, join, { room });
 });
 
-test("S6 guessing a room's password is limited per account, and wrong guesses count", async () => {
+test("limits guesses of a room's password per account and counts wrong ones [S6]", async () => {
   const mallory = await signUp(api, "mallory");
   const room = await createRoom({ name: "Guess me", isPublic: true });
   await ask(ada, SET, { input: { roomId: room, password: "not easy" } });
@@ -197,7 +197,7 @@ test("S6 guessing a room's password is limited per account, and wrong guesses co
   );
 });
 
-test("S9 the general chat has slow mode, and says how long to wait", async () => {
+test("enforces slow mode in the general chat and reports the waiting time [S9]", async () => {
   const say = 'mutation { postGeneralChatMessage(input: { content: "hello" }) { result { content } } }';
   await ask(ada, say);
   const answer = await api.ask(say, { token: ada.token });

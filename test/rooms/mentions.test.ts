@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { connectPerson, makeUsers, type Person } from "./support.ts";
 
-// The rule of mentions (docs/rooms.md), a text a row.
+// The rule of mentions (docs/rooms.md), one text per row.
 
 let db: TestDatabase;
 let ada: Person;
@@ -118,6 +118,6 @@ test.each([
   ["addresses", "a@".repeat(19_000)],
   ["dots", `${"a.".repeat(19_000)}/@john`],
   ["fences", "```\n@john\n".repeat(3_900)],
-])("reads a message of nothing but %s before the test times out", async (_what, content) => {
+])("reads a message of only %s before the test times out", async (_what, content) => {
   await mentioned(content);
 });

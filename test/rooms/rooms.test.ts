@@ -11,7 +11,7 @@ import {
 import { untilWaiting, whileLocked } from "../support/waiting.ts";
 import { connectPerson, makeUsers, type Person } from "./support.ts";
 
-// Who may do what in rooms, as the API's user role on connections of their own.
+// Access rights in rooms, as the API's user role on separate connections.
 
 let db: TestDatabase;
 const asOwner = rowsAs("owner", () => db);
@@ -54,8 +54,8 @@ const unread = (person: Person, roomId: string) =>
   person.value<number>("select unread_count::integer from rooms.unread_counts where room_id = $1", [roomId]);
 const asService = rowsAs("service", () => db);
 
-describe("S6 rooms", () => {
-  test("there is one direct room for a pair, also when both make it at once, again and again", async () => {
+describe("a room [S6]", () => {
+  test("is the only direct one of a pair, also for repeated and concurrent creation", async () => {
     const made = await Promise.all(
       Array.from({ length: 10 }, (_, i) =>
         withPeer(i % 2 ? ada : bob, (person) =>
@@ -72,7 +72,7 @@ describe("S6 rooms", () => {
     await expectSqlState(ada.call("create_direct_room", { user_id: randomUUID() }), "PL404");
   });
 
-  test("a repeated attempt to make a room makes no second one", async () => {
+  test("is created once per key", async () => {
     const key = randomUUID();
     const made = await Promise.all(
       Array.from({ length: 6 }, () =>
@@ -82,7 +82,7 @@ describe("S6 rooms", () => {
     expect(new Set(made.map(({ id }) => id)).size).toBe(1);
   });
 
-  test("an AI is a member while it is enabled", async () => {
+  test("has an AI as member only while it is enabled", async () => {
     const id = await room({ ai_enabled: true });
     const ai = () => ada.rows("select from rooms.room_members where room_id = $1 and role = 'ai'", [id]);
     expect(await ai()).toHaveLength(1);
@@ -93,7 +93,7 @@ describe("S6 rooms", () => {
     expect(await ai()).toHaveLength(1);
   });
 
-  test("what an AI's answer used goes to the ledger of whoever asked, once", async () => {
+  test("charges an AI answer's usage to the asking user once", async () => {
     const id = await room({ ai_enabled: true }, [bob]);
     const asked = await bob.call<Row>("post_room_message", { room_id: id, content: "Why?" });
     const usage = () =>
@@ -118,7 +118,7 @@ describe("S6 rooms", () => {
       { user_id: ada.id, input: 5, output: 1, cached: 0 },
       { user_id: bob.id, input: 6, output: 1, cached: 0 },
     ]);
-    // Refused whole: no message without its usage.
+    // Rejected as a whole: no message without its usage.
     const messages = () => ada.rows("select from rooms.room_messages where room_id = $1", [id]);
     const posted = (await messages()).length;
     await expectSqlState(post("input_tokens => -1, output_tokens => 1"), "PL422");
@@ -126,7 +126,7 @@ describe("S6 rooms", () => {
     expect(await messages()).toHaveLength(posted);
   });
 
-  test("counters, type and creator are nobody's to write, messages and members neither", async () => {
+  test("rejects writes to its counters, type, creator, messages and members", async () => {
     const id = await room();
     for (const sql of [
       "update rooms.chat_rooms set last_sequence = 9 where id = $1",
@@ -142,8 +142,8 @@ describe("S6 rooms", () => {
   });
 });
 
-describe("S7 membership", () => {
-  test("public rooms are joined, others are not there for who is not invited", async () => {
+describe("membership [S7]", () => {
+  test("is open in public rooms, and other rooms are hidden without an invite", async () => {
     const open = await room();
     const closed = await room({ is_public: false });
     await bob.call("join_room", { room_id: open });
@@ -158,7 +158,7 @@ describe("S7 membership", () => {
     await expectSqlState(bob.call("mark_room_read", { room_id: closed }), "PL404");
   });
 
-  test("a creator who leaves hands on the room; the last one deletes it", async () => {
+  test("passes the creator's role on when the creator leaves, and the last member deletes the room", async () => {
     const id = await room({}, [bob, cyd]);
     await ada.call("set_room_role", { room_id: id, user_id: cyd.id, role: "moderator" });
     await ada.call("leave_room", { room_id: id });
@@ -173,7 +173,7 @@ describe("S7 membership", () => {
     expect(await asOwner("select from rooms.chat_rooms where id = $1", [id])).toEqual([]);
   });
 
-  test("moderators remove members, a ban keeps them out, lifting it lets them in", async () => {
+  test("ends by moderators, and a ban blocks a return until it is lifted", async () => {
     const id = await room({}, [bob, cyd]);
     const remove = (by: Person, who: Person, ban = false) =>
       by.call("remove_room_member", { room_id: id, user_id: who.id, ban });
@@ -192,7 +192,7 @@ describe("S7 membership", () => {
     );
   });
 
-  test("who is removed while posting has either posted before or not at all", async () => {
+  test("allows no message after a concurrent removal", async () => {
     const id = await room({}, [bob]);
     const outcomes = await Promise.allSettled([
       ...Array.from({ length: 8 }, () => withPeer(bob, (person) => post(person, id))),
@@ -210,7 +210,7 @@ describe("S7 membership", () => {
     ).toEqual([]);
   });
 
-  /** Acts as a person and does not commit before somebody else waits for it. */
+  /** Acts as a person and commits only once another connection waits for it. */
   const actingAs = (person: Person, sql: string, params: unknown[], setUp: () => Promise<unknown>) =>
     whileLocked(
       db,
@@ -221,7 +221,7 @@ describe("S7 membership", () => {
       setUp,
     );
 
-  test("who is removed, or whose invite is taken back, does not get in by joining at the same moment", async () => {
+  test("is denied when a join races a removal or a revoked invite", async () => {
     const [left, asked] = [
       await room({ is_public: false }),
       await room({ is_public: false, room_type: "private" }),
@@ -245,7 +245,7 @@ describe("S7 membership", () => {
     }
   });
 
-  // Each makes what both are told of, Ada in one order and Bob in the other.
+  // Each creates events for both, Ada in one order and Bob in the other.
   const inRoomsOf = async (both: boolean) => {
     const [own, theirs] = [
       await room(),
@@ -258,7 +258,7 @@ describe("S7 membership", () => {
   const CROSSINGS: Record<string, () => Promise<readonly [sql: string, adas: unknown[], bobs: unknown[]]>> = {
     deleted: async () => {
       const [own, theirs] = await inRoomsOf(true);
-      // As in a large room: members go in the order in which they joined, and not in that of an index.
+      // As in a large room: members are deleted in the order in which they joined, not in that of an index.
       const inPlace =
         "select set_config('enable_indexscan', 'off', true), set_config('enable_bitmapscan', 'off', true)";
       return [`with s as (${inPlace}) delete from rooms.chat_rooms using s where id = $1`, [own], [theirs]];
@@ -279,7 +279,7 @@ describe("S7 membership", () => {
     },
   };
   test.each(Object.keys(CROSSINGS))(
-    "rooms of the same people are %s at once without a deadlock",
+    "lets rooms of the same people be %s at once without a deadlock",
     async (how) => {
       for (const [told, first] of [ada, bob].flatMap((one) =>
         [ada, bob].map((other) => [one, other] as const),
@@ -303,7 +303,7 @@ describe("S7 membership", () => {
     },
   );
 
-  test("who is deleted while they write is deleted", async () => {
+  test("lets an account be deleted while it writes", async () => {
     const [id] = await makeUsers(db, [`dan${++serial}`]);
     const dan = await connectPerson(db, id!);
     const { id: roomId } = await dan.call<Row>("create_room", { name: "room", is_public: true });
@@ -322,7 +322,7 @@ describe("S7 membership", () => {
     await dan.close();
   });
 
-  test("who is deleted while they rename their room, or give it a password, is deleted", async () => {
+  test("lets an account be deleted while it renames its room or sets a password", async () => {
     for (const [change, role] of [
       ["update rooms.chat_rooms set name = 'renamed' where id = $1", "user"],
       [`select private.set_room_password($1, '${SOME_HASH}')`, "service"],
@@ -353,7 +353,7 @@ describe("S7 membership", () => {
     }
   });
 
-  test("an account that is deleted while everybody writes to it and it to them deadlocks with nobody", async () => {
+  test("lets an account be deleted without a deadlock while it and others write", async () => {
     const ids = [await room({}, [bob, cyd]), await room({}, [bob, cyd])];
     for (const id of ids) await post(bob, id);
     const outcomes = await Promise.allSettled([
@@ -370,8 +370,8 @@ describe("S7 membership", () => {
   });
 });
 
-describe("S10 invites", () => {
-  test("are pending, accepted or declined, once", async () => {
+describe("an invite [S10]", () => {
+  test("is pending, then accepted or declined once", async () => {
     const id = await room({ is_public: false });
     const invite = await ada.call<Row>("invite_to_room", {
       room_id: id,
@@ -398,7 +398,7 @@ describe("S10 invites", () => {
     expect(await post(bob, id)).toMatchObject({ content: "hello" });
   });
 
-  test("to private rooms come from moderators, and can be made known in a direct room and taken back", async () => {
+  test("to a private room comes from a moderator, and can be announced in a direct room and revoked", async () => {
     const id = await room({ is_public: false, room_type: "private" });
     const direct = (await ada.call<Row>("create_direct_room", { user_id: bob.id })).id;
     const invite = await ada.call<Row>("invite_to_room", {
@@ -419,8 +419,8 @@ describe("S10 invites", () => {
   });
 });
 
-describe("S8 messages", () => {
-  test("the same key posts once, on however many connections", async () => {
+describe("a message [S8]", () => {
+  test("is posted once per key on any number of connections", async () => {
     const id = await room();
     const key = randomUUID();
     const posted = await Promise.all(
@@ -432,7 +432,7 @@ describe("S8 messages", () => {
     expect(await texts(ada, id)).toEqual(["once"]);
   });
 
-  test("are edited by their author, deleted by author and moderators, with the text before kept for those", async () => {
+  test("is edited by its author and deleted by author and moderators, who can read earlier texts", async () => {
     const id = await room({}, [bob, cyd]);
     const message = await post(bob, id, "first");
     await expectSqlState(ada.call("edit_room_message", { message_id: message.id, content: "x" }), "PL403");
@@ -455,7 +455,7 @@ describe("S8 messages", () => {
     expect(await texts(cyd, id)).toEqual(["second"]);
   });
 
-  test("private ones reach their recipients only: no text, event, count, reaction, reply or search for others", async () => {
+  test("reaches only its recipients when private: no text, event, count, reaction, reply or search for others", async () => {
     const id = await room({}, [bob, cyd]);
     const secret = await post(ada, id, "a secret", { recipients: [bob.id] });
     expect(await texts(bob, id)).toEqual(["a secret"]);
@@ -477,7 +477,7 @@ describe("S8 messages", () => {
     await expectSqlState(post(ada, id, "x", { recipients: [randomUUID()] }), "PL422");
   });
 
-  test("mention members by name or id, nobody else and not their sender", async () => {
+  test("mentions other members by name or id", async () => {
     const id = await room({}, [bob]);
     const message = await post(
       ada,
@@ -496,7 +496,7 @@ describe("S8 messages", () => {
     await expectSqlState(post(ada, id, "x", { mentions: [cyd.id] }), "PL422");
   });
 
-  test("reactions are added once and taken back, and read receipts tell who has read", async () => {
+  test("has reactions, added once and removable, and read receipts", async () => {
     const id = await room({}, [bob, cyd]);
     const message = await post(ada, id);
     for (const emoji of ["👍", "👍", "🎉"]) await bob.call("react", { message_id: message.id, emoji });
@@ -515,7 +515,7 @@ describe("S8 messages", () => {
     ).toEqual([{ user_id: bob.id }]);
   });
 
-  test("of before one joined are seen where history is shared only, and the last ones come page by page", async () => {
+  test("is visible from before the join only with shared history, and the latest are paged", async () => {
     const shared = await room();
     const hidden = await room({ history_is_shared: false });
     for (const id of [shared, hidden]) for (const text of ["1", "2"]) await post(ada, id, text);
@@ -537,7 +537,7 @@ describe("S8 messages", () => {
   });
 });
 
-/** How many blocks a statement of a person, or of the service, reads. */
+/** The number of blocks that a statement of a person, or of the service, reads. */
 async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): Promise<number> {
   const [plan] = (await rows(`explain (analyze, buffers, format json) ${sql}`)) as [
     { "QUERY PLAN": [{ Plan: Record<"Shared Hit Blocks" | "Shared Read Blocks", number> }] },
@@ -548,7 +548,7 @@ async function blocksOf(rows: (sql: string) => Promise<object[]>, sql: string): 
 const LONG_ROOM =
   "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'hello ' || i from generate_series(1, 3000) i";
 
-test("a search for a word that everybody uses reads what one's own rooms have of it", async () => {
+test("searches a common word only in the caller's own rooms", async () => {
   const own = await room({ name: "own" });
   await post(ada, own, "hello there");
   const { id: elsewhere } = await bob.call<Row>("create_room", { name: "elsewhere" });
@@ -557,7 +557,7 @@ test("a search for a word that everybody uses reads what one's own rooms have of
   const search = "select content from rooms.search_room_messages('hello')";
   expect(await ada.rows(search)).toEqual([{ content: "hello there" }]);
   expect(await blocksOf(ada.rows, search)).toBeLessThan(500);
-  // Whether a match may be seen is asked of as many as are shown.
+  // Only the returned matches are checked for visibility.
   const most = await bob.rows<Row>(search);
   expect(most.map(({ content }) => content)).toEqual(
     Array.from({ length: 50 }, (_, i) => `hello ${3000 - i}`),
@@ -565,7 +565,7 @@ test("a search for a word that everybody uses reads what one's own rooms have of
   expect(await blocksOf(bob.rows, search)).toBeLessThan(3000);
 });
 
-test("that the AI has not answered yet is found without reading the room", async () => {
+test("finds a missing AI answer without reading the room", async () => {
   const id = await room({ ai_enabled: true });
   await asOwner(LONG_ROOM, [id, ada.id]);
   await asOwner("vacuum analyze rooms.room_messages");
@@ -573,7 +573,7 @@ test("that the AI has not answered yet is found without reading the room", async
   const [last] = await ada.rows<Row>("select id from rooms.room_messages where content = 'hello 3000'");
   await withClient(db.url("service"), async (client) => {
     const rows = async (sql: string) => (await client.query<object>(sql)).rows;
-    // The first time the catalogue is read, too.
+    // The first time the catalog is read, too.
     expect(await rows(asked)).toEqual([{ message_id: last!.id }]);
     expect(await blocksOf(rows, asked)).toBeLessThan(30);
   });
@@ -581,7 +581,7 @@ test("that the AI has not answered yet is found without reading the room", async
   expect(await asService(asked, [])).toEqual([]);
 });
 
-test("S11 the last messages come from the end of an index, also in a room where one person says everything", async () => {
+test("reads the latest messages from the end of an index, also in a room with one main author [S11]", async () => {
   const id = await room({}, [bob]);
   await asOwner(
     "insert into rooms.room_messages (room_id, sender_id, content) select $1, $2, 'x' from generate_series(1, 3000)",
@@ -599,7 +599,7 @@ test("S11 the last messages come from the end of an index, also in a room where 
 });
 
 describe("blocking", () => {
-  test("hides what the blocked say, ends direct messages and invites, and is nobody else's to know", async () => {
+  test("hides the blocked user's messages, ends direct messages and invites, and stays secret", async () => {
     const id = await room({}, [bob, cyd]);
     const direct = (await bob.call<Row>("create_direct_room", { user_id: ada.id })).id;
     await post(bob, id, "noise");
@@ -627,7 +627,7 @@ describe("the AI's context", () => {
   const contents = async (roomId: string, audience?: string) =>
     (await context(roomId, audience)).map(({ content }) => content);
 
-  test("holds only what every member may see", async () => {
+  test("contains only messages visible to every member", async () => {
     const id = await room({ history_is_shared: false, ai_enabled: true });
     await post(ada, id, "before anybody came");
     await bob.call("join_room", { room_id: id });
@@ -643,13 +643,13 @@ describe("the AI's context", () => {
     expect(await contents(id)).toEqual(["for all"]);
     await cyd.call("leave_room", { room_id: id });
     expect(await contents(id)).toEqual(["before cyd came", "for all", "by bob"]);
-    // Members ask for all or for themselves.
+    // Members request the context for all or for themselves.
     expect(await bob.rows("select from rooms.room_context($1)", [id])).toHaveLength(3);
     await expectSqlState(bob.rows("select from rooms.room_context($1, 50, $2)", [id, ada.id]), "PL403");
     await expectSqlState(cyd.rows("select from rooms.room_context($1)", [id]), "PL404");
   });
 
-  test("is a member's with every policy: nothing in it that one of them does not read themselves", async () => {
+  test("obeys every policy: each member can read all of it", async () => {
     const id = await room({ ai_enabled: true }, [bob, cyd]);
     for (const person of [ada, bob, cyd]) {
       await post(person, id, `by ${person.id}`);
@@ -662,7 +662,7 @@ describe("the AI's context", () => {
       expect(await texts(person, id)).toEqual(expect.arrayContaining(given));
   });
 
-  test("an answer from before somebody joined is refused, a private one and one with today's audience is not", async () => {
+  test("rejects an answer from before a join unless it is private or has the current audience", async () => {
     const id = await room({ ai_enabled: true, history_is_shared: false }, [bob]);
     await post(ada, id, "our secret");
     const version = (await context(id))[0]!.audience_version;
@@ -680,8 +680,8 @@ describe("the AI's context", () => {
   });
 });
 
-describe("live", () => {
-  test("every change is an event without gaps, announced with its number when it commits", async () => {
+describe("live events", () => {
+  test("cover every change without gaps, announced with their number at commit", async () => {
     const id = await room({}, [bob]);
     const heard: string[] = [];
     await withClient(db.url("authenticator"), async (listener) => {
@@ -722,8 +722,8 @@ describe("live", () => {
   });
 });
 
-describe("S9 the general chat", () => {
-  test("is slow for everybody but its moderators, who close it, delete and mute", async () => {
+describe("the general chat [S9]", () => {
+  test("slows everyone but its moderators, who can close it, delete and mute", async () => {
     const say = (person: Person, content = "hello") =>
       person.call<Row>("post_general_chat_message", { content });
     await grantRole(db, ada.id, "moderator");
@@ -744,7 +744,7 @@ describe("S9 the general chat", () => {
     await ada.rows("insert into rooms.general_chat_mutes (user_id, reason) values ($1, 'noise')", [bob.id]);
     await expectSqlState(say(bob), "PL403");
     expect(await bob.rows("select reason from rooms.general_chat_mutes")).toEqual([{ reason: "noise" }]);
-    // A moderator who is muted waits for another one.
+    // A muted moderator needs another one.
     await grantRole(db, cyd.id, "moderator");
     await cyd.rows("insert into rooms.general_chat_mutes (user_id) values ($1)", [ada.id]);
     const unmute = "delete from rooms.general_chat_mutes where user_id = $1 returning user_id";
@@ -759,7 +759,7 @@ describe("S9 the general chat", () => {
   });
 });
 
-/** The same person on a connection of its own, for races. */
+/** The same person on a connection of their own, for races. */
 async function withPeer<T>(person: Person, use: (peer: Person) => Promise<T>): Promise<T> {
   const peer = await connectPerson(db, person.id);
   try {
@@ -769,7 +769,7 @@ async function withPeer<T>(person: Person, use: (peer: Person) => Promise<T>): P
   }
 }
 
-test("rooms and messages that the owner brings along keep their times, and the next message is now", async () => {
+test("keeps the times of rooms and messages that the owner imports and stamps the next message with now", async () => {
   await withClient(db.url("owner"), async (client) => {
     const [creator] = await makeUsers(db, ["mover"]);
     const { rows } = await client.query<{ id: string }>(

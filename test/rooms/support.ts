@@ -2,7 +2,7 @@ import { SOME_HASH } from "../support/accounts.ts";
 import { connectAs } from "../support/chat.ts";
 import { type TestDatabase, withClient } from "../support/database.ts";
 
-/** A person with a connection of their own, each call of whom is a transaction as the API makes it. */
+/** A person with a connection of their own; each call is a transaction as in the API. */
 export interface Person {
   readonly id: string;
   /** Runs a statement and returns its rows. */
@@ -36,7 +36,7 @@ export async function connectPerson(db: TestDatabase, id: string): Promise<Perso
   };
 }
 
-/** Accounts by name, as the owner makes them; returns ids in the order of the names. */
+/** Creates accounts by name as the owner; returns ids in the order of the names. */
 export async function makeUsers(db: TestDatabase, names: readonly string[]): Promise<string[]> {
   return withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query<{ id: string }>(

@@ -8,7 +8,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-test("S7 a tally after any watermark is the number of what was counted after it, up to ten million and over every block", async () => {
+test("counts after any watermark exactly, up to ten million and across every block [S7]", async () => {
   const [room] = await asOwner<{ id: string }>(
     "insert into rooms.chat_rooms (creator_id, name) values (null, 'x') returning id",
   );
@@ -32,7 +32,7 @@ test("S7 a tally after any watermark is the number of what was counted after it,
       [room!.id],
     ),
   ).toEqual([]);
-  // Taken back, nothing is left.
+  // After removing the counts nothing is left.
   await asOwner("select private.count_in_room($1, 'uncounted', null, null, n, -1) from public.counted", [
     room!.id,
   ]);

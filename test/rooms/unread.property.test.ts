@@ -4,8 +4,8 @@ import { createTestDatabase, rowsAs, type TestDatabase } from "../support/databa
 import { makeRandom } from "../support/random.ts";
 import { connectPerson, makeUsers, type Person } from "./support.ts";
 
-// Reason 4 of the design: unread and mention counts equal what counting the messages would give, at every moment of a storm
-// of posting, deleting, restoring, editing, joining, leaving, blocking and marking on parallel connections.
+// Reason 4 of the design: unread and mention counts equal a count of the messages at every moment of a storm of posting,
+// deleting, restoring, editing, joining, leaving, blocking and marking on parallel connections.
 
 let db: TestDatabase;
 const asOwner = rowsAs("owner", () => db);
@@ -20,7 +20,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Counted by looking at every message that the policies show the caller, in the same snapshot as the count. */
+/** Counts every message that the policies show the caller, in the same snapshot as the stored count. */
 const COMPARE = `
   select c.room_id, c.unread_count::integer as unread, c.mention_count::integer as mentions,
     (
@@ -52,7 +52,7 @@ async function storm(
   const done: Record<string, number> = {};
   await Promise.all(
     people.map(async (person, index) => {
-      // Each run goes through the same choices, though not in the same order of time.
+      // Each run makes the same choices, though not at the same times.
       const pick = makeRandom(seed * 100 + index);
       const oneOf = <T>(values: readonly T[]): T => values[pick(values.length)]!;
       for (let step = 0; step < steps; step++) {
@@ -118,7 +118,7 @@ async function storm(
   return done;
 }
 
-test("S7 unread and mention counts are exact at every moment and afterwards", async () => {
+test("keeps unread and mention counts exact at every moment and afterwards [S7]", async () => {
   const [first] = people;
   const rooms = [];
   for (const shared of [true, false])
@@ -177,7 +177,7 @@ test("S7 unread and mention counts are exact at every moment and afterwards", as
   ).toEqual([]);
 });
 
-test("S7 counts stay exact over thousands of messages with gaps of all sizes, at every watermark", async () => {
+test("keeps counts exact over thousands of messages with gaps of all sizes at every watermark [S7]", async () => {
   const [reader, writer] = people as [Person, Person];
   const room = await writer.call<{ id: string }>("create_room", { name: "long", is_public: true });
   await reader.call("join_room", { room_id: room.id });

@@ -5,7 +5,7 @@ import { addItem } from "../support/content.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// Rooms, chats and content read texts and queries in one way. A text stands in all of them, and each of the searches is asked.
+// Rooms, chats and content read texts and queries in the same way. Each text is stored in all of them, and each search runs.
 
 let db: TestDatabase;
 let ada: UserConnection;
@@ -23,7 +23,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Of each search, for a query, the texts it finds (facets: how many). */
+/** For each search: the texts that match a query (facets: their number). */
 const SEARCHES = {
   rooms: "select content as text from rooms.search_room_messages($1)",
   chats:
@@ -76,7 +76,7 @@ describe.each<[string, string, string[], string[]]>([
   ["accents", "un café à Málaga", ["cafe", "CAFÉ", "café", NFD("café"), "malaga"], ["caffè"]],
   ["accents in another form", NFD("un café à Málaga"), ["cafe", "café", NFD("café"), "malaga"], []],
   [
-    "letters that do not come apart",
+    "letters without a decomposition",
     "Łódź, smørrebrød, Straße, œuvre",
     ["lodz", "smorrebrod", "strasse", "oeuvre"],
     [],
@@ -107,7 +107,7 @@ describe.each<[string, string, string[], string[]]>([
     await write(text);
     await write("nothing of it");
   });
-  test.each(Object.keys(SEARCHES) as (keyof typeof SEARCHES)[])("in %s", async (kind) => {
+  test.each(Object.keys(SEARCHES) as (keyof typeof SEARCHES)[])("is found in %s", async (kind) => {
     const expected = kind === "facets" ? "video" : text;
     for (const query of found) expect([query, await search(kind, query)]).toEqual([query, [expected]]);
     // Facets count similar titles, too.
@@ -139,12 +139,12 @@ describe("marks", () => {
     ["amp & lt <", "amp lt", "<mark>amp</mark> &amp; <mark>lt</mark> &lt;"],
     ["nothing of it", "boat", "nothing of it"],
     ["", "boat", ""],
-  ])("%j for %j", async (text, query, html) => {
+  ])("surround hits in %j for %j", async (text, query, html) => {
     expect(await headline(text, query)).toBe(html);
   });
 });
 
-test("a content item in another language is stemmed in it, and found with and without accents", async () => {
+test("stems a content item in its language and finds it with and without accents", async () => {
   await forget();
   await write("Programación funcional", "es");
   await write("Häuser und Gärten", "de");
@@ -154,7 +154,7 @@ test("a content item in another language is stemmed in it, and found with and wi
     expect([query, await search("content", query)]).toEqual([query, ["Häuser und Gärten"]]);
 });
 
-describe("any query is answered", () => {
+describe("any query", () => {
   beforeAll(async () => {
     await forget();
     await write("the model");
@@ -195,11 +195,11 @@ describe("any query is answered", () => {
     "x".repeat(100_000),
     "é".repeat(100_000),
     "\ud7fb\uf900\u{20000}",
-  ])("%#", async (query) => {
+  ])("is answered (%#)", async (query) => {
     await answered(query);
   });
 
-  test(`300 strings of punctuation, letters and spaces (PLINTH_SEED=${SEED})`, async () => {
+  test(`is answered for 300 strings of punctuation, letters and spaces (PLINTH_SEED=${SEED})`, async () => {
     const random = makeRandom(SEED);
     const alphabet = [
       ...'!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~---""   aB9é測試の한\u0301\u00ad\u200bßİıſ№½①🙂',
@@ -214,7 +214,7 @@ describe("any query is answered", () => {
   });
 });
 
-describe("any text is stored", () => {
+describe("any text", () => {
   const range = (from: number, count: number, word: number, step = 1) => {
     const letters = Array.from({ length: count }, (_, i) => String.fromCodePoint(from + i * step));
     const words: string[] = [];
@@ -237,7 +237,7 @@ describe("any text is stored", () => {
     ["rare Chinese", range(0x20000, 40_000, 1).replaceAll(" ", "")],
     ["ligatures", "ﷺ ".repeat(30_000)],
     ["one long word", "é".repeat(100_000)],
-  ])("%s", async (_what, text) => {
+  ])("is stored: %s", async (_what, text) => {
     for (const language of ["en", "es", "ru", "zh"])
       await owner.rows("select length(plinth.search_document($1, $2))", [language, text]);
   });

@@ -3,8 +3,8 @@ import { LOGIN_ROLES, roleName } from "../../src/config/roles.ts";
 import { grantRole, registerUser } from "../support/accounts.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
-// What happened cannot be changed by who did it: logs are append-only for every role but the owner, and appended to by
-// functions alone.
+// An account cannot change the record of its own actions: logs are append-only for every role but the owner, and only functions
+// append to them.
 
 let db: TestDatabase;
 let admin: string;
@@ -27,8 +27,8 @@ const LOGS = {
     "(key_hash, algorithm, window_start, window_end, request_count, limit_value) values (sha256(''), 'fixed_window', now(), now() + '1 s', 1, 1)",
 };
 
-describe.each(Object.entries(LOGS))("C6 A5 %s", (table, row) => {
-  test("takes the row from the owner, so that the refusals below are about rights", async () => {
+describe.each(Object.entries(LOGS))("%s [C6, A5]", (table, row) => {
+  test("accepts the row from the owner, so that the rejections below come from missing rights", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows(`insert into ${table} ${row}`);
     });
@@ -36,7 +36,7 @@ describe.each(Object.entries(LOGS))("C6 A5 %s", (table, row) => {
 
   const roles = ["anonymous", "user", ...LOGIN_ROLES.filter((role) => role !== "owner")] as const;
   test.each(roles)(
-    "cannot be written, changed, deleted from or emptied by %s, an administrator too",
+    "rejects writing, changing, deleting and truncating by %s, even by an administrator",
     async (role) => {
       await inRolledBackTransaction(db, async (tx) => {
         const partition = await tx.rows<{ name: string }>(

@@ -44,7 +44,7 @@ const WATCHED = [
   "security.suspicious_activity_rules",
 ];
 
-/** What the trail got from a statement, as the owner reads it. */
+/** The entries that a statement added to the trail, as the owner reads them. */
 async function trailOf(tx: Transaction, sql: string, params: unknown[] = []) {
   await tx.rows(sql, params);
   await tx.asOwner();
@@ -53,8 +53,8 @@ async function trailOf(tx: Transaction, sql: string, params: unknown[] = []) {
   );
 }
 
-describe("A5 the audit trail", () => {
-  test("says who changed what from what to what, where from and in which transaction", async () => {
+describe("the audit trail [A5]", () => {
+  test("records the actor, the old and new values, the address and the transaction", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       await tx.set("plinth.client_ip", "192.0.2.7");
@@ -75,14 +75,14 @@ describe("A5 the audit trail", () => {
           new_values: { display_name: "Ada L.", llm_model: "m" },
           ip_address: "192.0.2.7",
           correlation_id: "request-1",
-          // Where the tests' own role is no superuser, it cannot log in as another.
+          // If the tests' own role is not a superuser, it cannot log in as another.
           source: db.adminIsSuperuser ? expect.stringContaining("authenticator") : expect.any(String),
         }),
       ]);
     });
   });
 
-  test("records what an administrator does to somebody else, with both", async () => {
+  test("records an administrator's change to another user with both accounts", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(admin);
       await tx.rows("select access.grant_role($1, 'moderator')", [ada]);
@@ -101,7 +101,7 @@ describe("A5 the audit trail", () => {
     });
   });
 
-  test("leaves out what changes at each sign-in, and what did not change", async () => {
+  test("skips columns that change at each sign-in and values that did not change", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows(
         "select security.track_login_attempt($1, 'ada', null, null, 'failed', 'wrong_password')",
@@ -112,7 +112,7 @@ describe("A5 the audit trail", () => {
     });
   });
 
-  test("is fed by every watched table, and by no other", async () => {
+  test("receives entries from every watched table and from no other", async () => {
     const rows = await withClient(db.url("owner"), (client) =>
       client.query(
         `select tgrelid::regclass::text as name, tgtype & 28 as events
@@ -132,7 +132,7 @@ describe("A5 the audit trail", () => {
     });
   });
 
-  test("names existing columns in every trigger's arguments, and the whole primary key", async () => {
+  test("names existing columns and the whole primary key in every trigger's arguments", async () => {
     const wrong = await withClient(db.url("owner"), (client) =>
       client.query(
         `select t.tgrelid::regclass::text as name, a.name as missing
@@ -153,8 +153,8 @@ describe("A5 the audit trail", () => {
   });
 });
 
-describe("no secret is in the audit trail", () => {
-  /** Columns that sound like a secret and are none. */
+describe("the audit trail without secrets", () => {
+  /** Columns that sound like a secret but are not. */
   const HARMLESS = [
     "billing.model_prices.cached_input_price_per_million_tokens",
     "billing.model_prices.input_price_per_million_tokens",
@@ -192,7 +192,7 @@ describe("no secret is in the audit trail", () => {
       return rows;
     });
 
-  test("no kept column sounds like one, holds bytes, an address or free-form JSON", async () => {
+  test("keeps no column that sounds like one or holds bytes, an address or free-form JSON", async () => {
     const suspects = (await columns()).filter(
       ({ column, type, hidden }) =>
         !hidden &&
@@ -204,21 +204,21 @@ describe("no secret is in the audit trail", () => {
     expect(suspects.map(({ name }) => name)).toEqual(HARMLESS);
   });
 
-  /** A row of tables that have no user_id; $2 is a model or an account. */
+  /** A row of tables without a user_id; $2 is a model or an account. */
   const ROW_OF: Record<string, string> = {
     "identity.users": "id = $2",
     "llm.model_providers": "id = (select provider_id from llm.models where id = $2)",
     "llm.models": "id = $2",
   };
 
-  test("canaries planted in all hidden columns, and passwords, are nowhere in it", async () => {
+  test("contains no canary from hidden columns and no password", async () => {
     const canary = `canary${randomUUID()}`;
     const phone = `+4915${String(randomInt(1e9)).padStart(9, "0")}`;
     const model = await addModel(db, { isPublic: true });
     await inRolledBackTransaction(db, async (tx) => {
       const planted: string[] = [];
       for (const { table, column, type, hidden } of await columns()) {
-        // The terms of a plan do not change: what they may hold is planted in a new one.
+        // A plan's terms do not change, so the canary is planted in a new plan.
         if (!hidden || !/^(text|jsonb)$/.test(type) || table === "billing.subscription_plans") continue;
         const value =
           type === "jsonb"
@@ -260,7 +260,7 @@ describe("no secret is in the audit trail", () => {
           new_values: expect.objectContaining({ price_cents: 1 }),
         }),
       );
-      // That they changed is known.
+      // The trail still records that they changed.
       for (const name of planted)
         expect(trail).toContainEqual(
           expect.objectContaining({
@@ -274,7 +274,7 @@ describe("no secret is in the audit trail", () => {
   });
 });
 
-describe("when an account goes", () => {
+describe("the deletion of an account", () => {
   let eve: string;
   beforeEach(async () => {
     eve = await registerUser(db, `eve${randomUUID().slice(0, 8)}`);
@@ -287,7 +287,7 @@ describe("when an account goes", () => {
       ),
     );
 
-  test("A5 its values leave the trail, and what happened stays", async () => {
+  test("removes its values from the trail and keeps the events [A5]", async () => {
     await withClient(db.url("owner"), async (client) => {
       await client.query("update identity.user_settings set display_name = 'Mallory' where user_id = $1", [
         eve,
@@ -311,9 +311,9 @@ describe("when an account goes", () => {
   });
 
   /**
-   * Seldom, who changes a row of an account is chosen to give way to who deletes the account: PostgreSQL waits for the newer
-   * versions of a row that is being locked, `skip locked` or not. Clients are told CONFLICT and repeat it. Locks in the wrong
-   * order wait elsewhere.
+   * Rarely, PostgreSQL cancels a change of an account's row in favor of the deletion of the account: it waits for newer versions
+   * of a row that is being locked, `skip locked` or not. Clients receive CONFLICT and retry. Locks in the wrong order wait
+   * elsewhere.
    */
   const repeated = (client: pg.Client, sql: string, params: unknown[]): Promise<unknown> =>
     client.query(sql, params).catch((error: pg.DatabaseError) => {
@@ -325,7 +325,7 @@ describe("when an account goes", () => {
       return repeated(client, sql, params);
     });
 
-  test("A5 changes of its rows on other connections neither block the deletion nor break it", async () => {
+  test("is neither blocked nor broken by changes of its rows on other connections [A5]", async () => {
     for (let round = 0; round < 15; round++) {
       const user = await registerUser(db, `frank${randomUUID().slice(0, 8)}`);
       const change = (set: string) =>
@@ -352,7 +352,7 @@ describe("when an account goes", () => {
     }
   });
 
-  test("A5 an actor who goes leaves what was done", async () => {
+  test("keeps the changes that the account made [A5]", async () => {
     await withClient(db.url("owner"), async (client) => {
       await client.query("begin");
       await client.query("select set_config('jwt.claims.user_id', $1, true)", [eve]);
@@ -371,7 +371,7 @@ describe("when an account goes", () => {
   });
 });
 
-test("A5 users read changes about themselves, but not from where an administrator made them", async () => {
+test("shows users the changes about them without an administrator's address [A5]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(admin);
     await tx.set("plinth.client_ip", "192.0.2.99");

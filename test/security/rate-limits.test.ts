@@ -4,8 +4,7 @@ import pg from "pg";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 import { makeRandom, SEED } from "../support/random.ts";
 
-// The limiter of SQL against models that keep every call, and against callers that all come at once. PLINTH_SEED repeats a
-// run's choices.
+// The SQL limiter against models that keep every call, and against concurrent callers. PLINTH_SEED repeats a run's choices.
 
 const ALGORITHMS = ["fixed_window", "sliding_window", "token_bucket"] as const;
 type Algorithm = (typeof ALGORITHMS)[number];
@@ -29,7 +28,7 @@ interface Outcome {
   readonly wait: bigint;
 }
 
-/** Microseconds since 1970, which JavaScript's dates are too coarse for. */
+/** Microseconds since 1970, for which JavaScript's dates are too coarse. */
 const at = (micros: bigint) =>
   `timestamptz 'epoch' + interval '${micros / 1_000_000n} seconds ${micros % 1_000_000n} microseconds'`;
 
@@ -50,15 +49,15 @@ async function consumeAt(
   return { allowed, remaining, wait: BigInt(wait) };
 }
 
-const floor = (a: bigint, b: bigint) => a / b; // of what is not negative
+const floor = (a: bigint, b: bigint) => a / b; // of non-negative numbers
 const max = (a: bigint, b: bigint) => (a > b ? a : b);
 
-/** What each algorithm promises, computed from all calls that were allowed: no state but their times. */
+/** The promise of each algorithm, computed from the times of all allowed calls without other state. */
 function makeModel(algorithm: Algorithm, limit: bigint, window: bigint) {
   const calls: { now: bigint; cost: bigint }[] = [];
   const sumIn = (from: bigint, to: bigint) =>
     calls.reduce((sum, call) => (call.now >= from && call.now < to ? sum + call.cost : sum), 0n);
-  /** What is used up at a time, times the window's microseconds, so that it is a whole number. */
+  /** The amount used at a time, times the window's microseconds, so that it is an integer. */
   const used = (now: bigint): bigint => {
     const start = now - (now % window);
     if (algorithm === "fixed_window") return sumIn(start, start + window) * window;
@@ -79,12 +78,12 @@ function makeModel(algorithm: Algorithm, limit: bigint, window: bigint) {
   };
 }
 
-describe.each(ALGORITHMS)("C7 %s", (algorithm) => {
-  test("agrees with a model that keeps every call, at the edges of windows too, and says rightly when to come back", async () => {
+describe.each(ALGORITHMS)("%s [C7]", (algorithm) => {
+  test("agrees with a model that keeps every call, even at window edges, and reports the right waiting time", async () => {
     const random = makeRandom(SEED);
     for (let round = 0; round < 12; round++) {
       const limit = 1 + random(round % 2 ? 5 : 40);
-      // Lengths that no limit divides, and round ones.
+      // Round lengths, and lengths that no limit divides.
       const window = round % 3 ? 1_000_000n * BigInt(1 + random(3_600)) : BigInt(1_000 + random(10_000_000));
       const model = makeModel(algorithm, BigInt(limit), window);
       const key = `${SEED}.${round}`;
@@ -122,7 +121,7 @@ describe.each(ALGORITHMS)("C7 %s", (algorithm) => {
     }
   });
 
-  test("allows exactly the limit to callers that all come at once, and fails none of them", async () => {
+  test("allows exactly the limit to concurrent callers and fails none of them", async () => {
     const key = randomUUID();
     const clients = await Promise.all(
       Array.from({ length: 50 }, async () => {
@@ -151,7 +150,7 @@ describe.each(ALGORITHMS)("C7 %s", (algorithm) => {
     }
   });
 
-  test("counts no refused call, keeps keys and window lengths apart, and keeps no clear key", async () => {
+  test("counts no rejected call, separates keys and window lengths and stores no clear key", async () => {
     const key = `clear-${randomUUID()}`;
     const now = 1_700_000_000_000_000n;
     const take = (name: string, window = 60_000_000n, cost = 1) =>
@@ -171,7 +170,7 @@ describe.each(ALGORITHMS)("C7 %s", (algorithm) => {
     expect(hashed.rowCount).toBe(1);
   });
 
-  test("follows a limit that changes, and a clock that is put back shuts nobody out", async () => {
+  test("follows a changed limit and blocks no caller for longer after the clock is set back", async () => {
     const key = randomUUID();
     const hour = 3_600_000_000n;
     const now = 1_700_000_000_000_000n;
@@ -185,8 +184,8 @@ describe.each(ALGORITHMS)("C7 %s", (algorithm) => {
   });
 });
 
-test("C7 a token bucket does not drift: seventy uneven refills add up to the microsecond", async () => {
-  // 7 tokens in 1 s never come out even; one token takes 142857.142857… µs.
+test("does not drift in a token bucket: seventy uneven refills add up to the microsecond [C7]", async () => {
+  // 7 tokens in 1 s never divide evenly; one token takes 142857.142857… µs.
   const key = randomUUID();
   const start = 1_700_000_000_000_000n;
   for (let i = 0; i < 7; i++) await consumeAt(key, "token_bucket", 7, 1_000_000n, 1, start);
@@ -200,16 +199,16 @@ test("C7 a token bucket does not drift: seventy uneven refills add up to the mic
 });
 
 test.each<[string, string, string]>([
-  ["no key", "null, 'fixed_window', 1, '1 s'", "key"],
+  ["a null key", "null, 'fixed_window', 1, '1 s'", "key"],
   ["an empty key", "'', 'fixed_window', 1, '1 s'", "key"],
   ["a long key", "repeat('x', 1001), 'fixed_window', 1, '1 s'", "key"],
-  ["no algorithm", "'k', null, 1, '1 s'", "algorithm"],
+  ["a null algorithm", "'k', null, 1, '1 s'", "algorithm"],
   ["an unknown algorithm", "'k', 'leaky', 1, '1 s'", "algorithm"],
-  ["no limit", "'k', 'fixed_window', null, '1 s'", "limit_value"],
+  ["a null limit", "'k', 'fixed_window', null, '1 s'", "limit_value"],
   ["a limit of zero", "'k', 'fixed_window', 0, '1 s'", "limit_value"],
   ["a negative limit", "'k', 'token_bucket', -1, '1 s'", "limit_value"],
-  ["a limit beyond reason", "'k', 'token_bucket', 2147483647, '1 s'", "limit_value"],
-  ["no window", "'k', 'fixed_window', 1, null", "window_length"],
+  ["too large a limit", "'k', 'token_bucket', 2147483647, '1 s'", "limit_value"],
+  ["a null window", "'k', 'fixed_window', 1, null", "window_length"],
   ["an empty window", "'k', 'sliding_window', 1, '0'", "window_length"],
   ["a negative window", "'k', 'sliding_window', 1, '-1 s'", "window_length"],
   ["a window of a thousand years", "'k', 'token_bucket', 1, '1000 years'", "window_length"],
@@ -217,14 +216,14 @@ test.each<[string, string, string]>([
   ["a cost of zero", "'k', 'fixed_window', 1, '1 s', 0", "cost"],
   ["a negative cost", "'k', 'token_bucket', 1, '1 s', -1", "cost"],
   ["a cost that can never pass", "'k', 'fixed_window', 1, '1 s', 2", "cost"],
-])("C7 refuses %s with PL422 and names the argument", async (_what, args, column) => {
+])("rejects %s with PL422 and names the argument [C7]", async (_what, args, column) => {
   await expect(owner.query(`select * from security.consume_rate_limit(${args})`)).rejects.toMatchObject({
     code: "PL422",
     column,
   });
 });
 
-test("C7 the largest arguments do not overflow", async () => {
+test("does not overflow with the largest arguments [C7]", async () => {
   for (const algorithm of ALGORITHMS) {
     const { rows } = await owner.query(
       "select * from security.consume_rate_limit('big', $1, 1000000000, '366 days', 999999999)",
@@ -237,7 +236,7 @@ test("C7 the largest arguments do not overflow", async () => {
 describe("rules", () => {
   const RULE = "select * from private.consume_rate_limit_rule('password_change_per_account', $1)";
 
-  test("C7 limit by name, for the service alone, and change while the product runs", async () => {
+  test("limit by name, only for the service, and can change at run time [C7]", async () => {
     await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const take = async () => (await service.query(RULE, [key])).rows[0];
@@ -264,7 +263,7 @@ describe("rules", () => {
       await withClient(db.url(role), (client) => expectSqlState(client.query(RULE, ["x"]), "42501"));
   });
 
-  test("C7 one that is broken raises PL429 with the seconds to wait, and the refusal takes nothing back", async () => {
+  test("raise PL429 with the seconds to wait when broken, and the error reverts no count [C7]", async () => {
     await withClient(db.url("service"), async (service) => {
       const key = randomUUID();
       const enforce = () =>
@@ -278,7 +277,7 @@ describe("rules", () => {
     });
   });
 
-  test("C7 unknown rules and missing keys are bad input", async () => {
+  test("are rejected as bad input when unknown or without a key [C7]", async () => {
     await withClient(db.url("service"), async (service) => {
       const take = (...args: unknown[]) =>
         service.query("select * from private.consume_rate_limit_rule($1, $2)", args);
@@ -291,7 +290,7 @@ describe("rules", () => {
   });
 });
 
-test("C7 the clean-up removes what counts for nothing, and a sliding window only when it is the last but one", async () => {
+test("deletes only records without effect in the clean-up, and a sliding window only after the next one has ended [C7]", async () => {
   await owner.query("delete from security.rate_limit_records");
   const now = BigInt(Date.now()) * 1_000n;
   const hour = 3_600_000_000n;

@@ -55,8 +55,8 @@ const reports = (tx: Transaction) =>
 const tune = (tx: Transaction, rule: string, set: string) =>
   tx.rows(`update security.suspicious_activity_rules set ${set} where rule_name = $1`, [rule]);
 
-describe("A6 suspicious activity", () => {
-  test("many accounts signed in from one address", async () => {
+describe("the detection of suspicious activity [A6]", () => {
+  test("reports many accounts signed in from one address", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tune(tx, "many_accounts_from_one_address", "threshold = 12");
       // The same customer's IPv6 network, whatever the address; the last minute of the hour still counts.
@@ -82,7 +82,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("password spraying: many accounts failed from one address, existing or not; successes are evidence", async () => {
+  test("reports password spraying from one address against existing and unknown accounts, with successes as evidence", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (const user of users.slice(0, 9)) await attempt(tx, { user, from: "192.0.2.1" });
       for (let i = 0; i < 10; i++)
@@ -110,7 +110,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("one account from many addresses: networks count, not neighbours", async () => {
+  test("reports one account from many networks but not from neighboring addresses", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (let i = 0; i < 7; i++) await attempt(tx, { user: users[0]!, from: `10.${i}.0.1` });
       for (let i = 0; i < 20; i++) await attempt(tx, { user: users[0]!, from: `10.1.${i}.9` });
@@ -132,7 +132,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("fast change of network: two sign-ins, or one session that moves", async () => {
+  test("reports a fast change of network between two sign-ins or within one session", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await attempt(tx, { user: users[0]!, from: "10.1.0.1", status: "success", ago: 500 });
       await attempt(tx, { user: users[0]!, from: "10.1.200.1", status: "success", ago: 60 });
@@ -168,7 +168,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("token reuse is reported for the account", async () => {
+  test("reports token reuse for the account", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows("select private.record_security_event('refresh_token_reused', $1, $2, 'critical')", [
         users[0],
@@ -185,7 +185,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("a rule switched off finds nothing, a threshold and a severity are data", async () => {
+  test("ignores a disabled rule and reads thresholds and severities from data", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (let i = 0; i < 5; i++) await attempt(tx, { name: `n${i}`, from: "192.0.2.1" });
       await tune(tx, "password_spraying", "threshold = 5, severity = 'critical', is_enabled = false");
@@ -196,7 +196,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("a subject is reported once a window, however often the job runs, and again when it goes on", async () => {
+  test("reports a subject once per window, however often the job runs, and again when it continues", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tune(tx, "password_spraying", "threshold = 5");
       for (let i = 0; i < 5; i++) await attempt(tx, { name: `n${i}`, from: "192.0.2.1" });
@@ -216,7 +216,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("a worker that was away catches up to a day, and no longer", async () => {
+  test("catches up on at most one day after a worker's absence", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tune(tx, "password_spraying", "threshold = 5");
       for (let i = 0; i < 5; i++) await attempt(tx, { name: `n${i}`, from: "192.0.2.1", ago: 7_200 });
@@ -232,7 +232,7 @@ describe("A6 suspicious activity", () => {
     });
   });
 
-  test("runs in parallel report once", async () => {
+  test("reports once when it runs in parallel", async () => {
     await withClient(db.url("owner"), (client) =>
       client.query(
         `insert into security.login_attempts (email, ip_address, status)

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, expectSqlState, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// A10, as an application uses it: over its own connection as the service role.
+// A10 as an application uses it: over its own connection as the service role.
 
 let db: TestDatabase;
 let ada: string;
@@ -31,7 +31,7 @@ const track = async (
 const failures = async () =>
   (await asOwner("select failed_login_attempts as n from identity.users where id = $1", [ada]))[0].n;
 
-test("the service role records attempts, and they count", async () => {
+test("records and counts attempts for the service role", async () => {
   expect(await track(ada, "ADA@example.com", "192.0.2.7", "curl/8", "failed", "wrong_password")).toEqual({
     user_id: ada,
     email: "ada@example.com",
@@ -47,7 +47,7 @@ test("the service role records attempts, and they count", async () => {
   expect(await failures()).toBe(0);
 });
 
-test("no other role of an application may", async () => {
+test("rejects every other role of an application", async () => {
   for (const role of ["authenticator", "worker", "analyst"] as const)
     await expectSqlState(
       rowsAs(role, () => db)("select security.track_login_attempt($1, 'ada', null, null, 'success', null)", [
@@ -57,7 +57,7 @@ test("no other role of an application may", async () => {
     );
 });
 
-describe("an honest call does not fail:", () => {
+describe("track_login_attempt accepts", () => {
   test.each([
     ["no account", null],
     ["an account that does not exist", UNKNOWN],
@@ -79,23 +79,23 @@ describe("an honest call does not fail:", () => {
     ["", null],
     ["300.1.2.3", null],
     [null, null],
-  ])("from the address %j", async (address, ip) => {
+  ])("the address %j", async (address, ip) => {
     expect(await track(null, "nobody", address, null, "failed", null)).toMatchObject({ ip });
   });
 
   test.each([
-    ["a long one", "M".repeat(100_000), "M".repeat(1000)],
-    ["an odd one", "\u0001\u202e\u{1f600} '; drop --", "\u0001\u202e\u{1f600} '; drop --"],
-    ["an empty one", "", ""],
-  ])("with %s as user agent", async (_, userAgent, kept) => {
+    ["a long value", "M".repeat(100_000), "M".repeat(1000)],
+    ["an odd value", "\u0001\u202e\u{1f600} '; drop --", "\u0001\u202e\u{1f600} '; drop --"],
+    ["an empty value", "", ""],
+  ])("%s as user agent", async (_, userAgent, kept) => {
     expect(await track(null, "nobody", null, userAgent, "failed", null)).toMatchObject({ user_agent: kept });
   });
 
-  test("from an address that is far too long", async () => {
+  test("an address that is far too long", async () => {
     expect(await track(null, "nobody", "x".repeat(10_000), null, "failed", null)).toMatchObject({ ip: null });
   });
 
-  test("with a long or odd name, or a long reason, or a reason for a success", async () => {
+  test("a long or odd name, a long reason, and a reason for a success", async () => {
     expect((await track(null, "N".repeat(100_000), null, null, "failed", "r".repeat(100_000))).email).toBe(
       "n".repeat(320),
     );
@@ -106,7 +106,7 @@ describe("an honest call does not fail:", () => {
     expect(await track(ada, "ada", null, null, "success", "none")).toMatchObject({ failure_reason: null });
   });
 
-  test("with an address of the type inet", async () => {
+  test("an address of the type inet", async () => {
     const [row] = await asService(
       "select security.track_login_attempt($1, 'ada', '192.0.2.9'::inet, null, 'challenged', null) as id",
       [ada],

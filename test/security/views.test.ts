@@ -14,7 +14,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("A9 user_security_status: one's own row, right in every column, and everybody's for the owner", async () => {
+test("shows users their own row of user_security_status, correct in every column, and the owner all rows [A9]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.rows(
       `update identity.users set failed_login_attempts = 6, locked_until = now() + interval '1 minute',
@@ -71,7 +71,7 @@ test("A9 user_security_status: one's own row, right in every column, and everybo
   });
 });
 
-test("A11 security monitoring views count what happened and hold no name and no whole address", async () => {
+test("counts events in the security monitoring views without names or whole addresses [A11]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.rows("delete from security.login_attempts");
     for (const [user, ip, status, reason] of [

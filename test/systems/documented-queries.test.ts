@@ -2,8 +2,8 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { registerUser } from "../support/accounts.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
-// Queries of the other systems' documents on the tables there are, run as written but for the column names that the table
-// of promises renames.
+// Queries of the other systems' documents on the existing tables, run as written except for the columns that the table of
+// promises renames.
 
 let db: TestDatabase;
 let ada: string;
@@ -15,7 +15,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("S2 token_blacklist: revoked tokens are kept until they expire, then purged by the job's function", async () => {
+test("keeps revoked tokens in token_blacklist until they expire, then deletes them by the job's function [S2]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows(
@@ -29,7 +29,7 @@ test("S2 token_blacklist: revoked tokens are kept until they expire, then purged
   });
 });
 
-test("S5 user_preferences: unique (user, type, key) with a JSON value and a confidence", async () => {
+test("keeps user_preferences unique by user, type and key with a JSON value and a confidence [S5]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const add =
@@ -42,7 +42,7 @@ test("S5 user_preferences: unique (user, type, key) with a JSON value and a conf
   });
 });
 
-test("C3 C9 sessions: the health count and the clean-up of expired ones, in batches", async () => {
+test("counts sessions for the health check and deletes expired ones in batches [C3, C9]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows(
@@ -76,7 +76,7 @@ test("C3 C9 sessions: the health count and the clean-up of expired ones, in batc
   });
 });
 
-test("C1 users: state, verification, failures, lock and times in one row, the role derived", async () => {
+test("returns a user's state, verification, failures, lock and times in one row with the derived role [C1]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     for (let n = 0; n < 5; n++)
@@ -111,7 +111,7 @@ test("C1 users: state, verification, failures, lock and times in one row, the ro
   });
 });
 
-test("C6 C9 audit by user and time range", async () => {
+test("returns audit entries by user and time range [C6, C9]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     expect(
@@ -127,7 +127,7 @@ test("C6 C9 audit by user and time range", async () => {
   });
 });
 
-test("A8 login_attempts and security_audit_log are partitioned by month", async () => {
+test("partitions login_attempts and security_audit_log by month [A8]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     expect(
@@ -149,7 +149,7 @@ test("A8 login_attempts and security_audit_log are partitioned by month", async 
   });
 });
 
-test("A10 track_login_attempt takes six arguments, counts failures and clears them", async () => {
+test("counts and clears failures by track_login_attempt with six arguments [A10]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const track = (status: string, reason: string | null) =>
@@ -178,7 +178,7 @@ test("A10 track_login_attempt takes six arguments, counts failures and clears th
   });
 });
 
-test("A11 login validation, system health and security monitoring run as written", async () => {
+test("runs login validation, system health and security monitoring as written [A11]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     expect(
@@ -207,7 +207,7 @@ test("A11 login validation, system health and security monitoring run as written
       `SELECT * FROM security_audit_log
        WHERE severity IN ('warning', 'error', 'critical') AND created_at > NOW() - INTERVAL '1 day'`,
     );
-    // Permissions that migrations give to roles are audited too, and are nobody's.
+    // Permissions that migrations grant to roles are audited, too, and have no user.
     expect(warnings.filter(({ user_id }) => user_id !== null)).toMatchObject([
       { event_type: "account_locked" },
     ]);

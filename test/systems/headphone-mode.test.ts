@@ -7,7 +7,7 @@ import {
   type TestDatabase,
 } from "../support/database.ts";
 
-// Headphone Mode's document, row by row, as a DBA meets it: unqualified names, the owner's connection.
+// Headphone Mode's document, row by row, as a DBA uses it: unqualified names, the owner's connection.
 
 let db: TestDatabase;
 let ada: string;
@@ -19,7 +19,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("H1 users: unique username, unique email, a hash with its salt inside, created_at", async () => {
+test("stores users with unique username and email, a salted hash and created_at [H1]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await expect(tx.attempt("insert into users (username) values ('ADA')")).rejects.toMatchObject({
@@ -38,7 +38,7 @@ test("H1 users: unique username, unique email, a hash with its salt inside, crea
   });
 });
 
-test("H2 sessions: unique token, created_at, expires_at", async () => {
+test("stores sessions with a unique token, created_at and expires_at [H2]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const hash = Buffer.alloc(32, 7);
@@ -53,7 +53,7 @@ test("H2 sessions: unique token, created_at, expires_at", async () => {
   });
 });
 
-test("H3 preferences: JSON per user, updated_at", async () => {
+test("stores preferences as JSON per user with updated_at [H3]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     const [row] = await tx.rows<{ preferences: object; touched: boolean }>(
@@ -64,7 +64,7 @@ test("H3 preferences: JSON per user, updated_at", async () => {
   });
 });
 
-test("H4 security: an algorithm per user, argon2id by default, others without reworking the schema", async () => {
+test("stores a hash algorithm per user, argon2id by default, and accepts others without schema changes [H4]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     expect(await tx.rows("select hash_algorithm from user_passwords where user_id = $1", [ada])).toEqual([
@@ -77,7 +77,7 @@ test("H4 security: an algorithm per user, argon2id by default, others without re
   });
 });
 
-test("H7 roles and permissions: composite keys, shipped rows", async () => {
+test("stores roles and permissions with composite keys and shipped rows [H7]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     expect(await tx.rows("select role_name from roles order by role_name")).toEqual([
@@ -112,7 +112,7 @@ test("H7 roles and permissions: composite keys, shipped rows", async () => {
   });
 });
 
-test("H8 prompts: unique name and content; usage_count per user", async () => {
+test("stores prompts with unique name and content and a usage_count per user [H8]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const add = "insert into prompts (name, content) values ('Poet', 'Write a poem.')";
@@ -124,7 +124,7 @@ test("H8 prompts: unique name and content; usage_count per user", async () => {
   });
 });
 
-test("H9 S14 deleting a user deletes what the user owns", async () => {
+test("deletes a user's rows with the user [H9, S14]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("select * from finish_login($1, 'ada', true, 1, $2)", [ada, Buffer.alloc(32, 1)]);
@@ -151,7 +151,7 @@ test("H9 S14 deleting a user deletes what the user owns", async () => {
     }));
     for (const { name, column } of [...owned, ...indirectly])
       expect(await tx.rows(`select from ${name} where ${column} = $1`, [ada])).toEqual([]);
-    // What must outlive the account forgets whose it was.
+    // Rows that must outlive the account lose its name.
     expect(await attempts()).toBe(before);
     expect(await tx.rows("select from login_attempts where email = 'ada' or user_id = $1", [ada])).toEqual(
       [],
@@ -159,7 +159,7 @@ test("H9 S14 deleting a user deletes what the user owns", async () => {
   });
 });
 
-test("H10 indexes on email, user_id and prompt name", async () => {
+test("indexes email, user_id and prompt name [H10]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const leading = (table: string, column: string) =>

@@ -19,7 +19,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("R1 users: role, last login, is_active, token_version that kills all tokens when bumped", async () => {
+test("stores a user's role, last login and is_active, and invalidates all tokens by token_version [R1]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("select * from finish_login($1, 'ada', true, 1, $2)", [ada, Buffer.alloc(32, 1)]);
@@ -39,7 +39,7 @@ test("R1 users: role, last login, is_active, token_version that kills all tokens
   });
 });
 
-test("R2 R3 providers by an administrator, models with config and updated_at", async () => {
+test("stores an administrator's providers, and models with config and updated_at [R2, R3]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(admin);
     const [provider] = await tx.rows<{ id: string; created_by: string }>(
@@ -60,7 +60,7 @@ test("R2 R3 providers by an administrator, models with config and updated_at", a
   });
 });
 
-test("R4 R5 chats and messages carry everything the document lists", async () => {
+test("stores chats and messages with every documented column [R4, R5]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("insert into user_model_access (user_id, model_id, granted_by) values ($1, $2, $3)", [
@@ -92,7 +92,7 @@ test("R4 R5 chats and messages carry everything the document lists", async () =>
   });
 });
 
-test("R6 user settings, one per user from registration on", async () => {
+test("stores settings for each user from registration on [R6]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("insert into user_model_access (user_id, model_id) values ($1, $2)", [ada, model]);
@@ -114,7 +114,7 @@ test("R6 user settings, one per user from registration on", async () => {
   });
 });
 
-test("R7 only granted models are usable, with who granted it and when", async () => {
+test("allows only granted models and stores who granted them and when [R7]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     expect(await tx.rows("select from llm.models where id = $1", [model])).toEqual([]);
@@ -130,7 +130,7 @@ test("R7 only granted models are usable, with who granted it and when", async ()
   });
 });
 
-test("R8 the listed indexes", async () => {
+test("has the listed indexes [R8]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     for (const [table, column] of [
@@ -156,7 +156,7 @@ test("R8 the listed indexes", async () => {
   });
 });
 
-test("answers queries by messages.chat_id alone from an index, and their owner's queries from the owner's (R8)", async () => {
+test("answers queries by messages.chat_id alone from an index, and their owner's queries from the owner's [R8]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const one = async (sql: string) => Object.values((await tx.rows<Record<string, string>>(sql))[0]!)[0]!;
@@ -182,7 +182,7 @@ test("answers queries by messages.chat_id alone from an index, and their owner's
         `select c.id, count(m.id) from llm.chats c join llm.messages m on m.chat_id = c.id where c.id = '${chat}' group by 1`,
       ),
     ).toMatch(byChat);
-    // What the foreign keys' cascades run, and what the API asks, name the owner.
+    // The foreign keys' cascades and the API's queries name the owner.
     const owned = await plan(`delete from llm.messages where chat_id = '${chat}' and user_id = '${user}'`);
     expect(owned).toMatch(/Index Cond: .*user_id.*chat_id|Index Cond: .*chat_id.*user_id/);
     const last = await plan(

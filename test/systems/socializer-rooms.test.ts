@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { makeUsers } from "../rooms/support.ts";
 import { createTestDatabase, inRolledBackTransaction, type TestDatabase } from "../support/database.ts";
 
-// Socializer's document on rooms, row by row; its queries and flows as written, but that ids are UUIDs.
+// Socializer's document on rooms, row by row; its queries and flows as written, except that ids are UUIDs.
 
 let db: TestDatabase;
 let ada: string;
@@ -41,7 +41,7 @@ const ACTIVE_INVITES = `
   WHERE ri.invitee_id = $1
     AND ri.status = 'pending';`;
 
-test("S6 S7 S8 S10 S11 S12 a private room with creator, member and AI, an invite, the last 50 messages and the open invites", async () => {
+test("returns a private room with creator, member and AI, an invite, the last 50 messages and the open invites [S6, S7, S8, S10, S11, S12]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const [room] = await tx.rows<{ id: string }>(
@@ -80,13 +80,13 @@ test("S6 S7 S8 S10 S11 S12 a private room with creator, member and AI, an invite
       expect.objectContaining({ content: "message 60", sender_type: "user", sender_name: "ada" }),
       expect.objectContaining({ content: "message 58" }),
     ]);
-    // What is written by hand is counted as what comes by functions.
+    // Rows inserted directly are counted like those from functions.
     await tx.asUser(bob);
     expect(await tx.rows("select unread_count::integer as n from rooms.unread_counts")).toEqual([{ n: 60 }]);
   });
 });
 
-test("S7 S10 one membership and one invite for a room and a person, and one AI", async () => {
+test("allows one membership and one invite per room and person, and one AI [S7, S10]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const [room] = await tx.rows<{ id: string }>(
@@ -110,7 +110,7 @@ test("S7 S10 one membership and one invite for a room and a person, and one AI",
   });
 });
 
-test("S14 deleting a user takes out memberships, invites, texts and names; numbers and counts stay right", async () => {
+test("deletes a user's memberships, invites, texts and names but keeps numbers and counts right [S14]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     const [room] = await tx.rows<{ id: string }>(
@@ -146,7 +146,7 @@ test("S14 deleting a user takes out memberships, invites, texts and names; numbe
   });
 });
 
-test("S9 general_chat_messages: everybody signed in reads, with the sender's name", async () => {
+test("shows general_chat_messages with the sender's name to signed-in users [S9]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asUser(ada);
     await tx.rows("select from rooms.post_general_chat_message('hello all')");

@@ -8,7 +8,7 @@ import {
   type Transaction,
 } from "../support/database.ts";
 
-// Socializer's document, row by row, as a DBA meets it: unqualified names, the owner's connection. Ids are UUIDs.
+// Socializer's document, row by row, as a DBA uses it: unqualified names, the owner's connection. Ids are UUIDs.
 
 let db: TestDatabase;
 let alice: string;
@@ -18,7 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-/** The document's steps 2 to 4 of "Creating a New User with Training"; step 1 is registering. */
+/** The document's steps 2 to 4 of "Creating a New User with Training"; step 1 is the registration. */
 async function startAsDocumented(tx: Transaction): Promise<void> {
   await tx.rows("INSERT INTO skills (skill_name) VALUES ('empathy'), ('active_listening')");
   const ids = await tx.rows<{ id: string }>("select id from skills order by skill_name desc");
@@ -34,7 +34,7 @@ async function startAsDocumented(tx: Transaction): Promise<void> {
   );
 }
 
-test("S4 skills are unique by name, levels are 0 to 10 and unique per user and skill, training is keyed by both", async () => {
+test("keeps skills unique by name, levels from 0 to 10 and unique per user and skill, and training keyed by both [S4]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await startAsDocumented(tx);
@@ -56,7 +56,7 @@ test("S4 skills are unique by name, levels are 0 to 10 and unique per user and s
   });
 });
 
-test("S11 S12 a new user with skills and training, and the training progress, as documented", async () => {
+test("returns a new user with skills and training, and the training progress, as documented [S11, S12]", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await startAsDocumented(tx);
@@ -87,7 +87,7 @@ test("S11 S12 a new user with skills and training, and the training progress, as
   });
 });
 
-test("S14 skills, evidence and training go with their user, and with their skill", async () => {
+test("deletes skills, evidence and training with their user and with their skill [S14]", async () => {
   const left = (tx: Transaction) =>
     tx.rows(
       `select (select count(*)::integer from user_skills) as skills,
