@@ -74,7 +74,7 @@ describe("the command", () => {
     }
   });
 
-  test("finds a migrated database healthy, prints one JSON document and exits with 0", async () => {
+  test("finds a migrated database healthy, prints one JSON document and exits with 0 [C13]", async () => {
     const { code, stdout, stderr } = await cli(["doctor", "--json"], { env: databaseEnv(db) });
     const report = JSON.parse(stdout) as { healthy: boolean; findings: Finding[] };
     expect(report.findings.filter(({ status }) => status === "fail")).toEqual([]);
