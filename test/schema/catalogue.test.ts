@@ -122,7 +122,7 @@ describe("comments of tables and their columns", () => {
     ).toEqual([]);
   });
 
-  test("consist of more than one word", async () => {
+  test("say more than a word", async () => {
     expect(
       await names(`
         select name || ': ' || text as name from ${texts}
