@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { loadConfig } from "../src/config/config.ts";
 
-describe("a setting that cannot be meant is refused by name at the start", () => {
+describe("an invalid setting is rejected by name at the start", () => {
   test.each([
     ["PLINTH_PORT", " "],
     ["PLINTH_PORT", "0x50"],
@@ -14,7 +14,7 @@ describe("a setting that cannot be meant is refused by name at the start", () =>
     ["PLINTH_TRUSTED_PROXIES", "nonsense"],
     ["PLINTH_TRUSTED_PROXIES", "10.0.0.0/8,10.0.0.1/33"],
     ["PLINTH_TRUSTED_PROXIES", "proxy.example.com"],
-    // Everybody's word on their own address: rate limits and audit rows could be forged.
+    // Every client could choose its address: rate limits and audit rows could be forged.
     ["PLINTH_TRUSTED_PROXIES", "0.0.0.0/0"],
     ["PLINTH_TRUSTED_PROXIES", "::/0"],
     ["PLINTH_CORS_ORIGINS", "https://app.example.com/"],
@@ -26,7 +26,7 @@ describe("a setting that cannot be meant is refused by name at the start", () =>
     ["PLINTH_PASSWORD_HASH", "md5"],
     ["PLINTH_LOG_LEVEL", "loud"],
     ["PLINTH_OWNER_URL", "localhost:5432"],
-  ])("%s=%j", (name, value) => {
+  ])("rejects %s=%j", (name, value) => {
     expect(() => loadConfig({ [name]: value })).toThrow(
       expect.objectContaining({ code: "INVALID_SETTING", message: expect.stringContaining(name) }),
     );
@@ -35,14 +35,14 @@ describe("a setting that cannot be meant is refused by name at the start", () =>
   test.each([
     ["PLINTH_OWNER_URL", "postgres//plinth_owner:s3cret@db.example.com"],
     ["PLINTH_SMTP_URL", "mail://user:s3cret@mail.example.com"],
-  ])("%s, without repeating what may hold a password", (name, value) => {
+  ])("rejects %s without repeating a value that may contain a password", (name, value) => {
     expect(() => loadConfig({ [name]: value })).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining("s3cret") }),
     );
   });
 });
 
-test("what may be meant is taken", () => {
+test("accepts valid settings", () => {
   const { http } = loadConfig({
     PLINTH_TRUSTED_PROXIES: "loopback, 10.0.0.0/8, 192.0.2.1, 2001:db8::/32, 192.0.2.0/255.255.255.0",
     PLINTH_CORS_ORIGINS: "*, https://app.example.com, http://localhost:3000, capacitor://localhost, null",

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { isBeyondDoubles, isRawNumber, parseExactJson, type RawNumber } from "../src/support/exact-json.ts";
 
-describe("a number is written out as it was read", () => {
+describe("a number is written exactly as it was read", () => {
   test.each([
     "1288834974657000123",
     "-1288834974657000123",
@@ -12,7 +12,7 @@ describe("a number is written out as it was read", () => {
     "1e-400",
     "123456789012345678901234567890.5e-3",
     "1.23456789e-320",
-  ])("%s, which no double holds", (text) => {
+  ])("keeps %s, which no double can represent", (text) => {
     for (const json of [
       text,
       ` ${text} `,
@@ -37,17 +37,17 @@ describe("a number is written out as it was read", () => {
     ["1234567890123456e5", 1234567890123456e5],
     ["100000000000000000000000", 1e23],
     ["0.30000000000000004", 0.30000000000000004],
-  ])("%s, which one does, is a number", (text, number) => {
+  ])("reads %s, which a double can represent, as a number", (text, number) => {
     expect(parseExactJson(text)).toBe(number);
   });
 });
 
-test("texts and keys with such digits stay what they are", () => {
+test("leaves texts and keys with such digits unchanged", () => {
   const value = { "1288834974657000123": ": 1288834974657000123", a: "1e400", __proto__: null };
   expect(parseExactJson(JSON.stringify(value))).toEqual({ ...value });
 });
 
-test("the cheap look misses no number that changes", () => {
+test("finds every number that would change with the quick check", () => {
   const parts = ["0", "1", "12345678", "1234567890123456", "99999999999999999999"];
   for (const sign of ["", "-"])
     for (const whole of parts)
@@ -67,7 +67,7 @@ test("the cheap look misses no number that changes", () => {
           }
 });
 
-/** Compares decimals with whole numbers. */
+/** Compares decimals by whole numbers. */
 function same(a: string, b: string): boolean {
   const [x, y] = [a, b].map((text) => {
     const [mantissa = "", exponent = "0"] = text.toLowerCase().split("e");
@@ -87,18 +87,18 @@ test.each([
   ["1e-400", true],
   ["1288834974657000123", false],
   ["0.1234567890123456789", false],
-])("%s is beyond doubles: %s", (text, expected) => {
+])("reports whether %s is beyond doubles: %s", (text, expected) => {
   const value = parseExactJson(text);
   expect(isRawNumber(value)).toBe(true);
   expect(isBeyondDoubles(value as RawNumber)).toBe(expected);
 });
 
-test("a long number takes no longer than its length", () => {
+test("reads a long number in linear time", () => {
   const text = `1${"0".repeat(200_000)}1`;
   expect(isRawNumber(parseExactJson(text))).toBe(true);
 });
 
-test("what is no JSON is refused as JSON.parse does", () => {
+test("rejects invalid JSON as JSON.parse does", () => {
   for (const text of ["", "1e", "[1e400", "01e5", "NaN", "{'a': 1e400}"])
     expect(() => parseExactJson(text)).toThrow(SyntaxError);
 });

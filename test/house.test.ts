@@ -17,7 +17,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["support"],
 ];
 
-/** The folders of src/ that plugins may import from. Of src/graphql they use only the context and the limits. */
+/** The folders of src/ that plugins may import from. From src/graphql, they use only the context and the limits. */
 const OPEN_TO_PLUGINS = ["request", "accounts", "live", "auth", "support", "graphql", "payments"];
 const GRAPHQL_FOR_PLUGINS = /^src\/graphql\/(context\.ts|limits\/)/;
 
@@ -58,7 +58,7 @@ function roomOf(file: string): string {
 
 const floorOf = (room: string): number => FLOORS.findIndex((rooms) => rooms.includes(room));
 
-/** The rule that an import breaks, if it breaks any. */
+/** The rule that an import breaks, if any. */
 function faultOf(from: string, to: string): string | undefined {
   const [room, target] = [roomOf(from), roomOf(to)];
   if (room === target) return undefined;
@@ -92,7 +92,7 @@ function circlesOf(graph: Graph): string[][] {
   return circles;
 }
 
-/** The graph of the rooms, without the imports that are exceptions. */
+/** The graph of the folders, without the imports that are exceptions. */
 function roomsOf(graph: Graph): Graph {
   const rooms = new Map<string, Set<string>>();
   for (const [from, targets] of graph)
@@ -146,7 +146,7 @@ describe("the rules", () => {
     expect(faultOf(from, to)).toBe(fault);
   });
 
-  test("a circle is found whatever its length", () => {
+  test("find a circle of any length", () => {
     const graph = new Map(
       Object.entries({ a: ["b"], b: ["c"], c: ["a"], d: ["a", "e"], e: ["d"], f: ["a"] }),
     );

@@ -15,7 +15,7 @@ const SUBJECT = { userId: randomUUID(), sessionId: randomUUID(), tokenVersion: 3
 const seconds = () => Math.floor(Date.now() / 1000);
 const encode = (value: unknown) => Buffer.from(JSON.stringify(value)).toString("base64url");
 
-/** A token signed with the right key, sound but for what is given; `undefined` leaves a member out. */
+/** A token signed with the right key and valid except for the given members; `undefined` leaves a member out. */
 function forge({ header = {}, claims = {} }: { header?: object; claims?: object | string }): string {
   const now = seconds();
   const sound = {
@@ -52,15 +52,15 @@ const refused = expect.objectContaining({
   message: "The access token is not valid.",
 });
 
-describe("sign and verify", () => {
-  test("round trip", () => {
+describe("signing and verifying", () => {
+  test("returns the claims that were signed", () => {
     const { token, tokenId, expiresAt } = tokens.sign(SUBJECT);
     expect(tokens.verify(token)).toEqual({ ...SUBJECT, tokenId, expiresAt });
     expect(Math.abs(expiresAt.getTime() / 1000 - (seconds() + 600))).toBeLessThanOrEqual(2);
     expect(tokens.sign(SUBJECT).tokenId).not.toBe(tokenId);
   });
 
-  test("writes what RFC 9068 calls for and no more", () => {
+  test("writes exactly the members that RFC 9068 requires", () => {
     const decoded = jwt.decode(tokens.sign(SUBJECT).token, { complete: true })!;
     expect(decoded.header).toEqual({ alg: "HS256", typ: "at+jwt", kid: KEY.kid });
     expect(Object.keys(decoded.payload).toSorted()).toEqual(
@@ -68,17 +68,17 @@ describe("sign and verify", () => {
     );
   });
 
-  test("the forged tokens below are sound but for their one fault", () => {
+  test("accepts the forged tokens below without their one fault", () => {
     expect(tokens.verify(forge({}))).toMatchObject(SUBJECT);
   });
 
-  test("forgives a clock that is a little ahead, not expiry", () => {
+  test("tolerates a clock that is slightly ahead, but no expired token", () => {
     const now = seconds();
     expect(tokens.verify(forge({ claims: { iat: now + 3, nbf: now + 3 } }))).toMatchObject(SUBJECT);
     expect(refusal(forge({ claims: { exp: now } }))).toEqual(refused);
   });
 
-  test("needs a key, an issuer and an audience", () => {
+  test("requires a key, an issuer and an audience", () => {
     for (const missing of [{ keys: [] }, { issuer: "" }, { audience: "" }])
       expect(() => createAccessTokens({ ...OPTIONS, ...missing })).toThrow(
         expect.objectContaining({ code: "INVALID_SETTING" }),
@@ -87,7 +87,7 @@ describe("sign and verify", () => {
 });
 
 describe("key rotation", () => {
-  test("the first key signs, the others still verify, a removed one does not", () => {
+  test("signs with the first key, verifies with the others and rejects a removed key", () => {
     const old = tokens.sign(SUBJECT).token;
     const rotated = createAccessTokens({ ...OPTIONS, keys: [OTHER_KEY, KEY] });
     expect(rotated.verify(old)).toMatchObject(SUBJECT);
@@ -98,14 +98,14 @@ describe("key rotation", () => {
     expect(() => removed.verify(old)).toThrow(refused);
   });
 
-  test("a key verifies under its own name only", () => {
+  test("verifies with a key under its own name only", () => {
     const rotated = createAccessTokens({ ...OPTIONS, keys: [OTHER_KEY, KEY] });
     expect(rotated.verify(forge({}))).toMatchObject(SUBJECT);
     expect(() => rotated.verify(forge({ header: { kid: OTHER_KEY.kid } }))).toThrow(refused);
   });
 });
 
-describe("verify refuses", () => {
+describe("verifying", () => {
   test.each([
     ["no kid", { kid: undefined }],
     ["an unknown kid", { kid: "other" }],
@@ -120,7 +120,7 @@ describe("verify refuses", () => {
     ["alg none with a signature", { alg: "none" }],
     ["no alg", { alg: undefined }],
     ["a critical extension", { crit: ["b64"], b64: false }],
-  ])("a header with %s", (_, header) => expect(refusal(forge({ header }))).toEqual(refused));
+  ])("rejects a header with %s", (_, header) => expect(refusal(forge({ header }))).toEqual(refused));
 
   test.each([
     ["no jti", { jti: undefined }],
@@ -142,16 +142,16 @@ describe("verify refuses", () => {
     ["an exp with a fraction", { exp: seconds() + 60.5 }],
     ["a sub that is not a UUID", { sub: "1; drop table users" }],
     ["a sub in capitals", { sub: "0190A5B2-7C1D-7E3F-8A4B-5C6D7E8F9A0B" }],
-    ["a sub with a line break after it", { sub: `${SUBJECT.userId}\n` }],
+    ["a sub followed by a line break", { sub: `${SUBJECT.userId}\n` }],
     ["a sid that is a list", { sid: [SUBJECT.sessionId] }],
     ["a tv that is text", { tv: "3" }],
     ["a negative tv", { tv: -1 }],
     ["a tv with a fraction", { tv: 1.5 }],
-    ["text for a payload", "claims"],
-    ["a list for a payload", []],
-  ])("a payload with %s", (_, claims) => expect(refusal(forge({ claims }))).toEqual(refused));
+    ["text as payload", "claims"],
+    ["a list as payload", []],
+  ])("rejects a payload with %s", (_, claims) => expect(refusal(forge({ claims }))).toEqual(refused));
 
-  test("a signature with another algorithm, and confusion of keys", () => {
+  test("rejects a signature made with another algorithm or a confused key", () => {
     const [header, payload] = forge({}).split(".") as [string, string];
     const hs384 = encode({ alg: "HS384", typ: "at+jwt", kid: KEY.kid });
     expect(refusal(seal(hs384, payload, "sha384"))).toEqual(refused);
@@ -165,14 +165,14 @@ describe("verify refuses", () => {
     expect(refusal(rs256)).toEqual(refused);
   });
 
-  test("an unsigned token", () => {
+  test("rejects an unsigned token", () => {
     const none = encode({ alg: "none", typ: "at+jwt", kid: KEY.kid });
     const [header, payload] = forge({}).split(".");
     for (const token of [`${none}.${payload}.`, `${header}.${payload}.`, `${none}.${payload}`])
       expect(refusal(token)).toEqual(refused);
   });
 
-  test("a token whose parts were altered", () => {
+  test("rejects a token with altered parts", () => {
     const [header, payload, signature] = tokens.sign(SUBJECT).token.split(".") as [string, string, string];
     const claims = { ...JSON.parse(Buffer.from(payload, "base64url").toString()), sub: randomUUID() };
     expect(refusal(`${header}.${encode(claims)}.${signature}`)).toEqual(refused);
@@ -184,7 +184,7 @@ describe("verify refuses", () => {
     expect(refusal(foreign.sign(SUBJECT).token)).toEqual(refused);
   });
 
-  test("every truncation of a token", () => {
+  test("rejects every truncation of a token", () => {
     const { token } = tokens.sign(SUBJECT);
     for (let length = 0; length < token.length; length += 7)
       expect(refusal(token.slice(0, length))).toEqual(refused);
@@ -201,19 +201,19 @@ describe("verify refuses", () => {
     `${encode([])}.${encode({})}.x`,
     `${encode({ alg: "HS256", typ: "JWT" })}.${Buffer.from("{").toString("base64url")}.x`,
     "\ud800.\ud800.\ud800",
-  ])("garbage: %s", (token) => expect(refusal(token)).toEqual(refused));
+  ])("rejects garbage: %s", (token) => expect(refusal(token)).toEqual(refused));
 
-  test("what is no text at all", () => {
+  test("rejects values that are not text", () => {
     for (const token of [undefined, null, 1, {}, [], Buffer.from("x")])
       expect(refusal(token)).toEqual(refused);
   });
 
-  test("a sound token that is far too long", () => {
+  test("rejects a valid token that is far too long", () => {
     expect(tokens.verify(forge({ claims: { note: "x".repeat(1_000) } }))).toMatchObject(SUBJECT);
     expect(refusal(forge({ claims: { note: "x".repeat(4_000) } }))).toEqual(refused);
   });
 
-  test("with a cause for the log that repeats no token", () => {
+  test("logs a cause that does not repeat the token", () => {
     const expired = forge({ claims: { exp: seconds() - 60 } });
     const error = refusal(expired) as { cause: Error; hint: string };
     expect(error.cause.name).toBe("TokenExpiredError");

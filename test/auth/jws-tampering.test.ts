@@ -9,7 +9,7 @@ import {
   type SigningKey,
 } from "../../src/auth/signing-keys.ts";
 
-// In the manner of Wycheproof's tests of JWS (json_web_signature_test): every token but the sound one is refused. The tokens
+// Modelled on Wycheproof's tests of JWS (json_web_signature_test): every token except the valid one is rejected. The tokens
 // are built here byte by byte, so that no library corrects them.
 
 const keys = parseSigningKeys(
@@ -55,7 +55,7 @@ const HEAD = { alg: "ES256", typ: "at+jwt", kid: ec.kid };
 const ORDER = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 const hex = (text: string): string => Buffer.from(text, "hex").toString("base64url");
 
-test("the first key signs with its algorithm, and what is forged below is sound but for its fault", () => {
+test("signs with the algorithm of the first key; accepts the forged tokens below without their one fault", () => {
   expect(JSON.parse(Buffer.from(header, "base64url").toString())).toEqual(HEAD);
   expect(Buffer.from(signature, "base64url")).toHaveLength(64);
   expect(accepted(`${header}.${payload}.${signature}`)).toBe(true);
@@ -65,7 +65,7 @@ test("the first key signs with its algorithm, and what is forged below is sound 
   ).toBe(true);
 });
 
-describe("H11 algorithm and key", () => {
+describe("algorithm and key [H11]", () => {
   const pem = ec.verifier.export({ format: "pem", type: "spki" });
   const der = ec.verifier.export({ format: "der", type: "spki" });
   const [jwk] = publicKeySet([ec]).keys;
@@ -84,12 +84,12 @@ describe("H11 algorithm and key", () => {
     "ES384",
     "HS512",
     "EdDSA",
-  ])("alg %j", (alg) => {
+  ])("rejects alg %j", (alg) => {
     for (const sign of [es256, () => "", () => signature])
       expect(accepted(forge({ ...HEAD, alg }, sign))).toBe(false);
   });
 
-  test("HS256 with the public key as the secret, in every form in which it is known", () => {
+  test("rejects HS256 with the public key as the secret, in every known form of it", () => {
     const head = { ...HEAD, alg: "HS256" };
     const secrets = [
       pem,
@@ -102,7 +102,7 @@ describe("H11 algorithm and key", () => {
     for (const secret of secrets) expect(accepted(forge(head, (input) => hs256(input, secret)))).toBe(false);
   });
 
-  test("ES256 under the name of the symmetric key, and the other way round", () => {
+  test("rejects ES256 under the name of the symmetric key, and HS256 under the name of the other", () => {
     expect(accepted(forge({ ...HEAD, kid: hmac.kid }, es256))).toBe(false);
     const byHmac = (input: string) => hs256(input, hmac.secret.export());
     expect(accepted(forge({ ...HEAD, alg: "HS256" }, byHmac))).toBe(false);
@@ -110,12 +110,12 @@ describe("H11 algorithm and key", () => {
     expect(accepted(forge({ ...HEAD, kid: hmac.kid }, byHmac))).toBe(false);
   });
 
-  test("another key of the list under this key's name", () => {
+  test("rejects a signature by another key of the list under this key's name", () => {
     expect(accepted(forge(HEAD, (input) => es256(input, otherEc)))).toBe(false);
     expect(accepted(forge({ ...HEAD, kid: otherEc.kid }, (input) => es256(input, otherEc)))).toBe(true);
   });
 
-  test("a key that the token brings along", () => {
+  test("rejects a key inside the token", () => {
     const [own] = parseSigningKeys(generateAsymmetricSigningKey()) as [SigningKey];
     const sign = (input: string) => es256(input, own);
     const brought = publicKeySet([own]).keys[0];
@@ -128,11 +128,11 @@ describe("H11 algorithm and key", () => {
         expect(accepted(forge({ ...HEAD, kid, ...extra }, sign))).toBe(false);
   });
 
-  test.each([[["exp"]], [[]], [["b64"]], "exp", null])("crit %j", (crit) => {
+  test.each([[["exp"]], [[]], [["b64"]], "exp", null])("rejects crit %j", (crit) => {
     expect(accepted(forge({ ...HEAD, crit, b64: true }, es256))).toBe(false);
   });
 
-  test("one name twice in the header: the last counts, for the key and for the check alike", () => {
+  test("uses the last of two equal names in the header, both for choosing and for checking the key", () => {
     const twice = `{"alg":"ES256","typ":"at+jwt","kid":"${hmac.kid}","kid":"${ec.kid}"}`;
     expect(accepted(forge(twice, es256))).toBe(true);
     expect(
@@ -146,7 +146,7 @@ describe("H11 algorithm and key", () => {
   });
 });
 
-describe("H11 signature", () => {
+describe("signature [H11]", () => {
   const withSignature = (other: string) => accepted(`${header}.${payload}.${other}`);
 
   test.each([
@@ -157,10 +157,10 @@ describe("H11 signature", () => {
     ["r = s = n", ORDER.repeat(2)],
     ["r = n, s = 1", `${ORDER}${"00".repeat(31)}01`],
     ["r = s = 2^256 - 1", "ff".repeat(64)],
-    ["no bytes but one", "00"],
-  ])("%s", (_, bytes) => expect(withSignature(hex(bytes))).toBe(false));
+    ["no bytes except one", "00"],
+  ])("rejects %s", (_, bytes) => expect(withSignature(hex(bytes))).toBe(false));
 
-  test("empty, cut and lengthened", () => {
+  test("rejects an empty, cut or lengthened signature", () => {
     expect(withSignature("")).toBe(false);
     for (let length = 1; length < signature.length; length++)
       expect(withSignature(signature.slice(0, length))).toBe(false);
@@ -176,9 +176,10 @@ describe("H11 signature", () => {
     expect(withSignature(Buffer.concat([halves[1], halves[0]]).toString("base64url"))).toBe(false);
   });
 
-  test("in DER", () => expect(withSignature(es256(`${header}.${payload}`, ec, "der"))).toBe(false));
+  test("rejects a signature in DER", () =>
+    expect(withSignature(es256(`${header}.${payload}`, ec, "der"))).toBe(false));
 
-  test("every bit of it counts", () => {
+  test("rejects a change to any bit", () => {
     const bytes = Buffer.from(signature, "base64url");
     for (let index = 0; index < bytes.length; index++) {
       const altered = Buffer.from(bytes);
@@ -187,17 +188,17 @@ describe("H11 signature", () => {
     }
   });
 
-  test("over another payload or header", () => {
+  test("rejects the signature of another payload or header", () => {
     const other = encode({ ...JSON.parse(Buffer.from(payload, "base64url").toString()), sub: randomUUID() });
     expect(accepted(`${header}.${other}.${signature}`)).toBe(false);
     expect(accepted(`${encode({ ...HEAD, cty: "x" })}.${payload}.${signature}`)).toBe(false);
   });
 });
 
-describe("H11 form", () => {
-  test("stray bits, padding, another alphabet and characters that decoders skip", () => {
+describe("form [H11]", () => {
+  test("rejects stray bits, padding, another alphabet and characters that decoders skip", () => {
     const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    // 64 bytes end with a character whose last four bits stand for nothing.
+    // The last character of 64 encoded bytes has four unused bits.
     const next = alphabet[alphabet.indexOf(signature.at(-1)!) + 1];
     const stray = signature.slice(0, -1) + next;
     expect(Buffer.from(stray, "base64url")).toEqual(Buffer.from(signature, "base64url"));
@@ -222,7 +223,7 @@ describe("H11 form", () => {
     if (plain(signature) !== signature) expect(accepted(withSlash)).toBe(false);
   });
 
-  test("too many and too few parts", () => {
+  test("rejects too many and too few parts", () => {
     const sound = `${header}.${payload}.${signature}`;
     for (const token of [
       `${sound}.`,
@@ -235,7 +236,7 @@ describe("H11 form", () => {
       expect(accepted(token)).toBe(false);
   });
 
-  test("the JSON serialisation and an encrypted token", () => {
+  test("rejects the JSON serialisation and an encrypted token", () => {
     const json = JSON.stringify({ protected: header, payload, signature });
     for (const token of [json, encode(json), `${header}.${payload}.${signature}.${payload}.${signature}`])
       expect(accepted(token)).toBe(false);
@@ -243,7 +244,7 @@ describe("H11 form", () => {
 });
 
 describe("the key set", () => {
-  test("holds the public parts of asymmetric keys and nothing else", () => {
+  test("contains only the public parts of asymmetric keys", () => {
     const set = publicKeySet(keys);
     expect(set.keys.map(({ kid }) => kid)).toEqual([ec.kid, otherEc.kid]);
     for (const key of set.keys)
@@ -253,7 +254,7 @@ describe("the key set", () => {
     expect(text).not.toContain(ec.secret.export({ format: "jwk" }).d);
     expect(createPublicKey({ key: { ...set.keys[0] }, format: "jwk" }).equals(ec.verifier)).toBe(true);
   });
-  test("is empty when there are symmetric keys only", () => {
+  test("is empty if all keys are symmetric", () => {
     expect(publicKeySet([hmac])).toEqual({ keys: [] });
   });
 });

@@ -19,12 +19,12 @@ const read = (path: string) => () => readKeyFile("PLINTH_MASTER_KEYS_FILE", path
 const refused = (code: string) =>
   expect.objectContaining({ code, message: expect.stringContaining("PLINTH_MASTER_KEYS_FILE") });
 
-test.each([0o600, 0o400])("a file that only its owner can read is read (mode %i)", (mode) => {
+test.each([0o600, 0o400])("reads a file that only its owner can read (mode %i)", (mode) => {
   expect(read(file("1:abc\n", mode))()).toBe("1:abc");
 });
 
 test.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])(
-  "others must have no right at all (mode %i)",
+  "rejects a file that others have any right to (mode %i)",
   (mode) => {
     const path = file("1:canary", mode);
     expect(read(path)).toThrow(refused("KEY_FILE_READABLE"));
@@ -32,7 +32,7 @@ test.each([0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777])(
   },
 );
 
-test("what is not there, not a file, empty or far too long is refused", () => {
+test("rejects a missing, empty or far too long file and a folder", () => {
   expect(read(join(folder, "none"))).toThrow(refused("KEY_FILE_MISSING"));
   expect(read(file("\n", 0o600))).toThrow(refused("KEY_FILE_INVALID"));
   expect(read(file("x".repeat(100_001), 0o600))).toThrow(refused("KEY_FILE_INVALID"));
@@ -41,7 +41,7 @@ test("what is not there, not a file, empty or far too long is refused", () => {
   expect(read(path)).toThrow(refused("KEY_FILE_INVALID"));
 });
 
-test("a variable and a file for the same keys exclude each other", () => {
+test("rejects a variable and a file for the same keys", () => {
   for (const name of ["PLINTH_MASTER_KEYS", "PLINTH_JWT_KEYS"]) {
     expect(() => loadConfig({ [name]: "canary", [`${name}_FILE`]: "/keys" })).toThrow(
       expect.objectContaining({ code: "INVALID_SETTING", message: expect.stringContaining(`${name}_FILE`) }),

@@ -52,7 +52,7 @@ const authenticate = (
 };
 
 describe("WebAuthn Level 3, section 16", () => {
-  test.each(["none", "packedSelf", "longId"])("%s: registration and authentication pass", async (name) => {
+  test.each(["none", "packedSelf", "longId"])("registers and authenticates the vector %s", async (name) => {
     const vector = VECTORS[name]!;
     const passkey = await register(vector);
     expect(passkey!.credentialId.toString("hex")).toBe(vector.registration.credential_id);
@@ -64,7 +64,7 @@ describe("WebAuthn Level 3, section 16", () => {
     expect(await authenticate(vector, passkey!, { signature })).toBeUndefined();
   });
 
-  test("none: what the authenticator says of itself is read", async () => {
+  test("reads the authenticator's flags from the vector none", async () => {
     const passkey = await register(VECTORS.none!);
     expect(passkey).toMatchObject({
       aaguid: "8446ccb9-ab1d-b374-750b-2367ff6f3a1f",
@@ -74,17 +74,17 @@ describe("WebAuthn Level 3, section 16", () => {
     expect(await authenticate(VECTORS.none!, passkey!, { requireUserVerification: true })).toBeUndefined();
   });
 
-  test.each(["crossOrigin", "topOrigin"])("%s: pages in foreign frames are refused", async (name) => {
+  test.each(["crossOrigin", "topOrigin"])("rejects pages in foreign frames: %s", async (name) => {
     expect(await register(VECTORS[name]!)).toBeUndefined();
     const { attestationObject } = VECTORS[name]!.registration;
     expect(attestationObject).toMatch(/^a363666d74646e6f6e65/);
   });
 
-  test("packed with a certificate: attestation that nobody asked for is refused", async () => {
+  test("rejects unrequested attestation: packed with a certificate", async () => {
     expect(await register(VECTORS.packedCertificate!)).toBeUndefined();
   });
 
-  test("another relying party's registration is refused", async () => {
+  test("rejects a registration for another relying party", async () => {
     const { name, origins } = EXAMPLE_ORG;
     expect(await register(VECTORS.none!, { name, origins, id: "example.com" })).toBeUndefined();
     expect(
@@ -120,8 +120,8 @@ beforeEach(async () => {
   expect(passkey).toBeDefined();
 });
 
-describe("options", () => {
-  test("ask for what is wanted and say nothing of the person but the name shown", async () => {
+describe("the options", () => {
+  test("request what is needed and contain only the display name of the person", async () => {
     const options = await creation();
     expect(options).toMatchObject({
       rp: { id: "localhost", name: "Plinth" },
@@ -136,17 +136,17 @@ describe("options", () => {
 
 const WRONG_EVERYWHERE: readonly [string, Misbehaviour][] = [
   ["another origin", { origin: "http://localhost:9999" }],
-  ["an origin that only begins alike", { origin: "http://localhost:5678.evil.example" }],
+  ["an origin with the same beginning", { origin: "http://localhost:5678.evil.example" }],
   ["another relying party", { rpId: "evil.example" }],
   ["the other ceremony's type", { type: "webauthn.other" }],
   ["another challenge", { challenge: randomBytes(32).toString("base64url") }],
   ["a foreign frame", { crossOrigin: true }],
   ["a foreign top page", { crossOrigin: true, topOrigin: "https://evil.example" }],
-  ["nobody there", { userPresent: false }],
+  ["no user present", { userPresent: false }],
 ];
 
 describe("registration", () => {
-  test.each(WRONG_EVERYWHERE)("with %s is refused", async (_what, wrong) => {
+  test.each(WRONG_EVERYWHERE)("rejects %s", async (_what, wrong) => {
     const options = await creation();
     const response = new SoftwareAuthenticator().create(options, wrong);
     const challenge = Buffer.from(options.challenge, "base64url");
@@ -154,7 +154,7 @@ describe("registration", () => {
   });
 
   test.each(["fido-u2f", "tpm", "android-safetynet", "apple", "nonsense"])(
-    "with an attestation of format %s is refused before anything in it is read",
+    "rejects an attestation of format %s before reading it",
     async (format) => {
       const options = await creation();
       const attestation = { format, statement: new Map([["x5c", [new Uint8Array([1])]]]) };
@@ -164,7 +164,7 @@ describe("registration", () => {
     },
   );
 
-  test("whose id is not the authenticator's is refused", async () => {
+  test("rejects an id other than the authenticator's", async () => {
     const options = await creation();
     const other = randomBytes(32).toString("base64url");
     const response = { ...new SoftwareAuthenticator().create(options), id: other, rawId: other };
@@ -174,7 +174,7 @@ describe("registration", () => {
 });
 
 describe("assertion", () => {
-  test("passes, and its counter is handed on for the database to judge", async () => {
+  test("is accepted, and returns its counter for the database to check", async () => {
     const options = await request();
     expect(await verify(authenticator.get(options, { signCount: 7 }), options.challenge)).toEqual({
       ...{ signCount: 7, isBackedUp: false },
@@ -185,15 +185,15 @@ describe("assertion", () => {
     ...WRONG_EVERYWHERE,
     ["an unverified user", { userVerified: false }],
     ["a bad signature", { tamperSignature: true }],
-    ["somebody else's user handle", { userHandle: userHandle(randomUUID()).toString("base64url") }],
+    ["another user's handle", { userHandle: userHandle(randomUUID()).toString("base64url") }],
     ["no user handle", { userHandle: null }],
-    ["another word on whether it can be copied", { backupEligible: true }],
-  ])("with %s is refused", async (_what, wrong) => {
+    ["a changed backup eligibility", { backupEligible: true }],
+  ])("rejects %s", async (_what, wrong) => {
     const options = await request();
     expect(await verify(authenticator.get(options, wrong), options.challenge)).toBeUndefined();
   });
 
-  test("by another key is refused", async () => {
+  test("rejects a signature by another key", async () => {
     const options = await request();
     const other = new SoftwareAuthenticator();
     other.create(await creation());
@@ -201,7 +201,7 @@ describe("assertion", () => {
   });
 });
 
-describe("what hostile clients send", () => {
+describe("hostile input", () => {
   const HOSTILE: readonly unknown[] = [
     ...[null, undefined, 0, "", "x", [], {}, { response: null }, { response: { clientDataJSON: 5 } }],
     { response: { clientDataJSON: "%%%", attestationObject: "%%%" } },
@@ -209,7 +209,7 @@ describe("what hostile clients send", () => {
     { response: { clientDataJSON: Buffer.from("null").toString("base64url") } },
     { id: "a\0", response: {} },
   ];
-  test.each(HOSTILE.map((value) => [value]))("%j is refused without an error", async (value) => {
+  test.each(HOSTILE.map((value) => [value]))("is rejected without an error: %j", async (value) => {
     expect(challengeOf(value)).toBeUndefined();
     expect(credentialIdOf(value)).toBeUndefined();
     expect(await verifyPasskeyRegistration(LOCAL, value, randomBytes(32))).toBeUndefined();

@@ -10,19 +10,19 @@ const hasher = createPasswordHasher({ concurrency: 2 });
 afterAll(() => hasher.close());
 
 const PASSWORD = "correct horse battery staple";
-/** argon2id vectors of the reference implementation, phc-winner-argon2/src/test.c. */
+/** The argon2id vectors of the reference implementation, phc-winner-argon2/src/test.c. */
 const REFERENCE_ARGON2ID =
   "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
 
 describe("argon2id", () => {
-  test("hashes with the parameters and the shape that OWASP recommends", async () => {
+  test("hashes with the parameters and the format that OWASP recommends", async () => {
     const { hash, algorithm } = await hasher.hash(PASSWORD);
     expect(algorithm).toBe("argon2id");
     expect(hash).toMatch(/^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/);
     expect((await hasher.hash(PASSWORD)).hash).not.toBe(hash);
   });
 
-  test("agrees with another implementation (OpenSSL's)", async () => {
+  test("agrees with OpenSSL's implementation", async () => {
     const { hash } = await hasher.hash(PASSWORD);
     const [salt, digest] = hash.split("$").slice(-2);
     const expected = argon2Sync("argon2id", {
@@ -41,7 +41,7 @@ describe("argon2id", () => {
     expect(await hasher.verify("Password", REFERENCE_ARGON2ID)).toBe(false);
   });
 
-  test("takes a password typed with combining accents for the same", async () => {
+  test("treats a password with combining accents as the same password", async () => {
     const forms = ["NFC", "NFD"].map((form) => "crème brûlée à volonté".normalize(form));
     for (const chosen of forms) {
       const { hash } = await hasher.hash(chosen);
@@ -73,18 +73,18 @@ describe("bcrypt", () => {
     expect(await hasher.verify(`${password}!`, hash)).toBe(false);
   });
 
-  test("reads 72 bytes, as every bcrypt does", async () => {
+  test("reads 72 bytes, as every bcrypt implementation does", async () => {
     const hash = "$2a$05$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
     expect(await hasher.verify(longPassword, hash)).toBe(true);
     expect(await hasher.verify(`${longPassword}chars after 72 are ignored`, hash)).toBe(true);
     expect(await hasher.verify(longPassword.slice(0, 71), hash)).toBe(false);
   });
 
-  test("leaves the event loop free", async () => {
+  test("does not block the event loop", async () => {
     await hasher.verify("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
     let ticks = 0;
     const timer = setInterval(() => ticks++, 1);
-    // Cost 11, about 0.2 s. No vector: the digest is made up, so that it matches nothing.
+    // Cost 11, about 0.2 s. Not a vector: the digest is made up and matches nothing.
     const matches = await hasher.verify("U*U", `$2a$11$${"C".repeat(53)}`);
     clearInterval(timer);
     expect(matches).toBe(false);
@@ -118,7 +118,7 @@ describe("bcrypt-sha256", () => {
     expect(await hasher.verify(`${password}!`, hash)).toBe(false);
   });
 
-  test("H4 is made where bcrypt is asked for, and reads a password of any length to its end", async () => {
+  test("hashes a password of any length to its end if bcrypt is configured [H4]", async () => {
     const bcryptHasher = createPasswordHasher({ concurrency: 1, algorithm: "bcrypt-sha256" });
     try {
       const { hash, algorithm } = await bcryptHasher.hash(`${"x".repeat(1023)}a`);
@@ -130,7 +130,7 @@ describe("bcrypt-sha256", () => {
         false,
         true,
       ]);
-      // Whoever goes back to argon2id has the hashes replaced at the next sign-in.
+      // After a return to argon2id, the hashes are replaced at the next sign-in.
       expect(hasher.needsRehash(hash)).toBe(true);
       expect(await bcryptHasher.verifyDummy(PASSWORD)).toBe(false);
     } finally {
@@ -142,11 +142,11 @@ describe("bcrypt-sha256", () => {
     "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKF!PE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
     "$bcrypt-sha256$v=1,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS",
     "$bcrypt-sha256$v=2,t=2b,r=5$5Hg1DKFqPE8C2aflZ5vVoe$short",
-  ])("matches nothing when malformed: %s", async (hash) => {
+  ])("matches nothing if malformed: %s", async (hash) => {
     expect(await hasher.verify("password", hash)).toBe(false);
   });
 
-  test("of an unaffordable cost is refused", async () => {
+  test("rejects an unaffordable cost", async () => {
     const hash = "$bcrypt-sha256$v=2,t=2b,r=31$5Hg1DKFqPE8C2aflZ5vVoe$wOK1VFFtS8IGTrGa7.h5fs0u84qyPbS";
     await expect(hasher.verify("password", hash)).rejects.toMatchObject({
       code: "UNSUPPORTED_PASSWORD_HASH",
@@ -154,7 +154,7 @@ describe("bcrypt-sha256", () => {
   });
 });
 
-describe("a hash that cannot be used", () => {
+describe("an unusable hash", () => {
   test.each([
     "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ",
     "$argon2id$v=19$m=19456,t=2,p=1$$",
@@ -166,7 +166,7 @@ describe("a hash that cannot be used", () => {
     "$2a$05$tooshort",
     "$2b$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
     "$2y$32$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
-  ])("matches nothing when malformed: %s", async (hash) => {
+  ])("matches nothing if malformed: %s", async (hash) => {
     expect(await hasher.verify("password", hash)).toBe(false);
     expect(needsRehash(hash)).toBe(true);
   });
@@ -181,7 +181,7 @@ describe("a hash that cannot be used", () => {
     "$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
     "$argon2id$v=19$m=4194304,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
     "$argon2id$v=19$m=65536,t=1000,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
-  ])("is refused when of an unknown algorithm or an unaffordable cost: %s", async (hash) => {
+  ])("is rejected if its algorithm is unknown or its cost unaffordable: %s", async (hash) => {
     const error = await hasher.verify("password", hash).catch((e) => e);
     expect(error).toMatchObject({ code: "UNSUPPORTED_PASSWORD_HASH" });
     if (hash.length > 10) expect(`${error.message}${error.hint}`).not.toContain(hash);
@@ -189,7 +189,7 @@ describe("a hash that cannot be used", () => {
 });
 
 describe("needsRehash", () => {
-  test("keeps today's hashes and stronger ones", async () => {
+  test("keeps current hashes and stronger ones", async () => {
     expect(needsRehash((await hasher.hash(PASSWORD)).hash)).toBe(false);
     expect(needsRehash(argon2({ memory: 65_536, passes: 3 }))).toBe(false);
   });
@@ -202,7 +202,7 @@ describe("needsRehash", () => {
     ["argon2i", argon2({}).replace("argon2id", "argon2i")],
     ["argon2 1.0", argon2({}).replace("v=19", "v=16")],
     ["bcrypt", "$2b$12$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"],
-    ["something else", "plain text"],
+    ["an unknown format", "plain text"],
   ])("replaces %s", (_, hash) => expect(needsRehash(hash)).toBe(true));
 
   function argon2({ memory = 19_456, passes = 2, salt = "A".repeat(22), digest = "A".repeat(43) }): string {
@@ -217,20 +217,20 @@ describe("verifyDummy", () => {
     expect(await answer).toBe(false);
   });
 
-  test("costs what verifying one of today's hashes costs", async () => {
+  test("takes as long as verifying a current hash", async () => {
     const form = (hash: string) => hash.split("$").map((part, index) => (index < 4 ? part : part.length));
     expect(form(unmatchableHash())).toEqual(form((await hasher.hash(PASSWORD)).hash));
     expect(unmatchableHash()).not.toBe(unmatchableHash());
   });
 
-  test("stands in for a hash that cannot be parsed", async () => {
+  test("replaces a hash that cannot be parsed", async () => {
     const answer = hasher.verify(PASSWORD, "$2b$12$malformed");
     expect(hasher.load().running).toBe(1);
     expect(await answer).toBe(false);
   });
 });
 
-describe("a password too long to read", () => {
+describe("a password that is too long", () => {
   const password = "x".repeat(4097);
 
   test("matches nothing and is never hashed", async () => {
@@ -242,7 +242,7 @@ describe("a password too long to read", () => {
 });
 
 describe("limits", () => {
-  test("hashes in turn", async () => {
+  test("hashes in order", async () => {
     const single = createPasswordHasher({ concurrency: 1 });
     const order: number[] = [];
     const jobs = [0, 1, 2, 3].map((index) => single.hash(PASSWORD).then(() => order.push(index)));
@@ -251,7 +251,7 @@ describe("limits", () => {
     await single.close();
   });
 
-  test("hashes no more at once than asked and refuses what the queue cannot hold", async () => {
+  test("hashes no more at once than configured and rejects what exceeds the queue", async () => {
     const small = createPasswordHasher({ concurrency: 2, queueLimit: 3 });
     const running: number[] = [];
     const jobs = Array.from({ length: 5 }, async () => {
@@ -271,7 +271,7 @@ describe("limits", () => {
     await small.close();
   });
 
-  test("closing finishes what runs, refuses what waits and what comes", async () => {
+  test("finishes running hashes on closing and rejects waiting and new ones", async () => {
     const small = createPasswordHasher({ concurrency: 1 });
     const running = small.verify("U*U", "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW");
     const waiting = small.hash(PASSWORD);
@@ -286,7 +286,7 @@ describe("limits", () => {
     await small.close();
   });
 
-  test("an idle hasher does not keep the process alive, a working one does", async () => {
+  test("keeps the process alive while hashing, not while idle", async () => {
     const module = new URL("../../src/auth/password-hash.ts", import.meta.url);
     const script = `
       const { createPasswordHasher } = await import(${JSON.stringify(module.href)});

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { expect, test } from "@jest/globals";
 import { createRecoveryCodes, hashRecoveryCode } from "../../src/auth/recovery-code.ts";
 
-test("ten codes of 120 bits in groups that can be read aloud", () => {
+test("creates ten codes of 120 bits in groups that are easy to read aloud", () => {
   const { codes, hashes } = createRecoveryCodes();
   expect(codes).toHaveLength(10);
   expect(new Set(codes).size).toBe(10);
@@ -11,12 +11,12 @@ test("ten codes of 120 bits in groups that can be read aloud", () => {
   expect(hashes[0]).toEqual(createHash("sha256").update(codes[0]!.replaceAll("-", "")).digest());
 });
 
-test("every letter of the alphabet turns up, so that no bits are lost", () => {
+test("uses every letter of the alphabet, so that no bits are lost", () => {
   const letters = new Set(Array.from({ length: 20 }, () => createRecoveryCodes().codes.join("")).join(""));
   expect(letters.size).toBe(33);
 });
 
-test("what people make of a code when they copy it is put right", () => {
+test("corrects typical copying mistakes in a code", () => {
   const plain = hashRecoveryCode("0011abcdabcdabcdabcdabcd");
   expect(plain).toBeDefined();
   for (const typed of [
@@ -28,6 +28,6 @@ test("what people make of a code when they copy it is put right", () => {
 });
 
 test.each(["", "abcd", "u".repeat(24), `${"a".repeat(23)}é`, "a".repeat(25), `${"a".repeat(24)}\0`])(
-  "%j cannot be one",
+  "rejects %j",
   (typed) => expect(hashRecoveryCode(typed)).toBeUndefined(),
 );

@@ -23,7 +23,7 @@ const MALFORMED = [
 ];
 
 describe("createRefreshToken", () => {
-  test("makes 256 random bits behind a prefix", () => {
+  test("creates 256 random bits after a prefix", () => {
     const made = Array.from({ length: 50 }, createRefreshToken);
     for (const { token, hash } of made) {
       expect(token).toMatch(/^plr_[A-Za-z0-9_-]{43}$/);
@@ -42,11 +42,11 @@ describe("hashRefreshToken", () => {
     );
   });
 
-  test.each(MALFORMED)("refuses what cannot be a token (%#)", (token) => {
+  test.each(MALFORMED)("rejects a malformed token (%#)", (token) => {
     expect(() => hashRefreshToken(token)).toThrow(refused);
   });
 
-  test("refuses what is no text", () => {
+  test("rejects a value that is not text", () => {
     for (const token of [undefined, null, 7, { toString: () => FIXED }, [FIXED]])
       expect(() => hashRefreshToken(token as unknown as string)).toThrow(refused);
   });
@@ -60,7 +60,7 @@ describe("sealSuccessor", () => {
     expect(unsealSuccessor(parent.token, sealSuccessor(parent.token, successor.token))).toBe(successor.token);
   });
 
-  test("never seals alike, never in the clear", () => {
+  test("never gives the same output twice and never contains the token", () => {
     const [first, second] = [1, 2].map(() => sealSuccessor(parent.token, successor.token)) as [
       Buffer,
       Buffer,
@@ -70,13 +70,13 @@ describe("sealSuccessor", () => {
     expect(first.includes(Buffer.from(successor.token.slice(4), "base64url"))).toBe(false);
   });
 
-  test("stays shut to every other token", () => {
+  test("does not open with any other token", () => {
     const sealed = sealSuccessor(parent.token, successor.token);
     for (const token of [successor.token, createRefreshToken().token, FIXED])
       expect(() => unsealSuccessor(token, sealed)).toThrow(refused);
   });
 
-  test("stays shut when any byte was altered or lost", () => {
+  test("does not open after a byte was altered or lost", () => {
     const sealed = sealSuccessor(parent.token, successor.token);
     for (let index = 0; index < sealed.length; index++) {
       const altered = Buffer.from(sealed);
@@ -86,7 +86,7 @@ describe("sealSuccessor", () => {
     }
   });
 
-  test.each(MALFORMED)("refuses what cannot be a token (%#)", (token) => {
+  test.each(MALFORMED)("rejects a malformed token (%#)", (token) => {
     expect(() => sealSuccessor(token, successor.token)).toThrow(refused);
     expect(() => sealSuccessor(parent.token, token)).toThrow(refused);
     expect(() => unsealSuccessor(token, sealSuccessor(parent.token, successor.token))).toThrow(refused);

@@ -9,17 +9,17 @@ const BOTH = `${ONE},${generateMasterKey(2)}`;
 const refused = (code = "UNSEALABLE") => expect.objectContaining({ name: "PlinthError", code });
 const KEY = "9KHDaw6SfVWI4bBPqXwtYxBb3obyOUrHcW4NuFWcKu8";
 
-describe("H11 sealing", () => {
+describe("sealing [H11]", () => {
   const sealer = createSealer(parseMasterKeys(ONE));
 
-  test.each(["", "x", "a secret of some length", "\ud83d\ude00 é"])("round trip of %j", (text) => {
+  test.each(["", "x", "a secret of some length", "\ud83d\ude00 é"])("restores the text %j", (text) => {
     const sealed = sealer.seal("totp secret", text);
     expect(sealer.unseal("totp secret", sealed).toString()).toBe(text);
     expect(sealed).toMatch(/^v1\.[A-Za-z0-9_-]+$/);
     if (text.length > 3) expect(sealed).not.toContain(text);
     expect(sealer.seal("totp secret", text)).not.toBe(sealed);
   });
-  test("of bytes", () => {
+  test("restores bytes", () => {
     const bytes = randomBytes(100);
     expect(sealer.unseal("mail token", sealer.seal("mail token", bytes, "ada"), "ada")).toEqual(bytes);
   });
@@ -37,7 +37,7 @@ describe("H11 sealing", () => {
     expect(() => sealer.unseal("user key", sealer.seal("user key", "secret"), "ada")).toThrow(refused());
   });
 
-  test("no byte can be changed, left out or added", () => {
+  test("rejects an altered, missing or additional byte", () => {
     const sealed = sealer.seal("user key", "secret", "ada");
     const [version, encoded] = sealed.split(".") as [string, string];
     const bytes = Buffer.from(encoded, "base64url");
@@ -62,8 +62,8 @@ describe("H11 sealing", () => {
       expect(() => sealer.unseal("user key", other, "ada")).toThrow(refused());
   });
 
-  test("one secret has one text: stray bits at the end are refused", () => {
-    // 34 bytes: the last of 46 characters carries four bits that stand for nothing.
+  test("rejects another text of the same secret with stray bits at the end", () => {
+    // 34 bytes: the last of 46 characters has four unused bits.
     const sealed = sealer.seal("user key", "secret");
     const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     const other = sealed.slice(0, -1) + alphabet[alphabet.indexOf(sealed.at(-1)!) + 1];
@@ -71,18 +71,18 @@ describe("H11 sealing", () => {
     expect(() => sealer.unseal("user key", other)).toThrow(refused());
   });
 
-  test("the highest version seals, all unseal, a missing one is named", () => {
+  test("seals with the highest version, unseals with all and names a missing one", () => {
     const rotated = createSealer(parseMasterKeys(BOTH));
     const old = sealer.seal("oauth token", "secret");
     const sealed = rotated.seal("oauth token", "secret");
     expect([sealedVersion(old), sealedVersion(sealed), sealedVersion("secret")]).toEqual([1, 2, undefined]);
     for (const text of [old, sealed]) expect(rotated.unseal("oauth token", text).toString()).toBe("secret");
     expect(() => sealer.unseal("oauth token", sealed)).toThrow(refused("MASTER_KEY_MISSING"));
-    // The version is not authenticated by itself: it picks the key, and another key opens nothing.
+    // The version itself is not authenticated: it selects the key, and another key opens nothing.
     expect(() => rotated.unseal("oauth token", sealed.replace("v2", "v1"))).toThrow(refused());
   });
 
-  test("no error repeats the text or the secret", () => {
+  test("repeats neither the text nor the secret in an error", () => {
     expect.assertions(1);
     const sealed = sealer.seal("user key", "a canary", "ada");
     try {
@@ -98,7 +98,7 @@ describe("parseMasterKeys", () => {
     const keys = parseMasterKeys(`${generateMasterKey(7)},\n ${ONE}\n`);
     expect({ current: keys.current, versions: keys.versions }).toEqual({ current: 7, versions: [1, 7] });
   });
-  test("one more seals", () => {
+  test("seals with an added version", () => {
     const keys = parseMasterKeys(addMasterKey(`${ONE}\n`));
     expect({ current: keys.current, versions: keys.versions }).toEqual({ current: 2, versions: [1, 2] });
     expect(keys.get(1).equals(parseMasterKeys(ONE).get(1))).toBe(true);
@@ -109,8 +109,8 @@ describe("parseMasterKeys", () => {
     ["no version", KEY],
     ["version 0", `0:${KEY}`],
     ["a version with a leading zero", `01:${KEY}`],
-    ["a version that is no number", `x:${KEY}`],
-    ["a version far too high", `1000000:${KEY}`],
+    ["a version that is not a number", `x:${KEY}`],
+    ["a version that is far too high", `1000000:${KEY}`],
     ["no key", "1:"],
     ["too many colons", `1:2:${KEY}`],
     ["248 bits", `1:${KEY.slice(0, -2)}`],
@@ -119,11 +119,11 @@ describe("parseMasterKeys", () => {
     ["characters outside the alphabet", `1:${KEY.slice(1)}!`],
     ["zeros", `1:${Buffer.alloc(32).toString("base64url")}`],
     ["words", `1:${Buffer.from("this is not a key, it is a text.").toString("base64url")}`],
-    ["one version twice", `1:${KEY},${ONE}`],
-    ["one key twice", `1:${KEY},2:${KEY}`],
+    ["a repeated version", `1:${KEY},${ONE}`],
+    ["a repeated key", `1:${KEY},2:${KEY}`],
     ["an empty entry", `1:${KEY},`],
   ] as const;
-  test.each(faults)("refuses %s", (_, text) => {
+  test.each(faults)("rejects %s", (_, text) => {
     expect(() => parseMasterKeys(text)).toThrow(refused("INVALID_SETTING"));
   });
   test.each(faults)("never prints key material: %s", (_, text) => {
@@ -132,7 +132,7 @@ describe("parseMasterKeys", () => {
       parseMasterKeys(text);
     } catch (error) {
       const { message, hint } = error as Error & { hint: string };
-      // Any eight characters of the value would be too much.
+      // Any eight characters of the value would be too many.
       const told = `${message} ${hint} ${inspect(error, { depth: null })}`;
       const pieces = Array.from({ length: Math.max(0, text.length - 7) }, (_, at) => text.slice(at, at + 8));
       expect(pieces.filter((piece) => told.includes(piece))).toEqual([]);

@@ -19,14 +19,14 @@ describe("parseSigningKeys", () => {
     expect(keys.map(({ secret }) => secret.export())).toEqual([BYTES, other]);
   });
 
-  test("reads what openssl rand -base64 prints", () => {
+  test("reads the output of openssl rand -base64", () => {
     const bytes = Buffer.from(BYTES).fill(0xfb, 0, 3); // "+/" and "=" in base64
     expect(bytes.toString("base64")).toMatch(/^\+.*=$/);
     const [key] = parseSigningKeys(`k:${bytes.toString("base64")}`);
     expect(key?.secret.export()).toEqual(bytes);
   });
 
-  test("reads what the hint tells people to run", () => {
+  test("reads the output of the command in the hint", () => {
     let hint = "";
     try {
       parseSigningKeys("");
@@ -49,21 +49,21 @@ describe("parseSigningKeys", () => {
     ["248 bits", `a:${BYTES.subarray(1).toString("base64url")}`],
     ["characters outside the alphabet", `a:${KEY.slice(1)}!`],
     ["both alphabets at once", `a:-+${KEY}`],
-    ["a key with its last character lost", `a:${KEY.slice(0, -2)}`],
+    ["a key without its last character", `a:${KEY.slice(0, -2)}`],
     ["a key with stray bits at its end", `a:${KEY.slice(0, -1)}9`],
     ["one byte repeated", `a:${Buffer.alloc(32, 0xa7).toString("base64url")}`],
     ["a short pattern repeated", `a:${Buffer.from("0123456789abcde".repeat(4)).toString("base64url")}`],
     ["zeros with a counter", `a:${Buffer.alloc(64).fill("\x01\x02\x03", 61).toString("base64url")}`],
     ["text in base64url", `a:${Buffer.from(words).toString("base64url")}`],
-    ["words that happen to be base64url", `a:${words}`],
-    ["one name twice", `a:${KEY},a:${randomBytes(32).toString("base64url")}`],
-    ["one key twice", `a:${KEY},b:${KEY}`],
-  ])("refuses %s", (_, text) => {
+    ["words that are valid base64url", `a:${words}`],
+    ["a repeated name", `a:${KEY},a:${randomBytes(32).toString("base64url")}`],
+    ["a repeated key", `a:${KEY},b:${KEY}`],
+  ])("rejects %s", (_, text) => {
     expect(() => parseSigningKeys(text)).toThrow(expect.objectContaining({ code: "INVALID_SETTING" }));
   });
 
   test.each([KEY, `${KEY}:a`, `a:${KEY},b:${KEY}`, `${KEY}:${KEY},${KEY}:x`, `a:${KEY}!`])(
-    "never repeats a key",
+    "never repeats a key in an error",
     (text) => {
       expect.assertions(1);
       try {
@@ -86,7 +86,7 @@ describe("parseSigningKeys", () => {
 });
 
 describe("generateSigningKey", () => {
-  test("makes 256-bit keys, each with a name of its own", () => {
+  test("creates 256-bit keys, each with its own name", () => {
     const keys = parseSigningKeys([generateSigningKey(), generateSigningKey()].join(","));
     expect(keys.map(({ secret }) => secret.symmetricKeySize)).toEqual([32, 32]);
   });
@@ -99,7 +99,7 @@ describe("asymmetric keys", () => {
       .toString("base64url");
   const P256 = pkcs8("prime256v1");
 
-  test("stand in one list with the others, each with one algorithm", () => {
+  test("share a list with symmetric keys, each with one algorithm", () => {
     const keys = parseSigningKeys(`${generateAsymmetricSigningKey()},a:${KEY},b:es256:${P256}`);
     expect(keys.map(({ algorithm }) => algorithm)).toEqual(["ES256", "HS256", "ES256"]);
     expect(keys.map(({ secret, verifier }) => [secret.type, verifier.type])).toEqual([
@@ -125,7 +125,7 @@ describe("asymmetric keys", () => {
     ["another algorithm", `a:es512:${P256}`],
     ["one key under two names", `a:es256:${P256},b:es256:${P256}`],
     ["one name for two keys", `a:es256:${P256},a:${KEY}`],
-  ])("refuses %s and repeats none of it", (_, text) => {
+  ])("rejects %s without repeating it", (_, text) => {
     expect.assertions(2);
     try {
       parseSigningKeys(text);

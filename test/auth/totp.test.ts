@@ -18,7 +18,7 @@ const VECTORS = [
 ] as const;
 
 describe("RFC 6238, appendix B", () => {
-  test.each(VECTORS)("at %i s", (seconds, sha1, sha256, sha512) => {
+  test.each(VECTORS)("agrees with the vectors at %i s", (seconds, sha1, sha256, sha512) => {
     for (const [algorithm, code] of [
       ["SHA1", sha1],
       ["SHA256", sha256],
@@ -43,24 +43,24 @@ describe("a code", () => {
     });
   const current = now / 30_000 - 0.5;
 
-  test("is accepted one step to either side, with the step it is of, and no further", () => {
+  test("is accepted one step before and after its own and no further, and returns its step", () => {
     expect(findTotpStep(secret, at(-1), now)).toBe(current - 1);
     expect(findTotpStep(secret, at(0), now)).toBe(current);
     expect(findTotpStep(secret, at(1), now)).toBe(current + 1);
     for (const offset of [-3, -2, 2, 3]) expect(findTotpStep(secret, at(offset), now)).toBeNull();
   });
 
-  test.each(["", "12345", "1234567", "abcdef", "١٢٣٤٥٦"])("%j is never one", (code) => {
+  test.each(["", "12345", "1234567", "abcdef", "١٢٣٤٥٦"])("is never %j", (code) => {
     expect(findTotpStep(secret, code, now)).toBeNull();
   });
 });
 
-test("a secret has 160 bits and is another each time", () => {
+test("creates a different secret of 160 bits each time", () => {
   expect(createTotpSecret()).toHaveLength(20);
   expect(createTotpSecret().equals(createTotpSecret())).toBe(false);
 });
 
-test("the URI is one that authenticator apps read", () => {
+test("creates a URI that authenticator apps read", () => {
   const secret = Buffer.from("12345678901234567890");
   const uri = new URL(totpUri(secret, { issuer: "Acme & Sons", account: "ada" }));
   expect(uri.protocol).toBe("otpauth:");
@@ -72,6 +72,6 @@ test("the URI is one that authenticator apps read", () => {
     digits: "6",
     period: "30",
   });
-  // RFC 4648: base32 of the RFC's secret.
+  // RFC 4648: the RFC's secret in base32.
   expect(totpSecretText(secret)).toBe("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
 });

@@ -7,7 +7,7 @@ import { MODEL_FIXTURES, makeFolder, PROMPT_FIXTURE } from "../import/files.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
 import { cli, databaseEnv, outcomeOf, startCli } from "./run-cli.ts";
 
-// The commands as people run them, against somebody's external server.
+// The commands as users run them, on an external server.
 
 let db: TestDatabase;
 let env: Record<string, string>;
@@ -31,7 +31,7 @@ const rows = rowsAs("owner", () => db);
 describe("user create", () => {
   const GOOD = "a sentence nobody guesses";
 
-  test("reads the password from stdin, and it opens the account", async () => {
+  test("reads the password from stdin and creates an account that it opens", async () => {
     const { code, stdout, stderr } = await cli(
       ["user", "create", "Ada", "--email", "Ada@Example.com", "--display-name", "Ada L.", "--password-stdin"],
       { env, stdin: `${GOOD}\n` },
@@ -50,7 +50,7 @@ describe("user create", () => {
     await hasher.close();
   });
 
-  test("makes a password up and prints it once", async () => {
+  test("generates a password and prints it once", async () => {
     const account = await json(
       "user",
       "create",
@@ -71,11 +71,11 @@ describe("user create", () => {
   test.each([
     ["a taken name", "ada", "other@example.com", GOOD, 1],
     ["a taken address", "other", "ada@example.com", GOOD, 1],
-    ["a name that is none", "no spaces", "other@example.com", GOOD, 1],
-    ["an address that is none", "other", "nowhere", GOOD, 1],
+    ["an invalid name", "no spaces", "other@example.com", GOOD, 1],
+    ["an invalid address", "other", "nowhere", GOOD, 1],
     ["a weak password", "other", "other@example.com", "short", 1],
     ["no password", "other", "other@example.com", "", 1],
-  ])("refuses %s in a sentence", async (_what, username, email, password, expected) => {
+  ])("rejects %s in a sentence", async (_what, username, email, password, expected) => {
     const { code, stdout, stderr } = await cli(
       ["user", "create", username, "--email", email, "--password-stdin"],
       { env, stdin: `${password}\n` },
@@ -85,7 +85,7 @@ describe("user create", () => {
     expect(await rows("select from identity.users where username = 'other'")).toEqual([]);
   });
 
-  test("without a terminal and without a word on the password is wrong usage", async () => {
+  test("reports wrong usage without a terminal and without an option for the password", async () => {
     expect(await cli(["user", "create", "x", "--email", "x@y.z"], { env })).toMatchObject({
       code: 2,
       stdout: "",
@@ -104,7 +104,7 @@ describe("user grant", () => {
       [username],
     );
 
-  test("gives a role, until a time, and takes it away", async () => {
+  test("grants a role, also for a limited time, and revokes it", async () => {
     expect(await json("user", "grant", "Ada", "admin")).toMatchObject({ code: 0, granted: true });
     expect(await rolesOf("ada")).toEqual([{ role_name: "admin", expires_at: null }]);
     await json("user", "grant", "ada", "admin", "--expires", "2099-01-31");
@@ -120,23 +120,23 @@ describe("user grant", () => {
 
   test.each([
     ["nobody", ["nobody", "admin"]],
-    ["no such role", ["ada", "emperor"]],
-    ["a time that is past", ["ada", "admin", "--expires", "2001-01-01"]],
-    ["a role they do not have", ["ada", "admin", "--revoke"]],
-  ])("refuses %s in a sentence", async (_what, args) => {
+    ["an unknown role", ["ada", "emperor"]],
+    ["a time in the past", ["ada", "admin", "--expires", "2001-01-01"]],
+    ["a role that the user does not have", ["ada", "admin", "--revoke"]],
+  ])("rejects %s in a sentence", async (_what, args) => {
     const { code, stdout, stderr } = await cli(["user", "grant", ...(args as string[])], { env });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: .*\n$/);
   });
 
-  test("says which roles there are", async () => {
+  test("lists the roles", async () => {
     const { stderr } = await cli(["user", "grant", "ada", "emperor"], { env });
     expect(stderr).toMatch(/emperor.* admin, .*moderator, .*user/);
   });
 });
 
 describe("import", () => {
-  test("prompts and models, with a summary for people and for scripts; again, nothing changes", async () => {
+  test("imports prompts and models with a summary as text and as JSON; a second import changes nothing", async () => {
     const { code, stdout, stderr } = await cli(["import", "prompts", PROMPT_FIXTURE], { env });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^6 inserted, 0 updated, 0 unchanged, 0 rejected in \d\.\d s\n$/);
@@ -153,7 +153,7 @@ describe("import", () => {
     expect(await json("import", "models", MODEL_FIXTURES)).toMatchObject({ code: 0, unchanged: 4 });
   });
 
-  test("says which lines are bad, keeps nothing and ends with 1; with --keep-going it keeps the rest", async () => {
+  test("names bad lines, keeps nothing and exits with 1; with --keep-going it keeps the rest", async () => {
     const file = await folder.write(
       "bad.csv",
       "act,prompt,for_devs,type,contributor\nnew,text,FALSE,TEXT,ada\nbad\u001b[31m,,FALSE,TEXT,ada\n",
@@ -161,7 +161,7 @@ describe("import", () => {
     const strict = await cli(["import", "prompts", file], { env });
     expect(strict.code).toBe(1);
     expect(strict.stderr).toContain("bad.csv:3:");
-    // Names come from a file: they must not reach the terminal as they are.
+    // Names come from a file and must not reach the terminal unescaped.
     expect(strict.stderr).not.toContain("\u001b");
     expect(await rows("select from llm.prompts where name = 'new'")).toEqual([]);
 
@@ -175,13 +175,13 @@ describe("import", () => {
     expect(await rows("select from llm.prompts where name = 'new'")).toHaveLength(1);
   });
 
-  test("a missing file is a sentence", async () => {
+  test("reports a missing file in a sentence", async () => {
     const { code, stdout, stderr } = await cli(["import", "prompts", `${folder.path}/none.csv`], { env });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/^error: .*none\.csv.*\n$/);
   });
 
-  test("Ctrl-C takes everything back and ends with 130", async () => {
+  test("undoes everything on Ctrl-C and exits with 130", async () => {
     const lines = Array.from({ length: 200_000 }, (_, index) => `many ${index},text,FALSE,TEXT,ada`);
     const file = await folder.write(
       "many.csv",
@@ -190,7 +190,7 @@ describe("import", () => {
     const child = startCli(["import", "prompts", file], env);
     const outcome = outcomeOf(child);
     await withClient(db.url("owner"), async (client) => {
-      // The import shows in the server once it is under way.
+      // The import is visible in the server once it has started.
       const query =
         "select from pg_stat_activity where application_name = 'plinth' and xact_start < now() - interval '300 ms'";
       while ((await client.query(query)).rowCount === 0)
@@ -203,14 +203,14 @@ describe("import", () => {
 });
 
 describe("migrate", () => {
-  test("finds nothing to do, and says so as JSON", async () => {
+  test("finds nothing to do and reports it as JSON", async () => {
     expect(await json("migrate")).toEqual({ code: 0, applied: [] });
     const status = await json("migrate", "status");
     expect(status).toMatchObject({ code: 0, pending: [] });
     expect(status.applied.length).toBeGreaterThan(0);
   });
 
-  test("prints the script that makes the roles without a database", async () => {
+  test("prints the script that creates the roles, without a database", async () => {
     const { code, stdout, stderr } = await cli(["migrate", "--print-roles"], {
       env: { PLINTH_ROLE_PREFIX: "shop", PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" },
     });
@@ -219,7 +219,7 @@ describe("migrate", () => {
   });
 });
 
-test("rollback without a terminal needs --yes, and without it changes nothing", async () => {
+test("rollback without a terminal needs --yes, and changes nothing without it", async () => {
   expect(await cli(["rollback"], { env })).toMatchObject({ code: 2, stdout: "" });
   expect((await json("migrate", "status")).pending).toEqual([]);
   const taken = await json("rollback", "--yes");
@@ -228,18 +228,18 @@ test("rollback without a terminal needs --yes, and without it changes nothing", 
   expect(await json("migrate")).toMatchObject({ code: 0, applied: taken.rolledBack });
 });
 
-test("schema check runs all migrations without a server of ours and finds the committed files fresh", async () => {
+test("schema check runs all migrations without a configured server and finds the committed files fresh", async () => {
   const { code, stdout } = await cli(["schema", "check", "--json"]);
   expect({ code, ...JSON.parse(stdout) }).toEqual({ code: 0, fresh: true, stale: [] });
 });
 
 describe("db url", () => {
-  test("of an external server is what the settings say", async () => {
+  test("prints the configured URL of an external server", async () => {
     const { code, stdout } = await cli(["db", "url", "--role", "analyst"], { env });
     expect({ code, stdout }).toEqual({ code: 0, stdout: `${db.url("analyst")}\n` });
   });
 
-  test("without a running Plinth is a sentence, and starts none", async () => {
+  test("reports in a sentence that no Plinth is running, and starts none", async () => {
     const { code, stdout } = await cli(["db", "url", "--role", "analyst"], {
       env: { PLINTH_DATA: folder.path },
     });
@@ -247,7 +247,7 @@ describe("db url", () => {
   });
 });
 
-test("a reader that closes the pipe early is no error", async () => {
+test("exits normally if the reader closes the pipe early", async () => {
   const child = startCli(["migrate", "--print-roles"], env);
   child.stdout!.destroy();
   let stderr = "";
@@ -263,7 +263,7 @@ test.each([
   ["keys", "status"],
   ["rollback", "--yes"],
   ["export", "content", "content.ndjson"],
-])("%s %s makes no database where there is none, and says what to do", async (...args) => {
+])("%s %s creates no database where none exists, and says what to do", async (...args) => {
   const empty = await mkdtemp(join(tmpdir(), "plinth-empty-"));
   try {
     const { code, stderr } = await cli(args, { env: { PLINTH_DATA: join(empty, "data") } });

@@ -9,7 +9,7 @@ import { createPlinth, type Plinth, PlinthError } from "../../src/index.ts";
 import { ask } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// The library entry: what `plinth start` does, inside another program.
+// The library's entry: what `plinth start` does, inside another program.
 
 let db: TestDatabase;
 let dataDirectory: string;
@@ -38,7 +38,7 @@ const start = (
     options,
   );
 
-test("serves somebody's database, without demo data unless asked, until it is closed", async () => {
+test("serves an existing database until it is closed, without demo data unless requested", async () => {
   const plinth = await start();
   expect(plinth.demoAccounts).toEqual([]);
   expect(await ask(plinth.url, "{ __typename }")).toMatchObject({
@@ -55,13 +55,13 @@ test("serves somebody's database, without demo data unless asked, until it is cl
   expect(left.rows).toEqual([]);
 });
 
-test("without a signing key it starts nothing and leaves nothing open", async () => {
+test("starts nothing and leaves nothing open without a signing key", async () => {
   const error = await start({}, {}).catch((cause) => cause);
   expect(error).toBeInstanceOf(PlinthError);
   expect(error).toMatchObject({ code: "SIGNING_KEYS_MISSING" });
 });
 
-test("fills an empty database with demo data when asked, once", async () => {
+test("fills an empty database with demo data once, if requested", async () => {
   const count = () =>
     withClient(db.url("owner"), async (client) => {
       const { rows } = await client.query(

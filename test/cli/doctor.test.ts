@@ -18,7 +18,7 @@ import { QUEUES } from "../../src/jobs/index.ts";
 import { createEmptyTestDatabase, testSetup, withClient } from "../support/database.ts";
 import { cli, databaseEnv } from "./run-cli.ts";
 
-// With roles of its own: roles belong to the server, and other tests look at theirs while this one breaks some.
+// With its own roles: roles belong to the server, and other tests read theirs while this one breaks some.
 let db: ScratchDatabase;
 let adminUrl: string;
 beforeAll(async () => {
@@ -57,7 +57,7 @@ async function whileBroken(
 const role = (name: Parameters<typeof roleName>[1]): string => `"${roleName(db.rolePrefix, name)}"`;
 
 describe("the command", () => {
-  test("makes no database where there is none, and says so", async () => {
+  test("creates no database where none exists, and reports it", async () => {
     const folder = await mkdtemp(join(tmpdir(), "plinth-doctor-"));
     try {
       const env = { PLINTH_DATA: join(folder, "data") };
@@ -74,7 +74,7 @@ describe("the command", () => {
     }
   });
 
-  test("finds a migrated database healthy, prints one JSON document and ends with 0", async () => {
+  test("finds a migrated database healthy, prints one JSON document and exits with 0 [C13]", async () => {
     const { code, stdout, stderr } = await cli(["doctor", "--json"], { env: databaseEnv(db) });
     const report = JSON.parse(stdout) as { healthy: boolean; findings: Finding[] };
     expect(report.findings.filter(({ status }) => status === "fail")).toEqual([]);
@@ -84,7 +84,7 @@ describe("the command", () => {
     expect(stdout).not.toContain(new URL(db.url("owner")).password);
   });
 
-  test("ends with 1 when a check fails, and says what to do", async () => {
+  test("exits with 1 if a check fails, and says what to do", async () => {
     const env = { PLINTH_OWNER_URL: "postgres://nobody@127.0.0.1:1/nowhere" };
     const { code, stdout } = await cli(["doctor", "--json"], { env });
     expect(code).toBe(1);
@@ -98,8 +98,8 @@ describe("the command", () => {
   });
 });
 
-describe("weak rules of security are told, and fail nothing", () => {
-  test("rate limits that are off, or allow more than anybody needs", async () => {
+describe("a weak security rule is a warning and fails no check", () => {
+  test("reports rate limits that are off or too high", async () => {
     const findings = await whileBroken(
       `update security.rate_limit_rules set is_enabled = false where rule_name = 'login_per_address';
        update security.rate_limit_rules set limit_value = 100000 where rule_name = 'password_change_per_account'`,
@@ -114,7 +114,7 @@ describe("weak rules of security are told, and fail nothing", () => {
     expect(findings["suspicious-activity-rules"]).toMatchObject({ status: "ok" });
   });
 
-  test("rules of suspicion that find nothing", async () => {
+  test("reports rules for suspicious activity that find nothing", async () => {
     const findings = await whileBroken(
       `update security.suspicious_activity_rules set is_enabled = false where rule_name = 'token_reuse';
        update security.suspicious_activity_rules set threshold = 5000 where rule_name = 'password_spraying'`,
@@ -129,13 +129,13 @@ describe("weak rules of security are told, and fail nothing", () => {
   });
 });
 
-describe("a fault fails its check and no other", () => {
+describe("a fault fails its own check only", () => {
   const failing = (findings: Record<string, Finding>): string[] =>
     Object.values(findings)
       .filter(({ status }) => status === "fail")
       .map(({ check }) => check);
 
-  test("a table without row-level security", async () => {
+  test("reports a table without row-level security", async () => {
     const findings = await whileBroken(
       "alter table llm.chats disable row level security",
       "alter table llm.chats enable row level security",
@@ -144,7 +144,7 @@ describe("a fault fails its check and no other", () => {
     expect(findings["row-security"]!.details).toEqual(["llm.chats"]);
   });
 
-  test("a partition without row-level security", async () => {
+  test("reports a partition without row-level security", async () => {
     const findings = await whileBroken(
       "alter table security.login_attempts_default disable row level security",
       "alter table security.login_attempts_default enable row level security",
@@ -152,7 +152,7 @@ describe("a fault fails its check and no other", () => {
     expect(findings["row-security"]!.details).toEqual(["security.login_attempts_default"]);
   });
 
-  test("a role that is a member of another", async () => {
+  test("reports a role that is a member of another", async () => {
     const findings = await whileBroken(
       `grant ${role("user")} to ${role("analyst")}`,
       `revoke ${role("user")} from ${role("analyst")}`,
@@ -162,7 +162,7 @@ describe("a fault fails its check and no other", () => {
     expect(findings.roles!.details).toEqual([expect.stringContaining("_analyst is a member of")]);
   });
 
-  test("a role that owns a table", async () => {
+  test("reports a role that owns a table", async () => {
     const findings = await whileBroken(
       `grant create on schema llm to ${role("worker")}; create table llm.stray (); alter table llm.stray enable row level security; alter table llm.stray owner to ${role("worker")}`,
       `drop table llm.stray; revoke create on schema llm from ${role("worker")}`,
@@ -172,7 +172,7 @@ describe("a fault fails its check and no other", () => {
     expect(findings.ownership!.details).toEqual([expect.stringContaining("llm.stray belongs to")]);
   });
 
-  test("a database that was never migrated", async () => {
+  test("reports a database that was never migrated", async () => {
     const elsewhere = databaseUrl(db.url("owner"), "postgres");
     const findings = await examine({ ...databaseEnv(db), PLINTH_OWNER_URL: elsewhere });
     expect(findings.migrations).toMatchObject({
@@ -182,7 +182,7 @@ describe("a fault fails its check and no other", () => {
     expect(findings["job-queue"]).toMatchObject({ status: "fail" });
   });
 
-  test("a month without a partition", async () => {
+  test("reports a month without a partition", async () => {
     const findings = await whileBroken(
       `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
       `do $$ begin execute format('alter table security.moved rename to login_attempts_%s', to_char(now() at time zone 'UTC', 'YYYY_MM')); end $$`,
@@ -191,8 +191,8 @@ describe("a fault fails its check and no other", () => {
   });
 });
 
-describe("what is not yet a fault is a warning", () => {
-  test("partitions that end soon", async () => {
+describe("a coming fault is a warning", () => {
+  test("warns about partitions that end soon", async () => {
     const month = "to_char(now() at time zone 'UTC' + interval '3 months', 'YYYY_MM')";
     const findings = await whileBroken(
       `do $$ begin execute format('alter table security.login_attempts_%s rename to moved', ${month}); end $$`,
@@ -201,7 +201,7 @@ describe("what is not yet a fault is a warning", () => {
     expect(findings.partitions).toMatchObject({ status: "warn", details: ["security.login_attempts"] });
   });
 
-  test("tokens that nobody deletes", async () => {
+  test("warns about expired tokens that are not deleted", async () => {
     const findings = await whileBroken(
       `with u as (
          insert into identity.users (username, email) values ('old', 'old@example.com') returning id
@@ -217,12 +217,12 @@ describe("what is not yet a fault is a warning", () => {
     expect(findings["token-backlog"]).toMatchObject({ status: "warn" });
   });
 
-  test("no worker", async () => {
+  test("warns about a missing worker", async () => {
     expect((await examine()).worker).toMatchObject({ status: "warn" });
   });
 });
 
-test("without the owner's URL it looks at what it can, and says what it skips", async () => {
+test("runs the possible checks without the owner's URL, and names the skipped ones", async () => {
   const { PLINTH_OWNER_URL: _, PLINTH_WORKER_URL: __, ...env } = databaseEnv(db);
   const findings = await examine(env);
   expect(findings["row-security"]).toMatchObject({ status: "ok" });
@@ -230,9 +230,9 @@ test("without the owner's URL it looks at what it can, and says what it skips", 
     expect(findings[check]).toMatchObject({ status: "skipped" });
 });
 
-test("a URL that does not work is named by its role", async () => {
+test("names the role of a URL that does not work", async () => {
   const wrong = new URL(db.url("analyst"));
-  // Not a wrong password alone: a server may let everybody on its own machine in.
+  // A wrong password alone is not enough: a server may trust every local connection.
   wrong.username = "nobody";
   wrong.password = "wrong-password";
   const findings = await examine({ ...databaseEnv(db), PLINTH_ANALYST_URL: wrong.href });
@@ -240,7 +240,7 @@ test("a URL that does not work is named by its role", async () => {
     status: "fail",
     hint: expect.stringContaining("PLINTH_ANALYST_URL"),
   });
-  // The others are judged as without it: ok, or a warning where the server is elsewhere and not encrypted.
+  // The other connections get the same result as before: ok, or a warning if the server is remote and not encrypted.
   const { "connection-worker": worker } = await examine();
   expect(worker?.status).not.toBe("fail");
   expect(findings["connection-worker"]).toEqual(worker);
@@ -273,7 +273,7 @@ test.each([
     "alter trigger _900_notify on private.token_blacklist rename to gone",
     "alter trigger gone on private.token_blacklist rename to _900_notify",
   ],
-])("a restored database that lacks %s is told", async (name, breaking, mending) => {
+])("reports that a restored database lacks %s", async (name, breaking, mending) => {
   expect((await examine()).schema).toMatchObject({ status: "ok" });
   const { schema } = await whileBroken(breaking, mending);
   expect(schema).toMatchObject({ status: "fail", hint: expect.stringContaining("Backups") });
@@ -309,18 +309,18 @@ describe("settings", () => {
     ["signing-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
     ["master-keys", { PLINTH_OWNER_URL: "postgres://a@b/c" }],
     ["master-keys", { PLINTH_MASTER_KEYS: [1, 2, 3, 4, 5].map(generateMasterKey).join(",") }],
-  ])("%s: a weak one is a warning", (check, env) => {
+  ])("warns about a weak setting: %s", (check, env) => {
     expect(settings({})[check]?.status ?? "ok").toBe("ok");
     expect(settings(env as Record<string, string>)[check]).toMatchObject({ status: "warn" });
   });
 
-  test("a signing key that is too short fails, and is not repeated", () => {
+  test("fails on a signing key that is too short, without repeating it", () => {
     const finding = settings({ PLINTH_JWT_KEYS: "k1:c2hvcnQ" })["signing-keys"];
     expect(finding).toMatchObject({ status: "fail" });
     expect(JSON.stringify(finding)).not.toContain("c2hvcnQ");
   });
 
-  test("the key that signs is named, with its algorithm", () => {
+  test("names the key that signs, with its algorithm", () => {
     const [first, second] = [generateAsymmetricSigningKey(), generateSigningKey()];
     const kid = (key: string) => key.split(":")[0];
     expect(settings({ PLINTH_JWT_KEYS: `${first},${second}` })["signing-keys"]).toMatchObject({
@@ -329,7 +329,7 @@ describe("settings", () => {
     });
   });
 
-  test("a weak master key fails, and is not repeated; so does a key file that others can read", async () => {
+  test("fails on a weak master key, without repeating it, and on a key file that others can read", async () => {
     const weak = Buffer.alloc(32, 7).toString("base64url");
     const finding = settings({ PLINTH_MASTER_KEYS: `1:${weak}` })["master-keys"];
     expect(finding).toMatchObject({ status: "fail" });
@@ -348,7 +348,7 @@ describe("settings", () => {
     }
   });
 
-  test("a secrets file that others can read fails", async () => {
+  test("fails on a secrets file that others can read", async () => {
     const folder = await mkdtemp(join(tmpdir(), "plinth-doctor-"));
     try {
       const file = join(folder, "secrets.json");
@@ -363,7 +363,7 @@ describe("settings", () => {
   });
 });
 
-test("subscriptions of deleted accounts that nobody cancels are found", async () => {
+test("reports subscriptions of deleted accounts that were not cancelled", async () => {
   const look = async (env: Record<string, string> = {}) =>
     (await examine({ ...databaseEnv(db), ...env })).cancellations;
   expect(await look()).toMatchObject({ status: "ok" });
@@ -384,7 +384,7 @@ test("subscriptions of deleted accounts that nobody cancels are found", async ()
   }
 });
 
-test("secrets under an old or a missing master key, and addresses without a hash, are found", async () => {
+test("reports secrets under an old or missing master key, and addresses without a hash", async () => {
   const [one, two] = [generateMasterKey(1), generateMasterKey(2)];
   const look = (env: Record<string, string>) => examine({ ...databaseEnv(db), ...env });
   expect((await look({ PLINTH_MASTER_KEYS: one }))["sealed-secrets"]).toMatchObject({ status: "ok" });
@@ -398,7 +398,7 @@ test("secrets under an old or a missing master key, and addresses without a hash
     const fine = await look({ PLINTH_MASTER_KEYS: one });
     expect(fine["sealed-secrets"]).toMatchObject({ status: "ok" });
     expect(fine["email-hashes"]).toMatchObject({ status: "warn", hint: "Run plinth keys hash-emails." });
-    // As a migration leaves an address from before addresses had one form.
+    // A migration leaves an address in this state if it is older than the normal form.
     await sql(
       db.url("owner"),
       `alter table identity.users disable trigger _100_normalize;

@@ -33,7 +33,7 @@ const keys = (args: string[], PLINTH_MASTER_KEYS: string, more: Record<string, s
   cli(["keys", ...args], { env: { ...databaseEnv(db), PLINTH_MASTER_KEYS, ...more } });
 
 describe("keys generate", () => {
-  test("prints keys as the settings take them", async () => {
+  test("prints keys in the format of the settings", async () => {
     const [master, jwt, asymmetric] = await Promise.all([
       cli(["keys", "generate", "--key-version", "7"]),
       cli(["keys", "generate", "--kind", "jwt"]),
@@ -44,13 +44,13 @@ describe("keys generate", () => {
     const { kind, key } = JSON.parse(asymmetric.stdout);
     expect([kind, parseSigningKeys(key)[0]!.algorithm]).toEqual(["jwt-asymmetric", "ES256"]);
   });
-  test("refuses what is no version or kind", async () => {
+  test("rejects an invalid version or kind", async () => {
     expect((await cli(["keys", "generate", "--key-version", "0"])).code).toBe(2);
     expect((await cli(["keys", "generate", "--kind", "rsa"])).code).toBe(2);
   });
 });
 
-test("H11 rotate: refused without a new key, done with one, repeated without harm; status tells", async () => {
+test("rotate fails without a new key, re-encrypts with one and can be repeated; status reports the result [H11]", async () => {
   const alone = await keys(["rotate"], ONE);
   expect([alone.code, alone.stdout]).toEqual([1, ""]);
   expect(alone.stderr).toMatch(/No master key is newer than version 1/);
@@ -79,7 +79,7 @@ test("H11 rotate: refused without a new key, done with one, repeated without har
   expect(missing).toMatchObject({ current: 1, missing: [2], behind: 1 });
 });
 
-test("H11 keys come from a file too, which others must not read", async () => {
+test("reads keys from a file, which others must not be able to read [H11]", async () => {
   const path = join(folder, "master-keys");
   await writeFile(path, BOTH.replace(",", ",\n"), { mode: 0o600 });
   const fromFile = await keys(["status", "--json"], "", { PLINTH_MASTER_KEYS_FILE: path });
@@ -90,18 +90,18 @@ test("H11 keys come from a file too, which others must not read", async () => {
   expect(open.stderr).toMatch(/others can read or write/);
 });
 
-test("--new is for keys that are in secrets.json", async () => {
+test("rejects --new if the keys are not in secrets.json", async () => {
   const { code, stderr } = await keys(["rotate", "--new"], BOTH);
   expect([code, stderr]).toEqual([1, expect.stringMatching(/not in secrets\.json/)]);
 });
 
-describe("S1 accounts made on the command line", () => {
+describe("accounts created on the command line [S1]", () => {
   const create = (name: string, env: Record<string, string>) =>
     cli(["user", "create", name, "--email", `${name}@canary.example`, "--generate-password", "--json"], {
       env: { ...databaseEnv(db), ...env },
     });
 
-  test("keep hash and address; in privacy mode the hash only; without keys the address only", async () => {
+  test("keep hash and address; in privacy mode only the hash, without keys only the address", async () => {
     expect((await create("both", { PLINTH_MASTER_KEYS: BOTH })).code).toBe(0);
     expect((await create("clear", {})).code).toBe(0);
     expect((await create("hidden", { PLINTH_MASTER_KEYS: BOTH, PLINTH_PRIVACY_MODE: "true" })).code).toBe(0);
@@ -125,7 +125,7 @@ describe("S1 accounts made on the command line", () => {
     expect([taken.code, taken.stderr]).toEqual([1, expect.stringMatching(/already/)]);
   });
 
-  test("get the hash they lack, and lose the address if asked", async () => {
+  test("get a missing hash, and lose the address on request", async () => {
     const outcome = JSON.parse((await keys(["hash-emails", "--json"], BOTH)).stdout);
     expect(outcome).toEqual({ hashed: 2, forgotten: 0, taken: [] }); // ada and clear
     expect(await rows("select from identity.users where hashed_email is null")).toEqual([]);

@@ -13,7 +13,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Makes Node claim to be an old one before the launcher looks. */
+/** Makes Node report an old version before the launcher checks it. */
 const PRETEND_NODE_20 =
   'data:text/javascript,Object.defineProperty(process,"versions",{value:{...process.versions,node:"20.11.0"}})';
 
@@ -58,7 +58,7 @@ test("runs the TypeScript in a checkout", async () => {
   });
 });
 
-test("runs what was compiled below node_modules, where Node does not strip types", async () => {
+test("runs the compiled files below node_modules, where Node does not strip types", async () => {
   const launcher = await makePackage(join(folder, "app", "node_modules", "plinth"), {
     "src/cli/main.ts": SAYS("source"),
     "dist/src/cli/main.js": SAYS("compiled"),
@@ -66,7 +66,7 @@ test("runs what was compiled below node_modules, where Node does not strip types
   expect(await launch(launcher)).toEqual({ code: 0, stdout: "compiled \n", stderr: "" });
 });
 
-test("hands over to the package's own Node when started with an older one, exit code included", async () => {
+test("starts the package's own Node if started with an older one, and returns its exit code", async () => {
   const launcher = await makePackage(join(folder, "old"), {
     "node_modules/.bin/node": '#!/bin/sh\nshift\necho "newer node: $*"\nexit 7\n',
   });
@@ -77,14 +77,14 @@ test("hands over to the package's own Node when started with an older one, exit 
   });
 });
 
-test("says which Node it needs when there is no newer one", async () => {
+test("names the Node version it needs if no newer one exists", async () => {
   const launcher = await makePackage(join(folder, "none"), {});
   const { code, stdout, stderr } = await launch(launcher, { oldNode: true });
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(/^error: .*Node 24.*20\.11\.0.*\nhint: .*\n$/);
 });
 
-test("the library says in a sentence that Node is too old", async () => {
+test("reports in a sentence that Node is too old when loaded as a library", async () => {
   const program = `
     const { createPlinth } = await import(${JSON.stringify(new URL("../../src/index.ts", import.meta.url).href)});
     await createPlinth().catch(({ name, code, message, hint }) => console.log(JSON.stringify({ name, code, message, hint })));`;

@@ -12,7 +12,7 @@ export interface Outcome {
 
 export const LAUNCHER = join(PACKAGE_ROOT, "src", "cli", "plinth.js");
 
-/** The environment of a command: this test's variables and none of PLINTH's from outside. */
+/** The environment of a command: this test's variables and none of the PLINTH variables from outside. */
 export function cleanEnv(own: Record<string, string> = {}): Record<string, string> {
   const inherited = Object.entries(process.env).filter(
     ([name, value]) => value !== undefined && !/^(PLINTH_|PG|npm_|NODE_OPTIONS)/.test(name),
@@ -20,13 +20,13 @@ export function cleanEnv(own: Record<string, string> = {}): Record<string, strin
   return { ...(Object.fromEntries(inherited) as Record<string, string>), ...own };
 }
 
-/** How a command finds a test's database: as somebody's external server. */
+/** The settings with which a command uses a test's database, as an external server. */
 export function databaseEnv(db: Pick<TestDatabase, "url" | "rolePrefix">): Record<string, string> {
   const urls = LOGIN_ROLES.map((role) => [`PLINTH_${role.toUpperCase()}_URL`, db.url(role)]);
   return { ...Object.fromEntries(urls), PLINTH_ROLE_PREFIX: db.rolePrefix };
 }
 
-/** Starts the real command line in a process of its own. */
+/** Starts the real command line in its own process. */
 export function startCli(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   return spawn(process.execPath, [LAUNCHER, ...args], {
     env: cleanEnv(env),
@@ -34,7 +34,7 @@ export function startCli(args: readonly string[], env: Record<string, string> = 
   });
 }
 
-/** Runs the real command line to its end. */
+/** Runs the real command line until it exits. */
 export async function cli(
   args: readonly string[],
   options: { env?: Record<string, string>; stdin?: string } = {},

@@ -9,7 +9,7 @@ import { ask, until } from "../support/api.ts";
 import { withClient } from "../support/database.ts";
 import { cli, type Outcome, outcomeOf, startCli } from "./run-cli.ts";
 
-// `plinth start` on an empty folder, as at the first try: one folder for all tests of this file, in their order.
+// `plinth start` in an empty folder, as on a first try: one folder for all tests of this file, in their order.
 
 let folder: string;
 let env: Record<string, string>;
@@ -27,7 +27,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-/** Starts and waits for the banner. */
+/** Starts Plinth and waits for the banner. */
 async function start(
   ...args: string[]
 ): Promise<{ child: ChildProcess; outcome: Promise<Outcome>; banner: string }> {
@@ -59,7 +59,7 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Does what the banner's curl command does. */
+/** Sends the request of the banner's curl command. */
 async function signIn(banner: string): Promise<{ url: string; token: string }> {
   const [, url, body] = /curl -s (\S+) -H 'content-type: application\/json' -d '(.*)'/.exec(banner) ?? [];
   const response = await fetch(url!, {
@@ -78,7 +78,7 @@ const MINE = `{
   prompts(first: 1) { totalCount }
 }`;
 
-test("the first start makes a database with demo data and says how to sign in; Ctrl-C stops all of it", async () => {
+test("creates a database with demo data at the first start and says how to sign in; Ctrl-C stops everything", async () => {
   const { child, outcome, banner } = await start();
   const signedIn = await signIn(banner);
   const mine = await ask(signedIn.url, MINE, { token: signedIn.token });
@@ -94,7 +94,7 @@ test("the first start makes a database with demo data and says how to sign in; C
 
   expect(banner).toContain(`psql "$(PLINTH_DATA='${env.PLINTH_DATA}' npx plinth db url --role analyst)"`);
 
-  // Meanwhile, other commands use the running server, and a second start is refused.
+  // Meanwhile, other commands use the running server, and a second start is rejected.
   const analyst = await cli(["db", "url", "--role", "analyst"], { env });
   expect(analyst).toMatchObject({ code: 0, stderr: "" });
   const seen = await withClient(analyst.stdout.trim(), (client) =>
@@ -115,7 +115,7 @@ test("the first start makes a database with demo data and says how to sign in; C
   expect(isAlive(postmaster)).toBe(false);
 });
 
-test("the next start has the same accounts and data; SIGTERM stops it too", async () => {
+test("finds the same accounts and data at the next start; SIGTERM also stops it", async () => {
   const { child, outcome, banner } = await start();
   const { url, token } = await signIn(banner);
   const { data } = await ask(url, "{ chats(first: 1) { totalCount } }", { token });
@@ -124,7 +124,7 @@ test("the next start has the same accounts and data; SIGTERM stops it too", asyn
   expect(await outcome).toMatchObject({ code: 0 });
 });
 
-test("when the database dies it says so in a sentence and ends with 1", async () => {
+test("reports in a sentence that the database has died, and exits with 1", async () => {
   const { outcome } = await start();
   process.kill(await postmasterOf(), "SIGKILL");
   const { code, stderr } = await outcome;
@@ -133,7 +133,7 @@ test("when the database dies it says so in a sentence and ends with 1", async ()
   expect(stderr).not.toMatch(/\n {4}at /);
 });
 
-test("a second Ctrl-C does not wait for requests, and stops the database too", async () => {
+test("stops without waiting for requests after a second Ctrl-C, and stops the database too", async () => {
   const { child, outcome, banner } = await start();
   const postmaster = await postmasterOf();
   const { hostname, port } = new URL(/GraphQL +(\S+)/.exec(banner)![1]!);
@@ -143,7 +143,7 @@ test("a second Ctrl-C does not wait for requests, and stops the database too", a
   );
   await new Promise((resolve) => setTimeout(resolve, 300));
   child.kill("SIGINT");
-  // Sooner, it would be taken for the same key press; see interrupt.ts.
+  // An earlier signal would count as the same key press; see interrupt.ts.
   await new Promise((resolve) => setTimeout(resolve, 700));
   expect(child.exitCode).toBeNull();
   child.kill("SIGINT");
@@ -152,7 +152,7 @@ test("a second Ctrl-C does not wait for requests, and stops the database too", a
   await until(() => !isAlive(postmaster), { timeoutMs: 10_000 });
 });
 
-test("serve runs the API on its own, and work the jobs beside it", async () => {
+test("runs the API alone with serve, and the jobs beside it with work", async () => {
   const { child, outcome, banner } = await start("serve");
   const url = /listens on (\S+)/.exec(banner)![1]!;
   expect(await ask(new URL(url).origin, "{ prompts(first: 1) { totalCount } }")).toMatchObject({
@@ -168,14 +168,14 @@ test("serve runs the API on its own, and work the jobs beside it", async () => {
   child.kill("SIGINT");
   for (const ended of [await worked, await outcome]) {
     expect(ended).toMatchObject({ code: 0 });
-    // The log, for whatever reads it.
+    // Each line of the log is JSON, for programs that read it.
     for (const line of ended.stdout.split("\n").filter(Boolean))
       expect(JSON.parse(line)).toHaveProperty("level");
   }
 });
 
-describe("what is in the way is a sentence", () => {
-  test("a port that is used, naming the variable to set", async () => {
+describe("an obstacle is reported in a sentence", () => {
+  test("reports a port in use and names the variable to set", async () => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, "127.0.0.1", resolve));
     const { port } = blocker.address() as { port: number };
@@ -186,7 +186,7 @@ describe("what is in the way is a sentence", () => {
   });
 
   test.each(["serve", "work", "migrate status", "keys status", "doctor"])(
-    "no database where %s looks for one, and none is made there",
+    "reports that %s found no database, and creates none",
     async (command) => {
       const wrong = join(folder, "wrong");
       const { code, stdout, stderr } = await cli(command.split(" "), { env: { ...env, PLINTH_DATA: wrong } });

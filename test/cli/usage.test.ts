@@ -4,7 +4,7 @@ import { buildProgram } from "../../src/cli/program.ts";
 import { run } from "../../src/cli/run.ts";
 import { cli } from "./run-cli.ts";
 
-// Nothing here may reach a database; should it, then not the embedded one of this folder.
+// No command here should reach a database; if one does, it must not be the embedded one of this folder.
 process.env.PLINTH_OWNER_URL = "postgres://nobody@127.0.0.1:1/nowhere";
 
 /** Every command and group of commands, as the words that call it. */
@@ -12,7 +12,7 @@ function commandLines(command: Command, words: string[] = []): string[][] {
   return [words, ...command.commands.flatMap((child) => commandLines(child, [...words, child.name()]))];
 }
 
-/** Runs in this process, so that forty command lines take no forty starts of Node. */
+/** Runs in this process, so that forty command lines do not start Node forty times. */
 async function runHere(argv: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const written = { stdout: "", stderr: "" };
   const spies = (["stdout", "stderr"] as const).map((name) =>
@@ -31,7 +31,7 @@ async function runHere(argv: string[]): Promise<{ code: number; stdout: string; 
 describe("help", () => {
   const lines = commandLines(buildProgram());
 
-  test("covers the commands that are promised", () => {
+  test("covers the promised commands", () => {
     const names = lines.map((words) => words.join(" "));
     for (const promised of [
       "start",
@@ -77,14 +77,14 @@ describe("help", () => {
     for (const code of [0, 1, 2, 70, 130]) expect(stdout).toMatch(new RegExp(`^ +${code} {2}\\S`, "m"));
   });
 
-  test("comes from the real executable, without settings or a database", async () => {
+  test("is printed by the real executable, without settings or a database", async () => {
     const { code, stdout, stderr } = await cli(["--help"], { env: { PLINTH_PORT: "nonsense" } });
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).toMatch(/^Usage: plinth/);
   });
 });
 
-describe("wrong usage ends with 2, words on stderr and nothing on stdout", () => {
+describe("wrong usage exits with 2, writes to stderr and writes nothing to stdout", () => {
   test.each([
     ["no command", []],
     ["an unknown command", ["strat"]],
@@ -94,34 +94,34 @@ describe("wrong usage ends with 2, words on stderr and nothing on stdout", () =>
     ["an argument too many", ["migrate", "nonsense"]],
     ["a missing option", ["db", "url"]],
     ["an unknown role", ["db", "url", "--role", "postgres"]],
-    ["no number of steps", ["rollback", "--steps", "0"]],
-    ["a time that is none", ["user", "grant", "ada", "admin", "--expires", "2027-02-30"]],
+    ["an invalid number of steps", ["rollback", "--steps", "0"]],
+    ["an invalid time", ["user", "grant", "ada", "admin", "--expires", "2027-02-30"]],
     [
       "options that exclude each other",
       ["user", "grant", "ada", "admin", "--revoke", "--expires", "2027-01-01"],
     ],
     [
-      "two sources of a password",
+      "two sources for a password",
       ["user", "create", "ada", "--email", "a@b", "--generate-password", "--password-stdin"],
     ],
-  ])("%s", async (_name, argv) => {
+  ])("rejects %s", async (_name, argv) => {
     const { code, stdout, stderr } = await runHere(argv as string[]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).not.toMatch(/\n\s+at /);
   });
 
-  test("with a suggestion for a mistyped command", async () => {
+  test("suggests a command for a mistyped one", async () => {
     expect((await runHere(["strat"])).stderr).toContain("start");
   });
 });
 
-test("a setting that cannot be is one sentence, exit code 1, without a stack", async () => {
+test("reports an invalid setting in one sentence and exits with 1, without a stack", async () => {
   const { code, stdout, stderr } = await cli(["doctor"], { env: { PLINTH_PORT: "eighty" } });
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
   expect(stderr).toMatch(/^error: PLINTH_PORT .*\n$/);
 });
 
-test("a database that does not answer is a sentence and a hint, exit code 1, without a stack", async () => {
+test("reports an unreachable database in a sentence with a hint and exits with 1, without a stack", async () => {
   const env = { PLINTH_OWNER_URL: "postgres://somebody:s3cret-password@127.0.0.1:1/nowhere" };
   const { code, stdout, stderr } = await cli(["migrate", "status"], { env });
   expect({ code, stdout }).toEqual({ code: 1, stdout: "" });

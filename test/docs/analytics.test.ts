@@ -11,7 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-test("names every view that analysts have, and none that is not there", async () => {
+test("lists exactly the views that analysts have", async () => {
   const views = await withClient(db.url("analyst"), async (client) => {
     const { rows } = await client.query<{ name: string }>(
       "select relname as name from pg_class where relnamespace = 'analytics'::regnamespace and relkind in ('v', 'm')",
@@ -23,7 +23,7 @@ test("names every view that analysts have, and none that is not there", async ()
   expect(named.sort()).toEqual(views.sort());
 });
 
-test.each(examples)("runs as the analyst: %s", async (sql) => {
+test.each(examples)("contains an example that the analyst can run: %s", async (sql) => {
   const { fields } = await withClient(db.url("analyst"), (client) => client.query(sql));
   expect(fields.length).toBeGreaterThan(1);
 });

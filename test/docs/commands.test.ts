@@ -3,10 +3,10 @@ import { expect, test } from "@jest/globals";
 import type { Command } from "commander";
 import { buildProgram } from "../../src/cli/program.ts";
 
-/** Commands as they are typed: `db url`, and `migrate` for its default subcommand `migrate up`. */
+/** Commands as typed: `db url`, and `migrate` for its default subcommand `migrate up`. */
 function namesOf(command: Command, path: readonly string[] = []): string[] {
   if (command.commands.length === 0) return [path.join(" ")];
-  // Commander has no public way to read this.
+  // Commander has no public way to read the default subcommand.
   const { _defaultCommandName: byDefault } = command as unknown as { _defaultCommandName?: string | null };
   return command.commands.flatMap((child) =>
     namesOf(child, child.name() === byDefault ? path : [...path, child.name()]),

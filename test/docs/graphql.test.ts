@@ -21,18 +21,18 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-/** Blocks of GraphQL, and what stands as JSON in the arguments of curl; what is left out with … is not for pasting. */
+/** Blocks of GraphQL and the JSON in arguments of curl; an example with … is not for pasting. */
 function examplesOf(page: string): string[] {
   const text = read(page);
   const blocks = [...text.matchAll(/```graphql\n(.*?)```/gs)].map(([, block]) => block!);
   const queries = [...text.matchAll(/"query": ?("(?:\\.|[^"\\])*")/g)]
-    // The shell puts a value in there: '$NAME'.
+    // The shell inserts a value here: '$NAME'.
     .map(([, json]) => json!.replace(/'(\$\w+)'/g, "00000000-0000-7000-8000-000000000000"))
     .map((json) => JSON.parse(json) as string);
   return [...blocks, ...queries].filter((example) => !example.includes("…"));
 }
 
-/** One document an operation: a page shows several nameless ones below each other. */
+/** One document per operation: a page shows several unnamed operations in one block. */
 function operationsOf(example: string): DocumentNode[] {
   const { kind, definitions } = parse(example);
   const isOperation = (node: (typeof definitions)[number]): node is OperationDefinitionNode =>
@@ -43,12 +43,12 @@ function operationsOf(example: string): DocumentNode[] {
 
 const withExamples = pages.filter((page) => examplesOf(page).length > 0);
 
-test("there are examples to look at", () => {
+test("the pages contain examples", () => {
   expect(withExamples).toEqual(expect.arrayContaining(["README.md", "docs/api.md", "docs/learning.md"]));
 });
 
 describe.each(withExamples)("%s", (page) => {
-  test.each(examplesOf(page))("%s", (example) => {
+  test.each(examplesOf(page))("is valid: %s", (example) => {
     const errors = operationsOf(example).flatMap((document) => validate(schema, document));
     expect(errors.map(({ message }) => message)).toEqual([]);
   });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, test } from "@jest/globals";
 import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 
-// docs/security.md says which test holds each promise. A test that was renamed or removed must not go on being named.
+// docs/security.md names the test of each promise. A renamed or deleted test must not stay named there.
 
 const rows = readFileSync(join(PACKAGE_ROOT, "docs/security.md"), "utf8")
   .split("\n")
@@ -18,7 +18,7 @@ const rows = readFileSync(join(PACKAGE_ROOT, "docs/security.md"), "utf8")
 /** `test/file.test.ts`: title */
 const REFERENCE = /`(test\/[^`]+\.ts)`: ([^<]+)/g;
 
-test("there are promises, each with a source and a test", () => {
+test("every promise has a source and a test", () => {
   expect(rows.length).toBeGreaterThan(15);
   for (const row of rows) {
     expect(row).toHaveLength(3);

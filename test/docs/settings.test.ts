@@ -4,7 +4,7 @@ import { LOGIN_ROLES } from "../../src/config/roles.ts";
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
 
-/** The names in the first column of the table of docs/settings.md; `…_X` stands for the name before it with another ending. */
+/** The names in the first column of the table in docs/settings.md; `…_X` stands for the preceding name with another ending. */
 function documented(): string[] {
   return read("docs/settings.md")
     .split("\n")

@@ -7,7 +7,7 @@ import {
   type TestDatabase,
 } from "../support/database.ts";
 
-// Who sees and writes what in schemas identity, access and security.
+// Read and write access in schemas identity, access and security.
 
 let db: TestDatabase;
 let ada: string;
@@ -39,7 +39,7 @@ describe("an account", () => {
     });
   });
 
-  test("is seen by others through its public profile, while active", async () => {
+  test("is visible to others through its public profile while it is active", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       expect(await tx.rows("select username from identity.profiles where id = $1", [bob])).toEqual([
@@ -57,7 +57,7 @@ describe("an account", () => {
     });
   });
 
-  test("changes its name and settings, not its status, address or counters, nor anybody else", async () => {
+  test("changes its own name and settings, but no other account, nor its status, address or counters", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       expect(await tx.rows("update identity.users set username = 'Ada.L' returning username")).toEqual([
@@ -80,7 +80,7 @@ describe("an account", () => {
   });
 
   test.each(["a", "-ada", "ada-", "a da", "ädа", "ada@x", "x".repeat(101), ""])(
-    "is not named %j",
+    "cannot be named %j",
     async (username) => {
       await inRolledBackTransaction(db, async (tx) => {
         await tx.asUser(ada);
@@ -91,7 +91,7 @@ describe("an account", () => {
     },
   );
 
-  test("keeps learnt preferences to itself, with a confidence from 0 to 1", async () => {
+  test("keeps learned preferences private, with a confidence from 0 to 1", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const learn =
         "insert into identity.user_preferences (preference_type, preference_key, preference_value, confidence) values ('tone', 'humour', '\"dry\"', $1)";
@@ -108,7 +108,7 @@ describe("an account", () => {
 });
 
 describe("sessions", () => {
-  test("are listed and ended by their owner only; ending this one is logout", async () => {
+  test("are listed and ended by their owner only; ending the current one is a logout", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       const [here] = await tx.rows<{ id: string }>(
@@ -182,7 +182,7 @@ describe("roles and permissions", () => {
     ],
     ["moderator", ["edit_content", "moderate_general_chat"]],
     ["ada", []],
-  ])("%s holds what its role says", async (name, permissions) => {
+  ])("give %s the permissions of its role", async (name, permissions) => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser({ admin, moderator, ada }[name]!);
       const all = await tx.rows<{ p: string }>(
@@ -192,7 +192,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("an expired role counts no more", async () => {
+  test("end when the role expires", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows(
@@ -207,7 +207,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("the roles admin and user are neither deleted nor renamed, which would come to the same", async () => {
+  test("prevent deleting or renaming the roles admin and user", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(admin);
       for (const role of ["admin", "user"]) {
@@ -228,7 +228,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("nobody promotes themselves; an administrator gives and takes, and both are audited", async () => {
+  test("let only an administrator grant and revoke roles, both audited; users cannot promote themselves", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       for (const user of [ada, moderator]) {
         await tx.asUser(user);
@@ -253,7 +253,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("a disabled administrator may nothing", async () => {
+  test("are not held by a disabled administrator", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows("update identity.users set account_status = 'disabled' where id = $1", [admin]);
       await tx.asUser(admin);
@@ -261,7 +261,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("the roles the product stands on are not deleted, and what a role allows is audited", async () => {
+  test("reject deleting a built-in role, and audit changes of a role's permissions", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(admin);
       const gone = await tx.rows<{ role_name: string }>("delete from access.roles returning role_name");
@@ -282,7 +282,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("an update that changes nothing leaves updated_at alone", async () => {
+  test("an update that changes nothing leaves updated_at unchanged", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(ada);
       const touch = (sql: string) => tx.rows(`${sql} returning updated_at > created_at as touched`);
@@ -294,7 +294,7 @@ describe("roles and permissions", () => {
     });
   });
 
-  test("disabling needs manage_users, deleting needs delete_user", async () => {
+  test("need manage_users to disable an account, and delete_user to delete one", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(moderator);
       await expectSqlState(tx.attempt("select identity.set_account_status($1, 'disabled')", [ada]), "PL403");
@@ -310,7 +310,7 @@ describe("roles and permissions", () => {
 });
 
 describe("security records", () => {
-  test("are read by the account concerned and by auditors, and written by nobody", async () => {
+  test("are read by their account and by auditors, and are not writable", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows(
@@ -342,14 +342,14 @@ describe("security records", () => {
     });
   });
 
-  test("a partition reached directly shows nothing", async () => {
+  test("show nothing through a partition", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asUser(admin);
       await expectSqlState(tx.attempt("select from security.login_attempts_default"), "42501");
     });
   });
 
-  test("rows of a month without a partition are kept, and move when it is made", async () => {
+  test("are kept in a month without a partition, and move when it is created", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await tx.asOwner();
       await tx.rows(

@@ -14,8 +14,8 @@ afterAll(async () => {
 });
 const asOwner = rowsAs("owner", () => db);
 
-test("an account that plain SQL made has its settings, and its user may change them", async () => {
-  // Its password comes from an account that the API made.
+test("creates the settings of an account from plain SQL, and lets its user change them", async () => {
+  // Its password comes from an account that the API created.
   await signUp(api, "model-account");
   const [{ id }] = await asOwner("insert into identity.users (username) values ('by-sql') returning id");
   await asOwner(
@@ -46,7 +46,7 @@ test("an account that plain SQL made has its settings, and its user may change t
   expect(security.text).toContain('"sessionTimeoutMinutes":30');
 });
 
-test("every table of which an account has exactly one row has it for every account", async () => {
+test("gives every account its row in each table with exactly one row an account", async () => {
   await asOwner("insert into identity.users (username) values ('another-by-sql')");
   const tables = await asOwner<{ name: string }>(
     `select c.oid::regclass::text as name
@@ -56,7 +56,7 @@ test("every table of which an account has exactly one row has it for every accou
      where c.relnamespace = 'identity'::regnamespace and c.relkind = 'r'
      order by 1`,
   );
-  /** Tables in which an account has a row at some times only. */
+  /** Tables with a row an account for some time only. */
   const AT_TIMES = ["account_deletions"]; // while its deletion is pending
   const names = tables.map(({ name }) => name);
   expect(names).toEqual(expect.arrayContaining(AT_TIMES));
@@ -71,7 +71,7 @@ test("every table of which an account has exactly one row has it for every accou
     ]).toEqual([name, []]);
 });
 
-test("settings that are inserted after the account replace the defaults, and nothing that was chosen", async () => {
+test("replaces only defaults with settings inserted after the account, never a user's choice", async () => {
   const [{ id }] = await asOwner("insert into identity.users (username) values ('by-script') returning id");
   await asOwner("insert into identity.user_settings (user_id, display_name) values ($1, 'Script')", [id]);
   await asOwner(

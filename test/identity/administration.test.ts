@@ -8,7 +8,7 @@ import {
   type Transaction,
 } from "../support/database.ts";
 
-// What who manages accounts may do with another's, and that it never reaches up.
+// Actions of an account manager on another account; none reaches an account with more permissions.
 
 let db: TestDatabase;
 let ada: string;
@@ -25,7 +25,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Two permissions out of the administrator's many. */
+/** Two of the administrator's many permissions. */
 async function makeKeeper(tx: Transaction): Promise<void> {
   await tx.asOwner();
   await tx.rows("insert into access.roles (role_name) values ('keeper')");
@@ -53,7 +53,7 @@ describe.each(ACTIONS)("to %s an account", (_, sql) => {
     });
   });
 
-  test("is refused when the account may do more, allowed when it may do the same", async () => {
+  test("fails if the account has more permissions, and succeeds if it has the same", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await makeKeeper(tx);
       await tx.asUser(keeper);
@@ -65,7 +65,7 @@ describe.each(ACTIONS)("to %s an account", (_, sql) => {
     });
   });
 
-  test("counts only what the account may do now", async () => {
+  test("counts only the account's current permissions", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       await makeKeeper(tx);
       await tx.rows(
@@ -79,7 +79,7 @@ describe.each(ACTIONS)("to %s an account", (_, sql) => {
   });
 });
 
-test("an administrator is not deleted by somebody with delete_user alone", async () => {
+test("rejects deleting an administrator with delete_user alone", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await makeKeeper(tx);
     await tx.asUser(keeper);
@@ -92,7 +92,7 @@ test("an administrator is not deleted by somebody with delete_user alone", async
   });
 });
 
-test("unlocking lets the account in again and is audited", async () => {
+test("unlocks the account and records it in the audit log", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows(
@@ -113,7 +113,7 @@ test("unlocking lets the account in again and is audited", async () => {
   });
 });
 
-test("ending somebody's sessions ends them all, and every access token with them", async () => {
+test("ends all sessions of another account and every access token with them", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("insert into identity.user_sessions (user_id) values ($1), ($1)", [ada]);
@@ -132,7 +132,7 @@ test("ending somebody's sessions ends them all, and every access token with them
   });
 });
 
-test("what an administrator does is told to the account's owner without the administrator's address", async () => {
+test("reports an administrator's actions to the account's owner without the administrator's address", async () => {
   await inRolledBackTransaction(db, async (tx) => {
     await tx.asOwner();
     await tx.rows("update identity.users set email = 'ada@example.com' where id = $1", [ada]);

@@ -38,7 +38,7 @@ beforeEach(async () => {
 });
 
 const asOwner = rowsAs("owner", () => db);
-/** A statement as a user, committed. */
+/** Runs a statement as a user and commits it. */
 const asUser = async <T extends object>(userId: string, sql: string, params: unknown[] = []): Promise<T[]> =>
   withClient(db.url("authenticator"), async (client) => {
     await client.query("begin");
@@ -82,8 +82,8 @@ const history = (userId = ada.userId) =>
     [userId],
   );
 
-describe("C11 consent", () => {
-  test("is asked for in the newest published version, given and taken back, and every decision is kept", async () => {
+describe("consent [C11]", () => {
+  test("is requested for the newest published version, given and withdrawn, and every decision is kept", async () => {
     expect(await missing()).toEqual(["newsletter 1", "terms 2"]);
     expect((await give("terms", 2)).data.giveConsent.result).toEqual({
       purpose: "terms",
@@ -114,7 +114,7 @@ describe("C11 consent", () => {
     ]);
   });
 
-  test("to an older version no longer counts when a newer one is published, and can still be taken back", async () => {
+  test("to an older version no longer counts once a newer one is published, and can still be withdrawn", async () => {
     await asOwner(
       "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('beta', 1, 'Beta', 'https://example.com', now())",
     );
@@ -136,7 +136,7 @@ describe("C11 consent", () => {
     ["an old version", "terms", 1, "CONFLICT"],
     ["version 0", "terms", 0, "NOT_FOUND"],
     ["a negative version", "terms", -1, "NOT_FOUND"],
-    ["a version that is no integer", "terms", 1.5, "BAD_USER_INPUT"],
+    ["a version that is not an integer", "terms", 1.5, "BAD_USER_INPUT"],
     ["a version out of range", "terms", 2 ** 40, "BAD_USER_INPUT"],
     ["no version", "terms", null, "BAD_USER_INPUT"],
     ["no purpose", null, 1, "BAD_USER_INPUT"],
@@ -146,13 +146,13 @@ describe("C11 consent", () => {
     ["an oversized name", "x".repeat(100_000), 2, "NOT_FOUND"],
     ["SQL", "terms'; drop table identity.consents; --", 2, "NOT_FOUND"],
     ["a list", ["terms"], 2, "BAD_USER_INPUT"],
-  ])("is not given to %s", async (_what, purpose, version, code) => {
+  ])("cannot be given to %s", async (_what, purpose, version, code) => {
     expect(codeOf(await give(purpose, version))).toBe(code);
     expect(await history()).toEqual([]);
   });
 
   test.each<[string, unknown, string]>([
-    ["nothing given", "terms", "NOT_FOUND"],
+    ["a purpose without consent", "terms", "NOT_FOUND"],
     ["null", null, "BAD_USER_INPUT"],
     ["NUL", "\0", "BAD_USER_INPUT"],
     ["an object", { a: 1 }, "BAD_USER_INPUT"],
@@ -160,7 +160,7 @@ describe("C11 consent", () => {
     expect(codeOf(await withdraw(purpose))).toBe(code);
   });
 
-  test("is for who is signed in", async () => {
+  test("can only be given by a user who is signed in", async () => {
     expect(
       codeOf(
         await api.ask(
@@ -174,7 +174,7 @@ describe("C11 consent", () => {
     ).toContainEqual({ name: "terms", version: 2 });
   });
 
-  test("given twenty times at once is one decision", async () => {
+  test("given in twenty concurrent requests is one decision", async () => {
     const outcomes = await Promise.all(
       Array.from({ length: 20 }, () =>
         asUser<{ id: string }>(ada.userId, "select id from identity.give_consent('terms', 2)"),
@@ -184,7 +184,7 @@ describe("C11 consent", () => {
     expect(await history()).toHaveLength(1);
   });
 
-  test("given and withdrawn at once ends in one order, each decision after the other", async () => {
+  test("given and withdrawn concurrently ends in one order, with alternating decisions", async () => {
     await give("terms", 2);
     await Promise.allSettled(
       Array.from({ length: 20 }, (_, i) =>
@@ -205,17 +205,17 @@ describe("C11 consent", () => {
     "insert into identity.consents (user_id, purpose, version, granted_at) values (plinth.current_user_id(), 'terms', 2, now())",
     "update identity.consents set granted_at = now()",
     "delete from identity.consents",
-  ])("is written by nobody in another way: %s", async (sql) => {
+  ])("cannot be written in another way: %s", async (sql) => {
     await expectSqlState(asUser(ada.userId, sql), "42501");
     await expectSqlState(asUser(admin, sql), "42501");
   });
 
-  test("is nobody else's to see", async () => {
+  test("is not visible to others", async () => {
     await give("terms", 2);
     const bob = await signUp(api, `bob${sequence++}`);
     expect(await asUser(bob.userId, "select from identity.consents")).toEqual([]);
     expect(await asUser(admin, "select from identity.consents")).toEqual([]);
-    // An administrator sees the account, and must not read "has not consented" from what is hidden.
+    // An administrator sees the account, and must not read "has not consented" from hidden rows.
     const rows = await asUser(
       admin,
       "select m.name from identity.users u, identity.users_missing_consents(u) m where u.id = $1",
@@ -224,14 +224,14 @@ describe("C11 consent", () => {
     expect(rows).toEqual([]);
   });
 
-  test("S14 goes with the account", async () => {
+  test("is deleted with the account [S14]", async () => {
     await give("terms", 2);
     await asOwner("delete from identity.users where id = $1", [ada.userId]);
     expect(await history()).toEqual([]);
   });
 });
 
-describe("C11 a purpose", () => {
+describe("a purpose [C11]", () => {
   const insert = (name: string, version: number, published: string | null = null) =>
     asUser(
       admin,
@@ -239,7 +239,7 @@ describe("C11 a purpose", () => {
       [name, version, published],
     );
 
-  test("is written by who manages consents, and stays as it is once published", async () => {
+  test("is written by users with manage_consents, and cannot be changed once published", async () => {
     await insert("research", 1);
     await asUser(admin, "update identity.consent_purposes set title = 'Research' where name = 'research'");
     await asUser(admin, "update identity.consent_purposes set published_at = now() where name = 'research'");
@@ -261,12 +261,12 @@ describe("C11 a purpose", () => {
   });
 
   test.each([
-    ["a name with blanks", { name: "a b" }, "name"],
+    ["a name with spaces", { name: "a b" }, "name"],
     ["version 0", { version: 0 }, "version"],
     ["an empty title", { title: "" }, "title"],
-    ["a script for an address", { textUrl: "javascript:alert(1)" }, "textUrl"],
+    ["a script as address", { textUrl: "javascript:alert(1)" }, "textUrl"],
     ["NUL in the title", { title: "a\0" }, undefined],
-  ])("is not made with %s", async (_what, change, field) => {
+  ])("cannot be created with %s", async (_what, change, field) => {
     const { token, userId } = await signUp(api, `manager${sequence++}`);
     await grantRole(db, userId, "admin");
     const consentPurpose = {
@@ -284,7 +284,7 @@ describe("C11 a purpose", () => {
   });
 });
 
-test("C11 analysts count decisions by purpose and version, and see no person", async () => {
+test("lets analysts count decisions by purpose and version, without any person [C11]", async () => {
   await asOwner(
     "insert into identity.consent_purposes (name, version, title, text_url, published_at) values ('counted', 1, 'C', 'https://example.com', now())",
   );

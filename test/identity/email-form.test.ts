@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { normalizeEmail, readVouchedEmail } from "../../src/auth/email-hash.ts";
 import { createTestDatabase, expectSqlState, rowsAs, type TestDatabase } from "../support/database.ts";
 
-// One rule, in SQL for every way into the database and in TypeScript for privacy mode, where an address may not be sent there.
+// One rule: in SQL for every way into the database, and in TypeScript for privacy mode, where an address must not be sent
+// to the database.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -26,9 +27,9 @@ const inBoth = async (address: string): Promise<string | null> => {
   return form!;
 };
 
-/** The database does not know which characters are unassigned; assigned later, they must not mean another address. */
+/** The database does not know which characters are unassigned; once assigned, they must not stand for another address. */
 const isAssigned = (character: string) => !/\p{Cn}/u.test(character);
-/** Every assigned character, apart from NUL, which PostgreSQL cannot store; of the rest and of the private ones a sample. */
+/** Every assigned character except NUL, which PostgreSQL cannot store; a sample of the unassigned and private ones. */
 const CHARACTERS = Array.from({ length: 0x10ffff }, (_, index) => index + 1)
   .filter((point) => point < 0xd800 || point > 0xdfff)
   .map((point) => String.fromCodePoint(point))
@@ -45,13 +46,13 @@ describe("two spellings of one mailbox have one form", () => {
     ["ada@xn--mnchen-3ya.DE", "ada@xn--mnchen-3ya.de"],
     ["ada@mail.\u4f8b\u3048.\u30c6\u30b9\u30c8", "ada@mail.xn--r8jz45g.xn--zckzah"],
     ["ada@fa\u00df.de", "ada@xn--fa-hia.de"],
-  ])("%j", async (typed, form) => {
+  ])("normalizes %j", async (typed, form) => {
     expect(await inBoth(typed)).toBe(form);
     expect(await inBoth(form)).toBe(form);
   });
 });
 
-describe("another mailbox has another form, or none", () => {
+describe("another mailbox has another form or none", () => {
   test.each([
     ["a capital of another language", "\u0130van@example.org", "i\u0307van@example.org"],
     ["the Kelvin sign", "mi\u212ae@example.org", null],
@@ -69,16 +70,17 @@ describe("another mailbox has another form, or none", () => {
     ["an empty label", "ada@example..org", null],
     ["no domain", "ada@", null],
     ["two at signs", "ada@b@example.org", null],
-    ["too long an address", `${"a".repeat(250)}@example.org`, null],
-  ])("%s", async (_, typed, form) => {
+    ["an address that is too long", `${"a".repeat(250)}@example.org`, null],
+  ])("is not folded: %s", async (_, typed, form) => {
     expect(await inBoth(typed)).toBe(form);
   });
 });
 
 test.each([
   ["before the at sign", (c: string) => `a${c}b@example.org`, isAssigned],
-  // SQL also takes what is no letter of a domain. Its form is an ASCII domain of its own, which nobody can register.
-  ["after it", (c: string) => `ada@a${c}b.org`, () => false],
+  // SQL also accepts characters that no domain contains. Their form is an ASCII domain of its own, which cannot be
+  // registered.
+  ["after the at sign", (c: string) => `ada@a${c}b.org`, () => false],
 ])(
   "SQL and TypeScript agree on every character %s",
   async (_, make, mustBeRefusedBySql) => {
@@ -95,7 +97,7 @@ test.each([
   120_000,
 );
 
-test("no two characters of a domain share a form but by case and composition", async () => {
+test("two characters of a domain share a form only by case and composition", async () => {
   const byForm = new Map<string, string>();
   const folded = (text: string) => text.normalize("NFD").toLowerCase().normalize("NFC");
   for (let start = 0; start < CHARACTERS.length; start += 50_000) {
@@ -110,7 +112,7 @@ test("no two characters of a domain share a form but by case and composition", a
   }
 }, 120_000);
 
-test("an address that a provider vouches for is not folded into another", () => {
+test("keeps an address that a provider vouches for, without folding it", () => {
   const cases: [string, string | undefined][] = [
     ["Ada@Example.org", "ada@example.org"],
     ["ada@m\u00fcnchen.de", "ada@xn--mnchen-3ya.de"],
@@ -125,7 +127,7 @@ test("an address that a provider vouches for is not folded into another", () => 
 });
 
 describe("the table", () => {
-  test("stores the form, whoever writes the row", async () => {
+  test("stores the form on every write", async () => {
     expect(
       await asOwner(
         "insert into identity.users (username, email) values (E'\\tUmlaut ', ' Umlaut@M\u00fcnchen.de') returning username, email",
@@ -137,7 +139,7 @@ describe("the table", () => {
     );
   });
 
-  test("refuses what has no form, and nobody can mark an address as an exception", async () => {
+  test("rejects an address without a form, even if the row is marked as an exception", async () => {
     for (const statement of [
       "insert into identity.users (username, email) values ('bad', 'a\u200bb@example.org')",
       "insert into identity.users (username, email, has_irregular_address) values ('bad', 'a\u200bb@example.org', true)",

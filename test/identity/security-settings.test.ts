@@ -53,9 +53,9 @@ const events = async () =>
     )
   ).map(({ data }) => data);
 
-describe("A6 the networks a user allows", () => {
+describe("the networks a user allows [A6]", () => {
   test.each([[["127.0.0.0/8"]], [["10.0.0.0/8", "127.0.0.1/32"]], [["0.0.0.0/0"]], [["0.0.0.0/0", "::/0"]]])(
-    "may be %j, which hold the address that asks",
+    "may be %j, which contain the caller's address",
     async (allowedNetworks) => {
       expect((await update({ allowedNetworks })).errors).toBeUndefined();
       expect(await networks()).toEqual(allowedNetworks);
@@ -66,11 +66,11 @@ describe("A6 the networks a user allows", () => {
   );
 
   test.each([
-    ["another network", ["10.0.0.0/8"]],
-    ["networks of the other kind", ["::/0"]],
+    ["only another network", ["10.0.0.0/8"]],
+    ["only networks of the other kind", ["::/0"]],
     ["an empty list", []],
     ["a null in the list", [null]],
-  ])("are refused when they are %s, unless it is meant", async (_what, allowedNetworks) => {
+  ])("cannot be %s without force", async (_what, allowedNetworks) => {
     for (const answer of [
       await update({ allowedNetworks }),
       await setNetworks({ networks: allowedNetworks }),
@@ -83,10 +83,10 @@ describe("A6 the networks a user allows", () => {
     expect(await events()).toEqual([]);
   });
 
-  test("with force lock even their owner out, at the next refresh", async () => {
+  test("lock out their owner at the next refresh with force", async () => {
     expect((await setNetworks({ networks: ["10.0.0.0/8"], force: true })).errors).toBeUndefined();
     expect(await networks()).toEqual(["10.0.0.0/8"]);
-    // Force is for one statement.
+    // Force covers one statement.
     expect(codeOf(await update({ allowedNetworks: ["10.0.0.0/9"] }))).toBe("BAD_USER_INPUT");
     const refresh = await api.ask(
       "mutation ($t: String!) { refresh(input: { refreshToken: $t }) { accessToken } }",
@@ -110,16 +110,16 @@ describe("A6 the networks a user allows", () => {
   });
 
   test.each<[string, unknown]>([
-    ["no network", ["nonsense"]],
-    ["bits that are too many", ["10.0.0.0/33"]],
+    ["an invalid network", ["nonsense"]],
+    ["a mask that is too long", ["10.0.0.0/33"]],
     ["bits right of the mask", ["10.0.0.1/8"]],
     ["NUL", ["\0"]],
     ["SQL", ["10.0.0.0/8'; drop table identity.users; --"]],
     ["an oversized text", ["1".repeat(100_000)]],
     ["too many", Array(51).fill("127.0.0.0/8")],
-    ["a truth value", [true]],
+    ["a boolean", [true]],
     ["an object", { a: 1 }],
-  ])("are refused when they are %s", async (_what, value) => {
+  ])("cannot be %s", async (_what, value) => {
     for (const answer of [
       await update({ allowedNetworks: value }),
       await setNetworks({ networks: value, force: true }),
@@ -128,7 +128,7 @@ describe("A6 the networks a user allows", () => {
     expect(await networks()).toBeNull();
   });
 
-  test("are one's own", async () => {
+  test("can be changed by their owner only", async () => {
     const bob = await signUp(api, `bob${sequence++}`);
     expect(codeOf(await update({ allowedNetworks: ["0.0.0.0/0"] }, bob.token))).toBe("NOT_FOUND");
     expect(codeOf(await api.ask("mutation { setAllowedNetworks(input: {}) { clientMutationId } }"))).toBe(
@@ -139,13 +139,13 @@ describe("A6 the networks a user allows", () => {
 });
 
 test.each([4, 43201, -1, 0, 1.5, "x", 2 ** 40])(
-  "A6 a session timeout of %j minutes is refused",
+  "rejects a session timeout of %j minutes [A6]",
   async (minutes) => {
     expect(codeOf(await update({ sessionTimeoutMinutes: minutes }))).toBe("BAD_USER_INPUT");
   },
 );
 
-test("A6 a change of sign-in rules is audited with old and new value; no change is not", async () => {
+test("audits a change of sign-in rules with old and new value, and nothing without a change [A6]", async () => {
   await update({ sessionTimeoutMinutes: 30 });
   await update({ sessionTimeoutMinutes: 30 });
   await update({ sessionTimeoutMinutes: null, allowedNetworks: ["127.0.0.0/8"] });

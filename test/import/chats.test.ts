@@ -87,7 +87,7 @@ const path = async () =>
   ).rows.map(({ content }) => content);
 const load = (file: string, keepGoing = false) => importChats(file, { client, username: "ada", keepGoing });
 
-test("a conversation becomes a chat: its tree, its times, its path", async () => {
+test("imports a conversation as a chat with its tree, times and active path", async () => {
   const summary = await load(await write([conversation()]));
   expect(summary.rejections).toEqual([]);
   expect(summary).toMatchObject({ inserted: 1, rejected: 0, kept: true });
@@ -126,11 +126,11 @@ test("a conversation becomes a chat: its tree, its times, its path", async () =>
       { role: "assistant", content: "worse answer", thinking: null, depth: 3, parent: "", meta },
     ].map((row) => ({ ...row, state: "complete" })),
   );
-  // What was shown last, and not what was said last.
+  // The path shown last, not the last message.
   expect(await path()).toEqual(["first question", "", "better answer"]);
 });
 
-test("again changes nothing, and a newer export adds what was said since", async () => {
+test("changes nothing when run again, and adds the new messages of a newer export", async () => {
   await load(await write([conversation()]));
   const dump = async () =>
     (await client.query("select * from llm.chats c join llm.messages m on m.chat_id = c.id order by m.id"))
@@ -142,25 +142,25 @@ test("again changes nothing, and a newer export adds what was said since", async
   expect(await load(await write([newer]))).toMatchObject({ updated: 1 });
   expect(await path()).toEqual(["first question", "", "better answer", "and then?"]);
   expect(await load(await write([newer]))).toMatchObject({ unchanged: 1 });
-  // Somebody else's import of the same file is theirs.
+  // Another user's import of the same file creates that user's own chat.
   expect(await importChats(await write([newer]), { client, username: "bob" })).toMatchObject({ inserted: 1 });
 });
 
 const BROKEN: [string, unknown][] = [
-  ["no object", 1],
+  ["a number in place of an object", 1],
   ["no id", { ...conversation(), conversation_id: undefined }],
   ["no mapping", { ...conversation(), mapping: [] }],
-  ["a parent that is not there", conversation("c2", [node("x", "nobody", "user", "x", 1)])],
+  ["a missing parent", conversation("c2", [node("x", "nobody", "user", "x", 1)])],
   ["a circle", conversation("c2", [node("x", "y", "user", "x", 1), node("y", "x", "user", "y", 1)])],
   ["a NUL", conversation("c2", [node("x", "a2", "user", "a\0b", 1)])],
-  ["half a character", conversation("c2", [node("x", "a2", "user", "\ud800", 1)])],
+  ["half a surrogate pair", conversation("c2", [node("x", "a2", "user", "\ud800", 1)])],
   ["a NUL in the title", { ...conversation("c2"), title: "\0" }],
-  ["more than a message holds", conversation("c2", [node("x", "a2", "user", "x".repeat(1_000_001), 1)])],
+  ["a message that is too long", conversation("c2", [node("x", "a2", "user", "x".repeat(1_000_001), 1)])],
   ["a node that is a number", { ...conversation("c2"), mapping: { a: 1 } }],
 ];
 
 describe.each(BROKEN)("a conversation with %s", (_, broken) => {
-  test("is named, and takes all with it, or only itself with --keep-going", async () => {
+  test("is named, and rejects the whole file, or only itself with --keep-going", async () => {
     const file = await write([conversation("good"), broken, conversation("good too")]);
     const summary = await load(file);
     expect(summary).toMatchObject({ rejected: 1, kept: false });
@@ -172,7 +172,7 @@ describe.each(BROKEN)("a conversation with %s", (_, broken) => {
   });
 });
 
-test("what is no export at all is said in one sentence", async () => {
+test("reports in one sentence that a file is not an export", async () => {
   for (const [text, message] of [
     ["", "is empty"],
     ["oops", "must contain a list or an object"],
@@ -191,7 +191,7 @@ test("what is no export at all is said in one sentence", async () => {
   });
 });
 
-test("parts that are pictures become images, and words of tools and code stay words", async () => {
+test("imports picture parts as images, and words of tools and code as text", async () => {
   await load(
     await write([
       conversation(
@@ -236,7 +236,7 @@ test("parts that are pictures become images, and words of tools and code stay wo
   ]);
 });
 
-test("chats are written to files, one each, whatever their titles are", async () => {
+test("writes each chat to its own file, whatever its title", async () => {
   await load(await write([{ ...conversation(), title: "../../Où est-il? <b>" }]));
   const target = join(folder.path, "out");
   for (const format of ["markdown", "json"] as const)
@@ -250,7 +250,7 @@ test("chats are written to files, one each, whatever their titles are", async ()
   expect(await readFile(join(target, files[1]!), "utf8")).toContain("\nbetter answer\n");
 });
 
-describe("nothing vanishes without a word", () => {
+describe("no content is dropped without a warning", () => {
   const warningsOf = async (more: RawNode[], change: object = {}) => {
     const summary = await load(await write([{ ...conversation("c1", more), ...change }]));
     expect(summary).toMatchObject({ inserted: 1, rejected: 0 });
@@ -262,17 +262,17 @@ describe("nothing vanishes without a word", () => {
   test.each<[string, object, string]>([
     ["an author who is null", { author: null }, "node x: has no author and was skipped"],
     [
-      "a role nobody knows",
+      "an unknown role",
       { author: { role: "critic" } },
       'node x: has an author with the unknown role "critic" and was skipped',
     ],
     [
-      "a kind of content nobody knows",
+      "an unknown kind of content",
       { content: { content_type: "hologram", scene: { caption: "words" } } },
       'node x: contains content of the unknown kind "hologram", which was skipped',
     ],
     [
-      "a part nobody knows",
+      "an unknown part",
       { content: { content_type: "multimodal_text", parts: [{ content_type: "smell", note: "roses" }] } },
       'node x: contains content of the unknown kind "smell", which was skipped',
     ],
@@ -282,17 +282,17 @@ describe("nothing vanishes without a word", () => {
       'node x: contains content of the unknown kind "audio_asset_pointer", which was skipped',
     ],
     [
-      "what ChatGPT hides",
+      "hidden content",
       { metadata: { is_visually_hidden_from_conversation: true } },
       "node x: is hidden in ChatGPT and was skipped",
     ],
-  ])("%s is named with conversation and node", async (_, change, message) => {
+  ])("names %s with conversation and node", async (_, change, message) => {
     expect(await warningsOf([node("x", "a2", "user", "words", 1_700_000_060, change)])).toEqual([
       `conversations[0] c1: ${message}`,
     ]);
   });
 
-  test("words beside an unknown part are kept, and the part is named", async () => {
+  test("keeps the words beside an unknown part, and names the part", async () => {
     const parts = ["kept", { content_type: "smell", note: "roses" }];
     expect(await warningsOf([node("x", "a2", "user", "", 1_700_000_060, { content: { parts } })])).toEqual([
       expect.stringContaining('"smell"'),
@@ -300,7 +300,7 @@ describe("nothing vanishes without a word", () => {
     expect((await client.query("select from llm.messages where content = 'kept'")).rowCount).toBe(1);
   });
 
-  test("a title that is too long is cut with a warning, and a thought without content is its summary", async () => {
+  test("cuts a title that is too long with a warning, and imports the summary of a thought without content", async () => {
     const thoughts = [{ summary: "only a summary", content: "" }];
     const more = [
       node("x", "a2", "assistant", "", 1_700_000_060, { content: { content_type: "thoughts", thoughts } }),
@@ -313,7 +313,7 @@ describe("nothing vanishes without a word", () => {
     );
   });
 
-  test("nodes without words are no loss, and nobody is told of them", async () => {
+  test("drops nodes without words, without a warning", async () => {
     const silent = [
       node("x", "a2", "critic", "", 1_700_000_060),
       node("y", "x", "assistant", "", 1_700_000_061, {
@@ -325,7 +325,7 @@ describe("nothing vanishes without a word", () => {
   });
 });
 
-test("a message that is too large is named with its node, in a sentence", async () => {
+test("names the node of a message that is too large in a sentence", async () => {
   const large = conversation("c2", [node("big", "a2", "user", "é".repeat(600_000), 1_700_000_060)]);
   expect((await load(await write([large]))).rejections).toEqual([
     {
@@ -347,7 +347,7 @@ describe("the tree", () => {
   test.each<[string, object]>([
     ["lack", {}],
     ["are null", { parent: null }],
-  ])("comes from the children where parents %s", async (_, parent) => {
+  ])("comes from the children if parents %s", async (_, parent) => {
     const make = (id: string, children: string[], role: string) => {
       const { parent: _parent, ...rest } = node(id, null, role, id, 1_700_000_000);
       return { ...rest, ...parent, children };
@@ -413,7 +413,7 @@ describe("times", () => {
     expect(await timesOf()).toEqual([{ ...WANTED, updated }]);
   });
 
-  test("that are nowhere are the first import's, and a second import changes nothing", async () => {
+  test("are those of the first import if missing, and a second import changes nothing", async () => {
     const file = await write([timed(null, null, null, "soon")]);
     expect(await load(file)).toMatchObject({ inserted: 1 });
     const dump = async () => (await client.query("select * from llm.chats")).rows;
@@ -422,7 +422,7 @@ describe("times", () => {
     expect(await dump()).toEqual(before);
   });
 
-  test("of messages added by SQL with times of their own are the chat's last activity", async () => {
+  test("set the chat's last activity if messages with times of their own are added by SQL", async () => {
     const { rows } = await client.query<{ id: string; user_id: string }>(
       `insert into llm.chats (user_id, title, created_at, updated_at)
        select id, 'old', '2020-01-01', '2020-01-01' from identity.users where username = 'ada' returning id, user_id`,
@@ -444,7 +444,7 @@ describe("times", () => {
   });
 });
 
-test("batches are small in bytes, however large the chats are", async () => {
+test("keeps batches small in bytes, however large the chats are", async () => {
   const large = (id: string) =>
     conversation(
       id,
@@ -468,7 +468,7 @@ test("batches are small in bytes, however large the chats are", async () => {
   expect(Math.max(...sizes)).toBeLessThan(5_000_000);
 });
 
-describe("what was exported as JSON", () => {
+describe("a JSON export", () => {
   const rows = async (username: string) =>
     (
       await client.query(
@@ -514,14 +514,14 @@ describe("what was exported as JSON", () => {
     return target;
   }
 
-  test("changes nothing where it came from", async () => {
+  test("changes nothing when imported into its own account", async () => {
     const target = await exportOfAda();
     const before = await rows("ada");
     expect(await load(target)).toMatchObject({ unchanged: 2, inserted: 0, updated: 0, rejected: 0 });
     expect(await rows("ada")).toEqual(before);
   });
 
-  test("is the same chats in another account, once, with its active path", async () => {
+  test("creates the same chats with their active paths in another account, once", async () => {
     const target = await exportOfAda();
     const toBob = () => importChats(target, { client, username: "bob" });
     expect(await toBob()).toMatchObject({ inserted: 2, rejected: 0, rejections: [], warnings: [] });
@@ -534,7 +534,7 @@ describe("what was exported as JSON", () => {
     expect(await toBob()).toMatchObject({ unchanged: 2, inserted: 0, updated: 0 });
   });
 
-  test("comes back to the letter after it was deleted, ids included", async () => {
+  test("restores deleted chats exactly, ids included", async () => {
     const target = await exportOfAda();
     const files = async (from: string) =>
       Promise.all(
@@ -579,7 +579,7 @@ describe("what was exported as JSON", () => {
     ["no id", (chat) => Object.assign(chat, { id: 1 }), /no usable id/],
     ["no messages", (chat) => Object.assign(chat, { messages: null }), /no messages/],
     [
-      "a role nobody knows",
+      "an unknown role",
       (chat) => changeFirst(chat, { role: "critic" }),
       /^message .* has the unknown role "critic"/,
     ],
@@ -589,13 +589,17 @@ describe("what was exported as JSON", () => {
       /1,000,001 bytes/,
     ],
     ["a NUL", (chat) => changeFirst(chat, { metadata: { deep: ["a\0"] } }), /NUL/],
-    ["a message twice", (chat) => Object.assign(chat, { messages: [...list(chat), ...list(chat)] }), /twice/],
+    [
+      "a repeated message",
+      (chat) => Object.assign(chat, { messages: [...list(chat), ...list(chat)] }),
+      /twice/,
+    ],
     [
       "an attachment from nowhere",
       (chat) => changeFirst(chat, { attachments: [{ url: "file:///etc/passwd" }] }),
       /holds a value that is not allowed/,
     ],
-  ])("with %s is refused in a sentence", async (_, spoil, message) => {
+  ])("is rejected in a sentence if it has %s", async (_, spoil, message) => {
     const target = await exportOfAda();
     const [name] = await readdir(target);
     const chat = JSON.parse(await readFile(join(target, name!), "utf8"));

@@ -56,7 +56,7 @@ const fileLines = async (path: string): Promise<Line[]> =>
     .map((line) => JSON.parse(line));
 
 describe("the demo curriculum", () => {
-  test("is imported whole, to the letter; a second time changes nothing", async () => {
+  test("is imported completely and exactly; a second import changes nothing", async () => {
     const wanted = await fileLines(CURRICULUM);
     const items = wanted.filter(({ kind }) => kind === "item");
     expect(items.length).toBeGreaterThan(250);
@@ -94,7 +94,7 @@ describe("the demo curriculum", () => {
     expect((await client.query(snapshot)).rows).toEqual(rows);
   });
 
-  test("exported and imported into an empty database is exported the same again", async () => {
+  test("is exported identically after an import into an empty database", async () => {
     await importContent(CURRICULUM, { client });
     const first = join(folder.path, "first.ndjson");
     const summary = await exportContent(first, { client });
@@ -119,7 +119,7 @@ describe("the demo curriculum", () => {
   });
 });
 
-test("a changed line is updated, a changed body becomes a new version, the others are left alone", async () => {
+test("updates a changed line, adds a version for a changed body and leaves other lines alone", async () => {
   const lines = [CATEGORY, item("a"), item("b"), item("c")];
   await importContent(await write(...lines), { client });
   const summary = await importContent(
@@ -143,7 +143,7 @@ test("a changed line is updated, a changed body becomes a new version, the other
   ]);
 });
 
-test("prerequisites, drafts and windows follow the file", async () => {
+test("updates prerequisites, drafts and windows from the file", async () => {
   const early = "2026-01-01T00:00:00.000000Z";
   const late = "2026-02-01T00:00:00.000000Z";
   await importContent(
@@ -176,52 +176,52 @@ test("prerequisites, drafts and windows follow the file", async () => {
 
 const GOOD = [CATEGORY, item("a"), item("b")] as const;
 const BAD: [string, Line | string][] = [
-  ["no JSON", "{"],
-  ["no object", "[]"],
+  ["invalid JSON", "{"],
+  ["a list in place of an object", "[]"],
   ["an unknown kind", { kind: "song" }],
   ["an unknown key", item("x", { colour: "red" })],
   ["no title", { kind: "item", slug: "x", category: "ai", type: "article", body: "x" }],
-  ["a slug with blanks", item("not a slug")],
+  ["a slug with spaces", item("not a slug")],
   ["an unknown type", item("x", { type: "song" })],
   ["a level too high", item("x", { level: 11 })],
-  ["a duration of nothing", item("x", { durationSeconds: 0 })],
-  ["a language that is none", item("x", { language: "English" })],
+  ["a duration of zero", item("x", { durationSeconds: 0 })],
+  ["an invalid language", item("x", { language: "English" })],
   ["a tag with a comma", item("x", { tags: ["a,b"] })],
-  ["a time that is none", item("x", { publishFrom: "tomorrow" })],
-  ["a day that is not in the calendar", item("x", { publishFrom: "2026-02-30T00:00:00Z" })],
+  ["an invalid time", item("x", { publishFrom: "tomorrow" })],
+  ["a day that does not exist", item("x", { publishFrom: "2026-02-30T00:00:00Z" })],
   [
     "a window that ends before it begins",
     item("x", { publishFrom: "2026-02-01T00:00:00Z", publishUntil: "2026-01-01T00:00:00Z" }),
   ],
-  ["a category that is not there", item("x", { category: "nowhere" })],
+  ["an unknown category", item("x", { category: "nowhere" })],
   ["a category without its parent", { kind: "category", path: "nowhere/below", name: "x" }],
-  ["a course that is not there", item("x", { course: "nowhere" })],
-  ["a course that is none", item("x", { course: "a" })],
-  ["a prerequisite that is not there", item("x", { prerequisites: ["nowhere"] })],
+  ["an unknown course", item("x", { course: "nowhere" })],
+  ["a course of another type", item("x", { course: "a" })],
+  ["an unknown prerequisite", item("x", { prerequisites: ["nowhere"] })],
   ["itself as prerequisite", item("x", { prerequisites: ["x"] })],
-  ["NUL inside", item("x", { body: "a\0b" })],
+  ["NUL", item("x", { body: "a\0b" })],
   ["no body", item("x", { body: null })],
-  ["a taken slug with other words", item("a", { title: "Other" })],
+  ["an existing slug with other words", item("a", { title: "Other" })],
 ];
 
 describe("a bad line", () => {
-  test.each(BAD)("(%s) is reported with its line, and nothing is kept", async (_what, line) => {
+  test.each(BAD)("with %s is reported with its line, and nothing is kept", async (_what, line) => {
     const summary = await importContent(await write(...GOOD, line), { client });
     expect(summary).toMatchObject({ kept: false, rejected: 1 });
     expect(summary.rejections).toMatchObject([{ file: "content.ndjson", line: 4 }]);
     expect(await slugs()).toEqual([]);
   });
 
-  test("with keepGoing costs only itself", async () => {
+  test("rejects only itself with keepGoing", async () => {
     const bad = BAD.map(([, line]) => line);
     const summary = await importContent(await write(...GOOD, ...bad, item("z")), { client, keepGoing: true });
     expect(summary).toMatchObject({ kept: true, inserted: 4 });
-    // What is bad about one line may be bad about several with its name; each is counted once.
+    // One bad line may make others with its name bad; each is counted once.
     expect(summary.rejected).toBe(bad.length);
     expect(await slugs()).toEqual(["a", "b", "z"]);
   });
 
-  test("that is not text ends the file", async () => {
+  test("ends the file if it is not text", async () => {
     const path = await folder.write(
       "content.ndjson",
       Buffer.concat([
@@ -239,7 +239,7 @@ describe("a bad line", () => {
   });
 });
 
-test("a deleted item is not written over", async () => {
+test("does not overwrite a deleted item", async () => {
   await importContent(await write(...GOOD), { client });
   await client.query("update learning.content_items set deleted_at = now() where slug = 'a'");
   const summary = await importContent(await write(CATEGORY, item("a", { title: "New" })), { client });
@@ -250,7 +250,7 @@ test("a deleted item is not written over", async () => {
   expect(await exportContent(out, { client })).toMatchObject({ categories: 1, items: 1 });
 });
 
-test("a cancelled export leaves the file as it was", async () => {
+test("leaves the file unchanged when an export is cancelled", async () => {
   await importContent(await write(...GOOD), { client });
   const path = await folder.write("kept.ndjson", "before");
   await expect(exportContent(path, { client, signal: AbortSignal.abort() })).rejects.toMatchObject({
@@ -259,7 +259,7 @@ test("a cancelled export leaves the file as it was", async () => {
   expect(await readFile(path, "utf8")).toBe("before");
 });
 
-test("an export that cannot be written says so, and that its folder is missing", async () => {
+test("reports an export that cannot be written, and its missing folder", async () => {
   await expect(exportContent(join(folder.path, "nowhere", "x.ndjson"), { client })).rejects.toMatchObject({
     code: "FILE_NOT_WRITABLE",
     message: expect.stringContaining("does not exist"),
@@ -267,7 +267,7 @@ test("an export that cannot be written says so, and that its folder is missing",
   await expect(exportContent(folder.path, { client })).rejects.toMatchObject({ code: "FILE_NOT_WRITABLE" });
 });
 
-test("a cancelled import keeps nothing", async () => {
+test("keeps nothing of a cancelled import", async () => {
   await expect(
     importContent(await write(...GOOD), { client, signal: AbortSignal.abort() }),
   ).rejects.toMatchObject({ code: "IMPORT_CANCELLED" });

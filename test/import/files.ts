@@ -6,7 +6,7 @@ import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 
 const FIXTURES = join(PACKAGE_ROOT, "test", "import", "fixtures");
 
-/** Real files lie next to the repository on some machines; elsewhere the fixtures stand in for them. */
+/** On some machines, real files lie next to the repository; elsewhere the fixtures replace them. */
 function realOrFixture(real: string, fixture: string): string {
   const path = join(PACKAGE_ROOT, "..", "shared", "data", real);
   return existsSync(path) ? path : join(FIXTURES, fixture);
@@ -19,7 +19,7 @@ export const MODEL_FOLDERS = [...new Set([realOrFixture("llm-prices", "models"),
 export const MODEL_FIXTURES = join(FIXTURES, "models");
 export const PROMPT_FIXTURE = join(FIXTURES, "prompts.csv");
 
-/** A folder that `remove()` deletes with all that `write()` put there. */
+/** A folder that `remove()` deletes together with all files that `write()` wrote. */
 export async function makeFolder(): Promise<{
   path: string;
   write(name: string, content: string | Buffer): Promise<string>;

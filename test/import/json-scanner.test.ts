@@ -10,7 +10,7 @@ const LIST =
   '[ {"a": "]},\\"\\\\", "b": [1, {"c": null}]},\n  "text, with ] and \\u00e9",\n -1.5e3, true,null , [], "" ]\n';
 const OBJECT = '{"vendor" : "v\\n", "models":[\n{"id": 1},\n2 ], "n": 7}';
 
-test("the elements of a list are those that JSON.parse finds, wherever the text is cut", () => {
+test("finds the elements of a list that JSON.parse finds, wherever the text is cut", () => {
   const wanted = (JSON.parse(LIST) as unknown[]).map((value, at) => expect.objectContaining({ at, value }));
   expect(scan([LIST])).toEqual(wanted);
   expect(scan([...LIST])).toEqual(wanted);
@@ -18,7 +18,7 @@ test("the elements of a list are those that JSON.parse finds, wherever the text 
     expect(scan([LIST.slice(0, cut), LIST.slice(cut)])).toEqual(wanted);
 });
 
-test("the members of an object come one by one, and so do the elements of the list that is asked for", () => {
+test("returns the members of an object one by one, and the elements of the requested list", () => {
   for (let cut = 1; cut < OBJECT.length; cut++)
     expect(scan([OBJECT.slice(0, cut), OBJECT.slice(cut)], "models")).toEqual([
       { at: "vendor", line: 1, value: "v\n" },
@@ -30,12 +30,12 @@ test("the members of an object come one by one, and so do the elements of the li
   expect(scan([OBJECT])[1]).toEqual({ at: "models", line: 1, value: [{ id: 1 }, 2] });
 });
 
-test("a part is there before the rest has arrived", () => {
+test("returns a part before the rest has arrived", () => {
   const scanner = new JsonScanner();
   expect([...scanner.feed('[{"first": 1}, {"second"')]).toEqual([{ at: 0, line: 1, value: { first: 1 } }]);
 });
 
-test("a broken part costs only itself, and its line is named", () => {
+test("rejects only a broken part, and names its line", () => {
   expect(scan(["[1,\n{\n oops\n},\n2]"])).toEqual([
     { at: 0, line: 1, value: 1 },
     { at: 1, line: 3, problem: "is not JSON" },
@@ -43,29 +43,29 @@ test("a broken part costs only itself, and its line is named", () => {
   ]);
 });
 
-describe("what is no JSON ends the reading with a sentence", () => {
+describe("invalid JSON ends the reading with a sentence", () => {
   test.each([
     ["nothing", "", "is empty"],
     ["a word", "oops", "must contain a list or an object"],
     ["a list that is cut off", "[1", "ends in the middle of its JSON"],
-    ["a text that is cut off", '["a', "ends in the middle of its JSON"],
+    ["a string that is cut off", '["a', "ends in the middle of its JSON"],
     ["an object that is cut off", '{"a": 1', "ends in the middle of its JSON"],
-    ["no comma", '["a" "b"]', "is not JSON"],
+    ["a missing comma", '["a" "b"]', "is not JSON"],
     ["two commas", "[1,,2]", "is not JSON"],
-    ["a comma at the end", "[1,]", "is not JSON"],
-    ["the wrong bracket", '["a"}', "is not JSON"],
-    ["no colon", '{"a" 1}', "is not JSON"],
-    ["a key that is no text", "{a: 1}", "is not JSON"],
+    ["a trailing comma", "[1,]", "is not JSON"],
+    ["a wrong bracket", '["a"}', "is not JSON"],
+    ["a missing colon", '{"a" 1}', "is not JSON"],
+    ["a key that is not a string", "{a: 1}", "is not JSON"],
     ["a broken key", '{"\\x": 1}', "is not JSON"],
-    ["more behind the end", "[] []", "is not JSON"],
-  ])("%s", (_, text, problem) => {
+    ["text after the end", "[] []", "is not JSON"],
+  ])("rejects %s", (_, text, problem) => {
     const parts = scan([...text]);
     expect(parts.at(-1)).toEqual({ line: 1, problem });
     expect(parts.filter(({ at }) => at === undefined)).toHaveLength(1);
   });
 });
 
-test("what JSON.parse takes is taken and what it refuses is refused", () => {
+test("accepts and rejects the same texts as JSON.parse", () => {
   const alphabet = ["[", "]", "{", "}", ",", ":", '"', "\\", "1", "a", " ", "true", '"k":'];
   let seed = 7;
   const random = (below: number) => {

@@ -51,27 +51,27 @@ test("reads prices oldest first, with exact numbers", async () => {
   });
 });
 
-describe("a model that does not fit is named, and the others are kept", () => {
+describe("an invalid model is named, and the others are kept", () => {
   const withPrice = (change: object) => ({ ...MODEL, price_history: [{ ...PRICE, ...change }] });
   test.each<[string, unknown, RegExp]>([
-    ["no object", "m-1", /^must be an object/],
+    ["text in place of an object", "m-1", /^must be an object/],
     ["no id", { ...MODEL, id: undefined }, /^id /],
     ["an empty name", { ...MODEL, name: " " }, /^name /],
     ["NUL in the name", { ...MODEL, name: "a\0b" }, /^name .*NUL/],
     ["half a surrogate pair", { ...MODEL, name: "a\ud800b" }, /^name .*surrogate/],
     ["no price list", { ...MODEL, price_history: {} }, /^price_history /],
-    ["a price that is none", { ...MODEL, price_history: [null] }, /^price_history\[0\] /],
+    ["an invalid price", { ...MODEL, price_history: [null] }, /^price_history\[0\] /],
     ["a price as text", withPrice({ input: "1" }), /^price_history\[0\] input /],
     ["a missing price", withPrice({ output: null }), /^price_history\[0\] output /],
     ["a negative price", withPrice({ input_cached: -1 }), /^price_history\[0\] input_cached /],
-    ["a date that is none", withPrice({ from_date: "2026-02-30" }), /^price_history\[0\] from_date /],
+    ["an invalid date", withPrice({ from_date: "2026-02-30" }), /^price_history\[0\] from_date /],
     ["a time", withPrice({ to_date: "2026-02-01T00:00:00Z" }), /^price_history\[0\] to_date /],
     [
       "an end before the beginning",
       withPrice({ from_date: "2026-02-01", to_date: "2026-02-01" }),
       /must end after/,
     ],
-  ])("%s", async (_name, model, message) => {
+  ])("rejects %s", async (_name, model, message) => {
     const { models, problems } = await read(file(model));
     expect(models.map(({ id }) => id)).toEqual(["m-1"]);
     expect(problems).toEqual([
@@ -80,29 +80,29 @@ describe("a model that does not fit is named, and the others are kept", () => {
   });
 });
 
-describe("a file that does not fit is one problem", () => {
+describe("an invalid file is one problem", () => {
   test.each([
-    ["no JSON", "{nonsense"],
+    ["invalid JSON", "{nonsense"],
     ["empty", ""],
     ["cut off", '{"vendor": "v", "models": ['],
     ["a list", "[]"],
     ["null", "null"],
     ["no vendor", '{"models": []}'],
     ["no models", '{"vendor": "v"}'],
-  ])("%s", async (_name, text) => {
+  ])("rejects %s", async (_name, text) => {
     const { models, problems } = await read(text);
     expect(models).toEqual([]);
     expect(problems).toHaveLength(1);
   });
 
-  test("with the line where it breaks off", async () => {
+  test("reports the line of the fault", async () => {
     expect((await read('{\n  "vendor": "v",\n  oops\n}')).problems).toEqual([
       { line: 3, problem: "is not JSON" },
     ]);
   });
 });
 
-test("the vendor may stand behind the models, and a broken model costs only itself", async () => {
+test("accepts the vendor after the models, and rejects only a broken model", async () => {
   const { models, problems } = await read(
     `{"models": [\n{"id": oops},\n${JSON.stringify(MODEL)}], "vendor": "late"}`,
   );

@@ -68,8 +68,8 @@ const writeVendor = (vendor: string, ...models: [id: string, ...prices: object[]
   );
 
 describe.each(MODEL_FOLDERS)("%s", (path) => {
-  test("is imported with every price of every period; a second time changes nothing", async () => {
-    // What the database should hold: the first of each vendor and id.
+  test("is imported with every price of every period; a second import changes nothing", async () => {
+    // The expected content of the database: the first of each vendor and id.
     const wanted = new Map<string, unknown[]>();
     for (const { vendor, models } of await readFolder(path))
       for (const { id, name, price_history } of models) {
@@ -95,7 +95,7 @@ describe.each(MODEL_FOLDERS)("%s", (path) => {
   });
 });
 
-test("a model twice with the same prices is merged with a warning; the first name wins", async () => {
+test("merges a repeated model with the same prices with a warning, under its first name", async () => {
   const summary = await importModels(MODEL_FIXTURES, { client });
   expect(summary.warnings).toEqual([
     { file: "beta.json", name: "beta-fast", message: expect.stringContaining("Beta Fast ≤128k") },
@@ -104,7 +104,7 @@ test("a model twice with the same prices is merged with a warning; the first nam
   expect(rows).toEqual([{ display_name: "Beta Fast" }]);
 });
 
-test("a model twice with different prices is rejected, both times", async () => {
+test("rejects both of two equal models with different prices", async () => {
   await writeVendor("a", ["x", price()], ["y", price()]);
   await folder.write(
     "b.json",
@@ -118,7 +118,7 @@ test("a model twice with different prices is rejected, both times", async () => 
   ]);
 });
 
-test("a new price is an update, and a price that is no longer named goes", async () => {
+test("updates a new price and deletes a price that the file no longer contains", async () => {
   await writeVendor("a", ["x", price()], ["y", price()]);
   await importModels(folder.path, { client });
   await writeVendor(
@@ -136,20 +136,20 @@ test("a new price is an update, and a price that is no longer named goes", async
   ]);
 });
 
-test("makePublic opens models, and an import without it does not close them again", async () => {
+test("makes models public with makePublic, and keeps them public in an import without it", async () => {
   await writeVendor("a", ["x", price()]);
   await importModels(folder.path, { client, makePublic: true });
   expect(await importModels(folder.path, { client })).toMatchObject({ unchanged: 1 });
   expect((await client.query(PRICES)).rows[0]).toMatchObject({ is_public: true });
 });
 
-describe("what is wrong is named with its file", () => {
+describe("a fault is named with its file", () => {
   test.each<[string, string, object]>([
-    ["no JSON", "oops", { file: "bad.json", line: 1 }],
+    ["invalid JSON", "oops", { file: "bad.json", line: 1 }],
     ["a broken line", '{\n"vendor": "v",\noops}', { file: "bad.json", line: 3 }],
-    ["another shape", "[1, 2]", { file: "bad.json" }],
+    ["a list in place of an object", "[1, 2]", { file: "bad.json" }],
     [
-      "prices that overlap",
+      "overlapping prices",
       JSON.stringify({
         vendor: "v",
         models: [{ id: "x", name: "X", price_history: [price(), price({ from_date: "2026-01-01" })] }],
@@ -157,14 +157,14 @@ describe("what is wrong is named with its file", () => {
       { file: "bad.json", name: "x" },
     ],
     [
-      "a price beyond counting",
+      "a price out of range",
       JSON.stringify({
         vendor: "v",
         models: [{ id: "x", name: "X", price_history: [price({ input: 1e300 })] }],
       }),
       { file: "bad.json", name: "x" },
     ],
-  ])("%s: nothing is kept, or the rest with keepGoing", async (_what, text, place) => {
+  ])("%s: keeps nothing, or the rest with keepGoing", async (_what, text, place) => {
     await writeVendor("good", ["x", price()]);
     await folder.write("bad.json", text);
     const summary = await importModels(folder.path, { client });
@@ -179,7 +179,7 @@ describe("what is wrong is named with its file", () => {
     expect((await client.query(PRICES)).rows).toMatchObject([{ vendor: "good", id: "x" }]);
   });
 
-  test("binary, a folder that is a file, an empty folder and none at all have codes", async () => {
+  test("returns codes for a binary file, a file in place of a folder, an empty folder and a missing one", async () => {
     await expect(importModels(folder.path, { client })).rejects.toMatchObject({ code: "FOLDER_EMPTY" });
     const file = await folder.write("x.json", Buffer.from([0x89, 0x50, 0xff]));
     await expect(importModels(folder.path, { client })).rejects.toMatchObject({ code: "FILE_NOT_TEXT" });

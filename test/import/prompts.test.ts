@@ -30,7 +30,7 @@ const names = async (): Promise<string[]> =>
   (await client.query('select name from llm.prompts order by name collate "C"')).rows.map((row) => row.name);
 
 describe.each(PROMPT_FILES)("%s", (file) => {
-  test("is imported whole, to the letter; a second time changes nothing", async () => {
+  test("is imported completely and exactly; a second import changes nothing", async () => {
     const wanted: Record<string, string>[] = parse(await readFile(file, "utf8"), {
       columns: true,
       bom: true,
@@ -63,7 +63,7 @@ describe.each(PROMPT_FILES)("%s", (file) => {
   });
 });
 
-test("CRLF and a byte order mark make no difference to what is stored, but for line breaks inside", async () => {
+test("stores the same with CRLF and a byte order mark, except for line breaks inside a field", async () => {
   const text = await readFile(PROMPT_FIXTURE, "utf8");
   const windows = await folder.write("windows.csv", `\ufeff${text.replaceAll("\n", "\r\n")}`);
   await importPrompts(PROMPT_FIXTURE, { client });
@@ -73,7 +73,7 @@ test("CRLF and a byte order mark make no difference to what is stored, but for l
   expect(after.map((row) => ({ ...row, content: row.content.replaceAll("\r\n", "\n") }))).toEqual(before);
 });
 
-test("a changed row is updated, the others are left alone", async () => {
+test("updates a changed row and leaves the others alone", async () => {
   await importPrompts(await write("one,first,FALSE,TEXT,ada", "two,second,FALSE,TEXT,ada"), { client });
   const changed = await write("one,first,FALSE,TEXT,ada", "two,changed,TRUE,TEXT,ada");
   expect(await importPrompts(changed, { client })).toMatchObject({ inserted: 0, updated: 1, unchanged: 1 });
@@ -83,19 +83,19 @@ const GOOD = ["good 1,text,FALSE,TEXT,ada", "good 2,text,TRUE,IMAGE,ada"];
 const BAD: [string, string, string][] = [
   ["no name", " ,text,FALSE,TEXT,ada", ""],
   ["no content", "bad,,FALSE,TEXT,ada", "bad"],
-  ["for_devs that is neither", "bad,text,MAYBE,TEXT,ada", "bad"],
-  ["a type that there is not", "bad,text,FALSE,SONG,ada", "bad"],
+  ["an invalid for_devs", "bad,text,MAYBE,TEXT,ada", "bad"],
+  ["an unknown type", "bad,text,FALSE,SONG,ada", "bad"],
   ["no type", "bad,text,FALSE,,ada", "bad"],
-  ["a name too long", `${"n".repeat(201)},text,FALSE,TEXT,ada`, "n".repeat(201)],
-  ["content too long", `bad,${"x".repeat(1_000_001)},FALSE,TEXT,ada`, "bad"],
-  ["NUL inside", "bad,te\0xt,FALSE,TEXT,ada", "bad"],
+  ["a name that is too long", `${"n".repeat(201)},text,FALSE,TEXT,ada`, "n".repeat(201)],
+  ["content that is too long", `bad,${"x".repeat(1_000_001)},FALSE,TEXT,ada`, "bad"],
+  ["NUL", "bad,te\0xt,FALSE,TEXT,ada", "bad"],
   ["a missing field", "bad,text,FALSE,TEXT", "bad"],
-  ["a quote out of place", 'bad,"te"xt,FALSE,TEXT,ada', "bad"],
-  ["a taken name with other content", "good 1,other,FALSE,TEXT,ada", "good 1"],
+  ["a misplaced quote", 'bad,"te"xt,FALSE,TEXT,ada', "bad"],
+  ["an existing name with other content", "good 1,other,FALSE,TEXT,ada", "good 1"],
 ];
 
 describe("a bad row", () => {
-  test.each(BAD)("(%s) is reported with its line, and nothing is kept", async (_what, row, name) => {
+  test.each(BAD)("with %s is reported with its line, and nothing is kept", async (_what, row, name) => {
     const file = await write(GOOD[0]!, row, GOOD[1]!);
     const summary = await importPrompts(file, { client });
     expect(summary).toMatchObject({ kept: false, rejected: 1 });
@@ -105,7 +105,7 @@ describe("a bad row", () => {
     expect(await names()).toEqual([]);
   });
 
-  test("with keepGoing costs only itself", async () => {
+  test("rejects only itself with keepGoing", async () => {
     const file = await write(GOOD[0]!, ...BAD.map(([, row]) => row), GOOD[1]!);
     const summary = await importPrompts(file, { client, keepGoing: true });
     expect(summary).toMatchObject({ kept: true, inserted: 2, rejected: BAD.length });
@@ -115,7 +115,7 @@ describe("a bad row", () => {
     expect(await names()).toEqual(["good 1", "good 2"]);
   });
 
-  test("at the very end, where a quote is never closed, costs only itself too", async () => {
+  test("rejects only itself at the end of the file if its quote is never closed", async () => {
     const file = await write(...GOOD, 'bad,"text');
     expect(await importPrompts(file, { client })).toMatchObject({ kept: false, rejected: 1 });
     expect(await importPrompts(file, { client, keepGoing: true })).toMatchObject({
@@ -126,7 +126,7 @@ describe("a bad row", () => {
   });
 });
 
-test("the same row twice is taken once, with a warning", async () => {
+test("accepts a repeated row once, with a warning", async () => {
   const summary = await importPrompts(await write(GOOD[0]!, GOOD[0]!), { client });
   expect(summary).toMatchObject({ inserted: 1, rejected: 0, kept: true });
   expect(summary.warnings).toEqual([
@@ -137,7 +137,7 @@ test("the same row twice is taken once, with a warning", async () => {
 describe("cancelling", () => {
   const rows = Array.from({ length: 1_000 }, (_, index) => `prompt ${index},text,FALSE,TEXT,ada`);
 
-  test("takes everything back", async () => {
+  test("undoes the whole import", async () => {
     const controller = new AbortController();
     const run = importPrompts(await write(...rows), {
       client,
@@ -146,11 +146,11 @@ describe("cancelling", () => {
     });
     await expect(run).rejects.toMatchObject({ code: "IMPORT_CANCELLED", exitCode: 130 });
     expect(await names()).toEqual([]);
-    // The connection is out of its transaction.
+    // The connection is no longer in a transaction.
     await client.query("vacuum llm.prompts");
   });
 
-  test("with keepGoing keeps what was imported, and the next run goes on", async () => {
+  test("keeps what was imported with keepGoing, and the next run continues", async () => {
     const file = await write(...rows);
     const controller = new AbortController();
     const run = importPrompts(file, {

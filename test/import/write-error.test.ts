@@ -11,7 +11,7 @@ test.each([
   ["ENOENT", "FILE_NOT_WRITABLE", /folder \/out does not exist/],
   ["ENOTDIR", "FILE_NOT_WRITABLE", /\/out is not a folder/],
   ["EISDIR", "FILE_NOT_WRITABLE", /\/out\/chats is a folder/],
-])("%s is a sentence that says what to do", (code, name, message) => {
+])("reports %s in a sentence that says what to do", (code, name, message) => {
   const error = writeError("/out/chats", failure(code));
   expect(error).toMatchObject({
     code: name,
@@ -21,7 +21,7 @@ test.each([
   expect(error.message).not.toContain(code);
 });
 
-test("what nobody foresaw is told as Node says it", () => {
+test("repeats Node's message for an unknown error", () => {
   expect(writeError("/out/chats", failure("EIO")).message).toBe(
     "/out/chats cannot be written: EIO: what Node says",
   );

@@ -19,7 +19,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const database = (kind: Database["kind"]) => ({ kind }) as Database;
 const versions = () => parseMasterKeys(loadSecrets(folder).masterKeys).versions;
 
-test("a new master key is added to secrets.json above the others, which stay", async () => {
+test("adds a new master key to secrets.json before the others, which stay", async () => {
   const before = loadSecrets(folder);
   expect(await prepareNewKey(loadConfig({ PLINTH_DATA: folder }), database("embedded"))).toBe(true);
   const after = loadSecrets(folder);
@@ -28,7 +28,7 @@ test("a new master key is added to secrets.json above the others, which stay", a
   expect(versions()).toEqual([1, 2]);
 });
 
-test("while a Plinth runs that has not read the key, nothing may be sealed under it", async () => {
+test("seals nothing under a key that a running Plinth has not read", async () => {
   const lock = await acquireLock(lockPath(folder), "server", () => {});
   try {
     lock.announce(1);
@@ -39,7 +39,7 @@ test("while a Plinth runs that has not read the key, nothing may be sealed under
   expect(versions()).toEqual([1, 2, 3]);
 });
 
-test("keys that are set elsewhere are not added to", async () => {
+test("adds no key to keys that are set elsewhere", async () => {
   const before = versions();
   for (const [env, kind] of [
     [{ PLINTH_MASTER_KEYS: generateMasterKey(1) }, "embedded"],

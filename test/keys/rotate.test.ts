@@ -50,8 +50,8 @@ const stored = async () =>
     )
   ).rows;
 
-describe("H11 rotation", () => {
-  test("seals everything anew, for the same purpose and owner, and changes no secret", async () => {
+describe("rotation [H11]", () => {
+  test("re-encrypts every secret for the same purpose and owner without changing it", async () => {
     const told: number[] = [];
     const outcome = await rotateSealed({
       client,
@@ -77,7 +77,7 @@ describe("H11 rotation", () => {
     ]);
   });
 
-  test("readers never fail and never wait meanwhile", async () => {
+  test("neither fails nor blocks concurrent readers", async () => {
     let isDone = false;
     let reads = 0;
     const reader = async () =>
@@ -102,7 +102,7 @@ describe("H11 rotation", () => {
     expect(reads).toBeGreaterThan(0);
   });
 
-  test("told to stop it stops between batches, loses nothing, and goes on at the next call", async () => {
+  test("stops between batches on request, loses nothing and continues at the next call", async () => {
     const controller = new AbortController();
     const first = await rotateSealed({
       client,
@@ -124,7 +124,7 @@ describe("H11 rotation", () => {
     expect(second).toMatchObject({ rotated: KEY_COUNT + 1 - 20, isComplete: true });
   });
 
-  test("a connection that breaks in the middle loses nothing", async () => {
+  test("loses nothing if its connection breaks", async () => {
     const victim = new pg.Client({ connectionString: db.url("owner") });
     victim.on("error", () => {});
     await victim.connect();
@@ -145,7 +145,7 @@ describe("H11 rotation", () => {
     expect((await stored()).every(({ master_key_version }) => master_key_version === 2)).toBe(true);
   });
 
-  test("a concurrent change wins: what was written meanwhile is not overwritten, and is sealed anew itself", async () => {
+  test("keeps concurrent changes and re-encrypts them as well", async () => {
     const [changed, shredded] = userIds as [string, string];
     const change = async () => {
       await client.query("update private.user_keys set wrapped_key = $2 where user_id = $1", [
@@ -177,7 +177,7 @@ describe("H11 rotation", () => {
     expect(both.unseal("user key", row.wrapped_key, changed).toString()).toBe("another key");
   });
 
-  test("a version in use that is not among the keys is refused before anything changes", async () => {
+  test("fails before any change if a version in use is missing among the keys", async () => {
     const before = await stored();
     const onlyNew = parseMasterKeys(generateMasterKey(2));
     await expect(rotateSealed({ client, masterKeys: onlyNew })).rejects.toMatchObject({
@@ -186,7 +186,7 @@ describe("H11 rotation", () => {
     expect(await stored()).toEqual(before);
   });
 
-  test("a row that no key opens is reported and left, the others go on", async () => {
+  test("reports a row that no key opens, leaves it unchanged and continues with the others", async () => {
     const broken = sealFor(userIds[1]!);
     await client.query("update private.user_keys set wrapped_key = $1 where user_id = $2", [
       broken,
@@ -199,7 +199,7 @@ describe("H11 rotation", () => {
     expect(row.wrapped_key).toBe(broken);
   });
 
-  test("one rotation at a time", async () => {
+  test("runs once at a time", async () => {
     await withClient(db.url("owner"), async (other) => {
       await other.query("select pg_advisory_lock(hashtextextended('plinth keys rotate', 0))");
       await expect(rotateSealed({ client, masterKeys })).rejects.toMatchObject({ code: "ROTATION_RUNNING" });
@@ -208,7 +208,7 @@ describe("H11 rotation", () => {
   });
 });
 
-test("H11 every sealed column of the database is in the list, and every one of the list in the database", async () => {
+test("the list of sealed columns matches the database [H11]", async () => {
   const { rows } = await client.query<{ name: string }>(
     `select n.nspname || '.' || c.relname || '.' || a.attname as name
      from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { sendEmails } from "../../src/jobs/send-emails.ts";
 
-test("a failure of the database is told when no mail is at work any more", async () => {
+test("reports a database failure only after all running deliveries have finished", async () => {
   const sending = Promise.withResolvers<void>();
   const finished: unknown[] = [];
   const delivering = sendEmails({

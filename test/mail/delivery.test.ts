@@ -39,10 +39,10 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Connections of the worker role. */
+/** Connections with the worker role. */
 function openPool(): pg.Pool {
   const pool = new pg.Pool({ connectionString: db.url("worker"), max: 5 });
-  // A database that is dropped cuts what is just being closed.
+  // Dropping a database cuts connections that are just being closed.
   pool.on("error", () => {});
   return pool;
 }
@@ -65,7 +65,7 @@ const queue = (
   channel = "email",
 ) => asOwner("select private.queue_mail($1, $2, $3, $4, $5)", [ada, to, template, variables, channel]);
 
-/** One look at the outbox, as the worker has it. */
+/** Processes the outbox once, as the worker does. */
 async function deliver(url: string, options: Partial<MailerOptions> = {}): Promise<Delivery> {
   const mailer = createMailer({
     transport: createSmtpTransport({ url, from: "Plinthos <mail@plinthos.example>" }),
@@ -90,7 +90,7 @@ const outbox = () =>
 const dueNow = () => asOwner("update private.mail_outbox set next_attempt_at = now()");
 
 describe("a mail server that accepts", () => {
-  test("gets text and HTML, from whom and to whom, with a token nobody else has seen", async () => {
+  test("receives text and HTML, sender and recipient, and a token that appears nowhere else", async () => {
     const server = await smtp();
     const token = `plp_${"t".repeat(43)}`;
     await queue("password-reset", "ada@example.org", {
@@ -107,14 +107,14 @@ describe("a mail server that accepts", () => {
     const body = mail!.source.replace(/=\r\n/g, "").replace(/=3D/g, "=");
     expect(body).toContain(`https://app.example.org/reset-password#token=${token}`);
     expect(body).toContain("Hello Ada &lt;b&gt;,");
-    // Done: the token goes, even sealed.
+    // After delivery, the sealed token is deleted as well.
     expect(await outbox()).toMatchObject([
       { status: "sent", attempts: 1, last_error: null, variables: { display_name: "Ada <b>" } },
     ]);
     expect(JSON.stringify(await outbox())).not.toContain("sealed_token");
   });
 
-  test("is never given a header of somebody else's making", async () => {
+  test("receives no header from a user's input", async () => {
     const server = await smtp();
     await queue("mfa-changed", "ada@example.org", {
       display_name: "Ada\r\nBcc: evil@example.org\r\n\r\nHello",
@@ -127,13 +127,13 @@ describe("a mail server that accepts", () => {
     expect(mail!.to).toEqual(["ada@example.org"]);
     expect(headerNames(mail!)).not.toContain("bcc");
     expect(headerOf(mail!, "subject")).toBe("For Ada Bcc: evil@example.org Hello");
-    // An address is one address, whatever it looks like.
+    // An address stays one address, whatever it contains.
     await queue("mfa-changed", "a@example.org,b@example.org");
     await deliver(server.url);
     expect(server.received.map(({ to }) => to.length).filter((count) => count > 1)).toEqual([]);
   });
 
-  test("gets each mail once from many workers at once", async () => {
+  test("receives each mail once from many concurrent workers", async () => {
     const server = await smtp();
     for (let index = 0; index < 30; index++) await queue("account-locked", `user${index}@example.org`);
     const clients = Array.from({ length: 4 }, openPool);
@@ -162,8 +162,8 @@ describe("a mail server that accepts", () => {
   });
 });
 
-describe("a mail server that does not accept", () => {
-  test("for now (4xx) is asked again later, up to ten times, ever more seldom", async () => {
+describe("a mail server that rejects", () => {
+  test("is retried after a temporary error (4xx), up to ten times with growing delays", async () => {
     let isDown = true;
     const server = await smtp({
       onMail() {
@@ -210,7 +210,7 @@ describe("a mail server that does not accept", () => {
         },
       },
     ],
-  ])("for good (5xx), because of %s, is not asked again", async (_what, options) => {
+  ])("is not retried after a permanent error (5xx) because of %s", async (_what, options) => {
     const server = await smtp(options as never);
     await queue("password-reset", "ada@example.org", { sealed_token: sealer.seal("mail token", "x") });
     expect(await deliver(server.url)).toEqual({ sent: 0, retried: 0, failed: 1 });
@@ -219,7 +219,7 @@ describe("a mail server that does not accept", () => {
     ]);
   });
 
-  test("because the password for it is wrong is asked again: that is our mistake, not the mail's", async () => {
+  test("is retried after a wrong password, because that is not the mail's fault", async () => {
     const server = await smtp({
       authOptional: false,
       onAuth: (_auth, _session, done) => done(smtpError(535, "wrong password")),
@@ -233,7 +233,7 @@ describe("a mail server that does not accept", () => {
     expect((await outbox())[0]!.last_error).not.toContain("s3cret");
   });
 
-  test("because it is not there loses nothing", async () => {
+  test("loses no mail if it is unreachable", async () => {
     await queue();
     expect(await deliver("smtp://127.0.0.1:1")).toEqual({ sent: 0, retried: 1, failed: 0 });
     const server = await smtp();
@@ -241,12 +241,12 @@ describe("a mail server that does not accept", () => {
     expect(await deliver(server.url)).toEqual({ sent: 1, retried: 0, failed: 0 });
   });
 
-  test("and cuts the line after it took the mail gets it again under the same Message-ID and date", async () => {
+  test("receives the mail again with the same Message-ID and date if it cuts the connection after accepting it", async () => {
     const server = await smtp();
     await queue();
     const mails = await query("select * from private.take_mails(5)", []);
     expect(mails).toHaveLength(1);
-    // The worker dies here, having sent and not said so.
+    // The worker dies here: it has sent the mail and not recorded it.
     const transport = createSmtpTransport({ url: server.url, from: "mail@plinthos.example" });
     const mailer = createMailer({
       transport,
@@ -257,7 +257,7 @@ describe("a mail server that does not accept", () => {
     });
     await mailer.deliver(mails[0] as never);
     await mailer.close();
-    // Nobody takes it while it is leased; then somebody does.
+    // No worker takes the mail during the lease; afterwards one does.
     expect(await deliver(server.url)).toEqual({ sent: 0, retried: 0, failed: 0 });
     expect((await outbox())[0]!.waits).toBeGreaterThan(60);
     await dueNow();
@@ -268,7 +268,7 @@ describe("a mail server that does not accept", () => {
     expect(headerOf(second!, "date")).toBe(headerOf(first!, "date"));
   });
 
-  test("and cuts the line in the middle of a mail loses nothing", async () => {
+  test("loses no mail if it cuts the connection in the middle of one", async () => {
     let lines = 0;
     const cutter = createServer((socket) => {
       socket.on("error", () => {});
@@ -291,8 +291,8 @@ describe("a mail server that does not accept", () => {
   });
 });
 
-describe("a message that cannot be made", () => {
-  test("waits for the master keys, and is given up when its token was altered", async () => {
+describe("a message that cannot be built", () => {
+  test("waits for the master keys, and fails if its token was altered", async () => {
     const server = await smtp();
     const sealed = sealer.seal("mail token", "x");
     await queue("password-reset", "ada@example.org", { sealed_token: sealed });
@@ -306,14 +306,14 @@ describe("a message that cannot be made", () => {
     expect(await deliver(server.url)).toEqual({ sent: 0, retried: 0, failed: 1 });
   });
 
-  test("waits for a worker that knows its template; object members are no templates", async () => {
+  test("waits for a worker that knows its template; object members are not templates", async () => {
     const server = await smtp();
     await queue("of-tomorrow");
     await queue("constructor");
     expect(await deliver(server.url)).toEqual({ sent: 0, retried: 2, failed: 0 });
   });
 
-  test("is not sent when it is too old to be of use", async () => {
+  test("is not sent when it is too old to be useful", async () => {
     const server = await smtp();
     await asOwner("select private.queue_mail($1, 'a@example.org', 'password-reset', $2, 'email', now())", [
       ada,
@@ -325,7 +325,7 @@ describe("a message that cannot be made", () => {
 });
 
 describe("text messages", () => {
-  test("go to the application's hook with the code, and wait where there is none", async () => {
+  test("are passed to the application's hook with the code, and wait if it has none", async () => {
     const heard: SmsMessage[] = [];
     await queue("phone-code", "+12025550101", { sealed_token: sealer.seal("mail token", "12345678") }, "sms");
     expect(await deliver("smtp://127.0.0.1:1")).toEqual({ sent: 0, retried: 1, failed: 0 });
@@ -354,7 +354,7 @@ describe("the worker", () => {
     return { logger: pino({ level: "debug", base: null }, stream), lines };
   }
 
-  test("sends within seconds; without a mail server it writes files for their owner only and names them in the log", async () => {
+  test("sends within seconds; without a mail server it writes files that only their owner can read and names them in the log", async () => {
     const folder = await mkdtemp(join(tmpdir(), "plinth-test-mail-"));
     const { logger, lines } = collect();
     const config = loadConfig({ PLINTH_DATA: folder, PLINTH_ROLE_PREFIX: db.rolePrefix });

@@ -7,7 +7,7 @@ import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../su
 import { mailsTo } from "../support/mail.ts";
 import { inRolledBackTransaction } from "../support/transaction.ts";
 
-// Who is told of what, by the events of the audit log (private.notification_of).
+// The recipients and reasons of notifications, by the events of the audit log (private.notification_of).
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -25,7 +25,7 @@ async function someone() {
 const told = async (email: string) =>
   (await mailsTo(db, email)).map(({ template, variables }) => [template, variables.event]);
 
-describe("A6 the owner of an account is told", () => {
+describe("the owner of an account is notified [A6]", () => {
   test.each([
     ["factor_added", "mfa-changed", /A second factor was added/],
     ["factor_removed", "mfa-changed", /was removed/],
@@ -48,14 +48,14 @@ describe("A6 the owner of an account is told", () => {
     expect(render(TEMPLATES[template]!(mail!.variables, context)).text).toMatch(words);
   });
 
-  test("of a provider that was linked, and not of the one they registered with", async () => {
+  test("of a linked provider, but not of the one they registered with", async () => {
     const ada = await someone();
     for (const by of ["registration", "link"])
       await asOwner("select private.record_security_event('provider_linked', $1, $2)", [ada.id, { by }]);
     expect(await told(ada.email)).toEqual([["oauth-changed", "provider_linked"]]);
   });
 
-  test("by nothing when the account is nobody's, has no address or is deleted", async () => {
+  test("of nothing if the account is unknown, has no address or is deleted", async () => {
     const ada = await someone();
     await asOwner("update identity.users set account_status = 'deleted' where id = $1", [ada.id]);
     await asOwner("select private.record_security_event('factor_added', $1)", [ada.id]);
@@ -64,7 +64,7 @@ describe("A6 the owner of an account is told", () => {
     expect(await told(ada.email)).toEqual([]);
   });
 
-  test("only if what happened is committed", async () => {
+  test("only if the event is committed", async () => {
     const ada = await someone();
     await inRolledBackTransaction(db, async (tx) => {
       await tx.rows("select private.record_security_event('factor_added', $1)", [ada.id]);
@@ -73,7 +73,7 @@ describe("A6 the owner of an account is told", () => {
   });
 });
 
-test("A6 the events are those that really happen: settings, an administrator, a token used twice", async () => {
+test("the events occur in practice: settings, an administrator, a token used twice [A6]", async () => {
   const [ada, admin] = [await someone(), await someone()];
   await grantRole(db, admin.id, "admin");
   const refresh = someHash();
@@ -85,7 +85,7 @@ test("A6 the events are those that really happen: settings, an administrator, a 
         successor,
         Buffer.from("x"),
       ]);
-      // Beyond the grace that a lost answer gets.
+      // After the grace period for a lost answer.
       await asOwner(
         "update private.refresh_tokens set used_at = used_at - interval '1 hour' where used_at is not null",
       );

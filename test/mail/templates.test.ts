@@ -20,13 +20,13 @@ const EVENTS = [
 ];
 const WITH_TOKEN = ["password-reset", "phone-code", "verify-email"];
 
-test("the templates are those that the database queues", () => {
+test("the templates are exactly those that the database queues", () => {
   const queued = new Set<string>();
   for (const file of readdirSync(FIXTURES, { recursive: true, encoding: "utf8" })) {
     if (!file.endsWith(".sql")) continue;
     const sql = readFileSync(join(FIXTURES, file), "utf8");
     if (!/\b(queue_mail|notify_user|notification_of)\b/.test(sql)) continue;
-    // Only template names are written with hyphens in these functions.
+    // In these functions, only template names contain hyphens.
     for (const [, name] of sql.matchAll(/'([a-z]+(?:-[a-z]+)+)'/g)) queued.add(name!);
   }
   expect([...queued].sort()).toEqual([...NAMES].sort());
@@ -71,12 +71,12 @@ describe.each(NAMES)("%s", (name) => {
       expect(text).not.toMatch(/undefined|null|NaN/);
       expect(text.includes(CONTEXT.token)).toBe(WITH_TOKEN.includes(name));
     }
-    // In a query, the token would be in the log of every server on the way.
+    // As a query parameter, the token would be logged by every server on the way.
     expect(plain.text).not.toMatch(/\?[^\s]*plp_/);
   });
 });
 
-test("a link whose scheme is not http(s) is shown but not linked", () => {
+test("shows a link that is not http(s) without linking it", () => {
   const { html } = render({ subject: "x", parts: [{ label: "x", link: "javascript:alert(1)" }] });
   expect(html).not.toContain("href");
 });

@@ -15,12 +15,12 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("every fixture reaches databases through a migration", async () => {
+test("every fixture is included in a migration", async () => {
   expect(await listFixtures(MIGRATIONS_FOLDER)).not.toEqual([]);
   expect(await unusedFixtures(MIGRATIONS_FOLDER)).toEqual([]);
 });
 
-/** What a fixture may define, by the folder it stands in: the schemas and names of the objects. */
+/** The objects that a fixture may define, by its folder: their schemas and names. */
 const DEFINES: Record<string, RegExp> = {
   functions: /^ *create or replace function (?!private\.)\w+\.(\w+)/gm,
   private: /^ *create or replace function private\.(\w+)/gm,
@@ -29,7 +29,7 @@ const DEFINES: Record<string, RegExp> = {
   views: /^create (?:or replace |materialized )view \w+\.(\w+)/gm,
 };
 
-test("a fixture stands in its domain, in the folder of its kind, and is named after what it defines", async () => {
+test("a fixture is in its domain and in the folder of its kind, and is named after the object it defines", async () => {
   const domains = SCHEMAS.filter((schema) => schema !== "private");
   for (const path of await listFixtures(MIGRATIONS_FOLDER)) {
     const [domain, kind, file] = path.split("/") as [string, string, string];
@@ -39,7 +39,7 @@ test("a fixture stands in its domain, in the folder of its kind, and is named af
     const found = [...text.matchAll(DEFINES[kind] ?? /$^/g)];
     const others = found.filter((match) => !match.slice(1).includes(name)).map(([line]) => line);
     expect({ path, others }).toEqual({ path, others: [] });
-    // Policies may be none: a table that nobody may touch.
+    // A table that no role may access needs no policy.
     if (kind !== "policies") expect({ path, count: found.length }).not.toEqual({ path, count: 0 });
     if (kind !== "triggers" && kind !== "policies")
       expect({ path, kinds: text.match(/^ *create (?!unique|index)(?:or replace )?\w+/gm)?.length }).toEqual({
@@ -49,7 +49,7 @@ test("a fixture stands in its domain, in the folder of its kind, and is named af
   }
 });
 
-test("run again on a migrated database, the fixtures change nothing: none was edited without being committed", async () => {
+test("the fixtures change nothing when run again on a migrated database, so none was edited without being committed", async () => {
   const { rolePrefix } = db;
   const before = await withClient(db.url("owner"), (client) => dumpSchema(client, { rolePrefix }));
   let after: Map<string, string> | undefined;

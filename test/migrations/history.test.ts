@@ -9,7 +9,7 @@ import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { MIGRATIONS_FOLDER } from "../../src/support/paths.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 
-// Every committed migration, forwards and back, one by one.
+// Every committed migration, applied and rolled back one by one.
 
 const sqlFiles = async (folder: string): Promise<string[]> =>
   (await readdir(join(MIGRATIONS_FOLDER, folder)).catch(() => []))
@@ -30,15 +30,15 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("there are committed migrations, so that the rules below have something to hold for", () => {
+test("committed migrations exist, so that the rules below check something", () => {
   expect(names).not.toEqual([]);
 });
 
-test("every committed migration has a way back under the same name, and no way back is left over", async () => {
+test("every committed migration has a rollback with the same name, and no other rollback exists", async () => {
   expect(await sqlFiles("rollback")).toEqual(names);
 });
 
-test("C8 each way back restores the schema as it was, and the way forward again the schema as it is", async () => {
+test("each rollback restores the previous schema, and applying the migration again restores the current one [C8]", async () => {
   const options = { ownerUrl: db.url("owner"), rolePrefix: db.rolePrefix, migrationsFolder: folder };
   const dump = () =>
     withClient(db.url("owner"), (client) => dumpSchema(client, { rolePrefix: db.rolePrefix }));
@@ -56,7 +56,7 @@ test("C8 each way back restores the schema as it was, and the way forward again 
   }
   expect(await migrateDatabase(options)).toEqual({ applied: names });
   expect(await dump()).toEqual(dumps.at(-1));
-  // All at once is one transaction.
+  // All at once in one transaction.
   await rollback({ ...options, steps: names.length });
   expect(await dump()).toEqual(dumps[0]);
 }, 300_000);

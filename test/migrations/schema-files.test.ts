@@ -7,8 +7,8 @@ import { checkSchemaFiles, dumpFiles } from "../../src/schema-dump/schema-files.
 import { MIGRATIONS_FOLDER, SCHEMA_FOLDER } from "../../src/support/paths.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// The committed files are of PostgreSQL 18, the embedded server's. Others print views and versioned functions differently;
-// the parts before them (schema, types, tables with policies and grants) read the same from 15 on.
+// The committed files are those of PostgreSQL 18, the embedded server's version. Other versions print views and versioned
+// functions differently; the parts before them (schema, types, tables with policies and grants) are the same from 15 on.
 const FILES_MAJOR = 18;
 
 let db: TestDatabase;
@@ -19,7 +19,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("migrations/schema is the schema as the migrations leave it (otherwise: plinth schema dump)", async () => {
+test("migrations/schema matches the schema after all migrations (otherwise: plinth schema dump)", async () => {
   const { files, major } = await withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query<{ major: number }>(
       "select current_setting('server_version_num')::integer / 10000 as major",

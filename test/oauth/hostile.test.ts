@@ -6,7 +6,7 @@ import { type ForgedProvider, type Forgery, startForgedProvider } from "../suppo
 import { startOidcProvider, type TestProvider } from "../support/oidc-provider.ts";
 import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
 
-// What must not open a session: answers that do not hold, and flows that are somebody else's, used or old.
+// Attacks that must not open a session: invalid answers, and flows that belong to someone else, are used or have expired.
 
 let db: TestDatabase;
 let api: Api;
@@ -45,7 +45,7 @@ async function finishForged(changes: Record<string, string | undefined> = {}): P
   return finishSignIn(api, flowToken, forged.visit(authorizationUrl, changes));
 }
 
-/** Nothing was opened, and why is in the audit log. */
+/** Checks that no session was opened, and returns the reason from the audit log. */
 async function refusal(work: () => Promise<Answer>): Promise<{ code: string; reason: string; text: string }> {
   const before = [await count("identity.users"), await count("identity.user_sessions")];
   const answer = await work();
@@ -57,8 +57,8 @@ async function refusal(work: () => Promise<Answer>): Promise<{ code: string; rea
   return { code: codeOf(answer), reason: event!.reason, text: answer.text };
 }
 
-describe("an answer that does not hold", () => {
-  test("the forged provider is believed when it forges nothing, so that what follows is refused for its fault", async () => {
+describe("an invalid answer", () => {
+  test("is accepted if nothing is forged, so that the answers below fail for their one fault", async () => {
     const { data, errors } = await finishForged();
     expect(errors).toBeUndefined();
     expect(data.finishProviderSignIn.accessToken).toEqual(expect.any(String));
@@ -67,7 +67,7 @@ describe("an answer that does not hold", () => {
 
   const now = () => Math.floor(Date.now() / 1000);
   const forgeries: [string, () => Forgery][] = [
-    ["a nonce of another sign-in", () => ({ claims: { nonce: "another" } })],
+    ["the nonce of another sign-in", () => ({ claims: { nonce: "another" } })],
     ["no nonce", () => ({ claims: { nonce: undefined } })],
     ["another audience", () => ({ claims: { aud: "another-client" } })],
     [
@@ -75,23 +75,23 @@ describe("an answer that does not hold", () => {
       () => ({ claims: { aud: ["client", "x"], azp: "x" } }),
     ],
     ["another issuer", () => ({ claims: { iss: "https://accounts.example.org" } })],
-    ["a time that is over", () => ({ claims: { iat: now() - 7200, exp: now() - 3600 } })],
+    ["an expired ID token", () => ({ claims: { iat: now() - 7200, exp: now() - 3600 } })],
     ["no subject", () => ({ claims: { sub: undefined } })],
     ["an empty subject", () => ({ claims: { sub: "" } })],
     ["a subject with a NUL", () => ({ claims: { sub: "a\0b" } })],
     ["an oversized subject", () => ({ claims: { sub: "x".repeat(256) } })],
-    ["a subject that is no text", () => ({ claims: { sub: 7 } })],
+    ["a subject that is not text", () => ({ claims: { sub: 7 } })],
     ["another key's signature", () => ({ signature: "another key" })],
     ["no signature", () => ({ signature: "none" })],
     ["a MAC made with the public key", () => ({ signature: "HS256 with the public key" })],
     ["claims altered after signing", () => ({ signature: "altered" })],
     ["no ID token", () => ({ tokens: { id_token: undefined } })],
-    ["an ID token that is none", () => ({ tokens: { id_token: "x.y.z" } })],
+    ["a malformed ID token", () => ({ tokens: { id_token: "x.y.z" } })],
     ["no access token", () => ({ tokens: { access_token: undefined } })],
     ["an oversized access token", () => ({ tokens: { access_token: "x".repeat(20_000) } })],
     ["another person's userinfo", () => ({ userInfo: { sub: "victim", email: "v@example.com" } })],
   ];
-  test.each(forgeries)("%s", async (_what, forgery) => {
+  test.each(forgeries)("is rejected: %s", async (_what, forgery) => {
     forged.forgery = forgery();
     const { code, text } = await refusal(() => finishForged());
     expect({ code, text }).toEqual({
@@ -100,7 +100,7 @@ describe("an answer that does not hold", () => {
     });
   });
 
-  test("hostile claims are cut to what can be kept, and the person gets in", async () => {
+  test("cuts hostile claims to what can be stored, and signs the person in", async () => {
     forged.forgery = {
       claims: {
         sub: "hostile",
@@ -123,7 +123,7 @@ describe("an answer that does not hold", () => {
 });
 
 describe("mix-up", () => {
-  test("an answer that names another issuer is not taken to this one (RFC 9207)", async () => {
+  test("rejects an answer that names another issuer (RFC 9207)", async () => {
     const sent = forged.requests.length;
     const other = await refusal(() => finishForged({ iss: "https://accounts.example.org" }));
     const missing = await refusal(() => finishForged({ iss: undefined }));
@@ -131,7 +131,7 @@ describe("mix-up", () => {
     expect(forged.requests.length).toBe(sent);
   });
 
-  test("nor is one that came in where another provider sends its answers, or anywhere else", async () => {
+  test("rejects an answer at another provider's redirect URI or at any other address", async () => {
     const sent = forged.requests.length;
     for (const place of [`${APP}/real`, "https://evil.example.org/callback/forged", `${APP}/forged/`]) {
       const { code, reason } = await refusal(async () => {
@@ -144,7 +144,7 @@ describe("mix-up", () => {
     expect(forged.requests.length).toBe(sent);
   });
 
-  test("nor is another provider's code taken to this flow: the state is not this flow's", async () => {
+  test("rejects another provider's code, because the state is that of another flow", async () => {
     const [here, there] = [await start(api, "forged"), await start(api, "real")];
     const callbackUrl = await real.visit(there.authorizationUrl, "ada");
     const { code } = await refusal(() => finishSignIn(api, here.flowToken, callbackUrl));
@@ -153,7 +153,7 @@ describe("mix-up", () => {
 });
 
 describe("login CSRF and stolen codes", () => {
-  test("an answer is of no use with another client's flow token, and spoils neither flow", async () => {
+  test("rejects an answer with another client's flow token, and leaves both flows usable", async () => {
     const [attacker, victim] = [await start(api, "real"), await start(api, "real")];
     const attackersAnswer = await real.visit(attacker.authorizationUrl, "ada");
     const forced = await refusal(() => finishSignIn(api, victim.flowToken, attackersAnswer));
@@ -163,7 +163,7 @@ describe("login CSRF and stolen codes", () => {
     expect((await finishSignIn(api, attacker.flowToken, attackersAnswer)).errors).toBeUndefined();
   });
 
-  test("PKCE: a code put into another flow's answer is refused by the provider", async () => {
+  test("PKCE: the provider rejects a code moved into another flow's answer", async () => {
     const [thief, owner_] = [await start(api, "real"), await start(api, "real")];
     const code = new URL(await real.visit(owner_.authorizationUrl, "ada")).searchParams.get("code")!;
     const thiefsAnswer = new URL(await real.visit(thief.authorizationUrl, "ada"));
@@ -174,7 +174,7 @@ describe("login CSRF and stolen codes", () => {
     });
   });
 
-  test("PKCE: a changed challenge makes the code worthless, a missing one gets none", async () => {
+  test("PKCE: rejects the code of a changed challenge, and gets no code without a challenge", async () => {
     const changed = await start(api, "real");
     const url = new URL(changed.authorizationUrl);
     url.searchParams.set("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"); // RFC 7636, Appendix B
@@ -192,8 +192,8 @@ describe("login CSRF and stolen codes", () => {
   });
 });
 
-describe("a flow works once and for ten minutes", () => {
-  test("of many who come with one answer at once one gets in; later nobody", async () => {
+describe("a flow", () => {
+  test("signs in one of many concurrent requests with one answer, and no later request", async () => {
     const { authorizationUrl, flowToken } = await start(api, "real");
     const callbackUrl = await real.visit(authorizationUrl, "ada");
     const answers = await Promise.all(
@@ -204,7 +204,7 @@ describe("a flow works once and for ten minutes", () => {
     expect((await refusal(() => finishSignIn(api, flowToken, callbackUrl))).code).toBe("INVALID_CREDENTIALS");
   });
 
-  test("an expired one is refused before the provider is asked, and deleted by the job", async () => {
+  test("is rejected after it expires, before any request to the provider, and deleted by the job", async () => {
     const { authorizationUrl, flowToken } = await start(api, "forged");
     await asOwner("update private.oauth_states set expires_at = now() - interval '1 second'");
     const sent = forged.requests.length;
@@ -219,7 +219,7 @@ describe("a flow works once and for ten minutes", () => {
     ).toBeUndefined();
   });
 
-  test("a finished or failed one leaves no row", async () => {
+  test("leaves no row once it has finished or failed", async () => {
     await asOwner("delete from private.oauth_states");
     await finishForged();
     await finishForged({ iss: "https://accounts.example.org" });
@@ -227,8 +227,8 @@ describe("a flow works once and for ten minutes", () => {
   });
 });
 
-describe("a provider that says no or nothing", () => {
-  test("a person who declines gets FORBIDDEN", async () => {
+describe("a provider that declines or fails", () => {
+  test("returns FORBIDDEN if the person declines", async () => {
     const { authorizationUrl, flowToken } = await start(api, "real");
     const callbackUrl = await real.visit(authorizationUrl, null);
     expect(await refusal(() => finishSignIn(api, flowToken, callbackUrl))).toMatchObject({
@@ -237,7 +237,7 @@ describe("a provider that says no or nothing", () => {
     });
   });
 
-  test("its errors are sorted, and none of its words is passed on", async () => {
+  test("maps its errors to codes and repeats none of its words", async () => {
     const outcomes: [string, string | undefined][] = [];
     for (const error of [
       "access_denied",
@@ -262,7 +262,7 @@ describe("a provider that says no or nothing", () => {
     ]);
   });
 
-  test("one that cannot be reached is UNAVAILABLE, at the start and at the end", async () => {
+  test("returns UNAVAILABLE at the start and at the end if it cannot be reached", async () => {
     expect(codeOf(await startAnswer(api, { provider: "down" }))).toBe("UNAVAILABLE");
     for (const answer of [
       (_: string, response: ServerResponse) => Boolean(response.writeHead(503).end()),
@@ -278,7 +278,7 @@ describe("a provider that says no or nothing", () => {
     }
   });
 
-  test("one that does not accept us is UNAVAILABLE, and the log says why without the secret", async () => {
+  test("returns UNAVAILABLE if it does not accept the client, and logs the reason without the secret", async () => {
     const { authorizationUrl, flowToken } = await start(api, "misconfigured");
     const url = new URL(authorizationUrl);
     url.searchParams.set("redirect_uri", `${APP}/real`);
@@ -290,7 +290,7 @@ describe("a provider that says no or nothing", () => {
     expect(log).not.toContain("not-the-secret");
   });
 
-  test("what the log holds of all this names no code, token or secret", () => {
+  test("logs no code, token or secret in any of these cases", () => {
     const log = JSON.stringify(api.logLines);
     expect(log).toContain("OAUTH_RESPONSE_IS_NOT_CONFORM");
     expect(log).not.toContain("canary");
@@ -314,7 +314,7 @@ describe("bad input", () => {
     ["redirectUri", { provider: "forged", redirectUri: "javascript:alert(1)" }],
     ["redirectUri", { provider: "forged", redirectUri: "x".repeat(100_000) }],
     ["redirectUri", { provider: "forged", redirectUri: "\0" }],
-  ])("startProviderSignIn names %s: %j", async (field, input) => {
+  ])("startProviderSignIn rejects %s: %j", async (field, input) => {
     const answer = await startAnswer(api, input);
     expect([codeOf(answer), answer.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", field]);
   });
@@ -330,25 +330,25 @@ describe("bad input", () => {
     `${APP}/forged?code=x&state=\0`,
     `${APP}/forged?code=\ud800&state=a`,
     `${APP}/forged?state=a&code=${"x".repeat(20_000)}`,
-  ])("finishProviderSignIn names callbackUrl: %j", async (callbackUrl) => {
+  ])("finishProviderSignIn rejects callbackUrl: %j", async (callbackUrl) => {
     const answer = await finishSignIn(api, token, callbackUrl);
     expect([codeOf(answer), answer.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", "callbackUrl"]);
   });
 
   test.each(["", "x", token, `${token}\0`, `plr_${"A".repeat(43)}`, "x".repeat(100_000)])(
-    "a flow token that is none is refused like one that is unknown",
+    "rejects a malformed flow token like an unknown one",
     async (flowToken) => {
       expect(codeOf(await finishSignIn(api, flowToken, url))).toBe("INVALID_CREDENTIALS");
     },
   );
 
-  test("a code that stands twice is refused", async () => {
+  test("rejects an answer with two codes", async () => {
     const { authorizationUrl, flowToken } = await start(api, "forged");
     const back = `${forged.visit(authorizationUrl)}&code=another`;
     expect((await refusal(() => finishSignIn(api, flowToken, back))).code).toBe("INVALID_CREDENTIALS");
   });
 
-  test("wrong types and missing values never reach a provider", async () => {
+  test("rejects wrong types and missing values before any request to a provider", async () => {
     for (const input of [
       {},
       { provider: null },
@@ -359,7 +359,7 @@ describe("bad input", () => {
       expect(codeOf(await startAnswer(api, input))).toBe("BAD_USER_INPUT");
   });
 
-  test("one operation finishes one sign-in", async () => {
+  test("finishes one sign-in in one operation", async () => {
     const field = `finishProviderSignIn(input: { flowToken: "x", callbackUrl: "y" }) { accessToken }`;
     expect(codeOf(await api.ask(`mutation { a: ${field} b: ${field} }`))).toBe("QUERY_TOO_COMPLEX");
   });

@@ -15,7 +15,7 @@ import { type ForgedProvider, startForgedProvider } from "../support/forged-prov
 import { templatesTo } from "../support/mail.ts";
 import { entry, finishLink, finishSignIn, start, startAnswer, unlink } from "../support/provider-flow.ts";
 
-// Adding a provider to an account that is signed in, and taking it away again.
+// Linking a provider to an account that is signed in, and unlinking it.
 
 let db: TestDatabase;
 let api: Api;
@@ -52,7 +52,7 @@ const eventsOf = async (userId: string) =>
     )
   ).map(({ e }) => e);
 
-/** How many wait for the lock of a person at a provider. */
+/** Number of transactions that wait for the lock of a person at a provider. */
 const waiting = async () =>
   (
     await asOwner<{ n: number }>(
@@ -80,7 +80,7 @@ async function newcomer(provider: ForgedProvider, sub: string): Promise<SignedIn
 }
 
 describe("linking", () => {
-  test("C2 lets the account be signed in to with the provider; doing it again changes nothing", async () => {
+  test("lets the user sign in with the provider; linking again changes nothing [C2]", async () => {
     const [ada, sub] = [await account(), subject()];
     for (let time = 0; time < 2; time++) {
       const { data } = await link(ada.token, one, sub);
@@ -96,7 +96,7 @@ describe("linking", () => {
     expect(await eventsOf(ada.userId)).toEqual(["provider_linked", "provider_linked", "provider_sign_in"]);
   });
 
-  test("leaves the account's own address as it is", async () => {
+  test("leaves the account's own address unchanged", async () => {
     const ada = await account();
     const { authorizationUrl, flowToken } = await start(api, "one", ada.token);
     one.forgery = { claims: { sub: subject(), email: "elsewhere@example.com", email_verified: true } };
@@ -108,7 +108,7 @@ describe("linking", () => {
     expect(row).toEqual({ email: expect.stringMatching(/@example\.org$/), email_verified_at: null });
   });
 
-  test("what another account has is refused without naming it, and a second one of a provider too", async () => {
+  test("rejects a person that another account has, without naming it, and a second person at one provider", async () => {
     const [ada, bob, sub] = [await account(), await account(), subject()];
     await link(ada.token, one, sub);
     const taken = await link(bob.token, one, sub);
@@ -120,7 +120,7 @@ describe("linking", () => {
     expect(await profilesOf(ada.userId)).toEqual([`one ${sub}`]);
   });
 
-  test("needs a session, and the one that began", async () => {
+  test("needs a session, and accepts only the one that started it", async () => {
     const [ada, mallory] = [await account(), await account()];
     const visitor = await api.ask(`mutation { startProviderLink(input: { provider: "one" }) { flowToken } }`);
     expect(codeOf(visitor)).toBe("UNAUTHENTICATED");
@@ -136,7 +136,7 @@ describe("linking", () => {
     expect(codeOf(await finishLink(api, undefined, flowToken, callbackUrl))).toBe("UNAUTHENTICATED");
     for (const token of [mallory.token, elsewhere.token])
       expect(codeOf(await finishLink(api, token, flowToken, callbackUrl))).toBe("INVALID_CREDENTIALS");
-    // A link is no sign-in, and a sign-in no link.
+    // A link flow cannot sign in, and a sign-in flow cannot link.
     expect(codeOf(await finishSignIn(api, flowToken, callbackUrl))).toBe("INVALID_CREDENTIALS");
     expect(await asOwner("select from identity.oauth_profiles where provider_user_id = $1", [sub])).toEqual(
       [],
@@ -149,12 +149,12 @@ describe("linking", () => {
     expect((await finishSignIn(api, foreign.flowToken, foreignUrl)).errors).toBeUndefined();
     // The same person is linked below.
     await asOwner("delete from identity.oauth_profiles where provider_user_id = $1", [sub]);
-    // None of this used it up.
+    // None of these attempts used it up.
     one.visit(authorizationUrl);
     expect((await finishLink(api, ada.token, flowToken, callbackUrl)).errors).toBeUndefined();
   });
 
-  test("ends with the session that began it", async () => {
+  test("ends with the session that started it", async () => {
     const ada = await account();
     const { authorizationUrl, flowToken } = await start(api, "one", ada.token);
     const callbackUrl = one.visit(authorizationUrl);
@@ -166,7 +166,7 @@ describe("linking", () => {
       null,
       asOwner<{ id: string }>("select id from identity.user_sessions where user_id = $1", [ada.userId]),
     ]);
-    // The access token may outlive the session by a moment; the database is what decides.
+    // The access token may outlive the session by a moment; the database decides.
     const rows = await withClient(db.url("service"), async (client) => {
       await client.query(
         "select set_config('jwt.claims.user_id', $1, false), set_config('jwt.claims.session_id', $2, false)",
@@ -193,14 +193,14 @@ describe("linking", () => {
     expect(await profilesOf(ada.userId)).toEqual([]);
   });
 
-  test("of two accounts that link one person at once, one has it", async () => {
+  test("succeeds for one of two accounts that concurrently link one person", async () => {
     for (let round = 0; round < 3; round++) {
       const [sub, people] = [subject(), await Promise.all([account(), account()])];
       one.forgery = { claims: { sub } };
       const flows: { token: string; authorizationUrl: string; flowToken: string }[] = [];
       for (const { token } of people) flows.push({ token, ...(await start(api, "one", token)) });
       const codes: string[] = [];
-      // Both wait at the same lock with the provider's answer in their hands, then go on together.
+      // Both have the provider's answer and wait for the same lock; then both continue.
       await withClient(db.url("owner"), async (client) => {
         await client.query("begin");
         await client.query("select private.lock_provider_subject('one', $1)", [sub]);
@@ -222,7 +222,7 @@ describe("linking", () => {
 });
 
 describe("unlinking", () => {
-  test("C2 forgets the profile and its tokens; the person is a stranger again", async () => {
+  test("deletes the profile and its tokens; the person is unknown again [C2]", async () => {
     const [ada, sub] = [await account(), subject()];
     await link(ada.token, one, sub);
     const [{ id }] = (await asOwner<{ id: string }>(
@@ -238,7 +238,7 @@ describe("unlinking", () => {
     expect((await signInWith(one, sub)).data.finishProviderSignIn.user.id).not.toBe(ada.userId);
   });
 
-  test("the only way in stays", async () => {
+  test("rejects unlinking the only way to sign in", async () => {
     const nobody = await newcomer(one, subject());
     const refused = await unlink(api, nobody.token, "one");
     expect([codeOf(refused), refused.errors![0]!.extensions.field]).toEqual(["CONFLICT", "provider"]);
@@ -248,7 +248,7 @@ describe("unlinking", () => {
     expect(codeOf(await unlink(api, nobody.token, "two"))).toBe("CONFLICT");
   });
 
-  test("the only way in may go when a passkey is left, and a passkey when a provider is", async () => {
+  test("allows unlinking the last provider if a passkey remains, and deleting the last passkey if a provider remains", async () => {
     const ada = await newcomer(one, subject());
     const addPasskey = async () =>
       (
@@ -274,7 +274,7 @@ describe("unlinking", () => {
     expect((await remove(second)).errors).toBeUndefined();
   });
 
-  test("and linking need a recent sign-in, and tell the owner by mail", async () => {
+  test("needs a recent sign-in, as linking does, and mails the owner", async () => {
     const ada = await account();
     const [{ email }] = (await asOwner<{ email: string }>("select email from identity.users where id = $1", [
       ada.userId,
@@ -296,7 +296,7 @@ describe("unlinking", () => {
     expect((await templatesTo(db, email)).filter((template) => template === "oauth-changed")).toHaveLength(2);
   });
 
-  test("of two that each leave the other's way in, one is refused", async () => {
+  test("rejects one of two concurrent unlinks", async () => {
     for (let round = 0; round < 5; round++) {
       const ada = await newcomer(one, subject());
       await link(ada.token, two, subject());
@@ -309,7 +309,7 @@ describe("unlinking", () => {
     }
   });
 
-  test("is one's own affair, and only for what is linked", async () => {
+  test("is possible only for the caller's own linked providers", async () => {
     const [ada, bob] = [await account(), await account()];
     await link(ada.token, one, subject());
     expect(codeOf(await unlink(api, undefined, "one"))).toBe("UNAUTHENTICATED");
@@ -320,7 +320,7 @@ describe("unlinking", () => {
 });
 
 describe("the list of linked providers", () => {
-  test("is read by its owner, written by nobody, and has no tokens", async () => {
+  test("is readable by its owner only, writable by no role, and contains no tokens", async () => {
     const [ada, bob] = [await account(), await account()];
     await link(ada.token, one, subject());
     const query = "{ currentUser { oauthProfiles { nodes { provider } } } oauthProfiles { totalCount } }";
@@ -349,7 +349,7 @@ describe("the list of linked providers", () => {
       });
   });
 
-  test("startProviderLink checks its input as startProviderSignIn does", async () => {
+  test("checks the input of startProviderLink as that of startProviderSignIn", async () => {
     const ada = await account();
     for (const [field, input] of [
       ["provider", { provider: "nobody" }],

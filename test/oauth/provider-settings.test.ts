@@ -12,7 +12,7 @@ const GOOD = {
 };
 const parse = (...entries: unknown[]) => parseProviders(JSON.stringify(entries));
 
-test("none, one and several; what is left out is the careful choice", () => {
+test("accepts none, one and several providers, with safe defaults", () => {
   expect(parseProviders("[]")).toEqual([]);
   expect(parse(GOOD)).toEqual([
     {
@@ -35,36 +35,36 @@ test("none, one and several; what is left out is the careful choice", () => {
   expect(parse({ ...GOOD, issuer: "http://127.0.0.1:3000" })[0]!.issuer.port).toBe("3000");
 });
 
-describe("refused, without repeating a value", () => {
+describe("rejects without repeating a value", () => {
   const cases: [string, unknown][] = [
-    ["no object", "canary"],
+    ["text in place of an object", "canary"],
     ["an unknown member", { ...GOOD, trustEmail: true }],
     ["no name", { ...GOOD, name: undefined }],
-    ["a name that is none", { ...GOOD, name: "Canary Name" }],
-    ["a label that is none", { ...GOOD, label: 7 }],
+    ["an invalid name", { ...GOOD, name: "Canary Name" }],
+    ["an invalid label", { ...GOOD, label: 7 }],
     ["no issuer", { ...GOOD, issuer: undefined }],
     ["plain http", { ...GOOD, issuer: "http://canary.example.org" }],
-    ["an address that only looks like this machine's", { ...GOOD, issuer: "http://127.0.0.1.canary.org" }],
+    ["an address that only resembles a loopback address", { ...GOOD, issuer: "http://127.0.0.1.canary.org" }],
     ["another scheme", { ...GOOD, issuer: "file:///canary" }],
     ["a password in the issuer", { ...GOOD, issuer: "https://u:canary@example.org" }],
     ["a query in the issuer", { ...GOOD, issuer: "https://example.org/?canary" }],
     ["no client id", { ...GOOD, clientId: "" }],
-    ["a client secret that is none", { ...GOOD, clientSecret: ["canary"] }],
+    ["an invalid client secret", { ...GOOD, clientSecret: ["canary"] }],
     ["no redirect URI", { ...GOOD, redirectUris: [] }],
-    ["one redirect URI for all", { ...GOOD, redirectUris: "https://app.example.org/canary" }],
+    ["a redirect URI that is not a list", { ...GOOD, redirectUris: "https://app.example.org/canary" }],
     ["plain http to another machine", { ...GOOD, redirectUris: ["http://canary.example.org/"] }],
     ["a script", { ...GOOD, redirectUris: ["javascript:canary"] }],
-    ["a scheme anybody may have", { ...GOOD, redirectUris: ["canary:/callback"] }],
+    ["a common scheme", { ...GOOD, redirectUris: ["canary:/callback"] }],
     ["a query", { ...GOOD, redirectUris: ["https://app.example.org/?canary"] }],
     ["a fragment", { ...GOOD, redirectUris: ["https://app.example.org/#canary"] }],
     [
-      "an address not written as it is read",
+      "an address that is not in its normal form",
       { ...GOOD, redirectUris: ["https://APP.example.org/a/../canary"] },
     ],
     ["scopes without openid", { ...GOOD, scopes: ["email"] }],
-    ["scopes that are none", { ...GOOD, scopes: ["openid", "can ary"] }],
-    ["trust that is a text", { ...GOOD, trustsEmail: "false" }],
-    ["registration that is a text", { ...GOOD, mayRegister: "canary" }],
+    ["invalid scopes", { ...GOOD, scopes: ["openid", "can ary"] }],
+    ["trust as text", { ...GOOD, trustsEmail: "false" }],
+    ["registration as text", { ...GOOD, mayRegister: "canary" }],
   ];
   test.each(cases)("%s", (_what, entry) => {
     const error = (() => {
@@ -79,21 +79,21 @@ describe("refused, without repeating a value", () => {
     expect((error as Error).message).not.toMatch(/canary/i);
   });
 
-  test("text that is no JSON, or no list", () => {
+  test("text that is not JSON or not a list", () => {
     for (const text of ['[{"clientSecret": "canary"', "{}", "null", "canary"]) {
       expect(() => parseProviders(text)).toThrow(expect.objectContaining({ code: "INVALID_SETTING" }));
       expect(() => parseProviders(text)).not.toThrow(/canary/);
     }
   });
 
-  test("two of one name, and one redirect URI for two providers (mix-up)", () => {
+  test("two providers of one name or with one redirect URI (mix-up)", () => {
     const code = expect.objectContaining({ code: "INVALID_SETTING" });
     expect(() => parse(GOOD, { ...GOOD, redirectUris: ["https://app.example.org/2"] })).toThrow(code);
     expect(() => parse(GOOD, { ...GOOD, name: "other" })).toThrow(code);
   });
 });
 
-test("plinth doctor says what is wrong with them, without their values", () => {
+test("reports faults in plinth doctor, without the values", () => {
   const finding = (...entries: unknown[]) =>
     checkProviders(loadConfig({ PLINTH_OAUTH_PROVIDERS: JSON.stringify(entries) }));
   expect(finding()).toMatchObject({ status: "ok" });
@@ -104,7 +104,7 @@ test("plinth doctor says what is wrong with them, without their values", () => {
   expect(JSON.stringify(broken)).not.toContain("canary");
 });
 
-test("may stand in a file instead; both at once and a file that is not there are refused", () => {
+test("accepts a file instead, and rejects both at once or a missing file", () => {
   expect(loadConfig({}).auth.oauthProviders).toBe("[]");
   const file = new URL("../../package.json", import.meta.url).pathname;
   expect(loadConfig({ PLINTH_OAUTH_PROVIDERS_FILE: file }).auth.oauthProviders).toContain('"name": "plinth"');

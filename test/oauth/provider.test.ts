@@ -22,7 +22,7 @@ const client = (requestTimeoutSeconds?: number) =>
 describe("discovery", () => {
   const DISCOVERY = "/.well-known/openid-configuration";
 
-  test("is asked for once, also by many at once, and again after a failure", async () => {
+  test("is requested once, also by concurrent callers, and again after a failure", async () => {
     let asked = 0;
     let isDown = true;
     forged.forgery.answer = (path, response) => {
@@ -40,7 +40,7 @@ describe("discovery", () => {
     expect(asked).toBe(2);
   });
 
-  test("is not believed when it is another issuer's", async () => {
+  test("is rejected if it names another issuer", async () => {
     const issuer = "https://accounts.example.org";
     forged.forgery.answer = (path, response) => {
       if (path !== DISCOVERY) return false;
@@ -59,13 +59,13 @@ describe("a provider that does not answer", () => {
     new URL(forged.visit(await provider.authorizationUrl(SECRETS, `${APP}/forged`)));
 
   test.each(["/.well-known/openid-configuration", "/token", "/keys", "/me"])(
-    "at %s is given up",
+    "is abandoned when it hangs at %s",
     async (path) => {
       const provider = client(0.2);
       let isSilent = path !== "/token";
       forged.forgery.answer = (asked, response) => {
         if (asked !== path || !isSilent) return false;
-        // A head and no end, which is worse than nothing.
+        // A response head without an end is worse than no answer.
         response.writeHead(200, { "content-type": "application/json" });
         response.write("{");
         return true;
@@ -79,7 +79,7 @@ describe("a provider that does not answer", () => {
     },
   );
 
-  test("with fewer than a megabyte is given up", async () => {
+  test("is abandoned when its answer reaches a megabyte", async () => {
     const provider = client();
     const url = await callback(provider);
     forged.forgery.tokens = { padding: "x".repeat(1_000_000) };
@@ -90,7 +90,7 @@ describe("a provider that does not answer", () => {
 });
 
 describe("claims", () => {
-  test("come from the ID token and from userinfo, which is asked only for what is missing", async () => {
+  test("come from the ID token and, only for what is missing, from userinfo", async () => {
     const asked: string[] = [];
     forged.forgery.answer = (path) => {
       asked.push(path);
@@ -118,7 +118,7 @@ describe("claims", () => {
     expect(asked).toContain("/me");
   });
 
-  test("a verified address without an address is none", async () => {
+  test("contain no verified address if the address is missing or invalid", async () => {
     const provider = client();
     for (const email of [
       undefined,

@@ -9,7 +9,7 @@ import { startOidcProvider, type TestProvider } from "../support/oidc-provider.t
 import { APP, entry, finishSignIn, start, startAnswer } from "../support/provider-flow.ts";
 import { tablesWith } from "../support/whole-database.ts";
 
-// Signing in with a real OpenID Connect provider, over HTTP from end to end.
+// Signing in with a real OpenID Connect provider over HTTP, end to end.
 
 let db: TestDatabase;
 let api: Api;
@@ -35,7 +35,7 @@ afterAll(async () => {
 
 const asOwner = rowsAs("owner", () => db);
 
-/** A person of the provider with a name of their own. */
+/** A person at the provider with a name of their own. */
 function person(claims: Record<string, unknown> = {}): string {
   const subject = `sub-${randomUUID()}`;
   provider.people[subject] = claims;
@@ -64,8 +64,8 @@ const eventsOf = async (userId: string) =>
     )
   ).map(({ e }) => e);
 
-describe("the way there", () => {
-  test("the providers are listed without their secrets", async () => {
+describe("starting a sign-in", () => {
+  test("lists the providers without their secrets", async () => {
     const { data, text } = await api.ask("{ signInProviders { name label } }");
     expect(data.signInProviders).toEqual([
       { name: "trusted", label: "Example" },
@@ -75,7 +75,7 @@ describe("the way there", () => {
     expect(text).not.toContain(provider.clientSecret);
   });
 
-  test("asks for a code with PKCE S256, a state and a nonce, and shows neither the flow token nor the verifier", async () => {
+  test("requests a code with PKCE S256, a state and a nonce, and reveals neither the flow token nor the verifier", async () => {
     const { authorizationUrl, flowToken, expiresAt } = await start(api, "trusted");
     const url = new URL(authorizationUrl);
     const parameters = Object.fromEntries(url.searchParams);
@@ -97,7 +97,7 @@ describe("the way there", () => {
       expect(again.get(name)).not.toBe(parameters[name]);
   });
 
-  test("goes back only to a redirect URI of this provider", async () => {
+  test("accepts only a redirect URI of this provider", async () => {
     const own = await startAnswer(api, { provider: "trusted", redirectUri: `${APP}/trusted` });
     expect(own.errors).toBeUndefined();
     for (const redirectUri of [
@@ -118,7 +118,7 @@ describe("the way there", () => {
 });
 
 describe("the first sign-in", () => {
-  test("C2 makes an account without a password, with a name, a session and the profile; the second finds it", async () => {
+  test("creates an account without a password, with a name, a session and the profile; the second sign-in finds it [C2]", async () => {
     const subject = person({
       email: "Maria.First@Example.com",
       email_verified: true,
@@ -173,7 +173,7 @@ describe("the first sign-in", () => {
     );
   });
 
-  test("the device name given at the start names the session", async () => {
+  test("names the session after the device name given at the start", async () => {
     const { data } = await startAnswer(api, { provider: "trusted", deviceName: "Maria's phone" });
     const subject = person();
     await finishSignIn(
@@ -187,7 +187,7 @@ describe("the first sign-in", () => {
     ]);
   });
 
-  test("a name that is taken gets an ending, and one that is no username is made one", async () => {
+  test("adds a suffix to a name that is taken, and turns an invalid name into a username", async () => {
     const names: string[] = [];
     for (const preferred_username of ["Zoë.Ü", "Zoë.Ü", "", "!", "a".repeat(300), "<script>", undefined]) {
       const subject = person({ preferred_username });
@@ -204,14 +204,14 @@ describe("the first sign-in", () => {
     expect(names[5]).toBe("script");
   });
 
-  test("a provider that may not register signs nobody unknown in", async () => {
+  test("rejects unknown people at a provider that may not register", async () => {
     const subject = person({ email: "stranger@example.com", email_verified: true });
     expect(codeOf(await signInAt("closed", subject))).toBe("FORBIDDEN");
     expect(await accountOf(subject)).toBeUndefined();
     expect(await asOwner("select from identity.users where email = 'stranger@example.com'")).toEqual([]);
   });
 
-  test("two first sign-ins of one person at once make one account", async () => {
+  test("creates one account for concurrent first sign-ins of one person", async () => {
     for (let round = 0; round < 3; round++) {
       const subject = person({
         preferred_username: "racer",
@@ -235,7 +235,7 @@ describe("the first sign-in", () => {
 });
 
 describe("addresses", () => {
-  test("an address becomes the account's only if the provider verified it and is trusted with it", async () => {
+  test("saves the address only if the provider verified it and is trusted with it", async () => {
     const email = () => `${randomUUID()}@example.com`;
     const cases = [
       ["trusted", { email: email(), email_verified: true }, true],
@@ -258,7 +258,7 @@ describe("addresses", () => {
     }
   });
 
-  test("an address is never folded into another one", async () => {
+  test("never folds an address into another one", async () => {
     for (const [told, kept] of [
       ["mi\u212ae@example.com", null],
       ["\u0130van@example.com", null],
@@ -274,7 +274,7 @@ describe("addresses", () => {
     }
   });
 
-  test("an address that SQL would fold is not taken from a caller of the functions either", async () => {
+  test("rejects an address that SQL would fold, also from a direct caller of the functions", async () => {
     for (const [told, kept] of [
       ["mi\u212ae@example.net", null],
       ["\u0130van@example.net", null],
@@ -289,7 +289,7 @@ describe("addresses", () => {
     }
   });
 
-  test("takeover: an account with the same address is never opened, whoever says what about the address", async () => {
+  test("takeover: never opens an account with the same address, whatever the provider says about the address", async () => {
     const victim = await signUp(api, "victim"); // victim@example.org
     await asOwner("update identity.users set email_verified_at = now() where id = $1", [victim.userId]);
     for (const [name, email_verified, code] of [
@@ -313,7 +313,7 @@ describe("addresses", () => {
     );
   });
 
-  test("that an address has an account is told only to who has proved to own it", async () => {
+  test("reveals that an address has an account only to a person who has proved to own it", async () => {
     await signUp(api, "secretive");
     await asOwner("update identity.users set email_verified_at = now() where username = 'secretive'");
     const strip = (text: string) =>
@@ -332,7 +332,7 @@ describe("addresses", () => {
     expect(strip(known.text)).toBe(strip(unknown.text));
   });
 
-  test("pre-hijacking: who registered another's address unverified neither gets nor keeps out its owner", async () => {
+  test("pre-hijacking: keeps the owner of an address separate from an account that registered it unverified", async () => {
     const attacker = await signUp(api, "lurker"); // lurker@example.org, never verified
     const subject = person({ email: "lurker@example.org", email_verified: true });
     const { data } = await signInAt("trusted", subject);
@@ -343,7 +343,7 @@ describe("addresses", () => {
     ).toEqual([]);
   });
 
-  test("of two people with one verified address at once, one gets an account with it and the other is told", async () => {
+  test("creates an account for one of two concurrent people with one verified address, and reports the conflict to the other", async () => {
     for (let round = 0; round < 3; round++) {
       const email = `${randomUUID()}@example.com`;
       const flows = await Promise.all(
@@ -364,7 +364,7 @@ describe("addresses", () => {
     }
   });
 
-  test("of two people with one verified address in the same instant, again and again, one gets an account", async () => {
+  test("creates one account for two people with one verified address in the same instant, in each of many rounds", async () => {
     const register = (client: pg.Client, email: string) =>
       client
         .query<{ id: string | null }>("select private.register_by_provider($1, $2, null, 'x') as id", [
@@ -383,7 +383,7 @@ describe("addresses", () => {
     );
   });
 
-  test("a changed address at the provider changes nothing here but what the provider told", async () => {
+  test("keeps the account's address when it changes at the provider, and updates only the profile", async () => {
     const subject = person({ email: "before@example.com", email_verified: true });
     await signInAt("trusted", subject);
     const before = (await accountOf(subject))!;
@@ -409,7 +409,7 @@ describe("an account that may not sign in", () => {
     return { code: codeOf(answer), text: answer.text, ...attempt! };
   };
 
-  test("disabled, locked or in the wrong network gets one answer, and each is counted", async () => {
+  test("gets the same answer whether disabled, locked or in a disallowed network, and each attempt is counted", async () => {
     const refusals = [
       await refusal("update identity.users set account_status = 'disabled' where id = $1"),
       await refusal("update identity.users set account_status = 'deleted' where id = $1"),
@@ -428,7 +428,7 @@ describe("an account that may not sign in", () => {
       expect({ code, text }).toEqual({ code: "INVALID_CREDENTIALS", text: refusals[0]!.text });
   });
 
-  test("ends in private.complete_sign_in, so that a second factor is asked for", async () => {
+  test("ends in private.complete_sign_in, so a second factor is required", async () => {
     const subject = person();
     await signInAt("trusted", subject);
     const { id } = (await accountOf(subject))!;
@@ -436,7 +436,7 @@ describe("an account that may not sign in", () => {
       "insert into identity.mfa_factors (user_id, kind, name, confirmed_at) values ($1, 'totp', 'app', now())",
       [id],
     );
-    // Guesses that came before: half a sign-in must not hide them.
+    // Earlier wrong guesses: half a sign-in must not hide them.
     await asOwner("update identity.users set failed_login_attempts = 3 where id = $1", [id]);
     const { data } = await signInAt("trusted", subject);
     expect(data.finishProviderSignIn).toEqual({
@@ -457,8 +457,8 @@ describe("an account that may not sign in", () => {
   });
 });
 
-describe("S1 in privacy mode", () => {
-  test("nothing of a person at a provider is kept that names them, and their address is known again by its hash", async () => {
+describe("privacy mode [S1]", () => {
+  test("stores nothing that names a person at a provider, and recognizes their address by its hash", async () => {
     const CANARY = "kanarienvogel";
     const privateApi = await startApi(db, {
       PLINTH_PRIVACY_MODE: "true",
@@ -487,7 +487,7 @@ describe("S1 in privacy mode", () => {
       ]);
       expect((await signInPrivately(subject)).data.finishProviderSignIn.user.id).toBe(user.id);
       expect(await tablesWith(db, CANARY)).toEqual([]);
-      // Somebody else whom the provider gives the same address is told of the account.
+      // Another person with the same address at the provider learns of the account.
       expect(codeOf(await signInPrivately(person(claims)))).toBe("CONFLICT");
     } finally {
       await privateApi.close();
@@ -496,7 +496,7 @@ describe("S1 in privacy mode", () => {
 });
 
 describe("an account without a password", () => {
-  test("is refused like one that does not exist, by login and by changePassword", async () => {
+  test("is rejected like an unknown account by login and changePassword", async () => {
     const subject = person({ preferred_username: "passwordless" });
     const { data } = await signInAt("trusted", subject);
     const login = (identifier: string) =>
@@ -520,7 +520,7 @@ describe("an account without a password", () => {
 });
 
 describe("secrets", () => {
-  test("the provider's tokens, the client secret and the flow's secrets are in no table, log line or answer", async () => {
+  test("are in no table, log line or answer: the provider's tokens, the client secret and the flow's secrets", async () => {
     const seen: string[] = [];
     const subject = person({ preferred_username: "canary" });
     const { authorizationUrl, flowToken } = await start(api, "trusted");
@@ -534,7 +534,7 @@ describe("secrets", () => {
     );
     for (const { t } of tables) seen.push(JSON.stringify(await asOwner(`select x::text from ${t} x`)));
     const dump = seen.join("\n");
-    expect(dump).toContain(subject); // the search looks where the sign-in left its rows
+    expect(dump).toContain(subject); // The search covers the place where the sign-in left its rows.
 
     const state = (url: string) => new URL(url).searchParams.get("state")!;
     expect(provider.tokens.length).toBeGreaterThanOrEqual(2);
@@ -549,7 +549,7 @@ describe("secrets", () => {
       new URL(callbackUrl).searchParams.get("code")!,
     ])
       expect(dump.includes(secret)).toBe(false);
-    // They are there all the same, for who has the master key.
+    // The holder of the master key can still read them.
     const kept = await asOwner<{ access: string; refresh: string }>(
       `select access_token_sealed as access, refresh_token_sealed as refresh
        from private.oauth_tokens t join identity.oauth_profiles o on o.id = t.profile_id where provider_user_id = $1`,

@@ -4,7 +4,7 @@ import { schemaDocs } from "../../src/schema-docs/files.ts";
 import { readSchemaModel, type SchemaModel } from "../../src/schema-docs/model.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// S13: a DBML file that dbdiagram.io imports, with tables grouped and coloured by domain, and pictures of the schema.
+// A DBML file that dbdiagram.io imports, with tables grouped and coloured by domain, and pictures of the schema [S13].
 
 let db: TestDatabase;
 let model: SchemaModel;
@@ -20,7 +20,7 @@ const tables = () => model.relations.filter(({ kind }) => kind === "table");
 const counted = (sql: string) =>
   withClient(db.url("owner"), async (client) => Number((await client.query(sql)).rows[0].count));
 
-test("the model holds every table and foreign key of the catalogue", async () => {
+test("the model contains every table and foreign key of the catalogue", async () => {
   const OURS = "('pg_catalog', 'information_schema', 'pg_toast', 'pgboss', 'graphile_migrate')";
   expect(tables()).toHaveLength(
     await counted(`
@@ -35,13 +35,13 @@ test("the model holds every table and foreign key of the catalogue", async () =>
   );
 });
 
-describe("DBML (S13)", () => {
+describe("DBML [S13]", () => {
   let parsed: ReturnType<Parser["parse"]>;
   beforeAll(() => {
     parsed = new Parser().parse(files.get("plinth.dbml")!, "dbmlv2");
   });
 
-  test("is read by dbdiagram.io's own parser: every table, column and foreign key", () => {
+  test("is read by dbdiagram.io's own parser with every table, column and foreign key", () => {
     const schemas = parsed.schemas.filter(({ tables }) => tables.length > 0);
     const found = schemas.flatMap(({ name, tables }) =>
       tables.map((table) => [`${name}.${table.name}`, table.fields.map((field) => field.name)]),
@@ -64,7 +64,7 @@ describe("DBML (S13)", () => {
   });
 });
 
-test("Mermaid: each domain names its tables and columns, in the words that the grammar allows", () => {
+test("Mermaid names the tables and columns of each domain within its grammar", () => {
   for (const { schema, name, columns } of model.relations) {
     const text = files.get(`${schema}.mmd`)!;
     const body = text.slice(text.indexOf(`  "${schema}.${name}" {`)).split("\n  }")[0]!;
@@ -74,13 +74,13 @@ test("Mermaid: each domain names its tables and columns, in the words that the g
 });
 
 describe("pictures", () => {
-  test("show every table and view in its domain and in the whole", () => {
+  test("show every table and view in its domain and in the overview", () => {
     for (const { schema, name } of model.relations)
       for (const file of [`${schema}.svg`, "all-domains.svg"])
         expect([file, name, files.get(file)!.includes(`>${name}`)]).toEqual([file, name, true]);
   });
 
-  test("are the same each time, load nothing and hold no script", async () => {
+  test("are the same each time, load no resource and contain no script", async () => {
     const again = await schemaDocs(model);
     for (const [name, text] of files) {
       expect([name, again.get(name) === text]).toEqual([name, true]);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// Rules that hold for every object there is or will be, asked of the live catalogue. An exception is listed by name with
-// its reason, and a listed exception that no longer occurs fails as well.
+// Rules that hold for every present and future object, read from the live catalogue. Exceptions are listed by name with a
+// reason; a listed exception that no longer occurs fails as well.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -28,7 +28,7 @@ const RELATIONS = `pg_class c join pg_namespace n on n.oid = c.relnamespace and 
 const FUNCTIONS = `pg_proc p join pg_namespace n on n.oid = p.pronamespace and n.nspname in ${DOMAINS}
   and not ${FROM_EXTENSION("pg_proc", "p.oid")}`;
 
-test("the domains are not empty, so that the rules below have something to hold for", async () => {
+test("the domains contain objects, so that the rules below check something", async () => {
   expect(
     (await names(`select c.relname as name from ${RELATIONS} where c.relkind in ('r', 'p')`)).length,
   ).toBeGreaterThan(15);
@@ -36,7 +36,7 @@ test("the domains are not empty, so that the rules below have something to hold 
 });
 
 describe("row security", () => {
-  test("is on for every table, private ones and partitions too", async () => {
+  test("is enabled on every table, including partitions and private tables", async () => {
     expect(
       await names(
         `select c.oid::regclass::text as name from ${RELATIONS} where c.relkind in ('r', 'p') and not c.relrowsecurity`,
@@ -44,7 +44,7 @@ describe("row security", () => {
     ).toEqual([]);
   });
 
-  test("is not bypassed by views that an API role can read, but for the public profile", async () => {
+  test("is not bypassed by views that an API role can read, except the public profile", async () => {
     expect(
       await names(`
         select c.oid::regclass::text as name from ${RELATIONS}
@@ -53,7 +53,7 @@ describe("row security", () => {
     ).toEqual(["identity.profiles"]);
   });
 
-  test("private tables have no policy and no grant", async () => {
+  test("keeps private tables without policies and grants", async () => {
     expect(
       await names(`
         select c.oid::regclass::text as name from ${RELATIONS}
@@ -65,14 +65,14 @@ describe("row security", () => {
 });
 
 describe("comments", () => {
-  test("on every table and view", async () => {
+  test("exist on every table and view", async () => {
     expect(
       await names(`
         select c.oid::regclass::text as name from ${RELATIONS}
         where c.relkind in ('r', 'p', 'v', 'm') and obj_description(c.oid, 'pg_class') is null`),
     ).toEqual([]);
   });
-  test("on every column", async () => {
+  test("exist on every column", async () => {
     expect(
       await names(`
         select c.oid::regclass || '.' || a.attname as name from ${RELATIONS}
@@ -81,14 +81,14 @@ describe("comments", () => {
           and col_description(c.oid, a.attnum) is null`),
     ).toEqual([]);
   });
-  test("on every function", async () => {
+  test("exist on every function", async () => {
     expect(
       await names(`
         select p.oid::regprocedure::text as name from ${FUNCTIONS}
         where obj_description(p.oid, 'pg_proc') is null`),
     ).toEqual([]);
   });
-  test("on every policy and schema", async () => {
+  test("exist on every policy and schema", async () => {
     expect(
       await names(`
         select polname || ' on ' || c.oid::regclass as name from pg_policy join ${RELATIONS} on c.oid = polrelid
@@ -136,7 +136,7 @@ describe("comments of tables and their columns", () => {
 });
 
 describe("keys and indexes", () => {
-  test("every foreign key has an index that starts with its columns", async () => {
+  test("include an index for every foreign key that starts with its columns", async () => {
     expect(
       await names(`
         select k.conrelid::regclass || ' ' || k.conname as name from pg_constraint k
@@ -150,13 +150,13 @@ describe("keys and indexes", () => {
     ).toEqual([]);
   });
 
-  test("every column that names another row is a foreign key", async () => {
+  test("include a foreign key on every column that references another row", async () => {
     const exceptions = [
       "billing.payments.provider_payment_id", // names a row of the payment provider's
       "billing.payments.provider_subscription_id", // names a row of the payment provider's
       "billing.plan_prices.provider_price_id", // names a row of the payment provider's
       "billing.provider_customers.provider_customer_id", // names a row of the payment provider's
-      "billing.token_grants.source_id", // names what gave it, in whatever table that is
+      "billing.token_grants.source_id", // names its source, in any table
       "billing.token_holds.model_id", // every call would lock the model's row; daily_usage has the foreign key
       "billing.token_holds.usage_event_id", // the partition key is settled_at
       "billing.token_holds.user_id", // kept by billing.forget_usage_account
@@ -169,7 +169,7 @@ describe("keys and indexes", () => {
       "billing.usage_events.user_id", // kept by billing.forget_usage_account
       "billing.user_subscriptions.provider_subscription_id", // names a row of the payment provider's
       "identity.oauth_profiles.provider_user_id", // names a person at another provider
-      "private.passkeys.credential_id", // names a key on somebody's device
+      "private.passkeys.credential_id", // names a key on a user's device
       "private.payment_events.provider_customer_id", // names a row of the payment provider's
       "private.payment_events.provider_event_id", // names a row of the payment provider's
       "private.provider_cancellations.provider_subscription_id", // names a row of the payment provider's
@@ -177,7 +177,7 @@ describe("keys and indexes", () => {
       "private.provider_subscriptions.provider_customer_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_price_id", // names a row of the payment provider's
       "private.provider_subscriptions.provider_subscription_id", // names a row of the payment provider's
-      "private.recorded_heartbeats.event_id", // the client's name for what it sent
+      "private.recorded_heartbeats.event_id", // the client's id of the event
       "private.refresh_tokens.parent_id", // the parent is cleaned up first, and the lock order matters
       "private.token_blacklist.subject_id", // outlives the session or account it names
       "private.usage_keys.event_id", // the event may lie in any partition
@@ -197,7 +197,7 @@ describe("keys and indexes", () => {
     ).toEqual(exceptions);
   });
 
-  test("no two indexes of a table are the same", async () => {
+  test("include no two equal indexes on a table", async () => {
     expect(
       await names(`
         select a.indexrelid::regclass || ' = ' || b.indexrelid::regclass as name
@@ -208,7 +208,7 @@ describe("keys and indexes", () => {
     ).toEqual([]);
   });
 
-  test("no index repeats the leading columns of another", async () => {
+  test("include no index that repeats the leading columns of another", async () => {
     expect(
       await names(`
         select a.indexrelid::regclass || ' is a prefix of ' || b.indexrelid::regclass as name
@@ -224,7 +224,7 @@ describe("keys and indexes", () => {
     ).toEqual([]);
   });
 
-  test("every table has a primary key", async () => {
+  test("include a primary key on every table", async () => {
     expect(
       await names(`
         select c.oid::regclass::text as name from ${RELATIONS}
@@ -242,7 +242,7 @@ describe("keys and indexes", () => {
 });
 
 describe("functions", () => {
-  test("none may be executed by everybody", async () => {
+  test("are not executable by PUBLIC", async () => {
     expect(
       await names(`
         select p.oid::regprocedure::text as name from ${FUNCTIONS}
@@ -250,8 +250,8 @@ describe("functions", () => {
     ).toEqual([]);
   });
 
-  test("those that columns are worked out by say what they call, so that a dump is restored in one go", async () => {
-    // pg_dump sees what a parsed body depends on, and nothing of what stands in a string.
+  test("list their dependencies if columns are computed by them, so that one restore of a dump succeeds", async () => {
+    // pg_dump reads dependencies from a parsed body, not from a string.
     const found = await names(`
       select distinct p.oid::regprocedure::text as name
       from pg_depend d
@@ -273,7 +273,7 @@ describe("functions", () => {
     expect(strings).toEqual([]);
   });
 
-  test("those with the owner's rights pin their search_path to what nobody can write", async () => {
+  test("pin their search_path to schemas that no caller can write to, if they run with the owner's rights", async () => {
     expect(
       await names(`
         select p.oid::regprocedure::text as name from ${FUNCTIONS}
@@ -283,7 +283,7 @@ describe("functions", () => {
 });
 
 describe("partitioned logs", () => {
-  test("have this month, three ahead and a default", async () => {
+  test("have partitions for this month and three ahead, and a default", async () => {
     const tables = await names(
       `select c.oid::regclass::text as name from ${RELATIONS} where c.relkind = 'p'`,
     );

@@ -5,27 +5,27 @@ import { connect, connectAs, startChat, type UserConnection } from "../support/c
 import { addItem } from "../support/content.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
-// Every function that takes a key for a repeated request, read from the catalogue: the same request gets the same answer, and a
-// request that differs in any argument is a conflict.
+// Every function that takes a key for repeated requests, read from the catalogue: the same request gets the same answer,
+// and a request that differs in any argument is a conflict.
 
 type Args = Readonly<Record<string, unknown>>;
 interface Case {
   /** Arguments of a first request, without the key. */
   readonly request: Args;
-  /** Another value for each argument that belongs to what was asked. */
+  /** Another value for each argument that belongs to the request. */
   readonly others: Args;
-  /** Arguments that a key belongs to, or that are no part of the request. */
+  /** Arguments that a key belongs to, or that are not part of the request. */
   readonly apart?: readonly string[];
   readonly by?: "service";
-  /** The key, where a uuid does not do. */
+  /** The key, if it is not a uuid. */
   readonly key?: unknown;
 }
 
 const KEYS = ["idempotency_key", "event_key", "event_id", "source_key", "provider_event_id", "sequence"];
-/** Arguments of these names that are no keys. */
+/** Functions whose arguments of these names are not keys. */
 const NO_KEYS = [
-  "private.process_payment_event", // names an event that is there
-  "private.receive_payment_event", // a provider sends an event again with other counters in it
+  "private.process_payment_event", // names an existing event
+  "private.receive_payment_event", // a provider resends an event with other counters in it
 ];
 
 let db: TestDatabase;
@@ -318,7 +318,7 @@ test("every function with a key has a case, and each of its arguments is covered
   }
 });
 
-test("the same request gets the same answer, another one under its key is a conflict", async () => {
+test("returns the same answer to the same request, and a conflict to another request with its key", async () => {
   const wrong: string[] = [];
   for (const { name, arguments: args } of (await functions()).filter(({ name }) => cases.has(name))) {
     const { request, others, key = randomUUID() } = cases.get(name)!;
@@ -337,12 +337,12 @@ test("the same request gets the same answer, another one under its key is a conf
   expect(wrong).toEqual([]);
 });
 
-describe("what changed since is no other request", () => {
+describe("a later change does not make a request different", () => {
   const newRoom = () =>
     ada.rows<{ id: string }>("select id from rooms.create_room('room')").then(([row]) => row!.id);
   const POST = "select id from rooms.post_room_message($1, $2, idempotency_key => $3)";
 
-  test("an edited and a deleted message answer to their first text", async () => {
+  test("matches an edited and a deleted message by its first text", async () => {
     const room = await newRoom();
     const key = randomUUID();
     const [message] = await ada.rows<{ id: string }>(POST, [room, "first", key]);
@@ -354,7 +354,7 @@ describe("what changed since is no other request", () => {
     await expect(ada.rows(POST, [room, "", key])).rejects.toMatchObject({ code: "PL422" });
   });
 
-  test("so do messages and rooms from before digests were kept", async () => {
+  test("matches messages and rooms that are older than the digests", async () => {
     const [roomKey, key, generalKey] = [randomUUID(), randomUUID(), randomUUID()];
     const CREATE = "select id from rooms.create_room($1, idempotency_key => $2)";
     const GENERAL = "select id from rooms.post_general_chat_message($1, $2)";
@@ -375,7 +375,7 @@ describe("what changed since is no other request", () => {
       await expect(ada.rows(sql, params)).rejects.toMatchObject({ code: "PL409" });
   });
 
-  test("a renamed room and a member who left", async () => {
+  test("matches a renamed room and a member who left", async () => {
     const [roomKey, key] = [randomUUID(), randomUUID()];
     const CREATE = "select id from rooms.create_room('old', idempotency_key => $1)";
     const [room] = await ada.rows<{ id: string }>(CREATE, [roomKey]);
@@ -389,7 +389,7 @@ describe("what changed since is no other request", () => {
     expect(await ada.rows(MENTION, [room!.id, [cyd], key])).toEqual([message]);
   });
 
-  test("an account that is deleted takes its digests with it", async () => {
+  test("deletes the digests with their account", async () => {
     const id = await registerUser(db, `dan${Date.now()}`);
     const dan = await connectAs(db, id);
     await dan.rows("select rooms.post_general_chat_message('hello', $1)", [randomUUID()]);
@@ -405,7 +405,7 @@ describe("what changed since is no other request", () => {
   });
 });
 
-test("of a list of heartbeats, one that says something else under a used id is refused, and the others count", async () => {
+test("rejects only the heartbeat of a batch that reuses an id with other content", async () => {
   const [item] = await owner.rows<{ id: string }>(
     "select id from learning.content_items where slug = 'video'",
   );

@@ -10,12 +10,12 @@ afterAll(() => db.drop());
 interface Column {
   readonly table: string;
   readonly column: string;
-  /** The checks of this column alone. */
+  /** The checks on this column alone. */
   readonly checks: string[];
 }
 
-// The API reads JSON's null as null, so a field of type `JSON!` that holds one fails, and with it the list it is in.
-test("a JSON column that is not null does not take JSON's null either", async () => {
+// The API reads JSON's null as null, so a `JSON!` field that contains it fails together with its list.
+test("rejects JSON's null in every JSON column that is not null", async () => {
   await withClient(db.adminUrl, async (client) => {
     const { rows: columns } = await client.query<Column>(
       `select c.oid::regclass::text as table, a.attname as column, array(

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// Errors of SQL functions reach people who call them through GraphQL, where `record_heartbeat` is `recordHeartbeat`. A message
-// therefore says a thing in words; names that are the same everywhere, such as permissions and states, may stand in it.
+// Errors of SQL functions reach people who call them through GraphQL, where `record_heartbeat` is `recordHeartbeat`. A
+// message therefore uses words; it may contain names that are the same everywhere, such as permissions and states.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -13,13 +13,13 @@ afterAll(() => db.drop());
 interface Routine {
   name: string;
   body: string;
-  /** Whether the worker's jobs call it, in SQL. */
+  /** Whether the worker's jobs call the function in SQL. */
   is_job: boolean;
 }
 
-test("no message or hint that an API caller may read has a name of SQL in it", async () => {
+test("no message or hint for API callers contains an SQL name", async () => {
   const { routines, values } = await withClient(db.url("owner"), async (client) => ({
-    // So that every name is printed with its schema.
+    // Makes PostgreSQL print every name with its schema.
     path: await client.query("set search_path = ''"),
     routines: (
       await client.query<Routine>(
@@ -31,7 +31,7 @@ test("no message or hint that an API caller may read has a name of SQL in it", a
         [`${db.rolePrefix}_worker`],
       )
     ).rows,
-    /** Names of permissions, and states and kinds as CHECK constraints list them. */
+    /** Names of permissions, and states and kinds as listed in CHECK constraints. */
     values: new Set(
       (
         await client.query<{ value: string }>(
@@ -57,7 +57,7 @@ test("no message or hint that an API caller may read has a name of SQL in it", a
   const REVISE_PLAN = "billing.revise_plan(uuid,jsonb): ";
   expect(found.filter((line) => line.startsWith(REVISE_PLAN))).not.toEqual([]);
   expect(found.filter((line) => !line.startsWith(REVISE_PLAN))).toEqual([]);
-  // PostgreSQL's words hold names and values; imports are for operators, who see them all.
+  // PostgreSQL's own messages contain names and values; imports are for operators, who may read them.
   const repeating = routines.filter(
     ({ name, is_job, body }) =>
       !is_job && !/private\.import_/.test(name) && /raise exception[^;]*\bsqlerrm\b/.test(body),

@@ -9,7 +9,7 @@ import {
   type Transaction,
 } from "../support/database.ts";
 
-// Mutation test of the row policies: drop or weaken any one, and a probe must notice.
+// Mutation test of the row policies: if any policy is dropped or weakened, a probe must fail.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -43,7 +43,7 @@ const readPolicies = (tx: Transaction): Promise<Policy[]> =>
      from pg_policies join pg_namespace on nspname = schemaname where ${DOMAINS} order by 1, 2`,
   );
 
-/** Asks for nothing of the row: for an UPDATE, checking it again after USING can refuse nothing more. */
+/** Whether a condition does not depend on the row: rechecking it for an UPDATE after USING rejects nothing more. */
 const ignoresTheRow = (condition: string) =>
   /^\( SELECT (access\.)?has_permission\('\w+'::text\) AS \w+\)$/.test(condition);
 
@@ -65,7 +65,7 @@ async function become(tx: Transaction, actor: Actor, ids: ReadonlyMap<string, st
   else await tx.asUser(ids.get(actor) ?? null);
 }
 
-/** What a statement gives, undone at once. */
+/** The result of a statement, which is rolled back immediately. */
 async function outcome(tx: Transaction, sql: string): Promise<Outcome> {
   await tx.client.query("savepoint probe");
   try {
@@ -77,7 +77,7 @@ async function outcome(tx: Transaction, sql: string): Promise<Outcome> {
   }
 }
 
-/** The first probes of a table whose outcome is not the expected one; all of them if `all`. */
+/** The first probe of a table with an unexpected outcome; all of them if `all`. */
 async function surprises(
   tx: Transaction,
   table: string,
@@ -96,7 +96,7 @@ async function surprises(
   return found;
 }
 
-/** A transaction with the probes' rows and without column grants in the way. */
+/** A transaction with the probes' rows and without the column grants. */
 async function prepared<T>(
   use: (tx: Transaction, ids: ReadonlyMap<string, string>) => Promise<T>,
 ): Promise<T> {
@@ -111,7 +111,7 @@ async function prepared<T>(
   });
 }
 
-test("every table with a policy has probes, and they hold", async () => {
+test("every table with a policy has probes, and they pass", async () => {
   await prepared(async (tx, ids) => {
     const tables = new Set((await readPolicies(tx)).map((policy) => policy.table));
     expect(Object.keys(PROBES).sort()).toEqual([...tables].sort());
@@ -121,7 +121,7 @@ test("every table with a policy has probes, and they hold", async () => {
   });
 });
 
-test("no policy can be dropped or weakened, and no row security switched off, unnoticed", async () => {
+test("the probes detect every dropped or weakened policy and disabled row security", async () => {
   await prepared(async (tx, ids) => {
     const policies = await readPolicies(tx);
     expect(policies.length).toBeGreaterThan(40);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// A value outside its range is refused before it is rounded. A column of type numeric(p, s) rounds before any CHECK sees the
-// value, so what is written to a column with a range must be plain numeric, with a CHECK on its decimals.
+// A value outside its range is rejected before it is rounded. A column of type numeric(p, s) rounds before any CHECK sees
+// the value, so a written column with a range must be plain numeric, with a CHECK on its decimals.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -15,11 +15,11 @@ interface Column {
   readonly relation: string;
   readonly attribute: string;
   readonly type: string;
-  /** The numbers that its CHECKs name. */
+  /** The numbers in its CHECKs. */
   readonly bounds: string[];
 }
 
-/** Columns of type numeric that are written and have a CHECK. */
+/** Writable columns of type numeric with a CHECK. */
 const columns = () =>
   withClient(db.url("owner"), async (client) => {
     await client.query("set search_path = ''");
@@ -44,13 +44,13 @@ const columns = () =>
     return rows;
   });
 
-test("no column with a range rounds what is written to it", async () => {
+test("no column with a range rounds its values", async () => {
   const found = await columns();
   expect(found.length).toBeGreaterThan(8);
   expect(found.filter(({ type }) => type !== "numeric").map(({ name }) => name)).toEqual([]);
 });
 
-test("a value just outside a bound is refused, as are more decimals than are kept, NaN and infinity", async () => {
+test("rejects a value just outside a bound, too many decimals, NaN and infinity", async () => {
   for (const { name, relation, attribute, bounds } of await columns())
     await withClient(db.url("owner"), async (client) => {
       expect([name, bounds.length > 0]).toEqual([name, true]);
@@ -75,7 +75,7 @@ test("a value just outside a bound is refused, as are more decimals than are kep
       const near = bounds.flatMap((bound) => [`${bound} - 1e-30`, `${bound} + 1e-30`]);
       for (const value of [...near, "'NaN'", "'Infinity'", "'-Infinity'"])
         expect([name, value, await outcome(value)]).toEqual([name, value, "23514"]);
-      // It is the value that is refused: one of its neighbours is in the range.
+      // The value itself is rejected: one of its neighbours is in the range.
       const inside: string[] = [];
       for (const bound of bounds) inside.push(await outcome(bound), await outcome(`${bound}::numeric + 1`));
       expect(inside).toContain("accepted");
@@ -83,7 +83,7 @@ test("a value just outside a bound is refused, as are more decimals than are kep
     });
 });
 
-test("what is accepted is read with a fixed number of decimals", async () => {
+test("returns accepted values with a fixed number of decimals", async () => {
   await withClient(db.url("owner"), async (client) => {
     await client.query("begin");
     const { rows } = await client.query<{ training_gain: string }>(
@@ -94,7 +94,7 @@ test("what is accepted is read with a fixed number of decimals", async () => {
   });
 });
 
-test("an imported price that is not one is reported, not rounded to 0", async () => {
+test("rejects an invalid imported price instead of rounding it to 0", async () => {
   await withClient(db.url("owner"), async (client) => {
     const { rows } = await client.query("select outcome from private.import_models($1)", [
       JSON.stringify(

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type LoginRole, roleName } from "../../src/config/roles.ts";
 import { createTestDatabase, expectSqlState, type TestDatabase, withClient } from "../support/database.ts";
 
-// What each role may do when it connects with psql: what the README says, and nothing else.
+// Rights of each role that connects with psql: exactly those that the README lists.
 
 let db: TestDatabase;
 beforeAll(async () => {
@@ -23,7 +23,7 @@ const TABLES = [
   "private.user_passwords",
 ];
 
-test("A12 no role is superuser, bypasses row security, makes databases or replicates", async () => {
+test("no role is a superuser, bypasses row security, creates databases or replicates [A12]", async () => {
   const { rows } = await run(
     "owner",
     `select rolname from pg_roles
@@ -32,7 +32,7 @@ test("A12 no role is superuser, bypasses row security, makes databases or replic
   expect(rows).toEqual([]);
 });
 
-test("no role but the owner owns anything in the database", async () => {
+test("no role except the owner owns objects in the database", async () => {
   const { rows } = await run(
     "owner",
     `select c.oid::regclass::text, r.rolname from pg_class c join pg_roles r on r.oid = c.relowner
@@ -42,10 +42,10 @@ test("no role but the owner owns anything in the database", async () => {
 });
 
 describe("authenticator", () => {
-  test.each(TABLES)("reads nothing of %s itself", async (table) => {
+  test.each(TABLES)("cannot read %s itself", async (table) => {
     await denied("authenticator", `select from ${table}`);
   });
-  test("becomes a visitor or a user, and nobody else", async () => {
+  test("can become only a visitor or a user", async () => {
     await run("authenticator", `set role ${roleName(db.rolePrefix, "user")}`);
     await run("authenticator", `set role ${roleName(db.rolePrefix, "anonymous")}`);
     for (const role of ["service", "worker", "analyst"] as const)
@@ -55,7 +55,7 @@ describe("authenticator", () => {
     );
     await denied("authenticator", `set role ${owner.rows[0]?.name}`);
   });
-  test("as a user without claims sees no account, as with claims of nobody", async () => {
+  test("sees no account as a user without claims or with an unknown user's claims", async () => {
     await withClient(db.url("authenticator"), async (client) => {
       await client.query(`set role ${roleName(db.rolePrefix, "user")}`);
       expect((await client.query("select from identity.users")).rowCount).toBe(0);
@@ -63,7 +63,7 @@ describe("authenticator", () => {
       expect((await client.query("select from identity.users")).rowCount).toBe(0);
     });
   });
-  test("cannot make anything", async () => {
+  test("cannot create objects", async () => {
     await denied("authenticator", "create table public.t ()");
     await denied("authenticator", "create schema s");
     await denied("authenticator", "create temporary table t ()");
@@ -76,10 +76,10 @@ describe("service", () => {
       { user_id: null },
     ]);
   });
-  test.each(TABLES)("reads nothing of %s", async (table) => {
+  test.each(TABLES)("cannot read %s", async (table) => {
     await denied("service", `select from ${table}`);
   });
-  test("may not call what is not listed", async () => {
+  test("cannot call unlisted functions", async () => {
     await denied("service", "select private.record_security_event('x', null)");
     await denied("service", "select private.import_prompts('[]')");
     await denied("service", "select private.delete_expired_tokens(1)");
@@ -93,10 +93,10 @@ describe("worker", () => {
     expect((await run("worker", "select private.end_expired_sessions(10)")).rowCount).toBe(1);
     expect((await run("worker", "select * from private.ensure_partitions(3)")).rowCount).toBe(0);
   });
-  test.each(TABLES)("reads nothing of %s", async (table) => {
+  test.each(TABLES)("cannot read %s", async (table) => {
     await denied("worker", `select from ${table}`);
   });
-  test("may not sign anybody in", async () => {
+  test("cannot sign in a user", async () => {
     await denied("worker", "select * from private.find_login('ada')");
   });
 });
@@ -110,10 +110,10 @@ describe("analyst", () => {
     expect(rows.length).toBeGreaterThan(3);
     for (const { name } of rows) await run("analyst", `select * from ${name} limit 1`);
   });
-  test.each(TABLES)("reads nothing of %s", async (table) => {
+  test.each(TABLES)("cannot read %s", async (table) => {
     await denied("analyst", `select from ${table}`);
   });
-  test("writes nothing", async () => {
+  test("cannot write", async () => {
     await denied("analyst", "create table analytics.t ()");
     await denied("analyst", "create temporary table t ()");
   });
