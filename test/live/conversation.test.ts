@@ -20,8 +20,8 @@ import { PACKAGE_ROOT } from "../../src/support/paths.ts";
 import { ask, type SignedIn, signUp, until } from "../support/api.ts";
 import { ROOM_EVENTS } from "./support.ts";
 
-// The example's conversation while everything in it is killed in turn: two real clients, an AI member, and a Plinth with its own
-// database, as a user starts it.
+// The example's conversation while everything in it is killed, one after the other: two real clients, an AI member, and a Plinth
+// with its own database, as a user starts it.
 
 const parts = new AsyncDisposableStack();
 let folder: string;
