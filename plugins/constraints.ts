@@ -1,4 +1,5 @@
 import "postgraphile";
+import type { PgClass } from "postgraphile/graphile-build-pg/pg-introspection";
 import type { ConstraintColumns, ConstraintFields } from "../src/request/constraint-fields.ts";
 
 declare global {
@@ -22,6 +23,36 @@ function publicDescription(attribute: {
   return isLeftOut ? undefined : description || undefined;
 }
 
+function namesOf(attributes: readonly ({ attname: string } | null)[] | undefined): string[] {
+  return (attributes ?? []).flatMap((attribute) => attribute?.attname ?? []);
+}
+
+function constraintsOf(schema: string, table: PgClass): ConstraintColumns[] {
+  return table.getConstraints().map((constraint) => {
+    const attributes = (constraint.getAttributes() ?? []).filter(Boolean);
+    return {
+      schema,
+      table: table.relname,
+      constraint: constraint.conname,
+      isForeignKey: constraint.contype === "f",
+      fields: namesOf(attributes),
+      descriptions: attributes.map(publicDescription),
+    };
+  });
+}
+
+/** PostgreSQL reports a unique index without a constraint by the index name. */
+function uniqueIndexesOf(schema: string, table: PgClass): ConstraintColumns[] {
+  const indexes = table.getIndexes().filter(({ indisunique }) => indisunique);
+  return indexes.map((index) => ({
+    schema,
+    table: table.relname,
+    constraint: index.getIndexClass()?.relname ?? "",
+    isForeignKey: false,
+    fields: namesOf(index.getKeys()),
+  }));
+}
+
 /** Tells the error mask which GraphQL fields each constraint and unique index of the database is about. */
 export const ConstraintsPlugin: GraphileConfig.Plugin = {
   name: "PlinthConstraintsPlugin",
@@ -29,35 +60,13 @@ export const ConstraintsPlugin: GraphileConfig.Plugin = {
   description: "Maps constraints to GraphQL field names",
   gather: {
     async main(output, info) {
-      output.plinthConstraintColumns = [];
+      const columns: ConstraintColumns[] = [];
       for (const { introspection } of await info.helpers.pgIntrospection.getIntrospection())
         for (const table of introspection.classes) {
           const schema = table.getNamespace()?.nspname;
-          if (!schema) continue;
-          const names = (attributes: readonly ({ attname: string } | null)[] | undefined) =>
-            (attributes ?? []).flatMap((attribute) => attribute?.attname ?? []);
-          for (const constraint of table.getConstraints()) {
-            const attributes = (constraint.getAttributes() ?? []).filter(Boolean);
-            output.plinthConstraintColumns.push({
-              schema,
-              table: table.relname,
-              constraint: constraint.conname,
-              isForeignKey: constraint.contype === "f",
-              fields: names(attributes),
-              descriptions: attributes.map(publicDescription),
-            });
-          }
-          // PostgreSQL reports a unique index without a constraint by the index name.
-          for (const index of table.getIndexes())
-            if (index.indisunique)
-              output.plinthConstraintColumns.push({
-                schema,
-                table: table.relname,
-                constraint: index.getIndexClass()?.relname ?? "",
-                isForeignKey: false,
-                fields: names(index.getKeys()),
-              });
+          if (schema) columns.push(...constraintsOf(schema, table), ...uniqueIndexesOf(schema, table));
         }
+      output.plinthConstraintColumns = columns;
     },
   },
   schema: {

@@ -8,7 +8,7 @@ import { DescriptionsPlugin } from "./descriptions/descriptions.ts";
 import { ExactJsonPlugin } from "./exact-json.ts";
 import { FilterInputsPlugin } from "./filter-inputs.ts";
 import { FilterableColumnsPlugin } from "./filterable-columns.ts";
-import { MessageDeltasPlugin } from "./live/message-deltas.ts";
+import { MessageDeltasPlugin } from "./live/message-deltas/message-deltas.ts";
 import { PresencePlugin } from "./live/presence.ts";
 import { RoomEventsPlugin } from "./live/room-events.ts";
 import { UnreadCountsPlugin } from "./live/unread-counts.ts";

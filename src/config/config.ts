@@ -88,6 +88,10 @@ export interface Config {
     /** JSON list of sign-in providers; contains secrets. */
     readonly oauthProviders: string;
   };
+  readonly live: {
+    /** Whether subscribers to the same operation who see the same rows share one execution of it. */
+    readonly isSharing: boolean;
+  };
   readonly mail: {
     /** `smtp(s)://user:password@host:port`; if omitted, mail is written to the data folder. */
     readonly smtpUrl: string | undefined;
@@ -187,6 +191,7 @@ export function loadConfig(env: Environment = process.env): Config {
       passwordHistory: integer(env, "PLINTH_PASSWORD_HISTORY", 5, 0, 20),
       oauthProviders: textOrFile(env, "PLINTH_OAUTH_PROVIDERS", "[]"),
     },
+    live: { isSharing: flag(env, "PLINTH_LIVE_SHARING", true) },
     mail: {
       smtpUrl: smtpUrl(env),
       from: matching(

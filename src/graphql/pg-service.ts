@@ -1,5 +1,6 @@
-import type { Pool, QueryConfig } from "pg";
+import type { Pool } from "pg";
 import { type makePgAdaptorWithPgClient, makePgService } from "postgraphile/adaptors/pg";
+import { queryWithin } from "../request/pg-internals.ts";
 import {
   release,
   runInTransaction,
@@ -34,8 +35,7 @@ async function introspect<T>(
   const client = await pool.connect();
   try {
     // The pool's own limit is meant for requests.
-    const query = ({ text }: Statement) =>
-      client.query({ text, query_timeout: INTROSPECTION_TIMEOUT_MS } as QueryConfig);
+    const query = ({ text }: Statement) => queryWithin(client, text, INTROSPECTION_TIMEOUT_MS);
     return await callback({ query } as unknown as TransactionClient);
   } finally {
     await release(client);

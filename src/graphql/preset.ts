@@ -69,7 +69,8 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
   const { rolePrefix, limits, http } = config;
   const { statementTimeoutMs } = config.pool;
   const constraints = new ConstraintFields();
-  const settings = { rolePrefix, statementTimeoutMs };
+  const settingsFor = (request: Parameters<typeof requestSettings>[0], readOnly: boolean) =>
+    requestSettings(request, { rolePrefix, statementTimeoutMs, readOnly });
 
   return {
     extends: [PostGraphileAmberPreset, PgSimplifyInflectionPreset, PostGraphileConnectionFilterPreset],
@@ -120,7 +121,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
         const request = requestContext.plinth ?? contextWithoutRequest();
         const operation = getOperationAST(args.document, args.operationName)?.operation;
         return {
-          pgSettings: requestSettings(request, { ...settings, readOnly: operation !== "mutation" }),
+          pgSettings: settingsFor(request, operation !== "mutation"),
           plinth: {
             request,
             signIn,
@@ -129,10 +130,7 @@ export function makePreset(options: PresetOptions): GraphileConfig.Preset {
             roomPasswords,
             onPlan: (fields) => onPlan?.(request, fields),
             settingsOf: ({ userId, sessionId }) =>
-              requestSettings(
-                { ...request, claims: { userId, sessionId } },
-                { ...settings, readOnly: false },
-              ),
+              settingsFor({ ...request, claims: { userId, sessionId } }, false),
           },
         };
       },

@@ -198,7 +198,13 @@ export async function startServer(options: {
   await pgl.getSchema();
   await serv.ready();
 
-  const live = await startLive({ url: serviceUrl, notifier, pool: apiPool, logger });
+  const live = await startLive({
+    url: serviceUrl,
+    notifier,
+    pool: apiPool,
+    logger,
+    isSharing: config.live.isSharing,
+  });
   stack.defer(() => live.close());
   const authenticator = createAuthenticator({
     accessTokens,

@@ -30,10 +30,13 @@ interface Group {
 /** Groups of subscriptions to the same operation. Members with news at the same moment share a batch, see SharedExecution. */
 export class BatchGroups {
   readonly #reads: SharedReads;
+  readonly #isSharing: boolean;
   readonly #groups = new Map<string, Group>();
 
-  constructor(reads: SharedReads) {
+  /** @param options.isSharing if false, every member executes the operation itself */
+  constructor(reads: SharedReads, { isSharing }: { isSharing: boolean }) {
     this.#reads = reads;
+    this.#isSharing = isSharing;
   }
 
   join({ operation, settings }: Subscriber): GroupMember {
@@ -48,10 +51,12 @@ export class BatchGroups {
     };
     this.#groups.set(key, group);
     group.size += 1;
-    return new GroupMember(this.#reads, group, settings, () => {
+    const member = new GroupMember(this.#reads, group, settings, () => {
       group.size -= 1;
       if (group.size === 0) this.#groups.delete(key);
     });
+    if (!this.#isSharing) member.optOutOfSharing();
+    return member;
   }
 
   /** Number of groups with members. */
@@ -77,7 +82,7 @@ export class GroupMember {
     this.#leave = leave;
   }
 
-  /** Stops sharing, because the operation has read caller-specific context. */
+  /** Stops sharing, such as when the operation has read caller-specific context. */
   optOutOfSharing(): void {
     this.#hasOptedOut = true;
     void this.#led?.settle(undefined);

@@ -28,7 +28,7 @@ export class Hub {
     const [, topic, sequence] = HINT.exec(payload) ?? [];
     if (topic === undefined || sequence === undefined) return;
     const listeners = this.#listeners.get(topic);
-    if (listeners) notifyInBatches([...listeners], topic, BigInt(sequence));
+    if (listeners) notifyInChunks([...listeners], topic, BigInt(sequence));
   }
 
   /** Tells each listener once that notifications may have been lost. */
@@ -47,8 +47,8 @@ export class Hub {
 /** Listeners notified in one go: enough that their reads leave together, few enough that a crowded topic does not block the process. */
 const NOTIFIED_TOGETHER = 32;
 
-function notifyInBatches(listeners: readonly Listener[], topic: string, sequence: bigint): void {
+function notifyInChunks(listeners: readonly Listener[], topic: string, sequence: bigint): void {
   for (const listener of listeners.slice(0, NOTIFIED_TOGETHER)) listener.onHint(topic, sequence);
   const others = listeners.slice(NOTIFIED_TOGETHER);
-  if (others.length > 0) setImmediate(notifyInBatches, others, topic, sequence);
+  if (others.length > 0) setImmediate(notifyInChunks, others, topic, sequence);
 }

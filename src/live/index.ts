@@ -42,19 +42,21 @@ export interface Live {
  * unavailable, subscriptions wait; then they resume at their cursor.
  * @param options.url of a role that may connect; it needs no privileges
  * @param options.pool connections as the authenticator role
+ * @param options.isSharing whether subscribers who see the same rows share one execution
  */
 export async function startLive(options: {
   url: string;
   notifier: Notifier;
   pool: Pool;
   logger: Logger;
+  isSharing: boolean;
 }): Promise<Live> {
-  const { url, notifier, pool, logger } = options;
+  const { url, notifier, pool, logger, isSharing } = options;
   const hub = new Hub();
   const listener = createLiveListener({ url, notifier, logger, hub });
   const limits = new SubscriptionLimits({ perSocket: MAX_SUBSCRIPTIONS_PER_SOCKET, perUser: MAX_PER_USER });
   const reads = new SharedReads(pool);
-  const groups = new BatchGroups(reads);
+  const groups = new BatchGroups(reads, { isSharing });
   await listener.start();
   const polling = setInterval(() => {
     if (!listener.isListening) hub.announceGap();

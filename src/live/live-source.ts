@@ -2,7 +2,7 @@ import type { ExecutionResult } from "postgraphile/graphql";
 
 /** The data that a subscription delivers. */
 export interface LiveSource {
-  /** The topics to listen to; a reading may change them. */
+  /** The topics to listen to; a batch may change them. */
   readonly topics: readonly string[];
   /**
    * A log is read from a cursor and each of its entries is sent once. A state (false) is read whole and sent when it has
@@ -18,7 +18,7 @@ export interface LiveSource {
   readonly isShareable?: boolean;
   /** Returns the current last sequence (0 for a state), read under the subscriber's claims; null if the subscriber may not see it. */
   open(): Promise<bigint | null>;
-  /** Minimum time between the starts of two readings; the next reading covers the changes in between. */
+  /** Minimum time between the starts of two batches; the next batch covers the changes in between. */
   readonly minIntervalMs: number;
 }
 
@@ -43,7 +43,7 @@ export interface LiveItem {
 
 /** The outcome of a batch. */
 export interface Reading {
-  /** Where the next reading starts. */
+  /** Where the next batch starts. */
   readonly cursor?: bigint | undefined;
   readonly isEmpty: boolean;
   /** More rows exist than one answer may hold, or than were read. */

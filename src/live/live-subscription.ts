@@ -26,9 +26,9 @@ export class LiveSubscription implements Listener, ReadingSubscription {
   #cursor = 0n;
   /** The last sequence of the log at some moment before the current batch. */
   #position = 0n;
-  /** The highest hint since the last reading started, by topic. */
+  /** The highest hint since the last batch started, by topic. */
   #news = new Map<string, bigint>();
-  /** A notification may have been lost, or the last reading left rows unread. */
+  /** A notification may have been lost, or the last batch left rows unread. */
   #mustRead = true;
   #isDemanded = false;
   #onShared: (result: ExecutionResult) => void = () => {};
@@ -125,7 +125,7 @@ export class LiveSubscription implements Listener, ReadingSubscription {
       this.end();
       return true;
     }
-    // The reading may be empty because the subscriber has lost access to the topic.
+    // The batch may be empty because the subscriber has lost access to the topic.
     this.#mustCheckAccess = reading.isEmpty && !isFirst;
     if (this.#source!.isLog) return isFirst || !reading.isEmpty;
     const text = JSON.stringify(result.data);
@@ -202,7 +202,7 @@ export class LiveSubscription implements Listener, ReadingSubscription {
     if (reading.hasMore) this.#mustRead = true;
     if (reading.changesAt !== undefined) this.#changesAt = reading.changesAt;
     if (reading.topics) this.#listenTo(reading.topics);
-    // Drops hints of entries that this reading already found.
+    // Drops hints of entries that this batch already found.
     if (this.#source!.isLog && !reading.mayEnd)
       for (const [topic, sequence] of this.#news) if (sequence <= this.#cursor) this.#news.delete(topic);
   }
@@ -237,7 +237,7 @@ export class LiveSubscription implements Listener, ReadingSubscription {
       if (!this.#listening.has(topic)) this.#listening.set(topic, this.#hub.add(topic, this));
   }
 
-  /** Waits for a wake-up or until the next reading is due. */
+  /** Waits for a wake-up or until the next batch is due. */
   async #sleep(): Promise<void> {
     const now = Date.now();
     const hasNews = this.#mustRead || this.#mustCheckAccess || this.#news.size > 0;

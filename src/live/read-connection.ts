@@ -1,4 +1,13 @@
 import type { PoolClient, QueryConfig } from "pg";
+import {
+  holdWrites,
+  isPrepared,
+  type Preparation,
+  queryRaw,
+  queryRepeatedly,
+  type RawRows,
+  releaseWrites,
+} from "../request/pg-internals.ts";
 import { touchStatement } from "../request/prepared-statements.ts";
 import {
   roleQualifiedName,
@@ -6,7 +15,6 @@ import {
   type StatementResult,
   type TransactionSettings,
 } from "../request/transaction.ts";
-import { type Connection, type Preparation, RawQuery, type RawRows, RepeatedQuery } from "./read-query.ts";
 
 /** Maximum reads per transaction, so that no transaction is open for long. */
 const MAX_READS_PER_TRANSACTION = 50;
@@ -63,7 +71,7 @@ export class ReadConnection {
   readonly #onIdle: () => void;
   #transaction: OpenTransaction | undefined;
   #unanswered = 0;
-  #isCorked = false;
+  #isHoldingWrites = false;
 
   /**
    * @param onCollateralFailure called with each read that failed only because an earlier one did
@@ -84,26 +92,18 @@ export class ReadConnection {
     const transaction = this.#admit(1);
     const { statement } = read;
     const settings = { ...read.settings, ...PLANNED_ONCE };
-    const query = new RawQuery(
-      this.#queryOf(settings, statement),
-      this.#before(transaction, changedNames([settings], transaction.settings), settings),
-      (error, result) => {
-        // Results arrive in order, so the first failure causes the others; statements that an earlier transaction prepared
-        // may be missing too.
-        if (error === null) {
-          const { rows, rowCount } = result as StatementResult<never>;
-          read.resolve({ rows, rowCount, notices: [], raw: query.raw });
-        } else if (
-          COLLATERAL_STATES.has((error as { code?: unknown }).code) &&
-          (transaction.hasFailed || !read.isRetry)
-        )
-          transaction.toRetry.push({ ...read, isRetry: true });
-        else read.reject(error);
-        transaction.hasFailed ||= error !== null;
-        this.#answered(1);
-      },
-    );
-    this.#submit(query, transaction);
+    const query = this.#queryOf(settings, statement);
+    const before = this.#before(transaction, changedNames([settings], transaction.settings), settings);
+    queryRaw(this.client, query, before, (error, result, raw) => {
+      if (error === null) {
+        const { rows, rowCount } = result!;
+        read.resolve({ rows, rowCount, notices: [], raw: raw! });
+      } else if (isCollateral(error, read, transaction)) transaction.toRetry.push({ ...read, isRetry: true });
+      else read.reject(error);
+      transaction.hasFailed ||= error !== null;
+      this.#answered(1);
+    });
+    this.#endIfFull(transaction);
   }
 
   try({ statement, resolve, ...trial }: Trial): void {
@@ -111,32 +111,29 @@ export class ReadConnection {
     const transaction = this.#admit(settings.length);
     const [first, ...others] = settings;
     const names = changedNames(settings, transaction.settings);
-    const query = new RepeatedQuery(
-      this.#queryOf(first!, statement),
-      [
-        this.#before(transaction, names, first!),
-        ...others.map((one) => (names.length > 0 ? [setting(transaction, names, one)] : [])),
-      ],
-      (error) => {
-        transaction.hasFailed ||= error !== null;
-        resolve(query.answers);
-        this.#answered(settings.length);
-      },
-    );
-    this.#submit(query, transaction);
+    const query = this.#queryOf(first!, statement);
+    const before = [
+      this.#before(transaction, names, first!),
+      ...others.map((one) => (names.length > 0 ? [setting(transaction, names, one)] : [])),
+    ];
+    queryRepeatedly(this.client, query, before, (error, answers) => {
+      transaction.hasFailed ||= error !== null;
+      resolve(answers);
+      this.#answered(settings.length);
+    });
+    this.#endIfFull(transaction);
   }
 
   /** Sends the pending reads now, including the end of their transaction. */
   flush(): void {
-    if (!this.#isCorked) return;
+    if (!this.#isHoldingWrites) return;
     if (this.#transaction) this.#end(this.#transaction);
-    const { stream } = this.#connection;
-    stream.uncork();
-    stream.cork();
+    releaseWrites(this.client);
+    holdWrites(this.client);
   }
 
   #admit(reads: number): OpenTransaction {
-    this.#cork();
+    this.#holdWrites();
     this.#transaction ??= {
       hasBegun: false,
       reads: 0,
@@ -149,8 +146,7 @@ export class ReadConnection {
     return this.#transaction;
   }
 
-  #submit(query: RawQuery | RepeatedQuery, transaction: OpenTransaction): void {
-    this.client.query(query as never);
+  #endIfFull(transaction: OpenTransaction): void {
     if (transaction.reads >= MAX_READS_PER_TRANSACTION) this.#end(transaction);
   }
 
@@ -167,29 +163,22 @@ export class ReadConnection {
     if (!transaction.hasBegun) before.push(BEGIN);
     transaction.hasBegun = true;
     if (names.length > 0) before.push(setting(transaction, names, settings));
-    const { parsedStatements, submittedNamedStatements } = this.#connection;
-    if (before.every(({ name }) => name in parsedStatements || name in submittedNamedStatements))
-      return before;
+    if (before.every(({ name }) => isPrepared(this.client, name))) return before;
     for (const { name, text, values } of before)
       this.client.query({ name, text, values: [...values] }).catch(() => {});
     return [];
   }
 
   /** Sends the reads of one tick in one write, including the end of their transaction, because system calls dominate the cost. */
-  #cork(): void {
-    if (this.#isCorked) return;
-    this.#isCorked = true;
-    const { stream } = this.#connection;
-    stream.cork();
+  #holdWrites(): void {
+    if (this.#isHoldingWrites) return;
+    this.#isHoldingWrites = true;
+    holdWrites(this.client);
     process.nextTick(() => {
       if (this.#transaction) this.#end(this.#transaction);
-      this.#isCorked = false;
-      stream.uncork();
+      this.#isHoldingWrites = false;
+      releaseWrites(this.client);
     });
-  }
-
-  get #connection(): Connection {
-    return (this.client as unknown as { connection: Connection }).connection;
   }
 
   #end(transaction: OpenTransaction): void {
@@ -220,8 +209,16 @@ export class ReadConnection {
 }
 
 /**
- * Returns the names of the settings to change so that exactly the settings of each of these apply in turn. A setting of an
- * earlier read that they do not have becomes empty. (The transaction itself is declared read-only, once.)
+ * Whether a read failed only because another statement did. Results arrive in order, so the first failure causes the others;
+ * statements that an earlier transaction prepared may be missing too.
+ */
+function isCollateral(error: unknown, { isRetry }: Read, { hasFailed }: OpenTransaction): boolean {
+  return COLLATERAL_STATES.has((error as { code?: unknown }).code) && (hasFailed || !isRetry);
+}
+
+/**
+ * Returns the names of the settings to change so that exactly the settings of each of these apply, one after the other. A
+ * setting of an earlier read that they do not have becomes empty. (The transaction itself is declared read-only, once.)
  */
 function changedNames(all: readonly TransactionSettings[], current: ReadonlyMap<string, string>): string[] {
   const names = new Set(current.keys());

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
+import type { RawRows } from "../request/pg-internals.ts";
 import type { Statement, TransactionSettings } from "../request/transaction.ts";
 import type { SharedAnswer } from "./live-source.ts";
 import type { ReadResult } from "./read-connection.ts";
-import type { RawRows } from "./read-query.ts";
 import type { SharedReads } from "./shared-reads.ts";
 
 /** Others tried in one round trip: their answers are sent while the next ones are compared. */

@@ -1,7 +1,7 @@
 import type { Pool } from "pg";
+import type { RawRows } from "../request/pg-internals.ts";
 import { release, type Statement, type TransactionSettings } from "../request/transaction.ts";
 import { type Read, ReadConnection, type ReadResult, type Trial } from "./read-connection.ts";
-import type { RawRows } from "./read-query.ts";
 
 /** Maximum connections that all subscriptions use together. */
 const MAX_CONNECTIONS = 2;

@@ -1,12 +1,8 @@
 import type { PoolClient } from "pg";
+import { forgetStatement } from "./pg-internals.ts";
 
 /** Maximum named statements per connection; each holds a plan in the server's memory until it is deallocated. */
 const MAX_STATEMENTS = 100;
-
-/** node-pg stores the prepared names here and offers no way to remove one. */
-interface Connection {
-  readonly parsedStatements: Record<string, string>;
-}
 
 /** Insertion order is the order of use: the first entry is the least recently used. */
 const usedStatements = new WeakMap<PoolClient, Set<string>>();
@@ -26,15 +22,13 @@ export function touchStatement(client: PoolClient, name: string): void {
 export async function trimStatements(client: PoolClient): Promise<void> {
   const names = usedStatements.get(client);
   if (!names || names.size <= MAX_STATEMENTS) return;
-  const { parsedStatements } = (client as unknown as { connection: Connection }).connection;
   const dropped: Promise<unknown>[] = [];
   for (const name of names) {
     if (names.size <= MAX_STATEMENTS) break;
     names.delete(name);
-    // Missing if its preparation failed.
-    if (!(name in parsedStatements)) continue;
-    delete parsedStatements[name];
-    dropped.push(client.query(`deallocate ${client.escapeIdentifier(name)}`));
+    // Not prepared if its preparation failed.
+    if (forgetStatement(client, name))
+      dropped.push(client.query(`deallocate ${client.escapeIdentifier(name)}`));
   }
   await Promise.all(dropped);
 }

@@ -36,9 +36,10 @@ function makeReads(rowsOf: (user: string, statement: Statement) => string[][]) {
   return { reads: reads as unknown as SharedReads, asked, flushed };
 }
 
-function joinAll(reads: SharedReads, users: readonly string[], operation = "op") {
-  const groups = new BatchGroups(reads);
-  return { groups, members: users.map((user) => groups.join({ operation, settings: settingsOf(user) })) };
+function joinAll(reads: SharedReads, users: readonly string[], isSharing = true) {
+  const groups = new BatchGroups(reads, { isSharing });
+  const members = users.map((user) => groups.join({ operation: "op", settings: settingsOf(user) }));
+  return { groups, members };
 }
 
 /** All members take part in a batch, and the first executes these statements. @returns which members got its answer */
@@ -63,6 +64,23 @@ test("shares an answer with members for whom every statement returns the same ro
   const { members } = joinAll(reads, ["ada", "bob", "eve", "joe", "sue"]);
   expect(await takeBatch(members)).toEqual([false, true, true, false, true]);
   expect(await takeBatch(members, [STATEMENT, second])).toEqual([false, true, false, false, true]);
+});
+
+test("without sharing, every member reads once for itself", async () => {
+  const read: string[] = [];
+  const { reads } = makeReads((user) => {
+    read.push(user);
+    return [["1"]];
+  });
+  const users = ["ada", "bob", "eve"];
+  const { members } = joinAll(reads, users, false);
+  const taken = await Promise.all(members.map((member) => member.takeBatch("5")));
+  expect(taken).toEqual([undefined, undefined, undefined]);
+  for (const member of members) {
+    await member.read(STATEMENT);
+    member.settle(ANSWER);
+  }
+  expect(read).toEqual(users);
 });
 
 test("distinguishes null from an empty string and compares rows in order", async () => {

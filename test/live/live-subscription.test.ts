@@ -17,7 +17,7 @@ function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
   const stage = {
     hub,
     log,
-    turns: 0,
+    batches: 0,
     fail: undefined as Error | undefined,
     mayRead: true,
     hidden: 0,
@@ -25,7 +25,7 @@ function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
   };
   let ended = 0;
   const subscription = new LiveSubscription({ hub, onEnd: () => ended++ });
-  const turns = subscription.start({
+  const batches = subscription.start({
     topics: [TOPIC],
     isLog: true,
     after: 0n,
@@ -38,8 +38,8 @@ function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
     let wake = () => {};
     let outcome: { error?: unknown } | undefined;
     void (async () => {
-      for await (const item of turns) {
-        stage.turns += 1;
+      for await (const item of batches) {
+        stage.batches += 1;
         stage.afters.push(Number(item.after));
         await Promise.resolve();
         if (stage.fail) waiting.push({ errors: [new GraphQLError("x", { originalError: stage.fail })] });
@@ -95,13 +95,13 @@ test("reads nothing for a subscriber that has not taken the last answer", async 
     add(n);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
-  expect(stage.turns).toBe(1);
+  expect(stage.batches).toBe(1);
   expect([await next(), await next(), await next()]).toEqual([
     [1, 2, 3],
     [4, 5, 6],
     [7, 8],
   ]);
-  expect(stage.turns).toBe(4);
+  expect(stage.batches).toBe(4);
 });
 
 test("retries a batch from the same cursor when it failed because the database is unavailable", async () => {
@@ -110,7 +110,7 @@ test("retries a batch from the same cursor when it failed because the database i
   stage.fail = away();
   add(1, 2);
   const answer = next();
-  await until(() => stage.turns >= 3);
+  await until(() => stage.batches >= 3);
   stage.fail = undefined;
   expect(await answer).toEqual([1, 2]);
 });
@@ -151,7 +151,7 @@ test("scans invisible entries once and misses no later entries", async () => {
   stage.hidden = 6;
   for (let n = 1; n <= 6; n++) {
     add(n);
-    await until(() => stage.turns > n);
+    await until(() => stage.batches > n);
   }
   add(7);
   expect(await answer).toEqual([7]);
@@ -169,10 +169,10 @@ test("sends a state when it changes, at most once per interval", async () => {
   const first = (await answer) as number;
   const last = first === 20 ? first : await next();
   expect(last).toBe(20);
-  expect(stage.turns).toBeLessThanOrEqual(3);
+  expect(stage.batches).toBeLessThanOrEqual(3);
   const same = next();
   stage.hub.hear(`${TOPIC} 0`);
-  await until(() => stage.turns >= 3);
+  await until(() => stage.batches >= 3);
   add(21);
   expect(await same).toBe(21);
 });

@@ -1,6 +1,7 @@
 import type pg from "pg";
 import type { LoginRole } from "../../src/config/roles.ts";
 import { withConnection } from "../../src/database/connection.ts";
+import { connectionOf } from "../../src/request/pg-internals.ts";
 
 /** Connects, runs, disconnects. */
 export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
@@ -22,5 +23,5 @@ export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string
 
 /** Ends a connection as if its process had been killed. */
 export function cutOff(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  connectionOf(client).stream.destroy();
 }

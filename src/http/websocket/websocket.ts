@@ -101,6 +101,15 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
     // A broken or oversized frame; "close" follows.
     socket.on("error", (error) => logger.debug({ correlationId, err: error }, "socket error"));
     keepAlive(socket);
+    function onFailure(error: unknown): void {
+      if (isUnavailable(error)) {
+        logger.warn({ correlationId, err: error }, "unavailable");
+        socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
+        return;
+      }
+      logger.error({ correlationId, err: error }, "socket operation failed");
+      socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
+    }
     const closed = protocol.opened(
       {
         protocol: socket.protocol,
@@ -111,24 +120,11 @@ export function attachWebSockets(server: Server, parts: WebSocketParts): () => v
             else socket.send(data, (error) => (error ? reject(error) : resolve()));
           }),
         close: (code, reason) => socket.close(code, reason),
-        onMessage(receive) {
+        onMessage: (receive) =>
           socket.on("message", (data: Buffer) => {
-            currentRequest.run(
-              asCurrentRequest(() => connection.request),
-              () => {
-                receive(readMessage(data)).catch((error: unknown) => {
-                  if (isUnavailable(error)) {
-                    logger.warn({ correlationId, err: error }, "unavailable");
-                    socket.close(TRY_AGAIN.code, TRY_AGAIN.reason);
-                    return;
-                  }
-                  logger.error({ correlationId, err: error }, "socket operation failed");
-                  socket.close(CloseCode.InternalServerError, "Something went wrong on our side.");
-                });
-              },
-            );
-          });
-        },
+            const current = asCurrentRequest(() => connection.request);
+            currentRequest.run(current, () => receive(readMessage(data)).catch(onFailure));
+          }),
       },
       connection,
     );

@@ -1,0 +1,219 @@
+import type { Duplex } from "node:stream";
+import pg, { type ClientBase, type QueryConfig, type QueryResult } from "pg";
+
+// Everything that Plinth uses of node-pg beyond its types and documentation. No other file may name these members;
+// test/server/pg-internals.test.ts exercises each of them, so an upgrade that changes one fails there.
+
+export interface PgConnection {
+  readonly stream: Duplex;
+  /** Texts of the statements that the server has prepared, by name. */
+  readonly parsedStatements: Record<string, string>;
+  /** Texts of the statements whose preparation is sent but not yet answered, by name. */
+  readonly submittedNamedStatements: Record<string, string>;
+  parse(statement: { name: string; text: string }): void;
+  bind(portal: { statement: string; values: readonly unknown[] }): void;
+  execute(portal: object): void;
+  sync(): void;
+  _send(message: Buffer): void;
+}
+
+export interface PgQuery {
+  readonly name: string | undefined;
+  readonly text: string;
+  callback(error: unknown, result?: unknown): void;
+  submit(connection: PgConnection): unknown;
+  hasBeenParsed(connection: PgConnection): unknown;
+  handleDataRow(message: DataRow): void;
+  handleCommandComplete(message: unknown, connection: PgConnection): void;
+  handleReadyForQuery(connection: PgConnection): void;
+}
+
+export interface PgQueryOptions {
+  /** Without it, a statement without values is sent as a simple query. */
+  readonly queryMode: "extended";
+  /** Replaces the connection's own limit, in ms. */
+  readonly query_timeout: number;
+}
+
+export interface PgUtils {
+  /** Returns a value as it is bound. */
+  prepareValue(value: unknown): unknown;
+}
+
+interface DataRow {
+  readonly fields: (string | null)[];
+}
+
+type Callback = PgQuery["callback"];
+
+/** With pipelining, node-pg accepts only this class and its subclasses, because other queries would leave portals open. */
+export const Query = pg.Query as unknown as new (
+  config: QueryConfig & Partial<PgQueryOptions>,
+  values: undefined,
+  callback: Callback,
+) => PgQuery;
+
+export const { prepareValue } = (pg as unknown as { utils: PgUtils }).utils;
+
+export function connectionOf(client: ClientBase): PgConnection {
+  return (client as unknown as { connection: PgConnection }).connection;
+}
+
+/** Rows as the server sent them: each value is text or null. */
+export type RawRows = readonly (readonly (string | null)[])[];
+
+/** A statement that runs before another one and whose result is discarded. The connection must have prepared it. */
+export interface Preparation {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly string[];
+}
+
+/** Delays everything sent on a connection until `releaseWrites`, which sends it in one write. Calls can be nested. */
+export function holdWrites(client: ClientBase): void {
+  connectionOf(client).stream.cork();
+}
+
+export function releaseWrites(client: ClientBase): void {
+  connectionOf(client).stream.uncork();
+}
+
+/** Whether a named statement is prepared, or will be when the server has answered what was sent. */
+export function isPrepared(client: ClientBase, name: string): boolean {
+  const { parsedStatements, submittedNamedStatements } = connectionOf(client);
+  return name in parsedStatements || name in submittedNamedStatements;
+}
+
+/** Makes node-pg prepare the statement again at its next use. @returns false if the server has not prepared it */
+export function forgetStatement(client: ClientBase, name: string): boolean {
+  const { parsedStatements } = connectionOf(client);
+  return name in parsedStatements && delete parsedStatements[name];
+}
+
+/** Runs a statement that may take longer than the connection's own limit. */
+export function queryWithin(client: ClientBase, text: string, timeoutMs: number): Promise<QueryResult> {
+  return client.query({ text, query_timeout: timeoutMs } as QueryConfig);
+}
+
+/**
+ * Sends a statement and its preparations with a single Sync at the end: the server answers in one piece and skips the rest
+ * after a failure.
+ * @param done called with null, the result and its raw rows, or with the error
+ */
+export function queryRaw(
+  client: ClientBase,
+  config: QueryConfig,
+  before: readonly Preparation[],
+  done: (error: unknown, result?: QueryResult<never>, raw?: RawRows) => void,
+): void {
+  const query = new RawQuery(config, before, (error, result) =>
+    done(error, result as QueryResult<never>, query.raw),
+  );
+  client.query(query as never);
+}
+
+/**
+ * Sends one statement several times, each with its own preparations; otherwise like `queryRaw`. Costs both sides half as much
+ * as separate queries.
+ * @param done called with the raw rows of each successful run; missing runs failed or were not tried
+ */
+export function queryRepeatedly(
+  client: ClientBase,
+  config: QueryConfig,
+  before: readonly (readonly Preparation[])[],
+  done: (error: unknown, answers: readonly RawRows[]) => void,
+): void {
+  const query = new RepeatedQuery(config, before, (error) => done(error, query.answers));
+  client.query(query as never);
+}
+
+class RawQuery extends Query {
+  readonly raw: (string | null)[][] = [];
+  readonly #before: readonly Preparation[];
+  #answered = 0;
+
+  constructor(config: QueryConfig, before: readonly Preparation[], callback: Callback) {
+    // After a failure the server would skip a simple query like the rest, and with it the end of the pipeline.
+    super({ ...config, queryMode: "extended" }, undefined, callback);
+    this.#before = before;
+  }
+
+  override submit(connection: PgConnection): unknown {
+    for (const { name, values } of this.#before) run(connection, name, values);
+    return super.submit(connection);
+  }
+
+  override handleDataRow(message: DataRow): void {
+    if (this.#answered < this.#before.length) return;
+    this.raw.push(message.fields);
+    super.handleDataRow(message);
+  }
+
+  override handleCommandComplete(message: unknown, connection: PgConnection): void {
+    if (this.#answered === this.#before.length) super.handleCommandComplete(message, connection);
+    else this.#answered += 1;
+  }
+}
+
+class RepeatedQuery extends Query {
+  readonly answers: RawRows[] = [];
+  readonly #values: readonly unknown[];
+  readonly #before: readonly (readonly Preparation[])[];
+  #answered = 0;
+  #rows: (string | null)[][] = [];
+
+  constructor(
+    { name, text, values = [] }: QueryConfig,
+    before: readonly (readonly Preparation[])[],
+    callback: Callback,
+  ) {
+    super({ ...(name && { name }), text }, undefined, callback);
+    this.#values = values.map(prepareValue);
+    this.#before = before;
+  }
+
+  override submit(connection: PgConnection): null {
+    const { name = "", text } = this;
+    const messages: Buffer[] = [];
+    // One buffer for one write instead of one write per message.
+    const recorder: PgConnection = Object.assign(Object.create(connection), {
+      _send: (message: Buffer) => messages.push(message),
+    });
+    const isKnown = this.hasBeenParsed(connection);
+    for (const [i, preparations] of this.#before.entries()) {
+      for (const preparation of preparations) run(recorder, preparation.name, preparation.values);
+      // Not earlier: its role may only be set at this point.
+      if (i === 0 && !isKnown) {
+        recorder.parse({ name, text });
+        if (name) connection.submittedNamedStatements[name] = text;
+      }
+      run(recorder, name, this.#values);
+    }
+    recorder.sync();
+    connection._send(Buffer.concat(messages));
+    return null;
+  }
+
+  override handleDataRow({ fields }: DataRow): void {
+    if (this.#answered === this.#before[this.answers.length]?.length) this.#rows.push(fields);
+  }
+
+  override handleCommandComplete(): void {
+    if (this.#answered < this.#before[this.answers.length]!.length) {
+      this.#answered += 1;
+      return;
+    }
+    this.answers.push(this.#rows);
+    this.#rows = [];
+    this.#answered = 0;
+  }
+
+  override handleReadyForQuery(): void {
+    this.callback(null);
+  }
+}
+
+function run(connection: PgConnection, statement: string, values: readonly unknown[]): void {
+  connection.bind({ statement, values });
+  connection.execute({});
+}
