@@ -2836,13 +2836,13 @@ create or replace function private.lock_completions(exclusively boolean)
 comment on function private.lock_completions(exclusively boolean) is 'Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.';
 revoke execute on function private.lock_completions(exclusively boolean) from public;
 
--- Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.
+-- Locks an item for a change of its state. PL403 without edit_content, PL404 for an unknown item.
 create or replace function private.lock_content_item(item_id uuid)
   returns learning.content_items
   language plpgsql
   set search_path to 'pg_catalog'; -- fixtures/learning/private/lock_content_item.sql
 
-comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.';
+comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for an unknown item.';
 revoke execute on function private.lock_content_item(item_id uuid) from public;
 
 -- Locks a partitioned table, the tables it references and its default partition; tries for some seconds, then raises 55P03.
@@ -3541,14 +3541,14 @@ create or replace function private.report_suspicious_activity(rule_name text, us
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
 
--- Corrects the billed usage of an ended answer to the model's count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.
+-- Corrects the billed usage of an ended answer to the model's count, for a day, whichever client wrote it. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.
 create or replace function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
   returns llm.messages
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/llm/private/report_turn_usage.sql
 
-comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects the billed usage of an ended answer to the model''s count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
+comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects the billed usage of an ended answer to the model''s count, for a day, whichever client wrote it. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
 revoke execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 
