@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:78d71bf7bcdb7bbf04da7bce9c934e007cd6350f
+--! Hash: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
 --! Message: foundation
 
 -- The schemas, and the functions that every domain uses: current user, UUIDv7, search, shared triggers, monthly partitions.
@@ -596,7 +596,7 @@ grant execute on function plinth.search_query(text, text) to :PLINTH_ANONYMOUS, 
 -- How search reads every text: rooms, chats and content share these functions. No extension: `unaccent` reads its rules from a
 -- file of the server, so a restored dump could give other results.
 
--- Compatibility-normalised and in lower case. A comma replaces each character with which PostgreSQL's parser would join words
+-- Compatibility-normalized and in lower case. A comma replaces each character with which PostgreSQL's parser would join words
 -- into one (hosts, paths, addresses, compounds, numbers, tags). Unattached marks and invisible characters are removed.
 create or replace function plinth.search_text(value text)
   returns text
@@ -620,7 +620,7 @@ end
 $$;
 
 comment on function plinth.search_text(text) is
-  E'@behavior -*\nReturns a text as search reads it: compatibility-normalised, in lower case, joined words separated.';
+  E'@behavior -*\nReturns a text as search reads it: compatibility-normalized, in lower case, joined words separated.';
 -- An index is maintained with the rights of the role that writes the row.
 grant execute on function plinth.search_text(text) to :PLINTH_USER;
 --! EndIncluded plinth/functions/search_text.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:78d71bf7bcdb7bbf04da7bce9c934e007cd6350f
---! Hash: sha1:9550241c712d3fd4e582c8e62d2a8cf14ade4069
+--! Previous: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
+--! Hash: sha1:0422d3d9d85ce9d4cb5bbec7e3bb030ef9c1e3bd
 --! Message: identity
 
 -- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
@@ -84,7 +84,7 @@ comment on column identity.users.phone_number is
 comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
 comment on column identity.users.has_irregular_address is
   E'@behavior -*\n'
-  'Whether the address predates normalisation and has no normalised form: it is invalid, or another account has the '
+  'Whether the address predates normalization and has no normalized form: it is invalid, or another account has the '
   'same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
@@ -390,7 +390,7 @@ comment on column identity.api_tokens.id is 'Id (UUIDv7).';
 comment on column identity.api_tokens.user_id is 'The user whose identity the token uses.';
 comment on column identity.api_tokens.name is 'Name given by the user, 1 to 100 characters.';
 comment on column identity.api_tokens.token_prefix is
-  'Start of the token, to recognise it by: pla_ and 8 of its 43 random characters.';
+  'Start of the token, for recognizing it: pla_ and 8 of its 43 random characters.';
 comment on column identity.api_tokens.scopes is 'Scopes: read, or read and write. Without write, its transactions are read-only.';
 comment on column identity.api_tokens.created_at is 'Time when the token was created.';
 comment on column identity.api_tokens.expires_at is 'Time when the token expires; at most 366 days after it was created.';
@@ -884,7 +884,7 @@ create index mail_outbox_to_address_idx on private.mail_outbox (to_address) wher
 comment on table private.mail_outbox is
   'One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.';
 comment on column private.mail_outbox.id is
-  'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognised.';
+  'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognized.';
 comment on column private.mail_outbox.user_id is 'The account concerned; its messages are deleted with it.';
 comment on column private.mail_outbox.channel is 'Channel: email or sms.';
 comment on column private.mail_outbox.to_address is 'E-mail address or phone number of the recipient.';
@@ -3036,7 +3036,7 @@ comment on function private.delete_user_key(uuid) is
 grant execute on function private.delete_user_key(uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/delete_user_key.sql
 --! Included identity/private/describe_user_agent.sql
--- Enough of a User-Agent header to recognise one's own devices in a list; it decides nothing. The order matters: browsers include
+-- Enough of a User-Agent header to recognize one's own devices in a list; it decides nothing. The order matters: browsers include
 -- the names of those they imitate.
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb
@@ -5326,7 +5326,7 @@ begin
   set
     used_at = now(),
     successor_sealed = rotate_refresh_token.successor_sealed,
-    -- Kept that long only to recognise a second use.
+    -- Kept that long only to recognize a second use.
     expires_at = least(t.expires_at, now() + interval '30 days')
   where t.id = v_token.id;
   refresh_expires_at :=

@@ -1,5 +1,5 @@
---! Previous: sha1:9550241c712d3fd4e582c8e62d2a8cf14ade4069
---! Hash: sha1:84273ffdb0f829607404ac4dae6c25854dc7d51a
+--! Previous: sha1:0422d3d9d85ce9d4cb5bbec7e3bb030ef9c1e3bd
+--! Hash: sha1:2c817966a4490a27631045f2d57dbfbe49945c7e
 --! Message: access
 
 -- Users have roles, roles have permissions, and policies call access.has_permission().

@@ -1,5 +1,5 @@
---! Previous: sha1:84273ffdb0f829607404ac4dae6c25854dc7d51a
---! Hash: sha1:d2e7d1dfcbf99b464ca2d9686f8898a503496903
+--! Previous: sha1:2c817966a4490a27631045f2d57dbfbe49945c7e
+--! Hash: sha1:ada49dc1e650afaad23bbbfec61276786aab8aea
 --! Message: security
 
 -- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and

@@ -1,5 +1,5 @@
---! Previous: sha1:d2e7d1dfcbf99b464ca2d9686f8898a503496903
---! Hash: sha1:167951492a60fcd011ddda5b3f0fa83ff6a5b114
+--! Previous: sha1:ada49dc1e650afaad23bbbfec61276786aab8aea
+--! Hash: sha1:f0b07d28dfe5839306b7fbf22def85238d7c97cc
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -2137,7 +2137,7 @@ grant execute
 -- messages: [{key, id, parent, parentId, role, content, thinking, images, toolCalls, model, state, finishReason, errorCode,
 -- errorMessage, metadata, createdAt, attachments, feedback}]}, parents before children, keys unique per user. A chat imported
 -- before gets the messages it lacks. Ids come from this or another Plinth: an id of the user's own row is the same chat or
--- message, and a free id is kept, so that chats moved between servers are recognised on the way back. A rejected chat is reported
+-- message, and a free id is kept, so that chats moved between servers are recognized on the way back. A rejected chat is reported
 -- and leaves no trace.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table (ordinal integer, outcome text, message text)

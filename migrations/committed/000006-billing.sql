@@ -1,5 +1,5 @@
---! Previous: sha1:167951492a60fcd011ddda5b3f0fa83ff6a5b114
---! Hash: sha1:9eba8b247317b616d625306d94b9d98404c125bc
+--! Previous: sha1:f0b07d28dfe5839306b7fbf22def85238d7c97cc
+--! Hash: sha1:bd80fcf1806ec53e071237954402e57085653e20
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -2737,7 +2737,7 @@ end
 $$;
 
 comment on function private.finish_provider_cancellation(text, text, text) is
-  'Deletes the row of a cancelled subscription (error null), or schedules the next attempt.';
+  'Deletes the row of a canceled subscription (error null), or schedules the next attempt.';
 grant execute on function private.finish_provider_cancellation(text, text, text) to :PLINTH_WORKER;
 --! EndIncluded billing/private/finish_provider_cancellation.sql
 --! Included billing/private/follow_provider_plan.sql
@@ -4935,7 +4935,7 @@ comment on function private.subscription_period(text, timestamptz, timestamptz) 
 --! EndIncluded billing/private/subscription_period.sql
 --! Included billing/private/take_provider_cancellations.sql
 -- Leases due rows to one worker. If the worker dies, the lease expires and another worker cancels again, which is harmless: a
--- cancelled subscription stays cancelled.
+-- canceled subscription stays canceled.
 create or replace function private.take_provider_cancellations(
   provider text,
   batch_size integer,

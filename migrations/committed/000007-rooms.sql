@@ -1,5 +1,5 @@
---! Previous: sha1:9eba8b247317b616d625306d94b9d98404c125bc
---! Hash: sha1:03b40eb8f4faaeb99e6b214ba7ea3b3759a61e29
+--! Previous: sha1:bd80fcf1806ec53e071237954402e57085653e20
+--! Hash: sha1:c9104bf1d0bb12dfe4ddbb3bfb30db8ad2474cb3
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.

@@ -1,5 +1,5 @@
---! Previous: sha1:03b40eb8f4faaeb99e6b214ba7ea3b3759a61e29
---! Hash: sha1:7fd6333dd2d8aa69648af588350e8308dbf309df
+--! Previous: sha1:c9104bf1d0bb12dfe4ddbb3bfb30db8ad2474cb3
+--! Hash: sha1:8541dbf95a5e03bac54254f3691d4e936e0effd6
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.

@@ -1,5 +1,5 @@
---! Previous: sha1:7fd6333dd2d8aa69648af588350e8308dbf309df
---! Hash: sha1:f94d800f1a86948571eba60bd388143611a5eb2a
+--! Previous: sha1:8541dbf95a5e03bac54254f3691d4e936e0effd6
+--! Hash: sha1:b426adf9984ca0b280d868d0c7847944bdd83645
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

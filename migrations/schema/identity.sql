@@ -81,7 +81,7 @@ comment on table identity.api_tokens is 'One row per API token; kept for 90 days
 comment on column identity.api_tokens.id is 'Id (UUIDv7).';
 comment on column identity.api_tokens.user_id is 'The user whose identity the token uses.';
 comment on column identity.api_tokens.name is 'Name given by the user, 1 to 100 characters.';
-comment on column identity.api_tokens.token_prefix is 'Start of the token, to recognise it by: pla_ and 8 of its 43 random characters.';
+comment on column identity.api_tokens.token_prefix is 'Start of the token, for recognizing it: pla_ and 8 of its 43 random characters.';
 comment on column identity.api_tokens.scopes is 'Scopes: read, or read and write. Without write, its transactions are read-only.';
 comment on column identity.api_tokens.created_at is 'Time when the token was created.';
 comment on column identity.api_tokens.expires_at is 'Time when the token expires; at most 366 days after it was created.';
@@ -789,7 +789,7 @@ comment on column identity.users.updated_at is 'Time of the last change.';
 comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under this installation''s key; finds accounts that store no address.';
 comment on column identity.users.phone_number is 'Unique number in E.164 format (+ and digits), verified by a code; null if none.';
 comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
-comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalisation and has no normalised form: it is invalid, or another account has the same form.';
+comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalization and has no normalized form: it is invalid, or another account has the same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users

@@ -171,7 +171,7 @@ create trigger _500_forget_last_mail
   execute function private.forget_last_mail();
 
 comment on table private.mail_outbox is 'One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.';
-comment on column private.mail_outbox.id is 'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognised.';
+comment on column private.mail_outbox.id is 'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognized.';
 comment on column private.mail_outbox.user_id is 'The account concerned; its messages are deleted with it.';
 comment on column private.mail_outbox.channel is 'Channel: email or sms.';
 comment on column private.mail_outbox.to_address is 'E-mail address or phone number of the recipient.';
@@ -2285,14 +2285,14 @@ comment on function private.finish_phone_verification(user_id uuid, verification
 revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
 grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
 
--- Deletes the row of a cancelled subscription (error null), or schedules the next attempt.
+-- Deletes the row of a canceled subscription (error null), or schedules the next attempt.
 create or replace function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text)
   returns void
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/billing/private/finish_provider_cancellation.sql
 
-comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Deletes the row of a cancelled subscription (error null), or schedules the next attempt.';
+comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Deletes the row of a canceled subscription (error null), or schedules the next attempt.';
 revoke execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) from public;
 grant execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) to :PLINTH_WORKER;
 
