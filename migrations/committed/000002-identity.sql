@@ -1,5 +1,5 @@
 --! Previous: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
---! Hash: sha1:0422d3d9d85ce9d4cb5bbec7e3bb030ef9c1e3bd
+--! Hash: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
 --! Message: identity
 
 -- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
@@ -3036,7 +3036,7 @@ comment on function private.delete_user_key(uuid) is
 grant execute on function private.delete_user_key(uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/delete_user_key.sql
 --! Included identity/private/describe_user_agent.sql
--- Enough of a User-Agent header to recognize one's own devices in a list; it decides nothing. The order matters: browsers include
+-- Enough of a User-Agent header to recognise one's own devices in a list; it decides nothing. The order matters: browsers include
 -- the names of those they imitate.
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb

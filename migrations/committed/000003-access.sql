@@ -1,5 +1,5 @@
---! Previous: sha1:0422d3d9d85ce9d4cb5bbec7e3bb030ef9c1e3bd
---! Hash: sha1:2c817966a4490a27631045f2d57dbfbe49945c7e
+--! Previous: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
+--! Hash: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
 --! Message: access
 
 -- Users have roles, roles have permissions, and policies call access.has_permission().
@@ -14,7 +14,7 @@ create table access.roles (
   -- Orders the roles, for products that show one role per account.
   rank integer not null default 0,
   created_at timestamptz not null default now(),
-  -- Without a second factor, a holder of such a role can sign in, but the role grants nothing.
+  -- If true, the role grants nothing in a session without a second factor.
   requires_mfa boolean not null default false,
   constraint roles_role_name_key unique (role_name),
   constraint roles_role_name_check check (role_name ~ '^[a-z][a-z0-9_]{0,49}$')

@@ -1,5 +1,5 @@
---! Previous: sha1:2c817966a4490a27631045f2d57dbfbe49945c7e
---! Hash: sha1:ada49dc1e650afaad23bbbfec61276786aab8aea
+--! Previous: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
+--! Hash: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
 --! Message: security
 
 -- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and

@@ -1,5 +1,5 @@
---! Previous: sha1:ada49dc1e650afaad23bbbfec61276786aab8aea
---! Hash: sha1:f0b07d28dfe5839306b7fbf22def85238d7c97cc
+--! Previous: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
+--! Hash: sha1:3c3138e72b5ca356fccd6a699d8b6c7085db9633
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -2602,7 +2602,7 @@ begin
   where m.chat_id = open_turn.chat_id and m.state = 'streaming';
   if found then
     if v_running.lease_expires_at > clock_timestamp() then
-      raise exception 'An answer is under way in this chat.'
+      raise exception 'An answer is being written in this chat.'
         using errcode = 'PL409', column = 'chat_id', detail = v_running.message_id::text,
           hint = 'Wait for it, or cancel it.';
     end if;

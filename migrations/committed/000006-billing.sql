@@ -1,5 +1,5 @@
---! Previous: sha1:f0b07d28dfe5839306b7fbf22def85238d7c97cc
---! Hash: sha1:bd80fcf1806ec53e071237954402e57085653e20
+--! Previous: sha1:3c3138e72b5ca356fccd6a699d8b6c7085db9633
+--! Hash: sha1:9e3888b3cb7a571b1ecaf99b67a74385bbe4dd0c
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -190,7 +190,7 @@ comment on column billing.provider_customers.provider_customer_id is 'Id of the 
 comment on column billing.provider_customers.user_id is 'The user.';
 comment on column billing.provider_customers.created_at is 'Time when the customer was linked to the user.';
 
--- Current means trialing, active, past_due or paused.
+-- A subscription is current while it is trialing, active, past_due or paused.
 create table billing.user_subscriptions (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,

@@ -1,5 +1,5 @@
---! Previous: sha1:bd80fcf1806ec53e071237954402e57085653e20
---! Hash: sha1:c9104bf1d0bb12dfe4ddbb3bfb30db8ad2474cb3
+--! Previous: sha1:9e3888b3cb7a571b1ecaf99b67a74385bbe4dd0c
+--! Hash: sha1:91c805ec3737e9992c46d9090f12377ad23b9d73
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
@@ -152,8 +152,8 @@ create index room_messages_reply_to_id_idx on rooms.room_messages (reply_to_id);
 -- Finds the message of a repeated post.
 create unique index room_messages_idempotency_key_idx on rooms.room_messages (room_id, sender_id, idempotency_key)
   where idempotency_key is not null;
--- A job looks every few seconds for rooms that wait for an answer of the AI. The AI's last answer may be old or missing; without
--- this index, the query would read all messages of the room.
+-- AI workers look every few seconds for rooms that wait for an answer. The AI's last answer may be old or missing; without this
+-- index, the query would read all messages of such a room.
 create index room_messages_ai_answers_idx on rooms.room_messages (room_id, event_sequence) where sender_type = 'ai';
 create index room_messages_content_idx on rooms.room_messages
   using gin (room_id, plinth.search_document('en', content)) where not is_deleted;
@@ -2876,7 +2876,7 @@ begin
     post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
   );
   if cardinality(v_recipients) not between 1 and 50 then
-    raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+    raise exception 'A private message needs 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
   end if;
   if coalesce(post_ai_message.input_tokens, post_ai_message.output_tokens) is not null then
     v_billed_user_id := coalesce(

@@ -1,5 +1,5 @@
---! Previous: sha1:c9104bf1d0bb12dfe4ddbb3bfb30db8ad2474cb3
---! Hash: sha1:8541dbf95a5e03bac54254f3691d4e936e0effd6
+--! Previous: sha1:91c805ec3737e9992c46d9090f12377ad23b9d73
+--! Hash: sha1:a9b8e3659775ec3c4bd97b0ef5953153fd4a18f4
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.
@@ -708,7 +708,7 @@ comment on column private.request_digests.chat_message_id is 'The chat message t
 comment on column private.request_digests.skill_evidence_id is 'The evidence that the request created, or null.';
 comment on column private.request_digests.digest is 'SHA-256 of the arguments of the request.';
 
--- Items can be completed by time alone: at each change of an item's availability that is still to be processed.
+-- Changes of an item's availability, still to be processed, that may complete a course or a training.
 create table private.completion_checks (
   item_id uuid not null references learning.content_items on delete cascade,
   due_at timestamptz not null,
@@ -3188,7 +3188,7 @@ begin
   if v_parent is not null then
     select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
     if v_parent_id is null then
-      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+      raise exception 'the category % does not exist; import it first', v_parent using errcode = 'PL404';
     end if;
   end if;
   insert into learning.content_categories as c (parent_id, slug, name, description, position)
@@ -3228,7 +3228,7 @@ begin
   if line ->> 'course' is not null then
     select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
     if v_course_id is null then
-      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+      raise exception 'the course % does not exist; import it first', line ->> 'course' using errcode = 'PL404';
     end if;
   end if;
   select i.id, i.deleted_at into v_id, v_deleted_at
@@ -3236,7 +3236,7 @@ begin
   where i.slug = line ->> 'slug'
   for no key update;
   if v_deleted_at is not null then
-    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+    raise exception 'was deleted; restore it first' using errcode = 'PL409';
   end if;
   v_before := private.export_content_item(v_id);
   -- All keys, in the form of an export. A time that the file omits stays as it is.
@@ -3281,17 +3281,17 @@ begin
 
   select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
   if v_category_id is null then
-    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+    raise exception 'the category % does not exist; import it first', v_wanted ->> 'category' using errcode = 'PL404';
   end if;
   select r.slug into v_missing
   from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
   where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
   limit 1;
   if v_missing is not null then
-    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+    raise exception 'the item % does not exist; import it first', v_missing using errcode = 'PL404';
   end if;
   if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
-    raise exception 'only a course is published without a body' using errcode = 'PL422';
+    raise exception 'only a course can be published without a body' using errcode = 'PL422';
   end if;
 
   insert into learning.content_items as i (

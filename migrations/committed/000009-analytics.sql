@@ -1,5 +1,5 @@
---! Previous: sha1:8541dbf95a5e03bac54254f3691d4e936e0effd6
---! Hash: sha1:b426adf9984ca0b280d868d0c7847944bdd83645
+--! Previous: sha1:a9b8e3659775ec3c4bd97b0ef5953153fd4a18f4
+--! Hash: sha1:69547dac18eb0a57aa0e7e0ed1e38e8c975c0748
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.
