@@ -1,5 +1,5 @@
 --! Previous: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
---! Hash: sha1:3c3138e72b5ca356fccd6a699d8b6c7085db9633
+--! Hash: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -7,7 +7,7 @@
 -- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- Functions that the constraints of the tables below call.
+-- The function of a constraint below.
 --! Included llm/functions/are_prompt_variables.sql
 -- The format of llm.prompts.variables. A function, because a CHECK cannot inspect the elements of an array directly.
 create or replace function llm.are_prompt_variables(variables jsonb)

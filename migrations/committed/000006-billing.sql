@@ -1,5 +1,5 @@
---! Previous: sha1:3c3138e72b5ca356fccd6a699d8b6c7085db9633
---! Hash: sha1:9e3888b3cb7a571b1ecaf99b67a74385bbe4dd0c
+--! Previous: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
+--! Hash: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.

@@ -1,5 +1,5 @@
---! Previous: sha1:9e3888b3cb7a571b1ecaf99b67a74385bbe4dd0c
---! Hash: sha1:91c805ec3737e9992c46d9090f12377ad23b9d73
+--! Previous: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
+--! Hash: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
@@ -110,7 +110,7 @@ comment on column rooms.room_members.joined_at is 'Time when the member joined.'
 comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
 comment on constraint room_members_user_id_fkey on rooms.room_members is '@behavior -*';
 
--- Few indexes, because each makes posting more expensive. Queries by number use event_sequence.
+-- Few indexes, because each makes posting more expensive: numbers and times increase together, so queries use event_sequence.
 create table rooms.room_messages (
   id uuid primary key default plinth.uuid_v7(),
   room_id uuid not null references rooms.chat_rooms on delete cascade,

@@ -1,5 +1,5 @@
---! Previous: sha1:91c805ec3737e9992c46d9090f12377ad23b9d73
---! Hash: sha1:a9b8e3659775ec3c4bd97b0ef5953153fd4a18f4
+--! Previous: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
+--! Hash: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.
@@ -7,7 +7,7 @@
 -- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- Functions that the constraints of the tables below call.
+-- The function of a generated column below.
 --! Included learning/functions/search_document.sql
 -- The searchable text of an item: title first, then tags, then summary. The body is omitted on purpose: a match would reveal
 -- text that the searcher may not read. Items store the result, so a change here needs `update learning.content_items set title

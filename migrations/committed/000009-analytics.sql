@@ -1,5 +1,5 @@
---! Previous: sha1:a9b8e3659775ec3c4bd97b0ef5953153fd4a18f4
---! Hash: sha1:69547dac18eb0a57aa0e7e0ed1e38e8c975c0748
+--! Previous: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
+--! Hash: sha1:e415a52ea7588e0993ff3955ca241a0782a70dea
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.
