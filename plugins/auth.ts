@@ -98,7 +98,7 @@ export const AuthPlugin = extendSchema((build) => {
       extend type Mutation {
         """Creates an account and signs in."""
         register(input: RegisterInput!): AuthPayload
-        """Signs in. Fails with INVALID_CREDENTIALS, whatever the reason."""
+        """Signs in. Fails with INVALID_CREDENTIALS for any reason."""
         login(input: LoginInput!): SignInPayload
         """
         Exchanges a refresh token for new tokens. A retry with the same token, after a lost response, returns the same

@@ -131,9 +131,9 @@ export const MfaPlugin = extendSchema((build) => {
         finishPasskeyRegistration(input: FinishPasskeyRegistrationInput!): AddFactorPayload
         """Starts a sign-in with a passkey, alone or as second factor of a challenge."""
         startPasskeySignIn(input: StartPasskeySignInInput!): PasskeyOptionsPayload
-        """Signs in with only a passkey. Fails with INVALID_CREDENTIALS, whatever the reason."""
+        """Signs in with only a passkey. Fails with INVALID_CREDENTIALS for any reason."""
         finishPasskeySignIn(input: FinishPasskeySignInInput!): AuthPayload
-        """Completes a sign-in that requires a second factor. Fails with INVALID_CREDENTIALS, whatever the reason."""
+        """Completes a sign-in that requires a second factor. Fails with INVALID_CREDENTIALS for any reason."""
         completeSignIn(input: CompleteSignInInput!): AuthPayload
         """Starts a reauthentication with a passkey."""
         startPasskeyReauthentication: PasskeyOptionsPayload

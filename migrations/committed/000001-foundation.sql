@@ -1,13 +1,13 @@
 --! Previous: -
---! Hash: sha1:9674844a789dfcabfb6b9be502f2e2de78d1987e
+--! Hash: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
 --! Message: foundation
 
--- The schemas, and what every domain stands on: who is asking, UUIDv7, search, shared triggers, monthly partitions.
+-- The schemas, and the functions that every domain uses: current user, UUIDv7, search, shared triggers, monthly partitions.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- Functions are callable by nobody until a grant says so.
+-- No role may call a function without a grant.
 alter default privileges revoke execute on functions from public;
 
 create schema plinth;
@@ -32,21 +32,21 @@ comment on schema learning is 'Skills, content, access to content, and learning 
 comment on schema analytics is 'Views for analysts, without personal data.';
 comment on schema private is 'Secrets, and functions for the API service and the job worker. Not accessible to API roles.';
 
--- Periods of prices must not overlap: exclusion constraints over a uuid and a range.
+-- For exclusion constraints over a uuid and a range: price periods must not overlap.
 create extension if not exists btree_gist with schema plinth;
--- Search within one chat, room or account: an index over its id and the words.
+-- For indexes over an id and words: search within one chat, room or account.
 create extension if not exists btree_gin with schema plinth;
--- Titles that resemble what was typed.
+-- For titles similar to the search text.
 create extension if not exists pg_trgm with schema plinth;
 
--- The API's two roles enter the domains; row policies decide the rest. `private` is left out on purpose.
+-- The API's two roles may use the domains; row policies decide the rest. `private` is omitted on purpose.
 grant usage on schema plinth, identity, access, billing, llm, rooms, learning, security to :PLINTH_ANONYMOUS, :PLINTH_USER;
--- The service and the worker reach their functions, nothing else.
+-- The service and the worker may call their functions and nothing else.
 grant usage on schema private to :PLINTH_SERVICE, :PLINTH_WORKER;
 grant usage on schema plinth, security to :PLINTH_SERVICE;
 grant usage on schema analytics to :PLINTH_ANALYST;
 
--- English without a list of stop words: who searches for "the who" means both.
+-- English without stop words: a search for "the who" needs both words.
 create text search dictionary plinth.english_words (template = pg_catalog.snowball, language = english);
 create text search configuration plinth.english_words (copy = pg_catalog.english);
 alter text search configuration plinth.english_words alter mapping replace pg_catalog.english_stem with plinth.english_words;
@@ -596,7 +596,7 @@ grant execute on function plinth.search_query(text, text) to :PLINTH_ANONYMOUS, 
 -- How search reads every text: rooms, chats and content share these functions. No extension: `unaccent` reads its rules from a
 -- file of the server, so a restored dump could give other results.
 
--- Compatibility-normalised and in lower case. A comma replaces each character with which PostgreSQL's parser would join words
+-- Compatibility-normalized and in lower case. A comma replaces each character with which PostgreSQL's parser would join words
 -- into one (hosts, paths, addresses, compounds, numbers, tags). Unattached marks and invisible characters are removed.
 create or replace function plinth.search_text(value text)
   returns text
@@ -620,7 +620,7 @@ end
 $$;
 
 comment on function plinth.search_text(text) is
-  E'@behavior -*\nReturns a text as search reads it: compatibility-normalised, in lower case, joined words separated.';
+  E'@behavior -*\nReturns a text as search reads it: compatibility-normalized, in lower case, joined words separated.';
 -- An index is maintained with the rights of the role that writes the row.
 grant execute on function plinth.search_text(text) to :PLINTH_USER;
 --! EndIncluded plinth/functions/search_text.sql

@@ -1,24 +1,24 @@
---! Previous: sha1:9674844a789dfcabfb6b9be502f2e2de78d1987e
---! Hash: sha1:afb81bc157786499793bb0f58f524205ea923a6f
+--! Previous: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
+--! Hash: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
 --! Message: identity
 
--- Accounts: who they are, how they sign in, their sessions, tokens, second factors, consents, mail, export and deletion.
+-- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- An account. Usernames and addresses are kept in lower case (by trigger), so that "Ada" and "ada" are one person and
--- plain comparison is right for every client.
+-- A trigger stores usernames and addresses in lower case: "Ada" and "ada" are one account, and every client can compare them
+-- directly.
 create table identity.users (
   id uuid primary key default plinth.uuid_v7(),
   username text not null,
   email text,
   account_status text not null default 'active',
-  -- Derived, for the documented queries that ask for a boolean; the status is the fact.
+  -- Generated from the status, for the documented queries that expect a boolean.
   is_active boolean not null generated always as (account_status = 'active') stored,
   email_verified_at timestamptz,
   is_verified boolean not null generated always as (email_verified_at is not null) stored,
-  -- Every access token carries the version it was made under; a higher one here kills them all.
+  -- An access token contains the version at its creation. Raising the version revokes all earlier tokens.
   token_version integer not null default 1,
   failed_login_attempts integer not null default 0,
   locked_until timestamptz,
@@ -53,7 +53,7 @@ create table identity.users (
 
 alter table identity.users enable row level security;
 
--- Admins list the newest accounts and the ones that are not active; the documents ask for both.
+-- Administrators list the newest accounts and the inactive ones; both queries are documented.
 create index users_created_at_idx on identity.users (created_at);
 create index users_is_active_idx on identity.users (is_active);
 
@@ -84,19 +84,19 @@ comment on column identity.users.phone_number is
 comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
 comment on column identity.users.has_irregular_address is
   E'@behavior -*\n'
-  'Whether the address predates normalisation and has no normalised form: it is invalid, or another account has the '
+  'Whether the address predates normalization and has no normalized form: it is invalid, or another account has the '
   'same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
--- One row per user from registration on: the settings a person edits.
+-- Registration creates the row.
 create table identity.user_settings (
   user_id uuid primary key references identity.users on delete cascade,
   display_name text,
   avatar_url text,
-  -- References llm.models, which a later file makes.
+  -- References llm.models, which a later file creates.
   default_model_id uuid,
   preferences jsonb not null default '{}',
-  -- The user's own model server, for products that let people bring one. Its API key is not kept here.
+  -- The user's own model server, for products that support it. Its API key is not stored here.
   llm_provider text,
   llm_endpoint text,
   llm_model text,
@@ -129,7 +129,7 @@ comment on column identity.user_settings.llm_model is 'Name of the model on the 
 comment on column identity.user_settings.created_at is 'Time when the row was created.';
 comment on column identity.user_settings.updated_at is 'Time of the last change.';
 
--- What an assistant has learnt about a user, with how sure it is.
+-- Facts that an assistant has learned about a user, with its confidence.
 create table identity.user_preferences (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null default plinth.current_user_id() references identity.users on delete cascade,
@@ -161,7 +161,7 @@ comment on column identity.user_preferences.updated_at is 'Time of the last chan
 comment on constraint user_preferences_preference_value_is_a_value on identity.user_preferences is
   'A preference must have a value. To remove it, delete the row.';
 
--- Rules a user sets for their own sign-ins. They bind in private.finish_login and private.rotate_refresh_token.
+-- Rules that users set for their own sign-ins; private.finish_login and private.rotate_refresh_token enforce them.
 create table identity.user_security_settings (
   user_id uuid primary key references identity.users on delete cascade,
   session_timeout_minutes integer,
@@ -184,13 +184,13 @@ comment on column identity.user_security_settings.allowed_networks is
 comment on column identity.user_security_settings.created_at is 'Time when the row was created.';
 comment on column identity.user_security_settings.updated_at is 'Time of the last change.';
 
--- A signed-in device. Its refresh tokens are in private.refresh_tokens; ending the session ends them all.
+-- A signed-in device. Ending the session revokes its refresh tokens in private.refresh_tokens.
 create table identity.user_sessions (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
   device_name text,
   created_at timestamptz not null default now(),
-  -- The absolute limit: refreshing does not extend it.
+  -- Absolute limit: refreshing does not extend it.
   expires_at timestamptz not null default now() + interval '90 days',
   last_activity_at timestamptz not null default now(),
   ended_at timestamptz,
@@ -202,7 +202,7 @@ create table identity.user_sessions (
   security_context jsonb not null default '{}',
   authentication_methods text[] not null default '{}',
   authenticated_at timestamptz not null default now(),
-  -- Lets other tables tie their own user_id to the session's.
+  -- Lets other tables reference the session and its user in one foreign key.
   constraint user_sessions_id_user_id_key unique (id, user_id),
   constraint user_sessions_device_name_check
     check (length(device_name) between 1 and 100 and device_name !~ '[[:cntrl:]]'),
@@ -224,7 +224,7 @@ alter table identity.user_sessions enable row level security;
 
 -- A user's sessions, newest first; also serves the foreign key.
 create index user_sessions_user_id_created_at_idx on identity.user_sessions (user_id, created_at desc);
--- The clean-up job asks for sessions past their absolute limit, past their idle limit, and ended long ago.
+-- Serve the cleanup job: sessions past their absolute limit, past their idle limit, and ended long ago.
 create index user_sessions_expires_at_idx on identity.user_sessions (expires_at) where ended_at is null;
 create index user_sessions_last_activity_at_idx on identity.user_sessions (last_activity_at) where ended_at is null;
 create index user_sessions_ended_at_idx on identity.user_sessions (ended_at) where ended_at is not null;
@@ -251,7 +251,7 @@ comment on column identity.user_sessions.authentication_methods is
   'Methods used to sign in, as amr values of RFC 8176: pwd, otp, hwk, fed; empty for sessions older than the column.';
 comment on column identity.user_sessions.authenticated_at is 'Time when the user last proved their identity in this session.';
 
--- One password per account, as a PHC string: the salt and the cost are inside it.
+-- One password per account, as a PHC string, which contains salt and cost.
 create table private.user_passwords (
   user_id uuid primary key references identity.users on delete cascade,
   password_hash text not null,
@@ -282,18 +282,19 @@ comment on column private.user_passwords.updated_at is 'Time when the hash was l
 comment on column private.user_passwords.suffices_alone is
   'Whether the password met the rule for use without a second factor (15 characters); if not, the last factor cannot be removed.';
 
--- Refresh tokens rotate (RFC 9700, section 4.14.2): each is used once and has at most one successor.
+-- Refresh tokens rotate (RFC 9700, section 4.14.2): each can be used once and has at most one successor.
 create table private.refresh_tokens (
   id uuid primary key default plinth.uuid_v7(),
   session_id uuid not null,
   user_id uuid not null,
-  -- No foreign key: setting it null when the parent is cleaned up would lock tokens in another order than everybody else.
+  -- No foreign key: setting it null when the parent is deleted would lock tokens in another order than all other code.
   parent_id uuid,
   token_hash bytea not null,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null,
   used_at timestamptz,
-  -- The successor encrypted under the token itself: who repeats a lost request gets the same answer, a dump tells nothing.
+  -- The successor, encrypted under the token itself: a client that retries a lost request gets the same response, and a dump
+  -- reveals nothing.
   successor_sealed bytea,
   constraint refresh_tokens_session_id_user_id_fkey
     foreign key (session_id, user_id) references identity.user_sessions (id, user_id) on delete cascade,
@@ -305,11 +306,11 @@ create table private.refresh_tokens (
 
 alter table private.refresh_tokens enable row level security;
 
--- At most one live token a session, whatever races.
+-- At most one live token per session, also under concurrency.
 create unique index refresh_tokens_one_live_per_session_key on private.refresh_tokens (session_id) where used_at is null;
--- Serves the foreign key, and "the whole family of this session".
+-- Serves the foreign key, and the query for all tokens of a session.
 create index refresh_tokens_session_id_user_id_idx on private.refresh_tokens (session_id, user_id);
--- The clean-up job.
+-- Serves the cleanup job.
 create index refresh_tokens_expires_at_idx on private.refresh_tokens (expires_at);
 
 comment on table private.refresh_tokens is
@@ -325,7 +326,7 @@ comment on column private.refresh_tokens.expires_at is 'Time when the token expi
 comment on column private.refresh_tokens.used_at is 'Time when it was exchanged for its successor; null while valid.';
 comment on column private.refresh_tokens.successor_sealed is 'Successor, encrypted with a key derived from this token.';
 
--- Access tokens that must not be believed although they have not expired. Servers hold the rows in memory.
+-- Access tokens revoked before they expire. Servers keep the rows in memory.
 create table private.token_blacklist (
   id uuid primary key default plinth.uuid_v7(),
   kind text not null,
@@ -334,7 +335,7 @@ create table private.token_blacklist (
   token_version integer,
   reason text not null,
   created_at timestamptz not null default clock_timestamp(),
-  -- No access token lives longer than a day (PLINTH_ACCESS_TOKEN_SECONDS is capped); five minutes for clocks that differ.
+  -- An access token lives at most a day (PLINTH_ACCESS_TOKEN_SECONDS is capped); five minutes allow for clock differences.
   expires_at timestamptz not null default now() + interval '1 day 5 minutes',
   constraint token_blacklist_kind_check check (kind in ('token', 'session', 'user')),
   constraint token_blacklist_token_version_only_for_users check (token_version is null or kind = 'user')
@@ -357,7 +358,7 @@ comment on column private.token_blacklist.reason is 'Reason for the revocation, 
 comment on column private.token_blacklist.created_at is 'Time of the revocation.';
 comment on column private.token_blacklist.expires_at is 'Time from which the row has no effect and is deleted.';
 
--- A program's key to an account. The secret itself is nowhere; its hash is in private.api_token_hashes.
+-- Gives a program access to an account. The secret is not stored; its hash is in private.api_token_hashes.
 create table identity.api_tokens (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -378,9 +379,9 @@ create table identity.api_tokens (
 
 alter table identity.api_tokens enable row level security;
 
--- A user's tokens, newest first; also serves the foreign key and the count of live ones.
+-- A user's tokens, newest first; also serves the foreign key and the count of live tokens.
 create index api_tokens_user_id_created_at_idx on identity.api_tokens (user_id, created_at desc);
--- The clean-up job asks for tokens dead for long.
+-- Serve the cleanup job: tokens that expired or were revoked long ago.
 create index api_tokens_expires_at_idx on identity.api_tokens (expires_at);
 create index api_tokens_revoked_at_idx on identity.api_tokens (revoked_at) where revoked_at is not null;
 
@@ -389,7 +390,7 @@ comment on column identity.api_tokens.id is 'Id (UUIDv7).';
 comment on column identity.api_tokens.user_id is 'The user whose identity the token uses.';
 comment on column identity.api_tokens.name is 'Name given by the user, 1 to 100 characters.';
 comment on column identity.api_tokens.token_prefix is
-  'Start of the token, to recognise it by: pla_ and 8 of its 43 random characters.';
+  'Start of the token, for recognizing it: pla_ and 8 of its 43 random characters.';
 comment on column identity.api_tokens.scopes is 'Scopes: read, or read and write. Without write, its transactions are read-only.';
 comment on column identity.api_tokens.created_at is 'Time when the token was created.';
 comment on column identity.api_tokens.expires_at is 'Time when the token expires; at most 366 days after it was created.';
@@ -410,7 +411,7 @@ comment on table private.api_token_hashes is 'One row per API token: the hash th
 comment on column private.api_token_hashes.token_id is 'The token.';
 comment on column private.api_token_hashes.token_hash is 'SHA-256 of the token; its 256 random bits need no salt.';
 
--- What people may be asked to consent to, and in which words.
+-- Purposes that users can consent to, and their wording.
 create table identity.consent_purposes (
   name text not null,
   version integer not null,
@@ -440,8 +441,8 @@ comment on column identity.consent_purposes.published_at is
   'Time from which the version applies and cannot be changed; null for a draft.';
 comment on column identity.consent_purposes.created_at is 'Time when the row was created.';
 
--- Who agreed to what and when, and who took it back (GDPR Art. 7: consent must be demonstrable and withdrawable). A decision is
--- a row of its own and is never changed; the last one counts.
+-- Consents and withdrawals (GDPR Art. 7: consent must be demonstrable and withdrawable). Each decision is a row that never
+-- changes; the latest counts.
 create table identity.consents (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -460,7 +461,7 @@ create table identity.consents (
 
 alter table identity.consents enable row level security;
 
--- "The last word of this user on this purpose", which can be only one; also serves the foreign key to the user.
+-- A user's latest decision on a purpose must be unambiguous; also serves the foreign key to the user.
 create unique index consents_user_id_purpose_decided_at_key on identity.consents (user_id, purpose, decided_at);
 create index consents_purpose_version_idx on identity.consents (purpose, version);
 
@@ -479,14 +480,14 @@ comment on constraint consents_purpose_version_fkey on identity.consents is
   '@foreignFieldName consents\n'
   'The version of the text that the user decided on.';
 
--- What an account can show besides its password. The secrets are in `private`, one table a kind; this is what their owner sees.
+-- Second factors, as their owner sees them. The secrets are in `private`, in one table per kind.
 create table identity.mfa_factors (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
   kind text not null,
   name text not null,
   created_at timestamptz not null default now(),
-  -- A factor counts once its owner has shown that it works; until then it protects nothing and locks nobody out.
+  -- A factor counts once its owner has shown that it works. Until then it neither protects the account nor locks its owner out.
   confirmed_at timestamptz,
   last_used_at timestamptz,
   constraint mfa_factors_kind_check check (kind in ('totp', 'passkey')),
@@ -496,9 +497,9 @@ create table identity.mfa_factors (
 
 alter table identity.mfa_factors enable row level security;
 
--- Each sign-in asks for an account's factors; also serves the foreign key.
+-- Each sign-in reads the factors of the account; also serves the foreign key.
 create index mfa_factors_user_id_idx on identity.mfa_factors (user_id);
--- The clean-up job asks for enrolments that were begun and left.
+-- Serves the cleanup job: abandoned enrolments.
 create index mfa_factors_unconfirmed_idx on identity.mfa_factors (created_at) where confirmed_at is null;
 
 comment on table identity.mfa_factors is
@@ -513,7 +514,7 @@ comment on column identity.mfa_factors.confirmed_at is 'Time when the factor was
 comment on column identity.mfa_factors.last_used_at is
   'Time when the factor was last accepted, for a sign-in or to confirm a change.';
 
--- The secret that an authenticator app shares with us, sealed under a master key that the database does not have.
+-- The secret of an authenticator app, sealed under a master key that the database does not have.
 create table private.totp_secrets (
   factor_id uuid primary key references identity.mfa_factors on delete cascade,
   sealed_secret text not null,
@@ -563,8 +564,8 @@ comment on column private.passkeys.backup_eligible is 'Whether the key can be co
 comment on column private.passkeys.backed_up is 'Whether the key was backed up when last used.';
 comment on column private.passkeys.aaguid is 'Model id of the authenticator (AAGUID); null if it reports none.';
 
--- What gets an account in when its devices are gone. 120 random bits each, so that a plain hash is enough: OWASP ASVS 5, 6.5.2,
--- asks for a slow salted one below 112 bits.
+-- Codes for signing in after the loss of a device. Each has 120 random bits, so a fast hash suffices: OWASP ASVS 5, 6.5.2,
+-- requires a slow salted hash below 112 bits.
 create table private.recovery_codes (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -585,18 +586,18 @@ comment on column private.recovery_codes.code_hash is 'SHA-256 of the code; the 
 comment on column private.recovery_codes.created_at is 'Time when the set was created.';
 comment on column private.recovery_codes.used_at is 'Time when the code was used; null if not used.';
 
--- A sign-in that stands between the password and the session. Its token opens nothing but the way on.
+-- A sign-in between password and session. Its token is good only for the remaining steps.
 create table private.sign_in_challenges (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
   token_hash bytea not null,
-  -- What was shown is worth nothing once the password changed or everything was signed out.
+  -- The challenge is void once the password was changed or all sessions were ended.
   token_version integer not null,
   methods text[] not null,
   device_name text,
   failed_attempts integer not null default 0,
   created_at timestamptz not null default now(),
-  -- Tries do not extend it.
+  -- Attempts do not extend it.
   expires_at timestamptz not null default now() + interval '10 minutes',
   used_at timestamptz,
   constraint sign_in_challenges_token_hash_key unique (token_hash),
@@ -612,7 +613,7 @@ alter table private.sign_in_challenges enable row level security;
 
 -- Serves the foreign key.
 create index sign_in_challenges_user_id_idx on private.sign_in_challenges (user_id);
--- The clean-up job.
+-- Serves the cleanup job.
 create index sign_in_challenges_expires_at_idx on private.sign_in_challenges (expires_at);
 
 comment on table private.sign_in_challenges is
@@ -630,7 +631,7 @@ comment on column private.sign_in_challenges.created_at is 'Time when the first 
 comment on column private.sign_in_challenges.expires_at is 'Time when the challenge expires.';
 comment on column private.sign_in_challenges.used_at is 'Time when the challenge became a session; null if it has not.';
 
--- What a passkey is to sign next. Taken out of the table by the first answer, right or wrong.
+-- The challenge that a passkey signs next. The first response deletes it, right or wrong.
 create table private.passkey_challenges (
   challenge bytea primary key,
   purpose text not null,
@@ -639,7 +640,7 @@ create table private.passkey_challenges (
   expires_at timestamptz not null default now() + interval '5 minutes',
   constraint passkey_challenges_challenge_is_32_bytes check (octet_length(challenge) = 32),
   constraint passkey_challenges_purpose_check check (purpose in ('register', 'sign_in', 'second_factor', 'reauthenticate')),
-  -- Who signs in with nothing but a passkey is not known before the answer.
+  -- In a sign-in with only a passkey, the account is unknown until the response.
   constraint passkey_challenges_bound_to_an_account check ((user_id is null) = (purpose = 'sign_in'))
 );
 
@@ -647,7 +648,7 @@ alter table private.passkey_challenges enable row level security;
 
 -- Serves the foreign key.
 create index passkey_challenges_user_id_idx on private.passkey_challenges (user_id);
--- The clean-up job.
+-- Serves the cleanup job.
 create index passkey_challenges_expires_at_idx on private.passkey_challenges (expires_at);
 
 comment on table private.passkey_challenges is 'One row per passkey ceremony in progress. Not readable by any API role.';
@@ -658,7 +659,7 @@ comment on column private.passkey_challenges.user_id is 'The user who must respo
 comment on column private.passkey_challenges.created_at is 'Time when the ceremony started.';
 comment on column private.passkey_challenges.expires_at is 'Time when the challenge expires.';
 
--- Wrong codes are counted for the account, not for a session or a challenge, or a new one would be ten new guesses.
+-- Wrong codes count per account. Counted per session or challenge, each new one would allow ten more guesses.
 create table private.mfa_attempts (
   user_id uuid primary key references identity.users on delete cascade,
   failed_attempts integer not null,
@@ -675,25 +676,25 @@ comment on column private.mfa_attempts.failed_attempts is 'Number of wrong codes
 comment on column private.mfa_attempts.last_failed_at is 'Time of the last wrong code.';
 comment on column private.mfa_attempts.locked_until is 'Time until which codes are rejected; null or in the past if not locked.';
 
--- One Fernet key per user, made when something is first encrypted for them. Deleting the row shreds what the key encrypted: it
--- is gone for whoever has the database and the master keys. Policies: none, on purpose, as for every table of `private`.
+-- One Fernet key per user, created on first use. Deleting the row makes all data under the key unreadable, even with the database
+-- and the master keys. No policies on purpose, as for every table of `private`.
 create table private.user_keys (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
   wrapped_key text not null,
-  -- Derived, so that it cannot disagree.
+  -- Generated, so that it cannot contradict the key.
   master_key_version integer not null generated always as (substring(wrapped_key from '^v([0-9]+)')::integer) stored,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint user_keys_user_id_key unique (user_id),
-  -- Lets what a key encrypts name the key and its owner at once.
+  -- Lets encrypted rows reference the key and its owner in one foreign key.
   constraint user_keys_id_user_id_key unique (id, user_id),
   constraint user_keys_wrapped_key_is_sealed check (wrapped_key ~ '^v[1-9][0-9]{0,5}[.][A-Za-z0-9_-]{38,}$')
 );
 
 alter table private.user_keys enable row level security;
 
--- "What is still under an old master key?"
+-- Finds keys that are still sealed under an old master key.
 create index user_keys_master_key_version_idx on private.user_keys (master_key_version);
 
 comment on table private.user_keys is
@@ -706,8 +707,8 @@ comment on column private.user_keys.master_key_version is 'Version of the master
 comment on column private.user_keys.created_at is 'Time when the key was created.';
 comment on column private.user_keys.updated_at is 'Time when the key was last encrypted.';
 
--- Keys of the whole installation, under which values are looked up without being stored, such as e-mail addresses. Sealed like
--- user keys; rotating the master key changes the seal and never the key, or nobody could be found any more.
+-- Keys of the installation for looking up values that are not stored, such as e-mail addresses. Sealed like user keys. Rotating
+-- the master key changes the seal but never the key; with another key no account would be found.
 create table private.lookup_keys (
   name text primary key,
   sealed_key text not null,
@@ -726,7 +727,7 @@ comment on column private.lookup_keys.sealed_key is 'HMAC key, encrypted with a 
 comment on column private.lookup_keys.created_at is 'Time when the key was created.';
 comment on column private.lookup_keys.updated_at is 'Time when the key was last encrypted.';
 
--- Earlier passwords, so that they are not chosen again (PLINTH_PASSWORD_HISTORY says how many count).
+-- Earlier passwords, which may not be reused (PLINTH_PASSWORD_HISTORY sets how many).
 create table private.password_history (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -738,7 +739,7 @@ create table private.password_history (
 
 alter table private.password_history enable row level security;
 
--- An account's, newest first; also serves the foreign key.
+-- An account's rows, newest first; also serves the foreign key.
 create index password_history_user_id_created_at_idx on private.password_history (user_id, created_at desc);
 
 comment on table private.password_history is
@@ -749,13 +750,13 @@ comment on column private.password_history.password_hash is 'Hash of the earlier
 comment on column private.password_history.hash_algorithm is 'Algorithm of the hash, as in private.user_passwords.';
 comment on column private.password_history.created_at is 'Time when the password was replaced.';
 
--- A forgotten password is set anew by who reads the account's mail. Each token works once.
+-- Tokens, sent by mail, for setting a new password. Each works once.
 create table private.password_reset_tokens (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
   token_hash bytea not null,
   used_at timestamptz,
-  -- Derived, for the documented queries that ask for a boolean.
+  -- Generated, for the documented queries that expect a boolean.
   is_used boolean not null generated always as (used_at is not null) stored,
   expires_at timestamptz not null default now() + interval '30 minutes',
   client_ip inet,
@@ -771,7 +772,7 @@ alter table private.password_reset_tokens enable row level security;
 
 -- An account's live tokens; also serves the foreign key.
 create index password_reset_tokens_user_id_expires_at_idx on private.password_reset_tokens (user_id, expires_at);
--- The clean-up job.
+-- Serves the cleanup job.
 create index password_reset_tokens_expires_at_idx on private.password_reset_tokens (expires_at);
 
 comment on table private.password_reset_tokens is
@@ -788,7 +789,7 @@ comment on column private.password_reset_tokens.user_agent is 'User-Agent header
 comment on column private.password_reset_tokens.security_context is 'Further details of the request (JSON object).';
 comment on column private.password_reset_tokens.created_at is 'Time of the request.';
 
--- An address or number counts only once its holder has shown that they receive what is sent there. Until then it is here.
+-- A new address or number stays here until its holder has proved to receive messages there.
 create table private.user_verifications (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -807,7 +808,7 @@ create table private.user_verifications (
   constraint user_verifications_token_hash_key unique (token_hash),
   constraint user_verifications_kind_check check (kind in ('email', 'phone')),
   constraint user_verifications_token_hash_is_sha256 check (octet_length(token_hash) = 32),
-  -- A link carries a token nobody guesses, so a plain hash does; a code has few digits, so its hash is slow and salted.
+  -- The token of a link cannot be guessed, so a fast hash suffices; a code has few digits, so its hash is slow and salted.
   constraint user_verifications_secret_suits_kind
     check ((kind = 'email') = (token_hash is not null) and (kind = 'phone') = (code_hash is not null)),
   constraint user_verifications_attempts_check check (attempts between 0 and 5),
@@ -816,11 +817,11 @@ create table private.user_verifications (
 
 alter table private.user_verifications enable row level security;
 
--- An account's, newest first; also serves the foreign key.
+-- An account's rows, newest first; also serves the foreign key.
 create index user_verifications_user_id_created_at_idx on private.user_verifications (user_id, created_at desc);
--- How often a number was written to today, whoever asked.
+-- Counts the messages to a number in a day, from any account.
 create index user_verifications_new_value_idx on private.user_verifications (new_value, created_at) where kind = 'phone';
--- The clean-up job.
+-- Serves the cleanup job.
 create index user_verifications_expires_at_idx on private.user_verifications (expires_at);
 
 comment on table private.user_verifications is 'One row per address or number that a user was asked to verify; kept for 30 days.';
@@ -842,8 +843,8 @@ comment on column private.user_verifications.used_at is 'Time when the address o
 comment on column private.user_verifications.purpose is
   'Purpose: prove (that the owner of the account owns its address) or change (the account''s address or number to this one).';
 
--- Mail is a row first: it commits with what it tells of, and leaves only afterwards, as often as it takes. Sent at least once:
--- who is killed between sending and saying so sends again, under the same Message-ID.
+-- Mail is queued in the transaction that it reports, sent after the commit, and retried. Delivery is at least once: a worker
+-- killed between sending and recording it sends again, under the same Message-ID.
 create table private.mail_outbox (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid references identity.users on delete cascade,
@@ -854,7 +855,7 @@ create table private.mail_outbox (
   status text not null default 'pending',
   attempts integer not null default 0,
   next_attempt_at timestamptz not null default now(),
-  -- A link that no longer works is not worth sending.
+  -- Mail with an expired link is not sent.
   expires_at timestamptz,
   last_error text,
   created_at timestamptz not null default now(),
@@ -871,19 +872,19 @@ create table private.mail_outbox (
 
 alter table private.mail_outbox enable row level security;
 
--- What is due. Small: rows leave it when sent.
+-- Due mail. Stays small, because sent rows leave it.
 create index mail_outbox_due_idx on private.mail_outbox (next_attempt_at) where status = 'pending';
--- The clean-up job.
+-- Serves the cleanup job.
 create index mail_outbox_done_idx on private.mail_outbox (created_at) where status <> 'pending';
 -- Serves the foreign key.
 create index mail_outbox_user_id_idx on private.mail_outbox (user_id);
--- Finds mail that was queued to an address and not for an account.
+-- Finds mail that was queued for an address without an account.
 create index mail_outbox_to_address_idx on private.mail_outbox (to_address) where user_id is null;
 
 comment on table private.mail_outbox is
   'One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.';
 comment on column private.mail_outbox.id is
-  'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognised.';
+  'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognized.';
 comment on column private.mail_outbox.user_id is 'The account concerned; its messages are deleted with it.';
 comment on column private.mail_outbox.channel is 'Channel: email or sms.';
 comment on column private.mail_outbox.to_address is 'E-mail address or phone number of the recipient.';
@@ -901,7 +902,7 @@ comment on column private.mail_outbox.last_error is 'Error of the last attempt.'
 comment on column private.mail_outbox.created_at is 'Time when the message was queued.';
 comment on column private.mail_outbox.sent_at is 'Time when the mail server accepted the message.';
 
--- An account at another provider. The provider's subject is the only thing that identifies it: addresses change hands.
+-- An account at another provider. Only the provider's subject identifies it: addresses change hands.
 create table identity.oauth_profiles (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -946,8 +947,8 @@ comment on column identity.oauth_profiles.last_used_at is
 comment on column identity.oauth_profiles.created_at is 'Time when it was linked.';
 comment on column identity.oauth_profiles.updated_at is 'Time of the last change.';
 
--- What the provider gave us to act for the user there. Sealed outside the database (AES-256-GCM under a master key), so
--- that a dump opens nobody's account at the provider. Policies: none, on purpose.
+-- Tokens for acting as the user at the provider. Sealed outside the database (AES-256-GCM under a master key), so that a dump
+-- gives no access to accounts at the provider. No policies, on purpose.
 create table private.oauth_tokens (
   profile_id uuid primary key references identity.oauth_profiles on delete cascade,
   access_token_sealed text not null,
@@ -971,7 +972,8 @@ comment on column private.oauth_tokens.refresh_token_sealed is
   'Refresh token, encrypted for the purpose "oauth token"; null if the provider issued none.';
 comment on column private.oauth_tokens.updated_at is 'Time when the provider issued the tokens.';
 
--- A sign-in between "off to the provider" and "back again". Only hashes of what the client and the provider hold are kept.
+-- Sign-ins between the redirect to the provider and the return. Only hashes of the values that client and provider hold are
+-- stored.
 create table private.oauth_states (
   id uuid primary key default plinth.uuid_v7(),
   flow_hash bytea not null,
@@ -993,7 +995,7 @@ create table private.oauth_states (
   constraint oauth_states_hashes_are_sha256 check (octet_length(flow_hash) = 32 and octet_length(state_hash) = 32),
   constraint oauth_states_provider_check check (provider ~ '^[a-z][a-z0-9_-]{0,49}$'),
   constraint oauth_states_purpose_check check (purpose in ('sign_in', 'link')),
-  -- Linking is for who is signed in, and signing in is for nobody in particular.
+  -- Linking needs a session; signing in has none yet.
   constraint oauth_states_link_has_a_session
     check ((purpose = 'link') = (session_id is not null) and (session_id is null) = (user_id is null)),
   constraint oauth_states_redirect_uri_check check (length(redirect_uri) between 1 and 2048),
@@ -1004,7 +1006,7 @@ alter table private.oauth_states enable row level security;
 
 -- Serves the foreign key.
 create index oauth_states_session_id_user_id_idx on private.oauth_states (session_id, user_id);
--- The clean-up job.
+-- Serves the cleanup job.
 create index oauth_states_expires_at_idx on private.oauth_states (expires_at);
 
 comment on table private.oauth_states is
@@ -1058,7 +1060,7 @@ create table identity.account_deletions (
 
 alter table identity.account_deletions enable row level security;
 
--- The job asks for what is due.
+-- Serves the job: due deletions.
 create index account_deletions_next_attempt_at_idx on identity.account_deletions (next_attempt_at);
 
 comment on table identity.account_deletions is
@@ -1096,7 +1098,7 @@ alter table identity.data_exports enable row level security;
 
 create unique index data_exports_one_pending_idx on identity.data_exports (user_id) where status = 'pending';
 create index data_exports_user_id_requested_at_idx on identity.data_exports (user_id, requested_at);
--- The jobs ask for what is to be written, and for what has expired.
+-- Serve the jobs: exports to write, and expired exports.
 create index data_exports_next_attempt_at_idx on identity.data_exports (next_attempt_at) where status = 'pending';
 create index data_exports_expires_at_idx on identity.data_exports (expires_at) where status = 'ready';
 
@@ -1138,7 +1140,7 @@ comment on column private.data_export_parts.content is 'Text of this part of the
 
 insert into identity.data_rights_settings default values;
 
--- Of later files: what the policies and triggers here ask.
+-- Functions of later domains that the policies and triggers here call.
 --! Included security/private/record_data_change.sql
 -- Writes the audit trail: the person, the change, the old and new values. One function for all tables; the trigger's arguments are
 --   1  the columns of the primary key
@@ -1445,7 +1447,7 @@ begin
 end
 $$;
 
-comment on function identity.end_session(uuid) is 'Ends one of the signed-in user''s own sessions; PL404 when there is no such active session.';
+comment on function identity.end_session(uuid) is 'Ends one of the signed-in user''s own sessions; PL404 for an unknown or ended session.';
 grant execute on function identity.end_session(uuid) to :PLINTH_USER;
 --! EndIncluded identity/functions/end_session.sql
 --! Included identity/functions/end_user_sessions.sql
@@ -1789,7 +1791,7 @@ end
 $$;
 
 comment on function identity.revoke_api_token(uuid) is
-  'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 when there is no such active token.';
+  'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 for an unknown or inactive token.';
 grant execute on function identity.revoke_api_token(uuid) to :PLINTH_USER;
 --! EndIncluded identity/functions/revoke_api_token.sql
 --! Included identity/functions/set_account_status.sql
@@ -2031,7 +2033,7 @@ begin
 end
 $$;
 
-comment on function identity.withdraw_consent(text) is 'Withdraws a consent, whatever its version. PL404 when there is none.';
+comment on function identity.withdraw_consent(text) is 'Withdraws a consent to any version. PL404 without a consent.';
 grant execute on function identity.withdraw_consent(text) to :PLINTH_USER;
 --! EndIncluded identity/functions/withdraw_consent.sql
 --! Included identity/private/accept_second_factor.sql
@@ -4320,8 +4322,6 @@ $$;
 comment on function private.last_consent(uuid, text) is 'Returns a user''s latest decision on a purpose; null without one.';
 --! EndIncluded identity/private/last_consent.sql
 --! Included identity/private/list_passkeys.sql
--- Passkeys (WebAuthn Level 3). The service checks signatures; the database keeps each challenge with its account and purpose.
-
 -- A user's passkeys for the browser to choose from: [{"id": hex, "transports": […]}].
 create or replace function private.list_passkeys(user_id uuid)
   returns jsonb
@@ -4344,7 +4344,7 @@ comment on function private.list_passkeys(uuid) is 'Returns credential ids (hex)
 --! EndIncluded identity/private/list_passkeys.sql
 --! Included identity/private/list_revocations.sql
 -- A server loads these when it starts to listen and, for the last minutes only, at each notification. While it cannot listen it
--- calls the check below.
+-- calls private.is_token_live and private.is_api_token_live.
 create or replace function private.list_revocations(max_age interval default '1 day 5 minutes')
   returns table (kind text, subject_id uuid, token_version integer, expires_at timestamptz)
   language sql
@@ -4396,8 +4396,6 @@ comment on function private.lock_acting_account() is
   'Trigger: locks the acting account, which the change will name, against concurrent deletion.';
 --! EndIncluded identity/private/lock_acting_account.sql
 --! Included identity/private/lock_own_account.sql
--- A learner's actions on a training: each call sets the desired state, so repeating it changes nothing.
-
 -- The account before its rows, as everywhere.
 create or replace function private.lock_own_account()
   returns uuid
@@ -5328,7 +5326,7 @@ begin
   set
     used_at = now(),
     successor_sealed = rotate_refresh_token.successor_sealed,
-    -- Kept that long only to recognise a second use.
+    -- Kept that long only to recognize a second use.
     expires_at = least(t.expires_at, now() + interval '30 days')
   where t.id = v_token.id;
   refresh_expires_at :=
@@ -7094,7 +7092,7 @@ create policy select_own on identity.oauth_profiles
 comment on policy select_own on identity.oauth_profiles is 'Users read their own accounts at other providers.';
 --! EndIncluded identity/policies/oauth_profiles.sql
 --! Included identity/policies/user_preferences.sql
--- Learnt preferences are visible only to their owner, who may also delete them.
+-- Learned preferences are visible only to their owner, who may also delete them.
 revoke all on identity.user_preferences from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant
   select,
@@ -7222,7 +7220,7 @@ comment on view identity.profiles is
 comment on column identity.profiles.id is 'Id of the account.';
 comment on column identity.profiles.username is 'Unique name of the account.';
 comment on column identity.profiles.display_name is 'Display name, or null.';
-comment on column identity.profiles.avatar_url is 'http(s) URL of the picture, or null.';
+comment on column identity.profiles.avatar_url is 'URL (http or https) of the picture, or null.';
 comment on column identity.profiles.created_at is 'Time the account was created.';
 revoke all on identity.profiles from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on identity.profiles to :PLINTH_USER;

@@ -1,20 +1,20 @@
---! Previous: sha1:afb81bc157786499793bb0f58f524205ea923a6f
---! Hash: sha1:6c063b4b6a8f97cdb18cb0ec53a6d9b6c0fea96d
+--! Previous: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
+--! Hash: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
 --! Message: access
 
--- Who may do what: users have roles, roles have permissions, policies ask access.has_permission().
+-- Users have roles, roles have permissions, and policies call access.has_permission().
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
 create table access.roles (
   id uuid primary key default plinth.uuid_v7(),
   role_name text not null,
   description text not null default '',
-  -- Orders the roles for "the role" of an account, which some products show as one word.
+  -- Orders the roles, for products that show one role per account.
   rank integer not null default 0,
   created_at timestamptz not null default now(),
-  -- A role can ask for more than a password: without a second factor its holder signs in, but the role gives nothing.
+  -- If true, the role grants nothing in a session without a second factor.
   requires_mfa boolean not null default false,
   constraint roles_role_name_key unique (role_name),
   constraint roles_role_name_check check (role_name ~ '^[a-z][a-z0-9_]{0,49}$')
@@ -56,7 +56,7 @@ create table access.role_permissions (
 
 alter table access.role_permissions enable row level security;
 
--- Serves the foreign key and "which roles may do this".
+-- Serves the foreign key, and the query for the roles with a permission.
 create index role_permissions_permission_id_idx on access.role_permissions (permission_id);
 
 comment on table access.role_permissions is 'One row per role and permission it includes.';
@@ -90,7 +90,7 @@ comment on column access.user_roles.expires_at is 'Time when the role expires; n
 create table access.user_model_access (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
-  -- References llm.models, which a later file makes.
+  -- References llm.models, which a later file creates.
   model_id uuid not null,
   granted_by uuid default plinth.current_user_id() references identity.users on delete set null,
   granted_at timestamptz not null default now(),

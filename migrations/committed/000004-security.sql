@@ -1,14 +1,14 @@
---! Previous: sha1:6c063b4b6a8f97cdb18cb0ec53a6d9b6c0fea96d
---! Hash: sha1:8bb8e9b4e693e2e7b5b3711ec38d02821f535a41
+--! Previous: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
+--! Hash: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
 --! Message: security
 
--- What happened, and how often it may: sign-in attempts, security events, changes, errors, rate limits. The logs are
--- append-only for every role but the owner and partitioned by month, so that old months leave by detaching a table.
+-- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and
+-- partitioned by month: detaching a partition removes an old month.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- Every attempt to sign in, successful or not. The address is what was typed and may belong to nobody.
+-- Every attempt to sign in, successful or not. The address is stored as typed and may belong to no account.
 create table security.login_attempts (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid references identity.users on delete set null,
@@ -28,11 +28,11 @@ alter table security.login_attempts enable row level security;
 
 -- One account's attempts by time; also serves the foreign key.
 create index login_attempts_user_id_created_at_idx on security.login_attempts (user_id, created_at);
--- Many accounts tried from one address.
+-- Attempts on many accounts from one address.
 create index login_attempts_ip_address_created_at_idx on security.login_attempts (ip_address, created_at);
--- "How many failed in the last hour".
+-- Number of failed attempts in the last hour.
 create index login_attempts_status_created_at_idx on security.login_attempts (status, created_at);
--- Finds attempts on a name that was nobody's when it is the name of an account that goes.
+-- Finds attempts on the name of a deleted account from before the account existed.
 create index login_attempts_email_idx on security.login_attempts (email) where user_id is null and email is not null;
 
 comment on table security.login_attempts is 'One row per sign-in attempt; partitioned by month of created_at.';
@@ -51,7 +51,7 @@ comment on column security.login_attempts.failure_reason is
 comment on column security.login_attempts.correlation_id is 'Id of the API request, also in its log.';
 comment on column security.login_attempts.created_at is 'Time of the attempt; the partition key.';
 
--- Every security event: who did what to whom, from where.
+-- Every security event: the actor, the action, the account concerned and the origin.
 create table security.security_audit_log (
   id uuid not null default plinth.uuid_v7(),
   user_id uuid references identity.users on delete set null,
@@ -76,11 +76,11 @@ alter table security.security_audit_log enable row level security;
 
 -- One account's events by time; also serves the foreign key.
 create index security_audit_log_user_id_created_at_idx on security.security_audit_log (user_id, created_at);
--- Serves the foreign key: few events have an actor other than the account itself, but each delete asks.
+-- Serves the foreign key: few events have an actor other than the account itself, but each delete checks it.
 create index security_audit_log_actor_id_created_at_idx on security.security_audit_log (actor_id, created_at);
 create index security_audit_log_event_type_created_at_idx on security.security_audit_log (event_type, created_at);
 create index security_audit_log_severity_created_at_idx on security.security_audit_log (severity, created_at);
--- From a line in the API's log to its events.
+-- Finds the events of a line in the API's log.
 create index security_audit_log_correlation_id_idx on security.security_audit_log (correlation_id);
 
 comment on table security.security_audit_log is 'One row per security event; partitioned by month of created_at.';
@@ -98,7 +98,7 @@ comment on column security.security_audit_log.correlation_id is 'Id of the API r
 comment on column security.security_audit_log.metadata is 'Data added by the application (JSON object).';
 comment on column security.security_audit_log.created_at is 'Time of the event; the partition key.';
 
--- Limits by name, for the code that asks for them; the numbers are data, so that they can be tuned without a release.
+-- Limits by name. Their numbers are data, so that they can be tuned without a release.
 create table security.rate_limit_rules (
   rule_name text primary key,
   algorithm text not null,
@@ -127,9 +127,9 @@ comment on column security.rate_limit_rules.description is 'Description of what 
 comment on column security.rate_limit_rules.created_at is 'Time when the rule was created.';
 comment on column security.rate_limit_rules.updated_at is 'Time of the last change.';
 
--- The counters. A key is an address or an account, so only its SHA-256 is kept; that is no secret (there are few IPv4 addresses
--- to try), but it does not read like a list of visitors. Logged, not unlogged: unlogged tables are emptied by a crash and absent
--- from a standby, and a limit that somebody can reset by crashing the server is none.
+-- A key is an address or an account, so only its SHA-256 is stored. The hash is no secret (IPv4 addresses are few enough to try),
+-- but the table is not a list of visitors. Not unlogged: a crash empties unlogged tables and a standby lacks them, so crashing
+-- the server would reset the limits.
 create table security.rate_limit_records (
   id uuid primary key default plinth.uuid_v7(),
   key_hash bytea not null,
@@ -156,7 +156,7 @@ create table security.rate_limit_records (
 
 alter table security.rate_limit_records enable row level security;
 
--- The clean-up asks for windows that are over.
+-- Serves the cleanup job: past windows.
 create index rate_limit_records_window_end_idx on security.rate_limit_records (window_end);
 
 comment on table security.rate_limit_records is
@@ -177,7 +177,7 @@ comment on column security.rate_limit_records.metadata is 'Name of the rule, if 
 comment on column security.rate_limit_records.created_at is 'Time when the row was created.';
 comment on column security.rate_limit_records.updated_at is 'Time of the last change.';
 
--- What looks like an attack. The rules' logic is in private.suspicious_subjects; their numbers are here.
+-- Numbers of the rules that detect attacks; their logic is in private.suspicious_subjects.
 create table security.suspicious_activity_rules (
   rule_name text primary key,
   description text not null,
@@ -209,7 +209,7 @@ comment on column security.suspicious_activity_rules.is_enabled is 'Whether the 
 comment on column security.suspicious_activity_rules.created_at is 'Time when the rule was created.';
 comment on column security.suspicious_activity_rules.updated_at is 'Time of the last change.';
 
--- Every change of the data that decides what people may do: see the triggers for the tables.
+-- Every change to data that determines access; the triggers list the tables.
 create table security.audit_trail (
   id uuid not null default plinth.uuid_v7(),
   table_name text not null,
@@ -238,9 +238,9 @@ alter table security.audit_trail enable row level security;
 -- One account's changes by time; also serve the foreign keys.
 create index audit_trail_user_id_created_at_idx on security.audit_trail (user_id, created_at);
 create index audit_trail_actor_id_created_at_idx on security.audit_trail (actor_id, created_at);
--- "What happened to this table" and, within it, to a row.
+-- Changes to a table, and within it to a row.
 create index audit_trail_table_name_created_at_idx on security.audit_trail (table_name, created_at);
--- From a line in the API's log to its changes.
+-- Finds the changes of a line in the API's log.
 create index audit_trail_correlation_id_idx on security.audit_trail (correlation_id);
 
 comment on table security.audit_trail is
@@ -263,7 +263,7 @@ comment on column security.audit_trail.correlation_id is 'Id of the API request,
 comment on column security.audit_trail.ip_address is 'IP address of the client; null if the account that acted was deleted.';
 comment on column security.audit_trail.created_at is 'Time of the transaction; the partition key.';
 
--- What went wrong on our side. The id is what the client was told.
+-- Internal errors. The client receives the id.
 create table security.error_logs (
   id uuid not null,
   user_id uuid references identity.users on delete set null,
@@ -285,7 +285,7 @@ alter table security.error_logs enable row level security;
 
 -- Serves the foreign key.
 create index error_logs_user_id_created_at_idx on security.error_logs (user_id, created_at);
--- How often the same error happened, and since when.
+-- Frequency of an error, and its first occurrence.
 create index error_logs_stack_fingerprint_created_at_idx on security.error_logs (stack_fingerprint, created_at);
 create index error_logs_created_at_idx on security.error_logs (created_at);
 create index error_logs_correlation_id_idx on security.error_logs (correlation_id);
@@ -303,9 +303,9 @@ comment on column security.error_logs.correlation_id is 'Id of the API request, 
 comment on column security.error_logs.source is 'Database role that reported the error.';
 comment on column security.error_logs.created_at is 'Time of the error; the partition key.';
 
--- One address is often many people: an office or a school behind one router. Limits per address stop machines, those per account
--- are small, because one person is behind it. There is none for signing in per account: that is the lockout's job
--- (private.lockout_duration), which tells nobody whether the account exists.
+-- Many people may share one address: an office or a school behind one router. Limits per address therefore only stop machines;
+-- limits per account, which one person uses, are small. Sign-in has no limit per account: the lockout (private.lockout_duration)
+-- covers it without revealing whether the account exists.
 insert into security.rate_limit_rules (rule_name, algorithm, limit_value, window_length, description) values
   (
     'login_per_address', 'sliding_window', 300, '15 minutes',
@@ -1530,5 +1530,5 @@ create policy update_manager on security.suspicious_activity_rules
 comment on policy update_manager on security.suspicious_activity_rules is 'Users with manage_security change the rules for suspicious activity.';
 --! EndIncluded security/policies/suspicious_activity_rules.sql
 
--- This month and three ahead; the worker goes on from here every day.
+-- This month and the next three; the worker adds later months every day.
 select from private.ensure_partitions(3);

@@ -1,13 +1,13 @@
---! Previous: sha1:8bb8e9b4e693e2e7b5b3711ec38d02821f535a41
---! Hash: sha1:ebf8159c2e55b4bd0bd27ccf705d724d1270fc18
+--! Previous: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
+--! Hash: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
 --! Message: llm
 
--- Models, prompts, chats as trees of messages, and the turns in which an answer is written.
+-- Models, prompts, chats as trees of messages, and turns (answers being written).
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- What the tables below stand on.
+-- The function of a constraint below.
 --! Included llm/functions/are_prompt_variables.sql
 -- The format of llm.prompts.variables. A function, because a CHECK cannot inspect the elements of an array directly.
 create or replace function llm.are_prompt_variables(variables jsonb)
@@ -142,13 +142,13 @@ create table llm.prompts (
   variables jsonb not null default '[]',
   visibility text not null default 'private',
   current_version integer not null default 1,
-  -- A name is unique in the library, and among each user's own; taken names of others stay their secret.
+  -- Names are unique in the library and per user, so that names of other users' prompts are not revealed.
   constraint prompts_user_id_name_key unique nulls not distinct (user_id, name),
   constraint prompts_name_check check (length(name) between 1 and 200 and name = trim(name)),
   constraint prompts_content_check check (length(content) >= 1 and octet_length(content) <= 1000000),
   constraint prompts_prompt_type_check check (prompt_type in ('text', 'structured', 'image')),
   constraint prompts_contributors_has_no_null check (array_position(contributors, null) is null),
-  -- Lets a share name the prompt and its owner at once.
+  -- Lets a share reference the prompt and its owner in one foreign key.
   constraint prompts_id_user_id_key unique (id, user_id),
   constraint prompts_variables_are_declarations check (llm.are_prompt_variables(variables)),
   constraint prompts_visibility_check check (visibility in ('private', 'shared', 'public')),
@@ -157,7 +157,7 @@ create table llm.prompts (
 
 alter table llm.prompts enable row level security;
 
--- Search by name across owners; the unique key leads with the owner.
+-- Search by name across owners; the unique key starts with the owner.
 create index prompts_name_idx on llm.prompts (name);
 
 comment on table llm.prompts is 'One row per prompt: those of the shared library and those of users.';
@@ -189,7 +189,7 @@ create table llm.user_prompts (
 
 alter table llm.user_prompts enable row level security;
 
--- Serves the foreign key and "how often is this prompt used".
+-- Serves the foreign key, and the count of uses of a prompt.
 create index user_prompts_prompt_id_idx on llm.user_prompts (prompt_id);
 
 comment on table llm.user_prompts is 'One row per user and prompt they have used.';
@@ -260,13 +260,13 @@ create table llm.messages (
 
 alter table llm.messages enable row level security;
 
--- A user's latest messages over all chats; without it a quiet user would read everybody's to find their own.
+-- A user's latest messages in all chats; without it the query of an inactive user would scan the messages of all users.
 create index messages_user_id_id_idx on llm.messages (user_id, id);
 -- Messages by time across chats, for analysts and retention.
 create index messages_created_at_idx on llm.messages (created_at);
 -- Serves the foreign key, and usage by model.
 create index messages_model_id_idx on llm.messages (model_id);
--- One answer at a time: the next turn of a chat waits until this one has ended.
+-- One turn at a time: the next turn of a chat waits until the current one has ended.
 create unique index messages_one_turn_a_chat_idx on llm.messages (chat_id) where state = 'streaming';
 create unique index messages_user_id_idempotency_key_idx on llm.messages (user_id, idempotency_key)
   where idempotency_key is not null;
@@ -315,7 +315,7 @@ create table llm.chats (
   updated_at timestamptz not null default now(),
   head_id uuid,
   import_key text,
-  -- Ties a message's owner to its chat's.
+  -- Lets messages reference the chat and its owner in one foreign key.
   constraint chats_id_user_id_key unique (id, user_id),
   constraint chats_title_check check (length(title) between 1 and 255),
   constraint chats_head_id_fkey
@@ -346,18 +346,18 @@ comment on column llm.chats.import_key is
   'Origin of an imported chat, such as chatgpt:<id>; importing it again updates the same chat.';
 comment on constraint chats_head_id_fkey on llm.chats is '@behavior -*';
 
--- What an assistant remembers of a user, encrypted under the user's key before it gets here.
+-- An assistant's memory of a user. The server encrypts it under the user's key.
 create table llm.conversation_memories (
   user_id uuid primary key references identity.users on delete cascade,
   key_id uuid not null,
   memory text not null,
-  -- Counts through all rows, so that a memory that was deleted and written anew has a version nobody has seen.
+  -- One sequence for all rows, so that a memory deleted and rewritten has a version that no client has seen.
   version bigint not null generated always as identity,
   created_at timestamptz not null default now(),
   updated_at timestamptz not null default now(),
   constraint conversation_memories_key_id_user_id_fkey
     foreign key (key_id, user_id) references private.user_keys (id, user_id) on delete cascade,
-  -- A Fernet token begins with the byte 0x80 and seven bytes of time of which the upper ones are zero.
+  -- A Fernet token begins with the byte 0x80 and seven bytes of time, the upper ones zero.
   constraint conversation_memories_memory_is_encrypted check (memory ~ '^gAAAA[A-Za-z0-9_-]+={0,2}$'),
   constraint conversation_memories_memory_is_not_too_long check (length(memory) <= 400000)
 );
@@ -389,7 +389,7 @@ create table private.turns (
   lease_expires_at timestamptz not null,
   max_tokens bigint not null,
   input_tokens bigint not null,
-  -- References billing.token_holds, which a later file makes.
+  -- References billing.token_holds, which a later file creates.
   hold_id uuid,
   is_usage_estimated boolean not null default false,
   created_at timestamptz not null default now(),
@@ -410,7 +410,7 @@ alter table private.turns enable row level security;
 -- Serve the foreign keys.
 create index turns_user_id_message_id_chat_id_idx on private.turns (user_id, message_id, chat_id);
 create index turns_hold_id_idx on private.turns (hold_id);
--- The few that run, for the job that ends what expired. Without the time, which changes with each delta.
+-- The few running turns, for the job that ends expired ones. Without the time, which changes with each delta.
 create index turns_running_idx on private.turns (message_id) where ended_at is null;
 create index turns_ended_at_idx on private.turns (ended_at) where ended_at is not null;
 
@@ -477,12 +477,12 @@ create table llm.message_attachments (
   constraint message_attachments_message_id_fkey
     foreign key (user_id, chat_id, message_id) references llm.messages (user_id, chat_id, id) on delete cascade,
   constraint message_attachments_message_id_position_key unique (message_id, position),
-  -- With the unique key: at most ten.
+  -- Together with the unique key: at most ten per message.
   constraint message_attachments_are_at_most_ten check (position between 1 and 10),
   constraint message_attachments_url_is_https check (
     url ~ '^https://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][^[:space:][:cntrl:]]*)?$' and length(url) <= 2048
   ),
-  -- What a browser would run (HTML, SVG) is not among them.
+  -- Types that a browser would execute (HTML, SVG) are excluded.
   constraint message_attachments_mime_type_is_allowed check (
     mime_type ~ '^(image/(png|jpeg|gif|webp|avif|heic)|audio/(mpeg|mp4|ogg|wav|webm|flac)|video/(mp4|webm|quicktime)|text/(plain|markdown|csv)|application/(pdf|json|zip|msword|vnd[.][a-z0-9.+-]+))$'
   ),
@@ -611,7 +611,7 @@ create table llm.prompt_shares (
   user_id uuid not null references identity.users on delete cascade,
   created_at timestamptz not null default now(),
   primary key (prompt_id, user_id),
-  -- Only an owner shares: the library, which has none, is everybody's anyway.
+  -- Only owned prompts are shared: the library has no owner and is visible to all.
   constraint prompt_shares_prompt_id_owner_id_fkey
     foreign key (prompt_id, owner_id) references llm.prompts (id, user_id) on delete cascade,
   constraint prompt_shares_are_with_others check (owner_id <> user_id)
@@ -619,7 +619,7 @@ create table llm.prompt_shares (
 
 alter table llm.prompt_shares enable row level security;
 
--- Serve the foreign keys, and "what is shared with me".
+-- Serve the foreign keys, and the list of prompts shared with a user.
 create index prompt_shares_user_id_idx on llm.prompt_shares (user_id);
 create index prompt_shares_owner_id_prompt_id_idx on llm.prompt_shares (owner_id, prompt_id);
 
@@ -644,7 +644,7 @@ create table private.prompt_use_keys (
 
 alter table private.prompt_use_keys enable row level security;
 
--- Serve the foreign key and the clean-up.
+-- Serve the foreign key and the cleanup job.
 create index prompt_use_keys_prompt_id_idx on private.prompt_use_keys (prompt_id);
 create index prompt_use_keys_created_at_idx on private.prompt_use_keys (created_at);
 
@@ -655,13 +655,13 @@ comment on column private.prompt_use_keys.idempotency_key is
 comment on column private.prompt_use_keys.prompt_id is 'The prompt.';
 comment on column private.prompt_use_keys.created_at is 'Time when the use was counted.';
 
--- Tables of earlier files that refer to these.
+-- Foreign keys of earlier tables that reference these.
 alter table identity.user_settings
   add constraint user_settings_default_model_id_fkey foreign key (default_model_id) references llm.models on delete set null;
 alter table access.user_model_access
   add constraint user_model_access_model_id_fkey foreign key (model_id) references llm.models on delete cascade;
 
--- Tables that refer to each other.
+-- Foreign keys of tables that reference each other.
 alter table llm.messages
   add constraint messages_chat_id_user_id_fkey
     foreign key (chat_id, user_id) references llm.chats (id, user_id) on delete cascade;
@@ -2137,7 +2137,7 @@ grant execute
 -- messages: [{key, id, parent, parentId, role, content, thinking, images, toolCalls, model, state, finishReason, errorCode,
 -- errorMessage, metadata, createdAt, attachments, feedback}]}, parents before children, keys unique per user. A chat imported
 -- before gets the messages it lacks. Ids come from this or another Plinth: an id of the user's own row is the same chat or
--- message, and a free id is kept, so that chats moved between servers are recognised on the way back. A rejected chat is reported
+-- message, and a free id is kept, so that chats moved between servers are recognized on the way back. A rejected chat is reported
 -- and leaves no trace.
 create or replace function private.import_chats(chats jsonb, user_id uuid)
   returns table (ordinal integer, outcome text, message text)
@@ -2446,8 +2446,6 @@ comment on function private.import_prompts(jsonb) is
   'Imports an array of library prompts; returns one result for each row: inserted, updated, unchanged or rejected with the reason.';
 --! EndIncluded llm/private/import_prompts.sql
 --! Included llm/private/imported_message_id.sql
--- The messages of one imported chat, see private.import_chats. The caller has locked the chat.
-
 -- A message is the same if it was imported under the key, or if it has the id and belongs to the chat.
 create or replace function private.imported_message_id(user_id uuid, chat_id uuid, key text, id uuid)
   returns uuid
@@ -2604,7 +2602,7 @@ begin
   where m.chat_id = open_turn.chat_id and m.state = 'streaming';
   if found then
     if v_running.lease_expires_at > clock_timestamp() then
-      raise exception 'An answer is under way in this chat.'
+      raise exception 'An answer is being written in this chat.'
         using errcode = 'PL409', column = 'chat_id', detail = v_running.message_id::text,
           hint = 'Wait for it, or cancel it.';
     end if;
@@ -2756,7 +2754,7 @@ end
 $$;
 
 comment on function private.report_turn_usage(uuid, bigint, bigint, bigint, bigint) is
-  'Corrects the billed usage of an ended answer to the model''s count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
+  'Corrects the billed usage of an ended answer to the model''s count, for a day, whichever client wrote it. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
 grant execute on function private.report_turn_usage(uuid, bigint, bigint, bigint, bigint) to :PLINTH_SERVICE;
 --! EndIncluded llm/private/report_turn_usage.sql
 --! Included llm/private/set_conversation_memory.sql
@@ -3587,7 +3585,7 @@ create policy all_owner on llm.prompt_shares
   for all to :PLINTH_USER
   using (owner_id = (select plinth.current_user_id()))
   with check (owner_id = (select plinth.current_user_id()));
-comment on policy all_owner on llm.prompt_shares is 'Owners of prompts decide with whom they share them.';
+comment on policy all_owner on llm.prompt_shares is 'Owners of prompts share them and revoke shares.';
 
 drop policy if exists select_receiver on llm.prompt_shares;
 create policy select_receiver on llm.prompt_shares

@@ -1,10 +1,10 @@
---! Previous: sha1:ebf8159c2e55b4bd0bd27ccf705d724d1270fc18
---! Hash: sha1:b24a5caf05645249e3f947ea83b850885c768eb4
+--! Previous: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
+--! Hash: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
 create table billing.model_prices (
@@ -27,7 +27,7 @@ create table billing.model_prices (
   constraint model_prices_cached_input_price_is_not_negative
     check (cached_input_price_per_million_tokens >= 0 and cached_input_price_per_million_tokens <> 'NaN'),
   constraint model_prices_effective_from_before_effective_to check (effective_from < effective_to),
-  -- At any time a model has at most one price in a currency.
+  -- At any time, a model has at most one price per currency.
   constraint model_prices_periods_do_not_overlap exclude using gist (
     model_id with =,
     currency with =,
@@ -82,8 +82,8 @@ comment on constraint model_prices_cached_price_keeps_six_decimals on billing.mo
 comment on constraint model_prices_reasoning_price_keeps_six_decimals on billing.model_prices is
   'The price must be below 1,000,000,000,000 and have at most six decimals.';
 
--- What is offered. A row is one version of one offer (code, cycle, currency); its terms never change, because subscriptions
--- stand on them: a change is a new row.
+-- A row is one version of one offer (code, cycle, currency). Its terms never change, because subscriptions depend on them: a
+-- change creates a new row.
 create table billing.subscription_plans (
   id uuid primary key default plinth.uuid_v7(),
   code text not null,
@@ -106,7 +106,7 @@ create table billing.subscription_plans (
   constraint subscription_plans_plan_name_check check (length(plan_name) between 1 and 100 and plan_name !~ '[[:cntrl:]]'),
   constraint subscription_plans_version_is_positive check (version > 0),
   constraint subscription_plans_billing_cycle_check check (billing_cycle in ('monthly', 'yearly', 'lifetime')),
-  -- Ten million units: products with their seconds stay far inside a bigint.
+  -- Ten million units: a price multiplied by seconds stays far below the limit of bigint.
   constraint subscription_plans_price_cents_check check (price_cents between 0 and 1000000000),
   constraint subscription_plans_currency_check check (currency ~ '^[A-Z]{3}$'),
   constraint subscription_plans_trial_days_check check (trial_days between 0 and 365),
@@ -120,7 +120,7 @@ create table billing.subscription_plans (
 
 alter table billing.subscription_plans enable row level security;
 
--- The version on offer is one: two changes at once cannot both be the newest.
+-- Each offer has one newest version: of two concurrent changes, one fails.
 create unique index subscription_plans_newest_version_idx
   on billing.subscription_plans (code, billing_cycle, currency) where superseded_at is null;
 
@@ -146,7 +146,7 @@ comment on column billing.subscription_plans.superseded_at is
 comment on column billing.subscription_plans.created_at is 'Time when the version was created.';
 comment on column billing.subscription_plans.updated_at is 'Time of the last change.';
 
--- Which price at a payment provider sells which version.
+-- The payment provider's price for each version of a plan.
 create table billing.plan_prices (
   plan_id uuid not null references billing.subscription_plans on delete cascade,
   provider text not null,
@@ -159,7 +159,7 @@ create table billing.plan_prices (
 
 alter table billing.plan_prices enable row level security;
 
--- Serves the foreign key and the way from a plan to its price.
+-- Serves the foreign key, and the lookup of a plan's price.
 create index plan_prices_plan_id_provider_idx on billing.plan_prices (plan_id, provider);
 
 comment on table billing.plan_prices is 'One row per price at a payment provider; a plan may have several.';
@@ -168,7 +168,7 @@ comment on column billing.plan_prices.provider is 'Name of the payment provider,
 comment on column billing.plan_prices.provider_price_id is 'Id of the price at the provider, such as price_….';
 comment on column billing.plan_prices.created_at is 'Time when the row was created.';
 
--- Who the user is at a payment provider.
+-- A user's customer account at a payment provider.
 create table billing.provider_customers (
   provider text not null,
   provider_customer_id text not null,
@@ -181,7 +181,7 @@ create table billing.provider_customers (
 
 alter table billing.provider_customers enable row level security;
 
--- Serves the foreign key and the way from a user to the customer.
+-- Serves the foreign key, and the lookup of a user's customer account.
 create index provider_customers_user_id_idx on billing.provider_customers (user_id);
 
 comment on table billing.provider_customers is 'One row per customer at a payment provider; a user may be several customers.';
@@ -190,7 +190,7 @@ comment on column billing.provider_customers.provider_customer_id is 'Id of the 
 comment on column billing.provider_customers.user_id is 'The user.';
 comment on column billing.provider_customers.created_at is 'Time when the customer was linked to the user.';
 
--- A user's subscriptions, past ones too. One is current: trialing, active, past_due or paused.
+-- A subscription is current while it is trialing, active, past_due or paused.
 create table billing.user_subscriptions (
   id uuid primary key default plinth.uuid_v7(),
   user_id uuid not null references identity.users on delete cascade,
@@ -217,7 +217,7 @@ create table billing.user_subscriptions (
   quota_granted_from timestamptz,
   provider text,
   provider_subscription_id text,
-  -- In UTC, where a day has 24 hours, so that it can be stored. Providers tell of a renewal within a day.
+  -- In UTC, where a day has 24 hours, so that it can be generated. Providers report a renewal within a day.
   due_at timestamptz generated always as (
     case
       when status = 'past_due' then (past_due_since at time zone 'UTC' + interval '7 days') at time zone 'UTC'
@@ -243,18 +243,18 @@ create table billing.user_subscriptions (
 
 alter table billing.user_subscriptions enable row level security;
 
--- One current subscription per user, however many clients ask at once.
+-- One current subscription per user, also under concurrency.
 create unique index user_subscriptions_one_current_idx
   on billing.user_subscriptions (user_id) where status in ('trialing', 'active', 'past_due', 'paused');
--- One trial per user; those that a payment provider gives are its business.
+-- One trial per user; a payment provider's trials follow the provider's rules.
 create unique index user_subscriptions_one_trial_idx
   on billing.user_subscriptions (user_id) where trial_end is not null and provider is null;
--- Serves the foreign key and "is it active".
+-- Serves the foreign key, and the check for an active subscription.
 create index user_subscriptions_user_id_status_idx on billing.user_subscriptions (user_id, status);
 -- Serve the foreign keys.
 create index user_subscriptions_plan_id_idx on billing.user_subscriptions (plan_id);
 create index user_subscriptions_pending_plan_id_idx on billing.user_subscriptions (pending_plan_id);
--- What the job has to do next.
+-- Serves the job: due subscriptions.
 create index user_subscriptions_due_at_idx on billing.user_subscriptions (due_at) where due_at is not null;
 
 comment on table billing.user_subscriptions is
@@ -292,12 +292,12 @@ comment on column billing.user_subscriptions.due_at is
 comment on column billing.user_subscriptions.created_at is 'Time when the row was created.';
 comment on column billing.user_subscriptions.updated_at is 'Time of the last change.';
 
--- The state machine, as data: what may happen in which state and where it leads. A trigger refuses every other step.
+-- The state machine as data: the events allowed in each state, and the next state. A trigger rejects every other transition.
 create table private.subscription_transitions (
   from_status text not null,
   event text not null,
   to_status text not null,
-  -- A provider's word ends and revives what it bills; nothing else comes back from canceled.
+  -- A provider can end and revive the subscriptions that it bills; no other event leaves canceled.
   is_providers boolean not null default false,
   primary key (from_status, event)
 );
@@ -311,7 +311,7 @@ comment on column private.subscription_transitions.to_status is 'State after the
 comment on column private.subscription_transitions.is_providers is
   'Whether the transition is allowed only for subscriptions billed by a payment provider.';
 
--- What happened to subscriptions: every change of state, plan and period, with what it cost.
+-- Every change of a subscription's state, plan and period, with its cost.
 create table billing.subscription_changes (
   id uuid primary key default plinth.uuid_v7(),
   subscription_id uuid not null references billing.user_subscriptions on delete cascade,
@@ -339,7 +339,7 @@ create table billing.subscription_changes (
 
 alter table billing.subscription_changes enable row level security;
 
--- A subscription's history in order; serves the foreign key and the metrics.
+-- A subscription's history in order; also serves the foreign key and the metrics.
 create index subscription_changes_subscription_id_effective_at_idx
   on billing.subscription_changes (subscription_id, effective_at, id);
 -- Serve the foreign keys.
@@ -371,10 +371,10 @@ comment on column billing.subscription_changes.effective_at is
   'Time when the change took effect; earlier than created_at if a job or event was late.';
 comment on column billing.subscription_changes.created_at is 'Time when the change was recorded.';
 
--- What was paid. Nothing of the means of payment is kept. The state follows from what happened and so cannot go back.
+-- Payments, without the means of payment. The state is generated from recorded facts, so it cannot go back.
 create table billing.payments (
   id uuid primary key default plinth.uuid_v7(),
-  -- Books are kept longer than accounts.
+  -- Payments must be kept longer than accounts.
   user_id uuid references identity.users on delete set null,
   subscription_id uuid references billing.user_subscriptions on delete set null,
   plan_id uuid references billing.subscription_plans on delete restrict,
@@ -448,7 +448,7 @@ comment on column billing.payments.status is
 comment on column billing.payments.created_at is 'Time when the row was created.';
 comment on column billing.payments.updated_at is 'Time of the last change.';
 
--- The inbox of payment providers: first kept, then worked on, so that nothing is lost in between.
+-- The inbox of payment providers: events are stored first and then processed, so that none is lost.
 create table private.payment_events (
   id uuid primary key default plinth.uuid_v7(),
   provider text not null,
@@ -473,9 +473,9 @@ create table private.payment_events (
 
 alter table private.payment_events enable row level security;
 
--- What is still to do, soonest first.
+-- Unprocessed events, next attempt first.
 create index payment_events_next_attempt_at_idx on private.payment_events (next_attempt_at) where processed_at is null;
--- What waits for a customer's other events.
+-- Events that wait for a customer's other events.
 create index payment_events_customer_idx
   on private.payment_events (provider, provider_customer_id) where processed_at is null;
 
@@ -497,13 +497,13 @@ comment on column private.payment_events.outcome is 'Outcome: applied, ignored, 
 comment on column private.payment_events.attempts is 'Number of attempts that failed.';
 comment on column private.payment_events.next_attempt_at is 'Time of the next attempt.';
 
--- What the provider's events say of one of its subscriptions, merged so that their order of arrival makes no difference:
--- each column takes the word of the latest event that speaks of it, or the largest value.
+-- The provider's events about a subscription, merged so that their order of arrival does not matter: each column has the value of
+-- the latest event that contains it, or the largest value.
 create table private.provider_subscriptions (
   provider text not null,
   provider_subscription_id text not null,
   provider_customer_id text,
-  -- The account may be unknown yet, and may go before the provider stops sending.
+  -- The account may not be known yet, and may be deleted before the provider stops sending.
   user_id uuid references identity.users on delete cascade,
   status text,
   status_order text,
@@ -578,7 +578,7 @@ comment on column private.provider_subscriptions.standing is
 comment on column private.provider_subscriptions.paid_plan_id is
   'Derived: the plan whose price was paid for the current period; null if none was.';
 
--- Who got the free plan's quota of which month: the job goes on where it stopped.
+-- Months for which users received the free plan's quota, so that the job continues where it stopped.
 create table private.free_quotas (
   user_id uuid primary key references identity.users on delete cascade,
   granted_month date not null,
@@ -591,8 +591,8 @@ comment on table private.free_quotas is 'One row per user who ever received the 
 comment on column private.free_quotas.user_id is 'The user.';
 comment on column private.free_quotas.granted_month is 'First day of the latest month (UTC) whose tokens were granted.';
 
--- The account of a user: the one row that every movement of tokens locks. It is written by each settlement, so pages keep
--- room for heap-only updates and no index holds a column that changes with them.
+-- A user's token account: the one row that every movement of tokens locks. Each settlement updates it, so pages keep free space
+-- for heap-only updates, and no index contains a column that changes with them.
 create table billing.usage_tracking (
   user_id uuid primary key references identity.users on delete cascade,
   token_count bigint not null default 0,
@@ -605,9 +605,9 @@ create table billing.usage_tracking (
 
 alter table billing.usage_tracking enable row level security;
 
--- Whom the monthly reset has not reached yet.
+-- Accounts that the monthly reset has not reached yet.
 create index usage_tracking_last_reset_idx on billing.usage_tracking (last_reset);
--- Whose holds are due.
+-- Accounts with holds that are due.
 create index usage_tracking_next_hold_expires_at_idx on billing.usage_tracking (next_hold_expires_at)
   where next_hold_expires_at is not null;
 
@@ -642,15 +642,15 @@ create table billing.token_grants (
   created_at timestamptz not null default now(),
   -- Also serves the foreign key.
   constraint token_grants_user_id_idempotency_key_key unique (user_id, idempotency_key),
-  -- The promise of the ledger.
+  -- The central invariant of the ledger.
   constraint token_grants_never_give_more_than_they_have check (consumed >= 0 and held >= 0 and consumed + held <= amount)
 ) with (fillfactor = 50);
 
 alter table billing.token_grants enable row level security;
 
--- What a reserve looks through, so that years of used-up grants cost nothing.
+-- The grants that a reservation reads; used-up grants of past years cost nothing.
 create index token_grants_user_id_live_idx on billing.token_grants (user_id) where retired_at is null;
--- What the job retires.
+-- Serves the job: grants to retire.
 create index token_grants_expires_at_idx on billing.token_grants (expires_at) where retired_at is null;
 
 comment on table billing.token_grants is
@@ -692,8 +692,8 @@ create table billing.token_holds (
 
 alter table billing.token_holds enable row level security;
 
--- Those that may be open, by user: see usage_tracking.next_hold_expires_at. Without state, so that a settlement changes no
--- index (heap-only).
+-- A user's holds that may be open; see usage_tracking.next_hold_expires_at. Without state, so that a settlement changes no index
+-- (heap-only).
 create index token_holds_user_id_expires_at_idx on billing.token_holds (user_id, expires_at);
 
 comment on table billing.token_holds is
@@ -753,7 +753,7 @@ create table billing.usage_events (
 
 alter table billing.usage_events enable row level security;
 
--- One user's events by time.
+-- A user's events by time.
 create index usage_events_user_id_occurred_at_idx on billing.usage_events (user_id, occurred_at);
 -- The corrections of an event.
 create index usage_events_corrects_event_id_idx on billing.usage_events (corrects_event_id) where corrects_event_id is not null;
@@ -805,7 +805,7 @@ comment on column billing.usage_events.cost is 'Exact cost in units of currency,
 comment on column billing.usage_events.occurred_at is 'Time of the model use; determines price, day and period.';
 comment on column billing.usage_events.created_at is 'Time when the event was recorded; the partition key.';
 
--- A key is unique in a user's ledger for good, a partition's index only within a month.
+-- A key stays unique in a user's ledger forever; an index of a partition covers only one month.
 create table private.usage_keys (
   user_id uuid not null references billing.usage_tracking on delete cascade,
   operation text not null,
@@ -848,7 +848,7 @@ create table billing.daily_usage (
   self_reported_tokens bigint not null default 0,
   cost numeric not null default 0,
   currency text not null default 'USD',
-  -- Rows of deleted accounts have no user and stay apart, each with its numbers. Also serves the foreign key.
+  -- Rows of deleted accounts have no user and are not merged. Also serves the foreign key.
   constraint daily_usage_user_id_day_model_id_key unique (user_id, day, model_id),
   constraint daily_usage_totals_are_not_negative check (least(total_tokens, overdraft_tokens, cost) >= 0),
   constraint daily_usage_cost_has_26_digits_and_12_decimals check (cost < 1e26 and cost = round(cost, 12))
@@ -856,7 +856,7 @@ create table billing.daily_usage (
 
 alter table billing.daily_usage enable row level security;
 
--- Usage of which nobody named the model.
+-- Usage without a model.
 create unique index daily_usage_user_id_day_idx on billing.daily_usage (user_id, day) where model_id is null;
 -- Use of a model over time; also serves the foreign key.
 create index daily_usage_model_id_day_idx on billing.daily_usage (model_id, day);
@@ -940,7 +940,7 @@ comment on column private.provider_cancellations.attempts is 'Number of cancella
 comment on column private.provider_cancellations.next_attempt_at is 'Earliest time of the next attempt.';
 comment on column private.provider_cancellations.last_error is 'Kind of the last failure; null if none failed.';
 
--- One invoice of a subscription: which regular periods it bills, and what became of it.
+-- An invoice of a subscription: the regular periods that it bills, and its outcome.
 create table private.provider_invoices (
   provider text not null,
   provider_payment_id text not null,
@@ -976,7 +976,7 @@ comment on column private.provider_invoices.paid_order is 'Rank of the event tha
 comment on column private.provider_invoices.failed_order is
   'Rank of the latest event that reported a failed attempt; null if none did.';
 
--- Money that went back, or may: each can be taken back itself.
+-- Refunds and disputes, pending or final; each can itself be reversed.
 create table private.payment_reversals (
   payment_id uuid not null references billing.payments on delete cascade,
   kind text not null,
@@ -1006,7 +1006,7 @@ comment on column private.payment_reversals.is_in_force is
 comment on column private.payment_reversals.occurred_at is 'Time of the earliest event about the reversal.';
 comment on column private.payment_reversals.latest_order is 'Rank of the latest event about the reversal.';
 
--- What tokenBalance answers.
+-- The result of tokenBalance.
 create type billing.grant_balance as (
   grant_id uuid,
   source text,
@@ -1016,6 +1016,11 @@ create type billing.grant_balance as (
 );
 
 comment on type billing.grant_balance is 'Remaining tokens of one grant in force. available is null if the grant is unlimited.';
+comment on column billing.grant_balance.grant_id is 'The grant.';
+comment on column billing.grant_balance.source is 'Origin of the grant, such as plan or rollover.';
+comment on column billing.grant_balance.available is 'Tokens available from it; null if unlimited.';
+comment on column billing.grant_balance.held is 'Tokens of it reserved for calls in progress.';
+comment on column billing.grant_balance.expires_at is 'Time at which it expires; null for never.';
 
 create type billing.token_balance as (
   is_unlimited boolean,
@@ -1034,8 +1039,20 @@ create type billing.token_balance as (
 comment on type billing.token_balance is
   'Token balance of the signed-in user. available is null while an unlimited grant is in force. exhausted_at is when '
   'the tokens run out at the average rate of the last seven whole days; null if they do not.';
+comment on column billing.token_balance.is_unlimited is 'Whether an unlimited grant is active.';
+comment on column billing.token_balance.available is 'Tokens that can be reserved now; null if unlimited.';
+comment on column billing.token_balance.held is 'Tokens reserved for calls in progress.';
+comment on column billing.token_balance.used_this_period is 'Tokens used this month (UTC).';
+comment on column billing.token_balance.period_started_at is 'Start of the current month.';
+comment on column billing.token_balance.period_ends_at is 'End of the current month.';
+comment on column billing.token_balance.lifetime_tokens is 'Tokens used in total.';
+comment on column billing.token_balance.tokens_per_day is 'Average over the last seven full days.';
+comment on column billing.token_balance.exhausted_at is
+  'Time at which the tokens run out at that rate; null without use, without a limit, or if more than a century away.';
+comment on column billing.token_balance.soft_limits_reached is 'Number of soft limits that are reached.';
+comment on column billing.token_balance.grants is 'Balance of each active grant, in the order of use.';
 
--- Tables of earlier files that refer to these.
+-- Foreign keys of earlier tables that reference these.
 alter table private.turns
   add constraint turns_hold_id_fkey foreign key (hold_id) references billing.token_holds on delete set null;
 
@@ -1044,7 +1061,7 @@ values
   ('free', 'Free', 0, 0, 50000, 0, 0),
   ('premium', 'Premium', 2000, 14, 2000000, 1000000, 10);
 
--- A payment provider that bills a subscription is its clock: any current state may follow any other.
+-- The payment provider that bills a subscription decides its state: any current state may follow any other.
 insert into private.subscription_transitions (from_status, event, to_status, is_providers) values
   ('trialing', 'payment_succeeded', 'active', false),
   ('active', 'payment_succeeded', 'active', false),
@@ -2720,7 +2737,7 @@ end
 $$;
 
 comment on function private.finish_provider_cancellation(text, text, text) is
-  'Deletes the row of a cancelled subscription (error null), or schedules the next attempt.';
+  'Deletes the row of a canceled subscription (error null), or schedules the next attempt.';
 grant execute on function private.finish_provider_cancellation(text, text, text) to :PLINTH_WORKER;
 --! EndIncluded billing/private/finish_provider_cancellation.sql
 --! Included billing/private/follow_provider_plan.sql
@@ -2778,8 +2795,6 @@ comment on function private.follow_provider_plan(
 ) is 'Moves a subscription to the plan that its provider bills, with its proration in the history.';
 --! EndIncluded billing/private/follow_provider_plan.sql
 --! Included billing/private/free_plan.sql
--- Only these two functions grant plan tokens in the ledger. A key for each period makes each grant happen once.
-
 create or replace function private.free_plan()
   returns billing.subscription_plans
   language sql
@@ -2903,7 +2918,7 @@ comment on function private.grant_free_quotas_at(integer, timestamptz) is
 --! EndIncluded billing/private/grant_free_quotas_at.sql
 --! Included billing/private/grant_quota.sql
 -- The quota of a subscription's current period. For a plan billed by a provider, the payment of the period triggers the grant,
--- not the provider's report that the next period has begun.
+-- not the provider's report that the next period has begun. A key for each period makes each grant happen once.
 create or replace function private.grant_quota(subscription_id uuid)
   returns boolean
   language plpgsql
@@ -4920,7 +4935,7 @@ comment on function private.subscription_period(text, timestamptz, timestamptz) 
 --! EndIncluded billing/private/subscription_period.sql
 --! Included billing/private/take_provider_cancellations.sql
 -- Leases due rows to one worker. If the worker dies, the lease expires and another worker cancels again, which is harmless: a
--- cancelled subscription stays cancelled.
+-- canceled subscription stays canceled.
 create or replace function private.take_provider_cancellations(
   provider text,
   batch_size integer,
@@ -5444,8 +5459,8 @@ create or replace trigger _500_request_provider_cancellation
   execute function private.request_provider_cancellation();
 --! EndIncluded billing/triggers/provider_subscriptions.sql
 --! Included billing/triggers/record_data_change.sql
--- Prices and usage limits are worth auditing. See security/triggers/audit_trail.sql; the history of a subscription is in
--- subscription_changes. The features of a plan belong to the product and may hold anything.
+-- Prices and usage limits are worth auditing. See identity/triggers/record_data_change.sql; the history of a subscription is in
+-- subscription_changes. The features of a plan belong to the product and may contain anything.
 create or replace trigger _700_record_data_change
   after insert or update or delete on billing.subscription_plans
   for each row
@@ -6007,5 +6022,5 @@ revoke all on billing.token_hold_allocations from :PLINTH_ANONYMOUS, :PLINTH_USE
 grant select on billing.token_hold_allocations to :PLINTH_USER;
 --! EndIncluded billing/views/token_hold_allocations.sql
 
--- This month and three ahead; the worker goes on from here every day.
+-- This month and the next three; the worker adds later months every day.
 select from private.ensure_partitions(3);

@@ -1,14 +1,14 @@
---! Previous: sha1:b24a5caf05645249e3f947ea83b850885c768eb4
---! Hash: sha1:d8efe02e636db2980419308f4571000a32e605c2
+--! Previous: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
+--! Hash: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
 --! Message: rooms
 
--- Rooms of people and the AI: members, messages, invites, presence, and the general chat.
+-- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- The two counters and the time of last activity change with every message. No index holds them, so that the row is replaced on
--- its own page (HOT); the free room on each page is for that.
+-- The two counters and the time of last activity change with every message. No index contains them and each page has free space,
+-- so that updates stay on the page (HOT).
 create table rooms.chat_rooms (
   id uuid primary key default plinth.uuid_v7(),
   creator_id uuid default plinth.current_user_id() references identity.users on delete set null,
@@ -38,9 +38,9 @@ alter table rooms.chat_rooms enable row level security;
 
 -- Serves the foreign key.
 create index chat_rooms_creator_id_idx on rooms.chat_rooms (creator_id);
--- The list of rooms that anybody may join.
+-- The list of rooms that any user may join.
 create index chat_rooms_is_public_idx on rooms.chat_rooms (id) where is_public;
--- A repeated createRoom finds its room.
+-- Finds the room of a repeated createRoom.
 create unique index chat_rooms_idempotency_key_idx
   on rooms.chat_rooms (creator_id, idempotency_key) where idempotency_key is not null;
 
@@ -80,7 +80,7 @@ create table rooms.room_members (
   last_read_sequence bigint not null default 0,
   last_read_at timestamptz,
   joined_at timestamptz not null default now(),
-  -- One AI a room: its user_id is null, and nulls are not distinct.
+  -- One AI per room: its user_id is null, and nulls are not distinct.
   constraint room_members_room_id_user_id_key unique nulls not distinct (room_id, user_id),
   constraint room_members_role_check check (role in ('creator', 'moderator', 'member', 'ai')),
   constraint room_members_only_the_ai_has_no_account check ((role = 'ai') = (user_id is null)),
@@ -110,7 +110,7 @@ comment on column rooms.room_members.joined_at is 'Time when the member joined.'
 comment on constraint room_members_room_id_fkey on rooms.room_members is '@foreignFieldName members';
 comment on constraint room_members_user_id_fkey on rooms.room_members is '@behavior -*';
 
--- Few indexes, since each is a cost of posting: sequence and time grow together, so what is asked by number goes by event_sequence.
+-- Few indexes, because each makes posting more expensive: numbers and times increase together, so queries use event_sequence.
 create table rooms.room_messages (
   id uuid primary key default plinth.uuid_v7(),
   room_id uuid not null references rooms.chat_rooms on delete cascade,
@@ -142,18 +142,18 @@ create table rooms.room_messages (
 
 alter table rooms.room_messages enable row level security;
 
--- A sender's messages in a room, in order: how many of them came after a watermark is a difference of two sender_sequences.
--- Also serves the foreign key.
+-- A sender's messages in a room, in order: the number after a watermark is the difference of two sender_sequences. Also serves
+-- the foreign key.
 create index room_messages_sender_id_room_id_sequence_idx on rooms.room_messages (sender_id, room_id, sequence);
--- The last messages of a room, as the documented query asks for them.
+-- The latest messages of a room, for the documented query.
 create index room_messages_room_id_created_at_idx on rooms.room_messages (room_id, created_at) where not is_deleted;
--- Serves the foreign key, and the replies to a message.
+-- Serves the foreign key, and the list of replies to a message.
 create index room_messages_reply_to_id_idx on rooms.room_messages (reply_to_id);
--- A repeated post finds its message.
+-- Finds the message of a repeated post.
 create unique index room_messages_idempotency_key_idx on rooms.room_messages (room_id, sender_id, idempotency_key)
   where idempotency_key is not null;
--- Where somebody waits for an answer of the AI is asked every few seconds, and its last answer may be long ago or there may be none:
--- without an index of the AI's messages that reads all of a room.
+-- AI workers look every few seconds for rooms that wait for an answer. The AI's last answer may be old or missing; without this
+-- index, the query would read all messages of such a room.
 create index room_messages_ai_answers_idx on rooms.room_messages (room_id, event_sequence) where sender_type = 'ai';
 create index room_messages_content_idx on rooms.room_messages
   using gin (room_id, plinth.search_document('en', content)) where not is_deleted;
@@ -289,8 +289,8 @@ comment on constraint room_message_revisions_message_id_fkey on rooms.room_messa
 comment on constraint room_message_revisions_author_id_fkey on rooms.room_message_revisions is '@behavior -*';
 comment on constraint room_message_revisions_actor_id_fkey on rooms.room_message_revisions is '@behavior -*';
 
--- Postings are not here: a message is the event of its posting, and rooms.room_events shows both as one log. It would be a second
--- row for every message. Not partitioned: it is read by room and number, and goes with its room.
+-- A message is itself the event of its posting, so that no second row is needed; rooms.room_events shows both as one log. Not
+-- partitioned: queries go by room and number, and rows are deleted with their room.
 create table rooms.room_changes (
   room_id uuid not null references rooms.chat_rooms on delete cascade,
   sequence bigint not null,
@@ -461,9 +461,9 @@ alter table rooms.general_chat_messages enable row level security;
 
 -- The latest messages.
 create index general_chat_messages_created_at_idx on rooms.general_chat_messages (created_at);
--- When somebody last wrote, for slow mode; also serves the foreign key.
+-- A sender's latest message, for slow mode; also serves the foreign key.
 create index general_chat_messages_sender_id_created_at_idx on rooms.general_chat_messages (sender_id, created_at);
--- A repeated post finds its message.
+-- Finds the message of a repeated post.
 create unique index general_chat_messages_idempotency_key_idx on rooms.general_chat_messages (sender_id, idempotency_key)
   where idempotency_key is not null;
 
@@ -576,7 +576,7 @@ comment on column private.room_passwords.room_id is 'The room.';
 comment on column private.room_passwords.password_hash is 'Password hash (PHC string), as for accounts.';
 comment on column private.room_passwords.updated_at is 'Time when the password was set.';
 
--- Of a pair, the smaller id comes first.
+-- The smaller id of a pair comes first.
 create table private.direct_rooms (
   first_user_id uuid not null references identity.users on delete cascade,
   second_user_id uuid not null references identity.users on delete cascade,
@@ -596,9 +596,9 @@ comment on column private.direct_rooms.first_user_id is 'The user of the pair wi
 comment on column private.direct_rooms.second_user_id is 'The other user of the pair.';
 comment on column private.direct_rooms.room_id is 'The direct room of the pair.';
 
--- How many messages after a watermark do not count as the plain difference of two numbers says, found in the time it takes to add
--- up some hundred rows however many there are: each is counted at its own number (level 0), and in
--- its blocks of 64, 4,096 and 262,144 numbers (levels 1 to 3).
+-- Corrections to the difference of two sequence numbers: messages after a watermark that do not count. Each is counted at its own
+-- number (level 0) and in its blocks of 64, 4,096 and 262,144 numbers (levels 1 to 3), so that a sum reads a few hundred rows at
+-- most.
 create table private.room_tallies (
   id bigint generated always as identity primary key,
   room_id uuid not null references rooms.chat_rooms on delete cascade,
@@ -633,8 +633,8 @@ comment on column private.room_tallies.bucket is 'Number of the block of message
 comment on column private.room_tallies.peer_id is 'The sender of the messages; null for the AI, and if the sender is irrelevant.';
 comment on column private.room_tallies.amount is 'Number of messages.';
 
--- Who is there and who is writing: worth nothing after a minute, so not written to the log of the database. After a crash both
--- tables are empty, and clients say it again.
+-- Presence and typing are worthless after a minute, so neither table is written to the WAL. After a crash both are empty, and
+-- clients announce themselves again.
 create unlogged table rooms.typing (
   room_id uuid not null,
   user_id uuid not null references identity.users on delete cascade,
@@ -2876,7 +2876,7 @@ begin
     post_ai_message.room_id, null, content, post_ai_message.mentions, v_recipients
   );
   if cardinality(v_recipients) not between 1 and 50 then
-    raise exception 'A private message has 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
+    raise exception 'A private message needs 1 to 50 recipients.' using errcode = 'PL422', column = 'recipients';
   end if;
   if coalesce(post_ai_message.input_tokens, post_ai_message.output_tokens) is not null then
     v_billed_user_id := coalesce(
@@ -2902,7 +2902,7 @@ begin
   if v_message.id is not null then
     return v_message;
   end if;
-  -- A private answer goes to the recipients named when the context was read, whoever has joined since.
+  -- A private answer goes to the recipients named when the context was read, even if members have joined since.
   if v_recipients is null and post_ai_message.audience_version <> v_room.audience_version then
     raise exception 'The audience of the answer has changed; read the context again.' using errcode = 'PL409';
   end if;
@@ -3593,7 +3593,7 @@ begin
   set
     last_sequence = r.last_sequence + 1,
     last_event_sequence = r.last_event_sequence + 1,
-    -- A message with an earlier time (imported) keeps it. No message precedes the last one, whatever its time and even if the
+    -- A message with an earlier time (imported) keeps it. No message precedes the last one, even if its time is earlier or the
     -- clock was set back.
     last_activity_at = case
       when new.created_at < now() and r.last_sequence = 0 then new.created_at

@@ -1,13 +1,13 @@
---! Previous: sha1:d8efe02e636db2980419308f4571000a32e605c2
---! Hash: sha1:5d72d7c0849b45e467ff9ddb7e803fe6230ede79
+--! Previous: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
+--! Hash: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
 --! Message: learning
 
--- Content and who may see it, how far people are with it, skills and training.
+-- Content, access to it, users' progress, skills and training.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
--- What the tables below stand on.
+-- The function of a generated column below.
 --! Included learning/functions/search_document.sql
 -- The searchable text of an item: title first, then tags, then summary. The body is omitted on purpose: a match would reveal
 -- text that the searcher may not read. Items store the result, so a change here needs `update learning.content_items set title
@@ -31,8 +31,8 @@ comment on function learning.search_document(text, text, text, text[]) is
 grant execute on function learning.search_document(text, text, text, text[]) to :PLINTH_USER;
 --! EndIncluded learning/functions/search_document.sql
 
--- What must be done one at a time, whatever the isolation level: a row that is updated first. An advisory lock would not do
--- where a transaction keeps an old view of the data; an update of the same row fails there instead.
+-- Changes that must not run concurrently update a row here first. An advisory lock does not suffice under repeatable read, where
+-- the transaction keeps an old snapshot; an update of the same row fails there instead.
 create table private.content_locks (
   lock_name text primary key,
   taken bigint not null default 0
@@ -44,7 +44,7 @@ comment on table private.content_locks is 'One row per part of the content that 
 comment on column private.content_locks.lock_name is 'Name of the lock: categories (the tree) or prerequisites (the graph).';
 comment on column private.content_locks.taken is 'Number of times the lock was taken.';
 
--- The tree of subjects. `path` is kept by triggers: a subtree is a prefix, and a move rewrites it.
+-- The tree of subjects. Triggers maintain `path`: a subtree is a prefix, and a move rewrites it.
 create table learning.content_categories (
   id uuid primary key default plinth.uuid_v7(),
   parent_id uuid references learning.content_categories on delete restrict,
@@ -68,7 +68,7 @@ create table learning.content_categories (
 
 alter table learning.content_categories enable row level security;
 
--- Subtrees by prefix, whatever the collation. The unique key serves parent_id.
+-- Subtrees by prefix, in any collation. The unique key serves parent_id.
 create index content_categories_path_prefix_idx on learning.content_categories (path text_pattern_ops);
 
 comment on table learning.content_categories is 'One row per category; categories form a tree.';
@@ -89,7 +89,7 @@ comment on constraint content_categories_parent_id_fkey on learning.content_cate
   E'@fieldName parent\n'
   '@foreignFieldName children';
 
--- A state of the text. A draft may change; what was published never does, so that a completion can name what was completed.
+-- A draft may change; a published version never does, so that a completion can reference it.
 create table learning.content_versions (
   item_id uuid not null,
   version integer not null,
@@ -105,7 +105,7 @@ create table learning.content_versions (
 
 alter table learning.content_versions enable row level security;
 
--- One draft at a time.
+-- One draft per item.
 create unique index content_versions_draft_idx on learning.content_versions (item_id) where published_at is null;
 -- Serves the foreign key.
 create index content_versions_created_by_idx on learning.content_versions (created_by);
@@ -119,11 +119,11 @@ comment on column learning.content_versions.created_at is 'Time when the version
 comment on column learning.content_versions.updated_at is 'Time of the draft''s last change.';
 comment on column learning.content_versions.published_at is 'Time of publication; null for the draft.';
 
--- What is public about a piece of content. Its text is in content_bodies, which needs access.
+-- The public part of a content item. Its text is in content_bodies and requires access.
 create table learning.content_items (
   id uuid primary key default plinth.uuid_v7(),
   category_id uuid not null references learning.content_categories on delete restrict,
-  -- The course that a lesson is a part of. A course's window, level and prerequisites hold for its lessons too.
+  -- The course that a lesson belongs to. A course's window, level and prerequisites apply to its lessons too.
   course_id uuid references learning.content_items on delete cascade,
   position integer not null default 0,
   slug text not null,
@@ -141,11 +141,11 @@ create table learning.content_items (
   publish_from timestamptz,
   publish_until timestamptz,
   deleted_at timestamptz,
-  -- What the item and its course say together, kept by triggers: policies and access decisions read one row.
+  -- Triggers combine the values of item and course, so that policies and access decisions read one row.
   effective_access_level integer not null default 0,
   available_from timestamptz,
   available_until timestamptz,
-  -- Exact under concurrency: changed with each rating, under the row's lock.
+  -- Exact under concurrency: each rating updates them under the row's lock.
   rating_count integer not null default 0,
   rating_sum bigint not null default 0,
   rating_average numeric(3, 2) generated always as (round(rating_sum::numeric / nullif(rating_count, 0), 2)) stored,
@@ -159,7 +159,7 @@ create table learning.content_items (
     check (content_type in ('course', 'lesson', 'article', 'video', 'exercise', 'quiz', 'project')),
   constraint content_items_title_check check (length(title) between 1 and 300 and title = trim(title)),
   constraint content_items_summary_check check (length(summary) <= 5000),
-  -- The scale of user_skills.level, so that content can be matched to proficiency.
+  -- Same scale as user_skills.level, so that content can be matched to proficiency.
   constraint content_items_level_check check (level between 0 and 10),
   constraint content_items_duration_seconds_is_positive check (duration_seconds > 0),
   constraint content_items_language_check check (language ~ '^[a-z]{2,3}(-[A-Za-z0-9]{2,8}){0,3}$'),
@@ -185,12 +185,12 @@ create index content_items_available_from_idx on learning.content_items (availab
 create index content_items_author_id_idx on learning.content_items (author_id);
 -- Serves the foreign key to the current version.
 create index content_items_id_current_version_idx on learning.content_items (id, current_version);
--- Which languages there are, and the items of one.
+-- The languages in use, and the items of a language.
 create index content_items_language_idx on learning.content_items (language);
 create index content_items_content_type_idx on learning.content_items (content_type);
 create index content_items_level_idx on learning.content_items (level);
 create index content_items_tags_idx on learning.content_items using gin (tags);
--- Search: by words, and by trigrams of the title when no word fits.
+-- Search by words, and by trigrams of the title if no word matches.
 create index content_items_search_document_idx on learning.content_items using gin (search_document);
 create index content_items_title_trigram_idx on learning.content_items using gin (title plinth.gin_trgm_ops);
 
@@ -242,7 +242,7 @@ comment on constraint content_items_current_version_fkey on learning.content_ite
   E'@fieldName publishedVersion\n'
   '@foreignFieldName publishedItem';
 
--- The text itself, apart from what is public: a policy here decides who reads.
+-- The text, separate from the public part: the policy on this table decides who reads it.
 create table learning.content_bodies (
   item_id uuid not null,
   version integer not null,
@@ -277,7 +277,7 @@ create table learning.content_prerequisites (
 
 alter table learning.content_prerequisites enable row level security;
 
--- Serves the foreign key and "what does this open".
+-- Serves the foreign key, and the list of items that an item unlocks.
 create index content_prerequisites_required_item_id_idx on learning.content_prerequisites (required_item_id);
 
 comment on table learning.content_prerequisites is 'One row per item and the item that must be completed before it.';
@@ -404,7 +404,7 @@ create table learning.user_skills (
 
 alter table learning.user_skills enable row level security;
 
--- Serves the foreign key, and "who is good at this?".
+-- Serves the foreign key, and the search for users with a skill.
 create index user_skills_skill_id_level_idx on learning.user_skills (skill_id, level);
 
 comment on table learning.user_skills is 'One row per user and skill they have added.';
@@ -427,7 +427,7 @@ create table learning.skill_evidence (
   created_at timestamptz not null default clock_timestamp(),
   constraint skill_evidence_user_id_skill_id_fkey
     foreign key (user_id, skill_id) references learning.user_skills on delete cascade,
-  -- Also the index that the sum reads.
+  -- Also serves the sum of the evidence.
   constraint skill_evidence_user_id_skill_id_source_key_key unique (user_id, skill_id, source_key),
   constraint skill_evidence_kind_check check (kind in ('initial', 'assessment', 'training', 'content', 'adjustment')),
   constraint skill_evidence_delta_is_from_minus_10_to_10 check (delta between -10 and 10),
@@ -485,7 +485,7 @@ create table learning.training (
 
 alter table learning.training enable row level security;
 
--- Serves the foreign key, and "who trains this?".
+-- Serves the foreign key, and the search for users who train a skill.
 create index training_skill_id_status_idx on learning.training (skill_id, status);
 
 comment on table learning.training is 'One row per user and skill they train; at most one, whatever its state.';
@@ -500,7 +500,7 @@ comment on column learning.training.created_at is 'Time when the training was pl
 comment on column learning.training.updated_at is 'Time of the last change.';
 comment on constraint training_progress_has_four_decimals on learning.training is 'The progress must have at most four decimals.';
 
--- What teaches what. An item that is completed is evidence of the skill, and a step of its training.
+-- The skills that an item teaches. Completing the item is evidence of the skill and a step of its training.
 create table learning.content_skills (
   item_id uuid not null references learning.content_items on delete cascade,
   skill_id uuid not null references learning.skills on delete cascade,
@@ -514,7 +514,7 @@ create table learning.content_skills (
 
 alter table learning.content_skills enable row level security;
 
--- Serves the foreign key, and "what teaches this?".
+-- Serves the foreign key, and the search for items that teach a skill.
 create index content_skills_skill_id_idx on learning.content_skills (skill_id);
 
 comment on table learning.content_skills is 'One row per item and skill that it teaches.';
@@ -529,7 +529,7 @@ comment on constraint content_skills_item_id_fkey on learning.content_skills is
 comment on constraint content_skills_gain_has_two_decimals on learning.content_skills is
   'The gain must have at most two decimals.';
 
--- One row per user and item: the state of all sessions together. Its row lock is what heartbeats of one item wait for.
+-- The combined state of all sessions. Heartbeats of one item wait for each other at the lock of its row.
 create table learning.content_progress (
   user_id uuid not null references identity.users on delete cascade,
   item_id uuid not null references learning.content_items on delete cascade,
@@ -542,7 +542,7 @@ create table learning.content_progress (
   active_seconds bigint not null default 0,
   completed_version integer,
   completed_at timestamptz,
-  -- Derived, so that it cannot disagree: 1 means completed and nothing else does.
+  -- Generated, so that it cannot contradict them: only a completed item has 1.
   progress numeric(5, 4) not null generated always as (
     case
       when completed_version is not null then 1
@@ -555,10 +555,10 @@ create table learning.content_progress (
   access_checked_at timestamptz,
   started_at timestamptz not null,
   last_activity_at timestamptz not null,
-  -- Time spent, as seconds of the clock.
+  -- Seconds of the clock that the user spent with the item.
   active int4multirange not null default '{}',
   primary key (user_id, item_id),
-  -- What was completed stays what it was: published versions neither change nor go.
+  -- Published versions are neither changed nor deleted.
   constraint content_progress_item_id_completed_version_fkey
     foreign key (item_id, completed_version) references learning.content_versions on delete cascade,
   constraint content_progress_completed_has_version_and_time check ((completed_version is null) = (completed_at is null)),
@@ -570,7 +570,7 @@ create table learning.content_progress (
 
 alter table learning.content_progress enable row level security;
 
--- Who has completed an item, and in which version; also serves the foreign keys.
+-- Users who completed an item or a version of it; also serves the foreign keys.
 create index content_progress_item_id_completed_version_idx on learning.content_progress (item_id, completed_version);
 
 comment on table learning.content_progress is
@@ -610,8 +610,8 @@ comment on constraint content_progress_item_id_fkey on learning.content_progress
   '@foreignFieldName contentProgresses';
 comment on constraint content_progress_item_id_completed_version_fkey on learning.content_progress is '@behavior -*';
 
--- One row per session: heartbeats at most half an hour apart. By the month in which the session was made here, whenever it
--- took place, so that what comes late needs no old partition.
+-- A session is a series of heartbeats at most half an hour apart. Partitioned by the time when the session was recorded, not when
+-- it took place, so that late heartbeats need no old partition.
 create table learning.content_consumption (
   user_id uuid not null references identity.users on delete cascade,
   item_id uuid not null references learning.content_items on delete cascade,
@@ -653,7 +653,7 @@ comment on constraint content_consumption_item_id_fkey on learning.content_consu
   E'@fieldName item\n'
   '@foreignFieldName contentConsumptions';
 
--- What a repeated heartbeat is known by, for as long as it can be repeated.
+-- Keys that detect repeated heartbeats, kept for as long as a heartbeat can be repeated.
 create table private.recorded_heartbeats (
   user_id uuid not null references identity.users on delete cascade,
   event_id uuid not null,
@@ -665,7 +665,7 @@ create table private.recorded_heartbeats (
 
 alter table private.recorded_heartbeats enable row level security;
 
--- What the clean-up looks for.
+-- Serves the cleanup job.
 create index recorded_heartbeats_created_at_idx on private.recorded_heartbeats (created_at);
 
 comment on table private.recorded_heartbeats is 'One row per recently recorded heartbeat, so that each counts once.';
@@ -675,7 +675,7 @@ comment on column private.recorded_heartbeats.created_at is 'Time when the heart
 comment on column private.recorded_heartbeats.digest is
   'SHA-256 of the heartbeat; null for heartbeats recorded before digests were stored.';
 
--- A request under an idempotency key is known by a digest of what it asked.
+-- Digests detect an idempotency key that is reused with other arguments.
 create table private.request_digests (
   id bigint generated always as identity primary key,
   user_id uuid references identity.users on delete cascade,
@@ -693,7 +693,7 @@ create table private.request_digests (
 
 alter table private.request_digests enable row level security;
 
--- An account that goes takes the digests of what it wrote with it.
+-- Serves the foreign key: deleting an account deletes the digests of its requests.
 create index request_digests_user_id_idx on private.request_digests (user_id);
 
 comment on table private.request_digests is
@@ -708,7 +708,7 @@ comment on column private.request_digests.chat_message_id is 'The chat message t
 comment on column private.request_digests.skill_evidence_id is 'The evidence that the request created, or null.';
 comment on column private.request_digests.digest is 'SHA-256 of the arguments of the request.';
 
--- Completion by time. One row per moment at which the availability of an item changes and that has not been dealt with.
+-- Changes of an item's availability, still to be processed, that may complete a course or a training.
 create table private.completion_checks (
   item_id uuid not null references learning.content_items on delete cascade,
   due_at timestamptz not null,
@@ -717,7 +717,7 @@ create table private.completion_checks (
 
 alter table private.completion_checks enable row level security;
 
--- What is due, in its order.
+-- Due checks, in order.
 create index completion_checks_due_at_idx on private.completion_checks (due_at);
 
 comment on table private.completion_checks is
@@ -734,12 +734,12 @@ create type learning.progress_summary as (
 );
 
 comment on type learning.progress_summary is 'Progress of a user over a number of items that are available now.';
-comment on column learning.progress_summary.item_count is 'How many items count: a course is its parts.';
-comment on column learning.progress_summary.completed_count is 'How many of them are completed.';
-comment on column learning.progress_summary.progress is 'Average of their progress, 0.0 to 1.0; 0 when there are none.';
+comment on column learning.progress_summary.item_count is 'Number of items; a course counts as its parts.';
+comment on column learning.progress_summary.completed_count is 'Number of those items that are completed.';
+comment on column learning.progress_summary.progress is 'Average of their progress, 0.0 to 1.0; 0 without items.';
 comment on column learning.progress_summary.active_seconds is
-  'Time spent with them in seconds; a second spent with two of them counts once.';
-comment on column learning.progress_summary.last_activity_at is 'Last time with one of them; null for never.';
+  'Time spent with them, in seconds; a second spent with two of them counts once.';
+comment on column learning.progress_summary.last_activity_at is 'Time of the last activity with one of them; null if never.';
 
 create type learning.heartbeat_result as (
   event_id uuid,
@@ -749,15 +749,15 @@ create type learning.heartbeat_result as (
 );
 
 comment on type learning.heartbeat_result is 'Result of a recorded heartbeat.';
-comment on column learning.heartbeat_result.event_id is 'The client''s id of it; null where that cannot be read.';
-comment on column learning.heartbeat_result.item_id is 'The item it named.';
+comment on column learning.heartbeat_result.event_id is 'Id that the client gave the heartbeat; null if unreadable.';
+comment on column learning.heartbeat_result.item_id is 'The item that the heartbeat names.';
 comment on column learning.heartbeat_result.outcome is
-  'recorded, repeated or refused. All but an unreachable server is final: forget it.';
+  'Outcome: recorded, repeated or refused. Each is final: retry only if no response arrives.';
 comment on column learning.heartbeat_result.reason is
-  'Why it was refused: a reason of access, no_such_version, the value at fault (event_id, also when it was used for '
-  'another heartbeat; from_seconds, to_seconds, active_seconds, occurred_at), or malformed for what cannot be read.';
+  'Reason of a refusal: a reason of access, no_such_version, the name of the invalid value (event_id, also if it was used '
+  'for another heartbeat; from_seconds, to_seconds, active_seconds, occurred_at), or malformed if unreadable.';
 
--- Tables that refer to each other.
+-- Foreign keys of tables that reference each other.
 alter table learning.content_versions
   add constraint content_versions_item_id_fkey foreign key (item_id) references learning.content_items on delete cascade;
 comment on constraint content_versions_item_id_fkey on learning.content_versions is
@@ -955,7 +955,7 @@ as $$
 $$;
 
 comment on function learning.content_categories_progress(learning.content_categories) is
-  E'@fieldName progress\nProgress of the signed-in user in all items of the category and its subcategories.';
+  E'@fieldName progress\nReturns the progress of the signed-in user in all items of the category and its subcategories.';
 grant execute on function learning.content_categories_progress(learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/content_categories_progress.sql
 --! Included learning/functions/content_items_progress.sql
@@ -978,7 +978,7 @@ as $$
 $$;
 
 comment on function learning.content_items_progress(learning.content_items) is
-  E'@fieldName progress\nProgress of the signed-in user in the item; for a course, in its parts.';
+  E'@fieldName progress\nReturns the progress of the signed-in user in the item; for a course, in its parts.';
 grant execute on function learning.content_items_progress(learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/content_items_progress.sql
 --! Included learning/functions/content_search_facets.sql
@@ -2394,9 +2394,6 @@ comment on function private.added_seconds(int4multirange, int4multirange, intege
   'Returns how many seconds of a stretch are not among the active ones yet.';
 --! EndIncluded learning/private/added_seconds.sql
 --! Included learning/private/advance_training.sql
--- Effects of completed items: completed courses, advanced trainings, and evidence of skills. All in one place and one order
--- (courses, then skills, each by id), so that two devices that complete items at once cannot deadlock.
-
 -- Progress of a user's active training in a skill that items teach: the share of these items that are completed, in a later run
 -- only since it began. It never decreases: a new item does not reduce it.
 create or replace function private.advance_training(user_id uuid, skill_id uuid)
@@ -2440,8 +2437,10 @@ comment on function private.advance_training(uuid, uuid) is
   'Sets the progress of a user''s active training to the share of the skill''s items that the user completed, if that is higher.';
 --! EndIncluded learning/private/advance_training.sql
 --! Included learning/private/apply_heartbeat.sql
--- One heartbeat. Its deduplication key is inserted first: the foreign key locks the account, which everywhere comes before its
--- rows. Then the progress row, which is the lock of its user and item; then its sessions.
+-- Applies one heartbeat. Order does not matter: late, duplicate and reordered heartbeats give the same sums, covered stretches
+-- and sessions. Callers have checked the values and the access. The deduplication key is inserted first: the foreign key locks
+-- the account, which everywhere comes before its rows. Then the progress row, which is the lock of its user and item; then its
+-- sessions.
 create or replace function private.apply_heartbeat(
   user_id uuid,
   item_id uuid,
@@ -2858,6 +2857,8 @@ comment on function private.covered_seconds(int4multirange, integer) is
   'Returns how many seconds of an item the stretches cover; all of them when its duration is unknown.';
 --! EndIncluded learning/private/covered_seconds.sql
 --! Included learning/private/credit_completions.sql
+-- Effects of completed items: completed courses, advanced trainings, and evidence of skills. All in one place and one order
+-- (courses, then skills, each by id), so that two devices that complete items at once cannot deadlock.
 create or replace function private.credit_completions(user_id uuid, item_ids uuid[])
   returns void
   language plpgsql
@@ -3107,11 +3108,8 @@ comment on function private.heartbeat_fields(jsonb) is
   'Reads {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version}; raises a data exception (class 22) for any other form.';
 --! EndIncluded learning/private/heartbeat_fields.sql
 --! Included learning/private/heartbeat_problem.sql
--- Turns heartbeats into sessions and progress. Order does not matter: late, duplicate and reordered heartbeats give the same
--- sums, covered stretches and sessions. Callers have checked the values and the access.
-
--- Returns the name of the invalid parameter of a heartbeat, or null. Players play at four times the speed at most. No settings of
--- its own, so that it is inlined into the calling expression.
+-- Returns the name of the invalid parameter of a heartbeat, or null. The fastest players run at four times the speed. No settings
+-- of its own, so that it is inlined into the calling expression.
 create or replace function private.heartbeat_problem(
   event_id uuid,
   from_seconds integer,
@@ -3190,7 +3188,7 @@ begin
   if v_parent is not null then
     select c.id into v_parent_id from learning.content_categories c where c.path = v_parent;
     if v_parent_id is null then
-      raise exception 'there is no category %, which must come before', v_parent using errcode = 'PL404';
+      raise exception 'the category % does not exist; import it first', v_parent using errcode = 'PL404';
     end if;
   end if;
   insert into learning.content_categories as c (parent_id, slug, name, description, position)
@@ -3226,11 +3224,11 @@ declare
   v_version integer;
   v_published constant boolean := coalesce((line ->> 'published')::boolean, true);
 begin
-  -- The course first, as everywhere; see learning/functions/publishing.sql.
+  -- The course before the item, as in private.lock_content_item.
   if line ->> 'course' is not null then
     select i.id into v_course_id from learning.content_items i where i.slug = line ->> 'course' for share;
     if v_course_id is null then
-      raise exception 'there is no course %, which must come before', line ->> 'course' using errcode = 'PL404';
+      raise exception 'the course % does not exist; import it first', line ->> 'course' using errcode = 'PL404';
     end if;
   end if;
   select i.id, i.deleted_at into v_id, v_deleted_at
@@ -3238,7 +3236,7 @@ begin
   where i.slug = line ->> 'slug'
   for no key update;
   if v_deleted_at is not null then
-    raise exception 'was deleted here; restore it first' using errcode = 'PL409';
+    raise exception 'was deleted; restore it first' using errcode = 'PL409';
   end if;
   v_before := private.export_content_item(v_id);
   -- All keys, in the form of an export. A time that the file omits stays as it is.
@@ -3283,17 +3281,17 @@ begin
 
   select c.id into v_category_id from learning.content_categories c where c.path = v_wanted ->> 'category';
   if v_category_id is null then
-    raise exception 'there is no category %, which must come before', v_wanted ->> 'category' using errcode = 'PL404';
+    raise exception 'the category % does not exist; import it first', v_wanted ->> 'category' using errcode = 'PL404';
   end if;
   select r.slug into v_missing
   from jsonb_array_elements_text(v_wanted -> 'prerequisites') as r (slug)
   where not exists (select from learning.content_items i where i.slug = r.slug and i.deleted_at is null)
   limit 1;
   if v_missing is not null then
-    raise exception 'there is no item %, which must come before', v_missing using errcode = 'PL404';
+    raise exception 'the item % does not exist; import it first', v_missing using errcode = 'PL404';
   end if;
   if v_published and v_wanted ->> 'body' is null and v_wanted ->> 'type' <> 'course' then
-    raise exception 'only a course is published without a body' using errcode = 'PL422';
+    raise exception 'only a course can be published without a body' using errcode = 'PL422';
   end if;
 
   insert into learning.content_items as i (
@@ -3416,8 +3414,7 @@ comment on function private.lock_completions(boolean) is
   'Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.';
 --! EndIncluded learning/private/lock_completions.sql
 --! Included learning/private/lock_content_item.sql
--- From draft to published version and back. All functions lock the item's course before the item, as do the triggers that copy
--- a course's changes to its lessons.
+-- All functions lock the item's course before the item, as do the triggers that copy a course's changes to its lessons.
 create or replace function private.lock_content_item(item_id uuid)
   returns learning.content_items
   language plpgsql
@@ -3444,7 +3441,7 @@ begin
 end
 $$;
 
-comment on function private.lock_content_item(uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.';
+comment on function private.lock_content_item(uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for an unknown item.';
 --! EndIncluded learning/private/lock_content_item.sql
 --! Included learning/private/look_for_similar_titles.sql
 -- The share of the typed text that a title must contain; it allows for one wrong letter in a short word. The setting belongs to
@@ -3464,11 +3461,10 @@ $$;
 comment on function private.look_for_similar_titles() is 'Sets the similarity threshold of the search until the end of the transaction.';
 --! EndIncluded learning/private/look_for_similar_titles.sql
 --! Included learning/private/open_for_recording.sql
--- A player reports what it has played since its last report. The result is the progress, including the position to resume from.
-
 -- The item and version being played, if the user may play it: only a user who may read a text can be reading it. The access
 -- decision for a user and item is read once per minute of playing and not with each heartbeat: reading it costs more than
--- recording. Changes that matter at once are detected: a withdrawn item here, a changed permission by the trigger below.
+-- recording. Changes that matter at once are detected: a withdrawn item here, a changed permission by the trigger
+-- learning.forget_checked_access.
 create or replace function private.open_for_recording(
   item_id uuid,
   version integer,
@@ -4303,7 +4299,7 @@ create or replace trigger _910_keep_scale
   execute function plinth.keep_scale('2', 'level');
 --! EndIncluded learning/triggers/keep_scale.sql
 --! Included learning/triggers/record_data_change.sql
--- Content permissions and denials are worth auditing. See security/triggers/audit_trail.sql.
+-- Content permissions and denials are worth auditing. See identity/triggers/record_data_change.sql.
 create or replace trigger _700_record_data_change
   after insert or update or delete on learning.user_content_permissions
   for each row
@@ -5153,5 +5149,5 @@ revoke all on learning.user_content_access from :PLINTH_ANONYMOUS, :PLINTH_USER;
 grant select on learning.user_content_access to :PLINTH_USER;
 --! EndIncluded learning/views/user_content_access.sql
 
--- This month and three ahead; the worker goes on from here every day.
+-- This month and the next three; the worker adds later months every day.
 select from private.ensure_partitions(3);

@@ -1,10 +1,10 @@
---! Previous: sha1:5d72d7c0849b45e467ff9ddb7e803fe6230ede79
---! Hash: sha1:04841821bc54ca26014ae70c8a411d67fd1c81fd
+--! Previous: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
+--! Hash: sha1:e415a52ea7588e0993ff3955ca241a0782a70dea
 --! Message: analytics
 
--- Documented views without personal data, for people who read numbers.
+-- Documented views without personal data, for analysts.
 
--- Bodies are read when they first run, so a function may stand before what it works on.
+-- Function bodies are checked on first use, so a function may precede the objects that it uses.
 set local check_function_bodies = off;
 
 --! Included analytics/private/refresh_content_popularity.sql

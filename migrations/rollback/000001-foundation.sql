@@ -1,4 +1,4 @@
--- Drops every schema of Plinth. `restrict` on purpose: the later ways back must have emptied them.
+-- Drops every schema of Plinth. `restrict` on purpose: the rollbacks of later migrations must have emptied them.
 drop function
   plinth.announce(text, bigint),
   plinth.ascii_label(text),

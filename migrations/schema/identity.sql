@@ -81,7 +81,7 @@ comment on table identity.api_tokens is 'One row per API token; kept for 90 days
 comment on column identity.api_tokens.id is 'Id (UUIDv7).';
 comment on column identity.api_tokens.user_id is 'The user whose identity the token uses.';
 comment on column identity.api_tokens.name is 'Name given by the user, 1 to 100 characters.';
-comment on column identity.api_tokens.token_prefix is 'Start of the token, to recognise it by: pla_ and 8 of its 43 random characters.';
+comment on column identity.api_tokens.token_prefix is 'Start of the token, for recognizing it: pla_ and 8 of its 43 random characters.';
 comment on column identity.api_tokens.scopes is 'Scopes: read, or read and write. Without write, its transactions are read-only.';
 comment on column identity.api_tokens.created_at is 'Time when the token was created.';
 comment on column identity.api_tokens.expires_at is 'Time when the token expires; at most 366 days after it was created.';
@@ -789,7 +789,7 @@ comment on column identity.users.updated_at is 'Time of the last change.';
 comment on column identity.users.hashed_email is E'@behavior -*\nHMAC-SHA256 of the address under this installation''s key; finds accounts that store no address.';
 comment on column identity.users.phone_number is 'Unique number in E.164 format (+ and digits), verified by a code; null if none.';
 comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
-comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalisation and has no normalised form: it is invalid, or another account has the same form.';
+comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalization and has no normalized form: it is invalid, or another account has the same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
 
 create policy delete_permitted on identity.users
@@ -830,7 +830,7 @@ comment on view identity.profiles is E'@primaryKey id\nPublic profiles. Grain: o
 comment on column identity.profiles.id is 'Id of the account.';
 comment on column identity.profiles.username is 'Unique name of the account.';
 comment on column identity.profiles.display_name is 'Display name, or null.';
-comment on column identity.profiles.avatar_url is 'http(s) URL of the picture, or null.';
+comment on column identity.profiles.avatar_url is 'URL (http or https) of the picture, or null.';
 comment on column identity.profiles.created_at is 'Time the account was created.';
 
 grant select on identity.profiles to :PLINTH_USER;
@@ -983,14 +983,14 @@ comment on function identity.end_other_sessions() is 'Ends all other sessions of
 revoke execute on function identity.end_other_sessions() from public;
 grant execute on function identity.end_other_sessions() to :PLINTH_USER;
 
--- Ends one of the signed-in user's own sessions; PL404 when there is no such active session.
+-- Ends one of the signed-in user's own sessions; PL404 for an unknown or ended session.
 create or replace function identity.end_session(session_id uuid)
   returns identity.user_sessions
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/functions/end_session.sql
 
-comment on function identity.end_session(session_id uuid) is 'Ends one of the signed-in user''s own sessions; PL404 when there is no such active session.';
+comment on function identity.end_session(session_id uuid) is 'Ends one of the signed-in user''s own sessions; PL404 for an unknown or ended session.';
 revoke execute on function identity.end_session(session_id uuid) from public;
 grant execute on function identity.end_session(session_id uuid) to :PLINTH_USER;
 
@@ -1138,14 +1138,14 @@ comment on function identity.request_data_export() is 'Requests an export of the
 revoke execute on function identity.request_data_export() from public;
 grant execute on function identity.request_data_export() to :PLINTH_USER;
 
--- Revokes an API token at once and everywhere: the caller's own, or with manage_users any user's. PL404 when there is no such active token.
+-- Revokes an API token at once and everywhere: the caller's own, or with manage_users any user's. PL404 for an unknown or inactive token.
 create or replace function identity.revoke_api_token(id uuid)
   returns identity.api_tokens
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/functions/revoke_api_token.sql
 
-comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 when there is no such active token.';
+comment on function identity.revoke_api_token(id uuid) is 'Revokes an API token at once and everywhere: the caller''s own, or with manage_users any user''s. PL404 for an unknown or inactive token.';
 revoke execute on function identity.revoke_api_token(id uuid) from public;
 grant execute on function identity.revoke_api_token(id uuid) to :PLINTH_USER;
 
@@ -1245,13 +1245,13 @@ comment on function identity.viewer() is E'@name currentUser\nReturns the signed
 revoke execute on function identity.viewer() from public;
 grant execute on function identity.viewer() to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Withdraws a consent, whatever its version. PL404 when there is none.
+-- Withdraws a consent to any version. PL404 without a consent.
 create or replace function identity.withdraw_consent(purpose text)
   returns identity.consents
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/identity/functions/withdraw_consent.sql
 
-comment on function identity.withdraw_consent(purpose text) is 'Withdraws a consent, whatever its version. PL404 when there is none.';
+comment on function identity.withdraw_consent(purpose text) is 'Withdraws a consent to any version. PL404 without a consent.';
 revoke execute on function identity.withdraw_consent(purpose text) from public;
 grant execute on function identity.withdraw_consent(purpose text) to :PLINTH_USER;

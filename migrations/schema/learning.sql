@@ -1205,25 +1205,25 @@ comment on function learning.content_access(item_ids uuid[]) is 'Returns for eac
 revoke execute on function learning.content_access(item_ids uuid[]) from public;
 grant execute on function learning.content_access(item_ids uuid[]) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Progress of the signed-in user in all items of the category and its subcategories.
+-- Returns the progress of the signed-in user in all items of the category and its subcategories.
 create or replace function learning.content_categories_progress(category learning.content_categories)
   returns learning.progress_summary
   language sql
   stable
   set search_path to 'pg_catalog'; -- fixtures/learning/functions/content_categories_progress.sql
 
-comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nProgress of the signed-in user in all items of the category and its subcategories.';
+comment on function learning.content_categories_progress(category learning.content_categories) is E'@fieldName progress\nReturns the progress of the signed-in user in all items of the category and its subcategories.';
 revoke execute on function learning.content_categories_progress(category learning.content_categories) from public;
 grant execute on function learning.content_categories_progress(category learning.content_categories) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Progress of the signed-in user in the item; for a course, in its parts.
+-- Returns the progress of the signed-in user in the item; for a course, in its parts.
 create or replace function learning.content_items_progress(item learning.content_items)
   returns learning.progress_summary
   language sql
   stable
   set search_path to 'pg_catalog'; -- fixtures/learning/functions/content_items_progress.sql
 
-comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nProgress of the signed-in user in the item; for a course, in its parts.';
+comment on function learning.content_items_progress(item learning.content_items) is E'@fieldName progress\nReturns the progress of the signed-in user in the item; for a course, in its parts.';
 revoke execute on function learning.content_items_progress(item learning.content_items) from public;
 grant execute on function learning.content_items_progress(item learning.content_items) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 

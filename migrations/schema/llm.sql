@@ -525,7 +525,7 @@ create policy all_owner on llm.prompt_shares
   for all to :PLINTH_USER
   using (owner_id = (select plinth.current_user_id()))
   with check (owner_id = (select plinth.current_user_id()));
-comment on policy all_owner on llm.prompt_shares is 'Owners of prompts decide with whom they share them.';
+comment on policy all_owner on llm.prompt_shares is 'Owners of prompts share them and revoke shares.';
 create policy delete_receiver on llm.prompt_shares
   for delete to :PLINTH_USER
   using (user_id = (select plinth.current_user_id()));

@@ -186,14 +186,14 @@ comment on function plinth.search_query(language text, query text) is E'@behavio
 revoke execute on function plinth.search_query(language text, query text) from public;
 grant execute on function plinth.search_query(language text, query text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 
--- Returns a text as search reads it: compatibility-normalised, in lower case, joined words separated.
+-- Returns a text as search reads it: compatibility-normalized, in lower case, joined words separated.
 create or replace function plinth.search_text(value text)
   returns text
   language plpgsql
   immutable parallel safe
   set search_path to 'pg_catalog'; -- fixtures/plinth/functions/search_text.sql
 
-comment on function plinth.search_text(value text) is E'@behavior -*\nReturns a text as search reads it: compatibility-normalised, in lower case, joined words separated.';
+comment on function plinth.search_text(value text) is E'@behavior -*\nReturns a text as search reads it: compatibility-normalized, in lower case, joined words separated.';
 revoke execute on function plinth.search_text(value text) from public;
 grant execute on function plinth.search_text(value text) to :PLINTH_USER;
 

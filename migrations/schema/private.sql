@@ -171,7 +171,7 @@ create trigger _500_forget_last_mail
   execute function private.forget_last_mail();
 
 comment on table private.mail_outbox is 'One row per mail or SMS to be sent or recently sent; kept for 7 days after sending, 30 days after failure.';
-comment on column private.mail_outbox.id is 'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognised.';
+comment on column private.mail_outbox.id is 'Id (UUIDv7); also part of the Message-ID, so that a repeated message can be recognized.';
 comment on column private.mail_outbox.user_id is 'The account concerned; its messages are deleted with it.';
 comment on column private.mail_outbox.channel is 'Channel: email or sms.';
 comment on column private.mail_outbox.to_address is 'E-mail address or phone number of the recipient.';
@@ -2285,14 +2285,14 @@ comment on function private.finish_phone_verification(user_id uuid, verification
 revoke execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) from public;
 grant execute on function private.finish_phone_verification(user_id uuid, verification_id uuid, code_matches boolean) to :PLINTH_SERVICE;
 
--- Deletes the row of a cancelled subscription (error null), or schedules the next attempt.
+-- Deletes the row of a canceled subscription (error null), or schedules the next attempt.
 create or replace function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text)
   returns void
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/billing/private/finish_provider_cancellation.sql
 
-comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Deletes the row of a cancelled subscription (error null), or schedules the next attempt.';
+comment on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) is 'Deletes the row of a canceled subscription (error null), or schedules the next attempt.';
 revoke execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) from public;
 grant execute on function private.finish_provider_cancellation(provider text, provider_subscription_id text, error text) to :PLINTH_WORKER;
 
@@ -2836,13 +2836,13 @@ create or replace function private.lock_completions(exclusively boolean)
 comment on function private.lock_completions(exclusively boolean) is 'Prevents content changes (exclusive) and completions (shared) from missing each other until the transaction ends.';
 revoke execute on function private.lock_completions(exclusively boolean) from public;
 
--- Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.
+-- Locks an item for a change of its state. PL403 without edit_content, PL404 for an unknown item.
 create or replace function private.lock_content_item(item_id uuid)
   returns learning.content_items
   language plpgsql
   set search_path to 'pg_catalog'; -- fixtures/learning/private/lock_content_item.sql
 
-comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 if there is no such item.';
+comment on function private.lock_content_item(item_id uuid) is 'Locks an item for a change of its state. PL403 without edit_content, PL404 for an unknown item.';
 revoke execute on function private.lock_content_item(item_id uuid) from public;
 
 -- Locks a partitioned table, the tables it references and its default partition; tries for some seconds, then raises 55P03.
@@ -3541,14 +3541,14 @@ create or replace function private.report_suspicious_activity(rule_name text, us
 comment on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) is 'Audits a broken rule of security.suspicious_activity_rules: event suspicious_activity with the rule and its evidence.';
 revoke execute on function private.report_suspicious_activity(rule_name text, user_id uuid, event_data jsonb, severity text) from public;
 
--- Corrects the billed usage of an ended answer to the model's count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.
+-- Corrects the billed usage of an ended answer to the model's count, for a day, whichever client wrote it. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.
 create or replace function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint default 0, reasoning_tokens bigint default 0)
   returns llm.messages
   language plpgsql
   security definer
   set search_path to 'pg_catalog'; -- fixtures/llm/private/report_turn_usage.sql
 
-comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects the billed usage of an ended answer to the model''s count, whoever wrote it, for a day. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
+comment on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) is 'Corrects the billed usage of an ended answer to the model''s count, for a day, whichever client wrote it. The same report again changes nothing. PL404 for an unknown turn, PL409 for one that has not ended or another report, PL422.';
 revoke execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) from public;
 grant execute on function private.report_turn_usage(message_id uuid, input_tokens bigint, output_tokens bigint, cached_input_tokens bigint, reasoning_tokens bigint) to :PLINTH_SERVICE;
 

@@ -14,7 +14,7 @@ export async function listFixtures(migrationsFolder: string): Promise<string[]> 
     .sort();
 }
 
-/** Which fixture defines a function, by the function's name with its schema. Overloads stand in one file. */
+/** Returns the fixture of each function, by the function's name with its schema. Overloads are in one file. */
 export async function functionFixtures(migrationsFolder: string): Promise<Map<string, string>> {
   const found = new Map<string, string>();
   for (const name of await listFixtures(migrationsFolder)) {

@@ -27,6 +27,10 @@ async function names(sql: string): Promise<string[]> {
 const RELATIONS = `pg_class c join pg_namespace n on n.oid = c.relnamespace and n.nspname in ${DOMAINS}`;
 const FUNCTIONS = `pg_proc p join pg_namespace n on n.oid = p.pronamespace and n.nspname in ${DOMAINS}
   and not ${FROM_EXTENSION("pg_proc", "p.oid")}`;
+// Enums, domains and composite types; every relation has a type of its own, which is none of these.
+const TYPES = `pg_type t join pg_namespace n on n.oid = t.typnamespace and n.nspname in ${DOMAINS}
+  and not ${FROM_EXTENSION("pg_type", "t.oid")}
+  and (t.typtype in ('e', 'd') or exists (select from pg_class k where k.oid = t.typrelid and k.relkind = 'c'))`;
 
 test("the domains contain objects, so that the rules below check something", async () => {
   expect(
@@ -99,39 +103,77 @@ describe("comments", () => {
   });
 });
 
-describe("comments of tables and their columns", () => {
+describe("comments of schemas, relations, columns, functions, types and policies", () => {
   const texts = `(
-    select c.oid::regclass::text as name, obj_description(c.oid, 'pg_class') as raw
-    from ${RELATIONS}
-    where c.relkind in ('r', 'p') and not c.relispartition
+    select 'schema' as kind, n.nspname::text as name, n.nspname::text as own_name, obj_description(n.oid, 'pg_namespace') as raw
+    from pg_namespace n
+    where n.nspname in ${DOMAINS}
     union all
-    select c.oid::regclass || '.' || a.attname, col_description(c.oid, a.attnum)
+    select 'relation', c.oid::regclass::text, c.relname, obj_description(c.oid, 'pg_class')
+    from ${RELATIONS}
+    where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+    union all
+    select 'column', c.oid::regclass || '.' || a.attname, a.attname, col_description(c.oid, a.attnum)
     from ${RELATIONS}
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    where c.relkind in ('r', 'p') and not c.relispartition
+    where c.relkind in ('r', 'p', 'v', 'm', 'c') and not c.relispartition
+    union all
+    select 'function', p.oid::regprocedure::text, p.proname, obj_description(p.oid, 'pg_proc')
+    from ${FUNCTIONS}
+    union all
+    select 'type', t.oid::regtype::text, t.typname, obj_description(t.oid, 'pg_type')
+    from ${TYPES}
+    union all
+    select 'policy', p.polname || ' on ' || c.oid::regclass, p.polname, obj_description(p.oid, 'pg_policy')
+    from pg_policy p
+    join ${RELATIONS} on c.oid = p.polrelid
   ) x
-  -- without smart tags, which are lines of their own
-  cross join lateral (select btrim(regexp_replace(x.raw, '^@.*$', '', 'gn'), E'\\n ') as text) t`;
+  -- without smart tags, which are lines of their own; a missing comment is an empty one
+  cross join lateral (select btrim(regexp_replace(coalesce(x.raw, ''), '^@.*$', '', 'gn'), E'\\n ') as text) t`;
 
-  test("are noun phrases that do not begin with a question word or an indefinite person", async () => {
+  test("cover objects of every kind, so that the rules below have something to hold for", async () => {
+    expect(await names(`select distinct kind as name from ${texts}`)).toEqual([
+      "column",
+      "function",
+      "policy",
+      "relation",
+      "schema",
+      "type",
+    ]);
+  });
+
+  test("do not begin with a question word or an indefinite person", async () => {
     expect(
       await names(`
         select name || ': ' || text as name from ${texts}
         where text ~* '^(from|to|in|on|of|by|at|as of|for|with|since|until)?\\s*(who|whom|whose|whoever|what|whatever|when|where|which|how|why|nobody|somebody|someone|everybody)\\M'
-          or text ~* '^(from then on|one|no one)\\M' and text !~ '^One row\\M'`),
+          or text ~* '^(from then on|as of|one|no one)\\M' and text !~ '^One row\\M'`),
     ).toEqual([]);
   });
 
-  test("say more than a word", async () => {
+  test("say more than a word, and those of all but columns more than two", async () => {
     expect(
       await names(`
         select name || ': ' || text as name from ${texts}
-        where length(text) < 9 or text !~ '\\w \\w' and text !~ '^Id \\(UUIDv7\\)'`),
+        where length(text) < 9 or text !~ '\\w \\w' and text !~ '^Id \\(UUIDv7\\)'
+          or kind <> 'column' and cardinality(regexp_split_to_array(text, '\\s+')) < 3`),
     ).toEqual([]);
   });
 
-  test("end with a period", async () => {
-    expect(await names(`select name || ': ' || text as name from ${texts} where text !~ '[.]$'`)).toEqual([]);
+  test("do not repeat the object's name in other spacing", async () => {
+    const letters = (sql: string) => `regexp_replace(lower(${sql}), '[^a-z0-9]', '', 'g')`;
+    expect(
+      await names(`
+        select name || ': ' || text as name from ${texts} where ${letters("text")} = ${letters("own_name")}`),
+    ).toEqual([]);
+  });
+
+  test("begin with a capital letter and end with a full stop", async () => {
+    expect(
+      await names(
+        `select name || ': ' || text as name from ${texts} where text !~ '^[[:upper:]]' or text !~ '[.]$'`,
+      ),
+    ).toEqual([]);
   });
 });
 

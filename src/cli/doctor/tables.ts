@@ -2,7 +2,7 @@ import { SCHEMAS } from "../../database/schemas.ts";
 import { PARTITION_MONTHS_AHEAD } from "../../jobs/ensure-partitions.ts";
 import { type CheckGroup, type DoctorContext, type Finding, fail, ok, skipped, warn } from "./check.ts";
 
-/** Checks row-level security, partitions, and the rows that the clean-up jobs should have deleted. */
+/** Checks row-level security, partitions, and the rows that the cleanup jobs should have deleted. */
 export const checkTables: CheckGroup = async (context) => [
   await checkRowSecurity(context),
   await checkPartitions(context),
@@ -99,7 +99,7 @@ async function checkPartitions({ client }: DoctorContext): Promise<Finding> {
   );
 }
 
-/** Checks for tokens that the clean-up job has not deleted. Only the owner may count tokens. */
+/** Checks for tokens that the cleanup job has not deleted. Only the owner may count tokens. */
 async function checkBacklog({ client, role }: DoctorContext): Promise<Finding[]> {
   const check = "token-backlog";
   if (role !== "owner")
