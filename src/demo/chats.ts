@@ -45,7 +45,7 @@ export const DEMO_CHATS: readonly DemoChat[] = [
   },
   {
     owner: "ada",
-    title: "What is on this photo?",
+    title: "What is in this photo?",
     messages: [
       {
         role: "user",
