@@ -16,7 +16,7 @@ const FORM = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 /** Lowercase only, as PostgreSQL prints it: another spelling of an id would bypass the list of revoked ids. */
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-export interface TokenSubject {
+interface TokenSubject {
   readonly userId: string;
   readonly sessionId: string;
   /** Incremented when all of a user's tokens are revoked. */

@@ -10,7 +10,7 @@ import { PlinthError } from "../support/errors.ts";
 import { decodeKey, looksRandom } from "./key-text.ts";
 
 /** HS256: verifiers can also sign. ES256: others verify with the public part, see src/auth/jwks.ts. */
-export type SigningAlgorithm = "HS256" | "ES256";
+type SigningAlgorithm = "HS256" | "ES256";
 
 /** A key that signs or verifies access tokens with one algorithm; a KeyObject does not print its bytes in a log. */
 export interface SigningKey {

@@ -1,5 +1,5 @@
 /** The chats of the demo accounts. `model` is the vendor/id of a demo model. */
-export interface DemoMessage {
+interface DemoMessage {
   readonly role: "user" | "assistant" | "system" | "tool";
   readonly content: string;
   readonly thinking?: string;
@@ -45,7 +45,7 @@ export const DEMO_CHATS: readonly DemoChat[] = [
   },
   {
     owner: "ada",
-    title: "What is on this photo?",
+    title: "What is in this photo?",
     messages: [
       {
         role: "user",

@@ -15,7 +15,7 @@ export interface PlinthPresetOptions {
 }
 
 /** The context that Plinth's plugins read while an operation runs. */
-export interface PlinthContext {
+interface PlinthContext {
   readonly request: RequestContext;
   /** Undefined when a schema is only built or printed. */
   readonly signIn: SignIn | undefined;
@@ -32,7 +32,7 @@ export interface PlinthContext {
 }
 
 /** The context of a subscription's plans. */
-export interface LiveContext {
+interface LiveContext {
   readonly subscription: LiveSubscription;
   /** Undefined for a visitor. */
   readonly userId: string | undefined;

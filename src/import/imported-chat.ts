@@ -1,7 +1,7 @@
 import { unstorable } from "./import.ts";
 
 /** A chat in the form that private.import_chats accepts: parents come before their children. */
-export interface ImportedChat {
+interface ImportedChat {
   /** `chatgpt:<conversation>` or `plinth:<chat>`; the same key identifies the same chat. */
   readonly key: string;
   /** Kept if it is not taken. */

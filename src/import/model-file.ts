@@ -2,7 +2,7 @@ import { isObject, unstorable } from "./import.ts";
 import { readJsonParts, topOf } from "./json-parts.ts";
 
 /** A price in US dollars per million tokens from `from` until just before `to`; null means unbounded. */
-export interface Price {
+interface Price {
   readonly input: number;
   readonly output: number;
   readonly inputCached: number | null;

@@ -32,7 +32,7 @@ import { startWorkerOn, type Worker, type WorkerOptions } from "./worker.ts";
 import { writeDataExports } from "./write-data-exports.ts";
 
 export type { JobContext, JobFunction, TimetableEntry } from "./job.ts";
-export { DEAD_LETTER_QUEUE, queuesOf } from "./queues.ts";
+export { queuesOf } from "./queues.ts";
 export type { Worker, WorkerOptions } from "./worker.ts";
 
 /** The timetable: each job with its schedule and its reason. */

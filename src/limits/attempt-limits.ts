@@ -4,7 +4,7 @@ import type { CallPrivateFunction } from "../request/service-caller.ts";
 import { PlinthError } from "../support/errors.ts";
 
 /** Rows of security.rate_limit_rules that the API uses. */
-export type AttemptRule =
+type AttemptRule =
   | "login_per_address"
   | "register_per_address"
   | "password_change_per_account"

@@ -59,7 +59,7 @@ const READ_ONLY: PublicError = {
   code: "UNAVAILABLE",
   message: "The database is read-only at the moment; try again shortly.",
 };
-export const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "You must be signed in." };
+const UNAUTHENTICATED: PublicError = { code: "UNAUTHENTICATED", message: "You must be signed in." };
 /** The same whether the row does not exist or may not be changed, so that callers cannot probe for rows. */
 export const NOT_FOUND: PublicError = {
   code: "NOT_FOUND",

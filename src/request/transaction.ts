@@ -26,7 +26,7 @@ export interface TransactionClient {
 }
 
 /** One statement that sets all of them for the transaction only, so that none remains for the connection's next user. */
-export const SET_ALL = {
+const SET_ALL = {
   name: "plinth_settings",
   text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
 };

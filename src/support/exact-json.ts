@@ -40,7 +40,7 @@ export function parseExactJson(text: string): unknown {
 }
 
 /** Returns a JSON number as a double if one has the same value, otherwise as text. */
-export function exactNumber(text: string): number | RawNumber {
+function exactNumber(text: string): number | RawNumber {
   const number = Number(text);
   return isExact(text, number) ? number : rawJSON(text);
 }

@@ -7,7 +7,7 @@ export const API_VERSIONS: readonly ApiVersion[] = ["2024-12-18.acacia", "2026-1
 
 const DAY = 86_400;
 /** Periods of thirty days, so that whole days are whole tokens. */
-export const PERIOD = 30 * DAY;
+const PERIOD = 30 * DAY;
 
 type Kind = "period" | "proration" | "credit" | "single";
 export interface Line {

@@ -130,7 +130,7 @@ export async function deliver(
 }
 
 /** A request to Stripe's API. */
-export interface Asked {
+interface Asked {
   readonly method: string;
   readonly path: string;
   readonly authorization: string | undefined;

@@ -58,7 +58,7 @@ export async function makeRoom(api: Pick<Api, "ask">, members: readonly SignedIn
   return roomId;
 }
 
-export async function join(api: Pick<Api, "ask">, token: string, roomId: string): Promise<void> {
+async function join(api: Pick<Api, "ask">, token: string, roomId: string): Promise<void> {
   const joined = await api.ask(
     "mutation ($room: UUID!) { joinRoom(input: { roomId: $room }) { result { id } } }",
     {

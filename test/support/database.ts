@@ -12,7 +12,7 @@ import { withClient } from "./client.ts";
 import { SETUP_VARIABLE, type TestSetup } from "./template.ts";
 
 export { cutOff, rowsAs, withClient } from "./client.ts";
-export { asRole, type Claims, inRolledBackTransaction, type Transaction } from "./transaction.ts";
+export { asRole, inRolledBackTransaction, type Transaction } from "./transaction.ts";
 
 /** A migrated database of one test file. Roles belong to the server: all test files of a run share them. */
 export interface TestDatabase {

@@ -5,7 +5,7 @@ import { jest } from "@jest/globals";
 import { Provider } from "oidc-provider";
 
 /** Claims of a person, by what they type into the provider's sign-in page, which is also their subject there. */
-export type People = Record<string, Record<string, unknown>>;
+type People = Record<string, Record<string, unknown>>;
 
 /** A real OpenID Connect provider (oidc-provider) on loopback. */
 export interface TestProvider {

@@ -3,7 +3,7 @@ import { type Role, roleName } from "../../src/config/roles.ts";
 import type { TestDatabase } from "./database.ts";
 
 /** The claims of an access token that SQL reads; see plinth.current_user_id(). */
-export interface Claims {
+interface Claims {
   user_id?: string | null;
   session_id?: string | null;
 }

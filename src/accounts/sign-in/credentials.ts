@@ -13,7 +13,7 @@ export interface Credentials {
 }
 
 /** A sign-in that still requires a second factor. Its token only serves to complete the sign-in. */
-export interface SignInChallenge {
+interface SignInChallenge {
   readonly token: string;
   readonly expiresAt: string;
   /** The accepted factors: `totp`, `recovery_code`, `passkey`. */

@@ -2,7 +2,7 @@ import { type Revocation, revokes } from "../../accounts/revocation/revocation-l
 import type { Claims } from "../../auth/api-token.ts";
 
 /** Close codes of our own, next to those of the graphql-transport-ws protocol (4400 to 4499). */
-export const TOKEN_EXPIRED = { code: 4401, reason: "The access token has expired." } as const;
+const TOKEN_EXPIRED = { code: 4401, reason: "The access token has expired." } as const;
 export const TOKEN_INVALID = { code: 4401, reason: "The access token is not valid." } as const;
 /** "Try Again Later" in the registry of RFC 6455; clients reconnect after it, but not after 4401 or 1011. */
 export const TRY_AGAIN = { code: 1013, reason: "The token cannot be checked at the moment." } as const;
