@@ -29,7 +29,7 @@ export async function openDevTools(url: string) {
     if (error) throw new Error(`${method}: ${error.message}`);
     return result as T;
   }
-  /** Calls a function, given as text, in the page; what it resolves with must be JSON. */
+  /** Calls a function, given as text, in the page; its result must be JSON. */
   // biome-ignore lint/suspicious/noExplicitAny: what is asked for is what it gets.
   async function run(script: string, ...args: unknown[]): Promise<any> {
     const expression = `(${script})(...${JSON.stringify(args)})`;
@@ -63,7 +63,7 @@ export async function startChromium(profile: string): Promise<{ pageUrl: string;
   throw new Error(`${CHROMIUM} did not start.`);
 }
 
-/** Says how it went; one that failed makes the process leave with 1. */
+/** Prints the outcome of each check; a failed one makes the process exit with 1. */
 export function check(what: string, holds: boolean): void {
   console.log(`${holds ? "ok  " : "FAIL"} ${what}`);
   if (!holds) process.exitCode = 1;

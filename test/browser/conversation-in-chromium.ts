@@ -1,4 +1,4 @@
-// Opens the page of examples/conversation in two windows of a real Chromium, as two people, and lets them talk to each other and to
+// Opens the page of examples/conversation in two windows of a real Chromium, as two people who talk to each other and to
 // the AI; cuts the network in the middle. Run by hand (CI may have no browser), see docs/development.md:
 //
 //   CHROMIUM=/usr/bin/chromium node test/browser/conversation-in-chromium.ts
@@ -20,7 +20,7 @@ parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
 const model = await startModel();
 parts.defer(() => model.close());
 const named = { url: model.url, name: "echo" };
-// Its own port first: the page's origin has to be allowed.
+// The port comes first, because the page's origin must be allowed.
 const probe = await servePage({ port: 0, plinthUrl: "", model: named });
 const origin = probe.url;
 await probe.close();

@@ -1,5 +1,5 @@
-// Registers a passkey and signs in with it in a real Chromium, whose DevTools protocol brings a virtual authenticator:
-// proof that what we ask for is what browsers take, and what they answer is what we take. Run by hand (CI may have no
+// Registers a passkey and signs in with it in a real Chromium, whose DevTools protocol provides a virtual authenticator:
+// proves that browsers accept our options and that we accept their answers. Run by hand (CI may have no
 // browser), see docs/development.md:
 //
 //   CHROMIUM=/usr/bin/chromium node test/browser/passkey-in-chromium.ts
@@ -16,7 +16,7 @@ await using parts = new AsyncDisposableStack();
 const folder = await mkdtemp(join(tmpdir(), "plinth-browser-"));
 parts.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
 
-// The application's page; it is empty, the scripts below stand for the application's own.
+// The application's page is empty; the scripts below stand for the application's own.
 const site = createServer((_request, response) =>
   response.setHeader("content-type", "text/html").end("<!doctype html><title>App</title>"),
 );
@@ -50,7 +50,7 @@ const { authenticatorId } = await page.send<{ authenticatorId: string }>("WebAut
   },
 });
 
-/** Asks the API from the page, as an application does, cross-origin. */
+/** Calls the API from the page, cross-origin, as an application does. */
 async function graphql(query: string, input: unknown = {}, token: string | null = null) {
   const script = `async (url, token, body) => {
     const authorization = token ? { authorization: "Bearer " + token } : {};
@@ -131,7 +131,7 @@ check(
   "the authenticator holds one passkey, which counts",
   credentials.length === 1 && credentials[0]!.signCount > 0,
 );
-// A copy of the key that has not counted along.
+// A copy of the key whose counter stayed behind.
 await page.send("WebAuthn.removeCredential", {
   ...{ authenticatorId, credentialId: (credentials[0] as { credentialId?: string }).credentialId },
 });

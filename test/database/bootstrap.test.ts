@@ -9,7 +9,7 @@ import { expectSqlState, testSetup, withClient } from "../support/database.ts";
 const { adminUrl, rolePrefix } = testSetup();
 const PASSWORD = "påss word'1";
 
-/** Databases and roles made by a test, removed at the end: databases first, they own privileges. */
+/** Databases and roles created by a test and dropped at the end: databases first, because they own privileges. */
 const databases: string[] = [];
 const roles: string[] = [];
 
@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 describe("bootstrapSql", () => {
-  test("makes roles that can log in or not, and can do nothing else", async () => {
+  test("creates roles that can log in or not, and can do nothing else", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
 
@@ -51,7 +51,7 @@ describe("bootstrapSql", () => {
     ]);
   });
 
-  test("gives the database to the owner and lets nobody in but the roles that log in", async () => {
+  test("gives the database to the owner and lets only the login roles connect", async () => {
     const database = await createDatabase();
     const stranger = await createRole("login");
     await asAdmin(database, (client) => bootstrap(client));
@@ -69,7 +69,7 @@ describe("bootstrapSql", () => {
     );
   });
 
-  test("lets the authenticator become anonymous and user only, and inherit from neither", async () => {
+  test("lets the authenticator become only anonymous and user, and inherit from neither", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
     await as(roleName(prefix, "owner"), database, (client) =>
@@ -113,7 +113,7 @@ describe("bootstrapSql", () => {
     expect(await asAdmin(database, versions)).toEqual(before);
   });
 
-  test("repairs what somebody changed", async () => {
+  test("repairs manual changes", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
     await asAdmin(database, (client) =>
@@ -137,7 +137,7 @@ describe("bootstrapSql", () => {
     expect(rows).toEqual([{ changed: false, open: false, member: true, inherits: false }]);
   });
 
-  test("can be run by several at once, in one database and in two", async () => {
+  test("can run several times at once, in one database and in two", async () => {
     const [one, two] = [await createDatabase(), await createDatabase()];
 
     await Promise.all(
@@ -148,7 +148,7 @@ describe("bootstrapSql", () => {
       await as(roleName(prefix, "worker"), database, (client) => client.query("select 1"));
   });
 
-  test("as a script for administrators makes everything but passwords, which it says", async () => {
+  test("as a script for administrators creates everything but passwords, and says so", async () => {
     const database = await createDatabase();
     const script = bootstrapSql({ prefix, ownerIsCurrentUser: false });
     await asAdmin(database, (client) => client.query(script));
@@ -161,7 +161,7 @@ describe("bootstrapSql", () => {
     await as(roleName(prefix, "owner"), database, (client) => ensureRoles(client, prefix));
   });
 
-  test("sends no password in the clear", () => {
+  test("sends no password in clear text", () => {
     const sql = bootstrapSql({ prefix, ownerIsCurrentUser: false, passwords: { owner: "in the clear" } });
     expect(sql).not.toContain("in the clear");
     expect(sql).toMatch(/alter role "\w+_owner" password 'SCRAM-SHA-256\$/);
@@ -187,7 +187,7 @@ describe("ensureRoles", () => {
     expect(rows).toHaveLength(0);
   });
 
-  test("names the script to an owner who may not create what is missing", async () => {
+  test("names the script to an owner who may not create missing roles", async () => {
     const owner = await createRole("login");
     const database = await createDatabase(owner);
 
@@ -197,7 +197,7 @@ describe("ensureRoles", () => {
     });
   });
 
-  test("names the script to an owner who may not repair a role that is too powerful", async () => {
+  test("names the script to an owner who may not repair a role with too many rights", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
     await asAdmin(database, (client) =>
@@ -209,7 +209,7 @@ describe("ensureRoles", () => {
     ).rejects.toMatchObject({ code: "ROLES_MISSING" });
   });
 
-  test("leaves alone the passwords that the owner may not set", async () => {
+  test("keeps the passwords that the owner may not set", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
 
@@ -220,7 +220,7 @@ describe("ensureRoles", () => {
     await as(roleName(prefix, "service"), database, (client) => client.query("select 1"));
   });
 
-  test("refuses a database in which the owner may not create schemas", async () => {
+  test("rejects a database in which the owner may not create schemas", async () => {
     const database = await createDatabase();
     await asAdmin(database, (client) => bootstrap(client));
 
@@ -248,7 +248,7 @@ async function createRole(attributes: string): Promise<string> {
   await withClient(adminUrl, (client) =>
     client.query(`create role ${quote(name)} ${attributes} password ${pg.escapeLiteral(PASSWORD)}`),
   );
-  // Roles it makes depend on it as their grantor, so it goes last.
+  // Roles that it creates depend on it as their grantor, so it is dropped last.
   roles.push(name);
   return name;
 }
@@ -271,7 +271,7 @@ function as<T>(role: string, database: string, use: (client: pg.Client) => Promi
   return withClient(databaseUrl(adminUrl, database, role, PASSWORD), use);
 }
 
-/** The transaction that wrote each row which bootstrapSql may write; passwords aside. */
+/** The transaction that wrote each row which bootstrapSql may write, except passwords. */
 async function versions(client: pg.Client): Promise<unknown[]> {
   const { rows } = await client.query(
     `select 'role ' || rolname as what, oid::text as version from pg_roles where starts_with(rolname, $1)

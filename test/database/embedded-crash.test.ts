@@ -10,7 +10,7 @@ import { embeddedUrl } from "../../src/database/embedded/url.ts";
 import { readSecrets } from "../../src/database/secrets.ts";
 import { withClient } from "../support/database.ts";
 
-/** These run with fsync, as people's data does. */
+/** These servers run with fsync, as a production server does. */
 const PROGRAM = fileURLToPath(new URL("../support/plinth-process.ts", import.meta.url));
 
 let folder: string;
@@ -30,7 +30,7 @@ afterAll(() => {
 
 interface Plinth {
   child: ChildProcess;
-  /** Resolves with the first printed line that starts so. */
+  /** Resolves with the first printed line that starts with this text. */
   line(start: string): Promise<string>;
 }
 
@@ -86,13 +86,13 @@ async function write(url: string, acknowledged: Set<number>, next: () => number)
       acknowledged.add(n);
     }
   } catch {
-    // The server is gone, which is what this test is about.
+    // The server is gone, as this test intends.
   } finally {
     await client.end().catch(() => {});
   }
 }
 
-describe("after kill -9 the next start has every acknowledged commit", () => {
+describe("the next start after kill -9 has every acknowledged commit", () => {
   const acknowledged = new Set<number>();
   let n = 0;
   let dataDirectory: string;
@@ -141,7 +141,7 @@ describe("after kill -9 the next start has every acknowledged commit", () => {
   });
 });
 
-test("a first start that is killed at any moment is finished by the next one", async () => {
+test("finishes a first start that was killed at any moment", async () => {
   for (const [index, isThere] of [
     (names: string[]) => names.some((name) => name.startsWith("postgres.new-")),
     (names: string[]) => names.includes("postgres"),
@@ -168,7 +168,7 @@ test("a first start that is killed at any moment is finished by the next one", a
   }
 });
 
-test("a postmaster.pid that names a process of another program is no obstacle", async () => {
+test("ignores a postmaster.pid that names a process of another program", async () => {
   const dataDirectory = join(folder, "commits");
   writeFileSync(
     join(dataDirectory, "postgres", "postmaster.pid"),

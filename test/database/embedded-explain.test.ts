@@ -8,7 +8,7 @@ import { PlinthError } from "../../src/support/errors.ts";
 
 const SITUATION = { dataDirectory: tmpdir(), port: 21999 };
 
-/** What PostgreSQL 18.4 printed when each of these was brought about; times and process numbers left out. */
+/** Output of PostgreSQL 18.4 in each of these cases, without times and process numbers. */
 test.each([
   [
     "DATABASE_PORT_IN_USE",
@@ -61,12 +61,12 @@ HINT:  The server must be started by the user that owns the data directory.`,
     `LOG:  invalid checkpoint record
 PANIC:  could not locate a valid checkpoint record at 0/1B83BC0`,
   ],
-])("%s is found in what PostgreSQL prints", (code, output) => {
+])("recognises %s in the output of PostgreSQL", (code, output) => {
   const error = explainOutput(output, SITUATION);
   expect(error).toMatchObject({ code, exitCode: 1, hint: expect.stringMatching(/\.$/) });
 });
 
-test("what is not known is passed on by its worst line", () => {
+test("reports unknown output by its worst line", () => {
   const folder = mkdtempSync(join(tmpdir(), "plinth-explain-"));
   try {
     const error = explainFailure(
@@ -87,19 +87,19 @@ test.each([
   ["EROFS", "DISK_READ_ONLY"],
   ["EACCES", "DATA_NOT_WRITABLE"],
   ["ENOTDIR", "DATA_NOT_WRITABLE"],
-])("the file system's %s becomes %s", (errno, code) => {
+])("maps the file system's %s to %s", (errno, code) => {
   const error = Object.assign(new Error(errno), { code: errno, path: SITUATION.dataDirectory });
   expect(explainFileError(error, SITUATION)).toMatchObject({ code, cause: error });
 });
 
-test("other errors stay what they are", () => {
+test("leaves other errors unchanged", () => {
   const bug = new TypeError("x is undefined");
   const own = new PlinthError("EACCES", "A sentence.");
   expect(explainFileError(bug, SITUATION)).toBe(bug);
   expect(explainFileError(own, SITUATION)).toBe(own);
 });
 
-test("programs are not run from a place that others could have filled", () => {
+test("runs no program from a place that others could have filled", () => {
   const folder = mkdtempSync(join(tmpdir(), "plinth-staging-"));
   try {
     expect(() => stageBinaries(folder, "programs", join(folder, "staged"))).toThrow(

@@ -38,7 +38,7 @@ function deadPid(): number {
   return spawnSync(process.execPath, ["--version"]).pid;
 }
 
-test("is held by one at a time, and free after release", async () => {
+test("has one holder at a time, and is free after release", async () => {
   const lock = await acquireLock(path, "server");
   await expect(acquireLock(path, "command")).rejects.toMatchObject({
     code: "DATA_LOCKED",
@@ -49,7 +49,7 @@ test("is held by one at a time, and free after release", async () => {
   (await acquireLock(path, "command")).release();
 });
 
-test("tells others where the database is", async () => {
+test("tells other processes where the database is", async () => {
   const lock = await acquireLock(path, "server");
   expect(await findHolder(path)).not.toHaveProperty("databasePort");
   lock.announce(20_123);
@@ -66,19 +66,19 @@ test("is taken over from a process that ended", async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test("is taken over when another process has the number of the one that ended", async () => {
+test("is taken over when another process has the pid of the one that ended", async () => {
   leave({ birth: "1" });
   (await acquireLock(path, "server")).release();
 });
 
-test("is taken over from before a reboot, where a process with that number is another one", async () => {
+test("is taken over after a reboot, when another process has that pid", async () => {
   leave({ machine: "another boot" });
   const longAgo = new Date(Date.now() - 60_000);
   utimesSync(path, longAgo, longAgo);
   (await acquireLock(path, "server")).release();
 });
 
-test("is left to a holder in another container as long as that gives a sign of life", async () => {
+test("stays with a holder in another container as long as it gives a sign of life", async () => {
   leave({ machine: "another container", host: "elsewhere" });
   const beat = setInterval(() => utimesSync(path, new Date(), new Date()), 300);
   try {
@@ -103,7 +103,7 @@ test("of a dead holder goes to exactly one of many", async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test("is taken over although somebody died while taking it over", async () => {
+test("is taken over although a process died while taking it over", async () => {
   leave({ pid: deadPid() });
   const stale = readFileSync(path, "utf8");
   writeFileSync(`${path}.after-left-behind`, stale.replace("left-behind", "breaker"));
@@ -112,13 +112,13 @@ test("is taken over although somebody died while taking it over", async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test("that is no lock file is not deleted", async () => {
+test("is not deleted if it is no lock file", async () => {
   writeFileSync(path, "something else");
   await expect(acquireLock(path, "server")).rejects.toMatchObject({ code: "LOCK_DAMAGED" });
   expect(readFileSync(path, "utf8")).toBe("something else");
 });
 
-test("a process is known by its number and its birth together", () => {
+test("identifies a process by its pid and start together", () => {
   const birth = processBirth(process.pid)!;
   expect(isRunning(process.pid, birth)).toBe(true);
   expect(isRunning(process.pid, `${birth}0`)).toBe(false);

@@ -10,14 +10,14 @@ import { type EmbeddedServer, openEmbedded } from "../../src/database/embedded/s
 import { loadSecrets, readSecrets } from "../../src/database/secrets.ts";
 import { expectSqlState, withClient } from "../support/database.ts";
 
-/** Throw-away data: nothing waits for the disk. All statements are logged, so that a test can look for passwords. */
+/** Throw-away data without disk syncs. All statements are logged, so that a test can search for passwords. */
 const SETTINGS = { fsync: "off", full_page_writes: "off", log_statement: "all" };
 
 let parent: string;
 let config: { dataDirectory: string; rolePrefix: string; embeddedPort: undefined; databaseUrls: object };
 
 beforeAll(async () => {
-  // As root the server's user can enter neither; this is what a clone below /root looks like to it.
+  // As root, the server's user can enter neither; a clone below /root looks like this to it.
   parent = mkdtempSync(join(tmpdir(), "plinth-embedded-"));
   chmodSync(parent, 0o700);
   const dataDirectory = join(parent, "deep", "data");
@@ -30,14 +30,14 @@ afterAll(() => {
 });
 
 describe("a first start", () => {
-  test("makes folder and secrets that only their owner can read", () => {
+  test("creates folder and secrets that only their owner can read", () => {
     const modes = ["", "secrets.json", "postgres", "postgres.log"].map(
       (name) => statSync(join(config.dataDirectory, name)).mode & 0o777,
     );
     expect(modes).toEqual([0o700, 0o600, 0o700, 0o600]);
   });
 
-  test("never shows a password to the server's log", () => {
+  test("never writes a password to the server's log", () => {
     const log = readFileSync(join(config.dataDirectory, "postgres.log"), "utf8");
     expect(log).toContain("SCRAM-SHA-256$");
     for (const password of Object.values(readSecrets(config.dataDirectory)!.passwords))
@@ -53,13 +53,13 @@ describe("a running server", () => {
   });
   afterAll(() => server.close());
 
-  test("has the port and the passwords of the first start", () => {
+  test("uses the port and the passwords of the first start", () => {
     const { databasePort, passwords } = loadSecrets(config.dataDirectory);
     expect(server.port).toBe(databasePort);
     expect(new URL(server.url("owner")).password).toBe(passwords.owner);
   });
 
-  test("listens on this machine only and asks everybody for a password", async () => {
+  test("listens on this machine only and requires a password from every role", async () => {
     const settings = await withClient(server.superuserUrl(), async (client) => {
       const { rows } = await client.query<{ name: string; setting: string }>(
         `select name, setting from pg_settings where name = any ($1) order by name collate "C"`,
@@ -95,7 +95,7 @@ describe("a running server", () => {
     expect(rows).toEqual([{ datlocprovider: "b", datlocale: "C.UTF-8", folded: "äł" }]);
   });
 
-  test("lets the owner in as owner of the database, and as nothing more", async () => {
+  test("gives the owner ownership of the database, and nothing more", async () => {
     const { rows } = await withClient(server.url("owner"), (client) =>
       client.query(
         `select current_user as name, rolsuper or rolcreaterole or rolbypassrls as powerful,
@@ -107,7 +107,7 @@ describe("a running server", () => {
     expect(rows).toEqual([{ name: owner, powerful: false, owner }]);
   });
 
-  test("refuses a second one on the same data, naming the process", async () => {
+  test("rejects a second one on the same data and names the process", async () => {
     await expect(openDatabase(config)).rejects.toMatchObject({
       code: "DATA_LOCKED",
       exitCode: 1,
@@ -115,7 +115,7 @@ describe("a running server", () => {
     });
   });
 
-  test("is there for commands, which leave it running", async () => {
+  test("serves commands, which leave it running", async () => {
     for (const database of [await attachDatabase(config), await runningDatabase(config)]) {
       expect(database.url("analyst")).toBe(server.url("analyst"));
       await database.close();
@@ -124,7 +124,7 @@ describe("a running server", () => {
   });
 });
 
-test("a command without a running server starts one for itself, and another waits its turn", async () => {
+test("starts a server for a command without a running one, and makes another command wait", async () => {
   const order: string[] = [];
   const command = async (name: string) => {
     const database = await attachDatabase(config, { settings: SETTINGS });
@@ -141,7 +141,7 @@ test("a command without a running server starts one for itself, and another wait
   await expect(runningDatabase(config)).rejects.toMatchObject({ code: "DATABASE_NOT_RUNNING" });
 });
 
-test("a lost secrets.json is not replaced silently, but can be given up", async () => {
+test("rejects a lost secrets.json, but replaces an emptied one", async () => {
   const path = join(config.dataDirectory, "secrets.json");
   const old = readSecrets(config.dataDirectory)!;
   rmSync(path);
@@ -158,7 +158,7 @@ test("a lost secrets.json is not replaced silently, but can be given up", async 
   }
 });
 
-describe("what is in the way is named", () => {
+describe("a failed start names", () => {
   let blocker: Server;
 
   afterAll(() => {
@@ -192,7 +192,7 @@ describe("what is in the way is named", () => {
     }
   });
 
-  test("a folder of something else", async () => {
+  test("a folder with other content", async () => {
     const dataDirectory = join(parent, "other");
     mkdirSync(join(dataDirectory, "postgres"), { recursive: true });
     writeFileSync(join(dataDirectory, "postgres", "notes.txt"), "mine");
@@ -210,7 +210,7 @@ describe("what is in the way is named", () => {
     });
   });
 
-  test("an external server without a URL for the role, by the name of its variable", async () => {
+  test("the variable of a role without a URL on an external server", async () => {
     const url = "postgres://o:p@db.example.com/app?sslmode=verify-full";
     const database = await openDatabase({ ...config, databaseUrls: { owner: url } });
     expect(database.kind).toBe("external");
@@ -224,7 +224,7 @@ describe("what is in the way is named", () => {
   });
 });
 
-test("nothing of a closed server is left running", () => {
+test("leaves no process of a closed server running", () => {
   expect(() => statSync(join(config.dataDirectory, "plinth.lock"))).toThrow();
   expect(() => statSync(join(config.dataDirectory, "postgres", "postmaster.pid"))).toThrow();
   const { stdout } = spawnSync("ps", ["-eo", "args="], { encoding: "utf8" });

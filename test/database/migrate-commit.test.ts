@@ -36,7 +36,7 @@ const make = async (contents: FolderContents) => {
   return folder;
 };
 const rootUrl = () => testSetup().adminUrl;
-/** Databases and roles that a try left behind. */
+/** Databases and roles that an attempt left behind. */
 const leftovers = () =>
   withClient(rootUrl(), async (client) => {
     const { rows } = await client.query<{ name: string }>(
@@ -47,7 +47,7 @@ const leftovers = () =>
   });
 
 describe("commitCurrent", () => {
-  test("freezes current.sql with what it includes, under a number and the message", async () => {
+  test("freezes current.sql and its includes under a number and the message", async () => {
     const folder = await make(CONTENTS);
     const options = { rootUrl: rootUrl(), migrationsFolder: folder.path, message: "Answers, to questions" };
     expect(await commitCurrent(options)).toEqual({ file: "000002-answers-to-questions.sql" });
@@ -63,7 +63,7 @@ describe("commitCurrent", () => {
     expect(await leftovers()).toEqual([]);
   });
 
-  test("changes no file when the history does not run", async () => {
+  test("changes no file when the history fails", async () => {
     const folder = await make({ ...CONTENTS, current: "select * from missing;\n" });
     await expect(
       commitCurrent({ rootUrl: rootUrl(), migrationsFolder: folder.path, message: "broken" }),
@@ -76,14 +76,14 @@ describe("commitCurrent", () => {
     expect(await leftovers()).toEqual([]);
   });
 
-  test.each(["", "…", "two\nlines", "x".repeat(513)])("refuses the message %j", async (message) => {
+  test.each(["", "…", "two\nlines", "x".repeat(513)])("rejects the message %j", async (message) => {
     const folder = await make(CONTENTS);
     await expect(
       commitCurrent({ rootUrl: rootUrl(), migrationsFolder: folder.path, message }),
     ).rejects.toMatchObject({ code: "INVALID_MESSAGE" });
   });
 
-  test("writes what graphile-migrate's own commit writes, and its status agrees", async () => {
+  test("writes the same file as graphile-migrate's own commit, and its status agrees", async () => {
     const ours = await make(CONTENTS);
     await commitCurrent({ rootUrl: rootUrl(), migrationsFolder: ours.path, message: "answers" });
 
@@ -105,7 +105,7 @@ describe("commitCurrent", () => {
       const name = "committed/000002-answers.sql";
       expect(await ours.read(name)).toBe(await theirs.read(name));
       expect(await graphileStatus(settings)).toEqual({ remainingMigrations: [], hasCurrentMigration: false });
-      // What its command has run is nothing new to `plinth migrate`.
+      // Migrations that its command ran are not pending for `plinth migrate`.
       expect(
         await migrateDatabase({
           ownerUrl: db.url("owner"),
@@ -114,7 +114,7 @@ describe("commitCurrent", () => {
         }),
       ).toEqual({ applied: [] });
     } finally {
-      // Its idle connections live 200 ms more, and one that is cut off ends the process.
+      // Its idle connections live 200 ms longer, and one that is cut off ends the process.
       await sleep(400);
       await withClient(rootUrl(), (client) => client.query(`drop database if exists ${shadow} with (force)`));
       await db.drop();
@@ -123,7 +123,7 @@ describe("commitCurrent", () => {
 });
 
 describe("recommit", () => {
-  test("puts today's fixtures in place of the included ones, keeps names and messages, and chains the hashes", async () => {
+  test("replaces included fixtures with their current text, keeps names and messages, and chains the hashes", async () => {
     const folder = await make(CONTENTS);
     const options = { rootUrl: rootUrl(), migrationsFolder: folder.path };
     await commitCurrent({ ...options, message: "answers" });
@@ -150,7 +150,7 @@ describe("recommit", () => {
     expect(applied).toEqual(names);
   });
 
-  test("leaves what stands before --from as it was frozen, whatever its fixtures hold today", async () => {
+  test("keeps everything before --from frozen, whatever its fixtures hold now", async () => {
     const folder = await make(CONTENTS);
     const options = { rootUrl: rootUrl(), migrationsFolder: folder.path };
     await commitCurrent({ ...options, message: "answers" });
@@ -165,7 +165,7 @@ describe("recommit", () => {
     expect(await recommit({ ...options, from: 3 })).toMatchObject({ changed: [] });
   });
 
-  test("commits files that were put there as they would stand in current.sql", async () => {
+  test("commits added files as they would stand in current.sql", async () => {
     const folder = await make({ fixtures: FIXTURES });
     await folder.write(
       "committed/000001-foundation.sql",
@@ -182,7 +182,7 @@ describe("recommit", () => {
   test.each([
     ["a fixture fails", "one/functions/answer.sql", "select * from missing;", "MIGRATION_FAILED"],
     [
-      "a fixture includes what is not there",
+      "a fixture includes a missing file",
       "one/functions/grant.sql",
       "--!include nothing.sql",
       "MIGRATIONS_INVALID",

@@ -42,7 +42,7 @@ const comment = () =>
     return rows[0]!.comment;
   });
 
-test("all fixtures run, with includes and role names; what they did can be looked at and taken back", async () => {
+test("runs all fixtures with includes and role names, for inspection and rollback", async () => {
   let seen: unknown;
   const names = await runFixtures({
     ...options(),
@@ -61,7 +61,7 @@ test("all fixtures run, with includes and role names; what they did can be looke
   expect(await comment()).toBe("later");
 });
 
-test("a failure names the fixture and the line, and leaves nothing", async () => {
+test("names the fixture and the line of a failure, and leaves nothing", async () => {
   await folder.write("fixtures/two.sql", "comment on schema one is 'half';\n\nselect * from missing;\n");
   await expect(runFixtures(options())).rejects.toMatchObject({
     code: "FIXTURE_FAILED",
@@ -70,7 +70,7 @@ test("a failure names the fixture and the line, and leaves nothing", async () =>
   expect(await comment()).toBeNull();
 });
 
-test("a fixture that nothing includes is found, one included by a fixture or by current.sql is not", async () => {
+test("finds a fixture that nothing includes, but not one included by a fixture or by current.sql", async () => {
   expect(await unusedFixtures(folder.path)).toEqual([]);
   await folder.write("fixtures/one/views/forgotten.sql", "select 1;\n");
   await folder.write("current.sql", "-- nothing\n");

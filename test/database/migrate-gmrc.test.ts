@@ -6,7 +6,7 @@ import { DEFAULT_ROLE_PREFIX, roleName } from "../../src/config/roles.ts";
 import { graphileSettings } from "../../src/database/graphile-migrate.ts";
 import { MIGRATIONS_FOLDER, PACKAGE_ROOT } from "../../src/support/paths.ts";
 
-test(".gmrc says to the graphile-migrate command what `plinth migrate` does", async () => {
+test(".gmrc configures the graphile-migrate command as `plinth migrate` works", async () => {
   const file = await getSettingsFromJSON(join(PACKAGE_ROOT, ".gmrc"));
   const code = graphileSettings({
     rolePrefix: DEFAULT_ROLE_PREFIX,
@@ -21,7 +21,7 @@ test(".gmrc says to the graphile-migrate command what `plinth migrate` does", as
   });
 });
 
-test("an owner with a name of another form is quoted where migrations name it", () => {
+test("quotes an owner's name of another form where migrations name it", () => {
   const settings = graphileSettings({
     rolePrefix: "p",
     owner: 'Some "DBA"',
@@ -32,7 +32,7 @@ test("an owner with a name of another form is quoted where migrations name it", 
   expect(settings.placeholders?.[":PLINTH_USER"]).toBe("p_user");
 });
 
-test("the migration being written lies at the top, and graphile-migrate finds it", async () => {
+test("keeps the current migration at the top, where graphile-migrate finds it", async () => {
   const link = join(MIGRATIONS_FOLDER, "current.sql");
   expect(await readlink(link)).toBe("../current.sql");
   expect(await realpath(link)).toBe(await realpath(join(PACKAGE_ROOT, "current.sql")));

@@ -34,7 +34,7 @@ const query = async (role: "owner" | "worker" | "service" | "analyst" | "authent
   withClient(db.url(role), async (client) => (await client.query(sql)).rows);
 
 describe("installing", () => {
-  test("makes the queues with their options, whatever their order", async () => {
+  test("creates the queues with their options, in any order", async () => {
     expect(
       await query(
         "owner",
@@ -46,14 +46,14 @@ describe("installing", () => {
     ]);
   });
 
-  test("again changes nothing", async () => {
+  test("changes nothing the second time", async () => {
     const state = "select (select max(updated_on) from pgboss.queue) as queues, version from pgboss.version";
     const before = await query("owner", state);
     expect(await install(QUEUES)).toEqual([]);
     expect(await query("owner", state)).toEqual(before);
   });
 
-  test("brings changed options into an existing queue, and refuses what cannot be changed", async () => {
+  test("applies changed options to an existing queue, and rejects options that cannot change", async () => {
     const changed = (change: Partial<Queue>) => [{ ...QUEUES[0]!, ...change }, QUEUES[1]!];
     await install(changed({ retryLimit: 9 }));
     expect(
@@ -63,7 +63,7 @@ describe("installing", () => {
     await expect(install(changed({ policy: "standard" }))).rejects.toMatchObject({ code: "QUEUE_CHANGED" });
   });
 
-  test("upgrades an older schema, and refuses a newer one", async () => {
+  test("upgrades an older schema, and rejects a newer one", async () => {
     const [{ version } = { version: 0 }] = (await query("owner", "select version from pgboss.version")) as {
       version: number;
     }[];
@@ -71,7 +71,7 @@ describe("installing", () => {
     expect(await query("owner", "select version from pgboss.version")).toEqual([{ version: version - 1 }]);
     expect(await install(QUEUES)).toHaveLength(1);
     expect(await query("owner", "select version from pgboss.version")).toEqual([{ version }]);
-    // Nothing is left for a background worker to build, who could not.
+    // Nothing is left to build for a background worker, which has no right to.
     expect(await query("owner", "select from pgboss.bam where status <> 'completed'")).toEqual([]);
 
     await query("owner", `update pgboss.version set version = ${version + 1}`);
@@ -79,7 +79,7 @@ describe("installing", () => {
     await query("owner", `update pgboss.version set version = ${version}`);
   });
 
-  test("leaves a schema that pg-boss itself finds nothing wrong with", async () => {
+  test("leaves a schema that pg-boss itself finds correct", async () => {
     const boss = new PgBoss({
       connectionString: db.url("owner"),
       migrate: false,
@@ -136,7 +136,7 @@ describe("the worker", () => {
     "drop table pgboss.schedule",
     "truncate pgboss.job",
     "delete from pgboss.queue",
-    // What stands there becomes part of statements that the owner runs at the next upgrade.
+    // These values become part of statements that the owner runs at the next upgrade.
     "update pgboss.queue set table_name = 'x'",
     "update pgboss.queue set partition = true",
     "insert into pgboss.bam (name, version, table_name, command) values ('x', 1, 'x', 'x')",

@@ -49,7 +49,7 @@ const schemas = () =>
     return SCHEMAS.filter((schema) => rows.some((row) => row.name === schema));
   });
 
-test("takes back the newest, which then are pending and can run again", async () => {
+test("rolls back the latest migrations, which are then pending and can run again", async () => {
   const lines: string[] = [];
   expect(await rollback({ ...options(), steps: 2, log: (line) => lines.push(line) })).toEqual({
     rolledBack: [NAMES[2], NAMES[1]],
@@ -64,7 +64,7 @@ test("takes back the newest, which then are pending and can run again", async ()
   expect(await schemas()).toEqual(SCHEMAS);
 });
 
-test("goes back to an empty database", async () => {
+test("rolls back to an empty database", async () => {
   await rollback({ ...options(), steps: 3 });
   expect(await schemas()).toEqual([]);
   expect((await migrationStatus(options())).applied).toEqual([]);
@@ -72,32 +72,32 @@ test("goes back to an empty database", async () => {
 
 const SECOND = () => join(folder.path, "rollback", NAMES[1]!);
 test.each([
-  ["has no way back", () => rm(SECOND()), "ROLLBACK_MISSING"],
-  ["has one with an error", () => writeFile(SECOND(), "drop schema missing;"), "ROLLBACK_FAILED"],
-  ["includes today's text", () => writeFile(SECOND(), "--!include f.sql"), "ROLLBACK_INVALID"],
-  ["restores what never was", () => writeFile(SECOND(), "--!restore f.sql"), "ROLLBACK_INVALID"],
-])("nothing is done when one of several %s", async (_, spoil, code) => {
+  ["has no rollback", () => rm(SECOND()), "ROLLBACK_MISSING"],
+  ["has a rollback with an error", () => writeFile(SECOND(), "drop schema missing;"), "ROLLBACK_FAILED"],
+  ["includes the current text", () => writeFile(SECOND(), "--!include f.sql"), "ROLLBACK_INVALID"],
+  ["restores a text that never was", () => writeFile(SECOND(), "--!restore f.sql"), "ROLLBACK_INVALID"],
+])("changes nothing when one of several %s", async (_, spoil, code) => {
   await spoil();
   await expect(rollback({ ...options(), steps: 3 })).rejects.toMatchObject({ name: "PlinthError", code });
   expect(await schemas()).toEqual(SCHEMAS);
   expect((await migrationStatus(options())).applied).toEqual(NAMES);
 });
 
-test("a failure names the file and the line", async () => {
+test("names the file and the line of a failure", async () => {
   await folder.write(`rollback/${NAMES[2]}`, "select 1;\n\nselect * from missing;");
   await expect(rollback({ ...options(), steps: 1 })).rejects.toMatchObject({
     message: expect.stringMatching(/rollback\/000003-three\.sql .*line 3\b.*42P01/),
   });
 });
 
-test("more than there is is refused, and so is no number", async () => {
+test("rejects more migrations than there are, and an invalid number", async () => {
   await expect(rollback({ ...options(), steps: 4 })).rejects.toMatchObject({ code: "NOTHING_TO_ROLL_BACK" });
   for (const steps of [0, -1, 1.5, Number.NaN])
     await expect(rollback({ ...options(), steps })).rejects.toMatchObject({ code: "INVALID_STEPS" });
   expect(await schemas()).toEqual(SCHEMAS);
 });
 
-test("--!restore puts back what a fixture held when it was last included, not what it holds today", async () => {
+test("--!restore restores a fixture's text from its last inclusion, not its current text", async () => {
   const answer = (text: string) =>
     `create or replace function one.answer() returns integer language sql as 'select ${text}';`;
   const fixture = "one/answer.sql";

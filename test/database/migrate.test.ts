@@ -41,7 +41,7 @@ const rows = <Row extends object>(sql: string): Promise<Row[]> =>
   withClient(db.url("owner"), async (client) => (await client.query<Row>(sql)).rows);
 
 describe("migrateDatabase", () => {
-  test("runs what is pending in order, as an ordinary role, and finds nothing to do afterwards", async () => {
+  test("runs pending migrations in order as an ordinary role, and finds nothing to do afterwards", async () => {
     await use(TWO);
     const lines: string[] = [];
     expect(await migrate((line) => lines.push(line))).toEqual({ applied: NAMES });
@@ -53,7 +53,7 @@ describe("migrateDatabase", () => {
     expect(await migrate()).toEqual({ applied: [] });
   });
 
-  test("fills in the names of the roles", async () => {
+  test("fills in the role names", async () => {
     await use(TWO);
     await migrate();
     expect(
@@ -62,7 +62,7 @@ describe("migrateDatabase", () => {
     ).toEqual([{ comment: `owned by ${db.rolePrefix}_owner`, usage: true }]);
   });
 
-  test("two at once: the second waits, and each migration runs once", async () => {
+  test("runs each migration once when two calls overlap, by making the second wait", async () => {
     const [first, ...others] = NAMES.map((name) => [name, `select pg_sleep(0.1);\n${TWO.committed![name]}`]);
     await use({ committed: Object.fromEntries([first!, ...others]) });
     const lines: string[] = [];
@@ -72,7 +72,7 @@ describe("migrateDatabase", () => {
     expect(lines.filter((line) => /waiting/.test(line))).toHaveLength(2);
   });
 
-  test("a failing migration changes nothing, and the ones before it stay", async () => {
+  test("keeps a failing migration from changing anything, and keeps those before it", async () => {
     await use({
       committed: {
         ...TWO.committed,
@@ -92,7 +92,7 @@ describe("migrateDatabase", () => {
     expect(await migrationStatus(options())).toMatchObject({ applied: NAMES, pending: ["000003-three.sql"] });
   });
 
-  test("does not depend on what the owner's sessions have set", async () => {
+  test("does not depend on settings of the owner's sessions", async () => {
     await use({
       committed: {
         "000001-one.sql":
@@ -110,13 +110,13 @@ describe("migrateDatabase", () => {
     ).toEqual([{ utc: true }]);
   });
 
-  test("refuses names without a schema, which would land wherever the session looks first", async () => {
+  test("rejects names without a schema, which would depend on the search path", async () => {
     await use({ committed: { "000001-one.sql": "create table t (id integer);" } });
     await expect(migrate()).rejects.toMatchObject({ code: "MIGRATION_FAILED", cause: { code: "3F000" } });
   });
 });
 
-describe("what does not belong together is refused", () => {
+describe("migrateDatabase rejects", () => {
   test("a file edited after its commit", async () => {
     await use(TWO);
     await folder.write(
@@ -145,7 +145,7 @@ describe("what does not belong together is refused", () => {
     await expect(migrationStatus(options())).rejects.toMatchObject({ code: "MIGRATIONS_AHEAD" });
   });
 
-  test("a file that was written by hand, and a folder that is not there", async () => {
+  test("a file written by hand, and a missing folder", async () => {
     await use({});
     await folder.write("committed/000001-one.sql", "create schema one;\n");
     await expect(migrate()).rejects.toMatchObject({ code: "MIGRATIONS_INVALID" });
@@ -155,7 +155,7 @@ describe("what does not belong together is refused", () => {
 });
 
 describe("migrationStatus", () => {
-  test("tells applied from pending, changes nothing, and does not wait for a migration", async () => {
+  test("separates applied from pending, changes nothing, and does not wait for a migration", async () => {
     await use(TWO);
     const before = { applied: [], pending: NAMES, currentIsBlank: true };
     expect(await migrationStatus(options())).toEqual(before);
@@ -174,12 +174,12 @@ describe("migrationStatus", () => {
     ["-- a comment\nselect 1; -- and another", false],
     ["--! Message: with a header\n\n-- only", true],
     ["--!include f.sql", false],
-  ])("current.sql %j is blank: %s", async (current, blank) => {
+  ])("reports whether current.sql %j is blank: %s", async (current, blank) => {
     await use({ current, fixtures: { "f.sql": "select 1;" } });
     expect((await migrationStatus(options())).currentIsBlank).toBe(blank);
   });
 
-  test("an include in current.sql that is not there is named", async () => {
+  test("names a missing include in current.sql", async () => {
     await use({ current: "--!include missing.sql", fixtures: { "f.sql": "select 1;" } });
     await expect(migrationStatus(options())).rejects.toMatchObject({
       code: "MIGRATIONS_INVALID",

@@ -26,14 +26,14 @@ describe("files", () => {
     ]),
   );
 
-  test("what was written is fresh, and writing again changes nothing", async () => {
+  test("are fresh after writing, and writing again changes nothing", async () => {
     expect(await writeSchemaFiles(folder, FILES)).toEqual(["one.sql", "two.sql"]);
     expect(await checkSchemaFiles(folder, FILES)).toEqual([]);
     expect(await writeSchemaFiles(folder, FILES)).toEqual([]);
     expect(await readFile(join(folder, "two.sql"), "utf8")).toBe("create schema two;\n");
   });
 
-  test("an edited, a missing and a left-over file are stale; files of another kind are somebody else's", async () => {
+  test("are stale when edited, missing or left over, but ignored when of another kind", async () => {
     await writeSchemaFiles(folder, FILES);
     await writeFile(join(folder, "one.sql"), "create schema one; \n");
     await rm(join(folder, "two.sql"));
@@ -46,17 +46,17 @@ describe("files", () => {
     expect((await readdir(folder)).sort()).toEqual(["one.sql", "schema.graphql", "two.sql"]);
   });
 
-  test("a left-over empty file is stale too", async () => {
+  test("are stale when left over and empty", async () => {
     await writeSchemaFiles(folder, FILES);
     await writeFile(join(folder, "old.sql"), "");
     expect((await checkSchemaFiles(folder, FILES)).map((file) => file.name)).toEqual(["old.sql"]);
   });
 
-  test("a folder that is not there holds nothing", async () => {
+  test("are none in a missing folder", async () => {
     expect(await checkSchemaFiles(join(folder, "missing"), FILES)).toHaveLength(2);
   });
 
-  test("the diff is short", () => {
+  test("have a short diff", () => {
     expect(shortDiff("a\nb\nc\nd\n", "a\nx\nc\nd\n")).toBe("@@ line 2 @@\n-b\n+x");
     expect(shortDiff("a\na\n", "a\n")).toBe("@@ line 2 @@\n-a");
     const long = shortDiff("", Array.from({ length: 50 }, (_, i) => `line ${i}`).join("\n"));
@@ -73,7 +73,7 @@ describe("SQL text", () => {
     ["A - B / C", "a - b / c"],
     ["$1 > 'X'", "$1 > 'X'"],
     ["ENABLE'X'", "enable'X'"],
-  ])("%j in small letters", (sql, expected) => {
+  ])("%j in lower case", (sql, expected) => {
     expect(lowerCaseKeywords(sql)).toBe(expected);
   });
 
@@ -86,7 +86,7 @@ describe("SQL text", () => {
     expect(literal(text)).toBe(expected);
   });
 
-  test("the first sentence is for people", () => {
+  test("starts with the first sentence that is written for people", () => {
     expect(firstSentence("@name x\n@behavior -*\nWhy it is.\nMore.")).toEqual(["-- Why it is."]);
     expect(firstSentence("@omit")).toEqual([]);
     expect(firstSentence(null)).toEqual([]);

@@ -7,7 +7,7 @@ import type { ScratchDatabase } from "../../src/database/scratch-database.ts";
 import { dumpSchema } from "../../src/schema-dump/dump.ts";
 import { createEmptyTestDatabase, withClient } from "../support/database.ts";
 
-// shop.sql makes one of everything; shop.expected.sql is how it must read.
+// shop.sql creates one of everything; shop.expected.sql is the expected dump.
 const DATA = join(import.meta.dirname, "schema-dump");
 
 let db: ScratchDatabase;
@@ -29,14 +29,14 @@ async function makeShop({ rolePrefix, url }: ScratchDatabase): Promise<void> {
 const dump = ({ rolePrefix, url }: ScratchDatabase) =>
   withClient(url("owner"), (client) => dumpSchema(client, { rolePrefix }));
 
-test("one of everything, in one order", async () => {
+test("dumps one of everything, in one order", async () => {
   const texts = await dump(db);
   expect([...texts.keys()]).toEqual(["database", "shop"]);
   const text = [...texts.values()].join("\n");
   expect(text).toBe(await readFile(join(DATA, "shop.expected.sql"), "utf8"));
 });
 
-test("does not depend on the prefix of the roles, nor on what the session has set, and leaves that as it was", async () => {
+test("does not depend on the prefix of the roles or on the session's settings, and leaves those unchanged", async () => {
   const other = await createEmptyTestDatabase();
   try {
     await makeShop(other);
@@ -60,7 +60,7 @@ test("does not depend on the prefix of the roles, nor on what the session has se
   }
 });
 
-test("names the fixture in place of a body where it is told one; the rest stays", async () => {
+test("names the fixture in place of a body when given one, and keeps the rest", async () => {
   const total = "fixtures/shop/functions/total.sql";
   const twice = "fixtures/shop/functions/twice.sql";
   const fixtures = new Map([
@@ -79,7 +79,7 @@ test("names the fixture in place of a body where it is told one; the rest stays"
   expect(expected).not.toContain("select total");
 });
 
-test("only the schemas asked for", async () => {
+test("dumps only the requested schemas", async () => {
   await withClient(db.url("owner"), async (client) => {
     const texts = await dumpSchema(client, { rolePrefix: db.rolePrefix, schemas: ["public"] });
     expect([...texts.keys()]).toEqual(["database", "public"]);
@@ -161,7 +161,7 @@ describe("the dump changes with", () => {
     "create schema pgboss; create table pgboss.job (id integer)",
     "select nextval('shop.tickets')",
     "analyze shop.orders",
-  ])("nothing else: %s", async (change) => {
+  ])("nothing else, such as %s", async (change) => {
     const before = await dump(db);
     await inTransaction(async (client) => {
       await client.query(change);

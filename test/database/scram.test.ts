@@ -3,7 +3,7 @@ import { describe, expect, test } from "@jest/globals";
 import { matchesVerifier, scramVerifier } from "../../src/database/scram.ts";
 
 describe("scramVerifier", () => {
-  test("agrees with the example exchange of RFC 7677", () => {
+  test("matches the example exchange of RFC 7677", () => {
     const salt = Buffer.from("W22ZaJ0SNY7soEsUEjb6gQ==", "base64");
     const authMessage =
       "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0," +
@@ -17,25 +17,25 @@ describe("scramVerifier", () => {
     expect(verifier).toMatch(/^SCRAM-SHA-256\$4096:W22ZaJ0SNY7soEsUEjb6gQ==\$[^:]{44}:[^:]{44}$/);
   });
 
-  test("is another one each time, as the salt is", () => {
+  test("differs each time, as the salt does", () => {
     expect(scramVerifier("pencil")).not.toBe(scramVerifier("pencil"));
   });
 });
 
 describe("matchesVerifier", () => {
-  test("knows its password and no other", () => {
+  test("accepts its password and no other", () => {
     const verifier = scramVerifier("pencil");
     expect(matchesVerifier("pencil", verifier)).toBe(true);
     expect(matchesVerifier("Pencil", verifier)).toBe(false);
   });
 
-  test("takes what people type for the same password as the same", () => {
+  test("accepts equivalent spellings of the same password", () => {
     expect(matchesVerifier("\ufb01n", scramVerifier("fin"))).toBe(true);
     expect(matchesVerifier("a\u00a0b", scramVerifier("a b"))).toBe(true);
   });
 
   test.each([null, undefined, "", "md5a3556571e93b0d20722ba62be61e8c2d"])(
-    "matches nothing to %j",
+    "accepts no password for %j",
     (verifier) => {
       expect(matchesVerifier("pencil", verifier)).toBe(false);
     },

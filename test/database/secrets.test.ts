@@ -16,14 +16,14 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("are made once, in a file that only its owner can read", () => {
+test("are created once, in a file that only its owner can read", () => {
   const secrets = loadSecrets(folder);
   expect(loadSecrets(folder)).toEqual(secrets);
   expect(statSync(secretsPath(folder)).mode & 0o777).toBe(0o600);
   expect(readdirSync(folder)).toEqual(["secrets.json"]);
 });
 
-test("hold a long password for each role that logs in, all different, and a signing key", () => {
+test("contain a different long password for each login role, and a signing key", () => {
   const { passwords, jwtKeys } = loadSecrets(folder);
   expect(Object.keys(passwords).sort()).toEqual([...LOGIN_ROLES, "superuser"].sort());
   for (const password of Object.values(passwords)) expect(password).toMatch(/^[\w-]{32}$/);
@@ -31,7 +31,7 @@ test("hold a long password for each role that logs in, all different, and a sign
   expect(parseSigningKeys(jwtKeys)).toHaveLength(1);
 });
 
-test("are not made by reading", () => {
+test("are not created by reading", () => {
   expect(readSecrets(folder)).toBeUndefined();
   expect(readdirSync(folder)).toEqual([]);
 });
@@ -42,14 +42,14 @@ test("can be changed in part", () => {
   expect(readSecrets(folder)).toEqual({ ...before, databasePort: 20_001, demo: { ada: "pass" } });
 });
 
-test("of an older version get what they lack, once", () => {
+test("of an older version get missing entries, once", () => {
   writeFileSync(secretsPath(folder), JSON.stringify({ passwords: { owner: "kept" } }));
   const secrets = readSecrets(folder)!;
   expect(secrets.passwords.owner).toBe("kept");
   expect(readSecrets(folder)).toEqual(secrets);
 });
 
-test("that others could read are closed", () => {
+test("that others can read become private", () => {
   loadSecrets(folder);
   chmodSync(secretsPath(folder), 0o644);
   readSecrets(folder);
@@ -57,7 +57,7 @@ test("that others could read are closed", () => {
 });
 
 test.each(["", "{", "[]", '{"passwords": {"owner": 1}}', '{"jwtKeys": ""}'])(
-  "that are damaged (%j) are left for a person to look at",
+  "that are damaged (%j) are kept for a person to inspect",
   (content) => {
     writeFileSync(secretsPath(folder), content);
     expect(() => loadSecrets(folder)).toThrow(expect.objectContaining({ code: "SECRETS_DAMAGED" }));

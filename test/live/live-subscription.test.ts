@@ -10,7 +10,7 @@ import { until } from "../support/api.ts";
 
 const TOPIC = "room:1";
 
-/** A log in memory, and Grafast as it is: it starts a turn as soon as it may, even if no subscriber takes its answers. */
+/** A log in memory, and Grafast as it is: it begins a batch as soon as it may, whether or not its answers are taken. */
 function makeStage(options: Partial<LiveSource> = {}, pageSize = 3) {
   const hub = new Hub();
   const log: number[] = [];

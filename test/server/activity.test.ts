@@ -21,7 +21,7 @@ function start(call: (text: string, values: readonly unknown[]) => Promise<unkno
   return { calls, lines, activity: startActivity({ callPrivateFunction, logger, flushIntervalMs }) };
 }
 
-test("C3 many uses become one statement a kind, and the same id none for a minute", async () => {
+test("writes many uses as one statement per kind, and none for the same id within a minute [C3]", async () => {
   const { activity, calls } = start(async () => {});
   for (let i = 0; i < 100; i++) {
     activity.note(session("s1"), "192.0.2.1");
@@ -44,14 +44,14 @@ test("C3 many uses become one statement a kind, and the same id none for a minut
   expect(calls[2]!.values[0]).toEqual(["s3"]);
 });
 
-test("C3 what is noted is written when the server stops", async () => {
+test("writes the noted uses when the server stops [C3]", async () => {
   const { activity, calls } = start(async () => {}, 60_000);
   activity.note(session("s1"), "192.0.2.1");
   await activity.close();
   expect(calls).toHaveLength(1);
 });
 
-test("C3 a failing database fails nobody and is logged", async () => {
+test("logs a database failure and fails no request [C3]", async () => {
   const { activity, calls, lines } = start(async () => {
     throw new Error("no database");
   });

@@ -60,8 +60,8 @@ const isAccepted = async (api: Api, token: string): Promise<boolean> =>
 const CREATE_CHAT = 'mutation { createChat(input: { chat: { title: "by a program" } }) { chat { title } } }';
 const chats = () => asOwner("select from llm.chats where user_id = $1", [ada.userId]);
 
-describe("A5 an API token", () => {
-  test("is told once, acts as its owner, and is listed without its secret", async () => {
+describe("an API token [A5]", () => {
+  test("is shown once, acts as its owner, and is listed without its secret", async () => {
     const { token, apiToken } = await make(["write"]);
     expect(token).toMatch(/^pla_/);
     expect(apiToken).toMatchObject({
@@ -92,7 +92,7 @@ describe("A5 an API token", () => {
     expect(codeOf(await revoke(apiToken.id, bob.token))).toBe("NOT_FOUND");
   });
 
-  test("is in the database as a hash, and in no log", async () => {
+  test("is stored as a hash and never logged", async () => {
     const { token } = await make();
     await here.ask("{ currentUser { id } }", { token });
     await send(here.url, { path: `/graphql/${token}`, method: "GET", body: null });
@@ -110,11 +110,11 @@ describe("A5 an API token", () => {
     expect(here.logLines.length).toBeGreaterThan(0);
   });
 
-  test("costs no query to recognise in the normal case", async () => {
+  test("is recognised without a query in the normal case", async () => {
     const { token } = await make();
     expect(await isAccepted(here, token)).toBe(true);
     const service = `${db.rolePrefix}_service`;
-    // Whoever asked now would be refused.
+    // Any query would be rejected now.
     await asOwner(`revoke execute on function private.find_api_token(bytea) from ${service}`);
     await asOwner(
       `revoke execute on function private.is_api_token_live(uuid, uuid, integer) from ${service}`,
@@ -128,7 +128,7 @@ describe("A5 an API token", () => {
     }
   });
 
-  test("is not accepted anywhere but in the Authorization header", async () => {
+  test("is accepted only in the Authorization header", async () => {
     const { token } = await make();
     const body = JSON.stringify({ query: "{ currentUser { id } }" });
     const postings: Parameters<typeof send>[1][] = [
@@ -151,18 +151,18 @@ describe("A5 an API token", () => {
   });
 
   test.each([
-    ["a typo", (token: string) => token.slice(0, -1) + (token.endsWith("A") ? "B" : "A")],
-    ["an unknown one", () => createApiToken().token],
-    ["a cut-off one", (token: string) => token.slice(0, 20)],
-    ["one in capitals", (token: string) => token.toUpperCase()],
-  ])("is refused when it is %s", async (_what, spoil) => {
+    ["mistyped", (token: string) => token.slice(0, -1) + (token.endsWith("A") ? "B" : "A")],
+    ["unknown", () => createApiToken().token],
+    ["cut off", (token: string) => token.slice(0, 20)],
+    ["in upper case", (token: string) => token.toUpperCase()],
+  ])("is rejected when it is %s", async (_what, spoil) => {
     const { token } = await make();
     const answer = await here.ask("{ currentUser { id } }", { token: spoil(token) });
     expect([answer.status, codeOf(answer)]).toEqual([401, "UNAUTHENTICATED"]);
     expect(answer.headers.get("www-authenticate")).toMatch(/invalid_token/);
   });
 
-  test("is used at most once a minute in the table, with the address", async () => {
+  test("has its last use written at most once a minute, with the address", async () => {
     const own = await startApi(db);
     const { token, apiToken } = await make();
     for (let i = 0; i < 5; i++) await isAccepted(own, token);
@@ -180,7 +180,7 @@ describe("A5 an API token", () => {
     ).toEqual([{ used: row!.used }]);
   });
 
-  test("works on when its use cannot be written", async () => {
+  test("works when its last use cannot be written", async () => {
     const own = await startApi(db);
     const { token } = await make();
     const touch = "function private.touch_api_tokens(uuid[], timestamptz[], inet[])";
@@ -191,7 +191,7 @@ describe("A5 an API token", () => {
     await asOwner(`grant execute on ${touch} to ${db.rolePrefix}_service`);
   });
 
-  test("is bound to the networks its owner allows", async () => {
+  test("works only from the networks that its owner allows", async () => {
     await asOwner(
       "update identity.user_security_settings set allowed_networks = '{10.0.0.0/8}' where user_id = $1",
       [ada.userId],
@@ -201,8 +201,8 @@ describe("A5 an API token", () => {
   });
 });
 
-describe("A5 a token that only reads", () => {
-  test("reads, and every mutation is FORBIDDEN and writes nothing", async () => {
+describe("a read-only API token [A5]", () => {
+  test("reads, gets FORBIDDEN for every mutation and writes nothing", async () => {
     const { token } = await make(["read"]);
     expect((await here.ask("{ chats { totalCount } }", { token })).data.chats.totalCount).toBe(0);
     for (const mutation of [
@@ -218,7 +218,7 @@ describe("A5 a token that only reads", () => {
     ).toEqual([{ display_name: null }]);
   });
 
-  test("cannot change or delete the memory either, which is written outside the request's transaction", async () => {
+  test("cannot change or delete the memory, which is written outside the request's transaction", async () => {
     const SET =
       "mutation ($input: SetConversationMemoryInput!) { setConversationMemory(input: $input) { conversationMemory { memory } } }";
     const MEMORY = "{ conversationMemory { memory } }";
@@ -234,7 +234,7 @@ describe("A5 a token that only reads", () => {
     );
   });
 
-  test("does so over a WebSocket as well", async () => {
+  test("reads and gets FORBIDDEN for a mutation over a WebSocket", async () => {
     const { token } = await make(["read"]);
     const socket = await openSocket(here, token);
     expect(await socket.ask("{ currentUser { id } }")).toEqual({ data: { currentUser: { id: ada.userId } } });
@@ -244,11 +244,11 @@ describe("A5 a token that only reads", () => {
   });
 });
 
-describe("A5 no API token, not even one that writes, can", () => {
+describe("an API token, even with the scope write, cannot [A5]", () => {
   test.each([
-    ["create another", CREATE, { input: { name: "x", scopes: ["read"] } }],
+    ["create another token", CREATE, { input: { name: "x", scopes: ["read"] } }],
     [
-      "revoke one",
+      "revoke a token",
       'mutation { revokeApiToken(input: { id: "00000000-0000-7000-8000-000000000000" }) { clientMutationId } }',
       {},
     ],
@@ -271,9 +271,13 @@ describe("A5 no API token, not even one that writes, can", () => {
       'mutation { endSession(input: { sessionId: "00000000-0000-7000-8000-000000000000" }) { clientMutationId } }',
       {},
     ],
-    ["consent", 'mutation { giveConsent(input: { purpose: "x", version: 1 }) { clientMutationId } }', {}],
     [
-      "change the networks",
+      "give consent",
+      'mutation { giveConsent(input: { purpose: "x", version: 1 }) { clientMutationId } }',
+      {},
+    ],
+    [
+      "change the allowed networks",
       "mutation { setAllowedNetworks(input: { force: true }) { clientMutationId } }",
       {},
     ],
@@ -285,7 +289,7 @@ describe("A5 no API token, not even one that writes, can", () => {
   });
 });
 
-describe("A5 revocation of an API token reaches every server at once, open sockets included", () => {
+describe("revocation of an API token reaches every server and open socket at once [A5]", () => {
   test.each<[string, (id: string) => Promise<unknown>]>([
     ["revokeApiToken", (id) => revoke(id)],
     [
@@ -308,8 +312,11 @@ describe("A5 revocation of an API token reaches every server at once, open socke
       () => asOwner("update identity.users set account_status = 'disabled' where id = $1", [ada.userId]),
     ],
     ["a deleted account", () => asOwner("delete from identity.users where id = $1", [ada.userId])],
-    ["psql", (id) => asOwner("update identity.api_tokens set revoked_at = now() where id = $1", [id])],
-  ])("by %s", async (_what, end) => {
+    [
+      "an update in psql",
+      (id) => asOwner("update identity.api_tokens set revoked_at = now() where id = $1", [id]),
+    ],
+  ])("after %s", async (_what, end) => {
     const { token, apiToken } = await make();
     const bob = await signUp(here, `bob${++names}`);
     const other = await make(["read"], bob.token);
@@ -321,14 +328,14 @@ describe("A5 revocation of an API token reaches every server at once, open socke
     expect(await isAccepted(there, other.token)).toBe(true);
   });
 
-  test("but ending the session it was made in does not end it", async () => {
+  test("does not follow when the session that created the token ends", async () => {
     const { token } = await make();
     await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
     await until(async () => !(await isAccepted(here, ada.token)));
     expect(await isAccepted(here, token)).toBe(true);
   });
 
-  test("while requests run, none that starts later succeeds", async () => {
+  test("rejects every request that starts after it, while others run", async () => {
     const { token, apiToken } = await make();
     let revokedAt = Number.POSITIVE_INFINITY;
     const late: number[] = [];
@@ -347,11 +354,11 @@ describe("A5 revocation of an API token reaches every server at once, open socke
     for (let i = 0; i < 10; i++) await isAccepted(there, token);
     isDone = true;
     await Promise.all(clients);
-    // The notification's way is the only delay: whoever was refused is refused for good.
+    // Only the notification takes time: after the first rejection, every request is rejected.
     expect(late.every((ms) => ms <= refusedAt - revokedAt)).toBe(true);
   });
 
-  test("and the database is asked while the servers cannot hear", async () => {
+  test("holds while servers receive no notifications, because they ask the database", async () => {
     const { token, apiToken } = await make();
     const survivor = await make();
     expect(await isAccepted(there, survivor.token)).toBe(true);
@@ -377,32 +384,37 @@ describe("A5 revocation of an API token reaches every server at once, open socke
   });
 });
 
-describe("A5 createApiToken", () => {
+describe("createApiToken [A5]", () => {
   const valid = { name: "ci", scopes: ["read"] };
   test.each<[string, Record<string, unknown>, string, string | undefined]>([
-    ["no name", { name: "" }, "BAD_USER_INPUT", "name"],
+    ["an empty name", { name: "" }, "BAD_USER_INPUT", "name"],
     ["a missing name", { name: undefined }, "BAD_USER_INPUT", undefined],
     ["a null name", { name: null }, "BAD_USER_INPUT", "name"],
-    ["a number for a name", { name: 1 }, "BAD_USER_INPUT", "name"],
+    ["a number as the name", { name: 1 }, "BAD_USER_INPUT", "name"],
     ["an oversized name", { name: "x".repeat(100_000) }, "BAD_USER_INPUT", "name"],
     ["NUL in the name", { name: "a\0b" }, "BAD_USER_INPUT", "name"],
-    ["half a character", { name: "a\ud800" }, "BAD_USER_INPUT", "name"],
-    ["a control character", { name: "a\u001b[31m" }, "BAD_USER_INPUT", "name"],
+    ["half a character in the name", { name: "a\ud800" }, "BAD_USER_INPUT", "name"],
+    ["a control character in the name", { name: "a\u001b[31m" }, "BAD_USER_INPUT", "name"],
     ["an empty list of scopes", { scopes: [] }, "BAD_USER_INPUT", "scopes"],
     ["an unknown scope", { scopes: ["admin"] }, "BAD_USER_INPUT", "scopes"],
     ["a look-alike scope", { scopes: ["reаd"] }, "BAD_USER_INPUT", "scopes"],
-    ["a scope in capitals", { scopes: ["READ"] }, "BAD_USER_INPUT", "scopes"],
+    ["a scope in upper case", { scopes: ["READ"] }, "BAD_USER_INPUT", "scopes"],
     ["NUL in a scope", { scopes: ["read\0"] }, "BAD_USER_INPUT", "scopes"],
     ["a thousand scopes", { scopes: Array(1000).fill("read") }, "BAD_USER_INPUT", "scopes"],
     ["a null scope", { scopes: [null] }, "BAD_USER_INPUT", "scopes"],
-    ["an array literal", { scopes: "{read,write}" }, "BAD_USER_INPUT", "scopes"],
-    ["a time that has passed", { expiresAt: "2020-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
-    ["a time too far away", { expiresAt: "2999-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
-    ["never", { expiresAt: "infinity" }, "BAD_USER_INPUT", "expiresAt"],
-    ["no time at all", { expiresAt: "'; drop table identity.api_tokens; --" }, "BAD_USER_INPUT", "expiresAt"],
-    ["NUL in the time", { expiresAt: "2027\0" }, "BAD_USER_INPUT", "expiresAt"],
-    ["a field that is not there", { userId: "x" }, "BAD_USER_INPUT", undefined],
-  ])("refuses %s", async (_what, input, code, field) => {
+    ["an array literal as the scopes", { scopes: "{read,write}" }, "BAD_USER_INPUT", "scopes"],
+    ["an expiry in the past", { expiresAt: "2020-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
+    ["an expiry too far in the future", { expiresAt: "2999-01-01T00:00:00Z" }, "BAD_USER_INPUT", "expiresAt"],
+    ["an infinite expiry", { expiresAt: "infinity" }, "BAD_USER_INPUT", "expiresAt"],
+    [
+      "an expiry that is not a time",
+      { expiresAt: "'; drop table identity.api_tokens; --" },
+      "BAD_USER_INPUT",
+      "expiresAt",
+    ],
+    ["NUL in the expiry", { expiresAt: "2027\0" }, "BAD_USER_INPUT", "expiresAt"],
+    ["an unknown field", { userId: "x" }, "BAD_USER_INPUT", undefined],
+  ])("rejects %s", async (_what, input, code, field) => {
     const answer = await create({ ...valid, ...input });
     expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual([code, field]);
     expect(await asOwner("select from identity.api_tokens where user_id = $1", [ada.userId])).toEqual([]);
@@ -415,11 +427,11 @@ describe("A5 createApiToken", () => {
     "ﬁn",
     "a".repeat(100),
     "$1 %s {{x}}",
-  ])("keeps the name %j as it is", async (name) => {
+  ])("keeps the name %j unchanged", async (name) => {
     expect((await create({ ...valid, name })).data.createApiToken.apiToken.name).toBe(name);
   });
 
-  test("needs somebody who signed in a short while ago", async () => {
+  test("requires a recent sign-in", async () => {
     expect(codeOf(await here.ask(CREATE, { variables: { input: valid } }))).toBe("UNAUTHENTICATED");
     await asOwner(
       "update identity.user_sessions set authenticated_at = now() - interval '11 minutes' where user_id = $1",
@@ -430,7 +442,7 @@ describe("A5 createApiToken", () => {
     expect((await create(valid, again.token)).errors).toBeUndefined();
   });
 
-  test("answers QUOTA_EXCEEDED at the 51st", async () => {
+  test("returns QUOTA_EXCEEDED for the 51st token", async () => {
     await asOwner(
       `insert into identity.api_tokens (user_id, name, token_prefix, scopes, expires_at)
        select $1, 'x', 'pla_xxxxxxxx', '{read}', now() + interval '1 day' from generate_series(1, 50)`,
@@ -445,13 +457,13 @@ describe("A5 createApiToken", () => {
     ["an unknown id", "00000000-0000-7000-8000-000000000000", "NOT_FOUND"],
     ["an object", { a: 1 }, "BAD_USER_INPUT"],
     ["NUL", "\0", "BAD_USER_INPUT"],
-  ])("revokeApiToken refuses %s", async (_what, id, code) => {
+  ])("revokeApiToken rejects %s", async (_what, id, code) => {
     expect(codeOf(await revoke(id as string))).toBe(code);
   });
 });
 
-describe("C3 sessions over the API", () => {
-  test("endOtherSessions ends all but this one, at once", async () => {
+describe("sessions over the API [C3]", () => {
+  test("endOtherSessions ends all but the current one at once", async () => {
     const other = await signIn(here, `ada${names}`);
     const { data } = await here.ask("mutation { endOtherSessions(input: {}) { result } }", {
       token: other.token,
@@ -464,7 +476,7 @@ describe("C3 sessions over the API", () => {
     );
   });
 
-  test("requests count as activity, once a minute, with the device and address known", async () => {
+  test("record requests as activity at most once a minute, with device and address", async () => {
     await asOwner(
       "update identity.user_sessions set last_activity_at = now() - interval '10 minutes' where user_id = $1",
       [ada.userId],
@@ -488,7 +500,7 @@ describe("C3 sessions over the API", () => {
     ["more than 2 kB", { x: "x".repeat(2048) }, "deviceInfo"],
     ["NUL", { x: "\0" }, undefined],
     ["null", null, "deviceInfo"],
-  ])("updateUserSession refuses %s as device information", async (_what, deviceInfo, field) => {
+  ])("updateUserSession rejects %s as device information", async (_what, deviceInfo, field) => {
     const { data } = await here.ask("{ currentUser { userSessions { nodes { id } } } }", {
       token: ada.token,
     });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { type Api, codeOf, PASSWORD, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-// How often somebody may try, through the API.
+// Limits on repeated attempts, through the API.
 
 let db: TestDatabase;
 let api: Api;
@@ -30,7 +30,7 @@ const attempts = () =>
     return rows[0].n as number;
   });
 
-test("A12 sign-ins are limited per address, refused before any work, and tell no account from another", async () => {
+test("limits sign-ins per address before any other work, with the same error for every account [A12]", async () => {
   expect((await login("192.0.2.1", "ada")).errors).toBeUndefined();
   expect(codeOf(await login("192.0.2.1", "ada", "wrong password, quite"))).toBe("INVALID_CREDENTIALS");
   const before = await attempts();
@@ -49,32 +49,32 @@ test("A12 sign-ins are limited per address, refused before any work, and tell no
   expect(told[1]).toEqual(told[0]);
   expect(told[2]).toEqual(told[0]);
   expect(told[0]!.hint).toBe("Try again in N seconds.");
-  // Neither looked at nor counted against the account.
+  // Neither checked nor counted against the account.
   expect(await attempts()).toBe(before);
   expect((await login("192.0.2.2", "ada")).errors).toBeUndefined();
 });
 
-test("A12 an attempt counts although the sign-in is refused and rolled back, and bad input does not count", async () => {
+test("counts an attempt even if the sign-in fails and is rolled back, but not bad input [A12]", async () => {
   for (let i = 0; i < 5; i++)
     expect(codeOf(await login("192.0.2.3", "x".repeat(400)))).toBe("BAD_USER_INPUT");
   for (let i = 0; i < 2; i++) expect(codeOf(await login("192.0.2.3", "nobody"))).toBe("INVALID_CREDENTIALS");
   expect(codeOf(await login("192.0.2.3", "nobody"))).toBe("RATE_LIMITED");
 });
 
-test("A12 an IPv6 customer is one address", async () => {
+test("counts an IPv6 customer as one address [A12]", async () => {
   for (let i = 0; i < 2; i++) await login(`2001:db8:0:1::${i}`, "nobody");
   expect(codeOf(await login("2001:db8:0:1:ffff::1", "nobody"))).toBe("RATE_LIMITED");
   expect(codeOf(await login("2001:db8:1:1::1", "nobody"))).toBe("INVALID_CREDENTIALS");
 });
 
-test("A12 parallel sign-ins from one address: no more than the limit are looked at", async () => {
+test("checks no more parallel sign-ins from one address than the limit allows [A12]", async () => {
   const answers = await Promise.all(Array.from({ length: 10 }, () => login("192.0.2.5", "nobody")));
   const codes = answers.map(codeOf);
   expect(codes.filter((code) => code === "INVALID_CREDENTIALS")).toHaveLength(2);
   expect(codes.filter((code) => code === "RATE_LIMITED")).toHaveLength(8);
 });
 
-test("A12 registrations are limited per address", async () => {
+test("limits registrations per address [A12]", async () => {
   const register = () =>
     api.ask("mutation ($input: RegisterInput!) { register(input: $input) { accessToken } }", {
       variables: { input: { username: `u${randomUUID().slice(0, 12)}`, password: PASSWORD } },
@@ -84,7 +84,7 @@ test("A12 registrations are limited per address", async () => {
   expect(codeOf(await register())).toBe("RATE_LIMITED");
 });
 
-test("A12 changes of password are limited per account, wherever they come from", async () => {
+test("limits password changes per account, from any address [A12]", async () => {
   const change = (ip: string) =>
     api.ask("mutation ($input: ChangePasswordInput!) { changePassword(input: $input) { accessToken } }", {
       variables: {
@@ -98,7 +98,7 @@ test("A12 changes of password are limited per account, wherever they come from",
   expect(codeOf(await change("192.0.2.9"))).toBe("RATE_LIMITED");
 });
 
-test("C7 who has manage_security tunes the rules through the API, and nobody else sees them", async () => {
+test("lets only accounts with manage_security see and change the rules through the API [C7]", async () => {
   const update = () =>
     api.ask(
       `mutation { updateRateLimitRule(input: { ruleName: "login_per_address", patch: { limitValue: 1000 } }) {
@@ -119,7 +119,7 @@ test("C7 who has manage_security tunes the rules through the API, and nobody els
   expect(codeOf(await login("192.0.2.1", "nobody"))).toBe("INVALID_CREDENTIALS");
 });
 
-test("A9 userSecurityStatus is a field of the account", async () => {
+test("exposes userSecurityStatus as a field of the account [A9]", async () => {
   const { data } = await api.ask(
     "{ currentUser { securityStatus { accountStatus isLocked liveSessions } } }",
     {

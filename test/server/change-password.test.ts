@@ -43,8 +43,8 @@ const SENTENCES = [
   "the fourth new sentence",
 ];
 
-describe("A2 the history", () => {
-  test("refuses the last N, the current one included, and forgets those before", async () => {
+describe("the password history [A2]", () => {
+  test("rejects the last N passwords, including the current one, and forgets older ones", async () => {
     let { token } = await signUp(api, "historian");
     let current = PASSWORD;
     for (const next of SENTENCES.slice(0, 2)) {
@@ -64,7 +64,7 @@ describe("A2 the history", () => {
     expect(row).toEqual({ kept: 2 });
   });
 
-  test("is told only to who knows the current password, and then counts nothing", async () => {
+  test("is revealed only to a caller who knows the current password, without counting a failure", async () => {
     const { token, userId } = await signUp(api, "prober");
     const failures = async () =>
       (
@@ -82,7 +82,7 @@ describe("A2 the history", () => {
     expect(codeOf(await change(token, PASSWORD, PASSWORD))).toBe("INVALID_CREDENTIALS");
   });
 
-  test("can be turned off, and then keeps nothing", async () => {
+  test("stores nothing when it is turned off", async () => {
     const free = await startApi(db, { PLINTH_PASSWORD_HISTORY: "0" });
     try {
       const { token, userId } = await signUp(free, "forgetful");
@@ -95,7 +95,7 @@ describe("A2 the history", () => {
 });
 
 describe("endOtherSessions", () => {
-  test("false leaves the other devices signed in, access tokens and all, and tells the owner", async () => {
+  test("false keeps the other devices signed in, including their access tokens, and notifies the owner", async () => {
     const here = await signUp(api, "trusting");
     const there = await signIn(api, "trusting");
     const changed = (await change(here.token, PASSWORD, SENTENCES[0]!, { endOtherSessions: false })).data
@@ -111,7 +111,7 @@ describe("endOtherSessions", () => {
     expect(await templatesTo(db, "trusting@example.org")).toContain("password-changed");
   });
 
-  test.each([true, null, undefined])("%s ends them", async (endOtherSessions) => {
+  test.each([true, null, undefined])("%s ends the other sessions", async (endOtherSessions) => {
     const name = `wary-${endOtherSessions}`;
     const here = await signUp(api, name);
     const there = await signIn(api, name);
@@ -120,7 +120,7 @@ describe("endOtherSessions", () => {
     expect(codeOf(await refresh(there.refreshToken))).toBe("UNAUTHENTICATED");
   });
 
-  test("two changes at once that both checked the old password: one wins", async () => {
+  test("accepts one of two concurrent changes that both checked the old password", async () => {
     const here = await signUp(api, "hasty");
     const answers = await Promise.all(
       SENTENCES.map((sentence) => change(here.token, PASSWORD, sentence, { endOtherSessions: false })),
@@ -130,7 +130,7 @@ describe("endOtherSessions", () => {
     expect((await signIn(api, "hasty", winners[0])).userId).toBe(here.userId);
   });
 
-  test("a sign-in that replaces an outdated hash does not bring back a password changed meanwhile", async () => {
+  test("keeps a new password when a concurrent sign-in replaces an outdated hash", async () => {
     const { userId } = await signUp(api, "veteran");
     const hashOf = async () =>
       (
@@ -155,8 +155,8 @@ describe("endOtherSessions", () => {
   });
 });
 
-describe("A2 passwords beside a second factor", () => {
-  test("are marked as not sufficing alone; all others suffice", async () => {
+describe("passwords beside a second factor [A2]", () => {
+  test("are marked as not sufficient alone, unlike all others", async () => {
     const { userId, token } = await signUp(api, "marked");
     await change(token, PASSWORD, SENTENCES[0]!);
     const flag = async () =>
@@ -177,8 +177,8 @@ describe("A2 passwords beside a second factor", () => {
   });
 });
 
-describe("H4 PLINTH_PASSWORD_HASH=bcrypt", () => {
-  test("makes bcrypt-sha256 hashes, signs in with them, and argon2id takes them over", async () => {
+describe("PLINTH_PASSWORD_HASH=bcrypt [H4]", () => {
+  test("creates bcrypt-sha256 hashes, which sign in and are later replaced by argon2id", async () => {
     const bcrypt = await startApi(db, { PLINTH_PASSWORD_HASH: "bcrypt" });
     const algorithm = async () =>
       (
@@ -208,7 +208,7 @@ describe("notifications", () => {
   const sent = async (name: string, template: string) =>
     (await mailsTo(db, `${name}@example.org`)).filter((mail) => mail.template === template);
 
-  test("a lock is told once, not for each try against it", async () => {
+  test("report a lock once, not for each attempt against it", async () => {
     await signUp(api, "locked");
     for (let i = 0; i < 9; i++) await login("locked", `wrong ${i}`, "guesser/1.0");
     const mails = await sent("locked", "account-locked");
@@ -220,7 +220,7 @@ describe("notifications", () => {
     });
   });
 
-  test("a new program is told once; registration and what is known are not", async () => {
+  test("report a new program once, but not registration or known programs", async () => {
     await api.ask(
       `mutation { register(input: { username: "roamer", email: "roamer@example.org", password: "${PASSWORD}" }) { accessToken } }`,
       { headers: { "user-agent": "home/1.0" } },
@@ -237,7 +237,7 @@ describe("notifications", () => {
     ["192.0.3.10", 1],
     ["2001:db8:1:2:3::4", 0],
     ["2001:db8:1:3::1", 1],
-  ])("a network is known by its /24 or /64: from %s %i", async (address, count) => {
+  ])("recognise a network by its /24 or /64: from %s %i", async (address, count) => {
     const name = `net-${address.replace(/[:.]/g, "-")}`;
     const { userId } = await signUp(api, name);
     await asOwner(
@@ -258,7 +258,7 @@ describe("notifications", () => {
     expect(await sent(name, "new-sign-in")).toHaveLength(count);
   });
 
-  test("an account without an address is told nothing, and nothing fails", async () => {
+  test("are not sent to an account without an address, and nothing fails", async () => {
     const { token, userId } = await signUp(api, "silent");
     await asOwner("update identity.users set email = null where id = $1", [userId]);
     await asOwner("delete from private.mail_outbox where user_id = $1", [userId]);

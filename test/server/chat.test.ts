@@ -3,7 +3,7 @@ import { addModel } from "../support/accounts.ts";
 import { type Api, codeOf, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
-// Chats and prompts as an app developer meets them: over HTTP, with what the schema makes of the functions.
+// Chats and prompts as an application developer uses them: over HTTP, with the schema generated from the functions.
 
 let db: TestDatabase;
 let api: Api;
@@ -42,7 +42,7 @@ const FINISH = `mutation ($input: FinishTurnInput!) {
   finishTurn(input: $input) { message { state finishReason content thinking lastSequence tokensUsed } }
 }`;
 
-test("R4 R5 a question is asked, its answer streams in, is edited away, rated, found and taken away", async () => {
+test("asks a question, streams its answer, edits it away, rates it, finds it and deletes it [R4, R5]", async () => {
   const chatId = (await ask(CREATE)).createChat.chat.id;
   const attachments = [
     { url: "https://x.example/c.png", mimeType: "image/png", sizeBytes: 3, name: "c.png" },
@@ -139,7 +139,7 @@ test("R4 R5 a question is asked, its answer streams in, is edited away, rated, f
   expect(await ask(search)).toEqual({ searchChatMessages: { nodes: [] } });
 });
 
-test("an answer is cancelled by its reader and broken off by its writer", async () => {
+test("lets the reader cancel an answer and the writer break it off", async () => {
   const chatId = (await ask(CREATE)).createChat.chat.id;
   await ask(SEND, { input: { chatId, content: "Go on" } });
   const start = async () =>
@@ -168,7 +168,7 @@ test("an answer is cancelled by its reader and broken off by its writer", async 
   );
 });
 
-test("whoever is not signed in writes nothing", async () => {
+test("rejects every write of a visitor", async () => {
   const chatId = (await ask(CREATE)).createChat.chat.id;
   for (const query of [
     [SEND, { input: { chatId, content: "x" } }],
@@ -178,7 +178,7 @@ test("whoever is not signed in writes nothing", async () => {
     expect(["UNAUTHENTICATED", "FORBIDDEN"]).toContain(await refuse(query[0], query[1], null));
 });
 
-test("H8 a prompt is written, declared, labelled, shared, rendered and counted", async () => {
+test("writes, declares, labels, shares, renders and counts a prompt [H8]", async () => {
   const variables = [{ name: "topic", type: "text" }];
   const { createPrompt } = await ask(
     `mutation ($input: CreatePromptInput!) { createPrompt(input: $input) { prompt { id currentVersion } } }`,

@@ -37,8 +37,8 @@ function rendered({ name, args, type }: GraphQLField<unknown, unknown>, directiv
   return `${name}${given.length > 0 ? `(${given.join(", ")})` : ""} ${directive} ${selection}`;
 }
 
-describe("the field of a subscription cannot be under a condition", () => {
-  test("however it is written, whatever the field", async () => {
+describe("the field of a subscription", () => {
+  test("cannot have a condition, in any form and for any field", async () => {
     const socket = await openSocket(api, ada.token);
     const codes = new Map<string, unknown>();
     for (const field of Object.values(schema.getSubscriptionType()!.getFields()))
@@ -65,7 +65,7 @@ describe("the field of a subscription cannot be under a condition", () => {
     expect(codes.size).toBeGreaterThan(100);
   });
 
-  test("but what is asked of its answers may", async () => {
+  test("can have conditions inside its selection", async () => {
     const socket = await openSocket(api, ada.token);
     const { data, errors } = await socket.ask(
       "subscription { unreadCounts { __typename @skip(if: true) ... @include(if: false) { __typename } } }",
@@ -75,7 +75,7 @@ describe("the field of a subscription cannot be under a condition", () => {
   });
 });
 
-test("an operation of which nothing is left answers with nothing", async () => {
+test("returns an empty result for an operation whose conditions exclude every field", async () => {
   for (const [kind, type] of [
     ["query", schema.getQueryType()!],
     ["mutation", schema.getMutationType()!],
@@ -99,7 +99,7 @@ test("an operation of which nothing is left answers with nothing", async () => {
   );
 });
 
-test("a condition that is missing its variable is the client's mistake", async () => {
+test("reports a condition without its variable as the client's mistake", async () => {
   for (const query of [
     "query ($v: Boolean!) { currentUser @skip(if: $v) { id } }",
     "{ currentUser @skip(if: null) { id } }",

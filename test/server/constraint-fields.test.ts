@@ -10,19 +10,19 @@ add("messages", "messages_chat_id_user_id_fkey", ["chatId", "userId"], true);
 add("settings", "settings_user_id_fkey", ["userId"], true);
 add("logs", "logs_status_check", ["status"]);
 
-describe("the field to blame", () => {
+describe("the field of a violated constraint", () => {
   test.each([
-    ["of a unique key is the last column", "models", "models_provider_id_name_key", "name"],
-    ["is never the owner when there is another", "prompts", "prompts_user_id_name_key", "name"],
-    ["of a foreign key is what it refers to", "messages", "messages_chat_id_user_id_fkey", "chatId"],
-    ["is the owner when there is no other", "settings", "settings_user_id_fkey", "userId"],
-    ["of an unknown constraint is unknown", "models", "models_something", undefined],
+    ["is the last column of a unique key", "models", "models_provider_id_name_key", "name"],
+    ["is never the owner when there is another column", "prompts", "prompts_user_id_name_key", "name"],
+    ["is the reference of a foreign key", "messages", "messages_chat_id_user_id_fkey", "chatId"],
+    ["is the owner when there is no other column", "settings", "settings_user_id_fkey", "userId"],
+    ["is unknown for an unknown constraint", "models", "models_something", undefined],
   ])("%s", (_what, table, constraint, field) => {
     expect(fields.of({ schema: "llm", table, constraint }).field).toBe(field);
   });
 });
 
-test("a partition answers as its table", () => {
+test("treats a partition as its table", () => {
   expect(fields.of({ schema: "llm", table: "logs_2026_01", constraint: "logs_status_check" })).toEqual({
     constraint: "logs_status_check",
     field: "status",
@@ -35,7 +35,7 @@ test("a partition answers as its table", () => {
   });
 });
 
-test("a column is called as in GraphQL", () => {
+test("names a column as GraphQL does", () => {
   expect(fields.columnField({ column: "input_price_per_million_tokens" })).toBe("inputPricePerMillionTokens");
   expect(fields.columnField({})).toBeUndefined();
 });

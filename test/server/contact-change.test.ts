@@ -3,7 +3,7 @@ import { type Answer, type Api, codeOf, PASSWORD, type SignedIn, signUp, startAp
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { mailsTo, tokenTo } from "../support/mail.ts";
 
-// A link, code or reset was sent for the address or number of its time. None of them works after a change.
+// A link, code or reset is sent for the current address or number. None of them works after a change.
 
 let db: TestDatabase;
 let api: Api;
@@ -41,7 +41,7 @@ const user = async (id: string) =>
     )
   )[0];
 
-/** An account with everything open that was ever sent for it: two links, a code and a reset. */
+/** An account with everything open that can be sent for it: two links, a code and a reset. */
 async function withOpenLinks(username: string, phoneNumber: string) {
   return openLinks(await signUp(api, username), username, phoneNumber);
 }
@@ -66,8 +66,8 @@ async function expectAllEnded(open: Awaited<ReturnType<typeof withOpenLinks>>): 
   expect(await user(open.account.userId)).toEqual(before);
 }
 
-describe("an address that changed", () => {
-  test("does not move back by the link sent at registration to a mistyped address", async () => {
+describe("a changed address", () => {
+  test("is not changed back by the registration link sent to a mistyped address", async () => {
     const account = await signUp(api, "mistyped");
     const first = await tokenTo(db, "mistyped@example.org", "verify-email");
     await succeeds(changeEmail(account, "right@example.org"));
@@ -76,7 +76,7 @@ describe("an address that changed", () => {
     expect(await user(account.userId)).toMatchObject({ email: "right@example.org", is_verified: true });
   });
 
-  test("ends every open link, code and reset when the user changes it", async () => {
+  test("invalidates every open link, code and reset when the user changes it", async () => {
     const open = await withOpenLinks("by-user", "+4915100000001");
     await succeeds(verifyEmail(open.change));
     await expectAllEnded(open);
@@ -87,13 +87,13 @@ describe("an address that changed", () => {
     ["another address", "sql1", "email = 'sql-other@example.org'"],
     ["another address in privacy mode", "sql2", "email = null, hashed_email = sha256('sql-other')"],
     ["no address", "sql3", "email = null, hashed_email = null"],
-  ])("ends them when plain SQL sets %s", async (_, username, change) => {
+  ])("invalidates every open link, code and reset when plain SQL sets %s", async (_, username, change) => {
     const open = await withOpenLinks(username, `+491510000001${username.at(-1)}`);
     await asOwner(`update identity.users set ${change} where id = $1`, [open.account.userId]);
     await expectAllEnded(open);
   });
 
-  test("is not verified when plain SQL sets it without saying so", async () => {
+  test("is unverified when plain SQL sets it without saying otherwise", async () => {
     const account = await signUp(api, "unproven");
     await succeeds(verifyEmail(await tokenTo(db, "unproven@example.org", "verify-email")));
     await asOwner("update identity.users set email = 'unproven2@example.org' where id = $1", [
@@ -107,7 +107,7 @@ describe("an address that changed", () => {
     expect(await user(account.userId)).toMatchObject({ is_verified: true });
   });
 
-  test("keeps what is open when only its spelling or its hash is stored anew", async () => {
+  test("keeps open links, codes and resets when only its spelling or hash is stored again", async () => {
     const open = await withOpenLinks("same", "+4915100000002");
     await asOwner("update identity.users set email = ' SAME@example.org' where id = $1", [
       open.account.userId,
@@ -121,8 +121,8 @@ describe("an address that changed", () => {
   });
 });
 
-describe("a phone number that changed", () => {
-  test("by a code ends the code before it", async () => {
+describe("a changed phone number", () => {
+  test("invalidates the earlier code when a later code verified it", async () => {
     const account = await signUp(api, "two-codes");
     await succeeds(requestPhone(account, "+4915100000003"));
     const first = (await mailsTo(db, "+4915100000003")).at(-1)!.token!;
@@ -131,11 +131,11 @@ describe("a phone number that changed", () => {
     await succeeds(verifyPhone(account, second));
     expect(codeOf(await verifyPhone(account, first))).toBe("BAD_USER_INPUT");
     expect(await user(account.userId)).toMatchObject({ phone_number: "+4915100000004" });
-    // A first number is no reason to end the link of the registration.
+    // A first number does not invalidate the registration link.
     await succeeds(verifyEmail(await tokenTo(db, "two-codes@example.org", "verify-email")));
   });
 
-  test("by plain SQL ends every open link, code and reset", async () => {
+  test("invalidates every open link, code and reset when plain SQL changes it", async () => {
     const account = await signUp(api, "rang");
     await asOwner(
       "update identity.users set phone_number = '+4915100000005', phone_verified_at = now() where id = $1",

@@ -55,22 +55,22 @@ const written = async (input: object, token: string, to = api) => {
 };
 const asOwner = rowsAs("owner", () => db);
 
-describe("S1 a memory", () => {
+describe("a memory [S1]", () => {
   test.each([
     ["an object", { facts: ["likes tea", { deep: [1, 2.5, null, true] }], "": "empty name" }],
     ["text", "Grüße \u0000 \ud83d\ude00"],
     ["a number", 42],
     ["false", false],
     ["a list", [[], {}]],
-    ["names that objects have", JSON.parse('{"__proto__": {"a": 1}, "constructor": 1}')],
-  ])("is kept as it is: %s", async (_, memory) => {
+    ["names that every object has", JSON.parse('{"__proto__": {"a": 1}, "constructor": 1}')],
+  ])("is kept unchanged: %s", async (_, memory) => {
     const stored = await written({ memory }, ada.token);
     expect(JSON.stringify(stored.memory)).toBe(JSON.stringify(memory));
     expect((await get(ada.token)).data.conversationMemory).toEqual(stored);
     expect(new Date(stored.updatedAt).getTime()).toBeGreaterThanOrEqual(new Date(stored.createdAt).getTime());
   });
 
-  test("written as a literal in the query", async () => {
+  test("is accepted as a literal in the query", async () => {
     const answer = await api.ask(
       'mutation { setConversationMemory(input: { memory: { a: [1, "x", null] } }) { conversationMemory { memory } } }',
       { token: ada.token },
@@ -78,7 +78,7 @@ describe("S1 a memory", () => {
     expect(answer.data?.setConversationMemory.conversationMemory.memory).toEqual({ a: [1, "x", null] });
   });
 
-  test("is null where there is none, and each user's own", async () => {
+  test("is null if there is none, and private to each user", async () => {
     await written({ memory: "ada's" }, ada.token);
     expect((await get(bob.token)).data).toEqual({ conversationMemory: null });
     await written({ memory: "bob's" }, bob.token);
@@ -89,7 +89,7 @@ describe("S1 a memory", () => {
     expect((await get(ada.token)).data.conversationMemory.memory).toBe("ada's");
   });
 
-  test("is for who is signed in", async () => {
+  test("requires a signed-in user", async () => {
     for (const answer of [await get(), await set({ memory: 1 }), await remove()])
       expect(codeOf(answer)).toBe("UNAUTHENTICATED");
   });
@@ -105,7 +105,7 @@ describe("S1 a memory", () => {
     expect((await get(ada.token)).data.conversationMemory.memory).toBe(fits);
   });
 
-  test("bad input changes nothing", async () => {
+  test("is unchanged by bad input", async () => {
     await written({ memory: "kept" }, ada.token);
     for (const input of [
       {},
@@ -120,7 +120,7 @@ describe("S1 a memory", () => {
     ])
       expect(codeOf(await set(input, ada.token))).toMatch(/^(BAD_USER_INPUT|GRAPHQL_VALIDATION_FAILED)$/);
     expect((await get(ada.token)).data.conversationMemory.memory).toBe("kept");
-    // Too deep to be read back, or read back: never an error of ours.
+    // Too deep to be read back, or read back: never an internal error.
     for (const depth of [500, 20_000]) {
       const memory = "[".repeat(depth) + "]".repeat(depth);
       const query = JSON.stringify(
@@ -137,8 +137,8 @@ describe("S1 a memory", () => {
   });
 });
 
-describe("S1 concurrency", () => {
-  test("a version that has gone by is a conflict, and nothing is lost", async () => {
+describe("concurrent writes [S1]", () => {
+  test("get a conflict for an outdated version and lose nothing", async () => {
     const first = await written({ memory: 1 }, ada.token);
     const second = await written({ memory: 2, expectedVersion: first.version }, ada.token);
     expect(second.version).not.toBe(first.version);
@@ -146,14 +146,14 @@ describe("S1 concurrency", () => {
     expect([codeOf(late), late.errors![0]!.extensions.field]).toEqual(["CONFLICT", "expectedVersion"]);
     expect((await get(ada.token)).data.conversationMemory.memory).toBe(2);
     expect(codeOf(await set({ memory: 3, expectedVersion: "0" }, ada.token))).toBe("CONFLICT");
-    // Deleted and written anew is another memory, however alike.
+    // A memory that was deleted and written again is another memory, even with the same content.
     await remove(ada.token);
     expect(codeOf(await set({ memory: 3, expectedVersion: second.version }, ada.token))).toBe("CONFLICT");
     await written({ memory: 1, expectedVersion: "0" }, ada.token);
     expect(codeOf(await set({ memory: 3, expectedVersion: first.version }, ada.token))).toBe("CONFLICT");
   });
 
-  test("of many that replace one version, one wins; of many first ones, too", async () => {
+  test("have one winner among many that replace one version or create the first", async () => {
     for (const expectedVersion of [(await written({ memory: "start" }, ada.token)).version, "0"]) {
       if (expectedVersion === "0") await remove(ada.token);
       const answers = await Promise.all(
@@ -170,7 +170,7 @@ describe("S1 concurrency", () => {
     }
   });
 
-  test("increments under versions are never lost", async () => {
+  test("never lose increments under versions", async () => {
     await written({ memory: 0 }, ada.token);
     const increment = async (from: Api) => {
       for (;;) {
@@ -184,7 +184,7 @@ describe("S1 concurrency", () => {
     expect((await get(ada.token)).data.conversationMemory.memory).toBe(8);
   });
 
-  test("two servers that make a user's key at once use the same", async () => {
+  test("use the same key when two servers create a user's key at once", async () => {
     const users = await Promise.all(["k1", "k2", "k3", "k4"].map((name) => signUp(api, name)));
     for (const { token, userId } of users) {
       await Promise.all(
@@ -195,7 +195,7 @@ describe("S1 concurrency", () => {
     }
   });
 
-  test("what was acknowledged is readable, whoever shreds the key in between", async () => {
+  test("keep an acknowledged memory readable, even if its key is shredded in between", async () => {
     const outcomes = await Promise.all(
       Array.from({ length: 30 }, async (_, n) => {
         if (n % 5 === 4) return (await remove(ada.token)).errors;
@@ -210,7 +210,7 @@ describe("S1 concurrency", () => {
   });
 });
 
-describe("S1 C11 the database", () => {
+describe("the database [S1, C11]", () => {
   const CANARY = "kanarienvogel-7f3a";
   const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
   const stored = async (userId: string) =>
@@ -221,7 +221,7 @@ describe("S1 C11 the database", () => {
       )
     )[0]!;
 
-  test("holds the memory nowhere in clear, in no table and no column", async () => {
+  test("contains no memory in clear text, in any table or column", async () => {
     const { userId, token } = await signUp(api, "carol");
     await written({ memory: { note: CANARY } }, token);
     expect(await tablesWith(db, CANARY)).toEqual([]);
@@ -235,7 +235,7 @@ describe("S1 C11 the database", () => {
     expect(api.logLines.filter((line) => JSON.stringify(line).includes(CANARY))).toEqual([]);
   });
 
-  test("without the master key opens nothing; with it, each user's key opens that user's memory only", async () => {
+  test("opens nothing without the master key; with it, each user's key opens only that user's memory", async () => {
     await written({ memory: CANARY }, ada.token);
     await written({ memory: "bob's" }, bob.token);
     const [hers, his] = [await stored(ada.userId), await stored(bob.userId)];
@@ -251,7 +251,7 @@ describe("S1 C11 the database", () => {
     );
   });
 
-  test("shredding the key takes the memory along, and no key that is left opens a copy", async () => {
+  test("loses a memory with its shredded key, and no remaining key opens a copy", async () => {
     const { userId, token } = await signUp(api, "dora");
     await written({ memory: CANARY }, token);
     const copy = await stored(userId);
@@ -274,7 +274,7 @@ describe("S1 C11 the database", () => {
     expect(events).toHaveLength(1);
   });
 
-  test("S14 deleting the account removes key and memory", async () => {
+  test("deletes key and memory with the account [S14]", async () => {
     const { userId, token } = await signUp(api, "emil");
     await written({ memory: CANARY }, token);
     await asOwner("delete from identity.users where id = $1", [userId]);
@@ -282,7 +282,7 @@ describe("S1 C11 the database", () => {
       expect(await asOwner(`select from ${table} where user_id = $1`, [userId])).toEqual([]);
   });
 
-  test("deletions of accounts, keys and writes at once end, and none waits in a circle", async () => {
+  test("completes concurrent deletions of accounts and keys and concurrent writes without a deadlock", async () => {
     const users = await Promise.all(Array.from({ length: 6 }, (_, n) => signUp(api, `racer${n}`)));
     for (const { token } of users) await written({ memory: 1 }, token);
     const statements = await Promise.allSettled(
@@ -306,7 +306,7 @@ describe("S1 C11 the database", () => {
     ).toEqual([]);
   });
 
-  test("stores nothing that is not encrypted", async () => {
+  test("stores only encrypted content", async () => {
     await inRolledBackTransaction(db, async (tx) => {
       const insert = (memory: string) =>
         tx.attempt("update llm.conversation_memories set memory = $1 where user_id = $2", [
@@ -322,8 +322,8 @@ describe("S1 C11 the database", () => {
   });
 });
 
-describe("S1 roles", () => {
-  test("users see that they have a memory, their own only, and never the ciphertext", async () => {
+describe("roles [S1]", () => {
+  test("show users that they have a memory, only their own, and never the ciphertext", async () => {
     await written({ memory: 1 }, ada.token);
     await written({ memory: 1 }, bob.token);
     await inRolledBackTransaction(db, async (tx) => {
@@ -346,7 +346,7 @@ describe("S1 roles", () => {
     });
   });
 
-  test("the table is not in the schema", async () => {
+  test("find no table of memories in the schema", async () => {
     const answer = await api.ask("{ __schema { types { name } } }");
     const names = answer.data.__schema.types.map(({ name }: { name: string }) => name);
     expect(names).toContain("ConversationMemory");

@@ -30,7 +30,7 @@ afterAll(async () => {
 /** How a function lets the caller say how many rows it returns. */
 const COUNT = /^max(Count|Results)$/;
 
-test("how many results is from 1 on, and the same mistake in every field that can be asked", async () => {
+test("rejects a count below 1 with the same error in every field that takes one", async () => {
   const fields = [
     ...Object.values(schema.getQueryType()!.getFields()).map((field) => ({
       field,

@@ -40,7 +40,7 @@ describe.each([
   ["with clear addresses", () => api, "clear"],
   ["in privacy mode", () => privateApi, "private"],
 ])("%s", (_, to, name) => {
-  test("one mailbox is one account, however its address is spelled", async () => {
+  test("treats every spelling of a mailbox as the same account", async () => {
     const address = `${name}-jos\u00e9@m\u00fcnchen.de`;
     expect((await register(to(), `${name}-jose`, address)).errors).toBeUndefined();
     const spellings = [
@@ -55,7 +55,7 @@ describe.each([
     }
   });
 
-  test("another mailbox's sign-ins do not count against an account", async () => {
+  test("does not count another mailbox's sign-ins against an account", async () => {
     expect((await register(to(), `${name}-ivan`, `ivan@${name}.example`)).errors).toBeUndefined();
     for (let round = 0; round < 6; round++)
       for (const other of [`\u0130van@${name}.example`, `\u0130van`])
@@ -70,14 +70,14 @@ describe.each([
     "\u202eada@example.org",
     "ada@example\u3002org",
     "ada@example.org.",
-  ])("refuses %j", async (address) => {
+  ])("rejects %j", async (address) => {
     const refused = await register(to(), `${name}-refused`, address);
     expect([codeOf(refused), refused.errors![0]!.extensions.field]).toEqual(["BAD_USER_INPUT", "email"]);
     expect(codeOf(await logIn(to(), address))).toBe("INVALID_CREDENTIALS");
   });
 });
 
-test("a reset is mailed for every spelling of the address", async () => {
+test("mails a reset for every spelling of the address", async () => {
   await register(api, "renee", "ren\u00e9e@b\u00fccher.de");
   const stored = "ren\u00e9e@xn--bcher-kva.de";
   await requestReset("rene\u0301e@bu\u0308cher.de");
@@ -85,7 +85,7 @@ test("a reset is mailed for every spelling of the address", async () => {
   expect(await templatesTo(db, stored)).toEqual(["verify-email", "password-reset", "password-reset"]);
 });
 
-test("a change of address keeps the form, and is none to another spelling of the same address", async () => {
+test("stores a changed address in its form and treats another spelling of the same address as no change", async () => {
   const { token } = await signUp(api, "mover");
   const change = (newEmail: string) =>
     api.ask("mutation ($input: ChangeEmailInput!) { changeEmail(input: $input) { ok } }", {
@@ -101,7 +101,7 @@ test("a change of address keeps the form, and is none to another spelling of the
   expect(codeOf(await change("mover@mu\u0308nchen.de"))).toBe("BAD_USER_INPUT");
 });
 
-test("attempts on one address are recorded under its form", async () => {
+test("records attempts on one address under its form", async () => {
   for (const typed of ["Attempt@m\u00fcnchen.de", "attempt@mu\u0308nchen.de", "attempt@xn--mnchen-3ya.de"])
     await logIn(api, typed, "a wrong password");
   expect(
@@ -111,7 +111,7 @@ test("attempts on one address are recorded under its form", async () => {
   ).toEqual([{ email: "attempt@xn--mnchen-3ya.de", n: 3 }]);
 });
 
-test("an account that was made in privacy mode before domains were ASCII is still found", async () => {
+test("finds an account created in privacy mode before domains were ASCII", async () => {
   const { userId } = await signUp(api, "former");
   const hasher = createEmailHasher({
     sealer: createSealer(parseMasterKeys(MASTER_KEYS)),

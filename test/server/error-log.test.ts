@@ -21,11 +21,11 @@ const readLog = () =>
     return rows;
   });
 
-describe("S3 the error log of the API", () => {
+describe("the error log of the API [S3]", () => {
   let api: Api;
   beforeAll(async () => {
     api = await startApi(db);
-    // A function that fails in a way nobody foresaw, with values in its message, detail and parameters.
+    // A function that fails unexpectedly, with values in its message, detail and parameters.
     await withClient(db.url("owner"), (client) =>
       client.query(
         `create or replace function identity.viewer() returns identity.users language plpgsql stable as $$
@@ -38,7 +38,7 @@ describe("S3 the error log of the API", () => {
   });
   afterAll(() => api.close());
 
-  test("gets what became INTERNAL: the client's errorId, who asked, where it happened, and no value", async () => {
+  test("stores each INTERNAL error with the client's errorId, the user and the place, but no values", async () => {
     const { userId, token } = await signUp(api, "ada");
     const answer = await api.ask("{ me: currentUser { id } }", {
       token,
@@ -63,7 +63,7 @@ describe("S3 the error log of the API", () => {
     expect(JSON.stringify(row)).not.toContain(token);
   });
 
-  test("the same error has the same fingerprint, and a visitor's has no user", async () => {
+  test("gives the same error the same fingerprint, and a visitor's error no user", async () => {
     await api.ask("{ currentUser { username } }");
     await until(async () => (await readLog()).length === 2);
     const [first, second] = await readLog();
@@ -71,7 +71,7 @@ describe("S3 the error log of the API", () => {
     expect(second.stack_fingerprint).toBe(first.stack_fingerprint);
   });
 
-  test("does not get errors that were foreseen", async () => {
+  test("does not store expected errors", async () => {
     await api.ask(
       `mutation { login(input: { identifier: "nobody", password: "${PASSWORD}" }) { accessToken } }`,
     );
@@ -90,7 +90,7 @@ describe("the queue", () => {
     correlationId: "c",
     userId: undefined,
   });
-  /** A database that keeps what it is given, or fails. */
+  /** A database that stores what it receives, or fails. */
   function pretend() {
     const rows: { id: string }[] = [];
     const state = { failure: undefined as unknown, calls: 0 };
@@ -104,7 +104,7 @@ describe("the queue", () => {
   }
   const drain = async (log: ErrorLog) => log.close();
 
-  test("is bounded, counts what it drops, and says so when it writes again", async () => {
+  test("is bounded, counts dropped errors, and reports them when it writes again", async () => {
     const warnings: Record<string, unknown>[] = [];
     const logger = pino(
       { level: "warn", base: null },
@@ -119,7 +119,7 @@ describe("the queue", () => {
     expect(warnings).toEqual([expect.objectContaining({ dropped: 15 })]);
   });
 
-  test("writes in batches, in order, and keeps errors while the database is away", async () => {
+  test("writes in batches, in order, and keeps errors while the database is unavailable", async () => {
     const { rows, state, callPrivateFunction } = pretend();
     const log = createErrorLog({ callPrivateFunction, logger: silent, flushAfterMs: 1 });
     state.failure = Object.assign(new Error("down"), { code: "ECONNREFUSED" });
@@ -133,7 +133,7 @@ describe("the queue", () => {
     expect(rows.map(({ id }) => id)).toEqual(errors.map(({ errorId }) => errorId));
   });
 
-  test("lets go of what the database refuses, so that it does not hold up the rest", async () => {
+  test("drops errors that the database rejects, so that they do not block the rest", async () => {
     const { rows, state, callPrivateFunction } = pretend();
     const log = createErrorLog({ callPrivateFunction, logger: silent, flushAfterMs: 1 });
     state.failure = Object.assign(new Error("bad"), { code: "22P05" });
@@ -166,11 +166,11 @@ describe("the queue", () => {
 
   test.each<[string, unknown]>([
     ["a string", "canary"],
-    ["nothing", undefined],
+    ["undefined", undefined],
     ["an object", { canary: 1 }],
     ["an error with a NUL and half a character", new Error("a\0b \ud800")],
-    ["an endless message", new Error("word ".repeat(1_000_000))],
-    ["an error of a huge code", Object.assign(new Error("x"), { code: "C".repeat(5_000) })],
+    ["a very long message", new Error("word ".repeat(1_000_000))],
+    ["an error with a huge code", Object.assign(new Error("x"), { code: "C".repeat(5_000) })],
     ["an error without a stack", Object.assign(new Error("x"), { stack: undefined })],
   ])("stores %s", async (_what, error) => {
     const { errorId, ...rest } = anError(error);
@@ -196,12 +196,12 @@ test.each([
   ["token plr_canary0123456789abcdef is bad", "token … is bad"],
   ["unfinished 'canary", "unfinished …"],
   ["password=canary", "password…"],
-])("S3 the message %j is kept as %j", (message, kept) => {
+])("stores the message %j as %j [S3]", (message, kept) => {
   expect(withoutValues(message)).not.toContain("canary");
   expect(withoutValues(message)).toBe(kept.replace("password…", "password=…"));
 });
 
-test("S3 old errors go after 90 days, in batches", async () => {
+test("deletes errors after 90 days, in batches [S3]", async () => {
   await withClient(db.url("owner"), (client) =>
     client.query(
       `insert into security.error_logs (id, message, error_code, source, created_at)

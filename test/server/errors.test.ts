@@ -38,10 +38,10 @@ afterAll(async () => {
 const extensionsOf = async (query: string, token: string | undefined = ada.token) =>
   (await api.ask(query, { token })).errors?.map(({ extensions }) => extensions);
 
-describe("constraint violations name the field", () => {
+describe("constraint violations", () => {
   test.each<[string, string, () => string, object]>([
     [
-      "unique among the owner's",
+      "unique key of one owner",
       `mutation { createUserPreference(input: { userPreference: { preferenceType: "tone", preferenceKey: "k", preferenceValue: 1 } }) { clientMutationId } }`,
       () => ada.token,
       { code: "CONFLICT", field: "preferenceKey", constraint: expect.stringMatching(/_key$/) },
@@ -64,17 +64,17 @@ describe("constraint violations name the field", () => {
       { code: "BAD_USER_INPUT", field: "modelId", constraint: "model_prices_model_id_fkey" },
     ],
     [
-      "unique",
+      "unique key",
       `mutation { createModelProvider(input: { modelProvider: { name: "Twice" } }) { clientMutationId } }`,
       () => admin.token,
       { code: "CONFLICT", field: "name", constraint: "model_providers_name_key" },
     ],
-  ])("%s", async (_kind, mutation, token, expected) => {
+  ])("name the field of a violated %s", async (_kind, mutation, token, expected) => {
     await api.ask(mutation, { token: token() });
     expect(await extensionsOf(mutation, token())).toEqual([expected]);
   });
 
-  test("missing value", async () => {
+  test("name the field of a missing value", async () => {
     expect(
       await extensionsOf(
         `mutation { updateUser(input: { id: "${ada.userId}", patch: { username: null } }) { clientMutationId } }`,
@@ -82,7 +82,7 @@ describe("constraint violations name the field", () => {
     ).toEqual([{ code: "BAD_USER_INPUT", field: "username" }]);
   });
 
-  test("PostgreSQL's own words and the values are not passed on", async () => {
+  test("do not reveal PostgreSQL's messages or values", async () => {
     const { text } = await api.ask(
       `mutation { register(input: { username: "ada", email: "z@z", password: "a long enough password" }) { accessToken } }`,
     );
@@ -91,7 +91,7 @@ describe("constraint violations name the field", () => {
 });
 
 describe("denials", () => {
-  test("tell a visitor to sign in and a user that it is forbidden", async () => {
+  test("ask a visitor to sign in and report FORBIDDEN to a user", async () => {
     const mutation = `mutation { createModelProvider(input: { modelProvider: { name: "Mine" } }) { clientMutationId } }`;
     expect((await api.ask(mutation)).errors?.map(({ extensions }) => extensions)).toEqual([
       { code: "UNAUTHENTICATED" },
@@ -99,7 +99,7 @@ describe("denials", () => {
     expect(await extensionsOf(mutation)).toEqual([{ code: "FORBIDDEN" }]);
   });
 
-  test("of an update or delete answer NOT_FOUND whatever the reason", async () => {
+  test("of an update or delete return NOT_FOUND for every reason", async () => {
     const nowhere = "01900000-0000-7000-8000-000000000000";
     for (const mutation of [
       `updateChat(input: { id: "${nowhere}", patch: { title: "x" } })`,
@@ -112,7 +112,7 @@ describe("denials", () => {
     }
   });
 
-  test("do not keep an update that matches from succeeding", async () => {
+  test("let an update succeed if it matches", async () => {
     const answer = await api.ask(
       `mutation { updateUser(input: { id: "${ada.userId}", patch: { profileData: { a: 1 } } }) { user { profileData } } }`,
       { token: ada.token },
@@ -121,7 +121,7 @@ describe("denials", () => {
   });
 });
 
-describe("errors of our own SQL functions", () => {
+describe("errors of Plinth's SQL functions", () => {
   test.each([
     ["PL401", "UNAUTHENTICATED"],
     ["PL402", "QUOTA_EXCEEDED"],
@@ -130,7 +130,7 @@ describe("errors of our own SQL functions", () => {
     ["PL409", "CONFLICT"],
     ["PL422", "BAD_USER_INPUT"],
     ["PL429", "RATE_LIMITED"],
-  ])("%s is %s, with its sentence", async (sqlState, code) => {
+  ])("map %s to %s and keep the message", async (sqlState, code) => {
     const { errors } = await api.ask(`mutation { failWith(input: { code: "${sqlState}" }) { result } }`, {
       token: ada.token,
     });
@@ -143,8 +143,8 @@ describe("errors of our own SQL functions", () => {
   });
 });
 
-describe("an error nobody foresaw", () => {
-  test("is masked, and the log has it under the same id with the request's", async () => {
+describe("an unexpected error", () => {
+  test("is masked, and logged under the same id as the request", async () => {
     const answer = await api.ask("mutation { failInAWayNobodyForesaw(input: {}) { result } }", {
       token: ada.token,
       headers: { "x-request-id": "request-4711" },
@@ -160,7 +160,7 @@ describe("an error nobody foresaw", () => {
     expect(JSON.stringify(line)).not.toContain("secret detail");
   });
 
-  test("does not undo what other fields answer", async () => {
+  test("does not affect the results of other fields", async () => {
     const { data, errors } = await api.ask(
       "mutation { failInAWayNobodyForesaw(input: {}) { result } logout(input: {}) { result } }",
     );
@@ -169,7 +169,7 @@ describe("an error nobody foresaw", () => {
   });
 });
 
-test("queries cannot write, mutations can", async () => {
+test("rejects writes in queries and allows them in mutations", async () => {
   expect((await api.ask("{ isReadOnly }", { token: ada.token })).data).toEqual({ isReadOnly: "on" });
   expect(
     (await api.ask("mutation { isReadOnlyToo(input: {}) { result } }", { token: ada.token })).data,
@@ -178,7 +178,7 @@ test("queries cannot write, mutations can", async () => {
   });
 });
 
-test("a statement that takes too long is TIMEOUT", async () => {
+test("returns TIMEOUT for a statement that takes too long", async () => {
   expect(await extensionsOf("mutation { sleepLong(input: {}) { result } }")).toEqual([{ code: "TIMEOUT" }]);
 });
 
@@ -192,9 +192,9 @@ test.each([
     "BAD_USER_INPUT",
   ],
   ["a missing variable", "query ($id: UUID!) { chat(id: $id) { id } }", {}, "BAD_USER_INPUT"],
-  ["no choice among operations", "query a { nodeId } query b { nodeId }", {}, "BAD_USER_INPUT"],
+  ["several operations without a choice", "query a { nodeId } query b { nodeId }", {}, "BAD_USER_INPUT"],
   ["no operation", "fragment f on Query { nodeId }", {}, "GRAPHQL_VALIDATION_FAILED"],
-  ["a cursor of nowhere", '{ chats(after: "nowhere") { totalCount nodes { id } } }', {}, "BAD_USER_INPUT"],
+  ["an unknown cursor", '{ chats(after: "nowhere") { totalCount nodes { id } } }', {}, "BAD_USER_INPUT"],
   [
     "text with NUL",
     'mutation { createChat(input: { chat: { title: "a\\u0000b" } }) { clientMutationId } }',
@@ -214,16 +214,16 @@ test.each([
     "BAD_USER_INPUT",
   ],
   [
-    "a timestamp that is none",
+    "an invalid timestamp",
     '{ chats(filter: { updatedAt: { lessThan: "yesterday-ish" } }) { totalCount } }',
     {},
     "BAD_USER_INPUT",
   ],
-])("%s has a code", async (_what, query, variables, code) => {
+])("returns a code for %s", async (_what, query, variables, code) => {
   expect(codeOf(await api.ask(query, { token: ada.token, variables }))).toBe(code);
 });
 
-test("a database that is gone is UNAVAILABLE, and the server recovers", async () => {
+test("returns UNAVAILABLE while the database is gone, and recovers", async () => {
   const admins = (text: string) => withClient(db.adminUrl, (client) => client.query(text));
   await admins(
     "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()",

@@ -28,7 +28,7 @@ const titles = async (args: string): Promise<string[]> => {
   return data.chats.nodes.map((chat: { title: string }) => chat.title);
 };
 
-test("chats are ordered and filtered by what a list of chats shows", async () => {
+test("orders and filters chats by the columns that a list of chats shows", async () => {
   expect(await titles("orderBy: TITLE_ASC")).toEqual(["Alpha", "Beta", "Gamma"]);
   expect(await titles("orderBy: UPDATED_AT_DESC")).toEqual(["Gamma", "Alpha", "Beta"]);
   expect(await titles('filter: { title: { startsWithInsensitive: "al" } }')).toEqual(["Alpha"]);
@@ -50,7 +50,7 @@ test("chats are ordered and filtered by what a list of chats shows", async () =>
   ]);
 });
 
-test("plans are filtered by whether they are on offer today, as docs/api.md has it", async () => {
+test("filters plans by whether they are on offer today, as documented in docs/api.md", async () => {
   const { data } = await api.ask(
     "{ subscriptionPlans(filter: { supersededAt: { isNull: true }, isActive: { equalTo: true } }, orderBy: CODE_ASC) { nodes { code } } }",
     { token: ada.token },
@@ -58,7 +58,7 @@ test("plans are filtered by whether they are on offer today, as docs/api.md has 
   expect(data.subscriptionPlans.nodes).toEqual([{ code: "free" }, { code: "premium" }]);
 });
 
-describe("null in a filter means: not given", () => {
+describe("null in a filter", () => {
   const ALL = ["Alpha", "Beta", "Gamma"];
   const count = async (filter: string) => {
     const { data, errors } = await api.ask(`{ chats(orderBy: TITLE_ASC, ${filter}) { nodes { title } } }`, {
@@ -89,11 +89,11 @@ describe("null in a filter means: not given", () => {
     "filter: { user: null }",
     "filter: { user: {} }",
     "filter: { user: { username: { equalTo: null } } }",
-  ])("%s", async (filter) => {
+  ])("counts as not given: %s", async (filter) => {
     expect(await count(filter)).toEqual(ALL);
   });
 
-  test("and takes nothing from what is given beside it", async () => {
+  test("keeps the other conditions in force", async () => {
     for (const filter of [
       'filter: { title: { equalTo: "Beta", notEqualTo: null, in: null } }',
       'filter: { title: { equalTo: "Beta" }, or: null, not: null, user: null }',
@@ -104,7 +104,7 @@ describe("null in a filter means: not given", () => {
       expect([filter, await count(filter)]).toEqual([filter, ["Beta"]]);
   });
 
-  test("an unset variable likewise", async () => {
+  test("counts as not given in an unset variable", async () => {
     const query = `query ($a: String, $b: [String!], $c: Boolean, $f: ChatFilter) {
       chats(filter: { title: { equalTo: $a, in: $b, isNull: $c }, and: [{ title: { includes: $a } }] }) { totalCount }
       other: chats(filter: $f) { totalCount }
@@ -115,14 +115,14 @@ describe("null in a filter means: not given", () => {
     expect((await api.ask(query, { token: ada.token, variables: nulls })).data).toEqual(three);
   });
 
-  test("whether a value is null is still a question", async () => {
+  test("can be tested with isNull", async () => {
     expect(await count("filter: { title: { isNull: true } }")).toEqual([]);
     expect(await count("filter: { title: { isNull: false } }")).toEqual(ALL);
     expect(await count("filter: { title: { in: [] } }")).toEqual([]);
   });
 });
 
-test("a text that is looked for is taken as it is", async () => {
+test("searches for a text literally", async () => {
   const user = await signUp(api, "files");
   const names = ["50%", "C:\\dir", "a_b", "axb", "end\\", "\\start", "%_\\"];
   for (const title of names)

@@ -44,8 +44,8 @@ function finderFor(
 
 const UNAUTHENTICATED = { code: "UNAUTHENTICATED" };
 
-describe("A5 finding an API token", () => {
-  test("asks once, also when many ask at once", async () => {
+describe("finding an API token [A5]", () => {
+  test("asks the database once, even for many concurrent requests", async () => {
     const token = createApiToken();
     const { find, asked } = finderFor([token]);
     const found = await Promise.all(Array.from({ length: 20 }, () => find(token.token, HERE)));
@@ -54,7 +54,7 @@ describe("A5 finding an API token", () => {
     expect(asked).toHaveLength(1);
   });
 
-  test("asks nobody about what has the wrong shape or checksum", async () => {
+  test("does not ask about a token with the wrong shape or checksum", async () => {
     const { find, asked } = finderFor([]);
     const { token } = createApiToken();
     const typo = token.slice(0, -1) + (token.endsWith("A") ? "B" : "A");
@@ -70,7 +70,7 @@ describe("A5 finding an API token", () => {
     expect(asked).toHaveLength(1);
   });
 
-  test("stops asking for a client that guesses, while others and known tokens go on", async () => {
+  test("stops asking for a client that guesses, but not for others or known tokens", async () => {
     const token = createApiToken();
     const another = createApiToken();
     const { find, asked } = finderFor([token, another]);
@@ -86,7 +86,7 @@ describe("A5 finding an API token", () => {
     await find(another.token, from("203.0.113.8"));
   });
 
-  test("refuses a token that has expired in memory", async () => {
+  test("rejects a cached token that has expired", async () => {
     const token = createApiToken();
     const { find } = finderFor([token], { expiresAt: new Date(Date.now() - 1) });
     await expect(find(token.token, HERE)).rejects.toMatchObject(UNAUTHENTICATED);
@@ -103,7 +103,7 @@ describe("A5 finding an API token", () => {
     ["2001:db8::1", ["0.0.0.0/0"], false],
     [undefined, ["0.0.0.0/0"], false],
     [undefined, null, true],
-  ])("from %s with the networks %j: %s", async (clientIp, networks, isAllowed) => {
+  ])("checks %s against the networks %j: %s", async (clientIp, networks, isAllowed) => {
     const token = createApiToken();
     const { find } = finderFor([token], { networks });
     const finding = find(token.token, from(clientIp));
@@ -112,7 +112,7 @@ describe("A5 finding an API token", () => {
   });
 });
 
-test("the cache forgets by time and by number", () => {
+test("limits the cache by time and number", () => {
   const cache = new ExpiringCache<number>({ ttlMs: 100, maxEntries: 2 });
   cache.set("a", 1, 0);
   expect(cache.get("a", 99)).toBe(1);

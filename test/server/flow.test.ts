@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
-/** R9 of the systems: what a person does, over HTTP, from registering to paging. */
+/** R9 of the systems: the path of a person over HTTP, from registration to paging. */
 
 let db: TestDatabase;
 let api: Api;
 let ada: SignedIn;
 let eve: SignedIn;
 
-/** Names nobody else may see anywhere, whatever they ask. */
+/** Names that nobody else may see in any answer. */
 const SECRETS = [
   "Ada's secret chat",
   "the secret question",
@@ -50,7 +50,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-test("R9 register signs in and shows the new account", async () => {
+test("register signs in and shows the new account [R9]", async () => {
   const answer = await api.ask(
     `mutation {
       register(input: { username: "Ada", email: "Ada@Example.org", displayName: "Ada L.", password: "${PASSWORD}", deviceName: "laptop" }) {
@@ -78,7 +78,7 @@ test("R9 register signs in and shows the new account", async () => {
   eve = await signUp(api, "eve");
 });
 
-test("R9 login, and the current user by the token alone", async () => {
+test("login returns the current user by the token alone [R9]", async () => {
   const answer = await api.ask(
     `mutation { login(input: { identifier: "ADA@example.org", password: "${PASSWORD}" }) { accessToken user { username } } }`,
   );
@@ -114,7 +114,7 @@ describe("a chat", () => {
   let chat: { id: string; nodeId: string };
   let message: { id: string; nodeId: string };
 
-  test("is created and takes messages with thinking, tool calls, images and tokens", async () => {
+  test("is created and accepts messages with thinking, tool calls, images and tokens", async () => {
     const created = await api.ask(
       `mutation { createChat(input: { chat: { title: "Ada's secret chat" } }) { chat { id nodeId userId isArchived } } }`,
       { token: ada.token },
@@ -151,7 +151,7 @@ describe("a chat", () => {
     });
   });
 
-  test(`of ${MESSAGES} messages is paged through completely, in order, without a gap or a repeat`, async () => {
+  test(`of ${MESSAGES} messages is paged completely, in order, without a gap or a repeat`, async () => {
     for (let sent = 1; sent < MESSAGES; sent += 9) {
       const count = Math.min(9, MESSAGES - sent);
       const fields = Array.from(
@@ -203,8 +203,8 @@ describe("a chat", () => {
   describe.each([
     ["another user", () => eve.token as string | undefined],
     ["a visitor", () => undefined],
-  ])("asked for by %s", (_who, token) => {
-    /** Every way in: by id, node id, list, filter, relation, count. */
+  ])("requested by %s", (_who, token) => {
+    /** Every access path: by id, node id, list, filter, relation, count. */
     const readings = () => [
       `{ chat(id: "${chat.id}") { title } }`,
       `{ node(nodeId: "${chat.nodeId}") { ... on Chat { title } } }`,
@@ -221,20 +221,20 @@ describe("a chat", () => {
       `{ userSessions(filter: { userId: { equalTo: "${ada.userId}" } }) { totalCount nodes { ipAddress } } }`,
     ];
 
-    test("shows nothing in any answer or error", async () => {
+    test("appears in no answer or error", async () => {
       for (const reading of readings()) {
         const { text, data } = await api.ask(reading, { token: token() });
         for (const secret of [...SECRETS, "ada@example.org", '"username":"ada"'])
           expect({ reading, text }).not.toEqual({ reading, text: expect.stringContaining(secret) });
-        // Nor how many there are.
+        // Not even their number.
         const counts = [...text.matchAll(/"totalCount":(\d+)/g)].map(([, count]) => Number(count));
         expect({ reading, counts: counts.filter((count) => count > 1) }).toEqual({ reading, counts: [] });
-        // The question itself was in order.
+        // The query itself was valid.
         expect({ reading, text, ran: data !== undefined }).toEqual({ reading, text, ran: true });
       }
     });
 
-    test("cannot be changed, and answers as if it did not exist", async () => {
+    test("cannot be changed and looks like a missing one", async () => {
       const nowhere = "01900000-0000-7000-8000-000000000000";
       const changes = [
         (id: string) =>
@@ -252,7 +252,7 @@ describe("a chat", () => {
     });
   });
 
-  test("was there all along", async () => {
+  test("existed all along", async () => {
     const { data } = await api.ask(`{ chat(id: "${chat.id}") { title messages { totalCount } } }`, {
       token: ada.token,
     });

@@ -21,7 +21,7 @@ afterAll(async () => {
 const visit = (to: Api, path = "/", method = "GET") => send(to.url, { path, method, body: null });
 const linksOf = (html: string) => [...html.matchAll(/href="([^"]*)"/g)].map(([, link]) => link!);
 
-test("the front page says what runs here, and each of its links works", async () => {
+test("the front page describes the server, and each of its links works", async () => {
   const { status, headers, text } = await visit(api);
   expect([status, headers.get("content-type")]).toEqual([200, "text/html; charset=utf-8"]);
   expect(text).toContain("Plinth is running");
@@ -67,12 +67,12 @@ test("the front page holds no secrets, settings or versions", async () => {
   expect(text).not.toMatch(/\d+\.\d+\.\d+/);
 });
 
-test.each(["/nowhere", "/index.html", "/docs"])("GET %s stays NOT_FOUND", async (path) => {
+test.each(["/nowhere", "/index.html", "/docs"])("GET %s returns NOT_FOUND", async (path) => {
   const { status, code } = await visit(api, path);
   expect([status, code]).toEqual([404, "NOT_FOUND"]);
 });
 
-test("POST / stays NOT_FOUND", async () => {
+test("POST / returns NOT_FOUND", async () => {
   const { status, code } = await send(api.url, { path: "/" });
   expect([status, code]).toEqual([404, "NOT_FOUND"]);
 });

@@ -18,19 +18,19 @@ const send = (posting: Posting = {}, to = api) => sendTo(to.url, posting);
 
 describe("the correlation id", () => {
   test.each([
-    ["is the caller's", { "x-request-id": "trace-0123456789" }, "trace-0123456789"],
+    ["is taken from the caller", { "x-request-id": "trace-0123456789" }, "trace-0123456789"],
     [
-      "is the trace's",
+      "is taken from the trace",
       { traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
       "4bf92f3577b34da6a3ce929d0e0e4736",
     ],
     [
-      "is new for one that could break a log",
+      "is new if the given one could break a log",
       { "x-request-id": "a b\tc;drop" },
       expect.stringMatching(/^[0-9a-f-]{36}$/),
     ],
     [
-      "is new for one that is too long",
+      "is new if the given one is too long",
       { "x-request-id": "x".repeat(200) },
       expect.stringMatching(/^[0-9a-f-]{36}$/),
     ],
@@ -39,7 +39,7 @@ describe("the correlation id", () => {
       { traceparent: `00-${"0".repeat(32)}-00f067aa0ba902b7-01` },
       expect.stringMatching(/^[0-9a-f-]{36}$/),
     ],
-    ["is new without any", {}, expect.stringMatching(/^[0-9a-f-]{36}$/)],
+    ["is new if none is given", {}, expect.stringMatching(/^[0-9a-f-]{36}$/)],
   ])("%s", async (_what, headers, expected) => {
     const answer = await send({ headers: headers as Record<string, string> });
     expect(answer.headers.get("x-request-id")).toEqual(expected);
@@ -49,7 +49,7 @@ describe("the correlation id", () => {
     );
   });
 
-  test("is on errors too", async () => {
+  test("is sent with errors too", async () => {
     expect(
       (await send({ path: "/nowhere", headers: { "x-request-id": "on-errors-too" } })).headers.get(
         "x-request-id",
@@ -70,7 +70,7 @@ describe("CORS", () => {
       },
     });
 
-  test("lets listed origins in", async () => {
+  test("allows listed origins", async () => {
     const asked = await preflight("https://app.example");
     expect([asked.status, asked.headers.get("access-control-allow-origin")]).toEqual([
       204,
@@ -84,14 +84,14 @@ describe("CORS", () => {
   });
 
   test.each(["https://evil.example", "https://app.example.evil.example", "http://app.example", "null"])(
-    "keeps %s out",
+    "rejects the origin %s",
     async (origin) => {
       expect((await preflight(origin)).headers.get("access-control-allow-origin")).toBeNull();
       expect((await send({ headers: { origin } })).headers.get("access-control-allow-origin")).toBeNull();
     },
   );
 
-  test("logs a refused origin once, with the setting that would allow it", async () => {
+  test("logs a rejected origin once, with the setting that would allow it", async () => {
     const origin = "https://new-front-end.example";
     for (let attempt = 0; attempt < 3; attempt++) await preflight(origin);
     const lines = () => api.logLines.filter((line) => line.origin === origin);
@@ -99,7 +99,7 @@ describe("CORS", () => {
     expect(lines()).toEqual([expect.objectContaining({ setting: "PLINTH_CORS_ORIGINS", level: 40 })]);
   });
 
-  test("does not log its own pages, nor more origins than somebody has front ends", async () => {
+  test("does not log its own pages, or more origins than an operator has front ends", async () => {
     const own = await send({ headers: { origin: api.url } });
     expect(own.status).toBe(200);
     for (let number = 0; number < 40; number++) await preflight(`https://flood-${number}.example`);
@@ -110,7 +110,7 @@ describe("CORS", () => {
     ).toBeLessThanOrEqual(20);
   });
 
-  test("lets a listed origin read a refusal", async () => {
+  test("lets a listed origin read a rejection", async () => {
     const answer = await send({ headers: { origin: "https://app.example", authorization: "Bearer x" } });
     expect([answer.status, answer.headers.get("access-control-allow-origin")]).toEqual([
       401,
@@ -119,11 +119,11 @@ describe("CORS", () => {
   });
 });
 
-describe("CORS while a front end is developed on the same machine", () => {
+describe("CORS during front-end development on the same machine", () => {
   const allowedBy = async (server: Api, origin: string) =>
     (await send({ headers: { origin } }, server)).headers.get("access-control-allow-origin");
 
-  test("lets loopback origins in and no others", async () => {
+  test("allows loopback origins and no others", async () => {
     const server = await startApi(db, {}, { allowLoopbackOrigins: true });
     try {
       for (const origin of ["http://localhost:3000", "http://127.0.0.1:5173", "https://[::1]:8443"])
@@ -140,7 +140,7 @@ describe("CORS while a front end is developed on the same machine", () => {
     }
   });
 
-  test("obeys the list alone once there is one, and elsewhere lets nobody in", async () => {
+  test("allows only listed origins if there are any, and none on other servers without a list", async () => {
     expect(await allowedBy(api, "http://localhost:3000")).toBeNull();
     const listed = await startApi(
       db,
@@ -157,14 +157,14 @@ describe("CORS while a front end is developed on the same machine", () => {
 });
 
 describe("headers", () => {
-  test("of an answer allow nothing and name no software", async () => {
+  test("of a response allow nothing and name no software", async () => {
     const { headers } = await send();
     expect(headers.get("content-security-policy")).toBe("default-src 'none';frame-ancestors 'none'");
     expect(headers.get("x-content-type-options")).toBe("nosniff");
     expect(headers.get("x-powered-by")).toBeNull();
   });
 
-  test("of GraphiQL allow its own scripts, and no other page's", async () => {
+  test("of GraphiQL allow its own scripts and no other page's", async () => {
     const { headers, status, text } = await send({ method: "GET", path: "/graphiql", body: null });
     expect(status).toBe(200);
     expect(text).toContain("/graphiql/static/ruru.js");

@@ -6,7 +6,7 @@ import { errorResponses } from "../../src/http/http-error.ts";
 import type { UnforeseenError } from "../../src/request/error-log.ts";
 import { collectLog, send } from "../support/api.ts";
 
-test("an error nobody foresaw is in the log with its message and cause, and the answer tells only its id", async () => {
+test("logs an unexpected error with its message and cause, and returns only its id", async () => {
   const lines: Record<string, unknown>[] = [];
   const recorded: UnforeseenError[] = [];
   const app = express();

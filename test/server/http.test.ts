@@ -32,12 +32,12 @@ const send = (posting: Posting = {}, to = api) => sendTo(to.url, posting);
 const withToken = (token: string) => send({ headers: { authorization: token } });
 
 describe("the access token", () => {
-  test("travels in the Authorization header", async () => {
+  test("is accepted in the Authorization header", async () => {
     for (const header of [`Bearer ${ada.token}`, `bearer ${ada.token}`, `Bearer  ${ada.token} `])
       expect((await withToken(header)).status).toBe(200);
   });
 
-  test("is read nowhere else", async () => {
+  test("is read from no other place", async () => {
     const body = '{"query":"{ currentUser { username } }"}';
     const postings: Posting[] = [
       { path: `/graphql?access_token=${ada.token}`, body },
@@ -69,12 +69,12 @@ describe("the access token", () => {
   test.each<[string, () => string]>([
     ["forged", () => `Bearer ${foreign.sign(subject).token}`],
     ["expired", () => `Bearer ${expired.sign(subject).token}`],
-    ["cut", () => `Bearer ${ada.token.slice(0, -2)}`],
+    ["cut off", () => `Bearer ${ada.token.slice(0, -2)}`],
     ["empty", () => "Bearer "],
     ["nonsense", () => "Bearer nonsense"],
     ["of another scheme", () => "Basic YWRhOnBhc3N3b3Jk"],
     ["a refresh token", () => `Bearer ${ada.refreshToken}`],
-  ])("that is %s is 401 and no visitor", async (_what, header) => {
+  ])("that is %s returns 401 and is not treated as a visitor's", async (_what, header) => {
     const answer = await withToken(header());
     expect([answer.status, answer.code]).toEqual([401, "UNAUTHENTICATED"]);
     expect(answer.headers.get("www-authenticate")).toBe('Bearer realm="plinth", error="invalid_token"');
@@ -82,7 +82,7 @@ describe("the access token", () => {
   });
 });
 
-describe("requests that are no operation", () => {
+describe("requests without an operation", () => {
   test.each<[string, Posting, number, string]>([
     ["GET", { method: "GET", body: null }, 405, "METHOD_NOT_ALLOWED"],
     [
@@ -92,19 +92,19 @@ describe("requests that are no operation", () => {
       "METHOD_NOT_ALLOWED",
     ],
     ["PUT", { method: "PUT" }, 405, "METHOD_NOT_ALLOWED"],
-    ["no body", { body: "" }, 400, "BAD_REQUEST"],
-    ["no JSON", { body: "{" }, 400, "BAD_REQUEST"],
-    ["no JSON, with a number that needs a closer look", { body: "[1e400" }, 400, "BAD_REQUEST"],
+    ["an empty body", { body: "" }, 400, "BAD_REQUEST"],
+    ["invalid JSON", { body: "{" }, 400, "BAD_REQUEST"],
+    ["invalid JSON with a number that needs a closer look", { body: "[1e400" }, 400, "BAD_REQUEST"],
     [
-      "JSON that nests too deep for one",
+      "JSON nested too deep for such a number",
       { body: `${"[".repeat(900)}1e400${"]".repeat(900)}` },
       400,
       "BAD_REQUEST",
     ],
-    ["no object", { body: "1" }, 400, "BAD_REQUEST"],
-    ["no query", { body: "{}" }, 400, "BAD_REQUEST"],
+    ["JSON that is not an object", { body: "1" }, 400, "BAD_REQUEST"],
+    ["an object without a query", { body: "{}" }, 400, "BAD_REQUEST"],
     [
-      "variables that are no object",
+      "variables that are not an object",
       { body: '{"query":"{ __typename }","variables":[1]}' },
       400,
       "BAD_REQUEST",
@@ -116,23 +116,23 @@ describe("requests that are no operation", () => {
       "UNSUPPORTED_MEDIA_TYPE",
     ],
     [
-      "plain text, which a page may send without asking",
+      "plain text, which a page may send without a preflight",
       { headers: { "content-type": "text/plain" } },
       415,
       "UNSUPPORTED_MEDIA_TYPE",
     ],
     ["a compressed body", { headers: { "content-encoding": "gzip" } }, 415, "UNSUPPORTED_MEDIA_TYPE"],
-    ["an answer nobody can give", { headers: { accept: "image/png" } }, 406, "NOT_ACCEPTABLE"],
+    ["an unsupported Accept header", { headers: { accept: "image/png" } }, 406, "NOT_ACCEPTABLE"],
     ["a body that is too large", { body: `{"query":"{ ${"a".repeat(2_000)} }"}` }, 413, "PAYLOAD_TOO_LARGE"],
     ["another path", { path: "/" }, 404, "NOT_FOUND"],
     ["a path that cannot be decoded", { path: "/%ff", method: "GET", body: null }, 404, "NOT_FOUND"],
-  ])("%s", async (_what, posting, status, code) => {
+  ])("are rejected: %s", async (_what, posting, status, code) => {
     const answer = await send(posting);
     expect([answer.status, answer.code]).toEqual([status, code]);
     expect(answer.text).not.toMatch(/node_modules|at .*\.js:/);
   });
 
-  test("a body that grows too large without saying so is refused when it has", async () => {
+  test("a body that grows too large without an announced length is rejected once it does", async () => {
     const stream = new ReadableStream({
       pull(controller) {
         controller.enqueue(new TextEncoder().encode("x".repeat(500)));
@@ -155,7 +155,7 @@ test.each([
   ["*/*", "application/json"],
   ["application/json", "application/json"],
   ["application/graphql-response+json", "application/graphql-response+json"],
-  // Nothing of it can be read, so there is no preference.
+  // It cannot be read, so there is no preference.
   ["*", "application/json"],
   [", ,", "application/json"],
   ["json", "application/json"],
@@ -164,12 +164,12 @@ test.each([
   ['application/json; charset="utf-8', "application/json"],
   ["*a/b", "application/json"],
   [`${"a/".repeat(3_000)}`, "application/json"],
-  // Or only some.
+  // Only part of it can be read.
   ["application/json,", "application/json"],
   ["*/x, application/json", "application/json"],
   ["text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", "application/graphql-response+json"],
 ])("Accept: %s is answered with %s", async (accept, expected) => {
-  // fetch would say */* by itself.
+  // fetch would add */* by default.
   const answer = await raw(
     `POST /graphql HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n${accept ? `Accept: ${accept}\r\n` : ""}Content-Length: 26\r\nConnection: close\r\n\r\n{"query":"{ __typename }"}`,
   );
@@ -177,7 +177,7 @@ test.each([
   expect(answer.toLowerCase()).toContain(`content-type: ${expected}`);
 });
 
-test("no header that cannot be read is an internal error", async () => {
+test("reports no internal error for an unreadable header", async () => {
   const headers = [
     "Accept",
     "Content-Type",
@@ -224,7 +224,7 @@ test("no header that cannot be read is an internal error", async () => {
   expect([...statuses].filter((status) => !(status >= 200 && status < 500))).toEqual([]);
 }, 60_000);
 
-/** Sends bytes as they are, resolves with all that comes back. */
+/** Sends bytes unchanged and resolves with the whole response. */
 function raw(request: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(api.url);

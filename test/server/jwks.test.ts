@@ -34,7 +34,7 @@ const keySet = async ({ url }: { url: string }) => {
 const whoAmI = async (server: PlinthServer, token: string) =>
   (await client(server).ask("{ currentUser { username } }", { token })).data?.currentUser?.username;
 
-test("H11 keys go from symmetric to asymmetric and on without signing anybody out, and others verify with the public part", async () => {
+test("replaces symmetric keys by asymmetric ones and these by newer ones without ending sessions, and others verify with the public part [H11]", async () => {
   const [symmetric, first, second] = [
     generateSigningKey(),
     generateAsymmetricSigningKey(),
@@ -76,7 +76,7 @@ test("H11 keys go from symmetric to asymmetric and on without signing anybody ou
   await server.close();
 });
 
-test("the key set may be cached for a while, and holds no symmetric key", async () => {
+test("lets clients cache the key set, which contains no symmetric key", async () => {
   const api = await startApi(db);
   try {
     const { response, keys } = await keySet(api);

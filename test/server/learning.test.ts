@@ -40,7 +40,7 @@ const beat = (from: number, more: object = {}) =>
     },
   });
 
-test("a player records what it played and learns where to go on", async () => {
+test("records what a player played and returns where to continue", async () => {
   const eventId = randomUUID();
   for (let i = 0; i < 2; i++) {
     const { data } = await beat(0, { eventId });
@@ -107,7 +107,7 @@ test("a player records what it played and learns where to go on", async () => {
   ]);
 });
 
-test("what cannot be is refused with a code, and the field at fault", async () => {
+test("rejects an invalid call with a code and the field at fault", async () => {
   expect(codeOf(await beat(0, { itemId: gated }))).toBe("FORBIDDEN");
   expect(codeOf(await beat(0, { itemId: randomUUID() }))).toBe("NOT_FOUND");
   expect(codeOf(await beat(0, { itemId: "x" }))).toBe("BAD_USER_INPUT");
@@ -126,7 +126,7 @@ test("what cannot be is refused with a code, and the field at fault", async () =
     expect((await api.ask(query, { token: ada.token })).errors).toHaveLength(1);
 });
 
-test("skills and training: a trainer adds a skill, a learner trains it, an assessment moves the level", async () => {
+test("lets a trainer add a skill, a learner train it and an assessment change the level", async () => {
   const made = await api.ask(
     'mutation { createSkill(input: {skill: {skillName: "empathy", displayName: "Empathy"}}) { skill { id } } }',
     { token: trainer.token },
@@ -172,7 +172,7 @@ test("skills and training: a trainer adds a skill, a learner trains it, an asses
   ]);
 });
 
-test("recommendations say why", async () => {
+test("explains each recommendation", async () => {
   await withClient(db.url("owner"), (client) =>
     client.query("update learning.content_items set level = 3 where slug = 'gated'"),
   );
@@ -191,7 +191,7 @@ test("recommendations say why", async () => {
   expect(done.data.completeItem.progress).toEqual({ progress: "1.0000", completedVersion: 1 });
 });
 
-test("the queries of docs/learning.md that the tests above do not run are answered", async () => {
+test("answers the queries of docs/learning.md that the tests above do not run", async () => {
   const begun = await api.ask(
     `{ contentProgresses(filter: { completedAt: { isNull: true } }, orderBy: LAST_ACTIVITY_AT_DESC) {
       nodes { item { slug title } progress positionSeconds lastActivityAt }

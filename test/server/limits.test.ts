@@ -58,11 +58,11 @@ describe("page size", () => {
     ["(first: $n, last: $m)", { m: 4 }, 4],
     ["(offset: 25)", undefined, 5],
     ["(filter: { updatedAt: { isNull: false } })", undefined, 20],
-  ])("chats%s with %j gives %i", async (args, variables, expected) => {
+  ])("of chats%s with %j is %i", async (args, variables, expected) => {
     expect(await count(args, variables)).toBe(expected);
   });
 
-  test("a page before a cursor without a size is a page as well", async () => {
+  test("applies to a page before a cursor without a size", async () => {
     const { data } = await askAda("{ chats(last: 1) { pageInfo { startCursor } } }");
     const before = JSON.stringify(data.chats.pageInfo.startCursor);
     expect(await count(`(before: ${before})`)).toBe(20);
@@ -79,17 +79,17 @@ describe("page size", () => {
     ["(first: $n, last: $m)", { n: 1, m: 1 }, "BAD_USER_INPUT"],
     ['(first: 1, before: "x")', undefined, "BAD_USER_INPUT"],
     ['(after: "x", before: "x")', undefined, "BAD_USER_INPUT"],
-  ])("chats%s with %j is %s", async (args, variables, expected) => {
+  ])("of chats%s with %j returns %s", async (args, variables, expected) => {
     expect(await code(`${declare(args)} { chats${args} { nodes { title } } }`, variables)).toBe(expected);
   });
 
-  test("a default of a variable counts", async () => {
+  test("depends on the default of a variable", async () => {
     expect(await code("query ($n: Int = 21) { chats(first: $n) { nodes { title } } }")).toBe(
       "PAGE_TOO_LARGE",
     );
   });
 
-  test("holds in nested connections, fragments and mutation payloads", async () => {
+  test("applies to nested connections, fragments and mutation payloads", async () => {
     expect(await code("{ currentUser { chats(first: 21) { totalCount } } }")).toBe("PAGE_TOO_LARGE");
     expect(await code("{ ...f } fragment f on Query { chats(first: 21) { totalCount } }")).toBe(
       "PAGE_TOO_LARGE",
@@ -113,7 +113,7 @@ describe("cost", () => {
     );
   });
 
-  test("follows the variables, for the same text", async () => {
+  test("depends on the variables for the same text", async () => {
     const query =
       "query ($n: Int) { chats(first: $n) { nodes { messages(first: $n) { nodes { id role content chat { id title isArchived updatedAt createdAt userId nodeId } tokensUsed createdAt } } } } }";
     expect((await askAda(query, { n: 2 })).errors).toBeUndefined();
@@ -146,7 +146,7 @@ describe("cost", () => {
     ).toEqual({ chats: { totalCount: 30 } });
   });
 
-  test("survives filters nested beyond any stack", async () => {
+  test("survives filters nested deeper than any stack", async () => {
     let filter = '{"updatedAt":{"isNull":false}}';
     for (let i = 0; i < 20_000; i++) filter = `{"and":[${filter}]}`;
     const response = await fetch(`${api.url}/graphql`, {
@@ -180,7 +180,7 @@ describe("width", () => {
     expect(await code(`{ currentUser { ${fields(200)} } }`)).toBe("QUERY_TOO_COMPLEX");
   });
 
-  test("counts a fragment wherever it is spread, and does not expand without end", async () => {
+  test("counts a fragment for each spread, without expanding it endlessly", async () => {
     const layers = Array.from(
       { length: 30 },
       (_, i) => `fragment f${i} on User { ...f${i + 1} ...f${i + 1} }`,
@@ -203,13 +203,13 @@ describe("width", () => {
     ["braces", () => `{ ${"a { ".repeat(5_000)}`],
     ["brackets", () => `{ chats(filter: { or: ${"[".repeat(5_000)} ) { totalCount } }`],
     ["comments", () => `${"# x\n".repeat(20_000)}{ ${"nodeId ".repeat(10_000)} }`],
-  ])("a text of too many %s is refused quickly", async (_what, text) => {
+  ])("rejects a text of too many %s quickly", async (_what, text) => {
     const startedAt = performance.now();
     expect(await code(text())).toMatch(/^(QUERY_TOO_COMPLEX|GRAPHQL_PARSE_FAILED)$/);
     expect(performance.now() - startedAt).toBeLessThan(500);
   });
 
-  test("several operations in one document are each held to it", async () => {
+  test("applies to each of several operations in one document", async () => {
     expect(
       await code(
         `query a { nodeId } query b { ${Array.from({ length: 6 }, (_, i) => `a${i}: nodeId`).join(" ")} }`,
@@ -217,7 +217,7 @@ describe("width", () => {
     ).toBe("QUERY_TOO_COMPLEX");
   });
 
-  test("a list of operations is no request", async () => {
+  test("rejects a list of operations", async () => {
     const response = await fetch(`${api.url}/graphql`, {
       method: "POST",
       headers: { "content-type": "application/json" },
@@ -230,11 +230,14 @@ describe("width", () => {
 
 describe("fields that hash a password", () => {
   const INPUT = `(input: { roomId: "${randomUUID()}", password: "open sesame" }) { query { __typename } }`;
-  test.each(["joinRoomWithPassword", "setRoomPassword"])("%s stands once in an operation", async (field) => {
-    expect(await code(`mutation { a: ${field}${INPUT} b: ${field}${INPUT} }`)).toBe("QUERY_TOO_COMPLEX");
-    const [once] = (await askAda(`mutation { a: ${field}${INPUT} }`)).errors!;
-    expect(["INVALID_CREDENTIALS", "NOT_FOUND"]).toContain(once!.extensions.code);
-  });
+  test.each(["joinRoomWithPassword", "setRoomPassword"])(
+    "%s is allowed once per operation",
+    async (field) => {
+      expect(await code(`mutation { a: ${field}${INPUT} b: ${field}${INPUT} }`)).toBe("QUERY_TOO_COMPLEX");
+      const [once] = (await askAda(`mutation { a: ${field}${INPUT} }`)).errors!;
+      expect(["INVALID_CREDENTIALS", "NOT_FOUND"]).toContain(once!.extensions.code);
+    },
+  );
 });
 
 describe("depth", () => {
@@ -267,7 +270,7 @@ describe("introspection", () => {
     oneOf: true,
   });
 
-  test("as tools ask for it is within the limits", async () => {
+  test("is within the limits as tools send it", async () => {
     const { data, errors } = await api.ask(FULL);
     expect(errors).toBeUndefined();
     expect(data.__schema.queryType.name).toBe("Query");
@@ -283,7 +286,7 @@ describe("introspection", () => {
     expect(await code(`{ __schema { ${wide} } }`)).toBe("QUERY_TOO_COMPLEX");
   });
 
-  test("is refused for everybody when switched off, and names are not given away", async () => {
+  test("is rejected for every caller when switched off, without revealing names", async () => {
     const closed = await startApi(db, { PLINTH_INTROSPECTION: "false" });
     try {
       for (const token of [undefined, ada.token]) {

@@ -3,7 +3,7 @@ import pg from "pg";
 import { describeError } from "../../src/request/logger.ts";
 
 describe("an error in the log", () => {
-  test("keeps what helps and drops the data PostgreSQL quotes", () => {
+  test("keeps useful parts and drops the data that PostgreSQL quotes", () => {
     const error = Object.assign(new pg.DatabaseError("new row violates a constraint", 100, "error"), {
       code: "23514",
       table: "users",
@@ -22,7 +22,7 @@ describe("an error in the log", () => {
     expect(describeError(error)).toMatchObject({ message: "outer", cause: { message: "inner" } });
   });
 
-  test("may be anything", () => {
+  test("can be any value", () => {
     expect(describeError("a text")).toEqual({ message: "a text" });
   });
 });

@@ -16,13 +16,13 @@ const [node] = parse("{ a }").definitions;
 const thrown = (originalError: Error) =>
   new GraphQLError(originalError.message, { nodes: node, path: ["a"], originalError });
 
-describe("what a client may know", () => {
+describe("a client", () => {
   test.each<[string, GraphQLError, string]>([
     ["a bug", thrown(new TypeError("cannot read the secret")), "INTERNAL"],
-    // grafserv makes such an error of whatever it catches around an execution.
+    // grafserv creates such an error from anything that it catches around an execution.
     ["a message without a place", new GraphQLError("cannot read the secret"), "INTERNAL"],
     [
-      "a missing value that must not be",
+      "a missing value in a non-null field",
       new GraphQLError("secret", { nodes: node, path: ["a"] }),
       "INTERNAL",
     ],
@@ -33,7 +33,7 @@ describe("what a client may know", () => {
       "UNAVAILABLE",
     ],
     [
-      "a lost connection, told in an error of another realm",
+      "a lost connection, reported by an error of another realm",
       thrown(runInNewContext("Object.assign(new Error('secret'), { code: 'ECONNRESET' })")),
       "UNAVAILABLE",
     ],
@@ -43,7 +43,7 @@ describe("what a client may know", () => {
       thrown(new RangeError("Maximum call stack size exceeded: secret")),
       "BAD_USER_INPUT",
     ],
-  ])("of %s", (_what, error, code) => {
+  ])("learns only the code of %s", (_what, error, code) => {
     const masked = mask(error);
     expect(masked.extensions.code).toBe(code);
     expect(JSON.stringify(masked)).not.toContain("secret");
@@ -52,7 +52,7 @@ describe("what a client may know", () => {
 
   test.each<[string, GraphQLError, object]>([
     [
-      "an error for people",
+      "an error meant for users",
       thrown(new PlinthError("BAD_USER_INPUT", "Too long.", { field: "password", hint: "Cut." })),
       { code: "BAD_USER_INPUT", field: "password", hint: "Cut." },
     ],
@@ -72,13 +72,13 @@ describe("what a client may know", () => {
       new GraphQLError("Too long.", { nodes: node }),
       { code: "BAD_USER_INPUT" },
     ],
-  ])("of %s is all of it", (_what, error, extensions) => {
+  ])("learns everything about %s", (_what, error, extensions) => {
     const masked = mask(error);
     expect(masked.message).toBe("Too long.");
     expect(masked.extensions).toEqual(extensions);
   });
 
-  test("does not change when it is masked again", () => {
+  test("gets the same error when it is masked again", () => {
     for (const error of [thrown(new TypeError("x")), thrown(new SafeError("x"))]) {
       const once = mask(error);
       expect(mask(once).toJSON()).toEqual(once.toJSON());

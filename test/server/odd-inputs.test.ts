@@ -41,9 +41,9 @@ const SETTINGS = {
   PLINTH_BODY_LIMIT_BYTES: "10000000",
 };
 const config = loadConfig(SETTINGS);
-/** How many errors of which code were answered. */
+/** Number of returned errors per code. */
 const counts = new Map<string, number>();
-/** Probes that leave as one operation. */
+/** Probes sent as one operation. */
 const BATCH = 25;
 const AT_ONCE = 4;
 
@@ -95,7 +95,7 @@ async function buildSchema(): Promise<GraphQLSchema> {
   }
 }
 
-/** An id of a row of every table that has one, by the table's name in the singular. */
+/** An id of a row of every table that has one, by the singular of the table's name. */
 async function someIds(): Promise<Map<string, string>> {
   return withClient(db.adminUrl, async (client) => {
     const { rows: tables } = await client.query<{ schema: string; name: string; isOwned: boolean }>(
@@ -170,7 +170,7 @@ function operationOf(probes: readonly Probe[]): { query: string; variables: stri
   return { query: `${head} { ${fields.join("\n")} }`, variables: `{ ${values.join(", ")} }` };
 }
 
-/** Whether it is refused before anything runs, which would keep the other probes of its operation from being tried. */
+/** True if it is rejected before anything runs, which would keep the other probes of its operation from being tried. */
 function isRefusedEarly(probe: Probe): boolean {
   const { query, variables } = operationOf([probe]);
   try {
@@ -189,7 +189,7 @@ function isRefusedEarly(probe: Probe): boolean {
   }
 }
 
-/** Those that are refused early, one of each kind, and the rest. */
+/** Probes that are rejected early, one of each kind, and the rest. */
 function sorted(probes: Iterable<Probe>): { early: Probe[]; late: Probe[] } {
   const early = new Map<string, Probe | undefined>();
   const late: Probe[] = [];
@@ -206,10 +206,10 @@ interface Told {
   readonly extensions?: { readonly code?: string };
 }
 
-/** Whose fault it was not. */
+/** Codes of errors that the server causes. */
 const OURS = new Set(["INTERNAL", "TIMEOUT", "UNAVAILABLE", undefined]);
 
-/** What a server says that lacks what only some have, such as a payment provider. */
+/** A server without an optional part, such as a payment provider, may report UNAVAILABLE. */
 function isOurs({ message, extensions }: Told): boolean {
   return (
     OURS.has(extensions?.code) &&
@@ -237,7 +237,7 @@ async function post(probes: readonly Probe[], mayRetry = true): Promise<string[]
   const errors: Told[] = json.errors ?? [];
   for (const { extensions } of errors)
     counts.set(String(extensions?.code), (counts.get(String(extensions?.code)) ?? 0) + 1);
-  // One that failed as a whole says nothing of each.
+  // An operation that failed as a whole says nothing about each probe.
   if (probes.length > 1 && errors.some(({ path }) => path === undefined)) {
     const half = probes.length >> 1;
     return [...(await post(probes.slice(0, half))), ...(await post(probes.slice(half)))];
@@ -293,7 +293,7 @@ const errorLogRows = () =>
     return Number(rows[0]!.n);
   });
 
-/** Every list of the API, with all that it says of its rows. */
+/** Every list of the API, with all fields of its rows. */
 function* everyList(): Generator<Probe> {
   for (const field of Object.values(schema.getQueryType()!.getFields())) {
     const type = getNamedType(field.type);
@@ -307,7 +307,7 @@ function* everyList(): Generator<Probe> {
   }
 }
 
-test("no odd input anywhere is an internal error, a row in the error log or a lost connection", async () => {
+test("reports no internal error, no row in the error log and no lost connection for any odd input", async () => {
   const { early, late } = sorted(everyProbe(schema, fill));
   const of = (operation: Probe["operation"]) => late.filter((probe) => probe.operation === operation);
   const client = connect(api, grace);
@@ -316,7 +316,7 @@ test("no odd input anywhere is an internal error, a row in the error log or a lo
     ...(await inTurn(batched(of("query")), AT_ONCE, post)),
     ...(await inTurn(of("subscription"), AT_ONCE, (probe) => subscribe(client, probe))),
     ...(await inTurn(batched(of("mutation")), 1, post)),
-    // What they stored can be read.
+    // The values that they stored can be read.
     ...(await inTurn([...everyList()], AT_ONCE, (probe) => post([probe]))),
   ];
   await client.dispose();
@@ -324,7 +324,7 @@ test("no odd input anywhere is an internal error, a row in the error log or a lo
   expect(await errorLogRows()).toBe(0);
   expect(jest.mocked(console.error).mock.calls).toEqual([]);
   expect(api.logLines.filter(({ level }) => Number(level) >= 50)).toEqual([]);
-  // Most have got as far as they should: neither is the probing user turned away, nor a whole kind of values.
+  // Most probes got as far as they should: neither the probing user nor a whole kind of values was rejected.
   const asked = early.length + late.length;
   expect(asked).toBeGreaterThan(10_000);
   for (const code of ["UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED", "QUERY_TOO_COMPLEX"])

@@ -10,8 +10,8 @@ import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { type Api, codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
-// Aliases must not be a way around the limits on requests: a field that costs a password hash, a guess, a mail or a call
-// to another server stands once in an operation. All mutations of the schema are walked, so a new one needs no entry here.
+// Aliases must not bypass the limits on requests: a field that costs a password hash, a guess, a mail or a call to another
+// server is allowed once per operation. The test walks all mutations of the schema, so a new one needs no entry here.
 
 type Mutation = GraphQLField<unknown, unknown>;
 
@@ -33,13 +33,13 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Generated mutations are one SQL statement each; their inputs carry `clientMutationId`. */
+/** Each generated mutation is one SQL statement; its input has a `clientMutationId`. */
 function isGenerated({ type }: Mutation): boolean {
   const payload = getNamedType(type);
   return isObjectType(payload) && "clientMutationId" in payload.getFields();
 }
 
-/** The refusal comes before validation, so that neither arguments nor selections have to be right. */
+/** The rejection comes before validation, so neither arguments nor selections have to be valid. */
 async function codeOfTwice(
   field: string,
   spelling = `mutation { a: ${field} b: ${field} }`,
@@ -47,7 +47,7 @@ async function codeOfTwice(
   return codeOf(await api.ask(spelling));
 }
 
-test("every mutation that this process carries out itself stands once in an operation", async () => {
+test("allows every mutation that the process performs itself once per operation", async () => {
   const own = mutations.filter((mutation) => !isGenerated(mutation)).map(({ name }) => name);
   expect(own.length).toBeGreaterThan(20);
   const repeatable = [];
@@ -55,7 +55,7 @@ test("every mutation that this process carries out itself stands once in an oper
   expect(repeatable).toEqual([]);
 });
 
-test("two different ones count together, and through fragments", async () => {
+test("counts two different ones together, also through fragments", async () => {
   expect(await codeOfTwice("", "mutation { login register }")).toBe("QUERY_TOO_COMPLEX");
   expect(
     await codeOfTwice(
@@ -65,7 +65,7 @@ test("two different ones count together, and through fragments", async () => {
   ).toBe("QUERY_TOO_COMPLEX");
 });
 
-test("generated mutations may be repeated", async () => {
+test("allows repeated generated mutations", async () => {
   const generated = mutations.filter(isGenerated).map(({ name }) => name);
   expect(generated.length).toBeGreaterThan(100);
   const refused = [];
@@ -73,7 +73,7 @@ test("generated mutations may be repeated", async () => {
   expect(refused).toEqual([]);
 });
 
-test("no generated mutation takes a secret, which a client could guess at through aliases", () => {
+test("generates no mutation that takes a secret, which a client could guess through aliases", () => {
   const takesSecret = mutations.filter(isGenerated).filter(({ args }) =>
     args.some(({ type }) => {
       const input = getNamedType(type);
@@ -88,7 +88,7 @@ test("no generated mutation takes a secret, which a client could guess at throug
   expect(takesSecret.map(({ name }) => name)).toEqual([]);
 });
 
-test("the description says so", () => {
+test("states the limit in the description", () => {
   for (const mutation of mutations)
     expect([mutation.name, /may contain this field only once/.test(mutation.description ?? "")]).toEqual([
       mutation.name,

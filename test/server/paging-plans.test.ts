@@ -3,7 +3,7 @@ import { registerUser } from "../support/accounts.ts";
 import { asRole, createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 import { openSchema, type SchemaInProcess, type Statement } from "../support/schema-in-process.ts";
 
-// Pages far into a long list cost no more than the first one: PostgreSQL goes on in an index from where the cursor is.
+// Pages far into a long list cost no more than the first one: PostgreSQL continues in an index from the cursor.
 
 let db: TestDatabase;
 let api: SchemaInProcess;
@@ -36,7 +36,7 @@ async function explain({ text, values }: Statement): Promise<string> {
   return withClient(db.url("authenticator"), async (client) => {
     await client.query("begin");
     await asRole(client, { name: "user", prefix: db.rolePrefix }, { user_id: ada });
-    // Of a few rows PostgreSQL would read all. What has to be sorted is sorted all the same.
+    // PostgreSQL would read a small table completely. Rows that need sorting are sorted in any case.
     await client.query("set local enable_seqscan = off; set local enable_bitmapscan = off");
     const { rows } = await client.query(`explain (costs off) ${text}`, [...values]);
     return rows.map((row) => row["QUERY PLAN"]).join("\n");
@@ -44,11 +44,11 @@ async function explain({ text, values }: Statement): Promise<string> {
 }
 
 test.each([
-  ["chats by nothing", "", "chats", ""],
+  ["chats without an order", "", "chats", ""],
   ["chats by change", "", "chats", "orderBy: UPDATED_AT_DESC"],
-  ["messages by nothing", "", "messages", ""],
+  ["messages without an order", "", "messages", ""],
   ["messages of a chat", "chat(id: $chat)", "messages", ""],
-])("%s go on in an index from the cursor", async (_, parent, list, order) => {
+])("%s continue in an index from the cursor", async (_, parent, list, order) => {
   const page = async (cursor: string) => {
     const selection = `list: ${list}(first: 3 ${order} ${cursor}) { edges { cursor } }`;
     const query = parent ? `query ($chat: UUID!) { parent: ${parent} { ${selection} } }` : `{ ${selection} }`;

@@ -14,24 +14,24 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { makeRowsOfEveryTable, rowId } from "../support/rows-of-any-table.ts";
 import { openSchema, type SchemaInProcess } from "../support/schema-in-process.ts";
 
-/** With fewer rows there are not two pages that are full. */
+/** Fewer rows do not fill two pages. */
 const ENOUGH_ROWS = 4;
 
-/** Lists that rows of any kind do not fill: they hold few by their nature, or what fits a question that is asked. */
+/** Lists that generated rows do not fill: they are short by nature or match a search. */
 const MAY_BE_SHORT: ReadonlySet<string> = new Set([
-  // At most a row a user, a model or an installation.
+  // At most one row per user, model or installation.
   "Query.generalChatSettings",
   "Query.dataRightsSettings",
   "Query.userSecurityStatuses",
   "Model.currentModelPrices",
   "Query.currentModelPrices",
   "Query.contentAccess",
-  // What the viewer has.
+  // Only the caller's own.
   "Query.myRooms",
   "Query.unreadCounts",
   "User.usageLimits",
   "Model.dailyUsages",
-  // Holds that say in JSON what they are of.
+  // Holds that name their subject in JSON.
   "Query.tokenHoldAllocations",
   "TokenGrant.tokenHoldAllocationsByGrantId",
   "TokenHold.tokenHoldAllocationsByHoldId",
@@ -52,7 +52,7 @@ interface List {
   readonly orders: readonly (string | undefined)[];
   /** Arguments that choose the list, as text. */
   readonly args: string;
-  /** Type of the row it hangs on; undefined at the root. */
+  /** Type of the parent row; undefined at the root. */
   readonly parent: GraphQLObjectType | undefined;
 }
 
@@ -71,7 +71,7 @@ let db: TestDatabase;
 let api: SchemaInProcess;
 beforeAll(async () => {
   db = await createTestDatabase();
-  // Row-level security is no subject here: the owner reads every row.
+  // Row-level security is not tested here: the owner reads every row.
   api = await openSchema(db, { role: "owner", userId: rowId(0) });
   await makeRowsOfEveryTable(db, API_SCHEMAS);
 });
@@ -80,7 +80,7 @@ afterAll(async () => {
   await db.drop();
 });
 
-/** Every field of the schema that pages by cursors, whatever made it. */
+/** Every field of the schema that pages by cursors, generated or not. */
 function allLists(): List[] {
   return Object.values(api.schema.getTypeMap())
     .filter(isObjectType)
@@ -97,7 +97,7 @@ function allLists(): List[] {
     );
 }
 
-/** And none: what is the order then? */
+/** Undefined stands for no order. */
 function ordersOf({ args }: GraphQLField<unknown, unknown>): (string | undefined)[] {
   const orderBy = args.find(({ name }) => name === "orderBy");
   const type = orderBy && getNamedType(orderBy.type);
@@ -116,7 +116,7 @@ function chosenBy({ name, args }: GraphQLField<unknown, unknown>): string {
     .join(", ");
 }
 
-/** What tells the rows of a list apart: their node id, or everything they hold. */
+/** Identifies a row of the list: its node id, or all its fields. */
 function rowFields({ field }: List): string {
   const connection = getNamedType(field.type) as GraphQLObjectType;
   const edge = getNamedType(connection.getFields().edges!.type) as GraphQLObjectType;
@@ -128,7 +128,7 @@ function rowFields({ field }: List): string {
   return `{ ${leaves.map(({ name }) => name).join(" ")} }`;
 }
 
-/** A selection of the list in the row it hangs on. */
+/** Selects the list in its parent row. */
 function within({ parent }: List, nodeId: string | undefined, selection: string): string {
   return parent
     ? `parent: node(nodeId: ${JSON.stringify(nodeId)}) { ... on ${parent.name} { ${selection} } }`
@@ -155,7 +155,7 @@ function rowTypeOf({ type }: GraphQLField<unknown, unknown>): unknown {
   return nodes && getNamedType(nodes.type);
 }
 
-/** A page from each end of a list, by one order. */
+/** One page from each end of a list, in one order. */
 type Read = (variables: Record<string, unknown>) => Promise<{ forwards: Page; backwards: Page }>;
 
 function reader(list: List, nodeId: string | undefined, order: string | undefined): Read {
@@ -180,7 +180,7 @@ function reader(list: List, nodeId: string | undefined, order: string | undefine
   };
 }
 
-/** Pages a list by one order from both ends; answers with its rows and with what is wrong. */
+/** Pages a list in one order from both ends; returns its rows and the faults found. */
 async function page(read: Read): Promise<{ rows: string[]; faults: string[] }> {
   const whole = await read({ first: 100, last: 100 });
   const rows = rowsOf(whole.forwards);
@@ -218,7 +218,7 @@ async function page(read: Read): Promise<{ rows: string[]; faults: string[] }> {
 
 const rowsOf = ({ edges }: Page): string[] => edges.map(({ node }) => JSON.stringify(node));
 
-/** Pages a list by each of its orders; answers with how many rows it has and with what is wrong. */
+/** Pages a list in each of its orders; returns the number of rows and the faults found. */
 async function pageByEach(
   list: List,
   nodeId: string | undefined,
@@ -240,7 +240,7 @@ async function pageByEach(
   return { count, faults };
 }
 
-test("every list pages each row exactly once by every order, forwards and backwards", async () => {
+test("returns each row of every list exactly once in every order, forwards and backwards", async () => {
   const lists = allLists();
   const roots = lists.filter(({ parent }) => !parent);
   const faults: string[] = [];
@@ -254,7 +254,7 @@ test("every list pages each row exactly once by every order, forwards and backwa
       faults.push(`${list.name}: ${(error as Error).message}`);
     }
   };
-  // While one waits for the database, another is planned.
+  // One list is planned while another waits for the database.
   const limit = pLimit(4);
   await Promise.all(lists.map((list) => limit(page, list)));
   const names = new Set(lists.map(({ name }) => name));
@@ -262,7 +262,7 @@ test("every list pages each row exactly once by every order, forwards and backwa
   expect({ short, gone, faults }).toEqual({ short: [], gone: [], faults: [] });
 }, 600_000);
 
-test("a cursor of another order, of another list and of nowhere is the client's mistake", async () => {
+test("reports a cursor of another order, of another list or of unknown origin as the client's mistake", async () => {
   const read = (paging: string) => api.ask(`{ chats(first: 3 ${paging}) { edges { cursor } } }`);
   const { chats } = await read("orderBy: UPDATED_AT_DESC");
   const after = `after: "${chats.edges[0].cursor}"`;
@@ -271,7 +271,7 @@ test("a cursor of another order, of another list and of nowhere is the client's 
   await expect(read('after: "bm93aGVyZQ=="')).rejects.toThrow("not a cursor");
 });
 
-test("an offset counts from the cursor", async () => {
+test("counts an offset from the cursor", async () => {
   const read = async (paging: string) => {
     const { chats } = await api.ask(`{ chats(orderBy: TITLE_ASC ${paging}) { edges { cursor } } }`);
     return chats.edges.map(({ cursor }: { cursor: string }) => cursor);

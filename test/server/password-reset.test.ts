@@ -49,7 +49,7 @@ async function prepared(username: string) {
 }
 
 describe("requestPasswordReset", () => {
-  test("C4 mails a link, keeps only the hash of its token, and who asked", async () => {
+  test("mails a link, stores only the hash of its token, and records the caller [C4]", async () => {
     await signUp(api, "forgetful");
     const answer = await api.ask(
       'mutation { requestPasswordReset(input: { identifier: "FORGETFUL@example.org" }) { ok } }',
@@ -80,7 +80,7 @@ describe("requestPasswordReset", () => {
     expect(JSON.stringify(api.logLines)).not.toContain("plp_");
   });
 
-  test("answers the same for unknown, disabled, addressless and asked too often, mails only whom it may, and audits", async () => {
+  test("returns the same answer for unknown, disabled, addressless and too frequent requests, mails only eligible accounts, and audits", async () => {
     await signUp(api, "known");
     await signUp(api, "offline");
     await asOwner("update identity.users set account_status = 'disabled' where username = 'offline'");
@@ -101,7 +101,7 @@ describe("requestPasswordReset", () => {
       answers.push(await request(name));
     for (const { status, text } of answers)
       expect({ status, text }).toEqual({ status: 200, text: answers[0]!.text });
-    // Three live links at most, and the first is still good.
+    // At most three links are valid, and the first one still is.
     const known = (await mailsTo(db, "known@example.org")).filter(
       ({ template }) => template === "password-reset",
     );
@@ -122,7 +122,7 @@ describe("requestPasswordReset", () => {
     expect(kept).not.toContain("nobody-at-all");
   });
 
-  test("takes the same time for an account and for none", async () => {
+  test("takes the same time with and without an account", async () => {
     const times: Record<string, number[]> = { known: [], unknown: [] };
     for (let round = 0; round < 6; round++) {
       // A new account each time, because a fourth link would not be sent.
@@ -137,14 +137,14 @@ describe("requestPasswordReset", () => {
       }
     }
     const [known, unknown] = Object.values(times).map((each) => Math.min(...each));
-    // Answered at a fixed time: without that, the work of one is several times that of the other.
+    // The answer waits until a fixed time; otherwise one would take several times as long as the other.
     expect(Math.min(known!, unknown!)).toBeGreaterThan(290);
     expect(Math.abs(known! - unknown!)).toBeLessThan(50);
   });
 });
 
 describe("resetPassword", () => {
-  test("sets the password, ends every session and token, lifts the lock, signs nobody in, and tells the owner", async () => {
+  test("sets the password, ends every session and token, removes the lock, opens no session, and notifies the owner", async () => {
     const { account, token } = await prepared("lost");
     const other = await signIn(api, "lost");
     await asOwner(
@@ -176,7 +176,7 @@ describe("resetPassword", () => {
     );
   });
 
-  test("works once, and ends the other links", async () => {
+  test("works once and invalidates the other links", async () => {
     const { token } = await prepared("once");
     await request("once");
     const second = await tokenTo(db, "once@example.org", "password-reset");
@@ -187,7 +187,7 @@ describe("resetPassword", () => {
     expect((await login("once", NEW_PASSWORD)).errors).toBeUndefined();
   });
 
-  test("survives a refused password, whether weak or used before", async () => {
+  test("keeps the token when the password is rejected, weak or used before", async () => {
     const { token } = await prepared("chooser");
     for (const refused of ["short", "passwordpassword", "chooser chooser chooser", PASSWORD])
       expect(fieldOf(await reset(token, refused))).toEqual(["BAD_USER_INPUT", "newPassword"]);
@@ -195,14 +195,14 @@ describe("resetPassword", () => {
   });
 
   test.each([
-    ["too old", "update private.password_reset_tokens set expires_at = now()"],
+    ["that has expired", "update private.password_reset_tokens set expires_at = now()"],
     [
       "of a disabled account",
       "update identity.users set account_status = 'disabled' where username = 'refused'",
     ],
     ["of a deleted account", "delete from identity.users where username = 'refused'"],
     ["after the address was changed by a link", "select 1"],
-  ])("refuses a token %s", async (what, sql) => {
+  ])("rejects a token %s", async (what, sql) => {
     await asOwner("delete from identity.users where username = 'refused'");
     const { account, token } = await prepared("refused");
     if (what.startsWith("after")) {
@@ -218,7 +218,7 @@ describe("resetPassword", () => {
     expect(fieldOf(await reset(token))).toEqual(["BAD_USER_INPUT", "token"]);
   });
 
-  test("has one winner among twenty at once", async () => {
+  test("accepts one of twenty concurrent requests", async () => {
     const { token, account } = await prepared("raced");
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, index) => reset(token, `sentence number ${index} of many`)),
@@ -244,22 +244,22 @@ describe("resetPassword", () => {
   });
 });
 
-describe("hostile input is a typed error", () => {
+describe("hostile input returns a typed error", () => {
   const long = "x".repeat(100_000);
   const RESET = "mutation ($input: ResetPasswordInput!) { resetPassword(input: $input) { ok } }";
   const REQUEST =
     "mutation ($input: RequestPasswordResetInput!) { requestPasswordReset(input: $input) { ok } }";
   const unknown = `plp_${"A".repeat(43)}`;
   test.each<[string, string, unknown]>([
-    ["nothing", REQUEST, {}],
+    ["no input", REQUEST, {}],
     ["a number", REQUEST, { identifier: 7 }],
     ["a list", REQUEST, { identifier: [] }],
     ["NUL", REQUEST, { identifier: "a\0b" }],
     ["half a surrogate pair", REQUEST, { identifier: "\ud800" }],
-    ["too much", REQUEST, { identifier: long }],
-    ["more than is asked", REQUEST, { identifier: "a", admin: true }],
+    ["an overlong identifier", REQUEST, { identifier: long }],
+    ["an extra field", REQUEST, { identifier: "a", admin: true }],
     ["no token", RESET, { newPassword: NEW_PASSWORD }],
-    ["null", RESET, { token: null, newPassword: NEW_PASSWORD }],
+    ["a null token", RESET, { token: null, newPassword: NEW_PASSWORD }],
     ["an unknown token", RESET, { token: unknown, newPassword: NEW_PASSWORD }],
     ["a token of another kind", RESET, { token: `plv_${"A".repeat(43)}`, newPassword: NEW_PASSWORD }],
     ["a token with NUL", RESET, { token: `${unknown}\0`, newPassword: NEW_PASSWORD }],
@@ -276,7 +276,7 @@ describe("hostile input is a typed error", () => {
     expect(answer.text).not.toContain("xxxxxxxx");
   });
 
-  test("and one operation asks once", async () => {
+  test("also with two requests in one operation", async () => {
     const answer = await api.ask(
       'mutation { a: requestPasswordReset(input: { identifier: "a" }) { ok } b: requestPasswordReset(input: { identifier: "b" }) { ok } }',
     );

@@ -15,11 +15,11 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-/** Some 400 fields that no other query has. */
+/** About 400 fields that no other query has. */
 const wide = (name: string) =>
   `{ models(first: 1) { nodes { ${Array.from({ length: 400 }, (_, i) => `${name}_${i}: id`).join(" ")} } } }`;
 
-test("plans of ever new wide operations are forgotten in time, those of a few are kept", async () => {
+test("forgets plans of ever new wide operations in time and keeps those of a few", async () => {
   const config = { ...loadConfig({}), rolePrefix: db.rolePrefix };
   const pool = createPool({
     url: db.url("authenticator"),
@@ -54,15 +54,15 @@ test("plans of ever new wide operations are forgotten in time, those of a few ar
     noteCache(schema);
   }
   expect(planned).toHaveLength(61);
-  // 61 operations of 402 fields are more than twice what is kept.
+  // 61 operations of 402 fields are more than twice the size of the cache.
   expect(caches.size).toBe(3);
   await pool.end();
 });
 
-test("planning counts against the client's rate limit", async () => {
+test("counts planning against the client's rate limit", async () => {
   const api = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "40" });
   try {
-    // 1 + 402 / 25 requests each; the same again is one request.
+    // 1 + 402 / 25 requests each; a repetition counts as one request.
     expect((await api.ask(wide("a"))).status).toBe(200);
     expect((await api.ask(wide("a"))).status).toBe(200);
     expect((await api.ask(wide("b"))).status).toBe(200);

@@ -27,12 +27,12 @@ const logIn = (to: Api, identifier: string, password = PASSWORD) =>
     variables: { input: { identifier, password } },
   });
 
-describe("S1 hashed addresses", () => {
-  test("are stored at registration, the same for every spelling, unique, and find the account", async () => {
+describe("hashed addresses [S1]", () => {
+  test("are stored at registration, equal for every spelling, unique, and find the account", async () => {
     const { userId } = await signUp(api, "ada"); // ada@example.org
     const [user] = await rows("select email, hashed_email from identity.users where id = $1", [userId]);
     expect([user.email, user.hashed_email.length]).toEqual(["ada@example.org", 32]);
-    // The clear address goes: only the hash is left to find the account.
+    // Without the clear address, only the hash can find the account.
     await rows("update identity.users set email = null where id = $1", [userId]);
     for (const typed of ["ada@example.org", " Ada@Example.ORG ", "ada"])
       expect((await signIn(api, typed)).userId).toBe(userId);
@@ -41,7 +41,7 @@ describe("S1 hashed addresses", () => {
     expect(await rows("select from identity.users where username = 'ada2'")).toEqual([]);
   });
 
-  test("depend on a key of the installation that is in no table in clear", async () => {
+  test("depend on a key of the installation that no table contains in clear text", async () => {
     const [user] = await rows(
       "select encode(hashed_email, 'hex') as hash from identity.users where username = 'ada'",
     );
@@ -51,12 +51,12 @@ describe("S1 hashed addresses", () => {
     expect(key.sealed_key).toMatch(/^v1\./);
   });
 
-  test("of an address that SQL changed do not lead its old owner into the account", async () => {
+  test("do not let the old owner of an address in after SQL changed it", async () => {
     const { userId } = await signUp(api, "bob");
     await rows("update identity.users set email = 'new@example.org' where id = $1", [userId]);
     expect(codeOf(await logIn(api, "bob@example.org"))).toBe("INVALID_CREDENTIALS");
     expect((await signIn(api, "new@example.org")).userId).toBe(userId);
-    // Given with the address, it is kept.
+    // A hash given with the address is kept.
     await rows(
       "update identity.users set email = 'newer@example.org', hashed_email = sha256('x') where id = $1",
       [userId],
@@ -66,7 +66,7 @@ describe("S1 hashed addresses", () => {
     ).toHaveLength(1);
   });
 
-  test("two servers that start at once make one lookup key", async () => {
+  test("use one lookup key when two servers start at once", async () => {
     const fresh = await createTestDatabase();
     const servers = await Promise.all([startApi(fresh), startApi(fresh)]);
     try {
@@ -82,7 +82,7 @@ describe("S1 hashed addresses", () => {
     }
   });
 
-  test("are not in the schema and cannot be asked for", async () => {
+  test("are not in the schema and cannot be queried", async () => {
     const { token } = await signUp(api, "curious");
     const names = JSON.stringify(
       (
@@ -106,11 +106,11 @@ describe("S1 hashed addresses", () => {
   ])("normalise %j", (typed, expected) => expect(normalizeEmail(typed)).toBe(expected));
 });
 
-describe("S1 C11 privacy mode", () => {
+describe("privacy mode [S1, C11]", () => {
   const CANARY = "kanari3nvogel";
   const ADDRESS = `Some.One+${CANARY}@example.org`;
 
-  test("keeps no clear address in any table, log line or answer, whatever happens with it", async () => {
+  test("keeps no clear address in any table, log line or answer, in any operation", async () => {
     const answer = await register(privateApi, "hidden", ADDRESS);
     expect(answer.data.register.user.email).toBeNull();
     const { userId } = await signIn(privateApi, ADDRESS);
@@ -135,12 +135,12 @@ describe("S1 C11 privacy mode", () => {
     expect(privateApi.logLines.filter((line) => JSON.stringify(line).toLowerCase().includes(CANARY))).toEqual(
       [],
     );
-    // The same address of a server that is not in privacy mode is still the same account's.
+    // A server without privacy mode still finds the same account by the same address.
     expect(codeOf(await register(api, "hidden4", ADDRESS))).toBe("CONFLICT");
     expect(await tablesWith(db, CANARY)).toEqual([]);
   });
 
-  test("attempts on one address can still be told from others, and lock the account", async () => {
+  test("tells attempts on different addresses apart and locks the account", async () => {
     await register(privateApi, "locked", "locked@example.org");
     const guess = () => logIn(privateApi, "locked@example.org", "wrong password");
     for (let n = 0; n < 5; n++) expect(codeOf(await guess())).toBe("INVALID_CREDENTIALS");
@@ -151,7 +151,7 @@ describe("S1 C11 privacy mode", () => {
     expect(attempts).toEqual([{ email: expect.stringMatching(/^hmac:[0-9a-f]{16}$/) }]);
   });
 
-  test("an account needs no address", async () => {
+  test("allows an account without an address", async () => {
     expect((await register(privateApi, "without", null)).errors).toBeUndefined();
     expect(await rows("select email, hashed_email from identity.users where username = 'without'")).toEqual([
       { email: null, hashed_email: null },

@@ -16,7 +16,7 @@ afterAll(async () => {
 
 const send = (posting: Posting = {}, to = api) => sendTo(to.url, posting);
 
-describe("A12 the rate limit", () => {
+describe("the rate limit [A12]", () => {
   let limited: Api;
   beforeAll(async () => {
     limited = await startApi(db, {
@@ -28,7 +28,7 @@ describe("A12 the rate limit", () => {
   const from = (forwardedFor: string, posting: Posting = {}) =>
     send({ ...posting, headers: { ...posting.headers, "x-forwarded-for": forwardedFor } }, limited);
 
-  test("refuses what is too much, and says when to come back", async () => {
+  test("rejects requests above the limit and says when to retry", async () => {
     const answers = [];
     for (let i = 0; i < 4; i++) answers.push(await from("192.0.2.1"));
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 429]);
@@ -45,24 +45,24 @@ describe("A12 the rate limit", () => {
     expect((await from("2001:db8:1:1::1")).status).toBe(200);
   });
 
-  test("cannot be evaded by inventing hops: only trusted proxies' words count", async () => {
+  test("ignores invented hops and counts only what trusted proxies report", async () => {
     for (let i = 0; i < 3; i++) await from(`198.51.100.${i}, 192.0.2.77`);
     expect((await from("203.0.113.9, 192.0.2.77")).status).toBe(429);
     expect((await from("203.0.113.9, 192.0.2.77, 10.1.2.3")).status).toBe(429);
   });
 
-  test("limits guessing tokens", async () => {
+  test("limits token guesses", async () => {
     for (let i = 0; i < 3; i++)
       expect((await from("192.0.2.99", { headers: { authorization: "Bearer x" } })).status).toBe(401);
     expect((await from("192.0.2.99", { headers: { authorization: "Bearer x" } })).status).toBe(429);
   });
 
-  test("leaves probes alone", async () => {
+  test("does not apply to probes", async () => {
     for (let i = 0; i < 5; i++)
       expect((await send({ method: "GET", path: "/healthz", body: null }, limited)).status).toBe(200);
   });
 
-  test("without trusted proxies believes the socket alone", async () => {
+  test("uses only the socket's address without trusted proxies", async () => {
     await send({ headers: { "x-forwarded-for": "203.0.113.5", "x-request-id": "no-proxy-here" } });
     await until(() => api.logLines.some(({ correlationId }) => correlationId === "no-proxy-here"));
     expect(api.logLines.find(({ correlationId }) => correlationId === "no-proxy-here")).toMatchObject({

@@ -4,8 +4,8 @@ import { type Api, codeOf, PASSWORD, type SignedIn, send, signUp, startApi } fro
 import { createTestDatabase, type TestDatabase, withClient } from "../support/database.ts";
 
 /**
- * A standby makes every transaction read-only, as default_transaction_read_only does: the same setting, transaction_read_only,
- * says so, and what writes fails with the same SQLSTATE.
+ * A standby makes every transaction read-only, as default_transaction_read_only does: the setting transaction_read_only
+ * reports it, and writes fail with the same SQLSTATE.
  */
 let db: TestDatabase;
 let writable: Api;
@@ -32,7 +32,7 @@ async function setReadOnly(role: string, value: "on" | "off"): Promise<void> {
   );
 }
 
-describe("while nothing can be written", () => {
+describe("a read-only database", () => {
   beforeEach(async () => {
     for (const role of ["authenticator", "service"]) await setReadOnly(role, "on");
     api = await startApi(db, { PLINTH_STRIPE_WEBHOOK_SECRET: WEBHOOK_SECRET });
@@ -52,18 +52,18 @@ describe("while nothing can be written", () => {
       "requestPasswordReset",
       `mutation { requestPasswordReset(input: { identifier: "ada" }) { __typename } }`,
     ],
-  ])("a visitor's %s is UNAVAILABLE", async (_field, mutation) => {
+  ])("returns UNAVAILABLE for a visitor's %s", async (_field, mutation) => {
     expect(codeOf(await api.ask(mutation))).toBe("UNAVAILABLE");
   });
 
-  test("a user's mutation is UNAVAILABLE, and a query is answered", async () => {
+  test("returns UNAVAILABLE for a user's mutation and answers a query", async () => {
     const room = `mutation { createRoom(input: { name: "room", roomType: "group" }) { result { id } } }`;
     expect(codeOf(await api.ask(room, { token: ada.token }))).toBe("UNAVAILABLE");
     const { data } = await api.ask("{ currentUser { id } }", { token: ada.token });
     expect(data.currentUser.id).toBe(ada.userId);
   });
 
-  test("an event of the payment provider is UNAVAILABLE, so it is sent again", async () => {
+  test("returns UNAVAILABLE for an event of the payment provider, so that it is sent again", async () => {
     const object = subscription("sub_1", {
       customer: "cus_1",
       status: "active",
@@ -78,18 +78,21 @@ describe("while nothing can be written", () => {
     expect([status, JSON.parse(text).errors[0].extensions.code]).toEqual([503, "UNAVAILABLE"]);
   });
 
-  test("readyz is 503 and says why", async () => {
+  test("makes readyz return 503 and the reason", async () => {
     expect(await readiness()).toMatchObject({ status: 503, json: { checks: { database: "read-only" } } });
   });
 });
 
-test.each(["authenticator", "service"])("readyz is 503 when only the role %s cannot write", async (role) => {
-  await setReadOnly(role, "on");
-  api = await startApi(db);
-  try {
-    expect(await readiness()).toMatchObject({ status: 503, json: { checks: { database: "read-only" } } });
-  } finally {
-    await api.close();
-    await setReadOnly(role, "off");
-  }
-});
+test.each(["authenticator", "service"])(
+  "readyz returns 503 when only the role %s cannot write",
+  async (role) => {
+    await setReadOnly(role, "on");
+    api = await startApi(db);
+    try {
+      expect(await readiness()).toMatchObject({ status: 503, json: { checks: { database: "read-only" } } });
+    } finally {
+      await api.close();
+      await setReadOnly(role, "off");
+    }
+  },
+);

@@ -33,7 +33,7 @@ describe("refresh", () => {
       )
     )[0]!.count;
 
-  test("gives new tokens that work", async () => {
+  test("returns new tokens that work", async () => {
     const { refreshToken } = await signIn(api, "ada");
     const { data } = await refresh(refreshToken);
     expect(data.refresh.user).toEqual({ id: ada.userId });
@@ -45,14 +45,14 @@ describe("refresh", () => {
     });
   });
 
-  test("repeated because the answer was lost gives the same successor", async () => {
+  test("returns the same successor when repeated after a lost answer", async () => {
     const { refreshToken } = await signIn(api, "ada");
     const first = (await refresh(refreshToken)).data.refresh.refreshToken;
     expect((await refresh(refreshToken)).data.refresh.refreshToken).toBe(first);
     expect((await refresh(first)).data.refresh.user).toEqual({ id: ada.userId });
   });
 
-  test("with an older token ends the whole session, and that is kept although the request fails", async () => {
+  test("with an older token ends the whole session, even though the request fails", async () => {
     const session = await signIn(api, "ada");
     const second = (await refresh(session.refreshToken)).data.refresh;
     const third = (await refresh(second.refreshToken)).data.refresh;
@@ -69,7 +69,7 @@ describe("refresh", () => {
     expect(event).toEqual({ severity: "critical" });
   });
 
-  test("done by many at once leaves one live token", async () => {
+  test("leaves one valid token after many concurrent calls", async () => {
     const { refreshToken, userId } = await signUp(api, "parallel");
     const answers = await Promise.all(Array.from({ length: 12 }, () => refresh(refreshToken)));
     const successors = new Set(answers.map(({ data }) => data.refresh?.refreshToken));
@@ -78,11 +78,11 @@ describe("refresh", () => {
     expect((await refresh([...successors][0])).data.refresh.user).toEqual({ id: userId });
   });
 
-  test.each(["", "plr_", "nonsense", `plr_${"a".repeat(43)}`, "plr_\u0000"])("refuses %j", async (token) => {
+  test.each(["", "plr_", "nonsense", `plr_${"a".repeat(43)}`, "plr_\u0000"])("rejects %j", async (token) => {
     expect(codeOf(await refresh(token))).toBe("UNAUTHENTICATED");
   });
 
-  test("refuses an access token", async () => {
+  test("rejects an access token", async () => {
     expect(codeOf(await refresh(ada.token))).toBe("UNAUTHENTICATED");
   });
 });

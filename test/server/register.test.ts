@@ -38,7 +38,7 @@ describe("register", () => {
     ["an overlong password", { username: "ada2", password: "x".repeat(1025) }, "BAD_USER_INPUT", "password"],
     ["a control character", { username: "ada2", displayName: "a\u0000b" }, "BAD_USER_INPUT", "displayName"],
     ["an empty device name", { username: "ada2", deviceName: "" }, "BAD_USER_INPUT", "deviceName"],
-  ])("refuses %s and names the field", async (_what, input, code, field) => {
+  ])("rejects %s and names the field", async (_what, input, code, field) => {
     const answer = await register({ password: PASSWORD, ...input });
     expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual([code, field]);
     expect(await asOwner("select from identity.users where username in ('ada2', 'adalovelace')")).toEqual([]);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "@jest/globals";
 import { contextOf, correlationIdOf, normalizeAddress } from "../../src/request/context.ts";
 
-describe("an address is what PostgreSQL's inet reads", () => {
+describe("the client's address, as PostgreSQL's inet accepts it", () => {
   test.each([
     ["192.0.2.1", "192.0.2.1"],
     ["::ffff:192.0.2.1", "192.0.2.1"],
@@ -17,13 +17,13 @@ describe("an address is what PostgreSQL's inet reads", () => {
   });
 });
 
-test("the caller's id goes before the trace's", () => {
+test("prefers the caller's id to the trace's", () => {
   const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   expect(correlationIdOf({ "x-request-id": "request-0001", traceparent })).toBe("request-0001");
   expect(correlationIdOf({ "x-request-id": "no", traceparent })).toBe("4bf92f3577b34da6a3ce929d0e0e4736");
 });
 
-test("a long user agent is cut", () => {
+test("truncates a long user agent", () => {
   expect(contextOf({ headers: { "user-agent": "x".repeat(5_000) }, ip: "::1" }).userAgent).toHaveLength(
     1_000,
   );

@@ -7,7 +7,7 @@ import { createTestDatabase, type TestDatabase, withClient } from "../support/da
 const logger = pino({ level: "silent" });
 const HOUR_MS = 3_600_000;
 
-/** The database's count, shared by some servers. */
+/** The database's count, shared by several servers. */
 function pretendDatabase(limit: number) {
   const state = { counted: 0, queries: 0, failure: undefined as Error | undefined };
   const takeLease = async (_client: string, wanted: number): Promise<Lease> => {
@@ -31,7 +31,7 @@ describe("requests counted in memory first", () => {
     return async (client = "a") => (await store.increment(client)).totalHits <= limit;
   };
 
-  test("A12 a client below a tenth of its limit causes no query", async () => {
+  test("cause no query for a client below a tenth of its limit [A12]", async () => {
     const { state, takeLease } = pretendDatabase(1_000);
     const hit = server(takeLease, 1_000);
     for (let i = 0; i < 100; i++) expect(await hit()).toBe(true);
@@ -40,7 +40,7 @@ describe("requests counted in memory first", () => {
   });
 
   test.each([1, 2, 3, 7, 10, 99, 1_000])(
-    "A12 one server allows exactly its limit of %i, with a query for each twentieth",
+    "allow exactly the limit of %i on one server, with a query per twentieth [A12]",
     async (limit) => {
       const { state, takeLease } = pretendDatabase(limit);
       const hit = server(takeLease, limit);
@@ -51,7 +51,7 @@ describe("requests counted in memory first", () => {
     },
   );
 
-  test("what weighs more counts for more, exactly, and does not shut out what still fits", async () => {
+  test("count by weight exactly, and allow what still fits", async () => {
     const { state, takeLease } = pretendDatabase(1_000);
     const store = new RequestLeases({ limit: 1_000, windowMs: HOUR_MS, takeLease, logger });
     stores.push(store);
@@ -63,7 +63,7 @@ describe("requests counted in memory first", () => {
     expect(state.counted).toBe(1_000);
   });
 
-  test("what was taken back is free for another", async () => {
+  test("free what was taken back for other requests", async () => {
     const { takeLease } = pretendDatabase(20);
     const store = new RequestLeases({ limit: 20, windowMs: HOUR_MS, takeLease, logger });
     stores.push(store);
@@ -73,14 +73,14 @@ describe("requests counted in memory first", () => {
     }
   });
 
-  test("A12 exactly its limit also when all come at once", async () => {
+  test("allow exactly the limit when all arrive at once [A12]", async () => {
     const { takeLease } = pretendDatabase(500);
     const hit = server(takeLease, 500);
     const outcomes = await Promise.all(Array.from({ length: 2_000 }, () => hit()));
     expect(outcomes.filter(Boolean)).toHaveLength(500);
   });
 
-  test.each([2, 5])("A12 a client of %i servers gets at most a tenth more for each", async (count) => {
+  test.each([2, 5])("allow a client of %i servers at most a tenth more per server [A12]", async (count) => {
     const { takeLease } = pretendDatabase(1_000);
     const servers = Array.from({ length: count }, () => server(takeLease, 1_000));
     let allowed = 0;
@@ -89,7 +89,7 @@ describe("requests counted in memory first", () => {
     expect(allowed).toBeLessThanOrEqual(1_000 + count * 100);
   });
 
-  test("A12 without a database each server holds the limit on its own, and asks only now and then", async () => {
+  test("hold the limit on each server without a database, and query only now and then [A12]", async () => {
     const { state, takeLease } = pretendDatabase(1_000);
     state.failure = new Error("down");
     const hit = server(takeLease, 1_000);
@@ -99,14 +99,14 @@ describe("requests counted in memory first", () => {
     expect(state.queries).toBe(1);
   });
 
-  test("A12 a database that never answers holds nobody up for long", async () => {
+  test("do not wait long for a database that never answers [A12]", async () => {
     const hit = server(() => new Promise<Lease>(() => {}), 10);
     let allowed = 0;
     for (let i = 0; i < 20; i++) if (await hit()) allowed += 1;
     expect(allowed).toBe(10);
   });
 
-  test("A12 a refused client asks the database no more until there may be something left", async () => {
+  test("send no query for a rejected client until the limit may have room again [A12]", async () => {
     const { state, takeLease } = pretendDatabase(100);
     const first = server(takeLease, 100);
     for (let i = 0; i < 100; i++) await first();
@@ -146,12 +146,12 @@ describe("two servers on one database", () => {
       return rows.map(({ n }) => n as number);
     });
 
-  test("A12 a normal request causes no rate limit query", async () => {
+  test("send no rate limit query for a normal request [A12]", async () => {
     for (let i = 0; i < 4; i++) expect((await request(i % 2, "192.0.2.1")).status).toBe(200);
     expect(await counters()).toEqual([]);
   });
 
-  test("A12 hold a client together to its limit, to a tenth for each server", async () => {
+  test("hold a client to one shared limit, plus a tenth for each server [A12]", async () => {
     let allowed = 0;
     let refused: Awaited<ReturnType<typeof request>> | undefined;
     for (let i = 0; i < LIMIT * 3; i++) {
@@ -167,7 +167,7 @@ describe("two servers on one database", () => {
     expect((await request(0, "192.0.2.3")).status).toBe(200);
   });
 
-  test("A12 a lease is what is left, never more, for callers that come at once", async () => {
+  test("lease concurrent callers only what is left, never more [A12]", async () => {
     const granted = await Promise.all(
       Array.from({ length: 20 }, () =>
         withClient(db.url("service"), async (client) => {
@@ -182,7 +182,7 @@ describe("two servers on one database", () => {
     expect(granted.filter((n) => n === 7)).toHaveLength(14);
   });
 
-  test("A12 go on without the function that counts for both, each on its own", async () => {
+  test("limit on their own without the shared counting function [A12]", async () => {
     await withClient(db.url("owner"), (client) =>
       client.query("drop function private.lease_requests(text, integer, interval, integer)"),
     );

@@ -25,27 +25,27 @@ const listOf = (...revocations: Revocation[]): RevocationList => {
   return list;
 };
 
-describe("a token is revoked by", () => {
+describe("a token", () => {
   test.each<[string, Revocation[], boolean]>([
-    ["nothing", [], false],
-    ["its own id", [revocation("token", "token")], true],
-    ["its session's id", [revocation("session", "session")], true],
-    ["its user's id", [revocation("user", "user")], true],
-    ["a higher version of its user", [revocation("user", "user", 4)], true],
-    ["no equal version", [revocation("user", "user", 3)], false],
-    ["no lower version", [revocation("user", "user", 2)], false],
+    ["is not revoked by an empty list", [], false],
+    ["is revoked by its own id", [revocation("token", "token")], true],
+    ["is revoked by its session's id", [revocation("session", "session")], true],
+    ["is revoked by its user's id", [revocation("user", "user")], true],
+    ["is revoked by a higher version of its user", [revocation("user", "user", 4)], true],
+    ["is not revoked by an equal version", [revocation("user", "user", 3)], false],
+    ["is not revoked by a lower version", [revocation("user", "user", 2)], false],
     [
-      "the highest of many versions, in any order",
+      "is revoked by the highest of many versions, in any order",
       [revocation("user", "user", 4), revocation("user", "user", 2)],
       true,
     ],
     [
-      "the end of the account, whatever versions follow",
+      "is revoked by the end of the account, whatever versions follow",
       [revocation("user", "user"), revocation("user", "user", 1)],
       true,
     ],
     [
-      "nothing of others",
+      "is not revoked by entries for others",
       [revocation("token", "other"), revocation("session", "other"), revocation("user", "other")],
       false,
     ],
@@ -54,7 +54,7 @@ describe("a token is revoked by", () => {
   });
 });
 
-test("entries are forgotten when no token they speak of can be valid", () => {
+test("forgets entries once no token they cover can be valid", () => {
   const list = listOf(revocation("session", "session"), revocation("user", "user", 4));
   list.purge(1_999);
   expect(list.size).toBe(2);

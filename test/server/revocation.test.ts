@@ -38,7 +38,7 @@ const asOwner = rowsAs("owner", () => db);
 const isAccepted = async (api: Api, token = ada.token): Promise<boolean> =>
   (await api.ask("{ currentUser { id } }", { token })).status === 200;
 
-describe("reaches every server", () => {
+describe("a revocation reaches every server", () => {
   test.each<[string, () => Promise<unknown>]>([
     ["logout", () => here.ask("mutation { logout(input: {}) { result } }", { token: ada.token })],
     [
@@ -63,7 +63,7 @@ describe("reaches every server", () => {
         asOwner("update identity.users set token_version = token_version + 1 where id = $1", [ada.userId]),
     ],
     ["a deleted account", () => asOwner("delete from identity.users where id = $1", [ada.userId])],
-  ])("%s", async (_what, revoke) => {
+  ])("after %s", async (_what, revoke) => {
     expect(await isAccepted(there)).toBe(true);
     const socket = await openSocket(there, ada.token);
     await revoke();
@@ -72,7 +72,7 @@ describe("reaches every server", () => {
   });
 });
 
-test("takes less than 100 ms to another server; bench/revocation.ts has the whole picture", async () => {
+test("takes less than 100 ms to reach another server; see bench/revocation.ts for full measurements", async () => {
   const times: number[] = [];
   for (let round = 0; round < 5; round++) {
     const { token } = await signIn(here, `ada${names}`);
@@ -80,11 +80,11 @@ test("takes less than 100 ms to another server; bench/revocation.ts has the whol
     await here.ask("mutation { logout(input: {}) { result } }", { token });
     times.push(await until(async () => !(await isAccepted(there, token))));
   }
-  // The fastest is what it takes; the rest is what else the machine did.
+  // The fastest is the revocation itself; the rest is other work of the machine.
   expect(Math.min(...times)).toBeLessThan(100);
 });
 
-test("leaves other sessions and accounts alone", async () => {
+test("does not affect other sessions and accounts", async () => {
   const other = await signIn(here, `ada${names}`);
   const eve = await signUp(here, `eve${names}`);
   const socket = await openSocket(there, other.token);
@@ -100,7 +100,7 @@ test("leaves other sessions and accounts alone", async () => {
 });
 
 test("costs no statement per request while the listener works", async () => {
-  // Whoever asked now would be refused.
+  // Any query would be rejected now.
   const service = `${db.rolePrefix}_service`;
   await asOwner(
     `revoke execute on function private.is_token_live(uuid, uuid, uuid, integer) from ${service}`,
@@ -114,7 +114,7 @@ test("costs no statement per request while the listener works", async () => {
 
 describe("while the listener is down", () => {
   const LISTENERS = "application_name = 'plinth-revocations' and datname = current_database()";
-  /** Ends the listening connections and keeps new ones out, while the service's open connections work on. */
+  /** Ends the listening connections and blocks new ones, while the service's open connections work on. */
   async function silenceListeners(): Promise<void> {
     await asOwner(
       `revoke execute on function private.list_revocations(interval) from ${db.rolePrefix}_service`,
@@ -132,7 +132,7 @@ describe("while the listener is down", () => {
   const readiness = async (api: Api): Promise<{ revocations: string }> =>
     ((await (await fetch(`${api.url}/readyz`)).json()) as { checks: { revocations: string } }).checks;
 
-  test("the database is asked, and what was missed is caught up with", async () => {
+  test("asks the database and catches up on missed revocations", async () => {
     const socket = await openSocket(there, ada.token);
     const survivor = await signIn(here, `ada${names}`);
     await silenceListeners();
@@ -143,11 +143,11 @@ describe("while the listener is down", () => {
     await restoreListeners();
     expect(await isAccepted(there)).toBe(false);
     expect(await isAccepted(there, survivor.token)).toBe(true);
-    // The socket was open all the time and learns of it with the list.
+    // The socket stayed open all the time and closes when the list arrives.
     expect((await socket.closed).code).toBe(4403);
   });
 
-  test("the server stays ready", async () => {
+  test("keeps the server ready", async () => {
     expect((await fetch(`${there.url}/readyz`)).status).toBe(200);
   });
 });
@@ -178,12 +178,12 @@ describe("a socket", () => {
     ["a forged token", "eyJhbGciOiJub25lIn0.e30."],
     ["nonsense", "nonsense"],
     ["an empty token", ""],
-  ])("with %s is refused", async (_what, token) => {
+  ])("with %s is rejected", async (_what, token) => {
     const socket = await openSocket(here, token);
     expect((await socket.closed).code).toBe(4401);
   });
 
-  test("with a revoked token is refused", async () => {
+  test("with a revoked token is rejected", async () => {
     await here.ask("mutation { logout(input: {}) { result } }", { token: ada.token });
     await until(async () => !(await isAccepted(here)));
     expect((await (await openSocket(here, ada.token)).closed).code).toBe(4401);

@@ -28,14 +28,14 @@ const fieldsOf = (type: string): string[] => {
   return [...body.matchAll(/^ {2}(\w+)[(:]/gm)].map(([, name]) => name!);
 };
 
-test("is the same each time it is printed", async () => {
+test("prints the same text each time", async () => {
   expect(
     await printGraphqlSchema({ authenticatorUrl: db.url("authenticator"), rolePrefix: db.rolePrefix }),
   ).toBe(sdl);
 });
 
 describe("names", () => {
-  test("are what a GraphQL user expects", () => {
+  test("follow the conventions of GraphQL", () => {
     expect(fieldsOf("Query")).toEqual(
       expect.arrayContaining([
         "currentUser",
@@ -71,7 +71,7 @@ describe("names", () => {
     expect(sdl).toMatch(/^ {2}user\(\s+"""[^"]+"""\s+id: UUID!\s+\): User$/m);
   });
 
-  test("carry no schema, and keys that exist for foreign keys make no fields", () => {
+  test("contain no schema, and keys that exist for foreign keys create no fields", () => {
     const names = [...sdl.matchAll(/^(?:type|input|enum) (\w+)|^ {2}(\w+)[(:]/gm)].map(
       ([, type, field]) => type ?? field!,
     );
@@ -85,7 +85,7 @@ describe("names", () => {
   });
 });
 
-describe("nothing secret has a name", () => {
+describe("the schema", () => {
   test.each([
     "password_hash",
     "passwordHash",
@@ -94,11 +94,11 @@ describe("nothing secret has a name", () => {
     "tokenBlacklist",
     "successorSealed",
     "userPasswords",
-  ])("%s", (name) => {
+  ])("does not contain %s", (name) => {
     expect(sdl.includes(name)).toBe(false);
   });
 
-  test("and nothing can be written that no role may write", () => {
+  test("contains no write that no role may perform", () => {
     expect(fieldsOf("MessageInput")).not.toContain("userId");
     expect(fieldsOf("ChatInput")).not.toContain("userId");
     expect(fieldsOf("UserPatch").sort()).toEqual(["profileData", "username"]);
@@ -115,7 +115,7 @@ describe("nothing secret has a name", () => {
   });
 });
 
-test("a node id is taken by `node` alone", () => {
+test("accepts a node id only in `node`", () => {
   const { Query, Mutation } = buildSchema(sdl).getTypeMap() as Record<string, GraphQLObjectType>;
   const fields = [Query!, Mutation!].flatMap((type) => Object.values(type.getFields()));
   const argumentsOf = ({ args }: (typeof fields)[number]) =>
@@ -128,7 +128,7 @@ test("a node id is taken by `node` alone", () => {
   ]);
 });
 
-test("what a function has no default for has to be given, the rest may be left out", () => {
+test("requires only arguments without a default", () => {
   const { PostRoomMessageInput, SetAllowedNetworksInput } = buildSchema(sdl).getTypeMap() as Record<
     string,
     GraphQLInputObjectType
@@ -141,13 +141,13 @@ test("what a function has no default for has to be given, the rest may be left o
   expect(requiredOf(SetAllowedNetworksInput!)).toEqual([]);
 });
 
-test("lists are connections", () => {
+test("returns lists as connections", () => {
   expect(sdl).not.toMatch(/^ {2}\w+List\(/m);
   expect(sdl).toMatch(/^ {2}\): ChatConnection$/m);
 });
 
 describe("descriptions", () => {
-  /** Everything that can have one, as `Type`, `Type.field` and `Type.field(argument)`, with its description. */
+  /** Everything that can have a description, as `Type`, `Type.field` and `Type.field(argument)`, with its description. */
   const described = (): Map<string, string | undefined> => {
     const all = new Map<string, string | undefined>();
     for (const type of Object.values(buildSchema(sdl).getTypeMap())) {
@@ -162,18 +162,18 @@ describe("descriptions", () => {
     return all;
   };
 
-  test("are everywhere: types, fields, arguments and inputs", () => {
+  test("exist for all types, fields, arguments and inputs", () => {
     expect([...described()].filter(([, text]) => !text).map(([name]) => name)).toEqual([]);
   });
 
-  test("name the codes that a GraphQL client gets", () => {
+  test("name the codes that a GraphQL client receives", () => {
     expect(
       [...described()].filter(([, text]) => /\bPL\d{3}\b/.test(text ?? "")).map(([name]) => name),
     ).toEqual([]);
     expect(described().get("Mutation.endSession")).toMatch(/NOT_FOUND/);
   });
 
-  test("written in TEXTS are all shown somewhere", () => {
+  test("from TEXTS are all used", () => {
     const shown = new Set(described().values());
     expect(Object.entries(TEXTS).filter(([, text]) => !shown.has(text))).toEqual([]);
   });

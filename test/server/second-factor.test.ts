@@ -4,7 +4,7 @@ import { type Answer, type Api, codeOf, PASSWORD, type SignedIn, signUp, startAp
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
 import { type Misbehaviour, SoftwareAuthenticator } from "../support/software-authenticator.ts";
 
-// Second factors as an application meets them: over HTTP, with an authenticator in software.
+// Second factors as an application uses them: over HTTP, with an authenticator in software.
 
 let db: TestDatabase;
 let api: Api;
@@ -27,7 +27,7 @@ beforeEach(async () => {
 
 const asOwner = rowsAs("owner", () => db);
 
-/** What each mutation is asked for; `input` is its type, none where it takes nothing. */
+/** Input type and selection of each mutation; the type is undefined where it takes nothing. */
 const MUTATIONS = {
   startTotp: ["StartTotpInput!", "factorId secret uri"],
   confirmTotp: ["ConfirmTotpInput!", "factor { id kind name confirmedAt } recoveryCodes"],
@@ -58,7 +58,7 @@ const must = async (mutation: Mutation, input?: object, token?: string) => {
   return answer.data.it;
 };
 const code = (secret: string) => TOTP.generate({ secret: Secret.fromBase32(secret) });
-/** So that the code of this moment can be shown again in the same test. */
+/** Lets a test use the current code again. */
 const forgetSteps = () => asOwner("update private.totp_secrets set last_used_step = null");
 const makeStale = (token = ada.token) =>
   asOwner(
@@ -105,8 +105,8 @@ const login = async () => {
 };
 const challenge = async () => (await login()).challenge!.token;
 
-describe("A2 an authenticator app", () => {
-  test("is enrolled, asked for at the next sign-in and completes it", async () => {
+describe("an authenticator app [A2]", () => {
+  test("is enrolled, requested at the next sign-in, and completes it", async () => {
     const { uri, secret, factorId, recoveryCodes } = await enrolTotp();
     expect(uri).toBe(
       `otpauth://totp/Acme:${name}?issuer=Acme&secret=${secret}&algorithm=SHA1&digits=6&period=30`,
@@ -135,17 +135,17 @@ describe("A2 an authenticator app", () => {
     expect(data.recoveryCodesLeft).toBe(10);
   });
 
-  test("that was not confirmed changes nothing", async () => {
+  test("changes nothing until it is confirmed", async () => {
     const { factorId } = await must("startTotp", {}, ada.token);
     expect((await login()).challenge).toBeNull();
     const wrong = await run("confirmTotp", { factorId, code: "000000" }, ada.token);
-    // One in 300 000 is right; three in a row are not.
+    // One in 300 000 is correct; three in a row are not.
     if (wrong.data?.it) throw new Error("Guessed a code.");
     expect(wrong.errors![0]!.extensions).toMatchObject({ code: "BAD_USER_INPUT", field: "code" });
     expect((await login()).challenge).toBeNull();
   });
 
-  test("code is refused the second time, by the same answer as a wrong one", async () => {
+  test("code is rejected the second time, with the error of a wrong one", async () => {
     const { secret } = await enrolTotp();
     const now = code(secret);
     await must("completeSignIn", { challengeToken: await challenge(), code: now });
@@ -158,7 +158,7 @@ describe("A2 an authenticator app", () => {
     expect(again.text).toBe(wrong.text);
   });
 
-  test("is locked after ten wrong codes on ten challenges, by the same answer", async () => {
+  test("is locked after ten wrong codes on ten challenges, with the same error", async () => {
     const { secret } = await enrolTotp();
     const wrongCode = String((Number(code(secret)) + 500_000) % 1_000_000).padStart(6, "0");
     const answers: string[] = [];
@@ -172,7 +172,7 @@ describe("A2 an authenticator app", () => {
     await must("completeSignIn", { challengeToken: await challenge(), code: code(secret) });
   });
 
-  test("A2 secret is sealed for its account: copied to another one it opens nothing", async () => {
+  test("secret is encrypted for its account and opens nothing when copied to another [A2]", async () => {
     const { factorId, secret } = await enrolTotp();
     const [row] = await asOwner<{ sealed_secret: string }>(
       "select sealed_secret from private.totp_secrets where factor_id = $1",
@@ -192,7 +192,7 @@ describe("A2 an authenticator app", () => {
   });
 });
 
-describe("A2 recovery codes", () => {
+describe("recovery codes [A2]", () => {
   test("sign in once each, however they are typed", async () => {
     const { recoveryCodes } = await enrolTotp();
     const [first, second] = recoveryCodes!;
@@ -205,7 +205,7 @@ describe("A2 recovery codes", () => {
     expect(data.recoveryCodesLeft).toBe(8);
   });
 
-  test("made anew kill those of before", async () => {
+  test("invalidate the previous set when regenerated", async () => {
     const { recoveryCodes: old } = await enrolTotp();
     const { recoveryCodes } = await must("regenerateRecoveryCodes", undefined, ada.token);
     expect(recoveryCodes).toHaveLength(10);
@@ -214,19 +214,19 @@ describe("A2 recovery codes", () => {
     await must("completeSignIn", { challengeToken: await challenge(), recoveryCode: recoveryCodes[0] });
   });
 
-  test("are for those who have a second factor", async () => {
+  test("require a second factor", async () => {
     expect(codeOf(await run("regenerateRecoveryCodes", undefined, ada.token))).toBe("CONFLICT");
     expect(codeOf(await run("regenerateRecoveryCodes"))).toBe("UNAUTHENTICATED");
   });
 });
 
-describe("A2 a passkey", () => {
+describe("a passkey [A2]", () => {
   const signInAlone = async (authenticator: SoftwareAuthenticator, wrong?: Misbehaviour) => {
     const { options } = await must("startPasskeySignIn", {});
     return run("finishPasskeySignIn", { response: authenticator.get(options, wrong), deviceName: "Laptop" });
   };
 
-  test("signs in alone, without a challenge", async () => {
+  test("signs in on its own, without a challenge", async () => {
     const { authenticator, recoveryCodes } = await enrolPasskey();
     expect(recoveryCodes).toHaveLength(10);
     const { options } = await must("startPasskeySignIn", {});
@@ -244,10 +244,10 @@ describe("A2 a passkey", () => {
     ["whose user is not verified", { userVerified: false }],
     ["with a bad signature", { tamperSignature: true }],
     ["on another site", { origin: "https://evil.example", rpId: "evil.example" }],
-    ["with a counter that went back", { signCount: 0 }],
-    ["in somebody's frame", { crossOrigin: true }],
-    ["without its user's handle", { userHandle: null }],
-  ])("%s is refused as an unknown one is", async (_what, wrong) => {
+    ["with a counter that decreased", { signCount: 0 }],
+    ["in another site's frame", { crossOrigin: true }],
+    ["without its user handle", { userHandle: null }],
+  ])("%s gets the error of an unknown one", async (_what, wrong) => {
     const { authenticator } = await enrolPasskey();
     await signInAlone(authenticator);
     const refused = await signInAlone(authenticator, wrong);
@@ -256,7 +256,7 @@ describe("A2 a passkey", () => {
     expect((await signInAlone(stranger)).text).toBe(refused.text);
   });
 
-  test("of a disabled account is refused by the same answer", async () => {
+  test("of a disabled account gets the same error", async () => {
     const { authenticator } = await enrolPasskey();
     await asOwner("update identity.users set account_status = 'disabled' where id = $1", [ada.userId]);
     const refused = await signInAlone(authenticator);
@@ -264,7 +264,7 @@ describe("A2 a passkey", () => {
     expect((await signInAlone(new SoftwareAuthenticator())).text).toBe(refused.text);
   });
 
-  test("completes a sign-in as second factor, verified or not, and its answer works once", async () => {
+  test("completes a sign-in as second factor, verified or not, with an answer that works once", async () => {
     const { authenticator } = await enrolPasskey({ userVerified: false }, false);
     const { token, methods } = (await login()).challenge!;
     expect(methods).toEqual(["passkey", "recovery_code"]);
@@ -281,7 +281,7 @@ describe("A2 a passkey", () => {
     expect(codeOf(again)).toBe("INVALID_CREDENTIALS");
   });
 
-  test("answer to one question is no answer to another", async () => {
+  test("answers only the challenge that it was created for", async () => {
     const { authenticator } = await enrolPasskey();
     const alone = authenticator.get((await must("startPasskeySignIn", {})).options);
     const crossed = await run("completeSignIn", {
@@ -299,7 +299,7 @@ describe("A2 a passkey", () => {
     );
   });
 
-  test("of somebody else completes nothing", async () => {
+  test("of another user completes nothing", async () => {
     const { authenticator: hers } = await enrolPasskey();
     name = `ada${sequence++}`;
     ada = await signUp(api, name);
@@ -310,7 +310,7 @@ describe("A2 a passkey", () => {
     expect(codeOf(answer)).toBe("INVALID_CREDENTIALS");
   });
 
-  test("that is somebody's already, or answers an old or a foreign question, is not added", async () => {
+  test("is not added if it belongs to another account or answers an old or foreign challenge", async () => {
     const { authenticator } = await enrolPasskey();
     const { options: excluding } = await must("startPasskeyRegistration", {}, ada.token);
     expect(excluding.excludeCredentials).toMatchObject([
@@ -328,8 +328,8 @@ describe("A2 a passkey", () => {
   });
 });
 
-describe("A2 a half-finished sign-in", () => {
-  test("opens nothing: its token is no access token and no refresh token", async () => {
+describe("a half-finished sign-in [A2]", () => {
+  test("gives access to nothing: its token is no access token and no refresh token", async () => {
     await enrolTotp();
     const token = await challenge();
     const asBearer = await api.ask("{ currentUser { id } }", { token });
@@ -342,7 +342,7 @@ describe("A2 a half-finished sign-in", () => {
     expect(codeOf(refreshed)).toBe("UNAUTHENTICATED");
   });
 
-  test("reads nothing in the operation that began it", async () => {
+  test("reads nothing in the operation that started it", async () => {
     await enrolTotp();
     const { data } = await api.ask(
       `mutation ($input: LoginInput!) {
@@ -363,7 +363,7 @@ describe("A2 a half-finished sign-in", () => {
     );
   });
 
-  test("dies with a changed password", async () => {
+  test("ends when the password changes", async () => {
     const { recoveryCodes } = await enrolTotp();
     const challengeToken = await challenge();
     const changed = await api.ask(
@@ -378,13 +378,13 @@ describe("A2 a half-finished sign-in", () => {
     expect(codeOf(answer)).toBe("INVALID_CREDENTIALS");
   });
 
-  test("is not a matter for those who register: they are signed in", async () => {
+  test("does not occur at registration, which signs the user in", async () => {
     expect(ada.token).toMatch(/^eyJ/);
   });
 });
 
-describe("A2 sensitive changes ask who it is", () => {
-  test("and say so in a way that an application can tell", async () => {
+describe("sensitive changes [A2]", () => {
+  test("require reauthentication, with an error that an application can recognise", async () => {
     await makeStale();
     const answer = await run("startTotp", {}, ada.token);
     expect(answer.errors![0]!.extensions).toMatchObject({
@@ -395,7 +395,7 @@ describe("A2 sensitive changes ask who it is", () => {
     await must("startTotp", {}, ada.token);
   });
 
-  test("a wrong password does not open them, and counts", async () => {
+  test("reject a wrong password and count it", async () => {
     await makeStale();
     expect(codeOf(await run("reauthenticate", { password: "a wrong password" }, ada.token))).toBe(
       "INVALID_CREDENTIALS",
@@ -407,7 +407,7 @@ describe("A2 sensitive changes ask who it is", () => {
     expect(row).toEqual({ n: 1 });
   });
 
-  test("who has a second factor shows that: a code, a recovery code or a passkey, not the password", async () => {
+  test("require a code, a recovery code or a passkey from a user with a second factor, not the password", async () => {
     const { secret, recoveryCodes } = await enrolTotp();
     const { authenticator } = await enrolPasskey();
     const password = await run("reauthenticate", { password: PASSWORD }, ada.token);
@@ -422,7 +422,7 @@ describe("A2 sensitive changes ask who it is", () => {
     await must("regenerateRecoveryCodes", undefined, ada.token);
   });
 
-  test("a factor is removed by its owner after that, and sign-ins are as before", async () => {
+  test("let only the owner remove a factor, and sign-ins are as before", async () => {
     const { factorId } = await enrolTotp();
     await makeStale();
     expect(codeOf(await run("removeMfaFactor", { factorId }, ada.token))).toBe("FORBIDDEN");
@@ -438,7 +438,7 @@ describe("A2 sensitive changes ask who it is", () => {
     expect(data.recoveryCodesLeft).toBe(0);
   });
 
-  test("the last passkey of an account without a password stays", async () => {
+  test("keep the last passkey of an account without a password", async () => {
     const { factor } = await enrolPasskey();
     await asOwner("delete from private.user_passwords where user_id = $1", [ada.userId]);
     expect(codeOf(await run("removeMfaFactor", { factorId: factor.id }, ada.token))).toBe("CONFLICT");
@@ -449,7 +449,7 @@ describe("A2 sensitive changes ask who it is", () => {
 });
 
 describe("a role that requires a second factor", () => {
-  test("gives nothing to a session that showed none, and everything to one that did", async () => {
+  test("has no effect in a session without one, and full effect in a session with one", async () => {
     const seen = async (token: string): Promise<boolean> =>
       (await api.ask("{ users { totalCount } }", { token })).data.users.totalCount > 1;
     await asOwner("select access.grant_role($1, 'admin')", [ada.userId]);
@@ -459,7 +459,7 @@ describe("a role that requires a second factor", () => {
     try {
       expect(await seen(ada.token)).toBe(false);
       const { secret } = await enrolTotp();
-      // The session that enrolled has shown the factor; one of the password alone has not.
+      // The session that enrolled has shown the factor; a session of the password alone has not.
       expect(await seen(ada.token)).toBe(true);
       expect(await seen(elsewhere!)).toBe(false);
       const input = { challengeToken: await challenge(), code: code(secret) };
@@ -473,8 +473,8 @@ describe("a role that requires a second factor", () => {
   });
 });
 
-describe("factors in the list", () => {
-  test("are named by their owner, and nobody else's are there", async () => {
+describe("the list of factors", () => {
+  test("contains only the user's own factors, under the names that the user gave", async () => {
     const { factorId } = await enrolTotp();
     const other = await signUp(api, `ada${sequence++}`);
     const rename = (token: string) =>
@@ -486,7 +486,7 @@ describe("factors in the list", () => {
     expect(seen.data.mfaFactor).toBeNull();
   });
 
-  test("events of them are in the audit log with their severity", async () => {
+  test("has its events in the audit log with their severity", async () => {
     const { recoveryCodes, factorId } = await enrolTotp();
     await must("completeSignIn", { challengeToken: await challenge(), recoveryCode: recoveryCodes![0] });
     await run("completeSignIn", { challengeToken: await challenge(), recoveryCode: recoveryCodes![0] });
@@ -503,7 +503,7 @@ describe("factors in the list", () => {
   });
 });
 
-describe("what hostile clients send", () => {
+describe("hostile clients", () => {
   const TEXTS: readonly [string, unknown][] = [
     ["nothing", ""],
     ["NUL", "a\u0000b"],
@@ -546,14 +546,14 @@ describe("what hostile clients send", () => {
     ["finishPasskeySignIn", (value) => ({ response: {}, deviceName: value })],
     ["finishPasskeyRegistration", (value) => ({ response: {}, name: value })],
     ["removeMfaFactor", (value) => ({ factorId: value })],
-  ])("%s answers each hostile text with a typed error", async (mutation, inputOf) => {
+  ])("%s returns a typed error for each hostile text", async (mutation, inputOf) => {
     for (const [what, value] of TEXTS) {
       const got = codeOf(await run(mutation, inputOf(value), ada.token));
       if (!TYPED.test(got)) throw new Error(`${mutation} with ${what}: ${got}`);
     }
   });
 
-  test("startTotp answers each name that cannot be stored with a typed error, and stores nothing", async () => {
+  test("startTotp returns a typed error for each name that cannot be stored, and stores nothing", async () => {
     for (const [what, value] of TEXTS.slice(0, 7)) {
       const got = codeOf(await run("startTotp", { name: value }, ada.token));
       if (got !== "BAD_USER_INPUT" && got !== "GRAPHQL_VALIDATION_FAILED") throw new Error(`${what}: ${got}`);
@@ -568,14 +568,14 @@ describe("what hostile clients send", () => {
     ["finishPasskeySignIn", (response) => ({ response })],
     ["reauthenticate", (passkeyResponse) => ({ passkeyResponse })],
     ["completeSignIn", (passkeyResponse) => ({ challengeToken: PLC, passkeyResponse })],
-  ])("%s answers each hostile passkey with a typed error", async (mutation, inputOf) => {
+  ])("%s returns a typed error for each hostile passkey", async (mutation, inputOf) => {
     for (const [what, value] of RESPONSES) {
       const got = codeOf(await run(mutation, inputOf(value), ada.token));
       if (!TYPED.test(got)) throw new Error(`${mutation} with ${what}: ${got}`);
     }
   });
 
-  test("none or two answers at once are refused, and use nothing up", async () => {
+  test("get a typed error for none or two answers at once and consume nothing", async () => {
     const { secret, recoveryCodes } = await enrolTotp();
     const challengeToken = await challenge();
     const both = { code: code(secret), recoveryCode: recoveryCodes![0] };
@@ -586,7 +586,7 @@ describe("what hostile clients send", () => {
     await must("completeSignIn", { challengeToken, recoveryCode: recoveryCodes![0] });
   });
 
-  test("visitors may enrol, confirm and change nothing", async () => {
+  test("cannot enrol, confirm or change anything as a visitor", async () => {
     const id = "00000000-0000-7000-8000-00000000000a";
     for (const [mutation, input] of [
       ["startTotp", {}],
@@ -601,7 +601,7 @@ describe("what hostile clients send", () => {
       expect([mutation, codeOf(await run(mutation, input))]).toEqual([mutation, "UNAUTHENTICATED"]);
   });
 
-  test("guesses happen once an operation, whatever their aliases", async () => {
+  test("get one guess per operation, whatever its aliases", async () => {
     for (const field of [
       `completeSignIn(input: { challengeToken: "${PLC}", code: "123456" }) { accessToken }`,
       `reauthenticate(input: { code: "123456" }) { authenticatedAt }`,
@@ -611,7 +611,7 @@ describe("what hostile clients send", () => {
   });
 });
 
-test("A2 no secret of a factor is in the log or in any error", async () => {
+test("reveals no secret of a factor in the log or in any error [A2]", async () => {
   const { secret, recoveryCodes } = await enrolTotp();
   const { authenticator } = await enrolPasskey();
   const challengeToken = await challenge();
@@ -631,12 +631,12 @@ test("A2 no secret of a factor is in the log or in any error", async () => {
   const secrets = [secret, "otpauth:", challengeToken, "plc_", first!, second!, first!.replaceAll("-", "")];
   for (const text of [log, wrong.text]) {
     for (const each of secrets) expect(text).not.toContain(each);
-    // Six digits may turn up within an id or a duration.
+    // Six digits may occur in an id or a duration.
     expect(text).not.toMatch(new RegExp(`(?<![\\w.-])${typed}(?![\\w.-])`));
   }
 });
 
-test("what the application is called and where it is comes from the settings", async () => {
+test("takes the application's name and address from the settings", async () => {
   const { loadConfig } = await import("../../src/config/config.ts");
   expect(loadConfig({}).app).toEqual({
     name: "Plinth",

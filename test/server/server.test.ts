@@ -32,18 +32,18 @@ describe("probes", () => {
   const probe = (path: string, to: Pick<Api, "url"> = api) =>
     send(to.url, { method: "GET", path, body: null });
 
-  test("healthz says that the process answers", async () => {
+  test("healthz reports that the process answers", async () => {
     expect(await probe("/healthz")).toMatchObject({ status: 200, json: { status: "ok" } });
   });
 
-  test("readyz says what works", async () => {
+  test("readyz reports what works", async () => {
     expect(await probe("/readyz")).toMatchObject({
       status: 200,
       json: { status: "ready", checks: { database: "ok", revocations: "listening" } },
     });
   });
 
-  test("readyz is 503 while the database is away, and healthz is not", async () => {
+  test("readyz returns 503 while the database is unavailable, and healthz does not", async () => {
     const lost = await createTestDatabase();
     const orphan = await startApi(lost);
     await lost.drop();
@@ -51,7 +51,7 @@ describe("probes", () => {
       await until(async () => (await probe("/readyz", orphan)).status === 503);
       expect((await probe("/readyz", orphan)).json).toMatchObject({ checks: { database: "unreachable" } });
       expect((await probe("/healthz", orphan)).status).toBe(200);
-      // With the listener gone and nobody to ask, a token is neither believed nor refused.
+      // Without the listener and the database, a token is neither accepted nor rejected.
       const asked = await orphan.ask("{ __typename }", { token: ada.token });
       expect([asked.status, codeOf(asked)]).toEqual([503, "UNAVAILABLE"]);
       expect(codeOf(await orphan.ask("{ models { totalCount } }"))).toBe("UNAVAILABLE");
@@ -74,7 +74,7 @@ describe("the server", () => {
     masterKeys: MASTER_KEYS,
   });
 
-  test("says so when its port is taken, and holds nothing afterwards", async () => {
+  test("reports a taken port and holds nothing afterwards", async () => {
     const connections = () =>
       withClient(db.adminUrl, async (client) => {
         const { rows } = await client.query<{ count: number }>(
@@ -95,7 +95,7 @@ describe("the server", () => {
     });
   });
 
-  test("lets requests under way finish when it stops, and takes no new ones", async () => {
+  test("finishes open requests when it stops, and accepts no new ones", async () => {
     await withClient(db.url("owner"), (client) =>
       client.query(`
         create or replace function identity.take_a_moment() returns text language sql volatile

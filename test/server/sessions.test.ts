@@ -47,7 +47,7 @@ describe("changePassword", () => {
     );
   const NEW_PASSWORD = "a whole new sentence";
 
-  test("ends the other sessions and goes on in this one", async () => {
+  test("ends the other sessions and keeps the current one", async () => {
     const here = await signUp(api, "changer");
     const elsewhere = await signIn(api, "changer");
     const { changePassword } = (await change(here.token, PASSWORD, NEW_PASSWORD)).data;
@@ -75,19 +75,19 @@ describe("changePassword", () => {
   test.each([
     ["a short one", "short"],
     ["one with the user's name", "picky-person picky-person"],
-  ])("refuses %s and names the field", async (what, newPassword) => {
+  ])("rejects %s and names the field", async (what, newPassword) => {
     const { token } = await signUp(api, what.includes("name") ? "picky-person" : "another-person");
     const answer = await change(token, PASSWORD, newPassword);
     expect([codeOf(answer), answer.errors?.[0]?.extensions.field]).toEqual(["BAD_USER_INPUT", "newPassword"]);
   });
 
-  test("needs a signed-in user", async () => {
+  test("requires a signed-in user", async () => {
     expect(codeOf(await change(undefined, PASSWORD, NEW_PASSWORD))).toBe("UNAUTHENTICATED");
   });
 });
 
 describe("sessions", () => {
-  test("are listed to their owner, one is ended, the rest go on", async () => {
+  test("are listed to their owner, and ending one keeps the rest", async () => {
     const first = await signUp(api, "traveller");
     const second = await signIn(api, "traveller");
     const { data } = await api.ask("{ currentUser { userSessions { nodes { id isCurrent isActive } } } }", {

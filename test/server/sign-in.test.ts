@@ -26,7 +26,7 @@ const login = (identifier: string, password: string, headers: Record<string, str
   });
 
 describe("login", () => {
-  test("looks the same for unknown, wrong, locked and disabled", async () => {
+  test("returns the same error for unknown, locked and disabled accounts and wrong passwords", async () => {
     await signUp(api, "locked");
     await signUp(api, "disabled");
     await asOwner(
@@ -45,7 +45,7 @@ describe("login", () => {
     expect(codeOf(answers[0]!)).toBe("INVALID_CREDENTIALS");
   });
 
-  test("looks the same for a hash that cannot be checked here, and the operator hears of it", async () => {
+  test("returns the same error for a hash that cannot be checked here, and logs it for the operator", async () => {
     const { userId } = await signUp(api, "dear");
     await asOwner(
       `update private.user_passwords set password_hash = '$2b$31$' || repeat('a', 53), hash_algorithm = 'bcrypt' where user_id = $1`,
@@ -63,7 +63,7 @@ describe("login", () => {
     }
   });
 
-  test("takes the same time for unknown, wrong and locked", async () => {
+  test("takes the same time for unknown and locked accounts and wrong passwords", async () => {
     await signUp(api, "timed");
     await asOwner(
       "update identity.users set locked_until = now() + interval '1 hour' where username = 'timed'",
@@ -75,7 +75,7 @@ describe("login", () => {
       lockedWrong: () => login("timed", "a wrong password"),
     };
     const times: Record<string, number[]> = { unknown: [], wrong: [], lockedRight: [], lockedWrong: [] };
-    // In turns, so that whatever else the machine does hits all alike.
+    // In turns, so that other work of the machine affects all alike.
     for (let round = 0; round < 12; round++)
       for (const [name, attempt] of Object.entries(attempts)) {
         const startedAt = performance.now();
@@ -85,13 +85,13 @@ describe("login", () => {
           "update identity.users set failed_login_attempts = 0, locked_until = null where username = 'nobody'",
         );
       }
-    // The fastest of many is what the work takes; the rest is what else the machine did.
+    // The fastest of many is the work itself; the rest is other work of the machine.
     const fastest = Object.values(times).map((each) => Math.min(...each));
     // Without the hash one of them would be ten times faster.
     expect(Math.max(...fastest) / Math.min(...fastest)).toBeLessThan(2);
   });
 
-  test("counts failures although it fails, locks, and ends the lock by itself", async () => {
+  test("counts failures despite the rollback, locks, and unlocks automatically", async () => {
     await signUp(api, "careless");
     for (let i = 0; i < 5; i++)
       expect(codeOf(await login("careless", `wrong ${i}`))).toBe("INVALID_CREDENTIALS");
@@ -112,7 +112,7 @@ describe("login", () => {
     expect(after).toEqual({ failed_login_attempts: 0, locked_until: null });
   });
 
-  test("carries the request's id, address and agent into the audit rows", async () => {
+  test("writes the request's id, address and agent to the audit rows", async () => {
     await login("ada", "a wrong password", { "x-request-id": "correlation-42", "user-agent": "audited/1.0" });
     const audited = await asOwner(
       `select event_type, host(ip_address) as ip, user_agent, correlation_id
@@ -132,7 +132,7 @@ describe("login", () => {
     expect(attempts).toEqual([{ user_agent: "audited/1.0" }]);
   });
 
-  test("replaces a bcrypt hash brought along, and not before the password was right", async () => {
+  test("replaces an imported bcrypt hash only after the correct password", async () => {
     await signUp(api, "veteran");
     await asOwner(
       `update private.user_passwords set password_hash = $1, hash_algorithm = 'bcrypt'
@@ -156,7 +156,7 @@ describe("login", () => {
     });
   });
 
-  test("answers every refusal late while anybody has a bcrypt hash, which takes longer to check", async () => {
+  test("delays every rejection while any account has a bcrypt hash, which takes longer to check", async () => {
     await signUp(api, "slow");
     await asOwner(
       `update private.user_passwords set password_hash = $1, hash_algorithm = 'bcrypt'
@@ -175,13 +175,13 @@ describe("login", () => {
     ["NUL", "a\u0000b", "BAD_USER_INPUT"],
     ["321 characters", "a".repeat(321), "BAD_USER_INPUT"],
     ["a lone surrogate", "\ud800", "BAD_USER_INPUT"],
-    ["nothing", "", "INVALID_CREDENTIALS"],
-  ])("with %s as its name does not reach the database's types", async (_what, identifier, code) => {
+    ["an empty text", "", "INVALID_CREDENTIALS"],
+  ])("rejects %s as a name before the types of the database do", async (_what, identifier, code) => {
     expect(codeOf(await login(identifier, PASSWORD))).toBe(code);
   });
 
   test.each(["", "a\nb", "x".repeat(101)])(
-    "with %j as its device's name answers the same for a right and a wrong password",
+    "returns the same error for a right and a wrong password with %j as its device's name",
     async (deviceName) => {
       const attempt = (password: string) =>
         api.ask("mutation ($input: LoginInput!) { login(input: $input) { accessToken } }", {
@@ -193,7 +193,7 @@ describe("login", () => {
     },
   );
 
-  test("refuses a password too long to hash", async () => {
+  test("rejects a password too long to hash", async () => {
     expect(codeOf(await login("ada", "x".repeat(5000)))).toBe("BAD_USER_INPUT");
   });
 
@@ -206,7 +206,7 @@ describe("login", () => {
     expect(codeOf(answer)).toBe("QUERY_TOO_COMPLEX");
   });
 
-  test("leaves nothing secret in the log", async () => {
+  test("writes no secrets to the log", async () => {
     await signIn(api, "ada");
     const log = JSON.stringify(api.logLines);
     expect(log).toContain('"path":"/graphql"');

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { SocketLimit } from "../../src/http/websocket/socket-limit.ts";
 
-test("a client has so many places, and each is given back once", () => {
+test("gives a client a fixed number of places and frees each once", () => {
   const limit = new SocketLimit(2);
   const release = limit.take("192.0.2.1");
   expect(limit.take("192.0.2.1")).toBeDefined();
@@ -13,7 +13,7 @@ test("a client has so many places, and each is given back once", () => {
   expect(limit.take("192.0.2.1")).toBeUndefined();
 });
 
-test("the addresses of one IPv6 network are one client, and so are those without an address", () => {
+test("treats the addresses of one IPv6 network as one client, and all sockets without an address too", () => {
   const limit = new SocketLimit(1);
   expect(limit.take("2001:db8:0:1::1")).toBeDefined();
   expect(limit.take("2001:db8:0:2::ffff")).toBeUndefined();

@@ -26,11 +26,11 @@ const CREATE_BY_INPUT = "mutation ($v: CreateChatInput!) { createChat(input: $v)
 const SET_PROFILE =
   "mutation ($v: JSON!) { setConversationMemory(input: { memory: $v }) { conversationMemory { memory } } }";
 
-describe("half a character, which would be stored as U+FFFD, is refused with its place", () => {
+describe("half a character, which would be stored as U+FFFD, is rejected with its place", () => {
   test.each([
     ["a text", CREATE, '"a\\ud83d"', "v"],
     ["the second half", CREATE, '"\\ude00"', "v"],
-    ["halves the wrong way round", CREATE, '"\\ude00\\ud83d"', "v"],
+    ["halves in the wrong order", CREATE, '"\\ude00\\ud83d"', "v"],
     ["a text in an input", CREATE_BY_INPUT, '{ "chat": { "title": "\\ud83d" } }', "chat.title"],
     ["an id", "query ($v: ID!) { node(nodeId: $v) { nodeId } }", '"\\ud83d"', "v"],
     ["a search", "query ($v: String!) { searchContent(query: $v) { totalCount } }", '"\\ud83d"', "v"],
@@ -45,7 +45,7 @@ describe("half a character, which would be stored as U+FFFD, is refused with its
     expect(answer.errors[0].message).toMatch(/lone surrogate/);
   });
 
-  test("in a document it does not parse", async () => {
+  test("in a document, which does not parse", async () => {
     for (const title of ['"\\ud83d"', '"\ud83d"', '"""\ud83d"""', '"\\u{d83d}"'])
       expect(
         (
@@ -57,14 +57,14 @@ describe("half a character, which would be stored as U+FFFD, is refused with its
       ).toBe("GRAPHQL_PARSE_FAILED");
   });
 
-  test("whole characters are taken, however they are written", async () => {
+  test("but whole characters are accepted in any notation", async () => {
     for (const title of ['"\\ud83d\\ude00"', '"\u{1f600}"']) {
       const { json } = await post(CREATE, `{ "v": ${title} }`);
       expect(json.data.createChat.chat.title).toBe("\u{1f600}");
     }
   });
 
-  test("bytes that are not UTF-8, which would be read as U+FFFD, are no body", async () => {
+  test("bytes that are not UTF-8, which would be read as U+FFFD, are rejected as a body", async () => {
     for (const bytes of [[0xed, 0xa0, 0xbd], [0xff], [0xc3], [0xc0, 0x80]]) {
       const [before, after] = JSON.stringify({ query: CREATE, variables: { v: "|" } }).split("|");
       const response = await fetch(`${api.url}/graphql`, {
@@ -77,7 +77,7 @@ describe("half a character, which would be stored as U+FFFD, is refused with its
     }
   });
 
-  test("nor a message over WebSocket", async () => {
+  test("bytes that are not UTF-8 are rejected as a WebSocket message", async () => {
     const socket = new WebSocket(`${api.url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
     const code = await new Promise<number>((resolve) => {
       socket.onopen = () =>
@@ -93,7 +93,7 @@ describe("half a character, which would be stored as U+FFFD, is refused with its
     expect(code).toBe(4400);
   });
 
-  test("over WebSocket a text with half a character is refused as well", async () => {
+  test("half a character in a text is rejected over WebSocket", async () => {
     const socket = new WebSocket(`${api.url.replace("http", "ws")}/graphql`, "graphql-transport-ws");
     const answer = await new Promise<string>((resolve) => {
       socket.onopen = () =>
@@ -115,7 +115,7 @@ describe("half a character, which would be stored as U+FFFD, is refused with its
   });
 });
 
-test("a word without quotes is no JSON, at any depth", async () => {
+test("a word without quotes is rejected as JSON, at any depth", async () => {
   for (const literal of ["WORD", "{ a: WORD }", "[WORD]", "{ a: [{ b: WORD }] }"]) {
     const { code, text } = await post(
       `mutation { setConversationMemory(input: { memory: ${literal} }) { __typename } }`,
@@ -125,7 +125,7 @@ test("a word without quotes is no JSON, at any depth", async () => {
   }
 });
 
-test("what is no text is not read as one", async () => {
+test("other values are not read as text", async () => {
   const id = JSON.stringify(ada.userId);
   for (const [type, field] of [
     ["UUID", "id"],

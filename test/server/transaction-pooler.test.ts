@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 import { openSocket } from "../support/socket.ts";
 import { startTransactionPooler, type TransactionPooler } from "../support/transaction-pooler.ts";
 
-/** One server that is connected directly, and one whose service URL leads through a pooler in transaction mode. */
+/** One server with a direct connection, and one whose service URL leads through a pooler in transaction mode. */
 let db: TestDatabase;
 let direct: Api;
 let pooler: TransactionPooler;
@@ -75,7 +75,7 @@ test("sends news to subscribers when notifications never arrive", async () => {
   expect(contents(heard)).toEqual(["one", "two"]);
 });
 
-test("notices that notifications stop, and that they arrive again", async () => {
+test("notices when notifications stop and when they arrive again", async () => {
   pooler.setDropping(false);
   await startPooled();
   expect(await checks()).toMatchObject({ revocations: "listening", live: "listening" });

@@ -54,7 +54,7 @@ async function whoAmI(client: TransactionClient): Promise<Record<string, string 
   return (await client.query<Record<string, string | null>>({ text: WHO_AM_I, name: "who-am-i" })).rows[0]!;
 }
 
-/** What is left on a connection outside of any transaction of ours; an unset setting is null or empty. */
+/** Settings left on a connection outside of our transactions; an unset setting is null or empty. */
 async function leftovers(): Promise<Record<string, string | null>[]> {
   const clients = await Promise.all(Array.from({ length: 3 }, () => pool.connect()));
   try {
@@ -92,7 +92,7 @@ describe("settings", () => {
     await expectNothingLeft();
   });
 
-  test("a role the login may not become fails before the statement runs", async () => {
+  test("reject a role that the login may not become before the statement runs", async () => {
     const owner = roleName(db.rolePrefix, "owner");
     const failing = runInTransaction(pool, { role: owner }, (client) =>
       client.query({ text: "select * from identity.users" }),
@@ -101,7 +101,7 @@ describe("settings", () => {
     await expectNothingLeft();
   });
 
-  test("300 parallel requests of many users with errors in between never see each other", async () => {
+  test("never mix in 300 parallel requests of many users with errors in between", async () => {
     const seen = await Promise.all(
       Array.from({ length: 300 }, async (_, i) => {
         const id = `user-${i}`;
@@ -134,7 +134,7 @@ describe("settings", () => {
 });
 
 describe("a transaction", () => {
-  test("reports under which role it failed", async () => {
+  test("reports the role under which it failed", async () => {
     const error = await runInTransaction(pool, { role: anonymousRole }, (client) =>
       client.query({ text: "select * from private.user_passwords" }),
     ).catch((caught: unknown) => caught);
@@ -142,7 +142,7 @@ describe("a transaction", () => {
     expect(roleOfError(error)).toBe(anonymousRole);
   });
 
-  test("whose failed statement was ignored is an error, not a silent rollback", async () => {
+  test("fails if a failed statement was ignored, instead of a silent rollback", async () => {
     const ignoring = runInTransaction(pool, asUser("u1"), async (client) => {
       await client.query({ text: "select 1 / 0" }).catch(() => {});
       return "done";
@@ -150,7 +150,7 @@ describe("a transaction", () => {
     await expect(ignoring).rejects.toThrow("rolled back");
   });
 
-  test("refuses statements after its end, when the connection may be somebody else's", async () => {
+  test("rejects statements after its end, when another request may have the connection", async () => {
     let kept: TransactionClient | undefined;
     await runInTransaction(pool, asUser("u1"), async (client) => {
       kept = client;
@@ -165,7 +165,7 @@ describe("a transaction", () => {
     await expect(writing).rejects.toMatchObject({ code: "25006" });
   });
 
-  test("that takes too long is cancelled and its connection serves on", async () => {
+  test("is cancelled when it takes too long, and its connection stays in use", async () => {
     const slow = runInTransaction(pool, { ...asUser("u1"), statement_timeout: "50" }, (client) =>
       client.query({ text: "select pg_sleep(5)" }),
     );
@@ -190,7 +190,7 @@ describe("a transaction", () => {
 });
 
 describe("a connection", () => {
-  test("that dies in a transaction is replaced", async () => {
+  test("is replaced when it dies in a transaction", async () => {
     const small = poolOf(1);
     const dying = runInTransaction(small, asUser("u1"), async (client) => {
       const { rows } = await client.query<{ pid: number }>({ text: "select pg_backend_pid() as pid" });
@@ -204,7 +204,7 @@ describe("a connection", () => {
     await small.end();
   });
 
-  test("that does not answer is given up", async () => {
+  test("is given up when it does not answer", async () => {
     // The statement may take long, its answer may not: as if the network had died.
     const impatient = poolOf(1, 200);
     const hanging = runInTransaction(impatient, { ...asUser("u1"), statement_timeout: "60000" }, (client) =>
@@ -231,7 +231,7 @@ describe("a connection", () => {
         client.query({ text: `select ${i}`, name: `statement-${i}` }),
       );
     expect((await prepared()).length).toBeLessThanOrEqual(101);
-    // A statement that was dropped is prepared again.
+    // A dropped statement is prepared again.
     const again = await runInTransaction(small, asUser("u1"), (client) =>
       client.query<{ "?column?": number }>({ text: "select 0", name: "statement-0" }),
     );
@@ -239,7 +239,7 @@ describe("a connection", () => {
     await small.end();
   });
 
-  test("comes back to the pool although nobody waits for the commit of a read", async () => {
+  test("returns to the pool although no caller waits for the commit of a read", async () => {
     const small = poolOf(1);
     for (let i = 0; i < 20; i++)
       await runInTransaction(small, { ...asUser(`u${i}`), transaction_read_only: "on" }, whoAmI);
@@ -249,7 +249,7 @@ describe("a connection", () => {
   });
 });
 
-test("the introspection at start may take longer than a request", async () => {
+test("allows the introspection at start to take longer than a request", async () => {
   const impatient = poolOf(1, 500);
   try {
     const service = makePlinthPgService({ pool: impatient, schemas: [] });

@@ -63,11 +63,11 @@ async function startTurn(): Promise<string> {
   return answer.data.startTurn.message.id;
 }
 
-/** Asks from an address that is this test's alone. */
+/** Sends from an address that only this test uses. */
 const ask: Api["ask"] = (query, options) =>
   api.ask(query, { ...options, headers: { "x-forwarded-for": `192.0.2.${names}` } });
 
-/** Uses up what the address may send. */
+/** Uses up the limit of the address. */
 async function exhaust(): Promise<void> {
   for (let i = 0; i < 40; i += 1) {
     const { status } = await ask("{ __typename }", { token: ada.token });
@@ -76,7 +76,7 @@ async function exhaust(): Promise<void> {
   throw new Error("The limit does not limit.");
 }
 
-test("the example's answer of 1,500 pieces is complete although the address has little left, and billed as the model counted", async () => {
+test("completes the example's answer of 1,500 pieces although the address has little left, and bills the model's count", async () => {
   const pieces = Array.from({ length: 1_500 }, (_, i) => `word${i} `).join("");
   const model = await startModel({ wordMs: 0, answer: () => pieces });
   try {
@@ -102,7 +102,7 @@ test("the example's answer of 1,500 pieces is complete although the address has 
       "select sum(input_tokens)::integer as input, sum(output_tokens)::integer as output from billing.usage_events where user_id = $1",
       [ada.userId],
     );
-    // The question's one word, and a word a piece.
+    // The question's one word, and one word per piece.
     expect(billed).toEqual({ input: 1, output: 1_500 });
   } finally {
     await model.close();
@@ -110,7 +110,7 @@ test("the example's answer of 1,500 pieces is complete although the address has 
 });
 
 describe("a streamed answer", () => {
-  test("of 1,500 pieces, sent one by one, is complete, and leaves the address its requests", async () => {
+  test("of 1,500 pieces, sent one by one, is complete and leaves the address its requests", async () => {
     const id = await startTurn();
     for (let sequence = 1; sequence <= 1_500; sequence += 1) {
       const { data, text } = await ask(APPEND, {
@@ -124,7 +124,7 @@ describe("a streamed answer", () => {
     expect((await ask("{ __typename }")).status).toBe(200);
   });
 
-  test.each(Object.keys(END))("is ended by %s when the address has used up its limit", async (field) => {
+  test.each(Object.keys(END))("can be ended by %s when the address has used up its limit", async (field) => {
     const id = await startTurn();
     await exhaust();
     const answer = await ask(END[field]!, { token: ada.token, variables: { id } });
@@ -133,11 +133,11 @@ describe("a streamed answer", () => {
     expect((await ask("{ __typename }", { token: ada.token })).status).toBe(429);
   });
 
-  test("is charged to its account, which is told when to come back and can still end the answer", async () => {
+  test("is charged to its account, which learns when to retry and can still end the answer", async () => {
     const id = await startTurn();
     const content = "x".repeat(60_000);
     let refused: Awaited<ReturnType<Api["ask"]>> | undefined;
-    // An answer has 1,000,000 bytes, an account some two million a minute: what the answer has no room for is charged too.
+    // An answer has 1,000,000 bytes, an account some two million a minute: bytes beyond the answer's limit are charged too.
     for (let sequence = 1; sequence <= 60 && !refused; sequence += 1) {
       const answer = await ask(APPEND, { token: ada.token, variables: { id, sequence, content } });
       if (answer.status === 429) refused = answer;
@@ -146,13 +146,13 @@ describe("a streamed answer", () => {
     expect(Number(refused!.headers.get("retry-after"))).toBeGreaterThan(0);
     const ended = await ask(END.breakOffTurn!, { token: ada.token, variables: { id } });
     expect(ended.data.breakOffTurn.message.state).toBe("broken_off");
-    // Another account at the same address has its own.
+    // Another account at the same address has its own limit.
     const eve = await signUp(open, `eve${names}`);
     const hers = await ask(APPEND, { token: eve.token, variables: { id, sequence: 1, content: "x" } });
     expect(codeOf(hers)).toBe("NOT_FOUND");
   });
 
-  test("goes over a socket too, when the address has used up its limit", async () => {
+  test("continues over a socket when the address has used up its limit", async () => {
     const id = await startTurn();
     const socket = await openSocket(api, ada.token);
     for (let i = 0; i < 40; i += 1) await socket.ask("{ __typename }");
@@ -166,7 +166,7 @@ describe("a streamed answer", () => {
   });
 });
 
-describe("is no way around the limit of an address", () => {
+describe("the limit of an address is not bypassed", () => {
   test.each([
     ["a query", "{ currentUser { id } }"],
     [
@@ -189,7 +189,7 @@ describe("is no way around the limit of an address", () => {
       "a second operation",
       'mutation A { cancelTurn(input: { messageId: "ID" }) { message { id } } } query B { currentUser { id } }',
     ],
-  ])("%s", async (_what, query) => {
+  ])("by %s", async (_what, query) => {
     const id = await startTurn();
     await exhaust();
     const answer = await ask(query.replace("ID", id), { token: ada.token });
@@ -197,14 +197,14 @@ describe("is no way around the limit of an address", () => {
     expect(Number(answer.headers.get("retry-after"))).toBeGreaterThan(0);
   });
 
-  test("a token that is not valid, or none", async () => {
+  test("by an invalid or missing token", async () => {
     const id = await startTurn();
     await exhaust();
     for (const token of ["nonsense", `${ada.token}x`, undefined])
       expect((await ask(END.cancelTurn!, { token, variables: { id } })).status).toBe(429);
   });
 
-  test("ending without an end", async () => {
+  test("by ending an answer endlessly", async () => {
     const id = await startTurn();
     const calls = turnCallsOf(END.cancelTurn, undefined, 0);
     expect(calls).toEqual({ appends: 0, ends: 1, bytes: 0 });

@@ -51,7 +51,7 @@ const user = async (id: string) =>
   )[0];
 
 describe("the address given at registration", () => {
-  test("A1 is proven by the link that registration mails, once, in any browser", async () => {
+  test("is verified by the registration link, once, in any browser [A1]", async () => {
     const { userId } = await signUp(api, "fresh");
     expect(await user(userId)).toMatchObject({ is_verified: false });
     const token = await tokenTo(db, "fresh@example.org", "verify-email");
@@ -62,19 +62,19 @@ describe("the address given at registration", () => {
     expect(JSON.stringify(await asOwner("select * from private.user_verifications"))).not.toContain(token);
   });
 
-  test("gets another link on request, five a day in all", async () => {
+  test("gets another link on request, at most five a day", async () => {
     const account = await signUp(api, "eager");
     for (let round = 0; round < 4; round++)
       expect((await mutate("requestEmailVerification", null, account.token)).errors).toBeUndefined();
     expect(codeOf(await mutate("requestEmailVerification", null, account.token))).toBe("RATE_LIMITED");
     expect(await templatesTo(db, "eager@example.org")).toHaveLength(5);
-    // The first one works as well as the last.
+    // The first link works as well as the last.
     const [first] = await mailsTo(db, "eager@example.org");
     expect((await verifyEmail(first!.token!)).errors).toBeUndefined();
     expect(codeOf(await mutate("requestEmailVerification", null, account.token))).toBe("CONFLICT");
   });
 
-  test("is not proven by a link that is too old, or of an account that is disabled", async () => {
+  test("is not verified by an expired link or by a link of a disabled account", async () => {
     await signUp(api, "late");
     const token = await tokenTo(db, "late@example.org", "verify-email");
     await asOwner(
@@ -88,7 +88,7 @@ describe("the address given at registration", () => {
     );
   });
 
-  test("need not be there", async () => {
+  test("is optional", async () => {
     const account = await signUp(api, "private-person");
     await asOwner("update identity.users set email = null where id = $1", [account.userId]);
     expect(codeOf(await mutate("requestEmailVerification", null, account.token))).toBe("CONFLICT");
@@ -101,7 +101,7 @@ describe("the address given at registration", () => {
 });
 
 describe("changeEmail", () => {
-  test("counts only once the new address is proven; then the old one is told", async () => {
+  test("takes effect only after the new address is verified, then notifies the old one", async () => {
     const account = await signUp(api, "mover");
     expect((await changeEmail(account, " Moved@Example.org ")).data).toEqual({ changeEmail: { ok: true } });
     expect(await user(account.userId)).toMatchObject({ email: "mover@example.org" });
@@ -114,7 +114,7 @@ describe("changeEmail", () => {
     expect((await signIn(api, "moved@example.org")).userId).toBe(account.userId);
   });
 
-  test("needs the current password, counts a wrong one, and needs a session", async () => {
+  test("requires a session and the current password, and counts a wrong one", async () => {
     const account = await signUp(api, "stolen");
     expect(codeOf(await changeEmail(account, "thief@example.org", "a wrong password"))).toBe(
       "INVALID_CREDENTIALS",
@@ -126,7 +126,7 @@ describe("changeEmail", () => {
     ).toBe("UNAUTHENTICATED");
   });
 
-  test("does not tell that an address is taken: its holder hears of it, the asker gets the same answer", async () => {
+  test("does not reveal that an address is taken: it notifies the holder and returns the same answer", async () => {
     await signUp(api, "holder");
     const account = await signUp(api, "prober");
     const free = await changeEmail(account, "free@example.org");
@@ -138,7 +138,7 @@ describe("changeEmail", () => {
     expect(JSON.stringify(mails[1]!.variables)).not.toContain("prober");
   });
 
-  test("goes to the first who proves the address, and only the link asked for last counts", async () => {
+  test("gives the address to the first account that verifies it, by its latest link only", async () => {
     const first = await signUp(api, "first-one");
     const second = await signUp(api, "second-one");
     for (const account of [first, second]) await changeEmail(account, "wanted@example.org");
@@ -155,7 +155,7 @@ describe("changeEmail", () => {
     expect((await verifyEmail(await tokenTo(db, "two@example.org", "verify-email"))).errors).toBeUndefined();
   });
 
-  test("has one winner among twenty opening one link at once, and tells the old address once", async () => {
+  test("accepts one of twenty concurrent uses of a link, and notifies the old address once", async () => {
     const account = await signUp(api, "double-click");
     await changeEmail(account, "clicked@example.org");
     const token = await tokenTo(db, "clicked@example.org", "verify-email");
@@ -166,7 +166,7 @@ describe("changeEmail", () => {
     ).toHaveLength(1);
   });
 
-  test("begun under a password ends with it: who stole the old one gets nothing", async () => {
+  test("is cancelled by a new password, so that a stolen old one gains nothing", async () => {
     const account = await signUp(api, "victim");
     await changeEmail(account, "attacker@example.org");
     const changed = await api.ask(
@@ -177,13 +177,13 @@ describe("changeEmail", () => {
     expect(codeOf(await verifyEmail(await tokenTo(db, "attacker@example.org", "verify-email")))).toBe(
       "BAD_USER_INPUT",
     );
-    // The link for the address it has is nobody else's, and stays good.
+    // The link for the current address belongs to this account and stays valid.
     expect(
       (await verifyEmail(await tokenTo(db, "victim@example.org", "verify-email"))).errors,
     ).toBeUndefined();
   });
 
-  test("says so when it is the address already, and when asked too often", async () => {
+  test("rejects the current address, and too many requests", async () => {
     const account = await signUp(api, "repeater");
     await verifyEmail(await tokenTo(db, "repeater@example.org", "verify-email"));
     expect(fieldOf(await changeEmail(account, "repeater@example.org"))).toEqual([
@@ -201,7 +201,7 @@ describe("a phone number", () => {
   const verify = (account: SignedIn, code: string) => mutate("verifyPhone", { code }, account.token);
   const wrong = (code: string) => String((Number(code) + 1) % 1e8).padStart(8, "0");
 
-  test("A1 counts once its code was typed in; the code is stored only slow-hashed, and sealed in the outbox", async () => {
+  test("takes effect after its code is entered; the code is stored as a slow hash and sealed in the outbox [A1]", async () => {
     const account = await signUp(api, "caller");
     expect((await request(account, "+49 (151) 1234-5678")).data).toEqual({
       requestPhoneVerification: { ok: true },
@@ -226,7 +226,7 @@ describe("a phone number", () => {
     expect(await templatesTo(db, "caller@example.org")).toContain("phone-changed");
   });
 
-  test("five tries in all, from any session and at once; then even the right code is refused", async () => {
+  test("allows five attempts over all sessions, concurrent ones included, then rejects even the right code", async () => {
     const account = await signUp(api, "guessed");
     const elsewhere = await signIn(api, "guessed");
     await request(account, "+12025550101");
@@ -242,7 +242,7 @@ describe("a phone number", () => {
     expect(codeOf(await verify(account, code))).toBe("BAD_USER_INPUT");
   });
 
-  test("a code works once among many at once, ends with the next one, and after ten minutes", async () => {
+  test("accepts a code once among concurrent attempts, until the next code, for ten minutes", async () => {
     const account = await signUp(api, "many-codes");
     await request(account, "+12025550102");
     const old = await tokenTo(db, "+12025550102", "phone-code");
@@ -260,7 +260,7 @@ describe("a phone number", () => {
     );
   });
 
-  test("is one account's; the code of another account's is of no use", async () => {
+  test("belongs to one account and is not verified by another account's code", async () => {
     const first = await signUp(api, "shares1");
     const second = await signUp(api, "shares2");
     await request(first, "+12025550104");
@@ -272,7 +272,7 @@ describe("a phone number", () => {
     expect(fieldOf(taken)).toEqual(["CONFLICT", "phoneNumber"]);
   });
 
-  test("is written to five times a day at most, whoever asks", async () => {
+  test("receives at most five messages a day over all accounts", async () => {
     const accounts = [await signUp(api, "bomber1"), await signUp(api, "bomber2")];
     for (let round = 0; round < 5; round++)
       expect((await request(accounts[round % 2]!, "+12025550105")).errors).toBeUndefined();
@@ -280,7 +280,7 @@ describe("a phone number", () => {
     expect(await mailsTo(db, "+12025550105")).toHaveLength(5);
   });
 
-  test("cannot be proven where no text message can be sent", async () => {
+  test("cannot be verified if no text message can be sent", async () => {
     const account = await signUp(api, "unreachable");
     const silent = await startApi(db);
     try {
@@ -295,7 +295,7 @@ describe("a phone number", () => {
   });
 });
 
-describe("hostile input is a typed error and does nothing", () => {
+describe("hostile input returns a typed error and has no effect", () => {
   let account: SignedIn;
   beforeAll(async () => {
     account = await signUp(api, "hostile");
@@ -312,7 +312,7 @@ describe("hostile input is a typed error and does nothing", () => {
     ["two @", "changeEmail", email("a@b@example.org")],
     ["NUL", "changeEmail", email("a\0@example.org")],
     ["half a surrogate pair", "changeEmail", email("a\ud800@example.org")],
-    ["a header of its own", "changeEmail", email("a@example.org\r\nBcc: b@example.org")],
+    ["an injected header", "changeEmail", email("a@example.org\r\nBcc: b@example.org")],
     ["two addresses", "changeEmail", email("a@example.org,b@example.org")],
     ["a name with an address", "changeEmail", email("A <a@example.org>")],
     ["an overlong address", "changeEmail", email(`${"a".repeat(250)}@example.org`)],
@@ -321,7 +321,7 @@ describe("hostile input is a typed error and does nothing", () => {
     ["no token", "verifyEmail", {}],
     ["a list for a token", "verifyEmail", { token: [unknown, unknown] }],
     ["an unknown token", "verifyEmail", { token: unknown }],
-    ["a token to set a password", "verifyEmail", { token: `plp_${"A".repeat(43)}` }],
+    ["a password reset token", "verifyEmail", { token: `plp_${"A".repeat(43)}` }],
     ["a token with NUL", "verifyEmail", { token: `${unknown}\0` }],
     ["a token of Cyrillic look-alikes", "verifyEmail", { token: unknown.replaceAll("A", "\u0410") }],
     ["an enormous token", "verifyEmail", { token: long }],
@@ -338,7 +338,7 @@ describe("hostile input is a typed error and does nothing", () => {
     ["seven digits", "verifyPhone", { code: "1234567" }],
     ["full-width digits", "verifyPhone", { code: "１２３４５６７８" }],
     ["a code with NUL", "verifyPhone", { code: "1234567\0" }],
-    ["a code nobody asked for", "verifyPhone", { code: "12345678" }],
+    ["a code that was never requested", "verifyPhone", { code: "12345678" }],
     ["an enormous code", "verifyPhone", { code: "1".repeat(9999) }],
   ])("%s (%s)", async (_what, name, input) => {
     const answer = await mutate(name, input as object, account.token);
@@ -356,7 +356,7 @@ describe("hostile input is a typed error and does nothing", () => {
     ["changeEmail", { newEmail: "a@example.org", currentPassword: PASSWORD }],
     ["requestPhoneVerification", { phoneNumber: "+12025550109" }],
     ["verifyPhone", { code: "12345678" }],
-  ])("%s needs a session", async (name, input) => {
+  ])("%s requires a session", async (name, input) => {
     expect(codeOf(await mutate(name, input))).toBe("UNAUTHENTICATED");
   });
 });

@@ -65,7 +65,7 @@ describe("operations", () => {
     });
   });
 
-  test("answer with the same codes as over HTTP", async () => {
+  test("return the same codes as over HTTP", async () => {
     const client = connect({ authorization: `Bearer ${ada.token}` });
     expect(codesOf(await askOver(client, "{"))).toEqual(["GRAPHQL_PARSE_FAILED"]);
     expect(codesOf(await askOver(client, "{ nope }"))).toEqual(["GRAPHQL_VALIDATION_FAILED"]);
@@ -79,7 +79,7 @@ describe("operations", () => {
     ).toEqual(["BAD_USER_INPUT"]);
   });
 
-  test("are counted against the client's rate limit", async () => {
+  test("count against the client's rate limit", async () => {
     const limited = await startApi(db, { PLINTH_RATE_LIMIT_REQUESTS: "5" });
     try {
       const client = connect({}, limited.url);
@@ -102,18 +102,18 @@ describe("operations", () => {
 });
 
 describe("a connection", () => {
-  test("of a page of another origin is refused unless listed", async () => {
+  test("from a page of another origin is rejected unless listed", async () => {
     expect(await upgrade({ origin: "https://evil.example" })).toBe(403);
     expect(await upgrade({ origin: "null" })).toBe(403);
     expect(await upgrade({ origin: "https://app.example" })).toBe(101);
     expect(await upgrade({ origin: api.url })).toBe(101);
   });
 
-  test("to another path is refused", async () => {
+  test("to another path is rejected", async () => {
     expect(await upgrade({}, "/elsewhere")).toBe(404);
   });
 
-  test("that is refused and keeps its own half open does not keep the server from stopping", async () => {
+  test("that is rejected and stays half open does not keep the server from stopping", async () => {
     const stopping = await startApi(db);
     const { port } = new URL(stopping.url);
     const socket = connectTcp({ host: "127.0.0.1", port: Number(port), allowHalfOpen: true });
@@ -133,7 +133,7 @@ describe("a connection", () => {
     await expect(asking).rejects.toMatchObject({ code: 1009 });
   });
 
-  test("is told to try again, not that its token is wrong, while nobody can be asked about the token", async () => {
+  test("is asked to retry, not told that its token is wrong, while the token cannot be checked", async () => {
     const lost = await createTestDatabase();
     const orphan = await startApi(lost);
     try {
@@ -161,7 +161,7 @@ describe("a connection", () => {
     }
   });
 
-  test("is closed when the server stops, which does not take long", async () => {
+  test("is closed quickly when the server stops", async () => {
     const stopping = await startApi(db);
     const closed = Promise.withResolvers<CloseEvent>();
     const client = createClient({
@@ -180,7 +180,7 @@ describe("a connection", () => {
   });
 });
 
-/** The status of an upgrade request, which a browser's or node's WebSocket does not tell. */
+/** The status of an upgrade request, which the WebSocket of a browser or of node does not expose. */
 function upgrade(headers: Record<string, string>, path = "/graphql", url = api.url): Promise<number> {
   return new Promise((resolve, reject) => {
     const asking = request(`${url}${path}`, {

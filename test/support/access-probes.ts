@@ -1,10 +1,10 @@
-// What the row policies promise, as statements anybody can run: who, does what, gets what. The start of an access
-// contract; test/schema/policy-mutation.test.ts proves that no policy can be dropped or weakened without one of these
-// noticing. Column grants are lifted while probes run, so that the policies alone answer.
+// The promises of the row policies, as statements that anyone can run: actor, action, outcome. The start of an access
+// contract; test/schema/policy-mutation.test.ts proves that no policy can be dropped or weakened without a failing probe.
+// Column grants are lifted while probes run, so that only the policies decide.
 
-/** visitor; ada, who owns one of everything; or a user with one permission, called by its name. */
+/** visitor; ada, who owns one of everything; or a user with one permission, named after it. */
 export type Actor = "visitor" | "ada" | string;
-/** Rows seen or changed, or the SQLSTATE it ends with. */
+/** Rows seen or changed, or the SQLSTATE of the error. */
 export type Outcome = number | string;
 export type Probe = readonly [actor: Actor, sql: string, expected: Outcome];
 
@@ -26,11 +26,11 @@ export const IDS: Readonly<Record<string, string>> = {
   elsewhere: "00000000-0000-7000-8000-000000000026",
 };
 
-/** Puts the ids in. */
+/** Replaces the names with ids. */
 export const withIds = (sql: string): string =>
   sql.replace(/(?<!:):([a-z]+)\b/g, (_, name: string) => `'${IDS[name]}'`);
 
-/** Ada and Bob own one row of each table; one model is public, one granted to both, one to nobody. */
+/** Ada and Bob own one row of each table; one model is public, one granted to both, one to neither. */
 export const SEED = `
   insert into identity.users (id, username) values (:ada, 'ada'), (:bob, 'bob');
   insert into identity.users (username) select permission_name from access.permissions;
@@ -165,14 +165,14 @@ export const SEED = `
 
 const DENIED = "42501";
 
-/** Ada reads her row of two and changes it, and can neither reach Bob's nor make hers his. */
+/** Ada reads and changes her row of two, and can neither reach Bob's nor make hers his. */
 const own = (table: string, set: string): Probe[] => [
   ["ada", `select from ${table}`, 1],
   ["ada", `update ${table} set ${set}`, 1],
   ["ada", `update ${table} set user_id = :new`, DENIED],
 ];
 
-/** Everybody reads; the permission adds, changes and removes; nobody else does. */
+/** Everyone reads; only the permission inserts, updates and deletes. */
 const managed = (table: string, where: string, insert: string, update?: string): Probe[] => [
   ["ada", `select from ${table} where ${where}`, 1],
   ["ada", `insert into ${table} ${insert}`, DENIED],
@@ -187,7 +187,7 @@ const managed = (table: string, where: string, insert: string, update?: string):
     : []),
 ];
 
-/** Visitors see what is public, users also what was granted; the permission sees and writes all. */
+/** Visitors see public rows, users also granted ones; the permission sees and writes all. */
 const catalogue = (table: string, insert: string): Probe[] => [
   ["visitor", `select from ${table}`, 1],
   ["ada", `select from ${table}`, 2],
@@ -196,13 +196,13 @@ const catalogue = (table: string, insert: string): Probe[] => [
   ["manage_models", `insert into ${table} ${insert}`, 1],
 ];
 
-/** Users read their own, auditors all. */
+/** Users read their own rows, auditors all. */
 const log = (table: string, where: string): Probe[] => [
   ["ada", `select from ${table} where ${where}`, 1],
   ["view_audit_log", `select from ${table} where ${where}`, 2],
 ];
 
-/** Auditors read, who manages security also changes, nobody else knows of them. */
+/** Auditors read, the permission to manage security also changes, other users see nothing. */
 const rules = (table: string, where: string): Probe[] => [
   ["ada", `select from ${table} where ${where}`, 0],
   ["view_audit_log", `select from ${table} where ${where}`, 1],
@@ -211,7 +211,7 @@ const rules = (table: string, where: string): Probe[] => [
   ["manage_security", `update ${table} set is_enabled = false where ${where}`, 1],
 ];
 
-/** Users read their own row of two; who manages subscriptions reads both. */
+/** Users read their own row of two; the permission to manage subscriptions reads both. */
 const billed = (table: string): Probe[] => [
   ["ada", `select from ${table}`, 1],
   ["manage_subscriptions", `select from ${table}`, 2],
@@ -221,7 +221,7 @@ const NEW_PLAN = "insert into billing.subscription_plans (code, plan_name, price
 const NEW_PRICE =
   "insert into billing.plan_prices (plan_id, provider, provider_price_id) select id, 'x', 'x' from billing.subscription_plans where code = 'free'";
 
-/** Users read their own, trainers all. */
+/** Users read their own rows, trainers all. */
 const practised = (table: string): Probe[] => [
   ["ada", `select from ${table}`, 1],
   ["manage_skills", `select from ${table}`, 2],
@@ -342,7 +342,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   ],
   "llm.prompts": [
     ["visitor", "select from llm.prompts", 2],
-    // The library, her own, what is public, and what was shared; not what was shared once and is private now.
+    // The library, her own, public and shared ones; not one that was shared once and is private now.
     ["ada", "select from llm.prompts", 4],
     ["ada", "update llm.prompts set content = 'y' where user_id = :bob", 0],
     ["ada", "delete from llm.prompts where user_id = :bob", 0],
@@ -399,7 +399,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
   "rooms.chat_rooms": [
     ["ada", "select from rooms.chat_rooms", 3],
     ["ada", "update rooms.chat_rooms set name = 'x'", 1],
-    // Public, so that seeing it is no reason to refuse.
+    // Public, so that it is visible and visibility is not the reason for the rejection.
     ["ada", "update rooms.chat_rooms set id = :new, is_public = true where id = :own", DENIED],
     ["ada", "delete from rooms.chat_rooms", 1],
   ],
@@ -421,7 +421,7 @@ export const PROBES: Readonly<Record<string, readonly Probe[]>> = {
     ["ada", "delete from rooms.room_bans", 1],
     ["ada", "update rooms.room_bans set room_id = :closed", DENIED],
   ],
-  // Not her own, which has expired, nor that of whom she has blocked, nor those in rooms of others.
+  // Not her own, which has expired, nor that of a user she has blocked, nor those in other rooms.
   "rooms.typing": [["ada", "select from rooms.typing", 1]],
   // Her own and Bob's.
   "rooms.presence": [["ada", "select from rooms.presence", 2]],

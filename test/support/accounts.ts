@@ -6,7 +6,7 @@ import { withClient } from "./database.ts";
 export const SOME_HASH =
   "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNo";
 
-/** Makes an account as the API's service does; returns its id. */
+/** Creates an account as the API's service does; returns its id. */
 export async function registerUser(db: TestDatabase, username: string): Promise<string> {
   return withClient(db.url("service"), async (client) => {
     const { rows } = await client.query<{ id: string }>(
@@ -17,14 +17,14 @@ export async function registerUser(db: TestDatabase, username: string): Promise<
   });
 }
 
-/** Gives a role as the owner does, without an administrator. */
+/** Grants a role as the owner does, without an administrator. */
 export async function grantRole(db: TestDatabase, userId: string, roleName: string): Promise<void> {
   await withClient(db.url("owner"), (client) =>
     client.query("select access.grant_role($1, $2)", [userId, roleName]),
   );
 }
 
-/** A model of a provider of its own; returns its id. */
+/** Creates a model with a provider of its own; returns its id. */
 export async function addModel(
   db: TestDatabase,
   options: { isPublic: boolean; isActive?: boolean },

@@ -19,7 +19,7 @@ export interface Answer {
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
   readonly data: any;
   readonly errors: readonly GraphqlError[] | undefined;
-  /** The body as sent, to look for what must not be in it. */
+  /** The body as sent, to search for content that it must not contain. */
   readonly text: string;
 }
 
@@ -33,13 +33,13 @@ export interface AskOptions {
 export interface Api {
   /** `http://127.0.0.1:port` */
   readonly url: string;
-  /** What the server logged, one parsed object a line. */
+  /** The server's log, one parsed object per line. */
   readonly logLines: Record<string, unknown>[];
   ask(query: string, options?: AskOptions): Promise<Answer>;
   close(): Promise<void>;
 }
 
-/** One key for all servers of a test process, so that they believe each other's tokens. */
+/** One key for all servers of a test process, so that they accept each other's tokens. */
 export const SIGNING_KEYS = generateSigningKey();
 export const MASTER_KEYS = generateMasterKey(1);
 
@@ -106,7 +106,7 @@ export interface Posting {
   readonly body?: string | null;
 }
 
-/** Sends what is not necessarily an operation; `code` is that of the answer's only error. */
+/** Sends a request that need not be an operation; `code` is that of the answer's only error. */
 export async function send(url: string, posting: Posting = {}) {
   const { path = "/graphql", method = "POST", headers = {}, body = '{"query":"{ __typename }"}' } = posting;
   const response = await fetch(url + path, {
@@ -120,7 +120,7 @@ export async function send(url: string, posting: Posting = {}) {
   return { status: response.status, headers: response.headers, text, json, code };
 }
 
-/** The code of the only error of an answer; a sentence when there is none, so that a failing test says why. */
+/** The code of an answer's only error, or a sentence if there is none, so that a failing test shows the reason. */
 export function codeOf({ errors, text }: Answer): string {
   return errors?.length === 1 ? errors[0]!.extensions.code : `not one error: ${text.slice(0, 500)}`;
 }
@@ -142,7 +142,7 @@ export async function signUp(api: Pick<Api, "ask">, username: string): Promise<S
   return signedIn(answer);
 }
 
-/** Signs in over HTTP, which makes one more session. */
+/** Signs in over HTTP, which creates another session. */
 export async function signIn(
   api: Pick<Api, "ask">,
   identifier: string,
@@ -175,7 +175,7 @@ export async function until(
   return performance.now() - startedAt;
 }
 
-/** A logger as in production whose lines end up in `lines`. */
+/** A logger as in production whose lines are appended to `lines`. */
 export function collectLog(lines: Record<string, unknown>[]): Logger {
   const stream = new Writable({
     write(chunk: Buffer, _encoding, done) {

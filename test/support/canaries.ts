@@ -1,6 +1,6 @@
 import type pg from "pg";
 
-/** What stands for a person in a text, and no account, address or fixture happens to hold. */
+/** Marks personal text; no account, address or fixture contains it. */
 export const CANARY = "canary7c1f";
 /** Likewise for a network address (RFC 5737). */
 export const CANARY_ADDRESS = "203.0.113.77";
@@ -9,11 +9,11 @@ interface Column {
   readonly table: string;
   readonly column: string;
   readonly type: string;
-  /** Columns by which a row of the table is somebody's. */
+  /** Columns that link a row of the table to a user. */
   readonly owners: readonly string[];
 }
 
-/** Columns of text, addresses and JSON in every table whose rows can be somebody's, found in the catalogue. */
+/** Columns of text, addresses and JSON in every table whose rows can belong to a user, found in the catalogue. */
 const COLUMNS = `
   select c.oid::regclass::text as "table", quote_ident(a.attname) as column, t.typname as type, o.owners
   from pg_class c
@@ -39,7 +39,7 @@ const COLUMNS = `
     and o.owners is not null
   order by 1, a.attnum`;
 
-/** What a column is filled with, the most telling first: its constraints decide which of them it takes. */
+/** Values to fill a column with, the most telling first: its constraints decide which of them it accepts. */
 const FILLINGS: Readonly<Record<string, readonly string[]>> = {
   text: [`'${CANARY}@example.com'`, `'${CANARY}'`, `'https://${CANARY}.example.com'`, `'+49${CANARY}'`],
   varchar: [`'${CANARY}'`],
@@ -54,9 +54,9 @@ const FILLINGS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Plants canaries in every column that takes one, of every row that is an account's: the columns that took them, as
+ * Plants canaries in every column that accepts one, in every row that belongs to an account. Returns these columns as
  * `table.column`. Runs as the owner of the tables, with triggers and constraints on.
- * @param except columns, as `table.column`, that are left as they are
+ * @param except columns, as `table.column`, to leave unchanged
  */
 export async function plantCanaries(
   client: pg.ClientBase,
@@ -73,7 +73,7 @@ export async function plantCanaries(
       `select t.tableoid, t.ctid from ${table} t where ${isTheirs}`,
       [userId],
     );
-    // Row by row: a constraint may allow it in one and not in another.
+    // Row by row: a constraint may allow it in one row and not in another.
     for (const { tableoid, ctid } of rows)
       for (const filling of FILLINGS[type] ?? []) {
         const { rowCount } = await client

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { asRole, cutOff, type TestDatabase, withClient } from "./database.ts";
 
-/** A message as the tests look at it. */
+/** A message as the tests see it. */
 export interface Message {
   readonly id: string;
   readonly chat_id: string;
@@ -18,7 +18,7 @@ export interface Message {
   readonly tool_calls: unknown;
 }
 
-/** One connection of the authenticator that runs each statement in a transaction of its own, as one user, as the API does. */
+/** One connection of the authenticator that runs each statement in its own transaction, as one user, as the API does. */
 export interface UserConnection {
   rows<Row extends object = Record<string, unknown>>(sql: string, params?: unknown[]): Promise<Row[]>;
   /** Ends it as if its process had been killed. */
@@ -61,7 +61,7 @@ export async function startChat(
   return { chat: chat!.id, question: message!.id };
 }
 
-/** Makes a turn's lease a thing of the past, as time would. */
+/** Lets a turn's lease expire, as time would. */
 export async function expireLease(db: TestDatabase, message: string): Promise<void> {
   await withClient(db.url("owner"), (client) =>
     client.query(

@@ -9,8 +9,8 @@ export function withClient<T>(url: string, use: (client: pg.Client) => Promise<T
 }
 
 /**
- * A function that runs one statement as a login role, on a connection of its own, and returns its rows.
- * @param db of the file, which is there only when the tests run
+ * Returns a function that runs one statement as a login role, on its own connection, and returns its rows.
+ * @param db of the file, which exists only while the tests run
  */
 export function rowsAs(role: LoginRole, db: () => { url(role: LoginRole): string }) {
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.

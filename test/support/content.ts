@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import * as learning from "../learning/support.ts";
 import { type TestDatabase, withClient } from "./database.ts";
 
-/** A category; returns its id. */
+/** Creates a category; returns its id. */
 export function addCategory(db: TestDatabase, slug: string, parent?: string): Promise<string> {
   return withClient(db.url("owner"), (client) => learning.addCategory(client, slug, parent));
 }
 
-/** A published item in its first version, in a category of its own; returns its id. */
+/** Creates a published item in its first version, in its own category; returns its id. */
 export function addItem(db: TestDatabase, slug: string, options: learning.ItemOptions = {}): Promise<string> {
   return withClient(db.url("owner"), async (client) =>
     learning.addItem(client, {

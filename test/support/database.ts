@@ -18,7 +18,7 @@ export { asRole, inRolledBackTransaction, type Transaction } from "./transaction
 export interface TestDatabase {
   readonly name: string;
   readonly rolePrefix: string;
-  /** For setting up, and for what no role of Plinth may do; assertions connect as a role. */
+  /** For setup, and for statements that no role of Plinth may run; assertions connect as a role. */
   readonly adminUrl: string;
   readonly adminIsSuperuser: boolean;
   /** Connection URL of a real login role. */
@@ -26,14 +26,14 @@ export interface TestDatabase {
   drop(): Promise<void>;
 }
 
-/** What global-setup.ts prepared. */
+/** The setup that global-setup.ts prepared. */
 export function testSetup(): TestSetup {
   const setup = process.env[SETUP_VARIABLE];
   if (!setup) throw new Error("There is no test server: run tests with `npm test`.");
   return JSON.parse(setup) as TestSetup;
 }
 
-/** A clone of the migrated template; takes some 50 ms. */
+/** A clone of the migrated template; takes about 50 ms. */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const { adminUrl, adminIsSuperuser, rolePrefix, passwords, template, failure } = testSetup();
   if (failure !== undefined) throw new Error(`The test database could not be migrated.\n${failure}`);
@@ -43,7 +43,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
     client.query(`create database ${quoted} template ${pg.escapeIdentifier(template)} strategy file_copy`),
   );
   const ownUrl = databaseUrl(adminUrl, name);
-  // A clone does not inherit who may connect, whose it is and settings of roles in it.
+  // A clone does not inherit its owner, its connect privileges or the settings of its roles.
   await withClient(ownUrl, (client) =>
     runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false }),
   );
@@ -59,13 +59,13 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   };
 }
 
-/** A database without anything in it and with roles of its own, for tests that migrate. */
+/** An empty database with its own roles, for tests that migrate. */
 export async function createEmptyTestDatabase(): Promise<ScratchDatabase> {
   const { adminUrl, rolePrefix } = testSetup();
   return createScratchDatabase(adminUrl, rolePrefix);
 }
 
-/** Runs in a transaction of a new connection, and keeps what it did. */
+/** Runs in a transaction of a new connection and commits. */
 export async function inTransaction<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
   return withClient(url, async (client) => {
     await client.query("begin");

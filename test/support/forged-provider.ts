@@ -3,26 +3,26 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
 export interface Forgery {
-  /** Change or remove (undefined) claims of the ID token. */
+  /** Changes or removes (undefined) claims of the ID token. */
   claims?: Record<string, unknown>;
-  /** Members of the token endpoint's answer. */
+  /** Members of the token endpoint's response. */
   tokens?: Record<string, unknown>;
-  /** How the ID token is signed; right if left out. */
+  /** How the ID token is signed; correctly if omitted. */
   signature?: "another key" | "none" | "HS256 with the public key" | "altered";
-  /** Members of the userinfo answer; no endpoint if left out. */
+  /** Members of the userinfo response; no endpoint if omitted. */
   userInfo?: Record<string, unknown>;
-  /** Answers an endpoint by hand. */
+  /** Handles an endpoint's request. */
   answer?: (path: string, response: ServerResponse) => boolean;
 }
 
-/** A provider that says whatever the test wants, rightly signed or not. It believes every code and has no pages. */
+/** A provider that says whatever the test wants, correctly signed or not. It accepts every code and has no pages. */
 export interface ForgedProvider {
   readonly issuer: string;
   readonly clientId: string;
   readonly clientSecret: string;
   /** Set before each sign-in. */
   forgery: Forgery;
-  /** What was sent to the token endpoint. */
+  /** Requests received by the token endpoint. */
   readonly requests: URLSearchParams[];
   /** The address a provider would send the browser back to; `changes` change its parameters (undefined removes). */
   visit(authorizationUrl: string, changes?: Record<string, string | undefined>): string;

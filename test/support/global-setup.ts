@@ -7,7 +7,7 @@ export const TEARDOWN = Symbol.for("plinth.tests.teardown");
 
 const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
-/** Starts the server and makes the template before the first test file; nothing of it survives the run. */
+/** Starts the server and creates the template before the first test file; nothing of it survives the run. */
 export default async function globalSetup(): Promise<void> {
   const server = await startTestServer();
   let tearingDown: Promise<void> | undefined;

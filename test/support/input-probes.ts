@@ -16,26 +16,26 @@ import {
   isRequiredInputField,
 } from "postgraphile/graphql";
 
-/** A value as it stands in a document and as it stands in the JSON of the variables, if it can. */
+/** A value as written in a document and, if possible, in the JSON of the variables. */
 interface OddValue {
   readonly literal?: string;
   readonly json?: string;
 }
 
-/** One odd value at one place: a field of an operation that can be asked for under an alias. */
+/** One odd value in one place: a field of an operation that can be requested under an alias. */
 export interface Probe {
   /** Such as `Query.chats(filter.title.equalTo)`. */
   readonly place: string;
   readonly operation: "query" | "mutation" | "subscription";
   /** The root field without an alias. */
   readonly text: string;
-  /** What `$value` is, when the text has it; unset without JSON. */
+  /** The value of `$value`, if the text contains it; unset without JSON. */
   readonly variable?: { readonly type: string; readonly json: string | undefined };
-  /** Type and value. Whether a value is refused before anything runs depends on nothing else. */
+  /** Type and value. Nothing else decides whether a value is rejected before anything runs. */
   readonly kind: string;
 }
 
-/** Values for what a probe does not try: a valid one of a type, by the name of the argument or field. */
+/** Valid values for the parts that a probe does not try, by type and name of the argument or field. */
 export type Fillers = (type: GraphQLNamedType, name: string) => string;
 
 const EVERYWHERE: OddValue[] = [both("null"), both("{}"), both("[]"), both('""'), { literal: "NOT_THERE" }];
@@ -118,7 +118,7 @@ function quoted(text: string): OddValue {
   return both(JSON.stringify(text));
 }
 
-/** Where a value is put: the argument of a field, or something inside it. */
+/** The place of a value: the argument of a field, or a part of it. */
 interface Slot {
   readonly place: string;
   readonly type: GraphQLInputType;
@@ -202,7 +202,7 @@ function* argumentSlots(root: GraphQLObjectType, fill: Fillers): Generator<Slot>
           render: (value) => wrap(renderField(field, fill, argument, value)),
         };
       const result = getNamedType(field.type);
-      // A mutation is tried by its own inputs; what it answers with is the same as for a query.
+      // A mutation is tried by its own inputs; the fields of its result are the same as for a query.
       if (root.name === "Mutation" || root.name === "Subscription" || !isObjectType(result)) continue;
       if (seen.has(result.name)) continue;
       seen.add(result.name);
@@ -238,7 +238,7 @@ function selectionOf(field: GraphQLField<unknown, unknown>): string {
     : "{ __typename }";
 }
 
-/** A slot, and those inside it; each field of an input object once, wherever it was first met. */
+/** A slot and those inside it; each field of an input object once, where it is first met. */
 function* innerSlots(slot: Slot, fill: Fillers, seen: Set<string>): Generator<Slot> {
   const waiting = [slot];
   for (const outer of waiting) {
@@ -265,7 +265,7 @@ function* innerSlots(slot: Slot, fill: Fillers, seen: Set<string>): Generator<Sl
   }
 }
 
-/** A valid value for what has to be given. */
+/** A valid value for a required argument or field. */
 function filled({ type, name }: GraphQLArgument | GraphQLInputField, fill: Fillers): string {
   const nullable = isNonNullType(type) ? type.ofType : type;
   const named = getNamedType(type);

@@ -1,4 +1,4 @@
-// The ledger's rules once more, as plain lists and loops: nothing is kept that can be counted.
+// The ledger's rules again, as plain lists and loops: nothing is stored that can be counted.
 
 export interface Grant {
   id: string;
@@ -20,7 +20,7 @@ export interface Hold {
 export interface Usage {
   id: string;
   occurred: number;
-  /** What it is now believed to be, in and out. */
+  /** The current estimate, in and out. */
   counts: readonly [number, number];
   overdraft: number;
   /** Every charge, negative ones too, oldest first. */
@@ -43,7 +43,7 @@ export class LedgerModel {
   readonly usages: Usage[] = [];
   now = 0;
 
-  /** Everything that time alone does. */
+  /** All changes that only need time. */
   at(now: number): this {
     this.now = now;
     for (const hold of this.holds) if (hold.state === "open" && hold.expires <= now) hold.state = "expired";

@@ -1,6 +1,6 @@
 import { type TestDatabase, withClient } from "./database.ts";
 
-/** Notes in private.ledger_calls what plans ask of the ledger, in order; the ledger itself does its work. */
+/** Records calls of the ledger in private.ledger_calls, in order; the ledger itself works as before. */
 export async function recordLedgerCalls(db: TestDatabase): Promise<void> {
   await withClient(db.url("owner"), (client) => client.query(RECORDER));
 }

@@ -1,13 +1,13 @@
 import type pg from "pg";
 import { type TestDatabase, withClient } from "./database.ts";
 
-/** For tests that count tokens: only what they grant themselves is there. */
+/** For tests that count tokens: leaves only the tokens that they grant themselves. */
 export const withoutFreeTokens = (db: TestDatabase): Promise<unknown> =>
   withClient(db.url("owner"), (client) =>
     client.query("update billing.subscription_plans set is_active = false where code = 'free'"),
   );
 
-/** Sentences that must be true of every ledger at every moment; each query returns the rows of which it is not. */
+/** Laws that every ledger obeys at every moment; each query returns the rows that break its law. */
 const LAWS: Readonly<Record<string, string>> = {
   "no grant gives more than it has": `
     select from billing.token_grants where consumed < 0 or held < 0 or consumed + held > amount`,
@@ -72,7 +72,7 @@ const LAWS: Readonly<Record<string, string>> = {
       select from billing.usage_events e where e.id = h.usage_event_id and e.hold_id = h.id and e.created_at = h.settled_at)`,
 };
 
-/** The laws of the ledger that do not hold. */
+/** The laws that the ledger breaks. */
 export async function brokenLaws(client: pg.ClientBase): Promise<string[]> {
   const broken: string[] = [];
   for (const [law, query] of Object.entries(LAWS)) {

@@ -10,11 +10,11 @@ export interface Queued {
   readonly channel: string;
   readonly status: string;
   readonly variables: Record<string, unknown>;
-  /** Undefined where there is none. */
+  /** Undefined if there is none. */
   readonly token: string | undefined;
 }
 
-/** What was queued for an address or number, oldest first. */
+/** The mails queued for an address or number, oldest first. */
 export async function mailsTo(db: TestDatabase, address: string): Promise<Queued[]> {
   const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
   const { rows } = await withClient(db.url("owner"), (client) =>
@@ -33,7 +33,7 @@ export async function mailsTo(db: TestDatabase, address: string): Promise<Queued
   });
 }
 
-/** The names of what was queued for an address, oldest first. */
+/** The templates of the mails queued for an address, oldest first. */
 export async function templatesTo(db: TestDatabase, address: string): Promise<string[]> {
   return (await mailsTo(db, address)).map(({ template }) => template);
 }

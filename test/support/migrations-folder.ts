@@ -18,7 +18,7 @@ export interface MigrationsFolder {
   remove(): Promise<void>;
 }
 
-/** Makes a throw-away migrations folder, with committed files as a commit would write them. */
+/** Creates a throw-away migrations folder, with committed files as a commit would write them. */
 export async function makeMigrationsFolder(contents: FolderContents): Promise<MigrationsFolder> {
   const path = await mkdtemp(join(tmpdir(), "plinth-test-migrations-"));
   const folder: MigrationsFolder = {

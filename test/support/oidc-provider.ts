@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { jest } from "@jest/globals";
 import { Provider } from "oidc-provider";
 
-/** Claims of a person, by what they type into the provider's sign-in page, which is also their subject there. */
+/** Claims of each person, by the name typed into the provider's sign-in page, which is also the subject there. */
 type People = Record<string, Record<string, unknown>>;
 
 /** A real OpenID Connect provider (oidc-provider) on loopback. */
@@ -12,13 +12,13 @@ export interface TestProvider {
   readonly issuer: string;
   readonly clientId: string;
   readonly clientSecret: string;
-  /** Who can sign in; may be changed while it runs. */
+  /** The people who can sign in; may change while it runs. */
   readonly people: People;
-  /** Every access and refresh token it gave out. */
+  /** Every access and refresh token that it issued. */
   readonly tokens: string[];
   /**
-   * Goes where an authorization URL leads, as a browser without a session there: signs in as `person` (null aborts) and
-   * agrees. Returns the address that the provider sends the browser back to.
+   * Follows an authorization URL, as a browser without a session there does: signs in as `person` (null aborts) and
+   * agrees. Returns the address to which the provider redirects the browser.
    */
   visit(authorizationUrl: string, person: string | null): Promise<string>;
   close(): Promise<void>;
@@ -90,7 +90,7 @@ export async function startOidcProvider(options: { redirectUris: string[] }): Pr
   };
 }
 
-/** A browser as far as it matters here: cookies, redirects, and the forms of the provider's two pages. */
+/** A minimal browser: cookies, redirects, and the forms of the provider's two pages. */
 async function visit(issuer: string, start: string, person: string | null): Promise<string> {
   const cookies = new Map<string, string>();
   let next: { url: string; form?: Record<string, string> } = { url: start };
@@ -122,7 +122,7 @@ async function visit(issuer: string, start: string, person: string | null): Prom
   throw new Error("The provider sends the browser round in circles.");
 }
 
-/** It warns of what is right in a test: loopback without TLS, its own pages. */
+/** It warns about settings that are right in a test: loopback without TLS, its own pages. */
 function quietly<T>(work: () => T): T {
   const spies = [jest.spyOn(console, "warn"), jest.spyOn(console, "info")];
   for (const spy of spies) spy.mockImplementation(() => {});

@@ -2,7 +2,7 @@ import { openEmbedded } from "../../src/database/embedded/server.ts";
 
 /*
  * A process that holds an embedded server, for tests that kill it. Prints a line when the server is ready and another
- * when the server died; ends in order at SIGTERM.
+ * when the server dies; shuts down cleanly at SIGTERM.
  */
 const [dataDirectory] = process.argv.slice(2);
 const server = await openEmbedded({

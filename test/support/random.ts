@@ -1,11 +1,11 @@
 import { randomInt } from "node:crypto";
 
-/** Of this run's choices; stands in the titles of tests that choose, so that PLINTH_SEED can repeat a run that failed. */
+/** Seed of this run's choices; part of the titles of tests that choose, so that PLINTH_SEED can repeat a failed run. */
 export const SEED = Number(process.env.PLINTH_SEED ?? randomInt(1e9));
 
 /**
  * mulberry32: small, seedable, good enough to choose.
- * @returns a whole number from 0 up to, and without, `below`
+ * @returns a whole number from 0 up to, but not including, `below`
  */
 export function makeRandom(seed: number): (below: number) => number {
   let state = seed;

@@ -2,7 +2,7 @@ import type pg from "pg";
 import type { TestDatabase } from "./database.ts";
 import { withClient } from "./database.ts";
 
-/** Ids of the rows made, the same in every table, so that whatever refers to a row finds one. */
+/** Ids of the generated rows, the same in every table, so that every reference finds a row. */
 export const rowId = (n: number): string => `0190f000-0000-7000-8000-${String(n).padStart(12, "0")}`;
 
 /** Rows of each of the two families, see `makeRowsOfEveryTable`. */
@@ -17,11 +17,11 @@ interface Column {
   readonly nullable: boolean;
   readonly ordinal: number;
   readonly default: string | null;
-  /** Labels of an enum, or what a CHECK allows. */
+  /** Labels of an enum, or values that a CHECK allows. */
   readonly allowed: readonly string[] | null;
   /** This column's place in each unique key it belongs to. */
   readonly places: readonly Place[];
-  /** Whether it refers to a row of its own table: such rows must not be in a circle. */
+  /** True if it refers to a row of its own table; such rows must not form a circle. */
   readonly isParent: boolean;
 }
 
@@ -30,7 +30,7 @@ type Place = "sole" | "first" | "last" | "middle";
 /**
  * Fills every table of these schemas, known or not, with rows that are hard to page: nulls, ties, and infinities wherever
  * a type has them. In one family of rows the last column of each key varies, in the other the first, so that a list by
- * either has rows. Constraints other than keys are dropped first: the database is good for nothing else afterwards.
+ * either has rows. Constraints other than keys are dropped first, so the database is good for nothing else afterwards.
  */
 export async function makeRowsOfEveryTable(db: TestDatabase, schemas: readonly string[]): Promise<void> {
   await withClient(db.url("owner"), async (client) => {
@@ -54,7 +54,7 @@ export async function makeRowsOfEveryTable(db: TestDatabase, schemas: readonly s
   });
 }
 
-/** Generic rows keep no rule of the application. */
+/** Generic rows do not obey the application's rules. */
 async function dropRules(client: pg.Client, schemas: readonly string[]): Promise<void> {
   const { rows } = await client.query<{ statement: string }>(
     `select format('alter table %s disable trigger user', c.oid::regclass) as statement
@@ -147,7 +147,7 @@ function nthValue(column: Column, n: number): string | null {
   if (allowed) return allowed[which % allowed.length]!;
   if (category === "A") return "{}";
   if (category === "R") return column.type.endsWith("multirange") ? "{}" : "empty";
-  // Most rows are as they are when they are made: neither deleted nor switched off.
+  // Most rows keep their initial state: neither deleted nor switched off.
   if (column.type === "boolean") return String((column.default === "true") === (which % 2 === 0));
   const make = VALUES[column.type];
   if (!make)

@@ -14,10 +14,10 @@ export interface Statement {
   readonly values: readonly unknown[];
 }
 
-/** The API's schema without HTTP, for tests that ask thousands of times. */
+/** The API's schema without HTTP, for tests that send thousands of requests. */
 export interface SchemaInProcess {
   readonly schema: GraphQLSchema;
-  /** What was sent to the database, oldest first; for whoever looks, to empty. */
+  /** Statements sent to the database, oldest first; a test may empty the list. */
   readonly statements: Statement[];
   // biome-ignore lint/suspicious/noExplicitAny: what a test asks for is what it gets.
   ask(text: string, variables?: Record<string, unknown>): Promise<any>;
@@ -25,8 +25,8 @@ export interface SchemaInProcess {
 }
 
 /**
- * The schema is made of what the API's roles may see, whoever reads with it.
- * @param reader the owner, who reads every row, or the role of signed-in users; and whose claims
+ * The schema contains what the API's roles may see, whichever role reads with it.
+ * @param reader the owner, who reads every row, or the role of signed-in users with its claims
  */
 export async function openSchema(
   db: TestDatabase,

@@ -7,16 +7,16 @@ import { openEmbedded } from "../../src/database/embedded/server.ts";
 
 /** The PostgreSQL server of a test run. */
 export interface TestServer {
-  /** Somebody who may create databases and roles; not for assertions. */
+  /** A role that may create databases and roles; not for assertions. */
   readonly adminUrl: string;
-  /** Whether the server is ours alone, so that names on it cannot collide. */
+  /** True if the server is ours alone, so that names on it cannot collide. */
   readonly isOurs: boolean;
-  /** Temporary folder of an embedded one. */
+  /** Temporary folder of an embedded server. */
   readonly folder?: string;
   stop(): Promise<void>;
 }
 
-/** Throw-away data: nothing waits for the disk. */
+/** Throw-away data without disk syncs. */
 const FAST = { fsync: "off", full_page_writes: "off", synchronous_commit: "off", max_connections: "200" };
 
 /**
@@ -62,8 +62,8 @@ async function startEmbedded(): Promise<TestServer> {
 }
 
 /**
- * A shell that waits for this process to be gone, in whatever way (a pipe closes even after kill -9), then stops the
- * server and removes its folder. In a group of its own, so that Ctrl-C does not end it with the rest.
+ * A shell that waits for this process to end in any way (a pipe closes even after kill -9), then stops the server and
+ * removes its folder. It runs in a process group of its own, so that Ctrl-C does not end it with the rest.
  */
 function watch(folder: string): { end(): void } {
   const script = `

@@ -2,8 +2,8 @@ import { pino } from "pino";
 import { startWorker } from "../../src/jobs/index.ts";
 
 /*
- * A worker in a process of its own, for tests that kill it: works the queues named by the other arguments with jobs that
- * never end, and prints the name of each that it begins.
+ * A worker in its own process, for tests that kill it: works the queues named by the other arguments with jobs that
+ * never end, and prints the name of each job that it starts.
  */
 const [workerUrl, ...names] = process.argv.slice(2);
 await startWorker({

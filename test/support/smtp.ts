@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { SMTPServer, type SMTPServerOptions } from "smtp-server";
 
-/** What a mail server was given. */
+/** A mail as the server received it. */
 export interface ReceivedMail {
   readonly from: string;
   readonly to: readonly string[];
@@ -19,7 +19,7 @@ export interface TestSmtpServer {
 /** A real mail server on loopback that keeps what it accepts. */
 export async function startSmtpServer(
   options: SMTPServerOptions & {
-    /** Called with a mail before it is accepted; what it throws is the answer. */
+    /** Called with a mail before it is accepted; an error that it throws is the answer. */
     onMail?: (mail: ReceivedMail) => Promise<void> | void;
   } = {},
 ): Promise<TestSmtpServer> {
@@ -65,7 +65,7 @@ export function smtpError(responseCode: number, message: string): Error {
   return Object.assign(new Error(message), { responseCode });
 }
 
-/** A header's value, unfolded; undefined where there is none. */
+/** A header's value, unfolded; undefined if it is missing. */
 export function headerOf({ source }: ReceivedMail, name: string): string | undefined {
   const [head = ""] = source.split("\r\n\r\n");
   const line = head

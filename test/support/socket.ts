@@ -1,7 +1,7 @@
 import { type Client, createClient, type ExecutionResult } from "graphql-ws";
 import type { Api } from "./api.ts";
 
-/** The first result of an operation; rejects with the close event when the socket goes. */
+/** The first result of an operation; rejects with the close event when the socket closes. */
 export function askOver(
   client: Client,
   query: string,
@@ -19,7 +19,7 @@ export function askOver(
   });
 }
 
-/** A socket that has introduced itself, or was refused. */
+/** A socket that was accepted or rejected. */
 export interface OpenSocket {
   /** How it was closed. */
   readonly closed: Promise<{ code: number; reason: string }>;

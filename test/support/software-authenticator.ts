@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from "node:crypto";
 import { type CBORType, encodeCBOR } from "@levischuck/tiny-cbor";
 
-/** What a test may have an authenticator or a browser do wrong. */
+/** Faults that a test can cause in an authenticator or a browser. */
 export interface Misbehaviour {
   readonly origin?: string;
   readonly rpId?: string;
@@ -49,7 +49,7 @@ export class SoftwareAuthenticator {
     this.#defaults = { origin: "http://localhost:5678", rpId: "localhost", userVerified: true, ...defaults };
   }
 
-  /** `navigator.credentials.create()`, as `toJSON()` gives it. */
+  /** `navigator.credentials.create()`, as `toJSON()` returns it. */
   create(options: CreationOptions, wrong: Misbehaviour = {}): Record<string, unknown> {
     const how = { ...this.#defaults, ...wrong };
     this.#userHandle = options.user.id;
@@ -68,7 +68,7 @@ export class SoftwareAuthenticator {
     });
   }
 
-  /** `navigator.credentials.get()`, as `toJSON()` gives it. */
+  /** `navigator.credentials.get()`, as `toJSON()` returns it. */
   get(options: RequestOptions, wrong: Misbehaviour = {}): Record<string, unknown> {
     const how = { ...this.#defaults, ...wrong };
     this.signCount = how.signCount ?? this.signCount + 1;

@@ -8,7 +8,7 @@ import { QUEUES } from "../../src/jobs/index.ts";
 import { withClient } from "./client.ts";
 import type { TestServer } from "./server.ts";
 
-/** What test processes know of the server; handed over in the environment variable {@link SETUP_VARIABLE}. */
+/** The server as test processes see it; passed in the environment variable {@link SETUP_VARIABLE}. */
 export interface TestSetup {
   readonly adminUrl: string;
   readonly adminIsSuperuser: boolean;
@@ -16,13 +16,13 @@ export interface TestSetup {
   readonly passwords: Readonly<Record<LoginRole, string>>;
   /** Database that is migrated once and cloned for each test file. */
   readonly template: string;
-  /** Why there is no template. Tests that need none still run. */
+  /** Reason why there is no template. Tests that need none still run. */
   readonly failure?: string;
 }
 
 export const SETUP_VARIABLE = "PLINTH_TEST_SETUP";
 
-/** Makes the roles and a migrated database to clone. */
+/** Creates the roles and a migrated database to clone. */
 export async function makeTemplate(server: TestServer): Promise<TestSetup> {
   const rolePrefix = server.isOurs ? DEFAULT_ROLE_PREFIX : `plinth_t${randomBytes(4).toString("hex")}`;
   const template = `${rolePrefix}_template`;
@@ -41,7 +41,7 @@ export async function makeTemplate(server: TestServer): Promise<TestSetup> {
   try {
     await withClient(databaseUrl(adminUrl, template), async (client) => {
       await runBootstrap(client, { prefix: rolePrefix, ownerIsCurrentUser: false, passwords });
-      // One who is no superuser acts as a role by being a member of it; see transaction.ts.
+      // A role that is no superuser acts as another role through membership; see transaction.ts.
       if (!adminIsSuperuser)
         for (const role of ROLES)
           await client.query(`grant ${pg.escapeIdentifier(roleName(rolePrefix, role))} to current_user`);

@@ -2,16 +2,16 @@ import { createServer, connect as dial, type Socket } from "node:net";
 
 /** A proxy between clients and a PostgreSQL server. */
 export interface TransactionPooler {
-  /** The same URL, by way of the proxy. */
+  /** The same URL, through the proxy. */
   urlThrough(url: string): string;
-  /** From now on notifications that arrive between two transactions are dropped, or delivered. */
+  /** Drops, from now on, notifications that arrive between two transactions, or delivers them. */
   setDropping(isDropping: boolean): void;
   close(): Promise<void>;
 }
 
 /**
- * Does to notifications what a pooler in transaction mode does (PgBouncer, pgcat): a client has a server only while its
- * transaction is under way, so it hears what arrives meanwhile, its own probe for example, and nothing between.
+ * Treats notifications as a pooler in transaction mode does (PgBouncer, pgcat): a client has a server only during its
+ * transaction, so it receives notifications that arrive then, its own probe for example, and none in between.
  */
 export async function startTransactionPooler(
   serverUrl: string,
@@ -22,7 +22,7 @@ export async function startTransactionPooler(
   let drops = isDropping;
   const proxy = createServer((client) => {
     const server = dial(Number(port || 5432), hostname);
-    /** Answers that the server owes: the startup's, and one for each simple query and each Sync. */
+    /** Responses that the server owes: the startup's, and one for each simple query and each Sync. */
     let awaited = 1;
     const sent = messageReader((type) => {
       if (type === "Q" || type === "S") awaited += 1;

@@ -8,7 +8,7 @@ interface Claims {
   session_id?: string | null;
 }
 
-/** A transaction that is always rolled back, in which one can be several people in turn. */
+/** A transaction that is always rolled back and can act as several people in turn. */
 export interface Transaction {
   readonly client: pg.Client;
   /** Runs a statement and returns its rows. An error ends the transaction; see attempt(). */
@@ -22,13 +22,13 @@ export interface Transaction {
   asWorker(): Promise<void>;
   asAnalyst(): Promise<void>;
   asOwner(): Promise<void>;
-  /** Sets something until the end of the transaction, such as plinth.client_ip. */
+  /** Sets a value until the end of the transaction, such as plinth.client_ip. */
   set(name: string, value: string): Promise<void>;
 }
 
 /**
- * Runs a test inside a transaction that is rolled back whatever happens. It starts as the owner. Each as…() makes the
- * session what it would be had that role logged in (for the API's roles: had the authenticator become them).
+ * Runs a test inside a transaction that is always rolled back. It starts as the owner. Each as…() gives the session the
+ * state that it would have if that role had logged in (for the API's roles: if the authenticator had become them).
  */
 export async function inRolledBackTransaction<T>(
   db: TestDatabase,
@@ -81,8 +81,8 @@ function makeTransaction(client: pg.Client, db: TestDatabase): Transaction {
 }
 
 /**
- * Makes the session that of another login role. A superuser can do it so that nothing tells the difference; who is none
- * becomes the role by membership. Settings that the role has in this database come with logging in, so they are set too.
+ * Turns the session into one of another login role. A superuser can do so without any difference; another role does so
+ * through membership. A login applies the role's settings in this database, so they are set too.
  */
 async function logIn(client: pg.Client, db: TestDatabase, role: Role): Promise<void> {
   const name = roleName(db.rolePrefix, role);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type TestDatabase, withClient } from "./database.ts";
 
-/** Resolves when this many connections of the database wait for a lock, so that a race can be told how to end. */
+/** Resolves when this many connections of the database wait for a lock, so that a test can decide a race. */
 export async function untilWaiting(db: TestDatabase, connections = 1): Promise<void> {
   await withClient(db.url("owner"), async (client) => {
     for (;;) {
@@ -16,7 +16,7 @@ export async function untilWaiting(db: TestDatabase, connections = 1): Promise<v
   });
 }
 
-/** Keeps a lock for as long as it takes to set up who runs into it. */
+/** Holds a lock while the test sets up the callers that wait for it. */
 export async function whileLocked<T>(
   db: TestDatabase,
   statements: readonly (readonly [sql: string, params?: unknown[]])[],

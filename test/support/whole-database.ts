@@ -3,8 +3,8 @@ import type { TestDatabase } from "./database.ts";
 import { withClient } from "./database.ts";
 
 /**
- * Every table of the database, partitions and the job queue's too, with a row that holds `text` in any column, also inside
- * JSON, arrays and (as UTF-8) bytea. Asked as the administrator, whom no policy stops.
+ * Every table of the database, including partitions and the job queue's, with a row that contains `text` in any column,
+ * also inside JSON, arrays and (as UTF-8) bytea. Reads as the administrator, whom no policy restricts.
  */
 export async function tablesWith(db: TestDatabase, text: string): Promise<string[]> {
   return withClient(db.adminUrl, async (client) => {
