@@ -1,5 +1,5 @@
---! Previous: sha1:afb81bc157786499793bb0f58f524205ea923a6f
---! Hash: sha1:6c063b4b6a8f97cdb18cb0ec53a6d9b6c0fea96d
+--! Previous: sha1:274e0c00ad01f9f752c5c1d0f45d90eb2e619d5c
+--! Hash: sha1:6dcad67a8567ccecb10fcc2648cdee3f4ca2b5ea
 --! Message: access
 
 -- Who may do what: users have roles, roles have permissions, policies ask access.has_permission().

@@ -1,5 +1,5 @@
---! Previous: sha1:5d72d7c0849b45e467ff9ddb7e803fe6230ede79
---! Hash: sha1:04841821bc54ca26014ae70c8a411d67fd1c81fd
+--! Previous: sha1:bbd68d2998ff94117341bd135aa16abfb394de9d
+--! Hash: sha1:de3734035f0aba30322f2acb1f39a38580a424d7
 --! Message: analytics
 
 -- Documented views without personal data, for people who read numbers.
