@@ -1,5 +1,5 @@
 --! Previous: -
---! Hash: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
+--! Hash: sha1:2a3d855444f83431372f5b3773fff6d1d3553b04
 --! Message: foundation
 
 -- The schemas, and the functions that every domain uses: current user, UUIDv7, search, shared triggers, monthly partitions.
@@ -137,7 +137,8 @@ end
 $$;
 
 comment on function plinth.ascii_label(text) is
-  E'@behavior -*\nReturns a label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
+  E'@behavior -*\n'
+  'Returns a label of a domain in its ASCII form: xn-- and Punycode when it has other characters, otherwise the label itself.';
 grant execute on function plinth.ascii_label(text) to :PLINTH_USER, :PLINTH_SERVICE;
 --! EndIncluded plinth/functions/ascii_label.sql
 --! Included plinth/functions/checked_count.sql
@@ -456,7 +457,8 @@ end
 $$;
 
 comment on function plinth.search_document(text, text) is
-  E'@behavior -*\nReturns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.';
+  E'@behavior -*\n'
+  'Returns the words of a text, stemmed in its language and unstemmed, without accents; of the first 100,000 characters.';
 grant execute on function plinth.search_document(text, text) to :PLINTH_USER;
 --! EndIncluded plinth/functions/search_document.sql
 --! Included plinth/functions/search_headline.sql
@@ -518,7 +520,9 @@ end
 $$;
 
 comment on function plinth.search_headline(text, text, tsquery, text) is
-  E'@behavior -*\nReturns a text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that match a query.';
+  E'@behavior -*\n'
+  'Returns a text, or parts of it by the options of ts_headline, as HTML: escaped, with <mark> around the words that match a '
+  'query.';
 grant execute on function plinth.search_headline(text, text, tsquery, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/search_headline.sql
 --! Included plinth/functions/search_query.sql
@@ -589,7 +593,8 @@ end
 $$;
 
 comment on function plinth.search_query(text, text) is
-  E'@behavior -*\nReturns the query on plinth.search_document for a user''s input: words, "a phrase", or, -not; its first 1,000 characters.';
+  E'@behavior -*\n'
+  'Returns the query on plinth.search_document for a user''s input: words, "a phrase", or, -not; its first 1,000 characters.';
 grant execute on function plinth.search_query(text, text) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded plinth/functions/search_query.sql
 --! Included plinth/functions/search_text.sql
@@ -726,6 +731,63 @@ comment on function plinth.without_accents(text) is E'@behavior -*\nReturns a te
 -- An index is maintained with the rights of the role that writes the row.
 grant execute on function plinth.without_accents(text) to :PLINTH_USER;
 --! EndIncluded plinth/functions/without_accents.sql
+--! Included plinth/private/check_batch_size.sql
+create or replace function private.check_batch_size(batch_size integer, most integer default 100000)
+  returns void
+  language plpgsql
+  immutable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+begin
+  if batch_size between 1 and most is not true then
+    raise exception 'The batch size must be from 1 to %.', most using errcode = 'PL422';
+  end if;
+end
+$$;
+
+comment on function private.check_batch_size(integer, integer) is 'Raises PL422 unless batch_size is from 1 to most.';
+--! EndIncluded plinth/private/check_batch_size.sql
+--! Included plinth/private/delete_old_rows.sql
+-- For the jobs that delete. Small batches keep locks and the write-ahead log short. A row that another transaction holds is left to
+-- the next batch.
+create or replace function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer)
+  returns integer
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+declare
+  v_key text;
+  v_is_same text;
+  v_deleted integer;
+begin
+  select string_agg(format('t.%I', a.attname), ', '), string_agg(format('t.%1$I = o.%1$I', a.attname), ' and ')
+  into v_key, v_is_same
+  from pg_index i
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+  where i.indrelid = target and i.indisprimary;
+
+  execute format(
+    'with old as (
+      select %2$s
+      from %1$s t
+      where t.%4$I <= now() - $1
+      order by t.%4$I
+      limit $2
+      for update skip locked
+    )
+    delete from %1$s t using old o where %3$s',
+    target, v_key, v_is_same, since
+  ) using kept, batch_size;
+  get diagnostics v_deleted = row_count;
+  return v_deleted;
+end
+$$;
+
+comment on function private.delete_old_rows(regclass, name, interval, integer) is
+  'Deletes up to batch_size rows, oldest first, whose time in the column since is at least kept ago; returns their number.';
+--! EndIncluded plinth/private/delete_old_rows.sql
 --! Included plinth/private/ensure_partitions.sql
 -- Monthly partitions of every table partitioned by range of created_at, found in the catalogue so that new logs need no change
 -- here. Each table also has a default partition: rows land there if the worker is away for months, and are moved when the month's
@@ -904,3 +966,21 @@ $$;
 
 comment on function private.request_digest(jsonb) is 'Returns the SHA-256 of the arguments of a request.';
 --! EndIncluded plinth/private/request_digest.sql
+--! Included plinth/private/require_user_id.sql
+create or replace function private.require_user_id()
+  returns uuid
+  language plpgsql
+  stable
+  parallel safe
+  set search_path = pg_catalog
+as $$
+begin
+  if plinth.current_user_id() is null then
+    raise exception 'You must be signed in.' using errcode = 'PL401';
+  end if;
+  return plinth.current_user_id();
+end
+$$;
+
+comment on function private.require_user_id() is 'Returns the signed-in user''s id; PL401 if no user is signed in.';
+--! EndIncluded plinth/private/require_user_id.sql

@@ -1,5 +1,5 @@
---! Previous: sha1:070f8face55117b02ebaed50ef29a258f3e98b02
---! Hash: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
+--! Previous: sha1:2a3d855444f83431372f5b3773fff6d1d3553b04
+--! Hash: sha1:f80b1d23237273fa48efba8e85f258eb004cb6ea
 --! Message: identity
 
 -- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
@@ -1299,13 +1299,10 @@ create or replace function identity.cancel_account_deletion()
   set search_path = pg_catalog
 as $$
 declare
-  v_user_id constant uuid := plinth.current_user_id();
+  v_user_id constant uuid := private.require_user_id();
   v_deletion identity.account_deletions;
 begin
   perform private.refuse_api_token();
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform from identity.users u where u.id = v_user_id for no key update;
   delete from identity.account_deletions d where d.user_id = v_user_id returning d.* into v_deletion;
   if v_deletion.user_id is null then
@@ -1399,9 +1396,7 @@ declare
   v_ended integer;
 begin
   perform private.refuse_api_token();
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   -- Without a session of the caller, "the others" are all sessions: use logout_everywhere.
   if plinth.current_session_id() is null then
     raise exception 'You must be signed in with a session.' using errcode = 'PL403';
@@ -1493,7 +1488,6 @@ as $$
 declare
   v_current integer;
   v_last identity.consents;
-  v_new identity.consents;
 begin
   perform private.refuse_api_token();
   perform from identity.users u where u.id = plinth.current_user_id() for no key update;
@@ -1513,17 +1507,7 @@ begin
   if v_last.granted_at is not null and v_last.version = v_current then
     return v_last;
   end if;
-  insert into identity.consents (user_id, purpose, version, granted_at, ip_address, user_agent)
-  values (
-    plinth.current_user_id(), give_consent.purpose, v_current,
-    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
-    plinth.client_ip(), left(plinth.user_agent(), 1000)
-  )
-  returning * into v_new;
-  perform private.record_security_event(
-    'consent_given', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
-  );
-  return v_new;
+  return private.record_consent(give_consent.purpose, v_current, true, v_last.decided_at);
 end
 $$;
 
@@ -1617,9 +1601,7 @@ declare
   v_ended integer;
 begin
   perform private.refuse_api_token();
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   update identity.users u set token_version = u.token_version + 1 where u.id = plinth.current_user_id();
   v_ended := private.end_sessions(plinth.current_user_id(), 'logout_everywhere');
   perform private.record_security_event('logout_everywhere', plinth.current_user_id(), jsonb_build_object('sessions', v_ended));
@@ -2008,7 +1990,6 @@ as $$
 #variable_conflict use_column
 declare
   v_last identity.consents;
-  v_new identity.consents;
 begin
   perform private.refuse_api_token();
   perform from identity.users u where u.id = plinth.current_user_id() for no key update;
@@ -2019,17 +2000,7 @@ begin
   if v_last.granted_at is null then
     raise exception 'You have not consented to this purpose.' using errcode = 'PL404';
   end if;
-  insert into identity.consents (user_id, purpose, version, withdrawn_at, ip_address, user_agent)
-  values (
-    v_last.user_id, v_last.purpose, v_last.version,
-    greatest(clock_timestamp(), v_last.decided_at + interval '1 microsecond'),
-    plinth.client_ip(), left(plinth.user_agent(), 1000)
-  )
-  returning * into v_new;
-  perform private.record_security_event(
-    'consent_withdrawn', v_new.user_id, jsonb_build_object('purpose', v_new.purpose, 'version', v_new.version)
-  );
-  return v_new;
+  return private.record_consent(v_last.purpose, v_last.version, false, v_last.decided_at);
 end
 $$;
 
@@ -2731,7 +2702,7 @@ begin
     return 'canceled';
   end if;
 
-  v_variables := private.mail_variables(v_user.id) - 'ip_address' - 'user_agent';
+  v_variables := private.mail_variables(v_user.id) - 'ip_address' - 'device';
   begin
     perform private.guard_last_administrator(v_user.id);
     delete from identity.users u where u.id = v_user.id;
@@ -2774,9 +2745,7 @@ as $$
 declare
   v_exports uuid[];
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   v_exports := array(
     select e.id
     from identity.data_exports e
@@ -2795,11 +2764,10 @@ comment on function private.delete_expired_exports(integer) is
   'Deletes the contents of up to batch_size expired exports; returns their number.';
 grant execute on function private.delete_expired_exports(integer) to :PLINTH_WORKER;
 --! EndIncluded identity/private/delete_expired_exports.sql
---! Included identity/private/delete_expired_tokens.sql
+--! Included identity/private/delete_expired_sign_in_data.sql
 -- Deletes one batch of expired refresh tokens, revocations that are no longer needed, abandoned sign-ins, passkey ceremonies and
--- provider flows, and factors whose enrolment was abandoned. Small batches keep locks and the write-ahead log short; the job
--- repeats until a batch is not full.
-create or replace function private.delete_expired_tokens(batch_size integer default 1000)
+-- provider flows, and factors whose enrolment was abandoned. The job repeats until a batch is not full.
+create or replace function private.delete_expired_sign_in_data(batch_size integer default 1000)
   returns integer
   language plpgsql
   volatile
@@ -2807,62 +2775,19 @@ create or replace function private.delete_expired_tokens(batch_size integer defa
   set search_path = pg_catalog
 as $$
 declare
-  v_rows integer;
+  v_table regclass;
   v_deleted integer := 0;
+  v_factors integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
+  foreach v_table in array array[
+    'private.refresh_tokens', 'private.token_blacklist', 'private.sign_in_challenges', 'private.passkey_challenges',
+    'private.oauth_states'
+  ] loop
+    v_deleted := v_deleted + private.delete_old_rows(v_table, 'expires_at', '0', batch_size - v_deleted);
+  end loop;
 
-  with expired as (
-    select t.id
-    from private.refresh_tokens t
-    where t.expires_at <= now()
-    order by t.expires_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from private.refresh_tokens t using expired e where t.id = e.id;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-
-  with expired as (
-    select b.id
-    from private.token_blacklist b
-    where b.expires_at <= now()
-    order by b.expires_at
-    limit batch_size - v_deleted
-    for update skip locked
-  )
-  delete from private.token_blacklist b using expired e where b.id = e.id;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-
-  with expired as (
-    select c.id
-    from private.sign_in_challenges c
-    where c.expires_at <= now()
-    order by c.expires_at
-    limit batch_size - v_deleted
-    for update skip locked
-  )
-  delete from private.sign_in_challenges c using expired e where c.id = e.id;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-
-  with expired as (
-    select c.challenge
-    from private.passkey_challenges c
-    where c.expires_at <= now()
-    order by c.expires_at
-    limit batch_size - v_deleted
-    for update skip locked
-  )
-  delete from private.passkey_challenges c using expired e where c.challenge = e.challenge;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-
-  with expired as (
+  with abandoned as (
     select f.id
     from identity.mfa_factors f
     where f.confirmed_at is null
@@ -2871,29 +2796,16 @@ begin
     limit batch_size - v_deleted
     for update skip locked
   )
-  delete from identity.mfa_factors f using expired e where f.id = e.id;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-
-  with expired as (
-    select s.id
-    from private.oauth_states s
-    where s.expires_at <= now()
-    order by s.expires_at
-    limit batch_size - v_deleted
-    for update skip locked
-  )
-  delete from private.oauth_states s using expired e where s.id = e.id;
-  get diagnostics v_rows = row_count;
-  v_deleted := v_deleted + v_rows;
-  return v_deleted;
+  delete from identity.mfa_factors f using abandoned a where f.id = a.id;
+  get diagnostics v_factors = row_count;
+  return v_deleted + v_factors;
 end
 $$;
 
-comment on function private.delete_expired_tokens(integer) is
+comment on function private.delete_expired_sign_in_data(integer) is
   'Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.';
-grant execute on function private.delete_expired_tokens(integer) to :PLINTH_WORKER;
---! EndIncluded identity/private/delete_expired_tokens.sql
+grant execute on function private.delete_expired_sign_in_data(integer) to :PLINTH_WORKER;
+--! EndIncluded identity/private/delete_expired_sign_in_data.sql
 --! Included identity/private/delete_expired_verifications.sql
 -- Deletes one batch of links and codes that ended 30 days ago. Until then they show who requested them.
 create or replace function private.delete_expired_verifications(batch_size integer default 1000)
@@ -2904,35 +2816,11 @@ create or replace function private.delete_expired_verifications(batch_size integ
   set search_path = pg_catalog
 as $$
 declare
-  v_resets integer;
-  v_verifications integer;
+  v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-
-  with old as (
-    select t.id
-    from private.password_reset_tokens t
-    where t.expires_at <= now() - interval '30 days'
-    order by t.expires_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from private.password_reset_tokens t using old o where t.id = o.id;
-  get diagnostics v_resets = row_count;
-
-  with old as (
-    select v.id
-    from private.user_verifications v
-    where v.expires_at <= now() - interval '30 days'
-    order by v.expires_at
-    limit batch_size - v_resets
-    for update skip locked
-  )
-  delete from private.user_verifications v using old o where v.id = o.id;
-  get diagnostics v_verifications = row_count;
-  return v_resets + v_verifications;
+  perform private.check_batch_size(batch_size);
+  v_deleted := private.delete_old_rows('private.password_reset_tokens', 'expires_at', '30 days', batch_size);
+  return v_deleted + private.delete_old_rows('private.user_verifications', 'expires_at', '30 days', batch_size - v_deleted);
 end
 $$;
 
@@ -2952,9 +2840,7 @@ as $$
 declare
   v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   with old as (
     select t.id
     from identity.api_tokens t
@@ -2972,9 +2858,9 @@ comment on function private.delete_old_api_tokens(integer) is
   'Deletes up to batch_size API tokens that were revoked or expired 90 days ago; returns their number.';
 grant execute on function private.delete_old_api_tokens(integer) to :PLINTH_WORKER;
 --! EndIncluded identity/private/delete_old_api_tokens.sql
---! Included identity/private/delete_old_mails.sql
--- Deletes one batch of the mails, with addresses and names, that were sent a week ago or failed a month ago.
-create or replace function private.delete_old_mails(batch_size integer default 1000)
+--! Included identity/private/delete_old_emails.sql
+-- Deletes one batch of the emails, with addresses and names, that were sent a week ago or failed a month ago.
+create or replace function private.delete_old_emails(batch_size integer default 1000)
   returns integer
   language plpgsql
   volatile
@@ -2982,12 +2868,9 @@ create or replace function private.delete_old_mails(batch_size integer default 1
   set search_path = pg_catalog
 as $$
 declare
-  v_mails integer;
+  v_emails integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-
+  perform private.check_batch_size(batch_size);
   with old as (
     select m.id
     from private.mail_outbox m
@@ -2998,15 +2881,15 @@ begin
     for update skip locked
   )
   delete from private.mail_outbox m using old o where m.id = o.id;
-  get diagnostics v_mails = row_count;
-  return v_mails;
+  get diagnostics v_emails = row_count;
+  return v_emails;
 end
 $$;
 
-comment on function private.delete_old_mails(integer) is
-  'Deletes up to batch_size mails that were sent 7 days ago or failed 30 days ago; returns their number.';
-grant execute on function private.delete_old_mails(integer) to :PLINTH_WORKER;
---! EndIncluded identity/private/delete_old_mails.sql
+comment on function private.delete_old_emails(integer) is
+  'Deletes up to batch_size emails that were sent 7 days ago or failed 30 days ago; returns their number.';
+grant execute on function private.delete_old_emails(integer) to :PLINTH_WORKER;
+--! EndIncluded identity/private/delete_old_emails.sql
 --! Included identity/private/delete_user_key.sql
 -- Crypto-shredding. The foreign key deletes the data that the key encrypted; a copy elsewhere (a backup made since, a replica's
 -- leftovers) becomes unreadable.
@@ -3036,43 +2919,23 @@ comment on function private.delete_user_key(uuid) is
 grant execute on function private.delete_user_key(uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/delete_user_key.sql
 --! Included identity/private/describe_user_agent.sql
--- Enough of a User-Agent header to recognise one's own devices in a list; it decides nothing. The order matters: browsers include
--- the names of those they imitate.
+-- Enough of a User-Agent header to recognise one's own devices in a list; it decides nothing. Programs that are not known name
+-- themselves first: MyApp/1.0
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb
   language sql
   immutable
+  strict
   parallel safe
   set search_path = pg_catalog
 as $$
   select jsonb_strip_nulls(
-    jsonb_build_object(
-      'platform',
-      case
-        when user_agent ~ 'Windows' then 'Windows'
-        when user_agent ~ 'iPhone|iPad|iPod' then 'iOS'
-        when user_agent ~ 'Android' then 'Android'
-        when user_agent ~ 'CrOS' then 'ChromeOS'
-        when user_agent ~ 'Macintosh|Mac OS X' then 'macOS'
-        when user_agent ~ 'Linux' then 'Linux'
-      end,
-      'browser',
-      case
-        when user_agent ~ '\mEdg(e|A|iOS)?/' then 'Edge'
-        when user_agent ~ '\mOPR/' then 'Opera'
-        when user_agent ~ '\mSamsungBrowser/' then 'Samsung Internet'
-        when user_agent ~ '\m(Firefox|FxiOS)/' then 'Firefox'
-        when user_agent ~ '\m(Chrome|CriOS|Chromium)/' then 'Chrome'
-        when user_agent ~ '\mSafari/' then 'Safari'
-        -- Programs name themselves first: curl/8.5.0
-        else substring(user_agent from '^[A-Za-z][A-Za-z0-9._-]{0,39}')
-      end
-    )
+    jsonb_build_object('browser', substring(user_agent from '^[A-Za-z][A-Za-z0-9._-]{0,39}')) || private.known_device(user_agent)
   )
 $$;
 
 comment on function private.describe_user_agent(text) is
-  'Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.';
+  'Returns private.known_device, and for an unknown browser the name that the program gives itself.';
 --! EndIncluded identity/private/describe_user_agent.sql
 --! Included identity/private/end_expired_sessions.sql
 -- Ends one batch of sessions past their absolute limit or idle for too long, and deletes those that ended 90 days ago (the audit
@@ -3088,10 +2951,7 @@ declare
   v_ended integer;
   v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-
+  perform private.check_batch_size(batch_size);
   with expired as (
     select s.id
     from identity.user_sessions s
@@ -3532,6 +3392,42 @@ $$;
 comment on function private.find_user_key(uuid) is 'Returns the user''s sealed key; no row when it was never created or was deleted.';
 grant execute on function private.find_user_key(uuid) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/find_user_key.sql
+--! Included identity/private/finish_email.sql
+-- Records the result of a leased email. Sent is final even if the lease had expired. A failed email is retried after 30 seconds,
+-- doubling up to an hour. It fails permanently after ten attempts (about four hours) or a permanent rejection.
+create or replace function private.finish_email(email_id uuid, error text, is_permanent boolean default false)
+  returns text
+  language sql
+  volatile
+  security definer
+  set search_path = pg_catalog
+as $$
+  update private.mail_outbox m
+  set
+    status = done.status,
+    sent_at = case done.status when 'sent' then clock_timestamp() end,
+    next_attempt_at = clock_timestamp() + least(interval '1 hour', interval '30 seconds' * power(2, least(m.attempts, 10) - 1)),
+    last_error = left(finish_email.error, 500),
+    variables = case done.status when 'pending' then m.variables else m.variables - 'sealed_token' end
+  from (
+    select o.id,
+      case
+        when finish_email.error is null then 'sent'
+        when finish_email.is_permanent or o.attempts >= 10 then 'failed'
+        else 'pending'
+      end as status
+    from private.mail_outbox o
+    where o.id = finish_email.email_id
+    for update
+  ) done
+  where m.id = done.id and m.status = 'pending'
+  returning m.status
+$$;
+
+comment on function private.finish_email(uuid, text, boolean) is
+  'Marks a leased email as sent (error null), to be retried, or failed; returns which.';
+grant execute on function private.finish_email(uuid, text, boolean) to :PLINTH_WORKER;
+--! EndIncluded identity/private/finish_email.sql
 --! Included identity/private/finish_login.sql
 -- Decides a sign-in whose password the service has checked. Always commits: a refused attempt is counted and audited. Locks the
 -- account's row first, so that parallel guesses are counted one by one and the lock applies to all of them. Code that needs
@@ -3617,42 +3513,6 @@ comment on function private.finish_login(uuid, text, boolean, integer, bytea, te
   'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.';
 grant execute on function private.finish_login(uuid, text, boolean, integer, bytea, text, bytea) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/finish_login.sql
---! Included identity/private/finish_mail.sql
--- Records the result of a leased mail. Sent is final even if the lease had expired. A failed mail is retried after 30 seconds,
--- doubling up to an hour. It fails permanently after ten attempts (about four hours) or a permanent rejection.
-create or replace function private.finish_mail(mail_id uuid, error text, is_permanent boolean default false)
-  returns text
-  language sql
-  volatile
-  security definer
-  set search_path = pg_catalog
-as $$
-  update private.mail_outbox m
-  set
-    status = done.status,
-    sent_at = case done.status when 'sent' then clock_timestamp() end,
-    next_attempt_at = clock_timestamp() + least(interval '1 hour', interval '30 seconds' * power(2, least(m.attempts, 10) - 1)),
-    last_error = left(finish_mail.error, 500),
-    variables = case done.status when 'pending' then m.variables else m.variables - 'sealed_token' end
-  from (
-    select o.id,
-      case
-        when finish_mail.error is null then 'sent'
-        when finish_mail.is_permanent or o.attempts >= 10 then 'failed'
-        else 'pending'
-      end as status
-    from private.mail_outbox o
-    where o.id = finish_mail.mail_id
-    for update
-  ) done
-  where m.id = done.id and m.status = 'pending'
-  returning m.status
-$$;
-
-comment on function private.finish_mail(uuid, text, boolean) is
-  'Marks a leased mail as sent (error null), to be retried, or failed; returns which.';
-grant execute on function private.finish_mail(uuid, text, boolean) to :PLINTH_WORKER;
---! EndIncluded identity/private/finish_mail.sql
 --! Included identity/private/finish_passkey_registration.sql
 -- Adds a passkey whose registration the service has checked. The recent sign-in was checked at the start, at most five minutes
 -- ago.
@@ -4304,6 +4164,45 @@ $$;
 comment on function private.issue_refresh_token(uuid, bytea, uuid) is
   'Adds a refresh token to a session; returns its expiry time if the session is not used before.';
 --! EndIncluded identity/private/issue_refresh_token.sql
+--! Included identity/private/known_device.sql
+-- Known words only: the client controls the header, and its text must not appear in our email. The order matters: browsers include
+-- the names of those they imitate.
+create or replace function private.known_device(user_agent text)
+  returns jsonb
+  language sql
+  immutable
+  strict
+  parallel safe
+  set search_path = pg_catalog
+as $$
+  select jsonb_strip_nulls(
+    jsonb_build_object(
+      'platform',
+      case
+        when user_agent ~ 'Windows' then 'Windows'
+        when user_agent ~ 'iPhone|iPad|iPod' then 'iOS'
+        when user_agent ~ 'Android' then 'Android'
+        when user_agent ~ 'CrOS' then 'ChromeOS'
+        when user_agent ~ 'Macintosh|Mac OS X' then 'macOS'
+        when user_agent ~ 'Linux' then 'Linux'
+      end,
+      'browser',
+      case
+        when user_agent ~ '\mEdg(e|A|iOS)?/' then 'Edge'
+        when user_agent ~ '\mOPR/' then 'Opera'
+        when user_agent ~ '\mSamsungBrowser/' then 'Samsung Internet'
+        when user_agent ~ '\m(Firefox|FxiOS)/' then 'Firefox'
+        when user_agent ~ '\m(Chrome|CriOS|Chromium)/' then 'Chrome'
+        when user_agent ~ '\mSafari/' then 'Safari'
+        when user_agent ~ '^curl/' then 'curl'
+      end
+    )
+  )
+$$;
+
+comment on function private.known_device(text) is
+  'Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.';
+--! EndIncluded identity/private/known_device.sql
 --! Included identity/private/last_consent.sql
 -- A user's latest decision on a purpose counts.
 create or replace function private.last_consent(user_id uuid, purpose text)
@@ -4321,6 +4220,21 @@ $$;
 
 comment on function private.last_consent(uuid, text) is 'Returns a user''s latest decision on a purpose; null without one.';
 --! EndIncluded identity/private/last_consent.sql
+--! Included identity/private/latest_uses.sql
+-- What the servers report of sessions and API tokens. A server whose clock runs ahead must not set a time in the future.
+create or replace function private.latest_uses(ids uuid[], seen_at timestamptz[], ip_addresses inet[])
+  returns table (id uuid, at timestamptz, ip_address inet)
+  language sql
+  stable
+as $$
+  select distinct on (s.id) s.id, least(s.at, now()), s.ip_address
+  from unnest(ids, seen_at, ip_addresses) as s (id, at, ip_address)
+  where s.at is not null
+  order by s.id, s.at desc
+$$;
+
+comment on function private.latest_uses(uuid[], timestamptz[], inet[]) is 'Returns the latest use of each session or API token in a report.';
+--! EndIncluded identity/private/latest_uses.sql
 --! Included identity/private/list_passkeys.sql
 -- A user's passkeys for the browser to choose from: [{"id": hex, "transports": […]}].
 create or replace function private.list_passkeys(user_id uuid)
@@ -4448,7 +4362,7 @@ as $$
     'locale', left(s.preferences ->> 'locale', 35),
     'occurred_at', to_char(now() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
     'ip_address', case when own.is_request then host(plinth.client_ip()) end,
-    'user_agent', case when own.is_request then left(plinth.user_agent(), 300) end
+    'device', case when own.is_request then private.known_device(plinth.user_agent()) end
   ))
   from identity.users u
   left join identity.user_settings s on s.user_id = u.id
@@ -4707,6 +4621,37 @@ comment on function private.reauthenticate(jsonb) is
   'Marks the calling session as freshly authenticated; returns the time, or null if refused. PL422 for a password where there is a second factor.';
 grant execute on function private.reauthenticate(jsonb) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/reauthenticate.sql
+--! Included identity/private/record_consent.sql
+-- Later than the last decision, which may have been made within the same microsecond.
+create or replace function private.record_consent(purpose text, version integer, is_given boolean, last_decided_at timestamptz)
+  returns identity.consents
+  language plpgsql
+  volatile
+  set search_path = pg_catalog
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := greatest(clock_timestamp(), last_decided_at + interval '1 microsecond');
+  v_consent identity.consents;
+begin
+  insert into identity.consents (user_id, purpose, version, granted_at, withdrawn_at, ip_address, user_agent)
+  values (
+    plinth.current_user_id(), record_consent.purpose, record_consent.version,
+    case when is_given then v_now end, case when not is_given then v_now end,
+    plinth.client_ip(), left(plinth.user_agent(), 1000)
+  )
+  returning * into v_consent;
+  perform private.record_security_event(
+    case when is_given then 'consent_given' else 'consent_withdrawn' end, v_consent.user_id,
+    jsonb_build_object('purpose', v_consent.purpose, 'version', v_consent.version)
+  );
+  return v_consent;
+end
+$$;
+
+comment on function private.record_consent(text, integer, boolean, timestamptz) is
+  'Records and audits the caller''s consent to a purpose, or its withdrawal; returns it.';
+--! EndIncluded identity/private/record_consent.sql
 --! Included identity/private/refuse_api_token.sql
 -- Sign-in, sessions, tokens, consents and sign-in rules require the user in person: a stolen API token must not be able to extend
 -- its own access.
@@ -4953,7 +4898,7 @@ begin
   if v_holder_id is not null then
     -- Reveals nothing about the caller.
     perform private.queue_mail(
-      v_holder_id, v_address, 'address-taken', private.mail_variables(v_holder_id) - 'ip_address' - 'user_agent'
+      v_holder_id, v_address, 'address-taken', private.mail_variables(v_holder_id) - 'ip_address' - 'device'
     );
   end if;
   perform private.record_security_event(
@@ -5472,7 +5417,7 @@ begin
   if send_email_verification.sealed_token is not null then
     perform private.queue_mail(
       send_email_verification.user_id, send_email_verification.address, 'verify-email',
-      (private.mail_variables(send_email_verification.user_id) - 'display_name' - 'user_agent')
+      (private.mail_variables(send_email_verification.user_id) - 'display_name' - 'device')
         || jsonb_build_object('sealed_token', send_email_verification.sealed_token),
       'email', v_expires_at
     );
@@ -5811,9 +5756,9 @@ comment on function private.store_user_key(uuid, text) is
   'Stores a sealed key for a user who has none; returns the stored key, which may be another server''s.';
 grant execute on function private.store_user_key(uuid, text) to :PLINTH_SERVICE;
 --! EndIncluded identity/private/store_user_key.sql
---! Included identity/private/take_mails.sql
--- Leases due mails to one worker. If the worker dies, the lease expires and another worker takes the mail.
-create or replace function private.take_mails(batch_size integer, lease interval default '2 minutes')
+--! Included identity/private/take_emails.sql
+-- Leases due emails to one worker. If the worker dies, the lease expires and another worker takes the email.
+create or replace function private.take_emails(batch_size integer, lease interval default '2 minutes')
   returns table (
     id uuid,
     channel text,
@@ -5828,10 +5773,7 @@ create or replace function private.take_mails(batch_size integer, lease interval
   set search_path = pg_catalog
 as $$
 begin
-  if batch_size is null or batch_size not between 1 and 1000 then
-    raise exception 'batch_size must be from 1 to 1000.' using errcode = 'PL422';
-  end if;
-
+  perform private.check_batch_size(batch_size, 1000);
   update private.mail_outbox m
   set status = 'failed', last_error = coalesce(m.last_error || ' ', '') || '(too old to be sent)', variables = m.variables - 'sealed_token'
   where m.id in (
@@ -5852,17 +5794,17 @@ begin
       for update skip locked
     )
     update private.mail_outbox m
-    set attempts = m.attempts + 1, next_attempt_at = clock_timestamp() + take_mails.lease
+    set attempts = m.attempts + 1, next_attempt_at = clock_timestamp() + take_emails.lease
     from due
     where m.id = due.id
     returning m.id, m.channel, m.to_address, m.template, m.variables, m.created_at;
 end
 $$;
 
-comment on function private.take_mails(integer, interval) is
-  'Leases up to batch_size due mails to the caller, which sends them and calls private.finish_mail for each.';
-grant execute on function private.take_mails(integer, interval) to :PLINTH_WORKER;
---! EndIncluded identity/private/take_mails.sql
+comment on function private.take_emails(integer, interval) is
+  'Leases up to batch_size due emails to the caller, which sends them and calls private.finish_email for each.';
+grant execute on function private.take_emails(integer, interval) to :PLINTH_WORKER;
+--! EndIncluded identity/private/take_emails.sql
 --! Included identity/private/take_passkey_challenge.sql
 -- Consumes a challenge before the response is checked: it is valid for one response, right or wrong, and for one caller in a
 -- race.
@@ -5968,22 +5910,16 @@ as $$
 declare
   v_touched integer;
 begin
-  with seen as (
-    select distinct on (s.id) s.id, least(s.at, now()) as at, s.ip
-    from unnest(touch_api_tokens.token_ids, touch_api_tokens.seen_at, touch_api_tokens.ip_addresses) as s (id, at, ip)
-    where s.at is not null
-    order by s.id, s.at desc
-  ),
-  locked as (
-    select t.id, seen.at, seen.ip
+  with locked as (
+    select t.id, seen.at, seen.ip_address
     from identity.api_tokens t
-    join seen on seen.id = t.id
+    join private.latest_uses(touch_api_tokens.token_ids, touch_api_tokens.seen_at, touch_api_tokens.ip_addresses) seen on seen.id = t.id
     where t.last_used_at is null or t.last_used_at <= seen.at - interval '1 minute'
     order by t.id
     for no key update of t skip locked
   )
   update identity.api_tokens t
-  set last_used_at = l.at, last_used_ip = coalesce(l.ip, t.last_used_ip)
+  set last_used_at = l.at, last_used_ip = coalesce(l.ip_address, t.last_used_ip)
   from locked l
   where t.id = l.id;
   get diagnostics v_touched = row_count;
@@ -6019,16 +5955,10 @@ begin
     for key share skip locked
   ) locked;
 
-  with seen as (
-    select distinct on (s.id) s.id, least(s.at, now()) as at, s.ip
-    from unnest(touch_sessions.session_ids, touch_sessions.seen_at, touch_sessions.ip_addresses) as s (id, at, ip)
-    where s.at is not null
-    order by s.id, s.at desc
-  ),
-  locked as (
-    select s.id, seen.at, seen.ip
+  with locked as (
+    select s.id, seen.at, seen.ip_address
     from identity.user_sessions s
-    join seen on seen.id = s.id
+    join private.latest_uses(touch_sessions.session_ids, touch_sessions.seen_at, touch_sessions.ip_addresses) seen on seen.id = s.id
     where s.user_id = any (v_users)
       and s.ended_at is null
       and s.expires_at > now()
@@ -6040,7 +5970,7 @@ begin
     for no key update of s skip locked
   )
   update identity.user_sessions s
-  set last_activity_at = l.at, ip_address = coalesce(l.ip, s.ip_address)
+  set last_activity_at = l.at, ip_address = coalesce(l.ip_address, s.ip_address)
   from locked l
   where s.id = l.id;
   get diagnostics v_touched = row_count;
@@ -6565,7 +6495,7 @@ declare
 begin
   if tg_op = 'INSERT' then
     if new.device_info = '{}' then
-      new.device_info := private.describe_user_agent(new.user_agent);
+      new.device_info := coalesce(private.describe_user_agent(new.user_agent), '{}');
     end if;
     if new.ip_address is not null then
       new.security_context := new.security_context || jsonb_build_object(
@@ -7256,7 +7186,9 @@ from identity.users u
 where u.id = plinth.current_user_id() or plinth.current_user_id() is null;
 
 comment on view identity.user_security_status is
-  E'@primaryKey user_id\n@foreignKey (user_id) references identity.users (id)|@fieldName user|@foreignFieldName securityStatus\nSign-in state of accounts. Grain: one row per account. Users read their own.';
+  E'@primaryKey user_id\n'
+  '@foreignKey (user_id) references identity.users (id)|@fieldName user|@foreignFieldName securityStatus\n'
+  'Sign-in state of accounts. Grain: one row per account. Users read their own.';
 comment on column identity.user_security_status.user_id is 'The account.';
 comment on column identity.user_security_status.account_status is 'State of the account: active, disabled or deleted.';
 comment on column identity.user_security_status.is_verified is 'Whether the e-mail address is verified.';

@@ -1,5 +1,5 @@
---! Previous: sha1:63f9d49085743c07bc095a77b99b3e685c8a33c4
---! Hash: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
+--! Previous: sha1:f80b1d23237273fa48efba8e85f258eb004cb6ea
+--! Hash: sha1:542c7be5e35c06821c49f83a214718f9e291353a
 --! Message: access
 
 -- Users have roles, roles have permissions, and policies call access.has_permission().

@@ -1,5 +1,5 @@
---! Previous: sha1:e1141a6820ceac4c54eb8b3347a5e88b1447fd30
---! Hash: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
+--! Previous: sha1:542c7be5e35c06821c49f83a214718f9e291353a
+--! Hash: sha1:c83c87b1a0777d2de390e2a30013856aceed851e
 --! Message: security
 
 -- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and
@@ -742,9 +742,7 @@ as $$
 declare
   v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   with expired as (
     select r.id
     from security.rate_limit_records r
@@ -775,23 +773,9 @@ create or replace function private.delete_old_error_logs(batch_size integer defa
   security definer
   set search_path = pg_catalog
 as $$
-declare
-  v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-  with old as (
-    select e.id, e.created_at
-    from security.error_logs e
-    where e.created_at < now() - interval '90 days'
-    order by e.created_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from security.error_logs e using old o where e.id = o.id and e.created_at = o.created_at;
-  get diagnostics v_deleted = row_count;
-  return v_deleted;
+  perform private.check_batch_size(batch_size);
+  return private.delete_old_rows('security.error_logs', 'created_at', '90 days', batch_size);
 end
 $$;
 
@@ -1112,7 +1096,7 @@ comment on function private.network_of(inet) is 'Returns the coarse network of a
 --! EndIncluded security/private/network_of.sql
 --! Included security/private/notification_of.sql
 -- The only list of audit log events that their owner is notified of (OWASP ASVS 5, 6.3.7). The functions for sign-in and for
--- changing a password or address send their own mails, since those depend on more than the event.
+-- changing a password or address send their own emails, since those depend on more than the event.
 create or replace function private.notification_of(event_type text, event_data jsonb)
   returns text
   language sql

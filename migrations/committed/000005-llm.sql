@@ -1,5 +1,5 @@
---! Previous: sha1:75466372364fe51160c24f1929ab54772b5e2d4d
---! Hash: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
+--! Previous: sha1:c83c87b1a0777d2de390e2a30013856aceed851e
+--! Hash: sha1:8618c50d8da0ca4dc6d46c76473c219be880fe27
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -57,7 +57,8 @@ end
 $$;
 
 comment on function llm.are_prompt_variables(jsonb) is
-  E'@behavior -*\nReturns whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
+  E'@behavior -*\n'
+  'Returns whether this is a list of up to 50 declarations {name, type, choices, default, description} with different names.';
 grant execute on function llm.are_prompt_variables(jsonb) to :PLINTH_USER;
 --! EndIncluded llm/functions/are_prompt_variables.sql
 
@@ -680,18 +681,17 @@ create or replace function llm.append_delta(
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   return private.write_delta(
     append_delta.message_id, append_delta.sequence, append_delta.content, append_delta.thinking,
-    plinth.current_user_id(), 'client'
+    private.require_user_id(), 'client'
   );
 end
 $$;
 
 comment on function llm.append_delta(uuid, integer, text, text) is
-  E'@resultFieldName lastSequence\nAppends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
+  E'@resultFieldName lastSequence\n'
+  'Appends the next piece of an answer, from sequence 1 on; the same piece again changes nothing. CONFLICT for a gap, a '
+  'different text under an existing sequence, or an answer that has ended.';
 grant execute on function llm.append_delta(uuid, integer, text, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/append_delta.sql
 --! Included llm/functions/append_deltas.sql
@@ -709,18 +709,18 @@ create or replace function llm.append_deltas(
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   return private.write_deltas(
     append_deltas.message_id, append_deltas.first_sequence, append_deltas.contents, append_deltas.thinking,
-    plinth.current_user_id(), 'client'
+    private.require_user_id(), 'client'
   );
 end
 $$;
 
 comment on function llm.append_deltas(uuid, integer, text[], text[]) is
-  E'@resultFieldName lastSequence\nAppends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many entries as contents. All or none are written; repeated pieces change nothing. CONFLICT for a gap, a different text under an existing sequence, or an answer that has ended.';
+  E'@resultFieldName lastSequence\n'
+  'Appends the next pieces of an answer, up to 1,000 in one call, the first of them under first_sequence; thinking has as many '
+  'entries as contents. All or none are written; repeated pieces change nothing. CONFLICT for a gap, a different text under an '
+  'existing sequence, or an answer that has ended.';
 grant execute on function llm.append_deltas(uuid, integer, text[], text[]) to :PLINTH_USER;
 --! EndIncluded llm/functions/append_deltas.sql
 --! Included llm/functions/break_off_turn.sql
@@ -738,18 +738,16 @@ create or replace function llm.break_off_turn(
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   return private.end_turn(
     break_off_turn.message_id, 'broken_off', 'error', break_off_turn.error_code, break_off_turn.error_message, null, null,
-    break_off_turn.input_tokens, break_off_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+    break_off_turn.input_tokens, break_off_turn.output_tokens, 0, 0, private.require_user_id(), 'client'
   );
 end
 $$;
 
 comment on function llm.break_off_turn(uuid, text, text, bigint, bigint) is
-  E'@resultFieldName message\nEnds a failed answer with the text that has arrived. An answer that had already ended is returned unchanged.';
+  E'@resultFieldName message\n'
+  'Ends a failed answer with the text that has arrived. An answer that had already ended is returned unchanged.';
 grant execute on function llm.break_off_turn(uuid, text, text, bigint, bigint) to :PLINTH_USER;
 --! EndIncluded llm/functions/break_off_turn.sql
 --! Included llm/functions/cancel_turn.sql
@@ -761,15 +759,14 @@ create or replace function llm.cancel_turn(message_id uuid)
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
-  return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => plinth.current_user_id());
+  return private.end_turn(cancel_turn.message_id, 'cancelled', 'cancelled', user_id => private.require_user_id());
 end
 $$;
 
 comment on function llm.cancel_turn(uuid) is
-  E'@resultFieldName message\nEnds an answer in the signed-in user''s chat, whichever client writes it, with the text that has arrived; the writer''s next delta is rejected. An answer that had already ended is returned unchanged.';
+  E'@resultFieldName message\n'
+  'Ends an answer in the signed-in user''s chat, whichever client writes it, with the text that has arrived; the writer''s next '
+  'delta is rejected. An answer that had already ended is returned unchanged.';
 grant execute on function llm.cancel_turn(uuid) to :PLINTH_USER;
 --! EndIncluded llm/functions/cancel_turn.sql
 --! Included llm/functions/chats_active_path.sql
@@ -948,16 +945,13 @@ create or replace function llm.edit_chat_message(
 as $$
 #variable_conflict use_column
 declare
-  v_user_id uuid := plinth.current_user_id();
+  v_user_id uuid := private.require_user_id();
   v_original llm.messages;
   v_message llm.messages;
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     'edit', edit_chat_message.message_id, edit_chat_message.content, edit_chat_message.attachments
   ));
 begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform from identity.users u where u.id = v_user_id for key share;
   select m.* into v_original
   from llm.messages m
@@ -1012,7 +1006,9 @@ end
 $$;
 
 comment on function llm.edit_chat_message(uuid, text, jsonb, text) is
-  E'@resultFieldName message\nAdds an edited message beside one of the signed-in user''s own and selects it; attachments are kept unless given. NOT_FOUND for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.';
+  E'@resultFieldName message\n'
+  'Adds an edited message beside one of the signed-in user''s own and selects it; attachments are kept unless given. NOT_FOUND '
+  'for an unknown message, CONFLICT while an answer is being written and for a key that was used for another message.';
 grant execute on function llm.edit_chat_message(uuid, text, jsonb, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/edit_chat_message.sql
 --! Included llm/functions/finish_turn.sql
@@ -1031,18 +1027,17 @@ create or replace function llm.finish_turn(
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   return private.end_turn(
     finish_turn.message_id, 'complete', finish_turn.finish_reason, null, null, finish_turn.tool_calls,
-    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, 0, 0, plinth.current_user_id(), 'client'
+    finish_turn.last_sequence, finish_turn.input_tokens, finish_turn.output_tokens, 0, 0, private.require_user_id(), 'client'
   );
 end
 $$;
 
 comment on function llm.finish_turn(uuid, text, integer, jsonb, bigint, bigint) is
-  E'@resultFieldName message\nEnds a complete answer (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many deltas arrived. An answer that had already ended is returned unchanged: check its state.';
+  E'@resultFieldName message\n'
+  'Ends a complete answer (stop, length, tool_calls, content_filter). With last_sequence, CONFLICT unless exactly that many '
+  'deltas arrived. An answer that had already ended is returned unchanged: check its state.';
 grant execute on function llm.finish_turn(uuid, text, integer, jsonb, bigint, bigint) to :PLINTH_USER;
 --! EndIncluded llm/functions/finish_turn.sql
 --! Included llm/functions/fits_prompt_variable.sql
@@ -1082,9 +1077,7 @@ declare
   v_owner uuid;
   v_label llm.prompt_labels;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   select p.user_id into v_owner
   from llm.prompts p
   where p.id = label_prompt.prompt_id
@@ -1120,7 +1113,9 @@ end
 $$;
 
 comment on function llm.label_prompt(uuid, text, integer) is
-  E'@resultFieldName promptLabel\nPoints a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the caller may not change.';
+  E'@resultFieldName promptLabel\n'
+  'Points a label such as production at a version of a prompt; without a version deletes the label. NOT_FOUND for a prompt the '
+  'caller may not change.';
 grant execute on function llm.label_prompt(uuid, text, integer) to :PLINTH_USER;
 --! EndIncluded llm/functions/label_prompt.sql
 --! Included llm/functions/message_deltas_after.sql
@@ -1142,7 +1137,9 @@ as $$
 $$;
 
 comment on function llm.message_deltas_after(uuid, integer, integer) is
-  E'@behavior -queryField:resource:connection +queryField:resource:list\n@listSuffix omit\nReturns the deltas of an answer after a sequence, in order, up to 1,000.';
+  E'@behavior -queryField:resource:connection +queryField:resource:list\n'
+  '@listSuffix omit\n'
+  'Returns the deltas of an answer after a sequence, in order, up to 1,000.';
 grant execute on function llm.message_deltas_after(uuid, integer, integer) to :PLINTH_USER;
 --! EndIncluded llm/functions/message_deltas_after.sql
 --! Included llm/functions/messages_alternatives.sql
@@ -1243,9 +1240,7 @@ declare
   v_message record;
   v_feedback llm.message_feedback;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   select m.user_id, m.chat_id, m.role into v_message
   from llm.messages m
   where m.id = rate_message.message_id and m.user_id = plinth.current_user_id();
@@ -1274,7 +1269,8 @@ end
 $$;
 
 comment on function llm.rate_message(uuid, text, text) is
-  E'@resultFieldName feedback\nRates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.';
+  E'@resultFieldName feedback\n'
+  'Rates an answer up or down, with a comment; without a rating deletes it. NOT_FOUND for an unknown message.';
 grant execute on function llm.rate_message(uuid, text, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/rate_message.sql
 --! Included llm/functions/render_prompt.sql
@@ -1447,9 +1443,7 @@ declare
   v_leaf uuid;
   v_chat llm.chats;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   select m.user_id, m.chat_id into v_message
   from llm.messages m
   where m.id = select_branch.message_id and m.user_id = plinth.current_user_id();
@@ -1486,7 +1480,9 @@ end
 $$;
 
 comment on function llm.select_branch(uuid) is
-  E'@resultFieldName chat\nMakes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for an unknown message, CONFLICT while an answer is being written.';
+  E'@resultFieldName chat\n'
+  'Makes the active path of a chat go through a message, and from there to the newest end. NOT_FOUND for an unknown message, '
+  'CONFLICT while an answer is being written.';
 grant execute on function llm.select_branch(uuid) to :PLINTH_USER;
 --! EndIncluded llm/functions/select_branch.sql
 --! Included llm/functions/send_chat_message.sql
@@ -1507,16 +1503,13 @@ create or replace function llm.send_chat_message(
 as $$
 #variable_conflict use_column
 declare
-  v_user_id uuid := plinth.current_user_id();
+  v_user_id uuid := private.require_user_id();
   v_message llm.messages;
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     'send', send_chat_message.chat_id, send_chat_message.content, send_chat_message.parent_id,
     coalesce(send_chat_message.attachments, '[]')
   ));
 begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform from identity.users u where u.id = v_user_id for key share;
   perform
   from llm.chats c
@@ -1554,7 +1547,10 @@ end
 $$;
 
 comment on function llm.send_chat_message(uuid, text, uuid, jsonb, text) is
-  E'@resultFieldName message\nAdds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT while the previous answer is being written and for a key that was used for another message.';
+  E'@resultFieldName message\n'
+  'Adds a message of the signed-in user, after parent_id or at the end of the active path, with up to 10 attachments [{url, '
+  'mimeType, sizeBytes, name}]. The same key again returns the same message. NOT_FOUND for an unknown chat or parent, CONFLICT '
+  'while the previous answer is being written and for a key that was used for another message.';
 grant execute on function llm.send_chat_message(uuid, text, uuid, jsonb, text) to :PLINTH_USER;
 --! EndIncluded llm/functions/send_chat_message.sql
 --! Included llm/functions/start_turn.sql
@@ -1575,18 +1571,18 @@ create or replace function llm.start_turn(
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   return private.open_turn(
-    plinth.current_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
+    private.require_user_id(), start_turn.chat_id, start_turn.model_id, start_turn.parent_id, start_turn.max_tokens, 0,
     start_turn.idempotency_key, start_turn.lease_seconds, 'client'
   );
 end
 $$;
 
 comment on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) is
-  E'@resultFieldName message\nStarts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again returns the same answer. Reserves max_tokens. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, CONFLICT while another answer is being written.';
+  E'@resultFieldName message\n'
+  'Starts an answer that the caller streams in, after parent_id or at the end of the active path. The same key again returns '
+  'the same answer. Reserves max_tokens. QUOTA_EXCEEDED when fewer are left, NOT_FOUND for an unknown chat, message or model, '
+  'CONFLICT while another answer is being written.';
 grant execute on function llm.start_turn(uuid, uuid, uuid, bigint, text, integer) to :PLINTH_USER;
 --! EndIncluded llm/functions/start_turn.sql
 --! Included llm/functions/use_prompt.sql
@@ -1602,9 +1598,7 @@ declare
   v_key private.prompt_use_keys;
   v_result llm.user_prompts;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   if length(use_prompt.idempotency_key) between 1 and 255 is false then
     raise exception 'An idempotency key must have 1 to 255 characters.' using errcode = 'PL422', column = 'idempotency_key';
   end if;
@@ -1765,9 +1759,7 @@ declare
   v_id uuid;
   v_turns integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 10000 then
-    raise exception 'batch_size must be from 1 to 10000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size, 10000);
   for v_id in
     select t.message_id
     from private.turns t
@@ -1880,24 +1872,9 @@ create or replace function private.delete_ended_turns(batch_size integer default
   security definer
   set search_path = pg_catalog
 as $$
-declare
-  v_turns integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-
-  with old as (
-    select t.message_id
-    from private.turns t
-    where t.ended_at <= now() - interval '1 day'
-    order by t.ended_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from private.turns t using old o where t.message_id = o.message_id;
-  get diagnostics v_turns = row_count;
-  return v_turns;
+  perform private.check_batch_size(batch_size);
+  return private.delete_old_rows('private.turns', 'ended_at', '1 day', batch_size);
 end
 $$;
 
@@ -1914,26 +1891,9 @@ create or replace function private.delete_old_prompt_use_keys(batch_size integer
   security definer
   set search_path = pg_catalog
 as $$
-declare
-  v_keys integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-
-  with old as (
-    select k.user_id, k.idempotency_key
-    from private.prompt_use_keys k
-    where k.created_at <= now() - interval '7 days'
-    order by k.created_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from private.prompt_use_keys k
-  using old o
-  where k.user_id = o.user_id and k.idempotency_key = o.idempotency_key;
-  get diagnostics v_keys = row_count;
-  return v_keys;
+  perform private.check_batch_size(batch_size);
+  return private.delete_old_rows('private.prompt_use_keys', 'created_at', '7 days', batch_size);
 end
 $$;
 

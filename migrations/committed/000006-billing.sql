@@ -1,5 +1,5 @@
---! Previous: sha1:267913f5ad3cb77a1c10e2527ac62b625c96db8a
---! Hash: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
+--! Previous: sha1:8618c50d8da0ca4dc6d46c76473c219be880fe27
+--! Hash: sha1:80191faf6d3e68bbc369b403437dd9ef53469f2b
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -1307,9 +1307,7 @@ create or replace function billing.reserve_tokens(model_id uuid, max_tokens bigi
   set search_path = pg_catalog
 as $$
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   -- The same answer for a model that the user may not use and for one that does not exist.
   if access.can_use_model(reserve_tokens.model_id) is not true then
     raise exception 'Model not found.' using errcode = 'PL404', column = 'model_id';
@@ -1557,9 +1555,7 @@ declare
   v_row record;
   v_handled integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'The batch size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   for v_row in
     select s.id, s.user_id
     from billing.user_subscriptions s
@@ -2635,9 +2631,7 @@ declare
   v_row record;
   v_users integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   for v_row in
     select t.user_id, t.next_hold_expires_at
     from billing.usage_tracking t
@@ -2882,9 +2876,7 @@ declare
   v_user_id uuid;
   v_handled integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'The batch size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   for v_user_id in
     select u.id
     from identity.users u
@@ -3814,9 +3806,7 @@ declare
   v_event private.payment_events;
   v_handled integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   for v_event in
     select e.*
     from private.payment_events e
@@ -4450,9 +4440,7 @@ declare
   v_month timestamptz := date_trunc('month', reset_usage_tracking.at, 'UTC');
   v_count integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   with due as (
     select t.user_id
     from billing.usage_tracking t
@@ -4486,9 +4474,7 @@ declare
   v_user_id uuid;
   v_users integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   for v_user_id in
     select t.user_id
     from billing.usage_tracking t
@@ -4949,9 +4935,7 @@ create or replace function private.take_provider_cancellations(
 as $$
 #variable_conflict use_column
 begin
-  if batch_size is null or batch_size not between 1 and 1000 then
-    raise exception 'batch_size must be from 1 to 1000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size, 1000);
   return query
     with due as (
       select o.provider_subscription_id
@@ -5917,7 +5901,10 @@ join billing.subscription_plans p on p.id = s.plan_id
 where s.status in ('trialing', 'active', 'past_due');
 
 comment on view billing.active_user_subscriptions is
-  E'@primaryKey subscription_id\n@foreignKey (plan_id) references billing.subscription_plans (id)\n@foreignKey (user_id) references identity.users (id)\nGrain: one row per user whose subscription gives access now: trialing, active, or past_due within the grace period.';
+  E'@primaryKey subscription_id\n'
+  '@foreignKey (plan_id) references billing.subscription_plans (id)\n'
+  '@foreignKey (user_id) references identity.users (id)\n'
+  'Grain: one row per user whose subscription gives access now: trialing, active, or past_due within the grace period.';
 comment on column billing.active_user_subscriptions.subscription_id is 'The subscription.';
 comment on column billing.active_user_subscriptions.user_id is 'The user.';
 comment on column billing.active_user_subscriptions.plan_id is 'The version of the plan.';
@@ -5959,7 +5946,9 @@ from billing.model_prices p
 where tstzrange(p.effective_from, p.effective_to) @> now();
 
 comment on view billing.current_model_prices is
-  E'@primaryKey model_id,currency\n@foreignKey (model_id) references llm.models (id)\nCurrent prices. Grain: one row per model and currency.';
+  E'@primaryKey model_id,currency\n'
+  '@foreignKey (model_id) references llm.models (id)\n'
+  'Current prices. Grain: one row per model and currency.';
 comment on column billing.current_model_prices.model_id is 'The model.';
 comment on column billing.current_model_prices.currency is 'ISO 4217 code of the prices.';
 comment on column billing.current_model_prices.input_price_per_million_tokens is 'Price of 1,000,000 tokens sent to the model.';
@@ -6012,7 +6001,10 @@ cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
 where h.state = 'open';
 
 comment on view billing.token_hold_allocations is
-  E'@primaryKey hold_id,grant_id\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nTokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
+  E'@primaryKey hold_id,grant_id\n'
+  '@foreignKey (hold_id) references billing.token_holds (id)\n'
+  '@foreignKey (grant_id) references billing.token_grants (id)\n'
+  'Tokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
 comment on column billing.token_hold_allocations.hold_id is 'The hold.';
 comment on column billing.token_hold_allocations.grant_id is 'The grant.';
 comment on column billing.token_hold_allocations.user_id is 'The user.';

@@ -1,5 +1,5 @@
---! Previous: sha1:fe0125cb30dd05caa2d7151009203caacd7d99d1
---! Hash: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
+--! Previous: sha1:80191faf6d3e68bbc369b403437dd9ef53469f2b
+--! Hash: sha1:29694bb53bf61d8e5cd3ea1ce96bcc191481407d
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
@@ -690,11 +690,9 @@ create or replace function rooms.block_user(user_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif block_user.user_id is null or block_user.user_id = v_user then
+  if block_user.user_id is null or block_user.user_id = v_user then
     raise exception 'You cannot block yourself.' using errcode = 'PL422', column = 'user_id';
   end if;
   perform private.lock_accounts(array[v_user, block_user.user_id]);
@@ -804,7 +802,8 @@ end
 $$;
 
 comment on function rooms.count_unread(uuid) is
-  E'@behavior -*\nReturns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.';
+  E'@behavior -*\n'
+  'Returns the number of unread messages and mentions of the signed-in user in a room; no row for a caller who is not a member.';
 grant execute on function rooms.count_unread(uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/count_unread.sql
 --! Included rooms/functions/create_direct_room.sql
@@ -816,14 +815,12 @@ create or replace function rooms.create_direct_room(user_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_first uuid;
   v_second uuid;
   v_room rooms.chat_rooms;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif create_direct_room.user_id is null or create_direct_room.user_id = v_user then
+  if create_direct_room.user_id is null or create_direct_room.user_id = v_user then
     raise exception 'A direct room needs another user.' using errcode = 'PL422', column = 'user_id';
   end if;
   v_first := least(v_user, create_direct_room.user_id);
@@ -874,16 +871,13 @@ create or replace function rooms.create_room(
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_room rooms.chat_rooms;
   v_digest constant bytea := private.request_digest(jsonb_build_array(
     trim(create_room.name), create_room.room_type, create_room.description, create_room.is_public, create_room.ai_enabled,
     create_room.history_is_shared
   ));
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   if create_room.room_type = 'direct' then
     raise exception 'A direct room needs the other user, not a name. Use createDirectRoom.' using errcode = 'PL422', column = 'room_type';
   elsif coalesce(trim(create_room.name), '') = '' then
@@ -1166,12 +1160,9 @@ create or replace function rooms.join_room(room_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_room rooms.chat_rooms;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform private.lock_accounts(array[v_user]);
   -- A caller who cannot see the room does not lock it. Checked again under the lock: a statement that waits for a lock
   -- continues with its earlier snapshot, and a member removed during the wait must not join as the member they were.
@@ -1237,7 +1228,9 @@ cross join lateral rooms.count_unread(m.room_id) c
 where m.user_id = (select plinth.current_user_id());
 
 comment on view rooms.unread_counts is
-  E'@primaryKey room_id\n@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\nExact counts of unread messages and mentions of the signed-in user. Grain: one row per room.';
+  E'@primaryKey room_id\n'
+  '@foreignKey (room_id) references rooms.chat_rooms (id)|@foreignFieldName unread\n'
+  'Exact counts of unread messages and mentions of the signed-in user. Grain: one row per room.';
 comment on column rooms.unread_counts.room_id is E'@notNull\nThe room.';
 comment on column rooms.unread_counts.unread_count is E'@notNull\nNumber of messages by others that the user may see, after the read mark, not deleted.';
 comment on column rooms.unread_counts.mention_count is E'@notNull\nNumber of those messages that mention the user.';
@@ -1395,16 +1388,14 @@ create or replace function rooms.post_general_chat_message(content text, idempot
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_settings rooms.general_chat_settings;
   v_mute rooms.general_chat_mutes;
   v_wait numeric;
   v_message rooms.general_chat_messages;
   v_digest constant bytea := private.request_digest(jsonb_build_array(post_general_chat_message.content));
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif post_general_chat_message.content is null or post_general_chat_message.content = '' then
+  if post_general_chat_message.content is null or post_general_chat_message.content = '' then
     raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
   -- Messages of one user are serialized; otherwise two concurrent ones would both pass slow mode.
@@ -1481,7 +1472,7 @@ create or replace function rooms.post_room_message(
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_type text;
   v_mentions uuid[];
   v_recipients uuid[];
@@ -1491,9 +1482,6 @@ declare
   v_event_sequence bigint;
   v_created_at timestamptz;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   if content is null or content = '' then
     raise exception 'A message cannot be empty.' using errcode = 'PL422', column = 'content';
   end if;
@@ -1597,7 +1585,9 @@ end
 $$;
 
 comment on function rooms.post_room_message(uuid, text, uuid, uuid[], uuid[], jsonb, uuid) is
-  'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, PL404, PL409 for a key that was used for another message, PL422.';
+  'Posts a message in a room of the signed-in user. Members named as @username or in mentions are mentioned; with recipients, '
+  'only they and the sender see it. The same idempotency key again returns the same message. PL403 if blocked in a direct room, '
+  'PL404, PL409 for a key that was used for another message, PL422.';
 grant execute on function rooms.post_room_message(uuid, text, uuid, uuid[], uuid[], jsonb, uuid) to :PLINTH_USER;
 --! EndIncluded rooms/functions/post_room_message.sql
 --! Included rooms/functions/react.sql
@@ -1732,13 +1722,11 @@ create or replace function rooms.respond_to_invite(invite_id uuid, accept boolea
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_invite rooms.room_invites;
   v_status constant text := case when accept then 'accepted' else 'declined' end;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  elsif accept is null then
+  if accept is null then
     raise exception 'accept must be true or false.' using errcode = 'PL422', column = 'accept';
   end if;
   select i.* into v_invite from rooms.room_invites i where i.id = invite_id and i.invitee_id = v_user;
@@ -1822,12 +1810,9 @@ create or replace function rooms.revoke_invite(invite_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_invite rooms.room_invites;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   select i.* into v_invite
   from rooms.room_invites i
   where i.id = invite_id
@@ -1899,11 +1884,20 @@ select c.room_id, c.sequence, c.kind, c.message_id, c.user_id, c.created_at
 from rooms.room_changes c;
 
 comment on view rooms.room_events is
-  E'@primaryKey room_id,sequence\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n@foreignKey (user_id) references identity.profiles (id)|@fieldName profile|@behavior -manyRelation:resource:list -manyRelation:resource:connection\nGrain: one row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s numbers may, where an event is hidden from them.';
+  E'@primaryKey room_id,sequence\n'
+  '@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  '@foreignKey (message_id) references rooms.room_messages (id)|@fieldName message'
+  '|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n'
+  '@foreignKey (user_id) references identity.profiles (id)|@fieldName profile'
+  '|@behavior -manyRelation:resource:list -manyRelation:resource:connection\n'
+  'Grain: one row per event of a room that the reader may see. Numbers have no gaps in the room; a reader''s numbers may, where '
+  'an event is hidden from them.';
 comment on column rooms.room_events.room_id is E'@notNull\nThe room.';
 comment on column rooms.room_events.sequence is E'@notNull\nNumber of the event in the room.';
 comment on column rooms.room_events.kind is
-  E'@notNull\nKind of event: message_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, member_left, member_changed or room_changed.';
+  E'@notNull\n'
+  'Kind of event: message_posted, message_edited, message_deleted, message_restored, reactions_changed, member_joined, '
+  'member_left, member_changed or room_changed.';
 comment on column rooms.room_events.message_id is 'The message concerned, or null.';
 comment on column rooms.room_events.user_id is 'The sender, the member concerned, or the actor; null for the AI and deleted accounts.';
 comment on column rooms.room_events.created_at is E'@notNull\nTime of the event.';
@@ -2005,13 +1999,10 @@ create or replace function rooms.set_presence(status text default 'online')
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_expires_at timestamptz;
   v_before text;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   if set_presence.status is null or set_presence.status not in ('online', 'away', 'offline') then
     raise exception 'The status must be online, away or offline.' using errcode = 'PL422', column = 'status';
   end if;
@@ -2041,7 +2032,10 @@ end
 $$;
 
 comment on function rooms.set_presence(text) is
-  E'@resultFieldName expiresAt\nAnnounces to the members of the signed-in user''s rooms that the user is present (online or away) for a minute: repeat it every 30 seconds, or send offline when leaving. Returns the time it expires. A user who never calls this is never shown as present.';
+  E'@resultFieldName expiresAt\n'
+  'Announces to the members of the signed-in user''s rooms that the user is present (online or away) for a minute: repeat it '
+  'every 30 seconds, or send offline when leaving. Returns the time it expires. A user who never calls this is never shown as '
+  'present.';
 grant execute on function rooms.set_presence(text) to :PLINTH_USER;
 --! EndIncluded rooms/functions/set_presence.sql
 --! Included rooms/functions/set_room_role.sql
@@ -2123,7 +2117,9 @@ end
 $$;
 
 comment on function rooms.set_typing(uuid, boolean) is
-  E'@resultFieldName expiresAt\nAnnounces to the other members of a room that the signed-in user is writing, for six seconds: repeat it every few seconds, or send false when done. Returns the time it expires. NOT_FOUND for a caller who is not a member.';
+  E'@resultFieldName expiresAt\n'
+  'Announces to the other members of a room that the signed-in user is writing, for six seconds: repeat it every few seconds, '
+  'or send false when done. Returns the time it expires. NOT_FOUND for a caller who is not a member.';
 grant execute on function rooms.set_typing(uuid, boolean) to :PLINTH_USER;
 --! EndIncluded rooms/functions/set_typing.sql
 --! Included rooms/functions/unblock_user.sql
@@ -2135,11 +2131,8 @@ create or replace function rooms.unblock_user(user_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   delete from rooms.user_blocks b where b.user_id = v_user and b.blocked_id = unblock_user.user_id;
   if found then
     perform private.announce_user(v_user);
@@ -2315,12 +2308,9 @@ create or replace function private.change_general_chat_message(message_id uuid, 
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_message rooms.general_chat_messages;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform from identity.users u where u.id = v_user for key share;
   select m.* into v_message
   from rooms.general_chat_messages m
@@ -2492,9 +2482,7 @@ as $$
 declare
   v_role text;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   select m.role into v_role
   from rooms.room_members m
   where m.room_id = current_room_role.room_id and m.user_id = plinth.current_user_id();
@@ -2661,11 +2649,8 @@ create or replace function private.join_room_with_password(room_id uuid, verifie
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   perform private.lock_accounts(array[v_user]);
   -- The password may have been changed since it was checked.
   perform from rooms.chat_rooms r where r.id = join_room_with_password.room_id for no key update;
@@ -2733,12 +2718,9 @@ create or replace function private.lock_room_of_message(message_id uuid)
   set search_path = pg_catalog
 as $$
 declare
-  v_user constant uuid := plinth.current_user_id();
+  v_user constant uuid := private.require_user_id();
   v_room_id uuid;
 begin
-  if v_user is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   select msg.room_id into v_room_id
   from rooms.room_messages msg
   join rooms.room_members m on m.room_id = msg.room_id and m.user_id = v_user
@@ -2937,7 +2919,10 @@ $$;
 comment on function private.post_ai_message(
   uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid
 ) is
-  'Posts an answer of the room''s AI; with recipients, to them only. With token counts it records the model''s usage on the account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. The same idempotency key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read or the key was used for another message, PL404, PL422.';
+  'Posts an answer of the room''s AI; with recipients, to them only. With token counts it records the model''s usage on the '
+  'account of the sender it replies to, else of the room''s creator, unless billed_user_id names another. The same idempotency '
+  'key returns the same message. PL403 where no AI is a member, PL409 when the audience has changed since the context was read '
+  'or the key was used for another message, PL404, PL422.';
 grant execute
   on function private.post_ai_message(
     uuid, text, uuid, uuid[], uuid[], jsonb, bigint, uuid, uuid, bigint, bigint, bigint, bigint, uuid

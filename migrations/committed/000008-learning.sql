@@ -1,5 +1,5 @@
---! Previous: sha1:67015420283c752f3f504b907ab7a4a13b2c6b25
---! Hash: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
+--! Previous: sha1:29694bb53bf61d8e5cd3ea1ce96bcc191481407d
+--! Hash: sha1:d99fffba2919317feb3ae2c5dd15d558c201d5d7
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.
@@ -825,9 +825,7 @@ create or replace function learning.assess_skill(
 as $$
 #variable_conflict use_column
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   if not access.has_permission('manage_skills') then
     raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
@@ -905,7 +903,10 @@ end
 $$;
 
 comment on function learning.complete_item(uuid, integer) is
-  E'@resultFieldName progress\nMarks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the reason as hint, PL404.';
+  E'@resultFieldName progress\n'
+  'Marks an item as completed by the signed-in user, in its current or the given version; repeating it changes nothing. PL409 '
+  'for a course (completed by its parts) and for a video with a known duration (completed by playing it). PL401, PL403 with the '
+  'reason as hint, PL404.';
 grant execute on function learning.complete_item(uuid, integer) to :PLINTH_USER;
 --! EndIncluded learning/functions/complete_item.sql
 --! Included learning/functions/content_access.sql
@@ -1060,7 +1061,8 @@ end
 $$;
 
 comment on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer) is
-  E'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most frequent), largest first.';
+  E'Returns the number of items in a search (the same arguments) by content_type, level, language, category and tag (the 30 most '
+  'frequent), largest first.';
 grant execute on function learning.content_search_facets(text, text, text[], uuid, text[], integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/content_search_facets.sql
@@ -1190,7 +1192,9 @@ end
 $$;
 
 comment on function learning.has_completed(uuid, uuid) is
-  E'@behavior -*\nReturns whether the user has completed the item in any version, or all parts of the course; false for a caller who may not know.';
+  E'@behavior -*\n'
+  'Returns whether the user has completed the item in any version, or all parts of the course; false for a caller who may not '
+  'know.';
 grant execute on function learning.has_completed(uuid, uuid) to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/has_completed.sql
 --! Included learning/functions/is_content_editor.sql
@@ -1490,14 +1494,11 @@ create or replace function learning.recommend_items(max_count integer default 10
 as $$
 #variable_conflict use_column
 declare
-  v_user_id constant uuid := plinth.current_user_id();
+  v_user_id constant uuid := private.require_user_id();
   v_general_level numeric;
   v_candidates uuid[];
   v_limit integer;
 begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   v_limit := plinth.checked_count(max_count, 'max_count', 10, 100);
   -- An item without skills is compared with the user's overall level.
   select coalesce(avg(us.level), 0) into v_general_level from learning.user_skills us where us.user_id = v_user_id;
@@ -1645,7 +1646,11 @@ end
 $$;
 
 comment on function learning.recommend_items(integer) is
-  E'Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all prerequisites completed, and only the next part of a course.\nscore = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\nlevel_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the first that applies: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
+  E'Returns the items that the signed-in user may learn next, best first: available, accessible, not completed, with all '
+  'prerequisites completed, and only the next part of a course.\n'
+  'score = 0.4 × level_fit + 0.2 × popularity + 0.2 × trains_skill + 0.1 × is_begun + 0.1 × is_next_in_course.\n'
+  'level_fit is 1 - |item_level - user_level| / 10, popularity the share of the most popular candidate''s score. reason is the '
+  'first that applies: begun, next_in_course, trains_skill, popular (0.5 and more), fits_level (0.8 and more), available.';
 grant execute on function learning.recommend_items(integer) to :PLINTH_USER;
 --! EndIncluded learning/functions/recommend_items.sql
 --! Included learning/functions/record_content_before.sql
@@ -1688,16 +1693,13 @@ create or replace function learning.record_heartbeat(
 as $$
 #variable_conflict use_column
 declare
-  v_user_id constant uuid := plinth.current_user_id();
+  v_user_id constant uuid := private.require_user_id();
   v_active_seconds constant integer := coalesce(active_seconds, to_seconds - from_seconds);
   v_occurred_at constant timestamptz := coalesce(occurred_at, now());
   v_problem constant text := private.heartbeat_problem(event_id, from_seconds, to_seconds, v_active_seconds, v_occurred_at);
   v_open record;
   v_progress learning.content_progress;
 begin
-  if v_user_id is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
   if v_problem is not null then
     raise exception 'Invalid heartbeat.'
       using errcode = 'PL422', schema = 'learning', table = 'content_progress', column = v_problem,
@@ -1721,7 +1723,11 @@ end
 $$;
 
 comment on function learning.record_heartbeat(uuid, uuid, integer, integer, integer, timestamptz, integer) is
-  E'@resultFieldName progress\nRecords that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, PL422.';
+  E'@resultFieldName progress\n'
+  'Records that the signed-in user played an item from one second to another, in active_seconds (if omitted, the length played) '
+  'that ended at occurred_at (default now), in its current or the given version. Each event_id is recorded once, in any order, '
+  'up to 30 days late. PL401, PL403 with the reason as hint, PL404, PL409 for an event_id that was used for another heartbeat, '
+  'PL422.';
 grant execute on function learning.record_heartbeat(uuid, uuid, integer, integer, integer, timestamptz, integer) to :PLINTH_USER;
 --! EndIncluded learning/functions/record_heartbeat.sql
 --! Included learning/functions/record_heartbeats.sql
@@ -1827,7 +1833,10 @@ end
 $$;
 
 comment on function learning.record_heartbeats(jsonb) is
-  E'@resultFieldName results\nRecords up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why (malformed for an unreadable one). PL401, PL422.';
+  E'@resultFieldName results\n'
+  'Records up to 500 heartbeats, a list of {eventId, itemId, fromSeconds, toSeconds, activeSeconds, occurredAt, version} as in '
+  'record_heartbeat, such as those collected offline. Reports for each whether it was recorded, repeated or refused, and why '
+  '(malformed for an unreadable one). PL401, PL422.';
 grant execute on function learning.record_heartbeats(jsonb) to :PLINTH_USER;
 --! EndIncluded learning/functions/record_heartbeats.sql
 --! Included learning/functions/record_training_progress.sql
@@ -1843,9 +1852,7 @@ as $$
 declare
   v_result learning.training;
 begin
-  if plinth.current_user_id() is null then
-    raise exception 'You must be signed in.' using errcode = 'PL401';
-  end if;
+  perform private.require_user_id();
   if not access.has_permission('manage_skills') then
     raise exception 'You need the permission manage_skills.' using errcode = 'PL403';
   end if;
@@ -2149,7 +2156,11 @@ end
 $$;
 
 comment on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer) is
-  E'Searches available content by title, tags and summary, best first; without a query, newest first.\nquery: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\ntitleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are similar.';
+  E'Searches available content by title, tags and summary, best first; without a query, newest first.\n'
+  'query: words, "a phrase", or, -not. language: only that language and its regional variants; by default each item is searched '
+  'in its own. categoryId: with all subcategories. tags: all of them. maxResults: up to 100.\n'
+  'titleHtml and summaryHtml are escaped, with <mark> around matches. isSimilar: no item has the words; these titles are '
+  'similar.';
 grant execute on function learning.search_content(text, text, text[], uuid, text[], integer, integer, integer, integer)
   to :PLINTH_ANONYMOUS, :PLINTH_USER;
 --! EndIncluded learning/functions/search_content.sql
@@ -2243,7 +2254,8 @@ as $$
 $$;
 
 comment on function learning.time_spent(numeric, int4multirange[]) is
-  E'@behavior -*\nReturns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.';
+  E'@behavior -*\n'
+  'Returns the seconds of several rows together, each second of the clock counted once: their sum and their known time ranges.';
 grant execute on function learning.time_spent(numeric, int4multirange[]) to :PLINTH_ANONYMOUS, :PLINTH_USER, :PLINTH_ANALYST;
 --! EndIncluded learning/functions/time_spent.sql
 --! Included learning/functions/unpublish_content.sql
@@ -2955,23 +2967,9 @@ create or replace function private.delete_old_heartbeats(batch_size integer defa
   security definer
   set search_path = pg_catalog
 as $$
-declare
-  v_deleted integer;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
-  with old as (
-    select r.user_id, r.event_id
-    from private.recorded_heartbeats r
-    where r.created_at < now() - interval '35 days'
-    order by r.created_at
-    limit batch_size
-    for update skip locked
-  )
-  delete from private.recorded_heartbeats r using old o where r.user_id = o.user_id and r.event_id = o.event_id;
-  get diagnostics v_deleted = row_count;
-  return v_deleted;
+  perform private.check_batch_size(batch_size);
+  return private.delete_old_rows('private.recorded_heartbeats', 'created_at', '35 days', batch_size);
 end
 $$;
 
@@ -3742,9 +3740,7 @@ declare
   v_items uuid[];
   v_handled integer := 0;
 begin
-  if batch_size is null or batch_size not between 1 and 100000 then
-    raise exception 'batch_size must be from 1 to 100000.' using errcode = 'PL422';
-  end if;
+  perform private.check_batch_size(batch_size);
   if not exists (select from private.completion_checks c where c.due_at <= clock_timestamp()) then
     return 0;
   end if;
@@ -4607,7 +4603,11 @@ cross join lateral (
 ) r;
 
 comment on view learning.my_content_access is
-  E'@name contentAccessDecision\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@primaryKey content_id\n@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\nGrain: one row per item that the caller, even a visitor, can see: whether the caller may read its text, and why.';
+  E'@name contentAccessDecision\n'
+  '@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  '@primaryKey content_id\n'
+  '@foreignKey (content_id) references learning.content_items (id)|@fieldName item|@foreignFieldName access\n'
+  'Grain: one row per item that the caller, even a visitor, can see: whether the caller may read its text, and why.';
 comment on column learning.my_content_access.content_id is 'The item.';
 comment on column learning.my_content_access.has_access is 'Whether the caller may read its text.';
 comment on column learning.my_content_access.reason is
@@ -5033,7 +5033,11 @@ full join taught c using (user_id, skill_id)
 left join evidence e using (user_id, skill_id);
 
 comment on view learning.learning_analytics is
-  E'@primaryKey user_id,skill_id\n@foreignKey (user_id) references identity.users (id)|@behavior -*\n@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n@name learning_analytics\nGrain: one row per user and skill that the user has, trains or has content for.';
+  E'@primaryKey user_id,skill_id\n'
+  '@foreignKey (user_id) references identity.users (id)|@behavior -*\n'
+  '@foreignKey (skill_id) references learning.skills (id)|@foreignFieldName analytics\n'
+  '@name learning_analytics\n'
+  'Grain: one row per user and skill that the user has, trains or has content for.';
 comment on column learning.learning_analytics.user_id is 'The user.';
 comment on column learning.learning_analytics.skill_id is 'The skill.';
 comment on column learning.learning_analytics.level is 'Proficiency, 0 to 10.';

@@ -1,5 +1,5 @@
---! Previous: sha1:110a0a0fde9ee4c11f70d750f6b0486f4aa5ab46
---! Hash: sha1:e415a52ea7588e0993ff3955ca241a0782a70dea
+--! Previous: sha1:d99fffba2919317feb3ae2c5dd15d558c201d5d7
+--! Hash: sha1:5ee2deaebc6fc84d37fe62c64b2ede445f7e3d67
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

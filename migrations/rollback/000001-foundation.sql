@@ -21,10 +21,13 @@ drop function
   plinth.user_agent(),
   plinth.uuid_v7(),
   plinth.without_accents(text),
+  private.check_batch_size(integer, integer),
+  private.delete_old_rows(regclass, name, interval, integer),
   private.ensure_partitions(integer),
   private.lock_for_new_partition(regclass),
   private.refuse_other_request(boolean),
-  private.request_digest(jsonb);
+  private.request_digest(jsonb),
+  private.require_user_id();
 
 drop text search configuration plinth.english_words;
 drop text search dictionary plinth.english_words;

@@ -1366,6 +1366,16 @@ create or replace function private.change_subscription_plan(subscription_id uuid
 comment on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) is 'Changes the plan of a trialing or active subscription at once; returns the change with its proration. PL409, PL422.';
 revoke execute on function private.change_subscription_plan(subscription_id uuid, plan_id uuid, at timestamp with time zone) from public;
 
+-- Raises PL422 unless batch_size is from 1 to most.
+create or replace function private.check_batch_size(batch_size integer, most integer default 100000)
+  returns void
+  language plpgsql
+  immutable parallel safe
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/check_batch_size.sql
+
+comment on function private.check_batch_size(batch_size integer, most integer) is 'Raises PL422 unless batch_size is from 1 to most.';
+revoke execute on function private.check_batch_size(batch_size integer, most integer) from public;
+
 -- Allows the signed-in account to change its providers and locks its row; PL401 without a live session, PL403 without a recent sign-in.
 create or replace function private.check_provider_change()
   returns void
@@ -1739,15 +1749,15 @@ revoke execute on function private.delete_expired_rate_limits(batch_size integer
 grant execute on function private.delete_expired_rate_limits(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.
-create or replace function private.delete_expired_tokens(batch_size integer default 1000)
+create or replace function private.delete_expired_sign_in_data(batch_size integer default 1000)
   returns integer
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_expired_tokens.sql
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_expired_sign_in_data.sql
 
-comment on function private.delete_expired_tokens(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.';
-revoke execute on function private.delete_expired_tokens(batch_size integer) from public;
-grant execute on function private.delete_expired_tokens(batch_size integer) to :PLINTH_WORKER;
+comment on function private.delete_expired_sign_in_data(batch_size integer) is 'Deletes up to batch_size expired refresh tokens, revocations, challenges, provider flows and unconfirmed factors; returns their number.';
+revoke execute on function private.delete_expired_sign_in_data(batch_size integer) from public;
+grant execute on function private.delete_expired_sign_in_data(batch_size integer) to :PLINTH_WORKER;
 
 -- Deletes up to batch_size reset tokens and verifications that ended 30 days ago; returns their number.
 create or replace function private.delete_expired_verifications(batch_size integer default 1000)
@@ -1771,6 +1781,17 @@ comment on function private.delete_old_api_tokens(batch_size integer) is 'Delete
 revoke execute on function private.delete_old_api_tokens(batch_size integer) from public;
 grant execute on function private.delete_old_api_tokens(batch_size integer) to :PLINTH_WORKER;
 
+-- Deletes up to batch_size emails that were sent 7 days ago or failed 30 days ago; returns their number.
+create or replace function private.delete_old_emails(batch_size integer default 1000)
+  returns integer
+  language plpgsql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_old_emails.sql
+
+comment on function private.delete_old_emails(batch_size integer) is 'Deletes up to batch_size emails that were sent 7 days ago or failed 30 days ago; returns their number.';
+revoke execute on function private.delete_old_emails(batch_size integer) from public;
+grant execute on function private.delete_old_emails(batch_size integer) to :PLINTH_WORKER;
+
 -- Deletes up to batch_size errors older than 90 days; returns their number.
 create or replace function private.delete_old_error_logs(batch_size integer default 1000)
   returns integer
@@ -1793,17 +1814,6 @@ comment on function private.delete_old_heartbeats(batch_size integer) is 'Delete
 revoke execute on function private.delete_old_heartbeats(batch_size integer) from public;
 grant execute on function private.delete_old_heartbeats(batch_size integer) to :PLINTH_WORKER;
 
--- Deletes up to batch_size mails that were sent 7 days ago or failed 30 days ago; returns their number.
-create or replace function private.delete_old_mails(batch_size integer default 1000)
-  returns integer
-  language plpgsql
-  security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/delete_old_mails.sql
-
-comment on function private.delete_old_mails(batch_size integer) is 'Deletes up to batch_size mails that were sent 7 days ago or failed 30 days ago; returns their number.';
-revoke execute on function private.delete_old_mails(batch_size integer) from public;
-grant execute on function private.delete_old_mails(batch_size integer) to :PLINTH_WORKER;
-
 -- Deletes up to batch_size keys of prompt uses that are a week old; returns their number.
 create or replace function private.delete_old_prompt_use_keys(batch_size integer default 1000)
   returns integer
@@ -1814,6 +1824,15 @@ create or replace function private.delete_old_prompt_use_keys(batch_size integer
 comment on function private.delete_old_prompt_use_keys(batch_size integer) is 'Deletes up to batch_size keys of prompt uses that are a week old; returns their number.';
 revoke execute on function private.delete_old_prompt_use_keys(batch_size integer) from public;
 grant execute on function private.delete_old_prompt_use_keys(batch_size integer) to :PLINTH_WORKER;
+
+-- Deletes up to batch_size rows, oldest first, whose time in the column since is at least kept ago; returns their number.
+create or replace function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer)
+  returns integer
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/delete_old_rows.sql
+
+comment on function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer) is 'Deletes up to batch_size rows, oldest first, whose time in the column since is at least kept ago; returns their number.';
+revoke execute on function private.delete_old_rows(target regclass, since name, kept interval, batch_size integer) from public;
 
 -- Deletes a user's key and all data encrypted under it, permanently; returns whether there was one.
 create or replace function private.delete_user_key(user_id uuid)
@@ -1826,14 +1845,14 @@ comment on function private.delete_user_key(user_id uuid) is 'Deletes a user''s 
 revoke execute on function private.delete_user_key(user_id uuid) from public;
 grant execute on function private.delete_user_key(user_id uuid) to :PLINTH_SERVICE;
 
--- Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.
+-- Returns private.known_device, and for an unknown browser the name that the program gives itself.
 create or replace function private.describe_user_agent(user_agent text)
   returns jsonb
   language sql
-  immutable parallel safe
+  immutable parallel safe strict
   set search_path to 'pg_catalog'; -- fixtures/identity/private/describe_user_agent.sql
 
-comment on function private.describe_user_agent(user_agent text) is 'Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.';
+comment on function private.describe_user_agent(user_agent text) is 'Returns private.known_device, and for an unknown browser the name that the program gives itself.';
 revoke execute on function private.describe_user_agent(user_agent text) from public;
 
 -- Reports broken enabled rules, minute by minute since a time within the last day; returns the number of new reports.
@@ -2230,6 +2249,17 @@ comment on function private.find_user_key(user_id uuid) is 'Returns the user''s 
 revoke execute on function private.find_user_key(user_id uuid) from public;
 grant execute on function private.find_user_key(user_id uuid) to :PLINTH_SERVICE;
 
+-- Marks a leased email as sent (error null), to be retried, or failed; returns which.
+create or replace function private.finish_email(email_id uuid, error text, is_permanent boolean default false)
+  returns text
+  language sql
+  security definer
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/finish_email.sql
+
+comment on function private.finish_email(email_id uuid, error text, is_permanent boolean) is 'Marks a leased email as sent (error null), to be retried, or failed; returns which.';
+revoke execute on function private.finish_email(email_id uuid, error text, is_permanent boolean) from public;
+grant execute on function private.finish_email(email_id uuid, error text, is_permanent boolean) to :PLINTH_WORKER;
+
 -- Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.
 create or replace function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text default null::text, challenge_hash bytea default null::bytea)
   returns table(session_id uuid, token_version integer, refresh_expires_at timestamp with time zone, challenge_expires_at timestamp with time zone, challenge_methods text[])
@@ -2240,17 +2270,6 @@ create or replace function private.finish_login(user_id uuid, identifier text, p
 comment on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) is 'Opens a session, or a challenge, if the password matched and nothing forbids it; no row when refused. Counts and audits in both cases.';
 revoke execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) from public;
 grant execute on function private.finish_login(user_id uuid, identifier text, password_matches boolean, checked_token_version integer, refresh_token_hash bytea, device_name text, challenge_hash bytea) to :PLINTH_SERVICE;
-
--- Marks a leased mail as sent (error null), to be retried, or failed; returns which.
-create or replace function private.finish_mail(mail_id uuid, error text, is_permanent boolean default false)
-  returns text
-  language sql
-  security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/finish_mail.sql
-
-comment on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) is 'Marks a leased mail as sent (error null), to be retried, or failed; returns which.';
-revoke execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) from public;
-grant execute on function private.finish_mail(mail_id uuid, error text, is_permanent boolean) to :PLINTH_WORKER;
 
 -- Adds a passkey to the calling user; PL409 when it already belongs to an account.
 create or replace function private.finish_passkey_registration(name text, credential_id bytea, public_key bytea, sign_count bigint, transports text[], backup_eligible boolean, backed_up boolean, aaguid uuid, code_hashes bytea[])
@@ -2737,6 +2756,16 @@ create or replace function private.keep_revision(message rooms.room_messages, ch
 comment on function private.keep_revision(message rooms.room_messages, change text) is 'Saves the text of a message before it is replaced or deleted.';
 revoke execute on function private.keep_revision(message rooms.room_messages, change text) from public;
 
+-- Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.
+create or replace function private.known_device(user_agent text)
+  returns jsonb
+  language sql
+  immutable parallel safe strict
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/known_device.sql
+
+comment on function private.known_device(user_agent text) is 'Returns platform and browser from a User-Agent header as a JSON object; unknown parts are omitted.';
+revoke execute on function private.known_device(user_agent text) from public;
+
 -- Returns a user's latest decision on a purpose; null without one.
 create or replace function private.last_consent(user_id uuid, purpose text)
   returns identity.consents
@@ -2746,6 +2775,15 @@ create or replace function private.last_consent(user_id uuid, purpose text)
 
 comment on function private.last_consent(user_id uuid, purpose text) is 'Returns a user''s latest decision on a purpose; null without one.';
 revoke execute on function private.last_consent(user_id uuid, purpose text) from public;
+
+-- Returns the latest use of each session or API token in a report.
+create or replace function private.latest_uses(ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[])
+  returns table(id uuid, at timestamp with time zone, ip_address inet)
+  language sql
+  stable; -- fixtures/identity/private/latest_uses.sql
+
+comment on function private.latest_uses(ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) is 'Returns the latest use of each session or API token in a report.';
+revoke execute on function private.latest_uses(ids uuid[], seen_at timestamp with time zone[], ip_addresses inet[]) from public;
 
 -- Counts a block of API requests of a client in advance: all that are wanted, or the rest, or none and the time to wait.
 create or replace function private.lease_requests(client text, limit_value integer, window_length interval, wanted integer)
@@ -3308,6 +3346,15 @@ create or replace function private.record_completions(course_ids uuid[], skill_i
 comment on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) is 'Records the learners who had completed one of the courses, and their progress in the trainings of the skills, with the content available at a moment. Repeating it changes nothing.';
 revoke execute on function private.record_completions(course_ids uuid[], skill_ids uuid[], at timestamp with time zone) from public;
 
+-- Records and audits the caller's consent to a purpose, or its withdrawal; returns it.
+create or replace function private.record_consent(purpose text, version integer, is_given boolean, last_decided_at timestamp with time zone)
+  returns identity.consents
+  language plpgsql
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/record_consent.sql
+
+comment on function private.record_consent(purpose text, version integer, is_given boolean, last_decided_at timestamp with time zone) is 'Records and audits the caller''s consent to a purpose, or its withdrawal; returns it.';
+revoke execute on function private.record_consent(purpose text, version integer, is_given boolean, last_decided_at timestamp with time zone) from public;
+
 -- Trigger: adds a row to security.audit_trail. Arguments: key columns, account column, noise columns, columns whose values are not kept.
 create or replace function private.record_data_change()
   returns trigger
@@ -3686,6 +3733,16 @@ create or replace function private.require_subscription_manager()
 
 comment on function private.require_subscription_manager() is 'Raises PL403 unless the signed-in user has manage_subscriptions.';
 revoke execute on function private.require_subscription_manager() from public;
+
+-- Returns the signed-in user's id; PL401 if no user is signed in.
+create or replace function private.require_user_id()
+  returns uuid
+  language plpgsql
+  stable parallel safe
+  set search_path to 'pg_catalog'; -- fixtures/plinth/private/require_user_id.sql
+
+comment on function private.require_user_id() is 'Returns the signed-in user''s id; PL401 if no user is signed in.';
+revoke execute on function private.require_user_id() from public;
 
 -- Reserves tokens for a call; the same key again returns the same hold. PL402 when grants or hard limits do not cover it, PL409 for a key used for another request, PL404 for an unknown user or model.
 create or replace function private.reserve_tokens(user_id uuid, model_id uuid, max_tokens bigint, idempotency_key text, ttl interval default '00:05:00'::interval, at timestamp with time zone default now())
@@ -4075,16 +4132,16 @@ create or replace function private.suspicious_subjects(at timestamp with time zo
 comment on function private.suspicious_subjects(at timestamp with time zone) is 'Returns subjects that break an enabled rule of security.suspicious_activity_rules in its window that ends at a time.';
 revoke execute on function private.suspicious_subjects(at timestamp with time zone) from public;
 
--- Leases up to batch_size due mails to the caller, which sends them and calls private.finish_mail for each.
-create or replace function private.take_mails(batch_size integer, lease interval default '00:02:00'::interval)
+-- Leases up to batch_size due emails to the caller, which sends them and calls private.finish_email for each.
+create or replace function private.take_emails(batch_size integer, lease interval default '00:02:00'::interval)
   returns table(id uuid, channel text, to_address text, template text, variables jsonb, created_at timestamp with time zone)
   language plpgsql
   security definer
-  set search_path to 'pg_catalog'; -- fixtures/identity/private/take_mails.sql
+  set search_path to 'pg_catalog'; -- fixtures/identity/private/take_emails.sql
 
-comment on function private.take_mails(batch_size integer, lease interval) is 'Leases up to batch_size due mails to the caller, which sends them and calls private.finish_mail for each.';
-revoke execute on function private.take_mails(batch_size integer, lease interval) from public;
-grant execute on function private.take_mails(batch_size integer, lease interval) to :PLINTH_WORKER;
+comment on function private.take_emails(batch_size integer, lease interval) is 'Leases up to batch_size due emails to the caller, which sends them and calls private.finish_email for each.';
+revoke execute on function private.take_emails(batch_size integer, lease interval) from public;
+grant execute on function private.take_emails(batch_size integer, lease interval) to :PLINTH_WORKER;
 
 -- Returns whether this challenge is open for this purpose and account, and closes it.
 create or replace function private.take_passkey_challenge(challenge bytea, purpose text, user_id uuid)

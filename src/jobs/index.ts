@@ -7,12 +7,12 @@ import { deleteEndedTurns } from "./delete-ended-turns.ts";
 import { deleteExpiredExports } from "./delete-expired-exports.ts";
 import { deleteExpiredPresence } from "./delete-expired-presence.ts";
 import { deleteExpiredRateLimits } from "./delete-expired-rate-limits.ts";
-import { deleteExpiredTokens } from "./delete-expired-tokens.ts";
+import { deleteExpiredSignInData } from "./delete-expired-sign-in-data.ts";
 import { deleteExpiredVerifications } from "./delete-expired-verifications.ts";
 import { deleteOldApiTokens } from "./delete-old-api-tokens.ts";
+import { deleteOldEmails } from "./delete-old-emails.ts";
 import { deleteOldErrorLogs } from "./delete-old-error-logs.ts";
 import { deleteOldHeartbeats } from "./delete-old-heartbeats.ts";
-import { deleteOldMails } from "./delete-old-mails.ts";
 import { deleteOldPromptUseKeys } from "./delete-old-prompt-use-keys.ts";
 import { deliverMail } from "./deliver-mail.ts";
 import { detectSuspiciousActivity } from "./detect-suspicious-activity.ts";
@@ -47,10 +47,10 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     queue: { retryLimit: 12, retryDelayMax: 3 * 3_600 },
   },
   {
-    name: "delete-expired-tokens",
+    name: "delete-expired-sign-in-data",
     cron: "*/15 * * * *",
     reason: "Expired tokens bloat the index that each refresh reads; frequent runs keep the batches small.",
-    run: deleteExpiredTokens,
+    run: deleteExpiredSignInData,
   },
   {
     name: "end-expired-sessions",
@@ -93,10 +93,10 @@ export const TIMETABLE: readonly TimetableEntry[] = [
     run: deliverMail,
   },
   {
-    name: "delete-old-mails",
+    name: "delete-old-emails",
     cron: "37 * * * *",
     reason: "Addresses and names in sent mail are personal data that is no longer needed.",
-    run: deleteOldMails,
+    run: deleteOldEmails,
   },
   {
     name: "delete-expired-verifications",

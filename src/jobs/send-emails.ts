@@ -12,7 +12,7 @@ export interface Delivery extends Record<string, number> {
 }
 
 /**
- * Sends the mail that is due, batch after batch, at least once: if the process dies after the mail server accepts a mail and
+ * Sends the mail that is due, batch after batch, at least once: if the process dies after the mail server accepts an email and
  * before the row is marked, the mail is sent again under the same Message-ID. Not in a transaction: the lease and the mark are
  * separate statements, so no lock is held while a mail server responds.
  */
@@ -23,13 +23,13 @@ export async function sendEmails({
 }: JobContext & { mailer: Mailer }): Promise<Delivery> {
   const outcomes = { sent: 0, pending: 0, failed: 0 };
   for (;;) {
-    const emails = (await query("select * from private.take_mails($1)", [
+    const emails = (await query("select * from private.take_emails($1)", [
       BATCH_SIZE,
     ])) as unknown as QueuedMail[];
     const work = await Promise.allSettled(
       emails.map(async (email) => {
         const { error, isPermanent } = await attempt(mailer, email);
-        const [row] = await query("select private.finish_mail($1, $2, $3) as status", [
+        const [row] = await query("select private.finish_email($1, $2, $3) as status", [
           email.id,
           error,
           isPermanent,

@@ -1,6 +1,6 @@
 import type { RenderedMessage } from "./render.ts";
 
-/** A row of private.take_mails. */
+/** A row of private.take_emails. */
 export interface QueuedMail {
   readonly id: string;
   readonly channel: "email" | "sms";
@@ -28,7 +28,7 @@ export interface SmsMessage {
 
 export type SendSms = (message: SmsMessage) => Promise<void>;
 
-/** Accepts a mail for delivery, or rejects: with MailRefused when a retry is useless. */
+/** Accepts an email for delivery, or rejects: with MailRefused when a retry is useless. */
 export interface Transport {
   send(mail: OutgoingMail): Promise<void>;
   close(): Promise<void>;

@@ -6,7 +6,7 @@ import { MailRefused, type OutgoingMail, type Transport } from "./message.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const SOCKET_TIMEOUT_MS = 20_000;
-/** Shorter than the lease of private.take_mails. */
+/** Shorter than the lease of private.take_emails. */
 const SEND_TIMEOUT_MS = 60_000;
 
 /** Commands whose rejection concerns this mail. A rejected login or greeting concerns the server. */
@@ -50,7 +50,7 @@ export function createSmtpTransport({ url, from }: { url: string; from: string }
   };
 }
 
-/** Returns a mail in nodemailer's form. nodemailer quotes, folds and encodes the headers. */
+/** Returns an email in nodemailer's form. nodemailer quotes, folds and encodes the headers. */
 export function toNodemailer(mail: OutgoingMail, from: string): Mail.Options {
   const { id, to, subject, text, html, date } = mail;
   return {

@@ -43,27 +43,22 @@ export function greeting(variables: Variables): string {
 export function circumstances(variables: Variables): string {
   const [, date, time] = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)/.exec(textOf(variables, "occurred_at")) ?? [];
   const address = textOf(variables, "ip_address");
-  const agent = textOf(variables, "user_agent");
+  const device = variables.device as Device | undefined;
   return [
     date ? `on ${date} at ${time} UTC` : "just now",
     address ? `, from ${address}` : "",
-    agent ? ` with ${describeAgent(agent)}` : "",
+    device ? ` with ${describe(device)}` : "",
   ].join("");
 }
 
-const BROWSERS = /\b(Edg|OPR|Firefox|Chrome|Safari|curl)\b/;
-const BROWSER_NAMES: Readonly<Record<string, string>> = { Edg: "Edge", OPR: "Opera" };
-const SYSTEMS = /\b(Windows|Android|iPhone|iPad|Mac OS X|Linux)\b/;
-const SYSTEM_NAMES: Readonly<Record<string, string>> = { "Mac OS X": "macOS" };
+/** A result of private.known_device. */
+interface Device {
+  readonly browser?: string;
+  readonly platform?: string;
+}
 
-/** Returns known words only: the client controls the header, and its text must not appear in our mail. */
-function describeAgent(agent: string): string {
-  // Chrome's header also contains Safari; Edge's and Opera's contain Chrome.
-  const found = ["Edg", "OPR", "Firefox", "Chrome"].find((name) => agent.includes(`${name}/`));
-  const browser = found ?? BROWSERS.exec(agent)?.[1];
-  const system = SYSTEMS.exec(agent)?.[1];
-  const program = browser ? (BROWSER_NAMES[browser] ?? browser) : "an unknown program";
-  return system ? `${program} on ${SYSTEM_NAMES[system] ?? system}` : program;
+function describe({ browser = "an unknown program", platform }: Device): string {
+  return platform ? `${browser} on ${platform}` : browser;
 }
 
 /** The closing paragraphs of a notification. */

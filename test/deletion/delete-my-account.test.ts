@@ -148,11 +148,11 @@ describe("the job", () => {
     expect(await exists(user.userId)).toBe(false);
     expect(await templatesTo(db, `${name}@example.org`)).toEqual(["account-deleted"]);
     const taken = await asWorker<{ id: string; template: string }>(
-      "select * from private.take_mails(1000)",
+      "select * from private.take_emails(1000)",
       [],
     );
     const last = taken.find(({ template }) => template === "account-deleted")!;
-    expect(await asWorker("select private.finish_mail($1, null) as status", [last.id])).toEqual([
+    expect(await asWorker("select private.finish_email($1, null) as status", [last.id])).toEqual([
       { status: "sent" },
     ]);
     expect(await templatesTo(db, `${name}@example.org`)).toEqual([]);

@@ -72,10 +72,10 @@ test("finds nothing to do for any job on a fresh database as the worker role", a
   }
 });
 
-test("deletes only expired tokens in delete-expired-tokens", async () => {
+test("deletes only expired rows in delete-expired-sign-in-data", async () => {
   await makeSessions(3, "-2 days", "-1 day");
   await makeSessions(2, "-2 days", "1 day");
-  expect(await job("delete-expired-tokens").run(context())).toEqual({ rows: 3 });
+  expect(await job("delete-expired-sign-in-data").run(context())).toEqual({ rows: 3 });
   expect(await count(TOKENS)).toBe(2);
 });
 
@@ -85,13 +85,13 @@ test("ends only expired sessions in end-expired-sessions", async () => {
   expect(await count(OPEN)).toBe(2);
 });
 
-test("deletes only old rows in delete-old-mails and delete-expired-verifications", async () => {
+test("deletes only old rows in delete-old-emails and delete-expired-verifications", async () => {
   await withClient(db.url("owner"), (client) =>
     client.query(
-      `with mails (status, age) as (values ('sent', 8), ('sent', 6), ('failed', 31), ('failed', 29), ('pending', 99))
+      `with emails (status, age) as (values ('sent', 8), ('sent', 6), ('failed', 31), ('failed', 29), ('pending', 99))
        insert into private.mail_outbox (to_address, template, status, created_at, sent_at)
        select 'a@example.org', 'probe', status, now() - make_interval(days => age), case status when 'sent' then now() end
-       from mails;
+       from emails;
        insert into private.password_reset_tokens (user_id, token_hash, expires_at)
        select '${userId}', sha256(age::text::bytea), now() - make_interval(days => age) from unnest(array[31, 29]) age;
        insert into private.user_verifications (user_id, kind, new_value, token_hash, expires_at)
@@ -99,12 +99,12 @@ test("deletes only old rows in delete-old-mails and delete-expired-verifications
        from unnest(array[31, 29]) age`,
     ),
   );
-  expect(await job("delete-old-mails").run(context())).toEqual({ rows: 2 });
+  expect(await job("delete-old-emails").run(context())).toEqual({ rows: 2 });
   expect(await job("delete-expired-verifications").run(context())).toEqual({ rows: 2 });
-  const mails = await withClient(db.url("owner"), (client) =>
+  const emails = await withClient(db.url("owner"), (client) =>
     client.query("select status from private.mail_outbox where template = 'probe' order by status"),
   );
-  expect(mails.rows.map(({ status }) => status)).toEqual(["failed", "pending", "sent"]);
+  expect(emails.rows.map(({ status }) => status)).toEqual(["failed", "pending", "sent"]);
   expect(await count("select count(*)::integer as n from private.password_reset_tokens")).toBe(1);
   expect(await count("select count(*)::integer as n from private.user_verifications")).toBe(1);
 });

@@ -111,9 +111,11 @@ test("runs the real timetable as the worker role with one schedule per job", asy
       a.name < b.name ? -1 : 1,
     ),
   );
-  await send("delete-expired-tokens");
-  await until(async () => (await jobs("delete-expired-tokens", "completed")) === 1);
-  expect(log).toContainEqual(expect.objectContaining({ level: 30, job: "delete-expired-tokens", rows: 0 }));
+  await send("delete-expired-sign-in-data");
+  await until(async () => (await jobs("delete-expired-sign-in-data", "completed")) === 1);
+  expect(log).toContainEqual(
+    expect.objectContaining({ level: 30, job: "delete-expired-sign-in-data", rows: 0 }),
+  );
   expect((await diagnose()).worker).toMatchObject({ status: "ok" });
 });
 

@@ -7,7 +7,7 @@ test("reports a database failure only after all running deliveries have finished
   const delivering = sendEmails({
     signal: new AbortController().signal,
     async query(sql, values) {
-      if (sql.includes("take_mails")) return [{ id: "marked too late" }, { id: "slow" }];
+      if (sql.includes("take_emails")) return [{ id: "marked too late" }, { id: "slow" }];
       finished.push(values[0]);
       if (values[0] === "slow") return [{ status: "sent" }];
       throw new Error("the database is gone");

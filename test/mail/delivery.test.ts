@@ -244,8 +244,8 @@ describe("a mail server that rejects", () => {
   test("receives the mail again with the same Message-ID and date if it cuts the connection after accepting it", async () => {
     const server = await smtp();
     await queue();
-    const mails = await query("select * from private.take_mails(5)", []);
-    expect(mails).toHaveLength(1);
+    const emails = await query("select * from private.take_emails(5)", []);
+    expect(emails).toHaveLength(1);
     // The worker dies here: it has sent the mail and not recorded it.
     const transport = createSmtpTransport({ url: server.url, from: "mail@plinthos.example" });
     const mailer = createMailer({
@@ -255,7 +255,7 @@ describe("a mail server that rejects", () => {
       appName: "Plinthos",
       appUrl: "https://a.example",
     });
-    await mailer.deliver(mails[0] as never);
+    await mailer.deliver(emails[0] as never);
     await mailer.close();
     // No worker takes the mail during the lease; afterwards one does.
     expect(await deliver(server.url)).toEqual({ sent: 0, retried: 0, failed: 0 });

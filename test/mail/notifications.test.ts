@@ -4,7 +4,7 @@ import { render } from "../../src/mail/render.ts";
 import { TEMPLATES } from "../../src/mail/templates/index.ts";
 import { grantRole, registerUser, someHash } from "../support/accounts.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
-import { mailsTo } from "../support/mail.ts";
+import { emailsTo } from "../support/mail.ts";
 import { inRolledBackTransaction } from "../support/transaction.ts";
 
 // The recipients and reasons of notifications, by the events of the audit log (private.notification_of).
@@ -23,7 +23,7 @@ async function someone() {
   return { id: await registerUser(db, username), email: `${username}@example.com` };
 }
 const told = async (email: string) =>
-  (await mailsTo(db, email)).map(({ template, variables }) => [template, variables.event]);
+  (await emailsTo(db, email)).map(({ template, variables }) => [template, variables.event]);
 
 describe("the owner of an account is notified [A6]", () => {
   test.each([
@@ -43,7 +43,7 @@ describe("the owner of an account is notified [A6]", () => {
     const ada = await someone();
     await asOwner("select private.record_security_event($1, $2)", [event, ada.id]);
     expect(await told(ada.email)).toEqual([[template, event]]);
-    const [mail] = await mailsTo(db, ada.email);
+    const [mail] = await emailsTo(db, ada.email);
     const context = { appName: "Plinth", appUrl: "https://app.example.org", token: "" };
     expect(render(TEMPLATES[template]!(mail!.variables, context)).text).toMatch(words);
   });

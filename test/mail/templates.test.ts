@@ -45,7 +45,7 @@ describe.each(NAMES)("%s", (name) => {
     username: hostile,
     display_name: hostile,
     ip_address: hostile,
-    user_agent: hostile,
+    device: { browser: hostile, platform: hostile },
     occurred_at: hostile,
     locked_until: hostile,
   };
@@ -82,21 +82,12 @@ test("shows a link that is not http(s) without linking it", () => {
 });
 
 test.each([
-  ["Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox on Linux"],
-  [
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 Edg/140.0.0.0",
-    "Edge on Windows",
-  ],
-  [
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1",
-    "Safari on iPhone",
-  ],
-  ["Your account is closed, call +1 555 0100 or visit https://evil.example", "an unknown program"],
-])("names the program %j by known words only", (userAgent, words) => {
-  const said = circumstances({
-    occurred_at: "2026-11-21T14:39:00Z",
-    ip_address: "192.0.2.7",
-    user_agent: userAgent,
-  });
-  expect(said).toBe(`on 2026-11-21 at 14:39 UTC, from 192.0.2.7 with ${words}`);
+  [{ browser: "Firefox", platform: "Linux" }, " with Firefox on Linux"],
+  [{ browser: "curl" }, " with curl"],
+  [{ platform: "Windows" }, " with an unknown program on Windows"],
+  [{}, " with an unknown program"],
+  [undefined, ""],
+])("says time, address and device %j", (device, words) => {
+  const said = circumstances({ occurred_at: "2026-11-21T14:39:00Z", ip_address: "192.0.2.7", device });
+  expect(said).toBe(`on 2026-11-21 at 14:39 UTC, from 192.0.2.7${words}`);
 });

@@ -212,7 +212,9 @@ describe("a flow", () => {
     expect(code).toBe("INVALID_CREDENTIALS");
     expect(forged.requests.length).toBe(sent);
     const kept = await start(api, "forged");
-    await withClient(db.url("worker"), (client) => client.query("select private.delete_expired_tokens()"));
+    await withClient(db.url("worker"), (client) =>
+      client.query("select private.delete_expired_sign_in_data()"),
+    );
     expect(await count("private.oauth_states")).toBe(1);
     expect(
       (await finishSignIn(api, kept.flowToken, forged.visit(kept.authorizationUrl))).errors,

@@ -313,15 +313,15 @@ const OPERATIONS: Record<Exclude<LoginRole, "analyst">, readonly Operation[]> = 
   ],
   worker: [
     (run) => run("select private.end_expired_sessions(10)"),
-    (run) => run("select private.delete_expired_tokens(10)"),
+    (run) => run("select private.delete_expired_sign_in_data(10)"),
     (run) => run("select private.delete_old_api_tokens(10)"),
     (run) => run("select private.ensure_partitions(3)"),
     // Two transactions, as the worker has them: a row changed twice in one would lock its account as well.
     async (run) => {
-      for (const { id } of await run<{ id: string }>("select id from private.take_mails(5)"))
-        await run("select private.finish_mail($1, null)", [id]);
+      for (const { id } of await run<{ id: string }>("select id from private.take_emails(5)"))
+        await run("select private.finish_email($1, null)", [id]);
     },
-    (run) => run("select private.delete_old_mails(10), private.delete_expired_verifications(10)"),
+    (run) => run("select private.delete_old_emails(10), private.delete_expired_verifications(10)"),
   ],
   // Time passes for some accounts, and some gain or lose a second factor.
   owner: [

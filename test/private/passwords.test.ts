@@ -162,7 +162,7 @@ test("restricts the service to functions on the outbox and the tokens and forbid
     "select * from private.password_history",
     "select private.queue_mail(null, 'a@example.org', 'x', '{}')",
     "select private.notify_user(null, 'x')",
-    "select * from private.take_mails(1)",
+    "select * from private.take_emails(1)",
     "select private.set_password(null, '', '', true, 0)",
   ])
     await expect(service(statement, [])).rejects.toMatchObject({ code: "42501" });

@@ -722,7 +722,8 @@ test("deletes only abandoned challenges and enrolments in the clean-up", async (
     withClient(
       db.url("worker"),
       async (client) =>
-        (await client.query<{ n: number }>("select private.delete_expired_tokens(1000) as n")).rows[0]!.n,
+        (await client.query<{ n: number }>("select private.delete_expired_sign_in_data(1000) as n")).rows[0]!
+          .n,
     );
   expect(await clean()).toBeGreaterThanOrEqual(3);
   expect(await clean()).toBe(0);

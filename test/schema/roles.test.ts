@@ -82,14 +82,14 @@ describe("service", () => {
   test("cannot call unlisted functions", async () => {
     await denied("service", "select private.record_security_event('x', null)");
     await denied("service", "select private.import_prompts('[]')");
-    await denied("service", "select private.delete_expired_tokens(1)");
+    await denied("service", "select private.delete_expired_sign_in_data(1)");
     await denied("service", "select private.end_sessions(null, 'logout')");
   });
 });
 
 describe("worker", () => {
   test("runs its jobs", async () => {
-    expect((await run("worker", "select private.delete_expired_tokens(10)")).rowCount).toBe(1);
+    expect((await run("worker", "select private.delete_expired_sign_in_data(10)")).rowCount).toBe(1);
     expect((await run("worker", "select private.end_expired_sessions(10)")).rowCount).toBe(1);
     expect((await run("worker", "select * from private.ensure_partitions(3)")).rowCount).toBe(0);
   });

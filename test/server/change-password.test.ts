@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, PASSWORD, signIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase, withClient } from "../support/database.ts";
-import { mailsTo, templatesTo } from "../support/mail.ts";
+import { emailsTo, templatesTo } from "../support/mail.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -206,18 +206,19 @@ describe("notifications", () => {
       headers: { "user-agent": userAgent },
     });
   const sent = async (name: string, template: string) =>
-    (await mailsTo(db, `${name}@example.org`)).filter((mail) => mail.template === template);
+    (await emailsTo(db, `${name}@example.org`)).filter((mail) => mail.template === template);
 
   test("report a lock once, not for each attempt against it", async () => {
     await signUp(api, "locked");
-    for (let i = 0; i < 9; i++) await login("locked", `wrong ${i}`, "guesser/1.0");
-    const mails = await sent("locked", "account-locked");
-    expect(mails).toHaveLength(1);
-    expect(mails[0]!.variables).toMatchObject({
+    for (let i = 0; i < 9; i++) await login("locked", `wrong ${i}`, "guesser/1.0 (Linux) Firefox/140.0");
+    const emails = await sent("locked", "account-locked");
+    expect(emails).toHaveLength(1);
+    expect(emails[0]!.variables).toMatchObject({
       username: "locked",
       ip_address: "127.0.0.1",
-      user_agent: "guesser/1.0",
+      device: { platform: "Linux", browser: "Firefox" },
     });
+    expect(JSON.stringify(emails)).not.toContain("guesser");
   });
 
   test("report a new program once, but not registration or known programs", async () => {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, PASSWORD, type SignedIn, signUp, startApi } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
-import { mailsTo, tokenTo } from "../support/mail.ts";
+import { emailsTo, tokenTo } from "../support/mail.ts";
 
 // A link, code or reset is sent for the current address or number. None of them works after a change.
 
@@ -51,7 +51,7 @@ async function openLinks(account: SignedIn, username: string, phoneNumber: strin
   await succeeds(changeEmail(account, `${username}-next@example.org`));
   const change = await tokenTo(db, `${username}-next@example.org`, "verify-email");
   await succeeds(requestPhone(account, phoneNumber));
-  const code = (await mailsTo(db, phoneNumber)).at(-1)!.token!;
+  const code = (await emailsTo(db, phoneNumber)).at(-1)!.token!;
   await succeeds(requestReset(username));
   const reset = await tokenTo(db, `${username}@example.org`, "password-reset");
   return { account, registration, change, code, reset };
@@ -125,9 +125,9 @@ describe("a changed phone number", () => {
   test("invalidates the earlier code when a later code verified it", async () => {
     const account = await signUp(api, "two-codes");
     await succeeds(requestPhone(account, "+4915100000003"));
-    const first = (await mailsTo(db, "+4915100000003")).at(-1)!.token!;
+    const first = (await emailsTo(db, "+4915100000003")).at(-1)!.token!;
     await succeeds(requestPhone(account, "+4915100000004"));
-    const second = (await mailsTo(db, "+4915100000004")).at(-1)!.token!;
+    const second = (await emailsTo(db, "+4915100000004")).at(-1)!.token!;
     await succeeds(verifyPhone(account, second));
     expect(codeOf(await verifyPhone(account, first))).toBe("BAD_USER_INPUT");
     expect(await user(account.userId)).toMatchObject({ phone_number: "+4915100000004" });

@@ -10,7 +10,7 @@ import { printGraphqlSchema } from "../../src/schema-dump/graphql-schema.ts";
 import { type Api, codeOf, startApi } from "../support/api.ts";
 import { createTestDatabase, type TestDatabase } from "../support/database.ts";
 
-// Aliases must not bypass the limits on requests: a field that costs a password hash, a guess, a mail or a call to another
+// Aliases must not bypass the limits on requests: a field that costs a password hash, a guess, an email or a call to another
 // server is allowed once per operation. The test walks all mutations of the schema, so a new one needs no entry here.
 
 type Mutation = GraphQLField<unknown, unknown>;

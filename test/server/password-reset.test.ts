@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { type Answer, type Api, codeOf, PASSWORD, signIn, signUp, startApi, until } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
-import { mailsTo, templatesTo, tokenTo } from "../support/mail.ts";
+import { emailsTo, templatesTo, tokenTo } from "../support/mail.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -49,7 +49,7 @@ async function prepared(username: string) {
 }
 
 describe("requestPasswordReset", () => {
-  test("mails a link, stores only the hash of its token, and records the caller [C4]", async () => {
+  test("emails a link, stores only the hash of its token, and records the caller [C4]", async () => {
     await signUp(api, "forgetful");
     const answer = await api.ask(
       'mutation { requestPasswordReset(input: { identifier: "FORGETFUL@example.org" }) { ok } }',
@@ -80,7 +80,7 @@ describe("requestPasswordReset", () => {
     expect(JSON.stringify(api.logLines)).not.toContain("plp_");
   });
 
-  test("returns the same answer for unknown, disabled, addressless and too frequent requests, mails only eligible accounts, and audits", async () => {
+  test("returns the same answer for unknown, disabled, addressless and too frequent requests, emails only eligible accounts, and audits", async () => {
     await signUp(api, "known");
     await signUp(api, "offline");
     await asOwner("update identity.users set account_status = 'disabled' where username = 'offline'");
@@ -102,13 +102,13 @@ describe("requestPasswordReset", () => {
     for (const { status, text } of answers)
       expect({ status, text }).toEqual({ status: 200, text: answers[0]!.text });
     // At most three links are valid, and the first one still is.
-    const known = (await mailsTo(db, "known@example.org")).filter(
+    const known = (await emailsTo(db, "known@example.org")).filter(
       ({ template }) => template === "password-reset",
     );
     expect(known).toHaveLength(3);
     expect((await reset(known[0]!.token!)).data).toEqual({ resetPassword: { ok: true } });
     expect(await templatesTo(db, "offline@example.org")).toEqual(["verify-email"]);
-    expect(await mailsTo(db, "nobody@example.org")).toEqual([]);
+    expect(await emailsTo(db, "nobody@example.org")).toEqual([]);
     const reasons = await asOwner(
       "select distinct event_data ->> 'reason' as reason from security.security_audit_log where event_type = 'password_reset_not_sent' order by 1",
     );

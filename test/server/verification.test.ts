@@ -10,7 +10,7 @@ import {
   startApi,
 } from "../support/api.ts";
 import { createTestDatabase, rowsAs, type TestDatabase } from "../support/database.ts";
-import { mailsTo, templatesTo, tokenTo } from "../support/mail.ts";
+import { emailsTo, templatesTo, tokenTo } from "../support/mail.ts";
 
 let db: TestDatabase;
 let api: Api;
@@ -69,7 +69,7 @@ describe("the address given at registration", () => {
     expect(codeOf(await mutate("requestEmailVerification", null, account.token))).toBe("RATE_LIMITED");
     expect(await templatesTo(db, "eager@example.org")).toHaveLength(5);
     // The first link works as well as the last.
-    const [first] = await mailsTo(db, "eager@example.org");
+    const [first] = await emailsTo(db, "eager@example.org");
     expect((await verifyEmail(first!.token!)).errors).toBeUndefined();
     expect(codeOf(await mutate("requestEmailVerification", null, account.token))).toBe("CONFLICT");
   });
@@ -120,7 +120,7 @@ describe("changeEmail", () => {
       "INVALID_CREDENTIALS",
     );
     expect(await user(account.userId)).toMatchObject({ failed_login_attempts: 1 });
-    expect(await mailsTo(db, "thief@example.org")).toEqual([]);
+    expect(await emailsTo(db, "thief@example.org")).toEqual([]);
     expect(
       codeOf(await mutate("changeEmail", { newEmail: "a@example.org", currentPassword: PASSWORD })),
     ).toBe("UNAUTHENTICATED");
@@ -132,17 +132,17 @@ describe("changeEmail", () => {
     const free = await changeEmail(account, "free@example.org");
     const taken = await changeEmail(account, "HOLDER@example.org");
     expect(taken.text).toBe(free.text);
-    const mails = await mailsTo(db, "holder@example.org");
-    expect(mails.map(({ template }) => template)).toEqual(["verify-email", "address-taken"]);
-    expect(mails[1]!.token).toBeUndefined();
-    expect(JSON.stringify(mails[1]!.variables)).not.toContain("prober");
+    const emails = await emailsTo(db, "holder@example.org");
+    expect(emails.map(({ template }) => template)).toEqual(["verify-email", "address-taken"]);
+    expect(emails[1]!.token).toBeUndefined();
+    expect(JSON.stringify(emails[1]!.variables)).not.toContain("prober");
   });
 
   test("gives the address to the first account that verifies it, by its latest link only", async () => {
     const first = await signUp(api, "first-one");
     const second = await signUp(api, "second-one");
     for (const account of [first, second]) await changeEmail(account, "wanted@example.org");
-    const [mailOfFirst, mailOfSecond] = await mailsTo(db, "wanted@example.org");
+    const [mailOfFirst, mailOfSecond] = await emailsTo(db, "wanted@example.org");
     expect((await verifyEmail(mailOfSecond!.token!)).errors).toBeUndefined();
     expect(fieldOf(await verifyEmail(mailOfFirst!.token!))).toEqual(["BAD_USER_INPUT", "token"]);
     expect(await user(first.userId)).toMatchObject({ email: "first-one@example.org" });
@@ -207,7 +207,7 @@ describe("a phone number", () => {
       requestPhoneVerification: { ok: true },
     });
     expect(await user(account.userId)).toMatchObject({ phone_number: null });
-    const [sms] = await mailsTo(db, "+4915112345678");
+    const [sms] = await emailsTo(db, "+4915112345678");
     expect(sms).toMatchObject({
       channel: "sms",
       template: "phone-code",
@@ -277,7 +277,7 @@ describe("a phone number", () => {
     for (let round = 0; round < 5; round++)
       expect((await request(accounts[round % 2]!, "+12025550105")).errors).toBeUndefined();
     expect(codeOf(await request(accounts[0]!, "+12025550105"))).toBe("RATE_LIMITED");
-    expect(await mailsTo(db, "+12025550105")).toHaveLength(5);
+    expect(await emailsTo(db, "+12025550105")).toHaveLength(5);
   });
 
   test("cannot be verified if no text message can be sent", async () => {

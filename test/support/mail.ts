@@ -15,7 +15,7 @@ export interface Queued {
 }
 
 /** The mails queued for an address or number, oldest first. */
-export async function mailsTo(db: TestDatabase, address: string): Promise<Queued[]> {
+export async function emailsTo(db: TestDatabase, address: string): Promise<Queued[]> {
   const sealer = createSealer(parseMasterKeys(MASTER_KEYS));
   const { rows } = await withClient(db.url("owner"), (client) =>
     client.query<Omit<Queued, "token">>(
@@ -35,12 +35,12 @@ export async function mailsTo(db: TestDatabase, address: string): Promise<Queued
 
 /** The templates of the mails queued for an address, oldest first. */
 export async function templatesTo(db: TestDatabase, address: string): Promise<string[]> {
-  return (await mailsTo(db, address)).map(({ template }) => template);
+  return (await emailsTo(db, address)).map(({ template }) => template);
 }
 
 /** The token of the newest message of this kind. */
 export async function tokenTo(db: TestDatabase, address: string, template: string): Promise<string> {
-  const token = (await mailsTo(db, address)).findLast((mail) => mail.template === template)?.token;
+  const token = (await emailsTo(db, address)).findLast((mail) => mail.template === template)?.token;
   if (token === undefined) throw new Error(`No ${template} was queued for ${address}.`);
   return token;
 }

@@ -24,7 +24,7 @@ test("keeps revoked tokens in token_blacklist until they expire, then deletes th
     await tx.rows(
       "insert into token_blacklist (kind, subject_id, reason, expires_at) values ('token', uuid_v7(), 'logout', now())",
     );
-    expect(await tx.rows("select delete_expired_tokens(100) as n")).toEqual([{ n: 1 }]);
+    expect(await tx.rows("select delete_expired_sign_in_data(100) as n")).toEqual([{ n: 1 }]);
     expect(await tx.rows("select from token_blacklist")).toHaveLength(1);
   });
 });

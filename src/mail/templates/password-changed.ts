@@ -1,6 +1,6 @@
 import { circumstances, greeting, notYou, type Template } from "../template.ts";
 
-/** A new password was set, by a signed-in user or with a link from a mail. */
+/** A new password was set, by a signed-in user or with a link from an email. */
 export const passwordChanged: Template = (variables, context) => ({
   subject: `Your password at ${context.appName} was changed`,
   parts: [
