@@ -1,5 +1,5 @@
 --! Previous: sha1:9674844a789dfcabfb6b9be502f2e2de78d1987e
---! Hash: sha1:afb81bc157786499793bb0f58f524205ea923a6f
+--! Hash: sha1:eaf3498020be16b15d4240b8a0ed342af87d877f
 --! Message: identity
 
 -- Accounts: who they are, how they sign in, their sessions, tokens, second factors, consents, mail, export and deletion.
@@ -57,6 +57,7 @@ alter table identity.users enable row level security;
 create index users_created_at_idx on identity.users (created_at);
 create index users_is_active_idx on identity.users (is_active);
 
+comment on constraint users_phone_number_key on identity.users is '@behavior -query:resource:single';
 comment on table identity.users is 'One row per account. Other users see only its public profile.';
 comment on column identity.users.id is 'Id (UUIDv7); sorts by time of registration.';
 comment on column identity.users.username is

@@ -1,5 +1,5 @@
---! Previous: sha1:afb81bc157786499793bb0f58f524205ea923a6f
---! Hash: sha1:6c063b4b6a8f97cdb18cb0ec53a6d9b6c0fea96d
+--! Previous: sha1:eaf3498020be16b15d4240b8a0ed342af87d877f
+--! Hash: sha1:20c3a8af9aac45eb83d0a0b06f55a2fb722ce54e
 --! Message: access
 
 -- Who may do what: users have roles, roles have permissions, policies ask access.has_permission().
@@ -59,7 +59,9 @@ alter table access.role_permissions enable row level security;
 -- Serves the foreign key and "which roles may do this".
 create index role_permissions_permission_id_idx on access.role_permissions (permission_id);
 
-comment on table access.role_permissions is 'One row per role and permission it includes.';
+comment on table access.role_permissions is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per role and permission it includes.';
 comment on column access.role_permissions.role_id is 'The role.';
 comment on column access.role_permissions.permission_id is 'The permission that the role includes.';
 
@@ -79,7 +81,9 @@ alter table access.user_roles enable row level security;
 create index user_roles_role_id_idx on access.user_roles (role_id);
 create index user_roles_granted_by_idx on access.user_roles (granted_by);
 
-comment on table access.user_roles is 'One row per user and role.';
+comment on table access.user_roles is
+  E'@behavior -insert -update -delete\n'
+  'One row per user and role.';
 comment on column access.user_roles.user_id is 'The user who has the role.';
 comment on column access.user_roles.role_id is 'The role.';
 comment on column access.user_roles.granted_by is

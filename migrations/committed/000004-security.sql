@@ -1,5 +1,5 @@
---! Previous: sha1:6c063b4b6a8f97cdb18cb0ec53a6d9b6c0fea96d
---! Hash: sha1:8bb8e9b4e693e2e7b5b3711ec38d02821f535a41
+--! Previous: sha1:20c3a8af9aac45eb83d0a0b06f55a2fb722ce54e
+--! Hash: sha1:f3964b37cd36a3613c4a1d26fa702a79454b8462
 --! Message: security
 
 -- What happened, and how often it may: sign-in attempts, security events, changes, errors, rate limits. The logs are

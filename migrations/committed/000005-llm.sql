@@ -1,5 +1,5 @@
---! Previous: sha1:8bb8e9b4e693e2e7b5b3711ec38d02821f535a41
---! Hash: sha1:ebf8159c2e55b4bd0bd27ccf705d724d1270fc18
+--! Previous: sha1:f3964b37cd36a3613c4a1d26fa702a79454b8462
+--! Hash: sha1:f3572602a559c97788acd5b1bb55b8840ad610a2
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and the turns in which an answer is written.
@@ -497,6 +497,7 @@ create index message_attachments_user_id_chat_id_message_id_idx
   on llm.message_attachments (user_id, chat_id, message_id);
 
 comment on table llm.message_attachments is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
   'One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.';
 comment on column llm.message_attachments.id is 'Id (UUIDv7).';
 comment on column llm.message_attachments.user_id is 'The owner of the chat.';
@@ -594,7 +595,9 @@ alter table llm.prompt_labels enable row level security;
 -- Serves the foreign key.
 create index prompt_labels_prompt_id_version_idx on llm.prompt_labels (prompt_id, version);
 
-comment on table llm.prompt_labels is 'One row per label of a prompt, such as production, which points to one of its versions.';
+comment on table llm.prompt_labels is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per label of a prompt, such as production, which points to one of its versions.';
 comment on column llm.prompt_labels.prompt_id is 'The prompt.';
 comment on column llm.prompt_labels.label is 'Label, such as production or staging: lower case letters, digits, _ . and -.';
 comment on column llm.prompt_labels.version is 'Number of the version that the label points to.';

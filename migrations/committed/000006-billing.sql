@@ -1,5 +1,5 @@
---! Previous: sha1:ebf8159c2e55b4bd0bd27ccf705d724d1270fc18
---! Hash: sha1:b24a5caf05645249e3f947ea83b850885c768eb4
+--! Previous: sha1:f3572602a559c97788acd5b1bb55b8840ad610a2
+--! Hash: sha1:a6fb3ab78b0aff6a3acb6475c28102add6faa963
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -162,7 +162,9 @@ alter table billing.plan_prices enable row level security;
 -- Serves the foreign key and the way from a plan to its price.
 create index plan_prices_plan_id_provider_idx on billing.plan_prices (plan_id, provider);
 
-comment on table billing.plan_prices is 'One row per price at a payment provider; a plan may have several.';
+comment on table billing.plan_prices is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per price at a payment provider; a plan may have several.';
 comment on column billing.plan_prices.plan_id is 'The plan sold at this price.';
 comment on column billing.plan_prices.provider is 'Name of the payment provider, such as stripe.';
 comment on column billing.plan_prices.provider_price_id is 'Id of the price at the provider, such as price_….';
@@ -5997,7 +5999,11 @@ cross join unnest(h.grant_ids, h.grant_tokens) as a (grant_id, tokens)
 where h.state = 'open';
 
 comment on view billing.token_hold_allocations is
-  E'@primaryKey hold_id,grant_id\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nTokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
+  E'@primaryKey hold_id,grant_id\n'
+  '@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  '@foreignKey (hold_id) references billing.token_holds (id)\n'
+  '@foreignKey (grant_id) references billing.token_grants (id)\n'
+  'Tokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
 comment on column billing.token_hold_allocations.hold_id is 'The hold.';
 comment on column billing.token_hold_allocations.grant_id is 'The grant.';
 comment on column billing.token_hold_allocations.user_id is 'The user.';

@@ -1,5 +1,5 @@
---! Previous: sha1:b24a5caf05645249e3f947ea83b850885c768eb4
---! Hash: sha1:d8efe02e636db2980419308f4571000a32e605c2
+--! Previous: sha1:a6fb3ab78b0aff6a3acb6475c28102add6faa963
+--! Hash: sha1:037962a9780487962574f186d49b0b1ea09e1597
 --! Message: rooms
 
 -- Rooms of people and the AI: members, messages, invites, presence, and the general chat.

@@ -1,5 +1,5 @@
---! Previous: sha1:5d72d7c0849b45e467ff9ddb7e803fe6230ede79
---! Hash: sha1:04841821bc54ca26014ae70c8a411d67fd1c81fd
+--! Previous: sha1:dfd2809d7bbefcd34ab52e1819e80a3818edfe8b
+--! Hash: sha1:d67f96788c9eb55793ea4fa96e007c99ced59b5c
 --! Message: analytics
 
 -- Documented views without personal data, for people who read numbers.
