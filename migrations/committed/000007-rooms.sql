@@ -1,5 +1,5 @@
 --! Previous: sha1:a6fb3ab78b0aff6a3acb6475c28102add6faa963
---! Hash: sha1:037962a9780487962574f186d49b0b1ea09e1597
+--! Hash: sha1:70dd7f66ab45a5664cd913af872f60f09829b5ce
 --! Message: rooms
 
 -- Rooms of people and the AI: members, messages, invites, presence, and the general chat.
@@ -539,7 +539,7 @@ create table rooms.general_chat_mutes (
   user_id uuid primary key references identity.users on delete cascade,
   muted_by uuid default plinth.current_user_id() references identity.users on delete set null,
   reason text,
-  muted_until timestamptz not null default 'infinity',
+  muted_until timestamptz,
   created_at timestamptz not null default now(),
   constraint general_chat_mutes_reason_check check (length(reason) between 1 and 1000)
 );
@@ -556,7 +556,7 @@ comment on table rooms.general_chat_mutes is
 comment on column rooms.general_chat_mutes.user_id is 'The muted user.';
 comment on column rooms.general_chat_mutes.muted_by is 'The moderator who muted the user; null for a deleted account.';
 comment on column rooms.general_chat_mutes.reason is 'Reason for the mute, shown to the user, or null.';
-comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; infinity if permanent.';
+comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; null if permanent.';
 comment on column rooms.general_chat_mutes.created_at is 'Time when the user was muted.';
 comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is '@behavior -*';
 comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is '@behavior -*';
@@ -1432,7 +1432,9 @@ begin
       return v_message;
     end if;
   end if;
-  select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
+  select m.* into v_mute
+  from rooms.general_chat_mutes m
+  where m.user_id = v_user and (m.muted_until is null or m.muted_until > clock_timestamp());
   if v_mute.user_id is not null then
     raise exception 'You cannot post in the general chat at the moment.'
       using errcode = 'PL403', hint = coalesce('Reason: ' || v_mute.reason, '');

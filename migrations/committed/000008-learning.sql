@@ -1,5 +1,5 @@
---! Previous: sha1:037962a9780487962574f186d49b0b1ea09e1597
---! Hash: sha1:dfd2809d7bbefcd34ab52e1819e80a3818edfe8b
+--! Previous: sha1:70dd7f66ab45a5664cd913af872f60f09829b5ce
+--! Hash: sha1:570e06a882ba99c2297010ea22449c1348cfb229
 --! Message: learning
 
 -- Content and who may see it, how far people are with it, skills and training.

@@ -1,5 +1,5 @@
---! Previous: sha1:dfd2809d7bbefcd34ab52e1819e80a3818edfe8b
---! Hash: sha1:d67f96788c9eb55793ea4fa96e007c99ced59b5c
+--! Previous: sha1:570e06a882ba99c2297010ea22449c1348cfb229
+--! Hash: sha1:b649d67b2225355565436963c98cd64549dfc292
 --! Message: analytics
 
 -- Documented views without personal data, for people who read numbers.
