@@ -1,10 +1,10 @@
 import "postgraphile";
-import type { PgResourceUnique } from "postgraphile/@dataplan/pg";
+import { type PgResource, type PgResourceUnique, TYPES } from "postgraphile/@dataplan/pg";
 
 /**
- * Rows are changed by their primary key only. Another unique key remains a lookup if it is one column, such as a name (a user by
- * `username`, an item by `slug`); for several columns there is `filter`. A key that contains the whole primary key exists only as
- * the target of foreign keys.
+ * Rows are changed by their primary key only. A lookup takes one column, an id or a name (a user by `username`, an item by
+ * `slug`); for several columns there are relations and `filter`. The boolean key of a table of one row is nothing to look up.
+ * A key that contains the whole primary key exists only as the target of foreign keys.
  */
 export const UniqueKeysPlugin: GraphileConfig.Plugin = {
   name: "PlinthUniqueKeysPlugin",
@@ -15,7 +15,8 @@ export const UniqueKeysPlugin: GraphileConfig.Plugin = {
       pgResourceUnique: {
         override: {
           callback(behavior, [resource, unique]) {
-            if (unique.isPrimary) return behavior;
+            if (unique.isPrimary)
+              return isLookup(resource, unique) ? behavior : [behavior, "-query:resource:single"];
             const uniques: readonly PgResourceUnique[] = resource.uniques;
             const primaryKey = uniques.find(({ isPrimary }) => isPrimary)?.attributes ?? [];
             const isTechnical =
@@ -29,3 +30,8 @@ export const UniqueKeysPlugin: GraphileConfig.Plugin = {
     },
   },
 };
+
+function isLookup({ codec }: PgResource, { attributes }: PgResourceUnique): boolean {
+  const [column, ...others] = attributes;
+  return others.length === 0 && codec.attributes?.[column!]?.codec !== TYPES.boolean;
+}

@@ -1,5 +1,5 @@
 --! Previous: sha1:2a3d855444f83431372f5b3773fff6d1d3553b04
---! Hash: sha1:f80b1d23237273fa48efba8e85f258eb004cb6ea
+--! Hash: sha1:186e955ff9f732a45c760efdd7bfd122f5826a1d
 --! Message: identity
 
 -- Accounts: profile, sign-in, sessions, tokens, second factors, consents, mail, export and deletion.
@@ -57,6 +57,7 @@ alter table identity.users enable row level security;
 create index users_created_at_idx on identity.users (created_at);
 create index users_is_active_idx on identity.users (is_active);
 
+comment on constraint users_phone_number_key on identity.users is '@behavior -query:resource:single';
 comment on table identity.users is 'One row per account. Other users see only its public profile.';
 comment on column identity.users.id is 'Id (UUIDv7); sorts by time of registration.';
 comment on column identity.users.username is

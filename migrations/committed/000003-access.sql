@@ -1,5 +1,5 @@
---! Previous: sha1:f80b1d23237273fa48efba8e85f258eb004cb6ea
---! Hash: sha1:542c7be5e35c06821c49f83a214718f9e291353a
+--! Previous: sha1:186e955ff9f732a45c760efdd7bfd122f5826a1d
+--! Hash: sha1:ed7b575e719abad7a573cab8f3c1697a064fdd1c
 --! Message: access
 
 -- Users have roles, roles have permissions, and policies call access.has_permission().
@@ -59,7 +59,9 @@ alter table access.role_permissions enable row level security;
 -- Serves the foreign key, and the query for the roles with a permission.
 create index role_permissions_permission_id_idx on access.role_permissions (permission_id);
 
-comment on table access.role_permissions is 'One row per role and permission it includes.';
+comment on table access.role_permissions is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per role and permission it includes.';
 comment on column access.role_permissions.role_id is 'The role.';
 comment on column access.role_permissions.permission_id is 'The permission that the role includes.';
 
@@ -79,7 +81,9 @@ alter table access.user_roles enable row level security;
 create index user_roles_role_id_idx on access.user_roles (role_id);
 create index user_roles_granted_by_idx on access.user_roles (granted_by);
 
-comment on table access.user_roles is 'One row per user and role.';
+comment on table access.user_roles is
+  E'@behavior -insert -update -delete\n'
+  'One row per user and role.';
 comment on column access.user_roles.user_id is 'The user who has the role.';
 comment on column access.user_roles.role_id is 'The role.';
 comment on column access.user_roles.granted_by is

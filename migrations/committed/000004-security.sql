@@ -1,5 +1,5 @@
---! Previous: sha1:542c7be5e35c06821c49f83a214718f9e291353a
---! Hash: sha1:c83c87b1a0777d2de390e2a30013856aceed851e
+--! Previous: sha1:ed7b575e719abad7a573cab8f3c1697a064fdd1c
+--! Hash: sha1:ffbb9fe3d639f196a08b35b7a8e16a99119263d7
 --! Message: security
 
 -- Sign-in attempts, security events, changes, errors and rate limits. The logs are append-only for every role but the owner, and

@@ -1,5 +1,5 @@
---! Previous: sha1:c83c87b1a0777d2de390e2a30013856aceed851e
---! Hash: sha1:8618c50d8da0ca4dc6d46c76473c219be880fe27
+--! Previous: sha1:ffbb9fe3d639f196a08b35b7a8e16a99119263d7
+--! Hash: sha1:f74f52f6838b4ed1590e3e806ede2342253ad347
 --! Message: llm
 
 -- Models, prompts, chats as trees of messages, and turns (answers being written).
@@ -498,6 +498,7 @@ create index message_attachments_user_id_chat_id_message_id_idx
   on llm.message_attachments (user_id, chat_id, message_id);
 
 comment on table llm.message_attachments is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
   'One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.';
 comment on column llm.message_attachments.id is 'Id (UUIDv7).';
 comment on column llm.message_attachments.user_id is 'The owner of the chat.';
@@ -595,7 +596,9 @@ alter table llm.prompt_labels enable row level security;
 -- Serves the foreign key.
 create index prompt_labels_prompt_id_version_idx on llm.prompt_labels (prompt_id, version);
 
-comment on table llm.prompt_labels is 'One row per label of a prompt, such as production, which points to one of its versions.';
+comment on table llm.prompt_labels is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per label of a prompt, such as production, which points to one of its versions.';
 comment on column llm.prompt_labels.prompt_id is 'The prompt.';
 comment on column llm.prompt_labels.label is 'Label, such as production or staging: lower case letters, digits, _ . and -.';
 comment on column llm.prompt_labels.version is 'Number of the version that the label points to.';

@@ -1,5 +1,5 @@
---! Previous: sha1:8618c50d8da0ca4dc6d46c76473c219be880fe27
---! Hash: sha1:80191faf6d3e68bbc369b403437dd9ef53469f2b
+--! Previous: sha1:f74f52f6838b4ed1590e3e806ede2342253ad347
+--! Hash: sha1:f2f2a9cd6ff1876dc06a6658ba8fc9b687a03ba7
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -162,7 +162,9 @@ alter table billing.plan_prices enable row level security;
 -- Serves the foreign key, and the lookup of a plan's price.
 create index plan_prices_plan_id_provider_idx on billing.plan_prices (plan_id, provider);
 
-comment on table billing.plan_prices is 'One row per price at a payment provider; a plan may have several.';
+comment on table billing.plan_prices is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per price at a payment provider; a plan may have several.';
 comment on column billing.plan_prices.plan_id is 'The plan sold at this price.';
 comment on column billing.plan_prices.provider is 'Name of the payment provider, such as stripe.';
 comment on column billing.plan_prices.provider_price_id is 'Id of the price at the provider, such as price_….';
@@ -6002,6 +6004,7 @@ where h.state = 'open';
 
 comment on view billing.token_hold_allocations is
   E'@primaryKey hold_id,grant_id\n'
+  '@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
   '@foreignKey (hold_id) references billing.token_holds (id)\n'
   '@foreignKey (grant_id) references billing.token_grants (id)\n'
   'Tokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';

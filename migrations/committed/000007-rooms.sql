@@ -1,5 +1,5 @@
---! Previous: sha1:80191faf6d3e68bbc369b403437dd9ef53469f2b
---! Hash: sha1:29694bb53bf61d8e5cd3ea1ce96bcc191481407d
+--! Previous: sha1:f2f2a9cd6ff1876dc06a6658ba8fc9b687a03ba7
+--! Hash: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.
@@ -539,7 +539,7 @@ create table rooms.general_chat_mutes (
   user_id uuid primary key references identity.users on delete cascade,
   muted_by uuid default plinth.current_user_id() references identity.users on delete set null,
   reason text,
-  muted_until timestamptz not null default 'infinity',
+  muted_until timestamptz,
   created_at timestamptz not null default now(),
   constraint general_chat_mutes_reason_check check (length(reason) between 1 and 1000)
 );
@@ -556,7 +556,7 @@ comment on table rooms.general_chat_mutes is
 comment on column rooms.general_chat_mutes.user_id is 'The muted user.';
 comment on column rooms.general_chat_mutes.muted_by is 'The moderator who muted the user; null for a deleted account.';
 comment on column rooms.general_chat_mutes.reason is 'Reason for the mute, shown to the user, or null.';
-comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; infinity if permanent.';
+comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; null if permanent.';
 comment on column rooms.general_chat_mutes.created_at is 'Time when the user was muted.';
 comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is '@behavior -*';
 comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is '@behavior -*';
@@ -1423,7 +1423,9 @@ begin
       return v_message;
     end if;
   end if;
-  select m.* into v_mute from rooms.general_chat_mutes m where m.user_id = v_user and m.muted_until > clock_timestamp();
+  select m.* into v_mute
+  from rooms.general_chat_mutes m
+  where m.user_id = v_user and (m.muted_until is null or m.muted_until > clock_timestamp());
   if v_mute.user_id is not null then
     raise exception 'You cannot post in the general chat at the moment.'
       using errcode = 'PL403', hint = coalesce('Reason: ' || v_mute.reason, '');

@@ -1,5 +1,5 @@
---! Previous: sha1:29694bb53bf61d8e5cd3ea1ce96bcc191481407d
---! Hash: sha1:d99fffba2919317feb3ae2c5dd15d558c201d5d7
+--! Previous: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
+--! Hash: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.
@@ -110,7 +110,9 @@ create unique index content_versions_draft_idx on learning.content_versions (ite
 -- Serves the foreign key.
 create index content_versions_created_by_idx on learning.content_versions (created_by);
 
-comment on table learning.content_versions is 'One row per version of an item. Published versions never change.';
+comment on table learning.content_versions is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per version of an item. Published versions never change.';
 comment on column learning.content_versions.item_id is 'The item.';
 comment on column learning.content_versions.version is 'Version number within the item, from 1.';
 comment on column learning.content_versions.change_note is 'Description of the changes in this version.';
@@ -280,7 +282,9 @@ alter table learning.content_prerequisites enable row level security;
 -- Serves the foreign key, and the list of items that an item unlocks.
 create index content_prerequisites_required_item_id_idx on learning.content_prerequisites (required_item_id);
 
-comment on table learning.content_prerequisites is 'One row per item and the item that must be completed before it.';
+comment on table learning.content_prerequisites is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per item and the item that must be completed before it.';
 comment on column learning.content_prerequisites.item_id is 'The item that is unlocked; for a course, also each of its lessons.';
 comment on column learning.content_prerequisites.required_item_id is
   'The item that must be completed first. It counts while it is available.';
@@ -309,7 +313,9 @@ alter table learning.content_ratings enable row level security;
 -- A user's ratings; also serves the foreign key.
 create index content_ratings_user_id_idx on learning.content_ratings (user_id);
 
-comment on table learning.content_ratings is 'One row per user and item they rated. Totals are on the item.';
+comment on table learning.content_ratings is
+  E'@behavior -insert -update\n'
+  'One row per user and item they rated. Totals are on the item.';
 comment on column learning.content_ratings.item_id is 'The rated item.';
 comment on column learning.content_ratings.user_id is 'The user who rated the item.';
 comment on column learning.content_ratings.rating is 'Rating from 1 to 5.';
@@ -517,7 +523,9 @@ alter table learning.content_skills enable row level security;
 -- Serves the foreign key, and the search for items that teach a skill.
 create index content_skills_skill_id_idx on learning.content_skills (skill_id);
 
-comment on table learning.content_skills is 'One row per item and skill that it teaches.';
+comment on table learning.content_skills is
+  E'@behavior -query:resource:list -query:resource:connection -query:resource:single\n'
+  'One row per item and skill that it teaches.';
 comment on column learning.content_skills.item_id is 'The item, which may be a course.';
 comment on column learning.content_skills.skill_id is 'The skill.';
 comment on column learning.content_skills.gain is 'Increase of the skill level on completing the item, once; 0 to 10.';

@@ -1,5 +1,5 @@
---! Previous: sha1:d99fffba2919317feb3ae2c5dd15d558c201d5d7
---! Hash: sha1:5ee2deaebc6fc84d37fe62c64b2ede445f7e3d67
+--! Previous: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
+--! Hash: sha1:4b5392f7c5529f913ffd530f9b9bd44e2f0c94ff
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

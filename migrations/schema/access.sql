@@ -77,7 +77,7 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('role_id,permission_id', '', '', '');
 
-comment on table access.role_permissions is 'One row per role and permission it includes.';
+comment on table access.role_permissions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per role and permission it includes.';
 comment on column access.role_permissions.role_id is 'The role.';
 comment on column access.role_permissions.permission_id is 'The permission that the role includes.';
 
@@ -236,7 +236,7 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('user_id,role_id', 'user_id', '', '');
 
-comment on table access.user_roles is 'One row per user and role.';
+comment on table access.user_roles is E'@behavior -insert -update -delete\nOne row per user and role.';
 comment on column access.user_roles.user_id is 'The user who has the role.';
 comment on column access.user_roles.role_id is 'The role.';
 comment on column access.user_roles.granted_by is 'The account that granted the role; null if the system granted it or the account was deleted.';

@@ -288,7 +288,7 @@ create trigger _700_record_data_change
   for each row
   execute function private.record_data_change('provider,provider_price_id', '', '', '');
 
-comment on table billing.plan_prices is 'One row per price at a payment provider; a plan may have several.';
+comment on table billing.plan_prices is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per price at a payment provider; a plan may have several.';
 comment on column billing.plan_prices.plan_id is 'The plan sold at this price.';
 comment on column billing.plan_prices.provider is 'Name of the payment provider, such as stripe.';
 comment on column billing.plan_prices.provider_price_id is 'Id of the price at the provider, such as price_….';
@@ -990,7 +990,7 @@ create view billing.token_hold_allocations with (security_invoker=true) as
      cross join lateral unnest(h.grant_ids, h.grant_tokens) a(grant_id, tokens)
   where h.state = 'open'::text;
 
-comment on view billing.token_hold_allocations is E'@primaryKey hold_id,grant_id\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nTokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
+comment on view billing.token_hold_allocations is E'@primaryKey hold_id,grant_id\n@behavior -query:resource:list -query:resource:connection -query:resource:single\n@foreignKey (hold_id) references billing.token_holds (id)\n@foreignKey (grant_id) references billing.token_grants (id)\nTokens that each open hold reserves, by grant. Grain: one row per open hold and grant.';
 comment on column billing.token_hold_allocations.hold_id is 'The hold.';
 comment on column billing.token_hold_allocations.grant_id is 'The grant.';
 comment on column billing.token_hold_allocations.user_id is 'The user.';

@@ -791,6 +791,7 @@ comment on column identity.users.phone_number is 'Unique number in E.164 format 
 comment on column identity.users.phone_verified_at is 'Time when the owner verified the number.';
 comment on column identity.users.has_irregular_address is E'@behavior -*\nWhether the address predates normalization and has no normalized form: it is invalid, or another account has the same form.';
 comment on constraint users_hashed_email_key on identity.users is '@behavior -*';
+comment on constraint users_phone_number_key on identity.users is '@behavior -query:resource:single';
 
 create policy delete_permitted on identity.users
   for delete to :PLINTH_USER

@@ -381,7 +381,7 @@ create trigger _500_check_prerequisite
   for each row
   execute function learning.check_prerequisite();
 
-comment on table learning.content_prerequisites is 'One row per item and the item that must be completed before it.';
+comment on table learning.content_prerequisites is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per item and the item that must be completed before it.';
 comment on column learning.content_prerequisites.item_id is 'The item that is unlocked; for a course, also each of its lessons.';
 comment on column learning.content_prerequisites.required_item_id is 'The item that must be completed first. It counts while it is available.';
 comment on column learning.content_prerequisites.created_at is 'Time when the prerequisite was added.';
@@ -509,7 +509,7 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table learning.content_ratings is 'One row per user and item they rated. Totals are on the item.';
+comment on table learning.content_ratings is E'@behavior -insert -update\nOne row per user and item they rated. Totals are on the item.';
 comment on column learning.content_ratings.item_id is 'The rated item.';
 comment on column learning.content_ratings.user_id is 'The user who rated the item.';
 comment on column learning.content_ratings.rating is 'Rating from 1 to 5.';
@@ -596,7 +596,7 @@ create trigger _910_keep_scale
   for each row
   execute function plinth.keep_scale('2', 'gain');
 
-comment on table learning.content_skills is 'One row per item and skill that it teaches.';
+comment on table learning.content_skills is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per item and skill that it teaches.';
 comment on column learning.content_skills.item_id is 'The item, which may be a course.';
 comment on column learning.content_skills.skill_id is 'The skill.';
 comment on column learning.content_skills.gain is 'Increase of the skill level on completing the item, once; 0 to 10.';
@@ -655,7 +655,7 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table learning.content_versions is 'One row per version of an item. Published versions never change.';
+comment on table learning.content_versions is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per version of an item. Published versions never change.';
 comment on column learning.content_versions.item_id is 'The item.';
 comment on column learning.content_versions.version is 'Version number within the item, from 1.';
 comment on column learning.content_versions.change_note is 'Description of the changes in this version.';

@@ -119,7 +119,7 @@ alter table llm.message_attachments enable row level security;
 
 create index message_attachments_user_id_chat_id_message_id_idx on llm.message_attachments using btree (user_id, chat_id, message_id);
 
-comment on table llm.message_attachments is 'One row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.';
+comment on table llm.message_attachments is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per file attached to a message, by reference: the file is stored elsewhere. At most ten per message.';
 comment on column llm.message_attachments.id is 'Id (UUIDv7).';
 comment on column llm.message_attachments.user_id is 'The owner of the chat.';
 comment on column llm.message_attachments.chat_id is 'The chat.';
@@ -480,7 +480,7 @@ create trigger _900_touch_updated_at
   for each row
   execute function plinth.touch_updated_at();
 
-comment on table llm.prompt_labels is 'One row per label of a prompt, such as production, which points to one of its versions.';
+comment on table llm.prompt_labels is E'@behavior -query:resource:list -query:resource:connection -query:resource:single\nOne row per label of a prompt, such as production, which points to one of its versions.';
 comment on column llm.prompt_labels.prompt_id is 'The prompt.';
 comment on column llm.prompt_labels.label is 'Label, such as production or staging: lower case letters, digits, _ . and -.';
 comment on column llm.prompt_labels.version is 'Number of the version that the label points to.';

@@ -150,7 +150,7 @@ create table rooms.general_chat_mutes (
   user_id uuid not null,
   muted_by uuid default plinth.current_user_id(),
   reason text,
-  muted_until timestamp with time zone not null default 'infinity'::timestamp with time zone,
+  muted_until timestamp with time zone,
   created_at timestamp with time zone not null default now(),
   constraint general_chat_mutes_pkey primary key (user_id),
   constraint general_chat_mutes_reason_check check (length(reason) >= 1 and length(reason) <= 1000),
@@ -166,7 +166,7 @@ comment on table rooms.general_chat_mutes is E'@foreignKey (user_id) references 
 comment on column rooms.general_chat_mutes.user_id is 'The muted user.';
 comment on column rooms.general_chat_mutes.muted_by is 'The moderator who muted the user; null for a deleted account.';
 comment on column rooms.general_chat_mutes.reason is 'Reason for the mute, shown to the user, or null.';
-comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; infinity if permanent.';
+comment on column rooms.general_chat_mutes.muted_until is 'End of the mute; null if permanent.';
 comment on column rooms.general_chat_mutes.created_at is 'Time when the user was muted.';
 comment on constraint general_chat_mutes_muted_by_fkey on rooms.general_chat_mutes is '@behavior -*';
 comment on constraint general_chat_mutes_user_id_fkey on rooms.general_chat_mutes is '@behavior -*';

@@ -230,5 +230,17 @@ describe("a user's own subscription over GraphQL [A3]", () => {
       );
     expect((await revise(someone.token)).errors?.[0]?.extensions.code).toBe("FORBIDDEN");
     expect((await revise(admin.token)).data.revisePlan.result).toEqual({ version: 2, priceCents: "2" });
+
+    const change = async (field: string, token: string) => {
+      const { data, errors } = await api.ask(
+        `mutation { done: ${field}(input: { userId: "${someone.id}" }) { result { status } } }`,
+        { token },
+      );
+      return errors?.[0]?.extensions.code ?? data.done.result.status;
+    };
+    expect(await change("pauseSubscription", someone.token)).toBe("FORBIDDEN");
+    expect(await change("pauseSubscription", admin.token)).toBe("paused");
+    expect(await change("endSubscription", someone.token)).toBe("FORBIDDEN");
+    expect(await change("endSubscription", admin.token)).toBe("canceled");
   });
 });

@@ -38,6 +38,7 @@ const START = `mutation ($input: StartTurnInput!) {
   startTurn(input: $input) { message { id state parentId parent { content } model { displayName } } }
 }`;
 const APPEND = "mutation ($input: AppendDeltaInput!) { appendDelta(input: $input) { lastSequence } }";
+const APPEND_ALL = "mutation ($input: AppendDeltasInput!) { appendDeltas(input: $input) { lastSequence } }";
 const FINISH = `mutation ($input: FinishTurnInput!) {
   finishTurn(input: $input) { message { state finishReason content thinking lastSequence tokensUsed } }
 }`;
@@ -65,6 +66,10 @@ test("asks a question, streams its answer, edits it away, rates it, finds it and
     await ask(APPEND, delta(Math.max(1, index), content));
   expect(await refuse(APPEND, delta(4, "x"), ada)).toBe("CONFLICT");
   expect(await refuse(APPEND, delta(3, "x"))).toBe("NOT_FOUND");
+  // All pieces at once, of which both are there already.
+  const again = { input: { messageId: turn.id, firstSequence: 1, contents: ["A pli", "nth."] } };
+  expect((await ask(APPEND_ALL, again)).appendDeltas).toEqual({ lastSequence: 2 });
+  expect(await refuse(APPEND_ALL, again)).toBe("NOT_FOUND");
   expect(
     await ask(
       `query ($id: UUID!) {

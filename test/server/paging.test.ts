@@ -32,7 +32,6 @@ const MAY_BE_SHORT: ReadonlySet<string> = new Set([
   "User.usageLimits",
   "Model.dailyUsages",
   // Holds that name their subject in JSON.
-  "Query.tokenHoldAllocations",
   "TokenGrant.tokenHoldAllocationsByGrantId",
   "TokenHold.tokenHoldAllocationsByHoldId",
   // Functions with more conditions.

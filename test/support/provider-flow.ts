@@ -25,13 +25,10 @@ export async function start(api: Api, provider: string, token?: string): Promise
 }
 
 export function startAnswer(api: Api, input: Record<string, unknown>, token?: string): Promise<Answer> {
-  const kind = token ? "Link" : "SignIn";
-  return api.ask(
-    `mutation ($input: StartProvider${kind}Input!) {
-       started: startProvider${kind}(input: $input) { authorizationUrl flowToken expiresAt }
-     }`,
-    { variables: { input }, token },
-  );
+  const start = token
+    ? "mutation ($input: StartProviderLinkInput!) { started: startProviderLink(input: $input)"
+    : "mutation ($input: StartProviderSignInInput!) { started: startProviderSignIn(input: $input)";
+  return api.ask(`${start} { authorizationUrl flowToken expiresAt } }`, { variables: { input }, token });
 }
 
 export function finishSignIn(api: Api, flowToken: string, callbackUrl: string): Promise<Answer> {
