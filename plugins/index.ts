@@ -18,6 +18,7 @@ import { NamingPlugin } from "./naming.ts";
 import { NodeIdsPlugin } from "./node-ids.ts";
 import { NotFoundPlugin } from "./not-found.ts";
 import { OncePerOperationPlugin } from "./once-per-operation.ts";
+import { OneRoundTripPlugin } from "./one-round-trip.ts";
 import { PageSizePlugin } from "./page-size.ts";
 import { PagingPlugin } from "./paging/paging.ts";
 import { PlanCachePlugin } from "./plan-cache.ts";
@@ -58,5 +59,6 @@ export const PLUGINS: readonly GraphileConfig.Plugin[] = [
   OncePerOperationPlugin, // aliases give no extra guesses at a password
   QueryLimitsPlugin, // one request cannot monopolize the server
   StorableVariablesPlugin, // rejects variables that would be stored as a different value
+  OneRoundTripPlugin, // begin, settings, statement and commit would each be a message
   PlanCachePlugin, // many different operations cannot exhaust the memory
 ];

@@ -4,7 +4,9 @@ import { queryWithin } from "../request/pg-internals.ts";
 import {
   release,
   runInTransaction,
+  runStatement,
   type Statement,
+  type StatementResult,
   type TransactionClient,
   type TransactionSettings,
 } from "../request/transaction.ts";
@@ -12,9 +14,15 @@ import {
 /** Reading the whole catalogue is slow on a busy server, and only the server's start waits for it. */
 const INTROSPECTION_TIMEOUT_MS = 120_000;
 
+/** Runs one statement in a transaction of its own, see `runStatement`. */
+export type SendAlone = (
+  settings: TransactionSettings | null,
+  statement: Statement,
+) => Promise<StatementResult<unknown>>;
+
 /**
  * PostGraphile's access to the database: each root field's statement runs in its own transaction with the request's
- * settings, see `runInTransaction`. Only the introspection at start has no settings.
+ * settings, see `runStatement` and `runInTransaction`. Only the introspection at start has no settings.
  */
 function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
   async function withPgClient<T>(
@@ -23,7 +31,8 @@ function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgCl
   ): Promise<T> {
     return settings ? runInTransaction(pool, settings, callback) : introspect(pool, callback);
   }
-  return Object.assign(withPgClient, { release() {} }) as unknown as ReturnType<
+  const alone: SendAlone = (settings, statement) => runStatement(pool, settings ?? {}, statement);
+  return Object.assign(withPgClient, { alone, release() {} }) as unknown as ReturnType<
     typeof makePgAdaptorWithPgClient
   >;
 }

@@ -127,8 +127,26 @@ export function queryRepeatedly(
   client.query(query as never);
 }
 
-class RawQuery extends Query {
-  readonly raw: (string | null)[][] = [];
+/**
+ * Sends a statement and its preparations in one write with a single Sync at the end: outside a transaction, they are a
+ * transaction of their own, which is committed when the result arrives.
+ */
+export function queryPrepared<TRow>(
+  client: ClientBase,
+  config: QueryConfig & { rowMode?: "array" },
+  before: readonly Preparation[],
+): Promise<{ rows: TRow[]; rowCount: number | null }> {
+  return new Promise((resolve, reject) => {
+    const query = new PreparedQuery(config, before, (error, result) => {
+      if (error) reject(error);
+      else resolve(result as { rows: TRow[]; rowCount: number | null });
+    });
+    client.query(query as never);
+  });
+}
+
+/** A query behind its preparations, whose results it drops. */
+class PreparedQuery extends Query {
   readonly #before: readonly Preparation[];
   #answered = 0;
 
@@ -139,19 +157,33 @@ class RawQuery extends Query {
   }
 
   override submit(connection: PgConnection): unknown {
-    for (const { name, values } of this.#before) run(connection, name, values);
-    return super.submit(connection);
+    const { recorder, send } = record(connection);
+    for (const { name, values } of this.#before) run(recorder, name, values);
+    const error = super.submit(recorder);
+    if (!error) send();
+    return error;
   }
 
   override handleDataRow(message: DataRow): void {
-    if (this.#answered < this.#before.length) return;
-    this.raw.push(message.fields);
-    super.handleDataRow(message);
+    if (this.arePreparationsDone()) super.handleDataRow(message);
   }
 
   override handleCommandComplete(message: unknown, connection: PgConnection): void {
-    if (this.#answered === this.#before.length) super.handleCommandComplete(message, connection);
+    if (this.arePreparationsDone()) super.handleCommandComplete(message, connection);
     else this.#answered += 1;
+  }
+
+  protected arePreparationsDone(): boolean {
+    return this.#answered === this.#before.length;
+  }
+}
+
+class RawQuery extends PreparedQuery {
+  readonly raw: (string | null)[][] = [];
+
+  override handleDataRow(message: DataRow): void {
+    if (this.arePreparationsDone()) this.raw.push(message.fields);
+    super.handleDataRow(message);
   }
 }
 
@@ -174,11 +206,7 @@ class RepeatedQuery extends Query {
 
   override submit(connection: PgConnection): null {
     const { name = "", text } = this;
-    const messages: Buffer[] = [];
-    // One buffer for one write instead of one write per message.
-    const recorder: PgConnection = Object.assign(Object.create(connection), {
-      _send: (message: Buffer) => messages.push(message),
-    });
+    const { recorder, send } = record(connection);
     const isKnown = this.hasBeenParsed(connection);
     for (const [i, preparations] of this.#before.entries()) {
       for (const preparation of preparations) run(recorder, preparation.name, preparation.values);
@@ -190,7 +218,7 @@ class RepeatedQuery extends Query {
       run(recorder, name, this.#values);
     }
     recorder.sync();
-    connection._send(Buffer.concat(messages));
+    send();
     return null;
   }
 
@@ -211,6 +239,15 @@ class RepeatedQuery extends Query {
   override handleReadyForQuery(): void {
     this.callback(null);
   }
+}
+
+/** A connection that collects messages, and a function that sends them as one buffer in one write. */
+function record(connection: PgConnection): { recorder: PgConnection; send: () => void } {
+  const messages: Buffer[] = [];
+  const recorder: PgConnection = Object.assign(Object.create(connection), {
+    _send: (message: Buffer) => messages.push(message),
+  });
+  return { recorder, send: () => connection._send(Buffer.concat(messages)) };
 }
 
 function run(connection: PgConnection, statement: string, values: readonly unknown[]): void {

@@ -15,6 +15,11 @@ export function touchStatement(client: PoolClient, name: string): void {
   names.add(name);
 }
 
+/** Whether `trimStatements` has something to do. */
+export function hasTooManyStatements(client: PoolClient): boolean {
+  return (usedStatements.get(client)?.size ?? 0) > MAX_STATEMENTS;
+}
+
 /**
  * Deallocates the least recently used statements, so that ever new queries cannot fill the server's memory. Call it between
  * transactions: DEALLOCATE of an unknown statement would abort a transaction.

@@ -1,5 +1,7 @@
-import type { Pool, PoolClient, QueryConfig } from "pg";
-import { touchStatement, trimStatements } from "./prepared-statements.ts";
+import { DatabaseError, type Pool, type PoolClient, type QueryConfig } from "pg";
+import { holdWrites, isPrepared, queryPrepared, releaseWrites } from "./pg-internals.ts";
+import { hasTooManyStatements, touchStatement, trimStatements } from "./prepared-statements.ts";
+import { settingsStatement } from "./settings-statement.ts";
 
 /** Settings of one transaction by name; null and undefined are skipped. */
 export type TransactionSettings = Readonly<Record<string, string | null | undefined>>;
@@ -25,12 +27,6 @@ export interface TransactionClient {
   withTransaction<T>(callback: (client: TransactionClient) => Promise<T>): Promise<T>;
 }
 
-/** One statement that sets all of them for the transaction only, so that none remains for the connection's next user. */
-const SET_ALL = {
-  name: "plinth_settings",
-  text: "select set_config(setting ->> 0, setting ->> 1, true) from json_array_elements($1::json) setting",
-};
-
 const errorSettings = new WeakMap<object, TransactionSettings>();
 
 /** The database role under which a transaction failed, if it set one. */
@@ -48,9 +44,41 @@ function settingsOfError(error: unknown): TransactionSettings | undefined {
 }
 
 /**
+ * Runs one statement in a transaction of its own with these settings, in one round trip and one write: the settings and the
+ * statement are followed by a single Sync, which commits them (PostgreSQL documentation, "Pipelining"). So the settings end
+ * with the statement, whatever happens, and a result is returned only after its commit.
+ * @throws the error of the server
+ */
+export async function runStatement<TRow>(
+  pool: Pool,
+  settings: TransactionSettings,
+  statement: Statement,
+): Promise<StatementResult<TRow>> {
+  const before = settingsStatement(settings);
+  const client = await pool.connect();
+  let error: unknown;
+  try {
+    // Alone, it has no effect except that the connection knows it from now on.
+    if (!isPrepared(client, before.name))
+      client.query({ ...before, values: [...before.values] }).catch(() => {});
+    const query = queryConfig(client, settings.role ?? undefined, statement);
+    const { rows, rowCount } = await queryPrepared<TRow>(client, query, [before]);
+    return { rows, rowCount, notices: [] };
+  } catch (cause) {
+    error = cause;
+    rememberSettings(cause, settings);
+    throw cause;
+  } finally {
+    // Without a SQLSTATE the server has not answered, and may never do.
+    if (error !== undefined && !isServerError(error)) client.release(true);
+    else if (hasTooManyStatements(client)) await release(client);
+    else client.release();
+  }
+}
+
+/**
  * Runs `callback` in a transaction with these settings. begin, the settings and the first statement are pipelined in one
- * round trip (each with its own Sync: if the settings fail, the rest fails too, with 25P02). A read-only transaction does
- * not wait for its commit, so it costs one round trip; any other costs two.
+ * write (each with its own Sync: if the settings fail, the rest fails too, with 25P02).
  *
  * A connection returns to the pool only when the server has reported that it is idle; otherwise it is destroyed.
  * @throws the error of `callback` or of the server.
@@ -61,23 +89,25 @@ export async function runInTransaction<T>(
   callback: (client: TransactionClient) => T | Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
-  const entries = Object.entries(settings).filter(([, value]) => value != null);
-  const opened = Promise.all([
-    client.query("begin"),
-    client.query({ ...SET_ALL, values: [JSON.stringify(entries)] }),
-  ]);
+  const { name, text, values } = settingsStatement(settings);
+  holdWrites(client);
+  const opened = Promise.all([client.query("begin"), client.query({ name, text, values: [...values] })]);
   // Awaited below; until then a failure must not count as unhandled.
   opened.catch(() => {});
 
   const scope = createScope(client, settings.role ?? undefined);
   let result: T;
   try {
-    result = await callback(scope.client);
+    let pending: T | Promise<T>;
+    try {
+      pending = callback(scope.client);
+    } finally {
+      releaseWrites(client);
+    }
+    result = await pending;
     await opened;
     scope.close();
-    const committed = commit(client);
-    if (settings.transaction_read_only !== "on") await committed;
-    else void committed.catch(() => {}).then(() => release(client));
+    await commit(client);
   } catch (error) {
     scope.close();
     // The failure of the opening explains the failures of the statements behind it.
@@ -85,13 +115,22 @@ export async function runInTransaction<T>(
       () => error,
       (openingError: unknown) => openingError,
     );
-    if (typeof cause === "object" && cause) errorSettings.set(cause, settings);
+    rememberSettings(cause, settings);
     await client.query("rollback").catch(() => {});
     await release(client);
     throw cause;
   }
-  if (settings.transaction_read_only !== "on") await release(client);
+  await release(client);
   return result;
+}
+
+function rememberSettings(error: unknown, settings: TransactionSettings): void {
+  if (typeof error === "object" && error) errorSettings.set(error, settings);
+}
+
+/** A SQLSTATE has five characters; errors of sockets have longer codes. */
+function isServerError(error: unknown): boolean {
+  return error instanceof DatabaseError && error.code?.length === 5;
 }
 
 async function commit(client: PoolClient): Promise<void> {
@@ -111,6 +150,21 @@ export async function release(client: PoolClient): Promise<void> {
   client.release(!isReusable);
 }
 
+function queryConfig(
+  client: PoolClient,
+  role: string | undefined,
+  { text, values, name, arrayMode }: Statement,
+): QueryConfig & { rowMode?: "array" } {
+  const query: QueryConfig & { rowMode?: "array" } = { text };
+  if (values) query.values = [...values];
+  if (name) {
+    query.name = roleQualifiedName(role, name);
+    touchStatement(client, query.name);
+  }
+  if (arrayMode) query.rowMode = "array";
+  return query;
+}
+
 function createScope(client: PoolClient, role: string | undefined) {
   let isOpen = true;
   let savepoints = 0;
@@ -119,15 +173,11 @@ function createScope(client: PoolClient, role: string | undefined) {
     /** The end of the last savepoint; statements queue behind it. */
     let tail: Promise<unknown> | undefined;
 
-    function send<TRow>({ text, name, values, arrayMode }: Statement): Promise<StatementResult<TRow>> {
+    function send<TRow>(statement: Statement): Promise<StatementResult<TRow>> {
       if (!isOpen) return Promise.reject(new Error("The transaction of this client has ended."));
-      const statementName = name && roleQualifiedName(role, name);
-      if (statementName) touchStatement(client, statementName);
-      const query: QueryConfig & { rowMode?: "array" } = { text };
-      if (values) query.values = [...values];
-      if (statementName) query.name = statementName;
-      if (arrayMode) query.rowMode = "array";
-      return client.query(query).then(({ rows, rowCount }) => ({ rows, rowCount, notices: [] }));
+      return client
+        .query(queryConfig(client, role, statement))
+        .then(({ rows, rowCount }) => ({ rows, rowCount, notices: [] }));
     }
 
     return {

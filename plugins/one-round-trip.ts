@@ -1,0 +1,68 @@
+import "postgraphile";
+import { hash } from "node:crypto";
+import type { PgExecutor } from "postgraphile/@dataplan/pg";
+import type { SendAlone } from "../src/graphql/pg-service.ts";
+
+/**
+ * Each statement that PostGraphile plans is sent through `withPgClient.alone`: its settings, itself and its commit in one
+ * round trip instead of two or four, and by name, so that the server parses and plans it once per connection. PostGraphile
+ * names only reads.
+ *
+ * Safe to disable: then each statement runs in an explicit transaction, with the same result.
+ */
+export const OneRoundTripPlugin: GraphileConfig.Plugin = {
+  name: "PlinthOneRoundTripPlugin",
+  version: "1.0.0",
+  description: "Sends each statement with its settings in one round trip",
+  schema: {
+    hooks: {
+      build(build) {
+        for (const executor of Object.values(build.input.pgRegistry.pgExecutors)) sendAlone(executor);
+        return build;
+      },
+    },
+  },
+};
+
+type Execute = (
+  context: Context,
+  text: string,
+  values: readonly unknown[],
+  name?: string,
+) => Promise<unknown>;
+type ExecuteMutation = PgExecutor["executeMutation"];
+type Context = Parameters<ExecuteMutation>[0]["context"];
+
+/** Members of PgExecutor: the first is private, and every read passes it. */
+interface Sender {
+  _execute: Execute;
+  executeMutation: ExecuteMutation;
+  /** Key of the results that an operation has read, which a mutation makes outdated. */
+  readonly $$cache: keyof Context;
+}
+
+function sendAlone(executor: PgExecutor): void {
+  const sender = executor as unknown as Sender;
+  const execute = sender._execute.bind(executor);
+  sender._execute = (context, text, values, name) => {
+    const alone = aloneOf(context);
+    return alone
+      ? alone(context.pgSettings, { text, values, name, arrayMode: true })
+      : execute(context, text, values, name);
+  };
+  const executeMutation = sender.executeMutation.bind(executor);
+  sender.executeMutation = async (options) => {
+    const { context, text, values } = options;
+    const alone = aloneOf(context);
+    if (!alone) return executeMutation(options);
+    const statement = { text, values, name: hash("sha1", text), arrayMode: true };
+    const result = await alone(context.pgSettings, statement);
+    (context[sender.$$cache] as { reset(): void } | undefined)?.reset();
+    return result as never;
+  };
+}
+
+/** Undefined for contexts of other callers, such as subscriptions. */
+function aloneOf({ withPgClient }: Context): SendAlone | undefined {
+  return (withPgClient as { alone?: SendAlone }).alone;
+}
