@@ -1,5 +1,5 @@
 --! Previous: sha1:f3572602a559c97788acd5b1bb55b8840ad610a2
---! Hash: sha1:a6fb3ab78b0aff6a3acb6475c28102add6faa963
+--! Hash: sha1:9bb71b37b3e145577165b7afea84e6368197b10a
 --! Message: billing
 
 -- Plans, subscriptions and payments, prices of models, and the ledger of tokens.
@@ -5510,14 +5510,11 @@ create or replace function billing.keep_plan_terms()
   language plpgsql
   set search_path = pg_catalog
 as $$
+declare
+  -- Every other column is a term.
+  v_free constant text[] := array['plan_name', 'is_active', 'superseded_at', 'updated_at'];
 begin
-  if (
-    old.code, old.version, old.billing_cycle, old.price_cents, old.currency, old.trial_days, old.token_quota,
-    old.rollover_limit, old.features, old.access_level
-  ) is distinct from (
-    new.code, new.version, new.billing_cycle, new.price_cents, new.currency, new.trial_days, new.token_quota,
-    new.rollover_limit, new.features, new.access_level
-  ) then
+  if to_jsonb(old) - v_free is distinct from to_jsonb(new) - v_free then
     raise exception 'The terms of a plan cannot be changed. Create a new version with revisePlan.' using errcode = 'PL409';
   end if;
   return new;

@@ -1,5 +1,5 @@
---! Previous: sha1:a6fb3ab78b0aff6a3acb6475c28102add6faa963
---! Hash: sha1:70dd7f66ab45a5664cd913af872f60f09829b5ce
+--! Previous: sha1:9bb71b37b3e145577165b7afea84e6368197b10a
+--! Hash: sha1:5bff8c215b3be6bb0cb2fa339fc6080518b200c9
 --! Message: rooms
 
 -- Rooms of people and the AI: members, messages, invites, presence, and the general chat.

@@ -1,5 +1,5 @@
---! Previous: sha1:70dd7f66ab45a5664cd913af872f60f09829b5ce
---! Hash: sha1:570e06a882ba99c2297010ea22449c1348cfb229
+--! Previous: sha1:5bff8c215b3be6bb0cb2fa339fc6080518b200c9
+--! Hash: sha1:70c6cddd7eccf105e9bdfd9ac3fa5889c9973944
 --! Message: learning
 
 -- Content and who may see it, how far people are with it, skills and training.

@@ -1,5 +1,5 @@
---! Previous: sha1:570e06a882ba99c2297010ea22449c1348cfb229
---! Hash: sha1:b649d67b2225355565436963c98cd64549dfc292
+--! Previous: sha1:70c6cddd7eccf105e9bdfd9ac3fa5889c9973944
+--! Hash: sha1:de9508ddac4b3d4563e52b3883d59ac586df5479
 --! Message: analytics
 
 -- Documented views without personal data, for people who read numbers.
