@@ -1,5 +1,5 @@
---! Previous: sha1:f2f2a9cd6ff1876dc06a6658ba8fc9b687a03ba7
---! Hash: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
+--! Previous: sha1:ab74a44c353c059ca526f609b342cc294e436f03
+--! Hash: sha1:788196196ce12f318209e9b42caf41de05e45a87
 --! Message: rooms
 
 -- Rooms of users and the AI: members, messages, invites, presence, and the general chat.

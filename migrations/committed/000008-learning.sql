@@ -1,5 +1,5 @@
---! Previous: sha1:6592d6cf78ccfe4655df37334a93edf5879c25d8
---! Hash: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
+--! Previous: sha1:788196196ce12f318209e9b42caf41de05e45a87
+--! Hash: sha1:f824d9ac95b4f4f845832dc391f5f5ff74ab2aa9
 --! Message: learning
 
 -- Content, access to it, users' progress, skills and training.

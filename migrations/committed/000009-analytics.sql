@@ -1,5 +1,5 @@
---! Previous: sha1:02aa9b8cb5dddf426c21ef90e141aaf7dc6cfaf2
---! Hash: sha1:4b5392f7c5529f913ffd530f9b9bd44e2f0c94ff
+--! Previous: sha1:f824d9ac95b4f4f845832dc391f5f5ff74ab2aa9
+--! Hash: sha1:27b874b100e11862413ff46e7b0a733e6173a72c
 --! Message: analytics
 
 -- Documented views without personal data, for analysts.

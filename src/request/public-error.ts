@@ -39,7 +39,7 @@ export const OWN_SQLSTATES: Readonly<Record<string, string>> = {
 };
 
 /** Codes of PlinthErrors meant for clients; any other, such as INVALID_SETTING, is for operators. */
-const PUBLIC_PLINTH_CODES = new Set([
+export const PUBLIC_PLINTH_CODES: ReadonlySet<string> = new Set([
   ...Object.values(OWN_SQLSTATES),
   "INVALID_CREDENTIALS",
   "UNAVAILABLE",

@@ -41,4 +41,4 @@ export async function seedActors(db: TestDatabase): Promise<ReadonlyMap<string, 
 }
 
 /** The id that a name of `IDS` stands for. */
-export const idOf = (name: keyof typeof IDS): string => IDS[name]!;
+const idOf = (name: keyof typeof IDS): string => IDS[name]!;
