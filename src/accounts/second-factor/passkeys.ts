@@ -43,6 +43,7 @@ export interface FinishPasskeySignInInput {
 /** 256 bits; WebAuthn Level 3 §13.4.3 requires at least 128. */
 const createChallenge = () => randomBytes(32);
 
+/** Starts registering a passkey; returns the options for the browser. */
 export async function startPasskeyRegistration(
   { callPrivateFunction, relyingParty }: SignInDependencies,
   { passwordless }: StartPasskeyRegistrationInput,
@@ -63,6 +64,7 @@ export async function startPasskeyRegistration(
   return { options };
 }
 
+/** Verifies the browser's response and adds the passkey to the account. */
 export async function finishPasskeyRegistration(
   { callPrivateFunction, relyingParty }: SignInDependencies,
   { response, name }: FinishPasskeyRegistrationInput,
@@ -126,6 +128,7 @@ export async function startPasskeySignIn(
   };
 }
 
+/** Starts confirming the owner of a session with a passkey; `reauthenticate` takes the response. */
 export async function startPasskeyReauthentication(
   { callPrivateFunction, relyingParty }: SignInDependencies,
   request: RequestContext,

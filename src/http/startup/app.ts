@@ -1,0 +1,63 @@
+import { createApiTokenFinder } from "../../accounts/api-tokens/find-api-token.ts";
+import { startLive } from "../../live/index.ts";
+import { createAllowedOrigins } from "../allowed-origins.ts";
+import { createApp } from "../app.ts";
+import { createAuthenticator } from "../steps/authenticate.ts";
+import { dataExportStep } from "../steps/data-export.ts";
+import { stripeWebhookStep } from "../steps/stripe-webhook.ts";
+import type { WebSocketParts } from "../websocket/websocket.ts";
+import type { Auth } from "./auth.ts";
+import type { Connections } from "./connections.ts";
+import { createGraphql } from "./graphql.ts";
+import type { ServerOptions } from "./options.ts";
+import type { Services } from "./services.ts";
+
+/**
+ * Creates the app: the HTTP steps, and what its WebSockets use.
+ * @param isClosing whether the server is stopping, for the readiness probe
+ */
+export async function createServerApp(
+  options: ServerOptions,
+  { auth, connections, services }: { auth: Auth; connections: Connections; services: Services },
+  isClosing: () => boolean,
+  stack: AsyncDisposableStack,
+): Promise<WebSocketParts> {
+  const { config, serviceUrl, logger } = options;
+  const { apiPool, servicePool, callPrivateFunction, errorLog, notifier } = connections;
+  const { openSockets, revocations, activity, memories, rateLimit } = services;
+  const serv = await createGraphql(options, connections, services, stack);
+  const live = await startLive({
+    url: serviceUrl,
+    notifier,
+    pool: apiPool,
+    logger,
+    isSharing: config.live.isSharing,
+  });
+  stack.defer(() => live.close());
+  const authenticator = createAuthenticator({
+    accessTokens: auth.accessTokens,
+    findApiToken: createApiTokenFinder(callPrivateFunction),
+    revocations,
+    activity,
+  });
+  const origins = createAllowedOrigins({
+    listed: config.http.corsOrigins,
+    allowLoopback: options.allowLoopbackOrigins ?? false,
+    logger,
+  });
+  const shared = { config: config.http, logger, origins, authenticator, rateLimit, serv };
+  const app = createApp({
+    ...shared,
+    errorLog,
+    signingKeys: auth.signingKeys,
+    dataExport: dataExportStep({ callPrivateFunction, conversationMemories: memories }),
+    stripeWebhook: stripeWebhookStep({ ...config.payments, callPrivateFunction, logger }),
+    readiness: {
+      pools: [apiPool, servicePool],
+      hearsRevocations: revocations.isListening,
+      hearsNews: live.isListening,
+      isClosing,
+    },
+  });
+  return { ...shared, app, openSockets, live };
+}

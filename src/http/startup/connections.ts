@@ -1,0 +1,44 @@
+import { assertDatabaseReady } from "../../request/database-state.ts";
+import { createErrorLog } from "../../request/error-log.ts";
+import { createNotifier } from "../../request/notifier.ts";
+import { createPool } from "../../request/pool.ts";
+import { createPrivateFunctionCaller } from "../../request/service-caller.ts";
+import type { ServerOptions } from "./options.ts";
+
+export type Connections = Awaited<ReturnType<typeof openConnections>>;
+
+/**
+ * Opens the connections that everything else shares, and the error log, which must outlive all that reports to it.
+ * @throws PlinthError DATABASE_UNREACHABLE, NOT_MIGRATED
+ */
+export async function openConnections(options: ServerOptions, stack: AsyncDisposableStack) {
+  const { authenticatorUrl, serviceUrl, logger } = options;
+  const settings = options.config.pool;
+  const onError = (err: Error) => logger.warn({ err }, "database connection lost");
+  const apiPool = createPool({
+    url: authenticatorUrl,
+    applicationName: "plinth-api",
+    max: settings.max,
+    settings,
+    onError,
+  });
+  stack.defer(() => apiPool.end());
+  const servicePool = createPool({
+    url: serviceUrl,
+    applicationName: "plinth-service",
+    // Its statements are few and short; passwords are hashed without a connection.
+    max: Math.max(2, Math.ceil(settings.max / 4)),
+    settings,
+    onError,
+  });
+  stack.defer(() => servicePool.end());
+
+  await assertDatabaseReady(apiPool);
+
+  const callPrivateFunction = createPrivateFunctionCaller(servicePool, settings);
+  const errorLog = createErrorLog({ callPrivateFunction, logger });
+  stack.defer(() => errorLog.close());
+  const notifier = createNotifier({ url: serviceUrl, onError });
+  stack.defer(() => notifier.close());
+  return { apiPool, servicePool, callPrivateFunction, errorLog, notifier };
+}

@@ -1,0 +1,17 @@
+import type { Logger } from "pino";
+import type { Config } from "../../config/config.ts";
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly authenticatorUrl: string;
+  readonly serviceUrl: string;
+  /** `kid:base64url[,kid:base64url…]`, `kid:es256:base64url`, see parseSigningKeys. */
+  readonly signingKeys: string;
+  /** `version:base64url[,version:base64url…]`, see parseMasterKeys. */
+  readonly masterKeys: string;
+  /** Whether a worker delivers SMS; otherwise requests for a code return UNAVAILABLE. */
+  readonly canSendSms?: boolean;
+  /** Whether pages served from this machine may call the API while no origin is listed. */
+  readonly allowLoopbackOrigins?: boolean;
+  readonly logger: Logger;
+}
