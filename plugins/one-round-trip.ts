@@ -3,8 +3,16 @@ import { hash } from "node:crypto";
 import type { PgExecutor } from "postgraphile/@dataplan/pg";
 import type { SendAlone } from "../src/graphql/pg-service.ts";
 
+declare global {
+  namespace GraphileBuild {
+    interface SchemaOptions {
+      plinthSendAlone?: SendAlone | undefined;
+    }
+  }
+}
+
 /**
- * Each statement that PostGraphile plans is sent through `withPgClient.alone`: its settings, itself and its commit in one
+ * Each statement that PostGraphile plans is sent alone: its settings, itself and its commit in one
  * round trip instead of two or four, and by name, so that the server parses and plans it once per connection. PostGraphile
  * names only reads.
  *
@@ -17,7 +25,10 @@ export const OneRoundTripPlugin: GraphileConfig.Plugin = {
   schema: {
     hooks: {
       build(build) {
-        for (const executor of Object.values(build.input.pgRegistry.pgExecutors)) sendAlone(executor);
+        const { plinthSendAlone } = build.options;
+        if (plinthSendAlone)
+          for (const executor of Object.values(build.input.pgRegistry.pgExecutors))
+            sendAlone(executor, plinthSendAlone);
         return build;
       },
     },
@@ -41,28 +52,19 @@ interface Sender {
   readonly $$cache: keyof Context;
 }
 
-function sendAlone(executor: PgExecutor): void {
+function sendAlone(executor: PgExecutor, byDefault: SendAlone): void {
   const sender = executor as unknown as Sender;
-  const execute = sender._execute.bind(executor);
-  sender._execute = (context, text, values, name) => {
-    const alone = aloneOf(context);
-    return alone
-      ? alone(context.pgSettings, { text, values, name, arrayMode: true })
-      : execute(context, text, values, name);
-  };
-  const executeMutation = sender.executeMutation.bind(executor);
-  sender.executeMutation = async (options) => {
-    const { context, text, values } = options;
-    const alone = aloneOf(context);
-    if (!alone) return executeMutation(options);
+  sender._execute = (context, text, values, name) =>
+    (aloneOf(context) ?? byDefault)(context.pgSettings, { text, values, name, arrayMode: true });
+  sender.executeMutation = async ({ context, text, values }) => {
     const statement = { text, values, name: hash("sha1", text), arrayMode: true };
-    const result = await alone(context.pgSettings, statement);
+    const result = await (aloneOf(context) ?? byDefault)(context.pgSettings, statement);
     (context[sender.$$cache] as { reset(): void } | undefined)?.reset();
     return result as never;
   };
 }
 
-/** Undefined for contexts of other callers, such as subscriptions. */
+/** The way of a subscription, which shares reads with others. */
 function aloneOf({ withPgClient }: Context): SendAlone | undefined {
   return (withPgClient as { alone?: SendAlone }).alone;
 }

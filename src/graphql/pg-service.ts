@@ -20,9 +20,13 @@ export type SendAlone = (
   statement: Statement,
 ) => Promise<StatementResult<unknown>>;
 
+export function makeSendAlone(pool: Pool): SendAlone {
+  return (settings, statement) => runStatement(pool, settings ?? {}, statement);
+}
+
 /**
  * PostGraphile's access to the database: each root field's statement runs in its own transaction with the request's
- * settings, see `runStatement` and `runInTransaction`. Only the introspection at start has no settings.
+ * settings: most are sent alone by the plugin for one round trip, the rest come here. Only the introspection at start has no settings.
  */
 function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgClient> {
   async function withPgClient<T>(
@@ -31,8 +35,7 @@ function createWithPgClient(pool: Pool): ReturnType<typeof makePgAdaptorWithPgCl
   ): Promise<T> {
     return settings ? runInTransaction(pool, settings, callback) : introspect(pool, callback);
   }
-  const alone: SendAlone = (settings, statement) => runStatement(pool, settings ?? {}, statement);
-  return Object.assign(withPgClient, { alone, release() {} }) as unknown as ReturnType<
+  return Object.assign(withPgClient, { release() {} }) as unknown as ReturnType<
     typeof makePgAdaptorWithPgClient
   >;
 }
@@ -58,5 +61,10 @@ export function makePlinthPgService(options: {
 }): GraphileConfig.PgServiceConfiguration {
   const service = makePgService({ pool: options.pool, schemas: [...options.schemas], pubsub: false });
   const adaptor = { createWithPgClient: () => createWithPgClient(options.pool), makePgService };
-  return { ...service, adaptor } as GraphileConfig.PgServiceConfiguration;
+  const alone: SendAlone = (settings, statement) => runStatement(options.pool, settings ?? {}, statement);
+  return {
+    ...service,
+    adaptor,
+    adaptorSettings: { ...service.adaptorSettings, alone },
+  } as GraphileConfig.PgServiceConfiguration;
 }

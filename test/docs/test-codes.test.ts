@@ -10,16 +10,16 @@ const readme = readFileSync(join(TESTS, "README.md"), "utf8");
 const [tested = "", untested = ""] = readme.split("### Without a test");
 const codesOf = (text: string) => [...text.matchAll(/^\| ([HSRCA]\d+) \|/gm)].map(([, code]) => code!);
 
-/** A string that begins with codes or ends with codes in brackets. */
-const CODES = /["'`]((?:[HSRCA]\d+ )+)|\[([HSRCA]\d+(?:, [HSRCA]\d+)*)\]["'`]/g;
+/** A string that ends with codes in brackets. */
+const CODES = /\[([HSRCA]\d+(?:, [HSRCA]\d+)*)\]["'`]/g;
 
 const files = readdirSync(TESTS, { recursive: true, encoding: "utf8" }).filter((file) =>
   file.endsWith(".test.ts"),
 );
 const used = new Map<string, string>();
 for (const file of files)
-  for (const [, front, brackets] of readFileSync(join(TESTS, file), "utf8").matchAll(CODES))
-    for (const code of (front ?? brackets!).trim().split(/,? /)) used.set(code, file);
+  for (const [, codes] of readFileSync(join(TESTS, file), "utf8").matchAll(CODES))
+    for (const code of codes!.split(", ")) used.set(code, file);
 
 test("test/README.md explains every code in a title", () => {
   expect([...used].filter(([code]) => !codesOf(tested).includes(code))).toEqual([]);

@@ -65,8 +65,10 @@ export function makeLive(args: ExecutionArgs, { subscription, member }: OpenSubs
     userId: context.plinth.request.claims?.userId,
     read: <TRow>(statement: Statement) => member.readAlone<TRow>(statement),
   };
-  const withPgClient = async (_settings: unknown, callback: (reader: typeof client) => unknown) =>
-    callback(client);
+  const withPgClient = Object.assign(
+    async (_settings: unknown, callback: (reader: typeof client) => unknown) => callback(client),
+    { alone: (_settings: unknown, statement: Statement) => member.read(statement) },
+  );
   return {
     ...liveArgs,
     contextValue: watchContext(context, { live, withPgClient: withPgClient as never }, () =>
